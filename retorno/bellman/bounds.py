@@ -1,0 +1,70 @@
+"""Two-sided bounds on exact values. Rounding is counted in: they hold for the numbers that are returned."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from retorno.bellman.backup import LEAK, Backup
+
+
+def extrapolate(backup: Backup, value: Float[np.ndarray, " n"], new: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """How far the fixed point lies from `new` = T(value): at least and at most, for every state.
+
+    min b · α/(1 − α) ≤ v − Tv₀ ≤ max b · α/(1 − α) with b = Tv₀ − v₀, where α is the largest
+    discounted probability of going on where the side moves outwards, the smallest where it moves
+    inwards. MacQueen 1966; Porteus 1975 for discounts that differ. T may be a policy's backup or
+    the optimal one; the lower bound is then also one for the policy that is greedy at `value`.
+    """
+    noise = backup.noise(value)
+    least, most = backup.stay.min() * (1 - backup.rounding), backup.stay.max() * (1 + backup.rounding)
+
+    def tail(b: float, outwards: bool) -> float:
+        stay = most if outwards else least
+        return float(b * stay / (1 - stay))
+
+    low, high = (new - value).min() - noise, (new - value).max() + noise
+    return tail(low, low < 0) - noise, tail(high, high > 0) + noise
+
+
+def weighted(
+    backup: Backup, value: Float[np.ndarray, " n"], time: Float[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Bounds on a policy's value (`backup` has one pair a state) from an expected time to the end.
+
+    Where w − Mw ≥ κ > 0, the error of v is at most w · max|r + Mv − v| / κ: the maximum norm
+    weighted by w, in which M contracts even at γ = 1. Bertsekas & Tsitsiklis 1996, section 2.2.
+    `time` need not be exact; a w too rough to prove anything gives infinite bounds.
+    """
+    noise = backup.noise(value)
+    residual = backup.q(value) - value
+    kappa = float((time - backup.matrix @ time).min()) - 2 * backup.rounding * float(time.max())
+    if kappa <= 0 or time.min() < 0:
+        return np.full_like(value, -np.inf), np.full_like(value, np.inf)
+    below = (min(float(residual.min()), 0.0) - noise) / kappa
+    above = (max(float(residual.max()), 0.0) + noise) / kappa
+    return value + below * time, value + above * time
+
+
+def tied_loops(backup: Backup, tight: Bool[np.ndarray, " P"]) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " P"]]:
+    """The sets of states within which `tight` pairs can stay for ever: (set of each state, pairs that stay).
+
+    Maximal end components, by repeatedly dropping the pairs that leave their strongly connected
+    component. De Alfaro 1997, section 3.3.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    entries = backup.matrix.tocoo()
+    pair, target = entries.coords
+    inner = tight & (backup.stay >= 1 - LEAK)
+    while True:
+        kept = inner[pair]
+        edges = (backup.owner[pair[kept]], target[kept])
+        graph = coo_array((np.ones(len(edges[0])), edges), shape=(backup.num_states, backup.num_states))
+        label = connected_components(graph.tocsr(), directed=True, connection="strong")[1]
+        leaves = np.zeros(len(inner), bool)
+        leaves[pair[label[backup.owner[pair]] != label[target]]] = True
+        if not (inner & leaves).any():
+            return label.astype(np.int64), inner
+        inner &= ~leaves

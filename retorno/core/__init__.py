@@ -1,0 +1,1 @@
+"""The nouns: models, rows, worlds, policies. Imports nothing else of retorno."""

@@ -1,0 +1,141 @@
+"""Worlds: the JAX-native contract, and the hosted one for environments that live in Python."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Protocol
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Int, Key, PyTree
+
+from retorno.core.time_step import TimeStep
+
+
+class Environment(eqx.Module):
+    """A JAX-native world: pure functions of one environment, unbatched.
+
+    Its arrays are leaves and its settings static fields, so one compiled program serves every
+    world of the same shape. It never resets by itself: `advance` does.
+    """
+
+    @property
+    @abc.abstractmethod
+    def observation_space(self) -> gymnasium.Space[Any]: ...
+
+    @property
+    @abc.abstractmethod
+    def action_space(self) -> gymnasium.Space[Any]: ...
+
+    @abc.abstractmethod
+    def reset(self, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        """Begin an episode: (state, first row)."""
+
+    @abc.abstractmethod
+    def step(self, state: PyTree[Any], action: Any, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        """Take one action on a row that is not `last`: (state, next row)."""
+
+    def render(self, state: PyTree[Any]) -> np.ndarray:
+        """A picture [height, width, 3] (uint8) of a state, where the world can be drawn."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be drawn: it has no render(state)")
+
+
+class HostedEnvironments(Protocol):
+    """B environments that live in Python, opened and seeded. All arrays are NumPy with axis [B] first."""
+
+    num_envs: int
+
+    def reset(self) -> TimeStep:
+        """The first rows [B]."""
+        ...
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """The next rows [B]; where the previous row was `last`, the next episode's first (the action is ignored)."""
+        ...
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Everything needed to return to the present rows."""
+        ...
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Return to the rows at which `snapshot` was taken."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class HostedWorld(Protocol):
+    """The description of environments that live in Python; `open` makes them."""
+
+    num_envs: int | None
+    """How many there are, where the description fixes it."""
+
+    @property
+    def observation_space(self) -> gymnasium.Space[Any]: ...
+
+    @property
+    def action_space(self) -> gymnasium.Space[Any]: ...
+
+    def open(self, num_envs: int, seed: int) -> HostedEnvironments: ...
+
+
+World = Environment | HostedWorld
+
+
+class Episodes(eqx.Module):
+    """Where one environment stands: its state, and which step of which episode it is in."""
+
+    state: PyTree[Any]
+    episode: Int[Array, ""]
+    age: Int[Array, ""]
+    """Steps since the episode's first row."""
+
+
+def episode_seed(seed: Any, env: Any, episode: Any) -> Any:
+    """The 32-bit seed of one episode, from the run's seed, the environment's and the episode's number.
+
+    Integers or arrays of NumPy or JAX alike, so that a hosted and a native world draw the same.
+    The mixing is the finaliser of MurmurHash3 (Appleby 2011).
+    """
+    xp = np if all(isinstance(x, int | np.generic | np.ndarray) for x in (seed, env, episode)) else jnp
+    word = xp.uint32(0x9E3779B9)
+    with np.errstate(over="ignore"):
+        for part in (seed, env, episode):
+            word = word ^ xp.asarray(part).astype(xp.uint32)
+            word = (word ^ (word >> xp.uint32(16))) * xp.uint32(0x85EBCA6B)
+            word = (word ^ (word >> xp.uint32(13))) * xp.uint32(0xC2B2AE35)
+            word = word ^ (word >> xp.uint32(16))
+    return word
+
+
+def begin(world: Environment, seed: Int[Array, ""], env: Int[Array, ""]) -> tuple[Episodes, TimeStep]:
+    """Environment number `env` of a run at the first row of its first episode."""
+    state, row = world.reset(jax.random.key(episode_seed(seed, env, 0)))
+    return Episodes(state, jnp.int32(0), jnp.int32(0)), row
+
+
+def advance(
+    world: Environment, episodes: Episodes, row: TimeStep, action: Any, seed: Int[Array, ""], env: Int[Array, ""]
+) -> tuple[Episodes, TimeStep]:
+    """The next row: a step, or, where `row` ended the episode, the next episode's first row.
+
+    All randomness comes from (seed, environment, episode, step), so any episode can be lived
+    again on its own.
+    """
+    stepped = world.step(
+        episodes.state, action, step_key(episode_seed(seed, env, episodes.episode), episodes.age)
+    )
+    fresh = world.reset(jax.random.key(episode_seed(seed, env, episodes.episode + 1)))
+    state, row_after = jax.tree.map(lambda new, old: jnp.where(row.last, new, old), fresh, stepped)
+    episode = episodes.episode + row.last
+    age = jnp.where(row.last, 0, episodes.age + 1)
+    return Episodes(state, episode, age), row_after
+
+
+def step_key(seed: Int[Array, ""], age: Int[Array, ""]) -> Key[Array, ""]:
+    """The key of an episode's step: `age` steps after the first row, which has `key(seed)`."""
+    return jax.random.fold_in(jax.random.key(seed), age)

@@ -1,0 +1,103 @@
+"""Policies, learners' algorithms and what may stand between collecting and learning."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+from jax import Array
+from jaxtyping import Bool, Key, PyTree
+
+from retorno.core.spaces import Spec
+from retorno.core.time_step import TimeStep, Trajectory
+
+Heads = dict[str, Any]
+"""What a policy says of one row: by name, an array ("value" [], "q" [A]) or a distribution ("policy")."""
+Carry = PyTree[Any]
+Learner = PyTree[Any]
+Metrics = dict[str, Any]
+
+
+class Policy(eqx.Module):
+    """A network with a memory slot. All of it is unbatched: callers `vmap`.
+
+    It forgets by itself: a row that is `first` starts from an empty memory, whatever `carry` holds.
+    """
+
+    @property
+    @abc.abstractmethod
+    def memoryless(self) -> bool:
+        """Whether the carry is nothing, so that rows may be seen in any order."""
+
+    @abc.abstractmethod
+    def initial_carry(self) -> Carry:
+        """An empty memory."""
+
+    @abc.abstractmethod
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        """One row after another, for acting."""
+
+    @abc.abstractmethod
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        """T rows of one environment at once, for learning: the same heads as T calls of `step`, stacked."""
+
+
+def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry) -> Heads:
+    """`policy.unroll` for B environments: rows [T, B], carry [B], heads [T, B].
+
+    A memoryless policy sees all rows as one flat batch.
+    """
+    if not policy.memoryless:
+        return jax.vmap(policy.unroll, in_axes=(1, 1, 0), out_axes=1)(obs, first, carry)
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (obs, first))
+    heads = jax.vmap(lambda obs, first: policy.step(obs, first, policy.initial_carry())[0])(*flat)
+    return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), heads)
+
+
+class Algorithm(Protocol):
+    """A frozen dataclass of hyperparameters with pure methods."""
+
+    num_envs: int
+    """How many environments act side by side, where the world leaves it open."""
+    rollout: int
+    """T, how many interactions each environment has between two updates."""
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> Learner:
+        """Everything that changes while learning, as one pytree of arrays.
+
+        Raises:
+            SpaceError: when the algorithm cannot take the spaces; it says which can.
+        """
+        ...
+
+    def initial_carry(self, learner: Learner) -> Carry:
+        """The acting policy's empty memory, for one environment."""
+        ...
+
+    def act(
+        self, learner: Learner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        """Choose on one row: (action, extras recorded beside it, carry)."""
+        ...
+
+    def update(self, learner: Learner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Learner, Metrics]:
+        """Learn from a fresh trajectory [T+1, B]: (learner, scalar metrics)."""
+        ...
+
+    def policy(self, learner: Learner) -> Policy:
+        """The policy to use after training. Its heads hold "policy", a distribution over actions."""
+        ...
+
+
+class Relabel(eqx.Module):
+    """Stands between collect and update: rewrites what was lived, and may learn from it.
+
+    Its arrays are part of the run. Reward clipping, exploration bonuses, a learned reward and the
+    distance to a reference model are all of this kind, so that no algorithm knows of them.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, trajectory: Trajectory) -> tuple[Trajectory, Relabel]:
+        """The trajectory to learn from, and the module for the next one."""

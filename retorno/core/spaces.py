@@ -1,0 +1,142 @@
+"""Gymnasium spaces as a network and a table see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import Space, spaces
+from jax import Array
+from jaxtyping import Float, Int, PyTree
+
+
+class SpaceError(ValueError):
+    """A space that cannot be taken: the message says which can."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What an algorithm has to know of a world and of the run to come."""
+
+    observation_space: Space[Any]
+    action_space: Space[Any]
+    num_envs: int
+    """B, the number of environments that act side by side."""
+    steps: int | Int[Array, ""]
+    """The run's budget of environment steps, over which schedules run."""
+
+
+def width(space: Space[Any]) -> int:
+    """The length of `encode(space, obs)`."""
+    match space:
+        case spaces.Discrete():
+            return int(space.n)
+        case spaces.MultiDiscrete():
+            return int(space.nvec.sum())
+        case spaces.Box() | spaces.MultiBinary():
+            return int(np.prod(space.shape))
+        case spaces.Dict() | spaces.Tuple():
+            return sum(width(part) for part in parts(space))
+    raise unsupported(space)
+
+
+def encode(space: Space[Any], obs: PyTree[Any]) -> Float[Array, " D"]:
+    """One observation as one vector: one-hot where discrete, flat for Box, joined for Dict and Tuple."""
+    match space:
+        case spaces.Discrete():
+            return jax.nn.one_hot(obs - space.start, int(space.n))
+        case spaces.MultiDiscrete():
+            digits = (obs - space.start).reshape(-1)
+            sizes = space.nvec.reshape(-1)
+            return jnp.concatenate([jax.nn.one_hot(d, int(n)) for d, n in zip(digits, sizes, strict=True)])
+        case spaces.Box() | spaces.MultiBinary():
+            return jnp.asarray(obs, jnp.float32).reshape(-1)
+        case spaces.Dict():
+            return jnp.concatenate([encode(part, obs[name]) for name, part in space.spaces.items()])
+        case spaces.Tuple():
+            return jnp.concatenate([encode(part, o) for part, o in zip(space.spaces, obs, strict=True)])
+    raise unsupported(space)
+
+
+def cardinality(space: Space[Any]) -> int:
+    """How many different observations or actions a finite space holds.
+
+    Raises:
+        SpaceError: when the space is not finite.
+    """
+    match space:
+        case spaces.Discrete():
+            return int(space.n)
+        case spaces.MultiDiscrete():
+            return int(np.prod(space.nvec, dtype=np.int64))
+        case spaces.MultiBinary():
+            return int(2 ** np.prod(space.shape))
+        case spaces.Dict() | spaces.Tuple():
+            return int(np.prod([cardinality(part) for part in parts(space)], dtype=np.int64))
+    raise SpaceError(
+        f"a table needs finitely many observations, got {space}: discretise it into a Discrete or "
+        "MultiDiscrete space, or give the algorithm a network, for instance network=MLP()"
+    )
+
+
+def index(space: Space[Any], obs: PyTree[Any]) -> Int[Array, ""]:
+    """The number of one element of a finite space, in [0, cardinality)."""
+    match space:
+        case spaces.Discrete():
+            return obs - space.start
+        case spaces.MultiDiscrete():
+            digits, sizes = (obs - space.start).reshape(-1), space.nvec.reshape(-1)
+        case spaces.MultiBinary():
+            digits, sizes = obs.reshape(-1), np.full(int(np.prod(space.shape)), 2)
+        case spaces.Dict():
+            digits = [index(part, obs[name]) for name, part in space.spaces.items()]
+            sizes = [cardinality(part) for part in parts(space)]
+        case spaces.Tuple():
+            digits = [index(part, o) for part, o in zip(space.spaces, obs, strict=True)]
+            sizes = [cardinality(part) for part in parts(space)]
+        case _:
+            raise SpaceError(f"{space} is not finite")
+    number = jnp.int32(0)
+    for digit, size in zip(digits, sizes, strict=True):
+        number = number * int(size) + digit
+    return number
+
+
+def parts(space: spaces.Dict | spaces.Tuple) -> tuple[Space[Any], ...]:
+    """The spaces inside a Dict or Tuple, in order."""
+    return tuple(space.spaces.values()) if isinstance(space, spaces.Dict) else tuple(space.spaces)
+
+
+def num_actions(space: Space[Any], algorithm: str) -> int:
+    """The number of actions of a Discrete space.
+
+    Raises:
+        SpaceError: when the space is of another kind.
+    """
+    if not isinstance(space, spaces.Discrete):
+        raise SpaceError(f"{algorithm} chooses among finitely many actions (Discrete), got {space}: PPO takes it")
+    return int(space.n)
+
+
+Bounds = tuple[np.ndarray, np.ndarray] | None
+
+
+def action_bounds(space: Space[Any]) -> Bounds:
+    """(low, high) of a Box action space, None for others."""
+    return (space.low, space.high) if isinstance(space, spaces.Box) else None
+
+
+def clip_action(action: PyTree[Any], bounds: Bounds) -> PyTree[Any]:
+    """An action on its way into the world: held within its Box's bounds."""
+    return action if bounds is None else jnp.clip(action, *bounds)
+
+
+def unsupported(space: Space[Any]) -> SpaceError:
+    """The error for a space that no network here reads."""
+    return SpaceError(
+        f"observations of {space} cannot be read: Discrete, MultiDiscrete, MultiBinary, Box, and Dict or "
+        "Tuple of these can; wrap the environment to turn them into one of those"
+    )

@@ -1,0 +1,95 @@
+"""What the environment says, and what was lived: the rows that everything else reads."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int, PyTree
+
+
+class TimeStep(NamedTuple):
+    """One row: what the environment says at one time. Reward and discount belong to the way *into* it.
+
+    An episode's final observation is a row like any other: it has `last`, the action chosen on it
+    is ignored, and the row after it is the next episode's `first`. `discount` is 0 if and only
+    if the episode terminated; a time limit sets `last` alone, so its value is bootstrapped.
+    """
+
+    obs: PyTree[Any]
+    """An element of the observation space (arrays; a dict or tuple of arrays for Dict and Tuple spaces)."""
+    reward: Float[Array, ""]
+    discount: Float[Array, ""]
+    """1 on the way, 0 where the episode terminated, −1 where the opponent moves next."""
+    first: Bool[Array, ""]
+    last: Bool[Array, ""]
+    legal: Bool[Array, " A"] | None = None
+    """Which of the A discrete actions may be taken here; None where all may."""
+
+
+class Trajectory(NamedTuple):
+    """What was lived in T interactions with B environments: T + 1 rows, time first.
+
+    A transition is (row t, row t + 1) where row t is not `last`; only those count as environment
+    steps and enter losses (see `transitions`).
+    """
+
+    steps: TimeStep
+    """[T+1, B]"""
+    action: PyTree[Any]
+    """[T, B], chosen on rows 0 … T−1"""
+    extras: PyTree[Any]
+    """[T, B], what `act` recorded beside each action"""
+    carry: PyTree[Any]
+    """[B], the policy's memory as it was before row 0"""
+
+    @property
+    def transitions(self) -> Bool[Array, "T B"]:
+        """True where row t → row t + 1 is a transition, False where it is a reset."""
+        return ~self.steps.last[:-1]
+
+
+def restart(obs: PyTree[Any], legal: Bool[Array, " A"] | None = None) -> TimeStep:
+    """An episode's first row."""
+    return TimeStep(obs, jnp.float32(0), jnp.float32(1), jnp.array(True), jnp.array(False), legal)
+
+
+def transition(
+    obs: PyTree[Any],
+    reward: Float[Array, ""] | float,
+    terminated: Bool[Array, ""] | bool = False,
+    truncated: Bool[Array, ""] | bool = False,
+    legal: Bool[Array, " A"] | None = None,
+) -> TimeStep:
+    """Any row but the first: `discount = 0` iff terminated, `last` iff terminated or truncated."""
+    terminated, truncated = jnp.asarray(terminated), jnp.asarray(truncated)
+    return TimeStep(
+        obs=obs,
+        reward=jnp.asarray(reward, jnp.float32),
+        discount=1 - terminated.astype(jnp.float32),
+        first=jnp.array(False),
+        last=terminated | truncated,
+        legal=legal,
+    )
+
+
+class Clock(NamedTuple):
+    """How many environment steps a learner has learnt from, of how many: what schedules run on."""
+
+    step: Int[Array, ""]
+    budget: Int[Array, ""]
+
+    @classmethod
+    def start(cls, budget: int | Int[Array, ""]) -> Clock:
+        """A clock at 0."""
+        return cls(jnp.int32(0), jnp.asarray(budget, jnp.int32))
+
+    @property
+    def progress(self) -> Float[Array, ""]:
+        """The share of the budget that is used, in [0, 1]."""
+        return jnp.minimum(self.step / jnp.maximum(self.budget, 1), 1.0)
+
+    def advance(self, trajectory: Trajectory) -> Clock:
+        """Count a trajectory's transitions."""
+        return self._replace(step=self.step + trajectory.transitions.sum(dtype=jnp.int32))

@@ -1,0 +1,199 @@
+"""Heads: what a network's last numbers mean.
+
+A head is a frozen configuration. It says how many numbers it needs (`outputs`), how large its last
+layer starts (`gain`), which parameters it has beside that layer, and how it reads the numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, ClassVar, Protocol
+
+import equinox as eqx
+import gymnasium
+import jax.numpy as jnp
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Float
+
+from retorno.core.spaces import SpaceError
+from retorno.ops.distributions import Categorical, Gaussian, MultiCategorical, SquashedGaussian
+
+LOG_STD_RANGE = (-20.0, 2.0)
+
+Parameters = dict[str, Array]
+
+
+class Head(Protocol):
+    """What every head can do."""
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network has to give."""
+        ...
+
+    @property
+    def gain(self) -> float:
+        """Scale of the last layer's orthogonal initialisation."""
+        ...
+
+    def parameters(self) -> Parameters:
+        """Parameters that do not depend on the observation, as they start."""
+        ...
+
+    def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> Any:
+        """The head's answer: an array or a distribution."""
+        ...
+
+
+@dataclass(frozen=True)
+class CategoricalHead:
+    """A choice among `actions` discrete actions."""
+
+    actions: int
+    """How many actions there are."""
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return self.actions
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " A"], parameters: Parameters) -> Categorical:
+        return Categorical(x)
+
+
+@dataclass(frozen=True)
+class MultiCategoricalHead:
+    """Independent choices, one for each component of a MultiDiscrete action."""
+
+    actions: tuple[int, ...]
+    """How many actions each component has."""
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return sum(self.actions)
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " A"], parameters: Parameters) -> MultiCategorical:
+        ends = tuple(accumulate(self.actions))
+        return MultiCategorical(tuple(x[end - size : end] for size, end in zip(self.actions, ends, strict=True)))
+
+
+@dataclass(frozen=True)
+class GaussianHead:
+    """A diagonal normal distribution whose standard deviation does not depend on the observation."""
+
+    size: int
+    """Length of the action vector."""
+    initial_log_std: float = 0.0
+    """Natural logarithm of the standard deviation before learning."""
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return self.size
+
+    def parameters(self) -> Parameters:
+        return {"log_std": jnp.full(self.size, self.initial_log_std, jnp.float32)}
+
+    def read(self, x: Float[Array, " D"], parameters: Parameters) -> Gaussian:
+        return Gaussian(x, parameters["log_std"])
+
+
+@dataclass(frozen=True)
+class SquashedGaussianHead:
+    """A normal distribution squashed into bounds, its standard deviation read from the observation.
+
+    Haarnoja et al. 2018, appendix C; log σ is clipped to [−20, 2].
+    """
+
+    low: tuple[float, ...]
+    """Least value of each component of the action."""
+    high: tuple[float, ...]
+    """Largest value of each component of the action."""
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return 2 * len(self.low)
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " 2*D"], parameters: Parameters) -> SquashedGaussian:
+        mean, log_std = jnp.split(x, 2)
+        normal = Gaussian(mean, jnp.clip(log_std, *LOG_STD_RANGE))
+        return SquashedGaussian(normal, jnp.asarray(self.low), jnp.asarray(self.high))
+
+
+@dataclass(frozen=True)
+class ValueHead:
+    """The value of the observation: one number []."""
+
+    gain: ClassVar[float] = 1.0
+
+    @property
+    def outputs(self) -> int:
+        return 1
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " 1"], parameters: Parameters) -> Float[Array, ""]:
+        return x[0]
+
+
+@dataclass(frozen=True)
+class ActionValueHead:
+    """The value of each action: [A]."""
+
+    actions: int
+    """How many actions there are."""
+    gain: ClassVar[float] = 1.0
+
+    @property
+    def outputs(self) -> int:
+        return self.actions
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " A"], parameters: Parameters) -> Float[Array, " A"]:
+        return x
+
+
+class Readout(eqx.Module):
+    """A head with its parameters."""
+
+    parameters: Parameters
+    head: Head = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, " outputs"]) -> Any:
+        return self.head.read(x, self.parameters)
+
+
+def policy_head(action_space: gymnasium.Space[Any]) -> Head:
+    """The head that chooses in an action space: categorical, multi-categorical or Gaussian.
+
+    Raises:
+        SpaceError: when no head can; it says which spaces can be taken.
+    """
+    match action_space:
+        case spaces.Discrete():
+            return CategoricalHead(int(action_space.n))
+        case spaces.MultiDiscrete() if action_space.nvec.ndim == 1:
+            return MultiCategoricalHead(tuple(int(n) for n in action_space.nvec))
+        case spaces.Box() if len(action_space.shape) == 1:
+            return GaussianHead(math.prod(action_space.shape))
+    raise SpaceError(
+        f"no policy can choose in {action_space}: Discrete, and MultiDiscrete and Box of one axis can be taken; "
+        "wrap the environment to turn its actions into one of those"
+    )

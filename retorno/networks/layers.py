@@ -1,0 +1,185 @@
+"""What networks are made of: activations, linear layers, the reading of observations, and trunks.
+
+Everything is unbatched and small, so that a `vmap` over rows leaves plain matrix products.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Bool, Float, Key, PyTree
+
+from retorno.core.policy import Carry
+from retorno.core.spaces import encode, width
+
+
+class Activation(enum.Enum):
+    """The nonlinearity between layers; a member is called as a function."""
+
+    tanh = enum.member(jnp.tanh)
+    relu = enum.member(jax.nn.relu)
+    gelu = enum.member(jax.nn.gelu)
+    silu = enum.member(jax.nn.silu)
+
+    def __call__(self, x: Array) -> Array:
+        return self.value(x)
+
+
+def orthogonal(key: Key[Array, ""], rows: int, columns: int, gain: float = 1.0) -> Float[Array, "rows columns"]:
+    """A random matrix with orthonormal rows or columns (the fewer of the two), times `gain`.
+
+    Uniform over such matrices: a product of Householder reflections of normal vectors (Stewart
+    1980, section 3), which is what QR of a normal matrix gives (Saxe et al. 2014). It needs no
+    LAPACK call, so it may be vmapped on a CPU, where batched factorisations can deadlock.
+    """
+    long, short = max(rows, columns), min(rows, columns)
+    normal = jax.random.normal(key, (long, short))
+
+    def reflect(i: Array, matrix: Array) -> Array:
+        k = short - 1 - i
+        x = jnp.where(jnp.arange(long) >= k, normal[:, k], 0.0)
+        sign = jnp.where(x[k] < 0, -1.0, 1.0)
+        v = x.at[k].add(sign * jnp.linalg.norm(x))
+        # −sign · (I − 2vvᵀ/vᵀv) sends e_k to x/|x|; the sign belongs to column k alone.
+        matrix = matrix.at[k, k].multiply(-sign)
+        return matrix - (2 / (v @ v)) * jnp.outer(v, v @ matrix)
+
+    matrix = jax.lax.fori_loop(0, short, reflect, jnp.eye(long, short))
+    return gain * (matrix if rows == long else matrix.T)
+
+
+class Linear(eqx.Module):
+    """y = xW + b."""
+
+    weight: Float[Array, "in out"]
+    bias: Float[Array, " out"]
+
+    def __call__(self, x: Float[Array, "*rows in"]) -> Float[Array, "*rows out"]:
+        return x @ self.weight + self.bias
+
+
+def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None) -> Linear:
+    """A new layer: orthogonal times `gain` with zero biases, or, where `gain` is None, PyTorch's default.
+
+    PyTorch draws weights and biases uniformly from ±1/√inputs.
+    """
+    if gain is not None:
+        return Linear(orthogonal(key, inputs, outputs, gain), jnp.zeros(outputs))
+    weight_key, bias_key = jax.random.split(key)
+    bound = 1 / math.sqrt(max(inputs, 1))
+    return Linear(
+        jax.random.uniform(weight_key, (inputs, outputs), minval=-bound, maxval=bound),
+        jax.random.uniform(bias_key, (outputs,), minval=-bound, maxval=bound),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """An observation space as a static field: Gymnasium's spaces compare but do not hash."""
+
+    space: gymnasium.Space[Any]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Observed) and self.space == other.space)
+
+    def __hash__(self) -> int:
+        return hash((type(self.space), self.space.shape))
+
+
+class Input(eqx.Module):
+    """The first layer: xW + b of the encoded observation. A Discrete one looks up its row of W."""
+
+    linear: Linear
+    observed: Observed = eqx.field(static=True)
+
+    def __call__(self, obs: PyTree[Any]) -> Float[Array, " out"]:
+        space = self.observed.space
+        if isinstance(space, spaces.Discrete):
+            return self.linear.weight[obs - int(space.start)] + self.linear.bias
+        return self.linear(encode(space, obs))
+
+
+def read(key: Key[Array, ""], space: gymnasium.Space[Any], outputs: int, gain: float | None) -> Input:
+    """A new first layer.
+
+    Raises:
+        SpaceError: when the space cannot be read.
+    """
+    return Input(linear(key, width(space), outputs, gain), Observed(space))
+
+
+class Trunk(eqx.Module):
+    """From observations to features, perhaps with a memory: what lies under a head. Unbatched."""
+
+    @property
+    @abc.abstractmethod
+    def memoryless(self) -> bool: ...
+
+    @abc.abstractmethod
+    def initial_carry(self) -> Carry: ...
+
+    @abc.abstractmethod
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Float[Array, " D"], Carry]:
+        """Features of one row; `carry` counts as empty where `first`."""
+
+    @abc.abstractmethod
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T D"]:
+        """Features of T rows: the same as T calls of `step`."""
+
+
+class Dense(Trunk):
+    """Fully connected layers on the observation, without memory."""
+
+    input: Input
+    hidden: tuple[Linear, ...]
+    activation: Activation = eqx.field(static=True)
+
+    def __call__(self, obs: PyTree[Any]) -> Float[Array, " D"]:
+        x = self.activation(self.input(obs))
+        for layer in self.hidden:
+            x = self.activation(layer(x))
+        return x
+
+    @property
+    def memoryless(self) -> bool:
+        return True
+
+    def initial_carry(self) -> Carry:
+        return ()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Float[Array, " D"], Carry]:
+        return self(obs), carry
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T D"]:
+        return jax.vmap(self)(obs)
+
+
+def dense(
+    key: Key[Array, ""],
+    space: gymnasium.Space[Any],
+    sizes: Sequence[int],
+    activation: Activation,
+    gain: float | None,
+) -> Dense:
+    """New fully connected layers of the given sizes, at least one.
+
+    Raises:
+        SpaceError: when the space cannot be read.
+        ValueError: when there is no layer, or one without a unit.
+    """
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"a network needs one or more layers of one or more units, got {tuple(sizes)}: try (64, 64)")
+    keys = jax.random.split(key, len(sizes))
+    layers = [linear(k, i, o, gain) for k, i, o in zip(keys[1:], sizes, sizes[1:], strict=False)]
+    return Dense(read(keys[0], space, sizes[0], gain), tuple(layers), activation)

@@ -1,0 +1,46 @@
+"""The multilayer perceptron: fully connected layers, no memory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+from jax import Array
+from jaxtyping import Key
+
+from retorno.networks.heads import Head
+from retorno.networks.layers import Activation, dense
+from retorno.networks.network import Network, assemble
+
+
+@dataclass(frozen=True)
+class MLP:
+    """A multilayer perceptron. The defaults are those of PPO's published benchmarks (Schulman et al. 2017)."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Units of each hidden layer."""
+    activation: Activation = Activation.tanh
+    """The nonlinearity after each hidden layer."""
+    shared: bool = False
+    """Whether all heads share the hidden layers. Where returns are large, a value head drowns the policy's gradient."""
+    orthogonal: bool = True
+    """Orthogonal weights (√2; .01 under a policy, 1 under a value) and zero biases; else uniform in ±1/√inputs."""
+
+    def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
+        """A new network.
+
+        Raises:
+            SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
+            ValueError: when there is no head or no hidden layer.
+        """
+        gain = math.sqrt(2) if self.orthogonal else None
+        return assemble(
+            key,
+            heads,
+            self.shared,
+            self.orthogonal,
+            self.hidden[-1] if self.hidden else 0,
+            lambda k: dense(k, observation_space, self.hidden, self.activation, gain),
+        )

@@ -1,0 +1,98 @@
+"""A policy made of trunks and heads: what the MLP, the recurrent networks and the transformer share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Key, PyTree
+
+from retorno.core.policy import Carry, Heads, Policy
+from retorno.networks.heads import Head, Readout
+from retorno.networks.layers import Linear, Trunk, linear
+
+SHARED = "shared"
+
+
+class NetworkConfig(Protocol):
+    """The settings of a network: a frozen dataclass that can build it."""
+
+    def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Policy:
+        """A new network with these heads.
+
+        Raises:
+            SpaceError: when the network cannot read the observation space; it says what can.
+        """
+        ...
+
+
+class Network(Policy):
+    """Heads on trunks: one trunk for each head, by the head's name, or one that all share.
+
+    Asked for one head only, compiled code drops the other heads' trunks by itself.
+    """
+
+    trunks: dict[str, Trunk]
+    last: dict[str, Linear]
+    readouts: dict[str, Readout]
+
+    @property
+    def memoryless(self) -> bool:
+        return all(trunk.memoryless for trunk in self.trunks.values())
+
+    def initial_carry(self) -> Carry:
+        return () if self.memoryless else {name: trunk.initial_carry() for name, trunk in self.trunks.items()}
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        stepped = {
+            name: trunk.step(obs, first, () if self.memoryless else carry[name]) for name, trunk in self.trunks.items()
+        }
+        heads = self._read({name: features for name, (features, _) in stepped.items()})
+        return heads, () if self.memoryless else {name: after for name, (_, after) in stepped.items()}
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        features = {
+            name: trunk.unroll(obs, first, () if self.memoryless else carry[name])
+            for name, trunk in self.trunks.items()
+        }
+        return jax.vmap(self._read)(features)
+
+    def _read(self, features: dict[str, Float[Array, " D"]]) -> Heads:
+        return {
+            name: readout(self.last[name](features[SHARED if SHARED in features else name]))
+            for name, readout in self.readouts.items()
+        }
+
+
+def assemble(
+    key: Key[Array, ""],
+    heads: dict[str, Head],
+    shared: bool,
+    orthogonal: bool,
+    width: int,
+    trunk: Callable[[Key[Array, ""]], Trunk],
+) -> Network:
+    """A new network: `trunk(key)` makes what lies under a head and gives `width` features.
+
+    Raises:
+        ValueError: when there is no head.
+    """
+    if not heads:
+        raise ValueError('a network needs one head or more, for instance heads={"value": ValueHead()}')
+    trunk_key, last_key = jax.random.split(key)
+    names = [SHARED] if shared else list(heads)
+    trunk_keys = jax.random.split(trunk_key, len(names))
+    last_keys = jax.random.split(last_key, len(heads))
+    return Network(
+        trunks={name: trunk(k) for name, k in zip(names, trunk_keys, strict=True)},
+        last={
+            name: linear(k, width, head.outputs, head.gain if orthogonal else None)
+            for (name, head), k in zip(heads.items(), last_keys, strict=True)
+        },
+        readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
+    )

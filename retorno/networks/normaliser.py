@@ -1,0 +1,116 @@
+"""Running normalisation of what a learner sees: observations by their moments, rewards by their return's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from gymnasium import Space, spaces
+from jax import Array
+from jaxtyping import Bool, Float, PyTree
+
+from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.time_step import Trajectory
+from retorno.ops.normalisation import Moments, initial_moments
+
+
+class ObservationNormaliser(eqx.Module):
+    """Standardises the Box parts of an observation; discrete parts pass as they are."""
+
+    moments: tuple[Moments | None, ...]
+    """One for each leaf of the observation; None for discrete ones."""
+
+    @classmethod
+    def start(cls, space: Space[Any]) -> ObservationNormaliser:
+        """Moments of nothing yet."""
+        return cls(
+            tuple(
+                initial_moments(math.prod(leaf.shape)) if isinstance(leaf, spaces.Box) else None
+                for leaf in _leaves(space)
+            )
+        )
+
+    def __call__(self, obs: PyTree[Any]) -> PyTree[Any]:
+        """One observation, standardised."""
+        leaves, structure = jax.tree.flatten(obs)
+        return jax.tree.unflatten(
+            structure,
+            [
+                x if m is None else m.standardise(x.reshape(-1)).reshape(x.shape)
+                for x, m in zip(leaves, self.moments, strict=True)
+            ],
+        )
+
+    def update(self, obs: PyTree[Any]) -> ObservationNormaliser:
+        """Take in rows [T, B]."""
+        return ObservationNormaliser(
+            tuple(
+                None if m is None else m.update(rows := x.reshape(x.shape[0] * x.shape[1], -1), jnp.ones(len(rows), bool))
+                for x, m in zip(jax.tree.leaves(obs), self.moments, strict=True)
+            )
+        )
+
+
+def _leaves(space: Space[Any]) -> list[Space[Any]]:
+    """The spaces of an observation's leaves, in pytree order (JAX sorts a dictionary's keys)."""
+    if isinstance(space, spaces.Dict):
+        return [leaf for name in sorted(space.spaces) for leaf in _leaves(space.spaces[name])]
+    if isinstance(space, spaces.Tuple):
+        return [leaf for part in space.spaces for leaf in _leaves(part)]
+    return [space]
+
+
+class RewardNormaliser(eqx.Module):
+    """Divides rewards by the running standard deviation of the discounted return.
+
+    Engstrom et al. 2020, section 2, after OpenAI's baselines (VecNormalize).
+    """
+
+    open_return: Float[Array, " B"]
+    moments: Moments
+
+    @classmethod
+    def start(cls, num_envs: int) -> RewardNormaliser:
+        """No return yet."""
+        return cls(jnp.zeros(num_envs), initial_moments(1))
+
+    def __call__(self, trajectory: Trajectory, discount: float) -> tuple[Float[Array, "T B"], RewardNormaliser]:
+        """The trajectory's rewards, scaled by all returns up to its end, and the normaliser after it."""
+
+        def accumulate(open_return: Array, row: tuple[Array, Bool[Array, " B"]]) -> tuple[Array, Array]:
+            reward, first = row
+            # A reset's row starts from zero again.
+            open_return = jnp.where(first, 0.0, discount * open_return + reward)
+            return open_return, open_return
+
+        steps = trajectory.steps
+        open_return, returns = jax.lax.scan(accumulate, self.open_return, (steps.reward[1:], steps.first[1:]))
+        moments = self.moments.update(returns.reshape(-1, 1), trajectory.transitions.reshape(-1))
+        scaled = jax.vmap(jax.vmap(lambda r: moments.scale(r[None])[0]))(steps.reward[1:])
+        return scaled, RewardNormaliser(open_return, moments)
+
+
+class Normalised(Policy):
+    """A policy that sees standardised observations."""
+
+    policy: Policy
+    normaliser: ObservationNormaliser | None
+
+    @property
+    def memoryless(self) -> bool:
+        return self.policy.memoryless
+
+    def initial_carry(self) -> Carry:
+        return self.policy.initial_carry()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        return self.policy.step(self._see(obs), first, carry)
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        return self.policy.unroll(jax.vmap(self._see)(obs), first, carry)
+
+    def _see(self, obs: PyTree[Any]) -> PyTree[Any]:
+        return obs if self.normaliser is None else self.normaliser(obs)

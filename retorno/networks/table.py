@@ -1,0 +1,105 @@
+"""The table: one row of numbers for each observation of a finite space. Sutton & Barto 2018, part I."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key, PyTree
+
+from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.spaces import SpaceError, cardinality, index
+from retorno.networks.heads import Head, Readout
+from retorno.networks.layers import Observed
+
+MOST_ENTRIES = 2_000_000_000
+
+AnyPolicy = TypeVar("AnyPolicy", bound=Policy)
+
+
+class TableNetwork(Policy):
+    """A table for each head. A step reads one row of each."""
+
+    tables: dict[str, Float[Array, "S outputs"]]
+    readouts: dict[str, Readout]
+    observed: Observed = eqx.field(static=True)
+
+    @property
+    def memoryless(self) -> bool:
+        return True
+
+    def initial_carry(self) -> Carry:
+        return ()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        row = index(self.observed.space, obs)
+        return {name: readout(self.tables[name][row]) for name, readout in self.readouts.items()}, ()
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table over a finite observation space."""
+
+    initial: float = 0.0
+    """Every entry before learning. Above the true values it makes a greedy learner explore."""
+
+    def build(
+        self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]
+    ) -> TableNetwork:
+        """A new table; `key` is not used.
+
+        Raises:
+            SpaceError: when the space is not finite, or the table would have more than two thousand million entries.
+        """
+        rows = cardinality(observation_space)
+        entries = rows * sum(head.outputs for head in heads.values())
+        if entries > MOST_ENTRIES:
+            raise SpaceError(
+                f"{entries:,} entries ({entries * 4 / 2**30:,.0f} GiB) for a table over {rows:,} observations, at most "
+                f"{MOST_ENTRIES:,} can be held: observe less, or give the algorithm a network, for instance network=MLP()"
+            )
+        return TableNetwork(
+            tables={name: jnp.full((rows, head.outputs), self.initial, jnp.float32) for name, head in heads.items()},
+            readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
+            observed=Observed(observation_space),
+        )
+
+
+def nudge(
+    network: AnyPolicy,
+    head: str,
+    obs: PyTree[Any],
+    action: Int[Array, ""] | None,
+    change: Float[Array, ""] | float,
+) -> AnyPolicy:
+    """Move q(obs, action) by the semi-gradient: w ← w + change · ∇q(s, a, w). Sutton & Barto 2018, eq. 10.1.
+
+    Of a table that adds `change` to one entry, in place inside compiled code. `change` is the step
+    size times the error. An `action` of None moves a value head (eq. 9.7).
+
+    Raises:
+        ValueError: when the network has a memory: its gradient needs the whole sequence.
+    """
+    if isinstance(network, TableNetwork):
+        row = index(network.observed.space, obs)
+        table = network.tables[head].at[row, 0 if action is None else action].add(change)
+        return replace(network, tables={**network.tables, head: table})
+    if not network.memoryless:
+        raise ValueError(
+            f"{type(network).__name__} has a memory and cannot be moved on one row: "
+            "use network=Table() or MLP(), or an algorithm that learns from sequences, for instance PPO"
+        )
+
+    def estimate(weights: AnyPolicy) -> Float[Array, ""]:
+        answer = weights.step(obs, jnp.array(False), ())[0][head]
+        return answer if action is None else answer[action]
+
+    return jax.tree.map(lambda w, g: w + change * g, network, jax.grad(estimate)(network))

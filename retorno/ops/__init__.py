@@ -1,0 +1,1 @@
+"""Equations: one pure, unbatched function each, with its citation."""

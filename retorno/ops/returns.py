@@ -1,0 +1,124 @@
+"""The Bellman backup and the returns built from it.
+
+Time runs along the leading axis. `reward[t]`, `discount[t]` and `next_value[t]` belong to the
+transition out of row t, that is, to row t + 1; `discount` already holds γ (γ · the row's discount).
+`cut[t]` says that the sequence ends after transition t (row t + 1 is `last`): what lies behind it
+belongs to another episode, so a return goes on from `next_value[t]` there.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+
+def backup(reward: Float[Array, ""], discount: Float[Array, ""], next_value: Float[Array, ""]) -> Float[Array, ""]:
+    """r + γ v(s′).  Sutton & Barto 2018, eq. 3.14 for one outcome."""
+    return reward + discount * next_value
+
+
+def lambda_returns(
+    reward: Float[Array, " T"],
+    discount: Float[Array, " T"],
+    next_value: Float[Array, " T"],
+    cut: Bool[Array, " T"],
+    lambda_: Float[Array, ""] | float,
+) -> Float[Array, " T"]:
+    """Gᵗ = r + γ[(1 − λ) v(s′) + λ Gᵗ⁺¹].  Sutton & Barto 2018, eq. 12.2 in recursive form.
+
+    λ = 0 gives the one-step target, λ = 1 the Monte Carlo return (bootstrapped where it is cut).
+    """
+
+    def step(after: Float[Array, ""], x: tuple[Array, ...]) -> tuple[Array, Array]:
+        r, d, v, ends = x
+        target = backup(r, d, jnp.where(ends, v, (1 - lambda_) * v + lambda_ * after))
+        return target, target
+
+    return jax.lax.scan(step, next_value[-1], (reward, discount, next_value, cut), reverse=True)[1]
+
+
+def n_step_returns(
+    reward: Float[Array, " T"],
+    discount: Float[Array, " T"],
+    next_value: Float[Array, " T"],
+    cut: Bool[Array, " T"],
+    n: int,
+) -> Float[Array, " T"]:
+    """Gₜ:ₜ₊ₙ, shorter where the sequence is cut or ends.  Sutton & Barto 2018, eq. 7.1."""
+    target = jax.vmap(backup)(reward, discount, next_value)
+    for _ in range(n - 1):
+        # One more reward in front of the target that starts a step later.
+        later = jnp.concatenate([target[1:], next_value[-1:]])
+        target = jax.vmap(backup)(reward, discount, jnp.where(cut, next_value, later))
+    return target
+
+
+def gae(
+    reward: Float[Array, " T"],
+    discount: Float[Array, " T"],
+    value: Float[Array, " T"],
+    next_value: Float[Array, " T"],
+    cut: Bool[Array, " T"],
+    lambda_: float,
+) -> Float[Array, " T"]:
+    """Âₜ = δₜ + γλ Âₜ₊₁ with δₜ = r + γ v(s′) − v(s).  Schulman et al. 2016, eq. 16."""
+    delta = backup(reward, discount, next_value) - value
+    decay = discount * lambda_ * ~cut
+
+    def step(after: Float[Array, ""], x: tuple[Array, Array]) -> tuple[Array, Array]:
+        d, k = x
+        advantage = d + k * after
+        return advantage, advantage
+
+    return jax.lax.scan(step, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)[1]
+
+
+def importance_weight(log_prob: Float[Array, ""], behaviour_log_prob: Float[Array, ""]) -> Float[Array, ""]:
+    """ρ = π(a|s) / b(a|s).  Sutton & Barto 2018, eq. 5.3 for one step."""
+    return jnp.exp(log_prob - behaviour_log_prob)
+
+
+def q_learning_target(
+    reward: Float[Array, ""],
+    discount: Float[Array, ""],
+    next_q: Float[Array, " A"],
+    legal: Bool[Array, " A"] | None = None,
+) -> Float[Array, ""]:
+    """r + γ maxₐ q(s′, a).  Sutton & Barto 2018, eq. 6.8."""
+    return backup(reward, discount, jnp.max(next_q, where=legal, initial=-jnp.inf))
+
+
+def double_q_learning_target(
+    reward: Float[Array, ""],
+    discount: Float[Array, ""],
+    next_q_choosing: Float[Array, " A"],
+    next_q_judging: Float[Array, " A"],
+    legal: Bool[Array, " A"] | None = None,
+) -> Float[Array, ""]:
+    """r + γ q₂(s′, argmaxₐ q₁(s′, a)): no maximum over its own noise.  van Hasselt et al. 2016, eq. 4."""
+    chosen = next_q_choosing if legal is None else jnp.where(legal, next_q_choosing, -jnp.inf)
+    return backup(reward, discount, next_q_judging[jnp.argmax(chosen)])
+
+
+def sarsa_target(
+    reward: Float[Array, ""], discount: Float[Array, ""], next_q: Float[Array, " A"], next_action: Int[Array, ""]
+) -> Float[Array, ""]:
+    """r + γ q(s′, a′) with the action *really* taken next.  Sutton & Barto 2018, eq. 6.7."""
+    return backup(reward, discount, next_q[next_action])
+
+
+def expected_sarsa_target(
+    reward: Float[Array, ""],
+    discount: Float[Array, ""],
+    next_q: Float[Array, " A"],
+    next_probs: Float[Array, " A"],
+) -> Float[Array, ""]:
+    """r + γ Σₐ π(a|s′) q(s′, a).  Sutton & Barto 2018, eq. 6.9."""
+    return backup(reward, discount, next_probs @ next_q)
+
+
+def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:
+    """δ = y − q(s, a).  Sutton & Barto 2018, eq. 6.8."""
+    return target - q[action]

@@ -1,0 +1,187 @@
+"""One iteration — collect, relabel, update — and the compiled programs that repeat it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Int, Key, PyTree, UInt32
+
+from retorno.core.environment import Environment
+from retorno.core.policy import Algorithm, Learner, Metrics, Relabel
+from retorno.core.spaces import Spec
+from retorno.core.time_step import TimeStep, Trajectory
+from retorno.run.collect import Scores, Stage, collect, initial_carries, no_scores, opening
+
+
+class Run(NamedTuple):
+    """Everything needed to go on. With several seeds every leaf has an axis [seeds] in front."""
+
+    learner: Learner
+    stage: Stage
+    relabel: Relabel | None
+    scores: Scores
+    seed: UInt32[Array, ""]
+    """All randomness follows from the seed and the counters."""
+    updates: Int[Array, ""]
+    step: Int[Array, ""]
+    """Environment steps taken."""
+
+
+def learn_from(
+    algorithm: Algorithm, run: Run, stage: Stage, trajectory: Trajectory
+) -> tuple[Run, Metrics]:
+    """Relabel, update and count: what follows every rollout, fused and hosted alike."""
+    relabel, lived = run.relabel, trajectory
+    if relabel is not None:
+        trajectory, relabel = relabel(trajectory)
+    learner, metrics = algorithm.update(run.learner, trajectory, keys_of(run).update)
+    return run._replace(
+        learner=learner,
+        stage=stage,
+        relabel=relabel,
+        scores=run.scores.update(lived),
+        updates=run.updates + 1,
+        step=run.step + lived.transitions.sum(dtype=jnp.int32),
+    ), metrics
+
+
+class Keys(NamedTuple):
+    """What one iteration draws from."""
+
+    collect: Key[Array, ""]
+    update: Key[Array, ""]
+
+
+def keys_of(run: Run) -> Keys:
+    """The keys of a run's next iteration."""
+    return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(run.seed), run.updates)))
+
+
+def _iterate(algorithm: Algorithm, world: Environment, run: Run) -> tuple[Run, Metrics]:
+    stage, trajectory = collect(algorithm, run.learner, world, run.stage, run.seed, keys_of(run).collect)
+    return learn_from(algorithm, run, stage, trajectory)
+
+
+def _advance_one(
+    algorithm: Algorithm, world: Environment, run: Run, until: Int[Array, ""], most: Int[Array, ""]
+) -> tuple[Run, Metrics]:
+    """Iterate one seed until `until` steps or `most` updates, or until a metric is not finite; metrics are summed."""
+    shapes = jax.eval_shape(partial(_iterate, algorithm), world, run)[1]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
+
+    def going(state: tuple[Run, Metrics, Array]) -> Array:
+        run, sums, count = state
+        sane = jnp.isfinite(sum(sums.values(), jnp.float32(0)))
+        return (run.step < until) & (count < most) & sane
+
+    def body(state: tuple[Run, Metrics, Array]) -> tuple[Run, Metrics, Array]:
+        run, sums, count = state
+        run, metrics = _iterate(algorithm, world, run)
+        return run, jax.tree.map(lambda a, b: a + b, sums, metrics), count + 1
+
+    run, sums, _ = jax.lax.while_loop(going, body, (run, zeros, jnp.int32(0)))
+    return run, sums
+
+
+@partial(jax.jit, static_argnames=("algorithm",), donate_argnames=("run",))
+def advance_fused(
+    algorithm: Algorithm, world: Environment, run: Run, until: Int[Array, ""], most: Int[Array, ""]
+) -> tuple[Run, Metrics]:
+    """Collect and update, many times in one compiled program."""
+    return _advance_one(algorithm, world, run, until, most)
+
+
+@partial(jax.jit, static_argnames=("algorithm", "vectorised", "mesh"), donate_argnames=("runs",))
+def advance_seeds(
+    algorithm: Algorithm,
+    world: Environment,
+    runs: Run,
+    until: Int[Array, ""],
+    most: Int[Array, ""],
+    vectorised: bool,
+    mesh: jax.sharding.Mesh,
+) -> tuple[Run, Metrics]:
+    """`advance_fused` for many seeds [S]: tables side by side, networks one after another, sharded over devices."""
+
+    def several(runs: Run, world: Environment, until: Array, most: Array) -> tuple[Run, Metrics]:
+        one = lambda run: _advance_one(algorithm, world, run, until, most)  # noqa: E731
+        return jax.vmap(one)(runs) if vectorised else jax.lax.map(one, runs)
+
+    seeds, same = jax.sharding.PartitionSpec("seed"), jax.sharding.PartitionSpec()
+    sharded = jax.shard_map(
+        several, mesh=mesh, in_specs=(seeds, same, same, same), out_specs=(seeds, seeds), check_vma=False
+    )
+    return sharded(runs, world, until, most)
+
+
+@partial(jax.jit, static_argnames=("algorithm",), donate_argnames=("run",))
+def learn_hosted(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Trajectory) -> tuple[Run, Metrics]:
+    """`learn_from` as one compiled program, for trajectories that were collected in Python."""
+    return learn_from(algorithm, run, stage, trajectory)
+
+
+def _fresh(
+    algorithm: Algorithm, spec: Spec, relabel: Relabel | None, seed: UInt32[Array, ""], stage: Callable[[Learner], Stage]
+) -> Run:
+    """A run before its first step; `stage(learner)` sets it."""
+    # The learner's own key: no iteration's, whose numbers are below 2³¹.
+    learner = algorithm.init(jax.random.fold_in(jax.random.key(seed), 2**32 - 1), spec)
+    return Run(learner, stage(learner), relabel, no_scores(spec.num_envs), seed, jnp.int32(0), jnp.int32(0))
+
+
+@partial(jax.jit, static_argnames=("algorithm", "num_envs"))
+def begin_native(
+    algorithm: Algorithm,
+    world: Environment,
+    relabel: Relabel | None,
+    seeds: UInt32[Array, " S"],
+    steps: Int[Array, ""],
+    num_envs: int,
+) -> Run:
+    """Fresh runs [S] over a native world."""
+    spec = Spec(world.observation_space, world.action_space, num_envs, steps)
+
+    def begin_one(seed: UInt32[Array, ""]) -> Run:
+        return _fresh(algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs))
+
+    # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
+    return jax.lax.map(begin_one, seeds)
+
+
+def begin_hosted(
+    algorithm: Algorithm, spec: Spec, relabel: Relabel | None, seed: UInt32[Array, ""], row: TimeStep
+) -> Run:
+    """A fresh run over hosted environments that stand at their first rows."""
+
+    def begin(seed: UInt32[Array, ""], steps: Int[Array, ""]) -> Run:
+        whole = dataclasses.replace(spec, steps=steps)
+        return _fresh(
+            algorithm, whole, relabel, seed,
+            lambda learner: Stage(None, None, initial_carries(algorithm, learner, spec.num_envs)),  # type: ignore[arg-type]
+        )
+
+    run = jax.jit(begin)(seed, spec.steps)
+    return run._replace(stage=run.stage._replace(row=row))
+
+
+@jax.jit
+def _all_finite(tree: PyTree[Any]) -> list[Array]:
+    return [jnp.isfinite(x).all() for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+
+
+def bad_leaf(tree: PyTree[Any]) -> str | None:
+    """The first leaf that holds NaN or infinity, by its path."""
+    if all(np.asarray(jax.device_get(_all_finite(tree)))):
+        return None
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    bad = (path for path, x in leaves if jnp.issubdtype(x.dtype, jnp.inexact) and not jnp.isfinite(x).all())
+    return jax.tree_util.keystr(next(bad), simple=True, separator="/")
+
+
