@@ -129,9 +129,7 @@ class PPO:
     def policy(self, learner: PPOLearner) -> Policy:
         return Normalised(learner.network, learner.observations)
 
-    def update(
-        self, learner: PPOLearner, trajectory: Trajectory, key: Key[Array, ""]
-    ) -> tuple[PPOLearner, Metrics]:
+    def update(self, learner: PPOLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[PPOLearner, Metrics]:
         steps, counts = trajectory.steps, trajectory.transitions
         normaliser = learner.observations
         obs = steps.obs if normaliser is None else jax.vmap(jax.vmap(normaliser))(steps.obs)
@@ -163,7 +161,9 @@ class PPO:
         if normaliser is not None:
             normaliser = normaliser.update(jax.tree.map(lambda x: x[:-1], steps.obs))
         target = advantage + value[:-1]
-        metrics["explained_variance"] = 1 - masked_variance(advantage, counts) / (masked_variance(target, counts) + 1e-8)
+        metrics["explained_variance"] = 1 - masked_variance(advantage, counts) / (
+            masked_variance(target, counts) + 1e-8
+        )
         return PPOLearner(network, optimiser, normaliser, rewards, learner.clock.advance(trajectory)), metrics
 
     @property
@@ -175,8 +175,8 @@ class PPO:
     ) -> tuple[Policy, optax.OptState, Metrics]:
         """Epochs of shuffled minibatches; metrics are means over all of them."""
         sequences = rows.first.shape[1]
-        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else self.learning_rate, progress)
-        clip = linear(self.clip, 0.0 if self.anneal_clip else self.clip, progress)
+        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, progress)
+        clip = linear(self.clip, 0.0 if self.anneal_clip else None, progress)
 
         def step(state: tuple[Policy, optax.OptState], chosen: Array | None):
             network, optimiser = state

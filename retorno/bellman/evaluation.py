@@ -62,7 +62,8 @@ def evaluate(
     chosen = backup.under(chances)
     require_end(chosen, "under this policy")
     answer = method(chosen, accuracy)
-    return solution(model, discount, backup, answer, chances, optimum=None, accuracy=accuracy, method=method.__name__)
+    name = method.__name__.replace("_", " ")
+    return solution(model, discount, backup, answer, chances, optimum=None, accuracy=accuracy, method=name)
 
 
 def uniform(model: MDP) -> Float[np.ndarray, " P"]:
@@ -77,9 +78,9 @@ def closed_form(backup: Backup, accuracy: float) -> Evaluated:
     from scipy.sparse.linalg import splu
 
     identity = eye_array(backup.num_states)
-    value, time = splu(csc_array(identity - backup.matrix)).solve(
-        np.stack([backup.reward, np.ones(backup.num_states)], axis=1)
-    ).T
+    value, time = (
+        splu(csc_array(identity - backup.matrix)).solve(np.stack([backup.reward, np.ones(backup.num_states)], axis=1)).T
+    )
     return Evaluated(value, *weighted(backup, value, time), (float(np.abs(backup.q(value) - value).max()),))
 
 
@@ -93,7 +94,7 @@ def iterative(backup: Backup, accuracy: float) -> Evaluated:
             below, above = extrapolate(backup, value, new)
             lower, upper = new + below, new + above
         else:
-            time = 1 + backup.matrix @ time
+            time = np.asarray(1 + backup.matrix @ time)
             lower, upper = weighted(backup, new, time)
         answer = Evaluated((lower + upper) / 2 if backup.contracts else new, lower, upper, tuple(residuals))
         if answer.width <= accuracy or (residuals[-1] <= backup.noise(new) and answer.width < np.inf):
@@ -156,7 +157,6 @@ def solution(
     optimum: Float[np.ndarray, " n"] | None,
     accuracy: float,
     method: str,
-    sweeps: int | None = None,
 ) -> Solution:
     """Join an answer over the acting states to one over all. `optimum` bounds the best value from above."""
 
@@ -183,7 +183,7 @@ def solution(
         optimal=high + 2 * slack >= backup.best(low)[backup.owner],
         policy_loss_bound=loss,
         converged=answer.width <= accuracy,
-        sweeps=len(answer.residuals) if sweeps is None else sweeps,
+        sweeps=len(answer.residuals),
         residuals=answer.residuals,
         method=method,
     )

@@ -126,9 +126,7 @@ def advance(
     All randomness comes from (seed, environment, episode, step), so any episode can be lived
     again on its own.
     """
-    stepped = world.step(
-        episodes.state, action, step_key(episode_seed(seed, env, episodes.episode), episodes.age)
-    )
+    stepped = world.step(episodes.state, action, step_key(episode_seed(seed, env, episodes.episode), episodes.age))
     fresh = world.reset(jax.random.key(episode_seed(seed, env, episodes.episode + 1)))
     state, row_after = jax.tree.map(lambda new, old: jnp.where(row.last, new, old), fresh, stepped)
     episode = episodes.episode + row.last

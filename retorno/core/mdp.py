@@ -203,16 +203,22 @@ def check(model: MDP) -> None:
         if ptr[0] != 0 or ptr[-1] != end or (np.diff(ptr) < 0).any():
             raise ModelError(f"{name} must rise from 0 to {end}, got {ptr[0]} to {ptr[-1]}")
     if transitions and not (0 <= model.next_state.min() and model.next_state.max() < states):
-        raise ModelError(f"next_state must lie in [0, {states}), got {model.next_state.min()} to {model.next_state.max()}")
+        raise ModelError(
+            f"next_state must lie in [0, {states}), got {model.next_state.min()} to {model.next_state.max()}"
+        )
     if pairs and not (0 <= model.action.min() and model.action.max() < model.num_actions):
-        raise ModelError(f"action must lie in [0, {model.num_actions}), got {model.action.min()} to {model.action.max()}")
+        raise ModelError(
+            f"action must lie in [0, {model.num_actions}), got {model.action.min()} to {model.action.max()}"
+        )
     owner = model.pair_state
     repeated = np.unique(owner * max(model.num_actions, 1) + model.action, return_counts=True)[1]
     if (repeated > 1).any():
         raise ModelError("a state lists the same action twice: give each of a state's actions once")
     empty = np.diff(model.row_ptr) == 0
     if empty.any():
-        raise ModelError(f"{model.describe(int(np.argmax(empty)))}: no outcomes; give at least one with positive probability")
+        raise ModelError(
+            f"{model.describe(int(np.argmax(empty)))}: no outcomes; give at least one with positive probability"
+        )
 
     owner = model.transition_pair
     for name, wrong, expected in [

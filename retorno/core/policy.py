@@ -76,9 +76,7 @@ class Algorithm(Protocol):
         """The acting policy's empty memory, for one environment."""
         ...
 
-    def act(
-        self, learner: Learner, row: TimeStep, carry: Carry, key: Key[Array, ""]
-    ) -> tuple[Any, PyTree[Any], Carry]:
+    def act(self, learner: Learner, row: TimeStep, carry: Carry, key: Key[Array, ""]) -> tuple[Any, PyTree[Any], Carry]:
         """Choose on one row: (action, extras recorded beside it, carry)."""
         ...
 

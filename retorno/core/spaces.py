@@ -12,6 +12,8 @@ from gymnasium import Space, spaces
 from jax import Array
 from jaxtyping import Float, Int, PyTree
 
+from retorno.core.time_step import TimeStep
+
 
 class SpaceError(ValueError):
     """A space that cannot be taken: the message says which can."""
@@ -27,6 +29,8 @@ class Spec:
     """B, the number of environments that act side by side."""
     steps: int | Int[Array, ""]
     """The run's budget of environment steps, over which schedules run."""
+    row: TimeStep
+    """A row of zeros that ends an episode (`last`): shapes and dtypes, and a place to start from."""
 
 
 def width(space: Space[Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
@@ -72,6 +73,12 @@ def transition(
         last=terminated | truncated,
         legal=legal,
     )
+
+
+def blank(like: TimeStep) -> TimeStep:
+    """A row of zeros, shaped like another, that is `last`: no transition leads out of it."""
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+    return zeros._replace(last=jnp.ones_like(zeros.last))
 
 
 class Clock(NamedTuple):

@@ -1,5 +1,6 @@
 """Policies and value functions: a configuration's `build` makes a network with any heads."""
 
+from retorno.networks.greedy import EpsilonGreedyPolicy
 from retorno.networks.heads import (
     ActionValueHead,
     CategoricalHead,
@@ -12,18 +13,29 @@ from retorno.networks.heads import (
 )
 from retorno.networks.layers import Activation
 from retorno.networks.mlp import MLP
-from retorno.networks.network import Network, NetworkConfig
+from retorno.networks.network import Network, NetworkConfig, require_memoryless
+from retorno.networks.recurrent import GRU, LSTM
 from retorno.networks.table import Table, TableNetwork, nudge
+from retorno.networks.transformer import Transformer
 
-NETWORKS: dict[str, type[NetworkConfig]] = {"table": Table, "mlp": MLP}
+NETWORKS: dict[str, type[NetworkConfig]] = {
+    "table": Table,
+    "mlp": MLP,
+    "gru": GRU,
+    "lstm": LSTM,
+    "transformer": Transformer,
+}
 """Every network by the name that the command line gives it."""
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "MLP",
     "NETWORKS",
-    "Activation",
     "ActionValueHead",
+    "Activation",
     "CategoricalHead",
+    "EpsilonGreedyPolicy",
     "GaussianHead",
     "Head",
     "MultiCategoricalHead",
@@ -32,7 +44,9 @@ __all__ = [
     "SquashedGaussianHead",
     "Table",
     "TableNetwork",
+    "Transformer",
     "ValueHead",
     "nudge",
     "policy_head",
+    "require_memoryless",
 ]

@@ -29,14 +29,12 @@ Parameters = dict[str, Array]
 class Head(Protocol):
     """What every head can do."""
 
+    gain: ClassVar[float]
+    """Scale of the last layer's orthogonal initialisation."""
+
     @property
     def outputs(self) -> int:
         """How many numbers the network has to give."""
-        ...
-
-    @property
-    def gain(self) -> float:
-        """Scale of the last layer's orthogonal initialisation."""
         ...
 
     def parameters(self) -> Parameters:

@@ -9,8 +9,7 @@ import abc
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import gymnasium
@@ -84,17 +83,20 @@ def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None) -
     )
 
 
-@dataclass(frozen=True, eq=False)
 class Observed:
-    """An observation space as a static field: Gymnasium's spaces compare but do not hash."""
+    """An observation space as a static field: one object for all spaces that print the same.
 
+    Gymnasium's spaces do not hash and are slow to compare, which every call of a compiled
+    function does; this compares by identity.
+    """
+
+    _known: ClassVar[dict[str, Observed]] = {}
     space: gymnasium.Space[Any]
 
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Observed) and self.space == other.space)
-
-    def __hash__(self) -> int:
-        return hash((type(self.space), self.space.shape))
+    def __new__(cls, space: gymnasium.Space[Any]) -> Observed:
+        observed = super().__new__(cls)
+        observed.space = space
+        return cls._known.setdefault(repr(space), observed)
 
 
 class Input(eqx.Module):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import equinox as eqx
 import gymnasium
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
@@ -49,11 +47,10 @@ class Network(Policy):
         return () if self.memoryless else {name: trunk.initial_carry() for name, trunk in self.trunks.items()}
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
-        stepped = {
-            name: trunk.step(obs, first, () if self.memoryless else carry[name]) for name, trunk in self.trunks.items()
-        }
-        heads = self._read({name: features for name, (features, _) in stepped.items()})
-        return heads, () if self.memoryless else {name: after for name, (_, after) in stepped.items()}
+        features, after = {}, {}
+        for name, trunk in self.trunks.items():
+            features[name], after[name] = trunk.step(obs, first, () if self.memoryless else carry[name])
+        return self._read(features), () if self.memoryless else after
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         features = {
@@ -96,3 +93,17 @@ def assemble(
         },
         readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
     )
+
+
+def require_memoryless(network: Policy, algorithm: str) -> Policy:
+    """The network itself, where it has no memory.
+
+    Raises:
+        ValueError: when it has one, which an algorithm that learns from single transitions cannot use.
+    """
+    if not network.memoryless:
+        raise ValueError(
+            f"{algorithm} learns from single transitions and cannot use a network with a memory: "
+            "choose network=Table() or MLP(), or PPO or REINFORCE, which learn from whole sequences"
+        )
+    return network

@@ -48,7 +48,9 @@ class ObservationNormaliser(eqx.Module):
         """Take in rows [T, B]."""
         return ObservationNormaliser(
             tuple(
-                None if m is None else m.update(rows := x.reshape(x.shape[0] * x.shape[1], -1), jnp.ones(len(rows), bool))
+                None
+                if m is None
+                else m.update(rows := x.reshape(x.shape[0] * x.shape[1], -1), jnp.ones(len(rows), bool))
                 for x, m in zip(jax.tree.leaves(obs), self.moments, strict=True)
             )
         )

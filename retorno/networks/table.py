@@ -64,7 +64,7 @@ class Table:
         if entries > MOST_ENTRIES:
             raise SpaceError(
                 f"{entries:,} entries ({entries * 4 / 2**30:,.0f} GiB) for a table over {rows:,} observations, at most "
-                f"{MOST_ENTRIES:,} can be held: observe less, or give the algorithm a network, for instance network=MLP()"
+                f"{MOST_ENTRIES:,} can be held: observe less, or give the algorithm a network, as network=MLP()"
             )
         return TableNetwork(
             tables={name: jnp.full((rows, head.outputs), self.initial, jnp.float32) for name, head in heads.items()},

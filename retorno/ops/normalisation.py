@@ -36,7 +36,7 @@ class Moments(NamedTuple):
         return jnp.clip((x - self.mean) / jnp.sqrt(self.variance + 1e-8), -clip, clip)
 
     def scale(self, x: Float[Array, " D"], clip: float = 10.0) -> Float[Array, " D"]:
-        """x / standard deviation, held within ±clip: what is done to rewards, whose sign matters."""
+        """X / standard deviation, held within ±clip: what is done to rewards, whose sign matters."""
         return jnp.clip(x / jnp.sqrt(self.variance + 1e-8), -clip, clip)
 
 

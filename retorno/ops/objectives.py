@@ -35,21 +35,21 @@ def clipped_value_error(
     return jnp.maximum((value - target) ** 2, (near - target) ** 2)
 
 
-def masked_mean(x: Float[Array, "..."], mask: Bool[Array, "..."]) -> Float[Array, ""]:
+def masked_mean(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ""]:
     """The mean of the entries where `mask` is true; 0 where none is."""
     return jnp.sum(jnp.where(mask, x, 0.0)) / jnp.maximum(mask.sum(), 1)
 
 
-def masked_variance(x: Float[Array, "..."], mask: Bool[Array, "..."]) -> Float[Array, ""]:
+def masked_variance(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ""]:
     """The variance of the entries where `mask` is true."""
     return masked_mean((x - masked_mean(x, mask)) ** 2, mask)
 
 
-def masked_standardise(x: Float[Array, "..."], mask: Bool[Array, "..."]) -> Float[Array, "..."]:
+def masked_standardise(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ...]:
     """(x − mean) / standard deviation over the entries where `mask` is true."""
     return (x - masked_mean(x, mask)) / (jnp.sqrt(masked_variance(x, mask)) + 1e-8)
 
 
-def linear(start: float, end: float, progress: Float[Array, ""]) -> Float[Array, ""]:
-    """From `start` at progress 0 to `end` at progress 1 in a straight line."""
-    return start + (end - start) * progress
+def linear(start: float, end: float | None, progress: Float[Array, ""]) -> Float[Array, ""]:
+    """From `start` at progress 0 to `end` at progress 1 in a straight line; constant where `end` is None."""
+    return jnp.asarray(start, jnp.float32) if end is None else start + (end - start) * progress

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 
 def backup(reward: Float[Array, ""], discount: Float[Array, ""], next_value: Float[Array, ""]) -> Float[Array, ""]:
-    """r + γ v(s′).  Sutton & Barto 2018, eq. 3.14 for one outcome."""
+    """R + γ v(s′).  Sutton & Barto 2018, eq. 3.14 for one outcome."""
     return reward + discount * next_value
 
 
@@ -86,7 +86,7 @@ def q_learning_target(
     next_q: Float[Array, " A"],
     legal: Bool[Array, " A"] | None = None,
 ) -> Float[Array, ""]:
-    """r + γ maxₐ q(s′, a).  Sutton & Barto 2018, eq. 6.8."""
+    """R + γ maxₐ q(s′, a).  Sutton & Barto 2018, eq. 6.8."""
     return backup(reward, discount, jnp.max(next_q, where=legal, initial=-jnp.inf))
 
 
@@ -97,7 +97,7 @@ def double_q_learning_target(
     next_q_judging: Float[Array, " A"],
     legal: Bool[Array, " A"] | None = None,
 ) -> Float[Array, ""]:
-    """r + γ q₂(s′, argmaxₐ q₁(s′, a)): no maximum over its own noise.  van Hasselt et al. 2016, eq. 4."""
+    """R + γ q₂(s′, argmaxₐ q₁(s′, a)): no maximum over its own noise.  van Hasselt et al. 2016, eq. 4."""
     chosen = next_q_choosing if legal is None else jnp.where(legal, next_q_choosing, -jnp.inf)
     return backup(reward, discount, next_q_judging[jnp.argmax(chosen)])
 
@@ -105,7 +105,7 @@ def double_q_learning_target(
 def sarsa_target(
     reward: Float[Array, ""], discount: Float[Array, ""], next_q: Float[Array, " A"], next_action: Int[Array, ""]
 ) -> Float[Array, ""]:
-    """r + γ q(s′, a′) with the action *really* taken next.  Sutton & Barto 2018, eq. 6.7."""
+    """R + γ q(s′, a′) with the action *really* taken next.  Sutton & Barto 2018, eq. 6.7."""
     return backup(reward, discount, next_q[next_action])
 
 
@@ -115,7 +115,7 @@ def expected_sarsa_target(
     next_q: Float[Array, " A"],
     next_probs: Float[Array, " A"],
 ) -> Float[Array, ""]:
-    """r + γ Σₐ π(a|s′) q(s′, a).  Sutton & Barto 2018, eq. 6.9."""
+    """R + γ Σₐ π(a|s′) q(s′, a).  Sutton & Barto 2018, eq. 6.9."""
     return backup(reward, discount, next_probs @ next_q)
 
 

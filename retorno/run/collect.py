@@ -39,7 +39,9 @@ def initial_carries(algorithm: Algorithm, learner: Learner, num_envs: int) -> Ca
     return jax.tree.map(lambda x: jnp.repeat(jnp.asarray(x)[None], num_envs, 0), carry)
 
 
-def opening(algorithm: Algorithm, learner: Learner, world: Environment, seed: UInt32[Array, ""], num_envs: int) -> Stage:
+def opening(
+    algorithm: Algorithm, learner: Learner, world: Environment, seed: UInt32[Array, ""], num_envs: int
+) -> Stage:
     """B native environments at the first rows of their first episodes."""
     episodes, row = jax.vmap(lambda env: begin(world, seed, env))(jnp.arange(num_envs, dtype=jnp.uint32))
     return Stage(episodes, row, initial_carries(algorithm, learner, num_envs))
@@ -134,6 +136,4 @@ class Scores(NamedTuple):
 
 def no_scores(num_envs: int) -> Scores:
     """Nothing lived yet."""
-    return Scores(
-        jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32), jnp.int32(0), jnp.float32(0), jnp.int32(0)
-    )
+    return Scores(jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32), jnp.int32(0), jnp.float32(0), jnp.int32(0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,10 +12,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int, Key, PyTree, UInt32
 
-from retorno.core.environment import Environment
+from retorno.core.environment import Environment, HostedWorld
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel
 from retorno.core.spaces import Spec
-from retorno.core.time_step import TimeStep, Trajectory
+from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.run.collect import Scores, Stage, collect, initial_carries, no_scores, opening
 
 
@@ -34,9 +33,7 @@ class Run(NamedTuple):
     """Environment steps taken."""
 
 
-def learn_from(
-    algorithm: Algorithm, run: Run, stage: Stage, trajectory: Trajectory
-) -> tuple[Run, Metrics]:
+def learn_from(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Trajectory) -> tuple[Run, Metrics]:
     """Relabel, update and count: what follows every rollout, fused and hosted alike."""
     relabel, lived = run.relabel, trajectory
     if relabel is not None:
@@ -128,7 +125,11 @@ def learn_hosted(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Traje
 
 
 def _fresh(
-    algorithm: Algorithm, spec: Spec, relabel: Relabel | None, seed: UInt32[Array, ""], stage: Callable[[Learner], Stage]
+    algorithm: Algorithm,
+    spec: Spec,
+    relabel: Relabel | None,
+    seed: UInt32[Array, ""],
+    stage: Callable[[Learner], Stage],
 ) -> Run:
     """A run before its first step; `stage(learner)` sets it."""
     # The learner's own key: no iteration's, whose numbers are below 2³¹.
@@ -146,29 +147,41 @@ def begin_native(
     num_envs: int,
 ) -> Run:
     """Fresh runs [S] over a native world."""
-    spec = Spec(world.observation_space, world.action_space, num_envs, steps)
+    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
+    spec = Spec(world.observation_space, world.action_space, num_envs, steps, row)
 
     def begin_one(seed: UInt32[Array, ""]) -> Run:
-        return _fresh(algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs))
+        return _fresh(
+            algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs)
+        )
 
     # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
     return jax.lax.map(begin_one, seeds)
 
 
 def begin_hosted(
-    algorithm: Algorithm, spec: Spec, relabel: Relabel | None, seed: UInt32[Array, ""], row: TimeStep
+    algorithm: Algorithm,
+    world: HostedWorld,
+    relabel: Relabel | None,
+    seed: UInt32[Array, ""],
+    steps: Int[Array, ""],
+    row: TimeStep,
 ) -> Run:
-    """A fresh run over hosted environments that stand at their first rows."""
+    """A fresh run over hosted environments that stand at their first rows [B]."""
+    num_envs = len(row.last)
+    example = blank(jax.tree.map(lambda x: x[0], row))
 
     def begin(seed: UInt32[Array, ""], steps: Int[Array, ""]) -> Run:
-        whole = dataclasses.replace(spec, steps=steps)
+        spec = Spec(world.observation_space, world.action_space, num_envs, steps, example)
         return _fresh(
-            algorithm, whole, relabel, seed,
-            lambda learner: Stage(None, None, initial_carries(algorithm, learner, spec.num_envs)),  # type: ignore[arg-type]
+            algorithm,
+            spec,
+            relabel,
+            seed,
+            lambda learner: Stage(None, row, initial_carries(algorithm, learner, num_envs)),
         )
 
-    run = jax.jit(begin)(seed, spec.steps)
-    return run._replace(stage=run.stage._replace(row=row))
+    return jax.jit(begin)(seed, steps)
 
 
 @jax.jit
@@ -183,5 +196,3 @@ def bad_leaf(tree: PyTree[Any]) -> str | None:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     bad = (path for path, x in leaves if jnp.issubdtype(x.dtype, jnp.inexact) and not jnp.isfinite(x).all())
     return jax.tree_util.keystr(next(bad), simple=True, separator="/")
-
-

@@ -11,7 +11,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,8 @@ import numpy as np
 from retorno.core.environment import Environment, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
-from retorno.core.spaces import Spec, action_bounds
-from retorno.run.collect import Stage, collect_hosted
+from retorno.core.spaces import action_bounds
+from retorno.run.collect import collect_hosted
 from retorno.run.loop import (
     Run,
     advance_fused,
@@ -132,11 +132,9 @@ class Training:
             self.run = jax.tree.map(jnp.copy, runs if len(seeds) > 1 else jax.tree.map(lambda x: x[0], runs))
             self._mesh = jax.make_mesh((math.gcd(len(seeds), jax.local_device_count()),), ("seed",))
         else:
-            num_envs = world.num_envs or algorithm.num_envs
-            spec = Spec(world.observation_space, world.action_space, num_envs, steps)
-            self.environments = world.open(num_envs, seeds[0])
+            self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
             row = self.environments.reset()
-            self.run = begin_hosted(algorithm, spec, relabel, jnp.uint32(seeds[0]), row)
+            self.run = begin_hosted(algorithm, world, relabel, jnp.uint32(seeds[0]), jnp.int32(steps), row)
             self._bounds = action_bounds(world.action_space)
 
     @property

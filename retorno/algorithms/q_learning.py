@@ -1,0 +1,91 @@
+"""Q-learning: learn the best action values from whatever was done.
+
+Watkins 1989; Sutton & Barto 2018, section 6.5. Over a table it is the textbook's method; over a
+network the same line moves the parameters along ∇q (semi-gradient, without replay or target).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Key, PyTree
+
+from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.spaces import Spec, num_actions
+from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.networks import ActionValueHead, NetworkConfig, Table, nudge, require_memoryless
+from retorno.networks.greedy import EpsilonGreedyPolicy
+from retorno.ops.objectives import linear
+from retorno.ops.returns import q_learning_target, td_error
+
+
+class QLearner(NamedTuple):
+    """Everything that changes while Q-learning or SARSA learns."""
+
+    network: Policy
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class QLearning:
+    """Q-learning (Watkins 1989). Actions: Discrete."""
+
+    network: NetworkConfig = field(default_factory=Table)
+    """Where the action values are held."""
+    num_envs: int = 1
+    """Environments that act side by side; their transitions are learnt from one after another."""
+    rollout: int = 1
+    """Interactions of each environment between two updates; 1 learns from each before the next is chosen."""
+    step_size: float = 0.1
+    """α"""
+    step_size_end: float | None = None
+    """α at the end of the run, reached in a straight line; None to keep it."""
+    discount: float = 0.99
+    """γ"""
+    epsilon: float = 0.1
+    """Probability of a random action."""
+    epsilon_end: float | None = None
+    """ε at the end of the run, reached in a straight line; None to keep it."""
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> QLearner:
+        actions = num_actions(spec.action_space, "Q-learning")
+        network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
+        return QLearner(require_memoryless(network, "Q-learning"), Clock.start(spec.steps))
+
+    def initial_carry(self, learner: QLearner) -> Carry:
+        return ()
+
+    def act(
+        self, learner: QLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        epsilon = linear(self.epsilon, self.epsilon_end, learner.clock.progress)
+        heads, carry = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
+        return heads["policy"].masked(row.legal).sample(key), (), carry
+
+    def policy(self, learner: QLearner) -> Policy:
+        return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
+
+    def update(self, learner: QLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[QLearner, Metrics]:
+        steps, counts = trajectory.steps, trajectory.transitions
+        step_size = linear(self.step_size, self.step_size_end, learner.clock.progress)
+
+        def learn(network: Policy, x: tuple[TimeStep, TimeStep, Array]) -> tuple[Policy, Float[Array, ""]]:
+            row, next_row, action = x
+            q, next_q = (network.step(r.obs, r.first, ())[0]["q"] for r in (row, next_row))
+            target = q_learning_target(next_row.reward, self.discount * next_row.discount, next_q, next_row.legal)
+            # A reset is no transition: nothing is learnt from it.
+            error = jnp.where(row.last, 0.0, td_error(q, action, target))
+            return nudge(network, "q", row.obs, action, step_size * error), jnp.abs(error)
+
+        transitions = (
+            jax.tree.map(lambda x: x[:-1].reshape(-1, *x.shape[2:]), steps),
+            jax.tree.map(lambda x: x[1:].reshape(-1, *x.shape[2:]), steps),
+            trajectory.action.reshape(-1),
+        )
+        network, errors = jax.lax.scan(learn, learner.network, transitions)
+        metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
+        return QLearner(network, learner.clock.advance(trajectory)), metrics

@@ -1,0 +1,118 @@
+"""SARSA: learn the values of the policy that is followed, exploration included.
+
+Rummery & Niranjan 1994; Sutton & Barto 2018, section 6.4. The target takes the action that is
+*really* taken next, so a transition is learnt from one step late, when that action is known. At a
+time limit the action drawn on the final row stands in for it: it is the same policy's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int, Key, PyTree
+
+from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.spaces import Spec, num_actions
+from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.networks import ActionValueHead, NetworkConfig, Table, nudge, require_memoryless
+from retorno.networks.greedy import EpsilonGreedyPolicy
+from retorno.ops.objectives import linear
+from retorno.ops.returns import expected_sarsa_target, sarsa_target, td_error
+
+
+class SARSALearner(NamedTuple):
+    """Everything that changes while SARSA learns."""
+
+    network: Policy
+    clock: Clock
+    row: TimeStep
+    """[B] The row before the next trajectory's first, whose next action is not known yet."""
+    action: Int[Array, " B"]
+    """[B] What was done on it."""
+
+
+@dataclass(frozen=True)
+class SARSA:
+    """SARSA (Rummery & Niranjan 1994), or expected SARSA. Actions: Discrete."""
+
+    network: NetworkConfig = field(default_factory=Table)
+    """Where the action values are held."""
+    num_envs: int = 1
+    """Environments that act side by side; their transitions are learnt from one after another."""
+    rollout: int = 1
+    """Interactions of each environment between two updates; 1 learns before each choice."""
+    step_size: float = 0.1
+    """α"""
+    step_size_end: float | None = None
+    """α at the end of the run, reached in a straight line; None to keep it."""
+    discount: float = 0.99
+    """γ"""
+    epsilon: float = 0.1
+    """Probability of a random action."""
+    epsilon_end: float | None = None
+    """ε at the end of the run, reached in a straight line; None to keep it."""
+    expected: bool = False
+    """Take the mean over the next action instead of the one taken (expected SARSA)."""
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> SARSALearner:
+        actions = num_actions(spec.action_space, "SARSA")
+        network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
+        return SARSALearner(
+            network=require_memoryless(network, "SARSA"),
+            clock=Clock.start(spec.steps),
+            row=jax.tree.map(lambda x: jnp.repeat(x[None], spec.num_envs, 0), spec.row),
+            action=jnp.zeros(spec.num_envs, jnp.int32),
+        )
+
+    def initial_carry(self, learner: SARSALearner) -> Carry:
+        return ()
+
+    def act(
+        self, learner: SARSALearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        heads, carry = self._behaviour(learner).step(row.obs, row.first, carry)
+        return heads["policy"].masked(row.legal).sample(key), (), carry
+
+    def policy(self, learner: SARSALearner) -> Policy:
+        return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
+
+    def _behaviour(self, learner: SARSALearner) -> EpsilonGreedyPolicy:
+        return EpsilonGreedyPolicy(learner.network, linear(self.epsilon, self.epsilon_end, learner.clock.progress))
+
+    def update(
+        self, learner: SARSALearner, trajectory: Trajectory, key: Key[Array, ""]
+    ) -> tuple[SARSALearner, Metrics]:
+        # Rows −1 … T−1, of which the next action is known for all but the last.
+        lived = jax.tree.map(lambda x: x[:-1], trajectory.steps)
+        rows = jax.tree.map(lambda held, new: jnp.concatenate([held[None], new]), learner.row, lived)
+        actions = jnp.concatenate([learner.action[None], trajectory.action])
+        step_size = linear(self.step_size, self.step_size_end, learner.clock.progress)
+        behaviour = self._behaviour(learner)
+
+        def learn(network: Policy, x: tuple[TimeStep, TimeStep, Array, Array]) -> tuple[Policy, Float[Array, ""]]:
+            row, next_row, action, next_action = x
+            q = network.step(row.obs, row.first, ())[0]["q"]
+            heads = EpsilonGreedyPolicy(network, behaviour.epsilon).step(next_row.obs, next_row.first, ())[0]
+            discount = self.discount * next_row.discount
+            if self.expected:
+                probs = heads["policy"].masked(next_row.legal).probs()
+                target = expected_sarsa_target(next_row.reward, discount, heads["q"], probs)
+            else:
+                target = sarsa_target(next_row.reward, discount, heads["q"], next_action)
+            # A reset is no transition: nothing is learnt from it.
+            error = jnp.where(row.last, 0.0, td_error(q, action, target))
+            return nudge(network, "q", row.obs, action, step_size * error), jnp.abs(error)
+
+        now, then = (lambda x: x[:-1].reshape(-1, *x.shape[2:])), (lambda x: x[1:].reshape(-1, *x.shape[2:]))
+        transitions = (jax.tree.map(now, rows), jax.tree.map(then, rows), now(actions), then(actions))
+        network, errors = jax.lax.scan(learn, learner.network, transitions)
+        return SARSALearner(
+            network=network,
+            clock=learner.clock.advance(trajectory),
+            row=jax.tree.map(lambda x: x[-1], lived),
+            action=trajectory.action[-1],
+        ), {"td_error": errors.sum() / jnp.maximum((~rows.last[:-1]).sum(), 1)}

@@ -1,0 +1,344 @@
+"""Classic control as JAX-native worlds: the equations of Gymnasium's environments, step for step, in float32.
+
+Cart–pole (Barto, Sutton & Anderson 1983), the mountain car (Moore 1990) with a discrete and a
+continuous engine, the acrobot (Sutton 1996; Sutton & Barto 2018, section 11.3's equations of
+motion) and the pendulum. The classes have no time limit; the functions at the end are what
+Gymnasium registers, limit included.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Float, Int, Key
+
+from retorno.core.environment import Environment
+from retorno.core.time_step import TimeStep, restart, transition
+from retorno.environments.canvas import BLUE, GREEN, GREY, INK, ORANGE, Canvas
+from retorno.environments.wrappers import TimeLimit
+
+GRAVITY = 9.8
+
+CART_MASS, POLE_MASS = 1.0, 0.1
+HALF_POLE = 0.5
+"""Half the pole's length, in metres."""
+PUSH = 10.0
+CART_SECONDS = 0.02
+CART_EDGE = 2.4
+POLE_EDGE = 12 * 2 * math.pi / 360
+
+CAR_LEFT, CAR_RIGHT = -1.2, 0.6
+CAR_SPEED = 0.07
+CAR_SLOPE = 0.0025
+CAR_ENGINE = 0.001
+CAR_GOAL = 0.5
+CAR_POWER = 0.0015
+CAR_CONTINUOUS_GOAL = 0.45
+
+LINK, LINK_CENTRE, LINK_MASS, LINK_INERTIA = 1.0, 0.5, 1.0, 1.0
+ACROBOT_SECONDS = 0.2
+ACROBOT_SPEEDS = (4 * math.pi, 9 * math.pi)
+
+PENDULUM_GRAVITY = 10.0
+PENDULUM_SECONDS = 0.05
+PENDULUM_SPEED = 8.0
+PENDULUM_TORQUE = 2.0
+
+
+class CartPole(Environment):
+    """Balance a pole on a cart that is pushed left (0) or right (1).
+
+    Observes position, velocity, angle, angular velocity; the reward is 1 a step; the episode
+    terminates where the cart leaves ±2.4 m or the pole leans more than 12°.
+    """
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        high = np.array([2 * CART_EDGE, np.inf, 2 * POLE_EDGE, np.inf], np.float32)
+        return spaces.Box(-high, high)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(2)
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "4"], TimeStep]:
+        state = jax.random.uniform(key, (4,), minval=-0.05, maxval=0.05)
+        return state, restart(state)
+
+    def step(
+        self, state: Float[Array, "4"], action: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Float[Array, "4"], TimeStep]:
+        x, velocity, angle, spin = state
+        force = jnp.where(action == 1, PUSH, -PUSH)
+        cos, sin = jnp.cos(angle), jnp.sin(angle)
+        mass = CART_MASS + POLE_MASS
+        moment = POLE_MASS * HALF_POLE
+        thrust = (force + moment * spin**2 * sin) / mass
+        spin_up = (GRAVITY * sin - cos * thrust) / (HALF_POLE * (4 / 3 - POLE_MASS * cos**2 / mass))
+        speed_up = thrust - moment * spin_up * cos / mass
+        x = x + CART_SECONDS * velocity
+        angle = angle + CART_SECONDS * spin
+        state = jnp.stack([x, velocity + CART_SECONDS * speed_up, angle, spin + CART_SECONDS * spin_up])
+        return state, transition(state, 1.0, terminated=(abs(x) > CART_EDGE) | (abs(angle) > POLE_EDGE))
+
+    def render(self, state: Float[Array, "4"]) -> np.ndarray:
+        x, _, angle, _ = np.asarray(state, np.float64)
+        canvas = Canvas(-CART_EDGE, CART_EDGE, -0.7, 1.7)
+        canvas.line([(-CART_EDGE, -0.12), (CART_EDGE, -0.12)], 0.02, GREY)
+        canvas.box((x, 0), 0.5, 0.24, INK)
+        tip = (x + 2 * HALF_POLE * np.sin(angle), 2 * HALF_POLE * np.cos(angle))
+        canvas.line([(x, 0), tip], 0.09, ORANGE)
+        canvas.circle((x, 0), 0.04, BLUE)
+        return canvas.picture()
+
+
+class MountainCar(Environment):
+    """Rock an underpowered car out of a valley: engine left (0), off (1) or right (2).
+
+    Observes position and velocity; the reward is −1 a step; terminates at the flag, 0.5.
+    """
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        return _car_space()
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(3)
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "2"], TimeStep]:
+        return _car_start(key)
+
+    def step(
+        self, state: Float[Array, "2"], action: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Float[Array, "2"], TimeStep]:
+        state = _drive(state, (action - 1) * CAR_ENGINE)
+        return state, transition(state, -1.0, terminated=(state[0] >= CAR_GOAL) & (state[1] >= 0))
+
+    def render(self, state: Float[Array, "2"]) -> np.ndarray:
+        return _draw_car(float(state[0]), CAR_GOAL)
+
+
+class MountainCarContinuous(Environment):
+    """The mountain car with an engine that takes any force in [−1, 1].
+
+    The reward is −0.1 force² a step and 100 at the flag, 0.45, where it terminates.
+    """
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        return _car_space()
+
+    @property
+    def action_space(self) -> spaces.Box:
+        return spaces.Box(-1.0, 1.0, (1,))
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "2"], TimeStep]:
+        return _car_start(key)
+
+    def step(
+        self, state: Float[Array, "2"], action: Float[Array, "1"], key: Key[Array, ""]
+    ) -> tuple[Float[Array, "2"], TimeStep]:
+        state = _drive(state, jnp.clip(action[0], -1, 1) * CAR_POWER)
+        arrived = (state[0] >= CAR_CONTINUOUS_GOAL) & (state[1] >= 0)
+        return state, transition(state, 100.0 * arrived - 0.1 * action[0] ** 2, terminated=arrived)
+
+    def render(self, state: Float[Array, "2"]) -> np.ndarray:
+        return _draw_car(float(state[0]), CAR_CONTINUOUS_GOAL)
+
+
+def _car_space() -> spaces.Box:
+    low, high = np.array([[CAR_LEFT, -CAR_SPEED], [CAR_RIGHT, CAR_SPEED]], np.float32)
+    return spaces.Box(low, high)
+
+
+def _car_start(key: Key[Array, ""]) -> tuple[Float[Array, "2"], TimeStep]:
+    state = jnp.stack([jax.random.uniform(key, minval=-0.6, maxval=-0.4), 0.0])
+    return state, restart(state)
+
+
+def _drive(state: Float[Array, "2"], push: Float[Array, ""]) -> Float[Array, "2"]:
+    """One step of the mountain car. Sutton & Barto 2018, example 10.1."""
+    x, velocity = state
+    velocity = jnp.clip(velocity + push - CAR_SLOPE * jnp.cos(3 * x), -CAR_SPEED, CAR_SPEED)
+    x = jnp.clip(x + velocity, CAR_LEFT, CAR_RIGHT)
+    stopped = (x == np.float32(CAR_LEFT)) & (velocity < 0)
+    return jnp.stack([x, jnp.where(stopped, 0.0, velocity)])
+
+
+def _draw_car(x: float, goal: float) -> np.ndarray:
+    def ground(x: Any) -> Any:
+        return 0.45 * np.sin(3 * x) + 0.55
+
+    canvas = Canvas(CAR_LEFT, CAR_RIGHT, -0.05, 1.2)
+    hill = [(float(at), float(ground(at))) for at in np.linspace(CAR_LEFT, CAR_RIGHT, 100)]
+    canvas.polygon([*hill, (CAR_RIGHT, -0.1), (CAR_LEFT, -0.1)], (226, 229, 224))
+    canvas.line(hill, 0.008, INK)
+    canvas.line([(goal, ground(goal)), (goal, ground(goal) + 0.16)], 0.008, INK)
+    canvas.polygon([(goal, ground(goal) + y) for y in (0.16, 0.1)] + [(goal + 0.08, ground(goal) + 0.13)], GREEN)
+    slope = np.arctan(1.35 * np.cos(3 * x))
+    along, up = np.array([np.cos(slope), np.sin(slope)]), np.array([-np.sin(slope), np.cos(slope)])
+    foot = np.array([x, ground(x)])
+    body = [foot + a * along + b * up for a, b in ((-0.07, 0.02), (0.07, 0.02), (0.06, 0.08), (-0.06, 0.08))]
+    canvas.polygon([(p[0], p[1]) for p in body], BLUE)
+    for wheel in (foot - 0.04 * along + 0.02 * up, foot + 0.04 * along + 0.02 * up):
+        canvas.circle((wheel[0], wheel[1]), 0.022, INK)
+    return canvas.picture()
+
+
+class Acrobot(Environment):
+    """Swing the tip of two hinged links above the bar, with torque −1, 0 or 1 at the elbow.
+
+    The state is the two angles (the second relative to the first) and their velocities; observed
+    are cosine and sine of each angle and the velocities. The reward is −1 a step and 0 where the
+    tip rises over the line, which terminates.
+    """
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        high = np.array([1, 1, 1, 1, *ACROBOT_SPEEDS], np.float32)
+        return spaces.Box(-high, high)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(3)
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "4"], TimeStep]:
+        state = jax.random.uniform(key, (4,), minval=-0.1, maxval=0.1)
+        return state, restart(_acrobot_obs(state))
+
+    def step(
+        self, state: Float[Array, "4"], action: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Float[Array, "4"], TimeStep]:
+        torque = action - 1.0
+        # One step of the classic fourth-order Runge–Kutta method.
+        h = ACROBOT_SECONDS
+        k1 = _acrobot_slope(state, torque)
+        k2 = _acrobot_slope(state + h / 2 * k1, torque)
+        k3 = _acrobot_slope(state + h / 2 * k2, torque)
+        k4 = _acrobot_slope(state + h * k3, torque)
+        state = state + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        speeds = np.array(ACROBOT_SPEEDS, np.float32)
+        state = jnp.concatenate([_wrap(state[:2]), jnp.clip(state[2:], -speeds, speeds)])
+        up = -jnp.cos(state[0]) - jnp.cos(state[0] + state[1]) > 1.0
+        return state, transition(_acrobot_obs(state), up - 1.0, terminated=up)
+
+    def render(self, state: Float[Array, "4"]) -> np.ndarray:
+        first, second = float(state[0]), float(state[0] + state[1])
+        elbow = (LINK * np.sin(first), -LINK * np.cos(first))
+        tip = (elbow[0] + LINK * np.sin(second), elbow[1] - LINK * np.cos(second))
+        canvas = Canvas(-2.3, 2.3, -2.3, 2.3)
+        canvas.line([(-2.3, LINK), (2.3, LINK)], 0.02, GREY)
+        canvas.line([(0, 0), elbow], 0.16, BLUE)
+        canvas.line([elbow, tip], 0.16, ORANGE)
+        for joint in ((0.0, 0.0), elbow):
+            canvas.circle(joint, 0.11, INK)
+        return canvas.picture()
+
+
+def _acrobot_obs(state: Float[Array, "4"]) -> Float[Array, "6"]:
+    first, second, spin, elbow_spin = state
+    return jnp.stack([jnp.cos(first), jnp.sin(first), jnp.cos(second), jnp.sin(second), spin, elbow_spin])
+
+
+def _acrobot_slope(state: Float[Array, "4"], torque: Float[Array, ""]) -> Float[Array, "4"]:
+    """The time derivative of the acrobot's state. Sutton & Barto 2018, section 11.3 (the book's equations)."""
+    first, second, spin, elbow_spin = state
+    m, length, centre, inertia = LINK_MASS, LINK, LINK_CENTRE, LINK_INERTIA
+    cos, sin = jnp.cos(second), jnp.sin(second)
+    d1 = m * centre**2 + m * (length**2 + centre**2 + 2 * length * centre * cos) + 2 * inertia
+    d2 = m * (centre**2 + length * centre * cos) + inertia
+    phi2 = m * centre * GRAVITY * jnp.sin(first + second)
+    phi1 = (
+        -m * length * centre * elbow_spin * sin * (elbow_spin + 2 * spin)
+        + (m * centre + m * length) * GRAVITY * jnp.sin(first)
+        + phi2
+    )
+    elbow_spin_up = (torque + d2 / d1 * phi1 - m * length * centre * spin**2 * sin - phi2) / (
+        m * centre**2 + inertia - d2**2 / d1
+    )
+    spin_up = -(d2 * elbow_spin_up + phi1) / d1
+    return jnp.stack([spin, elbow_spin, spin_up, elbow_spin_up])
+
+
+class Pendulum(Environment):
+    """Swing a pendulum up and hold it there with a torque in [−2, 2]. It never terminates.
+
+    The state is the angle (0 is up) and its velocity; observed are cosine and sine of the angle
+    and the velocity. The reward is −(angle² + 0.1 velocity² + 0.001 torque²) before the step.
+    """
+
+    gravity: float = eqx.field(static=True, default=PENDULUM_GRAVITY)
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        high = np.array([1, 1, PENDULUM_SPEED], np.float32)
+        return spaces.Box(-high, high)
+
+    @property
+    def action_space(self) -> spaces.Box:
+        return spaces.Box(-PENDULUM_TORQUE, PENDULUM_TORQUE, (1,))
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "2"], TimeStep]:
+        state = jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0) * np.array([np.pi, 1], np.float32)
+        return state, restart(_pendulum_obs(state))
+
+    def step(
+        self, state: Float[Array, "2"], action: Float[Array, "1"], key: Key[Array, ""]
+    ) -> tuple[Float[Array, "2"], TimeStep]:
+        angle, spin = state
+        torque = jnp.clip(action[0], -PENDULUM_TORQUE, PENDULUM_TORQUE)
+        cost = _wrap(angle) ** 2 + 0.1 * spin**2 + 0.001 * torque**2
+        spin = spin + (1.5 * self.gravity * jnp.sin(angle) + 3 * torque) * PENDULUM_SECONDS
+        spin = jnp.clip(spin, -PENDULUM_SPEED, PENDULUM_SPEED)
+        # Wrapped, so that float32 keeps its precision however often the pendulum turns.
+        state = jnp.stack([_wrap(angle + spin * PENDULUM_SECONDS), spin])
+        return state, transition(_pendulum_obs(state), -cost)
+
+    def render(self, state: Float[Array, "2"]) -> np.ndarray:
+        angle = float(state[0])
+        canvas = Canvas(-1.4, 1.4, -1.4, 1.4)
+        canvas.line([(0, 0), (-np.sin(angle), np.cos(angle))], 0.2, ORANGE)
+        canvas.circle((0, 0), 0.06, INK)
+        return canvas.picture()
+
+
+def _pendulum_obs(state: Float[Array, "2"]) -> Float[Array, "3"]:
+    return jnp.stack([jnp.cos(state[0]), jnp.sin(state[0]), state[1]])
+
+
+def _wrap(angle: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """The same angle in [−π, π]."""
+    return angle - 2 * math.pi * jnp.round(angle / (2 * math.pi))
+
+
+def cart_pole(limit: int = 500) -> TimeLimit:
+    """CartPole-v1."""
+    return TimeLimit(CartPole(), limit)
+
+
+def mountain_car(limit: int = 200) -> TimeLimit:
+    """MountainCar-v0."""
+    return TimeLimit(MountainCar(), limit)
+
+
+def mountain_car_continuous(limit: int = 999) -> TimeLimit:
+    """MountainCarContinuous-v0."""
+    return TimeLimit(MountainCarContinuous(), limit)
+
+
+def acrobot(limit: int = 500) -> TimeLimit:
+    """Acrobot-v1."""
+    return TimeLimit(Acrobot(), limit)
+
+
+def pendulum(limit: int = 200) -> TimeLimit:
+    """Pendulum-v1."""
+    return TimeLimit(Pendulum(), limit)

@@ -1,0 +1,125 @@
+"""Any Markov decision process as a world to act in, native to JAX."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key
+
+from retorno.core.environment import Environment
+from retorno.core.mdp import MDP
+from retorno.core.time_step import TimeStep, restart
+
+
+class Sampled(Environment):
+    """A model that is lived in: the observation is the state's number, the action the action's.
+
+    An episode ends where a transition's discount is 0; a discount between 0 and 1 only discounts.
+    Where some state lacks an action that others have, rows carry `legal` (all True in a terminal
+    state, where the action is ignored). An illegal action stays in place with the reward NaN, so
+    that it is noticed.
+
+    The outcomes of a state and action lie side by side in one list; a uniform number finds its
+    own among them by bisection of their cumulative probabilities (inverse transform).
+    """
+
+    first_outcome: Int[Array, "S A"]
+    last_outcome: Int[Array, "S A"]
+    cumulative: Float[Array, " N"]
+    next_state: Int[Array, " N"]
+    reward: Float[Array, " N"]
+    discount: Float[Array, " N"]
+    start: Int[Array, " I"]
+    """The states in which an episode may begin."""
+    start_cumulative: Float[Array, " I"]
+    legal: Bool[Array, "S A"] | None
+    most_outcomes: int = eqx.field(static=True)
+
+    @property
+    def observation_space(self) -> spaces.Discrete:
+        return spaces.Discrete(self.first_outcome.shape[0])
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(self.first_outcome.shape[1])
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
+        size = len(self.start)
+        state = self.start[_draw(key, self.start_cumulative, jnp.int32(0), jnp.int32(size - 1), size)]
+        return state, restart(state, self._legal(state))
+
+    def step(
+        self, state: Int[Array, ""], action: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Int[Array, ""], TimeStep]:
+        first, last = self.first_outcome[state, action], self.last_outcome[state, action]
+        outcome = _draw(key, self.cumulative, first, last, self.most_outcomes)
+        state, discount = self.next_state[outcome], self.discount[outcome]
+        return state, TimeStep(
+            obs=state,
+            reward=self.reward[outcome],
+            discount=discount,
+            first=jnp.array(False),
+            last=discount == 0,
+            legal=self._legal(state),
+        )
+
+    def _legal(self, state: Int[Array, ""]) -> Bool[Array, " A"] | None:
+        return None if self.legal is None else self.legal[state]
+
+
+def sampled(model: MDP) -> Sampled:
+    """The world that a model describes: Discrete(S) observations and Discrete(A) actions.
+
+    Probabilities are kept as float32: one below 6e-8 may never occur, one of 0 never does.
+    """
+    states = np.arange(model.num_states)
+    possible = model.probability > 0
+    pair = model.transition_pair[possible]
+    ends = np.cumsum(np.bincount(pair, minlength=model.num_pairs))
+    firsts = np.append(0, ends)[:-1]
+    running = np.cumsum(model.probability[possible])
+    cumulative = (running - np.append(0, running)[firsts][pair]).astype(np.float32)
+    cumulative[ends - 1] = np.inf
+
+    # After the outcomes, one more for each state: what an action does that the state does not have.
+    missing = len(pair) + np.repeat(states[:, None], max(model.num_actions, 1), axis=1)
+    first, last = missing, missing.copy()
+    first[model.pair_state, model.action] = firsts
+    last[model.pair_state, model.action] = ends - 1
+    start = np.flatnonzero(model.initial)
+    start_cumulative = np.cumsum(model.initial[start]).astype(np.float32)
+    start_cumulative[-1] = np.inf
+    legal = model.legal | model.terminal[:, None]
+    return Sampled(
+        first_outcome=jnp.asarray(first, jnp.int32),
+        last_outcome=jnp.asarray(last, jnp.int32),
+        cumulative=jnp.asarray(np.append(cumulative, np.full(len(states), np.inf)), jnp.float32),
+        next_state=jnp.asarray(np.append(model.next_state[possible], states), jnp.int32),
+        reward=jnp.asarray(np.append(model.reward[possible], np.where(model.terminal, 0.0, np.nan)), jnp.float32),
+        discount=jnp.asarray(np.append(model.discount[possible], ~model.terminal), jnp.float32),
+        start=jnp.asarray(start, jnp.int32),
+        start_cumulative=jnp.asarray(start_cumulative),
+        legal=None if legal.all() else jnp.asarray(legal),
+        most_outcomes=int((ends - firsts).max(initial=1)),
+    )
+
+
+def _draw(
+    key: Key[Array, ""],
+    cumulative: Float[Array, " N"],
+    first: Int[Array, ""],
+    last: Int[Array, ""],
+    most: int,
+) -> Int[Array, ""]:
+    """The first place in [first, last] whose cumulative probability exceeds a uniform number."""
+    u = jax.random.uniform(key)
+    for _ in range((most - 1).bit_length()):
+        middle = (first + last) // 2
+        beyond = cumulative[middle] <= u
+        first = jnp.where(beyond, jnp.minimum(middle + 1, last), first)
+        last = jnp.where(beyond, last, middle)
+    return first

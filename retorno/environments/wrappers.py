@@ -1,0 +1,102 @@
+"""Worlds around worlds: a time limit, and a veil over part of the observation."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Int, Key, PyTree
+
+from retorno.core.environment import Environment
+from retorno.core.spaces import SpaceError
+from retorno.core.time_step import TimeStep
+
+
+class Limited(NamedTuple):
+    """A state, and how many steps ago its episode began."""
+
+    state: PyTree[Any]
+    steps: Int[Array, ""]
+
+
+class TimeLimit(Environment):
+    """Cuts episodes after `limit` steps: the row has `last`, and its discount stays what it was.
+
+    So the value of where the limit cut is bootstrapped, unless the episode terminated there as well
+    (Pardo et al. 2018, "Time limits in reinforcement learning").
+    """
+
+    world: Environment
+    limit: int = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError(f"limit must be a positive number of steps, got {self.limit}")
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        return self.world.observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        return self.world.action_space
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
+        state, row = self.world.reset(key)
+        return Limited(state, jnp.int32(0)), row
+
+    def step(self, state: Limited, action: Any, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
+        after, row = self.world.step(state.state, action, key)
+        steps = state.steps + 1
+        return Limited(after, steps), row._replace(last=row.last | (steps >= self.limit))
+
+    def render(self, state: Limited) -> np.ndarray:
+        return self.world.render(state.state)
+
+
+class Hidden(Environment):
+    """Shows only the components `keep` of a vector observation, so that the rest has to be remembered.
+
+    `Hidden(cart_pole(), keep=(0, 2))` is the cart–pole without its velocities.
+
+    Raises:
+        SpaceError: when the observation is not a vector or has no such component.
+    """
+
+    world: Environment
+    keep: tuple[int, ...] = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        space = self.world.observation_space
+        if not (isinstance(space, spaces.Box) and len(space.shape) == 1):
+            raise SpaceError(f"Hidden shows part of a vector (a Box of one axis), got observations of {space}")
+        if not self.keep or not all(0 <= k < space.shape[0] for k in self.keep):
+            raise SpaceError(f"keep must name components 0 to {space.shape[0] - 1}, got {self.keep}")
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        space: Any = self.world.observation_space
+        keep = list(self.keep)
+        return spaces.Box(space.low[keep], space.high[keep], dtype=space.dtype.type)
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        return self.world.action_space
+
+    def _veil(self, row: TimeStep) -> TimeStep:
+        return row._replace(obs=row.obs[np.array(self.keep)])
+
+    def reset(self, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        state, row = self.world.reset(key)
+        return state, self._veil(row)
+
+    def step(self, state: PyTree[Any], action: Any, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        state, row = self.world.step(state, action, key)
+        return state, self._veil(row)
+
+    def render(self, state: PyTree[Any]) -> np.ndarray:
+        return self.world.render(state)

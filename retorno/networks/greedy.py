@@ -1,0 +1,34 @@
+"""Action values as a policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, PyTree
+
+from retorno.core.policy import Carry, Heads, Policy
+from retorno.ops.distributions import EpsilonGreedy
+
+
+class EpsilonGreedyPolicy(Policy):
+    """Chooses by the "q" head of a network: a best action, and with probability ε any."""
+
+    network: Policy
+    epsilon: Float[Array, ""]
+
+    @property
+    def memoryless(self) -> bool:
+        return self.network.memoryless
+
+    def initial_carry(self) -> Carry:
+        return self.network.initial_carry()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        heads, carry = self.network.step(obs, first, carry)
+        return {**heads, "policy": EpsilonGreedy(heads["q"], self.epsilon)}, carry
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        heads = self.network.unroll(obs, first, carry)
+        return {**heads, "policy": EpsilonGreedy(heads["q"], jnp.full(first.shape, self.epsilon))}

@@ -1,0 +1,172 @@
+"""Recurrent networks: GRU (Cho et al. 2014) and LSTM (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000).
+
+The input's share of the gates is computed for all rows of a sequence at once; only the product
+with the hidden state is left inside the scan.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Key, PyTree
+
+from retorno.core.policy import Carry
+from retorno.networks.heads import Head
+from retorno.networks.layers import Activation, Dense, Linear, Trunk, dense, linear, orthogonal
+from retorno.networks.network import Network, assemble
+
+State = tuple[Float[Array, " H"], ...]
+"""What a cell remembers; its first array is what the cell says."""
+
+
+class Recurrent(Trunk):
+    """An embedding of the observation, then a cell with G gates of H units."""
+
+    embed: Dense
+    input: Linear
+    """[E, G·H]"""
+    hidden: Linear
+    """[H, G·H]"""
+    states: ClassVar[int]
+    """How many arrays the cell remembers."""
+
+    @abc.abstractmethod
+    def cell(self, projected: Float[Array, " G*H"], state: State) -> State:
+        """The next state from the input's share of the gates and the last state."""
+
+    @property
+    def memoryless(self) -> bool:
+        return False
+
+    def initial_carry(self) -> State:
+        return tuple(jnp.zeros(self.hidden.weight.shape[0]) for _ in range(self.states))
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Float[Array, " H"], Carry]:
+        carry = self._advance(self.input(self.embed(obs)), first, carry)
+        return carry[0], carry
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T H"]:
+        def advance(state: State, row: tuple[Array, Array]) -> tuple[State, Array]:
+            state = self._advance(*row, state)
+            return state, state[0]
+
+        projected = self.input(jax.vmap(self.embed)(obs))
+        return jax.lax.scan(advance, carry, (projected, first))[1]
+
+    def _advance(self, projected: Float[Array, " G*H"], first: Bool[Array, ""], state: State) -> State:
+        return self.cell(projected, tuple(jnp.where(first, 0.0, part) for part in state))
+
+
+class GRUCell(Recurrent):
+    """h ← (1 − z) n + z h, with n = tanh(xWₙ + r (hUₙ + b)): the reset gate r, the update gate z."""
+
+    states: ClassVar[int] = 1
+
+    def cell(self, projected: Float[Array, " 3*H"], state: State) -> State:
+        (h,) = state
+        reset_x, update_x, new_x = jnp.split(projected, 3)
+        reset_h, update_h, new_h = jnp.split(self.hidden(h), 3)
+        reset = jax.nn.sigmoid(reset_x + reset_h)
+        update = jax.nn.sigmoid(update_x + update_h)
+        new = jnp.tanh(new_x + reset * new_h)
+        return (new + update * (h - new),)
+
+
+class LSTMCell(Recurrent):
+    """c ← f c + i g and h = o tanh c, with input, forget and output gates i, f, o and the new content g."""
+
+    states: ClassVar[int] = 2
+
+    def cell(self, projected: Float[Array, " 4*H"], state: State) -> State:
+        h, c = state
+        enter, forget, content, leave = jnp.split(projected + self.hidden(h), 4)
+        c = jax.nn.sigmoid(forget) * c + jax.nn.sigmoid(enter) * jnp.tanh(content)
+        return jax.nn.sigmoid(leave) * jnp.tanh(c), c
+
+
+@dataclass(frozen=True)
+class GRU:
+    """A gated recurrent unit on an embedding of the observation."""
+
+    width: int = 64
+    """Units of the hidden state."""
+    embed: tuple[int, ...] = (64,)
+    """Units of each layer between the observation and the cell."""
+    activation: Activation = Activation.tanh
+    """The nonlinearity after each layer of `embed`."""
+    shared: bool = False
+    """Whether all heads share one cell. Where returns are large, a value head drowns the policy's gradient."""
+    orthogonal: bool = True
+    """Orthogonal weights and zero biases; else uniform in ±1/√inputs."""
+
+    def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
+        """A new network.
+
+        Raises:
+            SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
+            ValueError: when there is no head, no layer in `embed`, or a layer without a unit.
+        """
+        return _build(self, GRUCell, 3, key, observation_space, heads)
+
+
+@dataclass(frozen=True)
+class LSTM:
+    """A long short-term memory on an embedding of the observation."""
+
+    width: int = 64
+    """Units of the hidden state, and as many of the cell's."""
+    embed: tuple[int, ...] = (64,)
+    """Units of each layer between the observation and the cell."""
+    activation: Activation = Activation.tanh
+    """The nonlinearity after each layer of `embed`."""
+    shared: bool = False
+    """Whether all heads share one cell. Where returns are large, a value head drowns the policy's gradient."""
+    orthogonal: bool = True
+    """Orthogonal weights and zero biases; else uniform in ±1/√inputs."""
+
+    def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
+        """A new network.
+
+        Raises:
+            SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
+            ValueError: when there is no head, no layer in `embed`, or a layer without a unit.
+        """
+        return _build(self, LSTMCell, 4, key, observation_space, heads)
+
+
+def _build(
+    config: GRU | LSTM,
+    cell: type[Recurrent],
+    gates: int,
+    key: Key[Array, ""],
+    space: gymnasium.Space[Any],
+    heads: dict[str, Head],
+) -> Network:
+    if config.width < 1:
+        raise ValueError(f"width must be positive, got {config.width}: try 64")
+
+    def trunk(key: Key[Array, ""]) -> Recurrent:
+        embed_key, input_key, hidden_key = jax.random.split(key, 3)
+        embed = dense(embed_key, space, config.embed, config.activation, math.sqrt(2) if config.orthogonal else None)
+        return cell(
+            embed,
+            _gates(input_key, config.embed[-1], config.width, gates, config.orthogonal),
+            _gates(hidden_key, config.width, config.width, gates, config.orthogonal),
+        )
+
+    return assemble(key, heads, config.shared, config.orthogonal, config.width, trunk)
+
+
+def _gates(key: Key[Array, ""], inputs: int, units: int, gates: int, orthogonally: bool) -> Linear:
+    if not orthogonally:
+        return linear(key, inputs, gates * units, None)
+    # One orthogonal matrix for each gate: together they could not all be.
+    weights = jax.vmap(lambda k: orthogonal(k, inputs, units))(jax.random.split(key, gates))
+    return Linear(jnp.concatenate(list(weights), axis=1), jnp.zeros(gates * units))

@@ -1,0 +1,212 @@
+"""A causal transformer whose memory is its key–value cache.
+
+Vaswani et al. 2017, with the norms before the layers (Xiong et al. 2020) and as root mean squares
+(Zhang & Sennrich 2019), and rotary positions (Su et al. 2021). A row sees itself and the rows of
+the same episode that came less than `window` before it.
+
+The cache is a ring: position p of the episode lies in slot p mod window. What a slot holds follows
+from the position alone, so an episode begins by setting the position to 0; the old keys stay where
+they are and are not seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key, PyTree
+
+from retorno.networks.heads import Head
+from retorno.networks.layers import Activation, Input, Linear, Trunk, linear, read
+from retorno.networks.network import Network, assemble
+
+ROTARY_BASE = 10_000.0
+
+
+class Cache(NamedTuple):
+    """The last keys (already rotated) and values: for each layer N heads, W slots, D numbers.
+
+    Each layer has its own arrays, heads first: one array for all layers, or slots first, takes up
+    to four times as long a step, because XLA then copies.
+    """
+
+    keys: tuple[Float[Array, "N W D"], ...]
+    values: tuple[Float[Array, "N W D"], ...]
+    position: Int[Array, ""]
+    """How many rows of the present episode were seen: the next row's position."""
+
+
+class Block(eqx.Module):
+    """One layer: x ← x + attention(norm x), then x ← x + feed-forward(norm x). Takes rows [..., width]."""
+
+    attention_scale: Float[Array, " width"]
+    query_key_value: Linear
+    out: Linear
+    forward_scale: Float[Array, " width"]
+    up: Linear
+    down: Linear
+    num_heads: int = eqx.field(static=True)
+    activation: Activation = eqx.field(static=True)
+
+    def project(self, x: Float[Array, "*T width"], position: Int[Array, "*T"]) -> tuple[Array, Array, Array]:
+        """Queries, keys (both rotated) and values [N, *T, D]."""
+        projected = self.query_key_value(normalise(x, self.attention_scale))
+        query, key, value = jnp.moveaxis(projected.reshape(*x.shape[:-1], 3, self.num_heads, -1), (-3, -2), (0, 1))
+        return rotate(query, position), rotate(key, position), value
+
+    def finish(self, x: Float[Array, "*T width"], attended: Float[Array, "N *T D"]) -> Float[Array, "*T width"]:
+        """What is left to do once the values are gathered."""
+        x = x + self.out(jnp.moveaxis(attended, 0, -2).reshape(x.shape))
+        return x + self.down(self.activation(self.up(normalise(x, self.forward_scale))))
+
+
+class Causal(Trunk):
+    """A stack of blocks on an embedding of the observation."""
+
+    input: Input
+    blocks: tuple[Block, ...]
+    scale: Float[Array, " width"]
+    window: int = eqx.field(static=True)
+
+    @property
+    def memoryless(self) -> bool:
+        return False
+
+    def initial_carry(self) -> Cache:
+        num_heads, width = self.blocks[0].num_heads, self.scale.shape[0]
+        shape = (num_heads, self.window, width // num_heads)
+        return Cache(
+            keys=tuple(jnp.zeros(shape) for _ in self.blocks),
+            values=tuple(jnp.zeros(shape) for _ in self.blocks),
+            position=jnp.int32(0),
+        )
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Cache) -> tuple[Float[Array, " width"], Cache]:
+        position = jnp.where(first, 0, carry.position)
+        slot = position % self.window
+        # Slot j holds the newest position ≤ this one that is congruent to j; a negative one was never written.
+        visible = held(position, self.window) >= 0
+        x, keys, values = self.input(obs), [], []
+        for block, old_keys, old_values in zip(self.blocks, carry.keys, carry.values, strict=True):
+            query, key, value = block.project(x, position)
+            keys.append(old_keys.at[:, slot].set(key))
+            values.append(old_values.at[:, slot].set(value))
+            x = block.finish(x, attend(query, keys[-1], values[-1], visible))
+        return normalise(x, self.scale), Cache(tuple(keys), tuple(values), position + 1)
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Float[Array, "T width"]:
+        time = jnp.arange(first.shape[0])
+        began = jax.lax.cummax(jnp.where(first, time, -1))
+        carried = began < 0
+        position = jnp.where(carried, carry.position + time, time - began)
+        cached = held(carry.position - 1, self.window)
+        distance = time[:, None] - time
+        visible = jnp.concatenate(
+            [
+                carried[:, None] & (cached >= 0) & (position[:, None] - cached < self.window),
+                (began[:, None] == began) & (distance >= 0) & (distance < self.window),
+            ],
+            axis=1,
+        )
+        x = jax.vmap(self.input)(obs)
+        for block, old_keys, old_values in zip(self.blocks, carry.keys, carry.values, strict=True):
+            query, key, value = block.project(x, position)
+            keys = jnp.concatenate([old_keys, key], axis=1)
+            values = jnp.concatenate([old_values, value], axis=1)
+            x = block.finish(x, attend(query, keys, values, visible))
+        return normalise(x, self.scale)
+
+
+def held(position: Int[Array, ""], window: int) -> Int[Array, " W"]:
+    """The position that each slot of the ring holds once `position` is written; negative where it is empty."""
+    return position - (position - jnp.arange(window)) % window
+
+
+def attend(
+    query: Float[Array, "N *T D"],
+    keys: Float[Array, "N S D"],
+    values: Float[Array, "N S D"],
+    visible: Bool[Array, "*T S"],
+) -> Float[Array, "N *T D"]:
+    """softmax(QKᵀ/√D)V over the visible rows, one row at least. Vaswani et al. 2017, eq. 1."""
+    scores = jnp.einsum("n...d,nsd->n...s", query, keys) / math.sqrt(query.shape[-1])
+    weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf))
+    return jnp.einsum("n...s,nsd->n...d", weights, values)
+
+
+def rotate(x: Float[Array, "N *T D"], position: Int[Array, "*T"]) -> Float[Array, "N *T D"]:
+    """Turn the pairs (x_i, x_{i + D/2}) by position · 10000^(−2i/D). Su et al. 2021, eq. 34."""
+    half = x.shape[-1] // 2
+    angle = position[..., None] * ROTARY_BASE ** (-jnp.arange(half) / half)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    a, b = x[..., :half], x[..., half:]
+    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+
+
+def normalise(x: Float[Array, "*T width"], scale: Float[Array, " width"]) -> Float[Array, "*T width"]:
+    """Scaled x / √(mean x² + 10⁻⁶). Zhang & Sennrich 2019, eq. 4."""
+    return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6) * scale
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A causal transformer over the rows of an episode."""
+
+    width: int = 64
+    """Numbers that stand for one row between the layers."""
+    layers: int = 2
+    """Blocks of attention and feed-forward layers."""
+    num_heads: int = 4
+    """Attention heads, each of width/num_heads numbers."""
+    window: int = 64
+    """How many rows a row sees, itself included; the cache holds as many."""
+    activation: Activation = Activation.gelu
+    """The nonlinearity inside the feed-forward layers, which are four times as wide."""
+    shared: bool = False
+    """Whether all heads share one stack. Where returns are large, a value head drowns the policy's gradient."""
+
+    def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
+        """A new network: orthogonal weights, those into the residual stream over √(2 layers) (Radford et al. 2019).
+
+        Raises:
+            SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
+            ValueError: when there is no head, a size is not positive, or width is no multiple of 2 · num_heads.
+        """
+        if min(self.width, self.layers, self.num_heads, self.window) < 1:
+            raise ValueError(f"width, layers, num_heads and window must be positive, got {self}")
+        if self.width % (2 * self.num_heads):
+            pairs = math.ceil(self.width / (2 * self.num_heads))
+            raise ValueError(
+                f"width must be a multiple of 2 · num_heads (rotary positions turn pairs), got width {self.width} with "
+                f"num_heads {self.num_heads}: try width={2 * self.num_heads * pairs}"
+            )
+        return assemble(key, heads, self.shared, True, self.width, lambda k: self._trunk(k, observation_space))
+
+    def _trunk(self, key: Key[Array, ""], space: gymnasium.Space[Any]) -> Causal:
+        input_key, *block_keys = jax.random.split(key, 1 + self.layers)
+        return Causal(
+            input=read(input_key, space, self.width, 1.0),
+            blocks=tuple(self._block(k) for k in block_keys),
+            scale=jnp.ones(self.width),
+            window=self.window,
+        )
+
+    def _block(self, key: Key[Array, ""]) -> Block:
+        qkv_key, out_key, up_key, down_key = jax.random.split(key, 4)
+        residual_gain = 1 / math.sqrt(2 * self.layers)
+        return Block(
+            attention_scale=jnp.ones(self.width),
+            query_key_value=linear(qkv_key, self.width, 3 * self.width, 1.0),
+            out=linear(out_key, self.width, self.width, residual_gain),
+            forward_scale=jnp.ones(self.width),
+            up=linear(up_key, self.width, 4 * self.width, math.sqrt(2)),
+            down=linear(down_key, 4 * self.width, self.width, residual_gain),
+            num_heads=self.num_heads,
+            activation=self.activation,
+        )

@@ -1,0 +1,1 @@
+"""What happens, in order: collect, train, evaluate, checkpoint, record."""

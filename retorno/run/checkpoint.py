@@ -1,0 +1,522 @@
+"""What is kept of a run: every array of its state, written so that it is either whole or not there.
+
+A checkpoint is a folder `checkpoints/<step>/` of two files. `state.safetensors` holds the arrays;
+`manifest.json` says which arrays there must be, with checksums of the other file and of itself.
+It is written beside, synced, and renamed into place, so a crash at any moment leaves the
+checkpoints before it as they were. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from retorno.core.errors import RetornoError
+
+FORMAT = 1
+CHECKPOINTS, MANIFEST, TENSORS = "checkpoints", "manifest.json", "state.safetensors"
+PARTIAL = ".partial"
+MOST_MANIFEST_BYTES = 2**26
+
+DTYPES = {
+    "bool": "BOOL",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "uint8": "U8",
+    "uint16": "U16",
+    "uint32": "U32",
+    "uint64": "U64",
+    "bfloat16": "BF16",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "complex64": "C64",
+}
+"""The dtypes that are stored, and what safetensors calls them."""
+
+T = TypeVar("T")
+
+
+class CheckpointError(RetornoError):
+    """A checkpoint that cannot be written or read: the message names the file, leaf or field."""
+
+
+class MismatchError(CheckpointError):
+    """A whole checkpoint of another run: its leaves are not the ones that were asked for."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """What an array must look like."""
+
+    name: str
+    """`state/<path in the pytree>` or `hosted/<name>`."""
+    dtype: str
+    shape: tuple[int, ...]
+    key: str | None = None
+    """For a random key its implementation; dtype and shape are then those of the key's data."""
+
+    def __str__(self) -> str:
+        kind = f"{self.dtype}{list(self.shape)}"
+        return kind if self.key is None else f"{self.key} key ({kind})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says about itself."""
+
+    step: int
+    digest: str
+    """One SHA-256 over every array's name, dtype, shape and bytes, in order."""
+    facts: dict[str, Any]
+    """What the writer noted beside the arrays."""
+    sha256: str
+    """Of the whole file of tensors."""
+    bytes: int
+    """Its size."""
+    leaves: tuple[Leaf, ...]
+
+
+def save(
+    folder: Path,
+    step: int,
+    state: PyTree[Any],
+    hosted: Mapping[str, np.ndarray] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    keep: int = 3,
+) -> Path:
+    """Write `folder/checkpoints/<step>`, whole and synced to the disk, and drop all but the newest `keep` up to it.
+
+    Args:
+        folder: the run's folder.
+        step: environment steps taken, not negative; a checkpoint of the same step is replaced.
+        state: a pytree of JAX or NumPy arrays (typed random keys included).
+        hosted: arrays of the hosted environments, by name.
+        facts: JSON values to note in the manifest.
+        keep: how many checkpoints to keep, at least 1.
+
+    Raises:
+        CheckpointError: when a leaf cannot be stored, or the disk is full, read-only or broken.
+            What was there before still stands.
+    """
+    if step < 0 or keep < 1:
+        raise CheckpointError(f"step must not be negative and keep at least 1, got step={step}, keep={keep}")
+    leaves, arrays = _arrays(state, hosted)
+    try:
+        noted = json.loads(json.dumps(dict(facts or {}), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"facts must be JSON values, got {facts!r}: {error}") from error
+    checkpoints = Path(folder) / CHECKPOINTS
+    final = checkpoints / str(int(step))
+    manifest = Manifest(int(step), _digest(zip(leaves, arrays, strict=True)), noted, "", 0, leaves)
+    try:
+        if not checkpoints.is_dir():
+            checkpoints.mkdir(parents=True)
+            sync_folder(checkpoints.parent)
+        for leftover in checkpoints.glob(f".*{PARTIAL}"):
+            _remove(leftover)
+        if not _holds(final, manifest):
+            _write(final, manifest, {leaf.name: array for leaf, array in zip(leaves, arrays, strict=True)})
+        for old in [s for s in steps(folder) if s <= step][keep:]:
+            _retire(checkpoints / str(old))
+    except (OSError, SafetensorError) as error:
+        size = sum(array.nbytes for array in arrays)
+        raise CheckpointError(_cannot_write(Path(folder), int(step), size, error)) from error
+    return final
+
+
+def load(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, np.ndarray], Manifest]:
+    """Read a checkpoint into the structure of `like`: (state, hosted arrays, manifest).
+
+    Args:
+        path: `<run>/checkpoints/<step>`.
+        like: a pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves come back as JAX arrays, each
+            with a buffer of its own and with the sharding that `like` commits to; as NumPy
+            arrays where `like` holds those.
+
+    Raises:
+        MismatchError: when leaves are missing, unexpected, or of another dtype or shape.
+        CheckpointError: when the checkpoint is not whole, or not one at all.
+    """
+    manifest = _read_manifest(Path(path))
+    wanted, treedef = jax.tree.flatten(like)
+    expected = dict(zip(_describe(like), wanted, strict=True))
+    _compare(Path(path), manifest, expected)
+    named = {leaf.name: leaf for leaf in expected}
+    values, hosted = {}, {}
+    for leaf, array in _read(Path(path), manifest):
+        if leaf.name in named:
+            values[leaf.name] = _restore(leaf, array, expected[named[leaf.name]])
+        else:
+            hosted[leaf.name.removeprefix("hosted/")] = array
+    return jax.tree.unflatten(treedef, [values[name] for name in named]), hosted, manifest
+
+
+def verify(path: Path) -> Manifest:
+    """The manifest of a checkpoint, after every byte of it has been checked.
+
+    Raises:
+        CheckpointError: when it is not whole.
+    """
+    manifest = _read_manifest(Path(path))
+    for _ in _read(Path(path), manifest):
+        pass
+    return manifest
+
+
+def digest(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None = None) -> str:
+    """The digest that a checkpoint of these arrays has: SHA-256 in hexadecimal.
+
+    Raises:
+        CheckpointError: when a leaf cannot be stored.
+    """
+    return _digest(zip(*_arrays(state, hosted), strict=True))
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps of a run's checkpoints, newest first, whole or not."""
+    checkpoints = Path(folder) / CHECKPOINTS
+    names = [entry.name for entry in checkpoints.iterdir()] if checkpoints.is_dir() else []
+    return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
+
+
+def newest(folder: Path, warn: Callable[[str], Any] = lambda line: None) -> Path:
+    """The newest whole checkpoint of a run; see `load_newest` for `warn` and what is raised."""
+    return _newest(folder, lambda path: (verify(path), path)[1], warn)
+
+
+def load_newest(
+    folder: Path, like: PyTree[Any], warn: Callable[[str], Any]
+) -> tuple[PyTree[Any], dict[str, np.ndarray], Manifest]:
+    """`load` the newest whole checkpoint of a run.
+
+    Args:
+        folder: the run's folder.
+        like: as for `load`.
+        warn: is told, one line each, of damaged checkpoints that were passed over.
+
+    Raises:
+        MismatchError: when the newest whole checkpoint has other leaves than `like`.
+        CheckpointError: when there is none, or none is whole (then the newest one's fault).
+    """
+    return _newest(folder, lambda path: load(path, like), warn)
+
+
+def _newest(folder: Path, attempt: Callable[[Path], T], warn: Callable[[str], Any]) -> T:
+    faults: list[CheckpointError] = []
+    for step in steps(folder):
+        try:
+            found = attempt(Path(folder) / CHECKPOINTS / str(step))
+        except MismatchError:
+            raise
+        except CheckpointError as fault:
+            faults.append(fault)
+        else:
+            for fault in faults:
+                warn(f"a damaged checkpoint was passed over for that of step {step}: {fault}")
+            return found
+    if faults:
+        raise faults[0]
+    raise CheckpointError(f"{folder} has no checkpoint: expected folders named by their step in {CHECKPOINTS}/")
+
+
+# The arrays
+
+
+def _describe(tree: PyTree[Any]) -> tuple[Leaf, ...]:
+    """The leaves of a state, by the names that they have in a checkpoint."""
+    found = []
+    for path, value in jax.tree_util.tree_leaves_with_path(tree):
+        name = "/".join(["state", *([jax.tree_util.keystr(path, simple=True, separator="/")] if path else [])])
+        found.append(_leaf(name, value))
+    return tuple(found)
+
+
+def _leaf(name: str, value: Any) -> Leaf:
+    if not _harmless(name):
+        raise CheckpointError(f"leaf {name!r} cannot be stored: a name may not hold '..', an empty part or a backslash")
+    if not isinstance(value, jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic):
+        raise CheckpointError(f"leaf {name!r} is {value!r}, a {type(value).__name__}: a state is made of arrays")
+    key = None
+    if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        # The implementation is asked for in a trace, which shapes without arrays have as well.
+        key, value = jax.eval_shape(
+            lambda keys: (_Static(str(jax.random.key_impl(keys))), jax.random.key_data(keys)), value
+        )
+    dtype = np.dtype(value.dtype).name
+    if dtype not in DTYPES:
+        raise CheckpointError(f"leaf {name!r} has dtype {dtype}, which cannot be stored: {', '.join(DTYPES)} can")
+    return Leaf(name, dtype, tuple(map(int, value.shape)), key)
+
+
+def _harmless(name: str) -> bool:
+    """Whether a name stays within the checkpoint, whatever reads it as a path."""
+    parts = name.split("/")
+    return parts[0] in ("state", "hosted") and not {"", ".", ".."} & set(parts) and not set("\\\0") & set(name)
+
+
+def _arrays(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None) -> tuple[tuple[Leaf, ...], list[np.ndarray]]:
+    """Every leaf and its contiguous, little-endian NumPy array; on a CPU no copy is made."""
+    outside = {f"hosted/{name}": array for name, array in sorted((hosted or {}).items())}
+    leaves = (*_describe(state), *(_leaf(name, array) for name, array in outside.items()))
+    seen = set[str]()
+    for leaf in leaves:
+        if leaf.name in seen:
+            raise CheckpointError(f"two leaves are named {leaf.name!r}: give dictionaries keys without '/'")
+        seen.add(leaf.name)
+    values = [*jax.tree.leaves(state), *outside.values()]
+    plain = [x if leaf.key is None else jax.random.key_data(x) for leaf, x in zip(leaves, values, strict=True)]
+    arrays = (np.asarray(x, order="C") for x in jax.device_get(plain))
+    return leaves, [a.astype(a.dtype.newbyteorder("<")) if a.dtype.byteorder == ">" else a for a in arrays]
+
+
+def _digest(arrays: Iterable[tuple[Leaf, np.ndarray]]) -> str:
+    total = hashlib.sha256()
+    for leaf, array in arrays:
+        _add(total, leaf, array)
+    return total.hexdigest()
+
+
+def _add(total: Any, leaf: Leaf, array: np.ndarray) -> None:
+    total.update(json.dumps(dataclasses.astuple(leaf)).encode() + b"\n")
+    total.update(array.reshape(-1).view(np.uint8))
+
+
+def _restore(leaf: Leaf, array: np.ndarray, like: Any) -> Any:
+    if isinstance(like, np.ndarray | np.generic):
+        return array
+    value = jnp.array(array, copy=True)
+    if value.dtype != array.dtype:
+        raise MismatchError(f"leaf {leaf.name!r} is {leaf}, which JAX holds only with jax_enable_x64")
+    if leaf.key is not None:
+        value = jax.random.wrap_key_data(value, impl=leaf.key)
+    committed = getattr(like, "committed", True)
+    return jax.device_put(value, like.sharding) if committed and like.sharding is not None else value
+
+
+def _compare(path: Path, manifest: Manifest, expected: Iterable[Leaf]) -> None:
+    """Raise unless a checkpoint's state has exactly the expected leaves."""
+    saved = {leaf.name: leaf for leaf in manifest.leaves if not leaf.name.startswith("hosted/")}
+    wanted = {leaf.name: leaf for leaf in expected}
+    advice = "it was written by a run of other settings or code: resume with those, or begin another run"
+    for name in wanted.keys() - saved.keys():
+        raise MismatchError(f"{path} has no leaf {name!r}, expected {wanted[name]}: {advice}")
+    for name in saved.keys() - wanted.keys():
+        raise MismatchError(f"{path} has a leaf {name!r} of {saved[name]} that is not expected: {advice}")
+    for name, leaf in wanted.items():
+        if saved[name] != leaf:
+            raise MismatchError(f"{path}: leaf {name!r} is {saved[name]}, expected {leaf}: {advice}")
+
+
+# Writing
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Write a text file and wait until it is on the disk."""
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write(final: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> None:
+    """Write beside, sync, rename."""
+    beside = final.parent / f".{final.name}{PARTIAL}"
+    try:
+        beside.mkdir()
+        save_file(arrays, beside / TENSORS)
+        with open(beside / TENSORS, "rb") as file:
+            os.fsync(file.fileno())
+            whole = dataclasses.replace(
+                manifest, sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=os.fstat(file.fileno()).st_size
+            )
+        write_synced(beside / MANIFEST, _text(whole))
+        sync_folder(beside)
+        if os.path.lexists(final):
+            _retire(final)
+        os.rename(beside, final)
+        sync_folder(final.parent)
+    finally:
+        _remove(beside)
+
+
+def _retire(path: Path) -> None:
+    """Take a checkpoint out of sight before deleting it, so that a half-deleted one is never seen."""
+    hidden = path.parent / f".{path.name}-retired{PARTIAL}"
+    os.rename(path, hidden)
+    _remove(hidden)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _holds(path: Path, manifest: Manifest) -> bool:
+    """Whether a whole checkpoint of the same arrays and facts is there already."""
+    try:
+        there = verify(path)
+    except CheckpointError:
+        return False
+    return (there.digest, there.facts) == (manifest.digest, manifest.facts)
+
+
+def _cannot_write(folder: Path, step: int, size: int, error: Exception) -> str:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    before = [s for s in steps(folder) if s != step]
+    stands = f"the last good checkpoint, of step {before[0]}, stands" if before else "there is none before it"
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    return (
+        f"the checkpoint of step {step} cannot be written to {folder}: {why} (it needs {size / 1e6:.1f} MB, "
+        f"{free / 1e6:.1f} MB are free); {stands}. Make room or make the folder writable, then resume"
+    )
+
+
+# Reading
+
+
+def _text(manifest: Manifest) -> str:
+    """The one text that a manifest has, its own checksum included."""
+    content = {"format": FORMAT, "file": TENSORS, **dataclasses.asdict(manifest)}
+    return _dump({**content, "checksum": hashlib.sha256(_dump(content).encode()).hexdigest()})
+
+
+def _dump(content: Any) -> str:
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _plain_file(path: Path, name: str) -> Path:
+    """A regular file in a checkpoint; a link could lead anywhere, a pipe could wait for ever."""
+    try:
+        if stat.S_ISLNK(os.lstat(path).st_mode):
+            raise CheckpointError(f"{path} is a link: a checkpoint is a folder of its own, copy it into place")
+        mode = os.lstat(path / name).st_mode
+    except OSError as error:
+        raise CheckpointError(f"{path} is not a whole checkpoint: {name}: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "not a file"
+        raise CheckpointError(f"{path / name} is {kind}: expected a regular file, copy it into place")
+    return path / name
+
+
+def _refuse_pickle(file: Path, head: bytes) -> None:
+    pickled = head[:1] == b"\x80" and head[1:2] <= b"\x05" and head[8:9] != b"{"
+    if pickled or head.startswith((b"PK\x03\x04", b"\x93NUMPY")):
+        raise CheckpointError(
+            f"{file} is a pickle or an archive that can hold one: nothing is unpickled here, since a pickle runs "
+            "the code in it; expected " + ("JSON" if file.name == MANIFEST else "safetensors")
+        )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = _plain_file(path, MANIFEST)
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read(MOST_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
+    _refuse_pickle(file, raw[:9])
+    if len(raw) > MOST_MANIFEST_BYTES:
+        raise CheckpointError(f"{file} is damaged: it has more than {MOST_MANIFEST_BYTES} bytes")
+    try:
+        content = json.loads(raw)
+        manifest = _manifest(content)
+        whole = raw == _text(manifest).encode()
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise CheckpointError(f"{file} is damaged: {why}") from error
+    if not whole:
+        raise CheckpointError(f"{file} is damaged: it is not what its checksum says, so it was changed after writing")
+    if path.name.isdigit() and int(path.name) != manifest.step:
+        raise CheckpointError(f"{file} is of step {manifest.step}, expected {path.name} as its folder says")
+    return manifest
+
+
+def _manifest(content: Any) -> Manifest:
+    """A manifest from JSON; `ValueError` says what is wrong with it."""
+    kinds = {"step": int, "digest": str, "facts": dict, "sha256": str, "bytes": int, "leaves": list}
+    _check_fields(content, {"format": int, "file": str, **kinds, "checksum": str}, "the manifest")
+    if content["format"] != FORMAT:
+        raise ValueError(f"it has format {content['format']}, expected {FORMAT}: another version of retorno wrote it")
+    if content["file"] != TENSORS:
+        raise ValueError(f"it names the file {content['file']!r}, expected {TENSORS!r} and nothing else")
+    leaves = tuple(_leaf_record(record) for record in content["leaves"])
+    return Manifest(**{name: content[name] for name in kinds if name != "leaves"}, leaves=leaves)
+
+
+def _leaf_record(record: Any) -> Leaf:
+    _check_fields(record, {"name": str, "dtype": str, "shape": list, "key": str | None}, "a leaf")
+    leaf = Leaf(record["name"], record["dtype"], tuple(record["shape"]), record["key"])
+    if not _harmless(leaf.name):
+        raise ValueError(f"it names a leaf {leaf.name!r}, expected a name below 'state' or 'hosted' without '..'")
+    if leaf.dtype not in DTYPES:
+        raise ValueError(f"leaf {leaf.name!r} has dtype {leaf.dtype!r}, expected one of {', '.join(DTYPES)}")
+    if not all(type(size) is int and size >= 0 for size in leaf.shape):
+        raise ValueError(f"leaf {leaf.name!r} has shape {record['shape']}, expected sizes that are not negative")
+    return leaf
+
+
+def _check_fields(record: Any, kinds: dict[str, Any], what: str) -> None:
+    if type(record) is not dict or record.keys() != kinds.keys():
+        given = sorted(map(str, record)) if type(record) is dict else type(record).__name__
+        raise ValueError(f"{what} must have exactly the fields {', '.join(kinds)}, got {given}")
+    for name, kind in kinds.items():
+        if not isinstance(record[name], kind) or isinstance(record[name], bool):
+            raise ValueError(f"field {name!r} of {what} is a {type(record[name]).__name__}")
+
+
+def _read(path: Path, manifest: Manifest) -> Iterator[tuple[Leaf, np.ndarray]]:
+    """Every array of a checkpoint, one at a time, in order; the digest is checked after the last."""
+    file = _plain_file(path, TENSORS)
+    try:
+        with open(file, "rb") as stream:
+            _refuse_pickle(file, stream.read(9))
+            size = os.fstat(stream.fileno()).st_size
+            if size != manifest.bytes:
+                raise CheckpointError(f"{file} is damaged: it has {size} bytes, expected {manifest.bytes}")
+            stream.seek(0)
+            if hashlib.file_digest(stream, "sha256").hexdigest() != manifest.sha256:
+                raise CheckpointError(f"{file} is damaged: its bytes are not those that were written (SHA-256 differs)")
+        total = hashlib.sha256()
+        with safe_open(file, framework="numpy") as tensors:
+            if set(tensors.keys()) != {leaf.name for leaf in manifest.leaves}:
+                raise CheckpointError(f"{file} is damaged: its tensors are not the leaves that its manifest names")
+            for leaf in manifest.leaves:
+                tensor = tensors.get_slice(leaf.name)
+                if (tensor.get_dtype(), tuple(tensor.get_shape())) != (DTYPES[leaf.dtype], leaf.shape):
+                    raise CheckpointError(f"{file} is damaged: leaf {leaf.name!r} is not {leaf}")
+                array = tensors.get_tensor(leaf.name)
+                _add(total, leaf, array)
+                yield leaf, array
+    except (OSError, SafetensorError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    if total.hexdigest() != manifest.digest:
+        raise CheckpointError(f"{path} is damaged: the digest of its arrays is not that of its manifest")
