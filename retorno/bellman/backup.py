@@ -33,7 +33,7 @@ class Backup:
     names: tuple[str, ...]
     """Names of the n states, for messages."""
     rounding: float
-    """Relative error of one backup in float64, from the number of its terms."""
+    """Relative error of one backup in float64: half an ulp for each of its operations (Higham 2002, section 3.1)."""
     largest_reward: float
     """max over pairs of Σ probability · |reward|, which bounds the terms that `reward` was summed from."""
 
@@ -129,7 +129,7 @@ def backup_of(model: MDP, discount: float) -> Backup:
         reward=np.add.reduceat(reward, model.row_ptr[:-1]),
         ptr=np.append(model.state_ptr[acting], model.num_pairs),
         names=tuple(model.state_names[s] for s in acting),
-        rounding=float(np.diff(model.row_ptr).max() + 8) * 2.0**-52,
+        rounding=float(np.diff(model.row_ptr).max() + 6) * 2.0**-53,
         largest_reward=float(np.add.reduceat(np.abs(reward), model.row_ptr[:-1]).max()),
     )
 

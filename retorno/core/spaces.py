@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +76,11 @@ def cardinality(space: Space[Any]) -> int:
         case spaces.Discrete():
             return int(space.n)
         case spaces.MultiDiscrete():
-            return int(np.prod(space.nvec, dtype=np.int64))
+            return math.prod(space.nvec.reshape(-1).tolist())
         case spaces.MultiBinary():
-            return int(2 ** np.prod(space.shape))
+            return 2 ** math.prod(space.shape)
         case spaces.Dict() | spaces.Tuple():
-            return int(np.prod([cardinality(part) for part in parts(space)], dtype=np.int64))
+            return math.prod(cardinality(part) for part in parts(space))
     raise SpaceError(
         f"a table needs finitely many observations, got {space}: discretise it into a Discrete or "
         "MultiDiscrete space, or give the algorithm a network, for instance network=MLP()"

@@ -68,13 +68,13 @@ class CartPole(Environment):
     def action_space(self) -> spaces.Discrete:
         return spaces.Discrete(2)
 
-    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "4"], TimeStep]:
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, " 4"], TimeStep]:
         state = jax.random.uniform(key, (4,), minval=-0.05, maxval=0.05)
         return state, restart(state)
 
     def step(
-        self, state: Float[Array, "4"], action: Int[Array, ""], key: Key[Array, ""]
-    ) -> tuple[Float[Array, "4"], TimeStep]:
+        self, state: Float[Array, " 4"], action: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Float[Array, " 4"], TimeStep]:
         x, velocity, angle, spin = state
         force = jnp.where(action == 1, PUSH, -PUSH)
         cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -88,7 +88,7 @@ class CartPole(Environment):
         state = jnp.stack([x, velocity + CART_SECONDS * speed_up, angle, spin + CART_SECONDS * spin_up])
         return state, transition(state, 1.0, terminated=(abs(x) > CART_EDGE) | (abs(angle) > POLE_EDGE))
 
-    def render(self, state: Float[Array, "4"]) -> np.ndarray:
+    def render(self, state: Float[Array, " 4"]) -> np.ndarray:
         x, _, angle, _ = np.asarray(state, np.float64)
         canvas = Canvas(-CART_EDGE, CART_EDGE, -0.7, 1.7)
         canvas.line([(-CART_EDGE, -0.12), (CART_EDGE, -0.12)], 0.02, GREY)
@@ -113,16 +113,16 @@ class MountainCar(Environment):
     def action_space(self) -> spaces.Discrete:
         return spaces.Discrete(3)
 
-    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "2"], TimeStep]:
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, " 2"], TimeStep]:
         return _car_start(key)
 
     def step(
-        self, state: Float[Array, "2"], action: Int[Array, ""], key: Key[Array, ""]
-    ) -> tuple[Float[Array, "2"], TimeStep]:
+        self, state: Float[Array, " 2"], action: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Float[Array, " 2"], TimeStep]:
         state = _drive(state, (action - 1) * CAR_ENGINE)
         return state, transition(state, -1.0, terminated=(state[0] >= CAR_GOAL) & (state[1] >= 0))
 
-    def render(self, state: Float[Array, "2"]) -> np.ndarray:
+    def render(self, state: Float[Array, " 2"]) -> np.ndarray:
         return _draw_car(float(state[0]), CAR_GOAL)
 
 
@@ -140,17 +140,17 @@ class MountainCarContinuous(Environment):
     def action_space(self) -> spaces.Box:
         return spaces.Box(-1.0, 1.0, (1,))
 
-    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "2"], TimeStep]:
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, " 2"], TimeStep]:
         return _car_start(key)
 
     def step(
-        self, state: Float[Array, "2"], action: Float[Array, "1"], key: Key[Array, ""]
-    ) -> tuple[Float[Array, "2"], TimeStep]:
+        self, state: Float[Array, " 2"], action: Float[Array, " 1"], key: Key[Array, ""]
+    ) -> tuple[Float[Array, " 2"], TimeStep]:
         state = _drive(state, jnp.clip(action[0], -1, 1) * CAR_POWER)
         arrived = (state[0] >= CAR_CONTINUOUS_GOAL) & (state[1] >= 0)
         return state, transition(state, 100.0 * arrived - 0.1 * action[0] ** 2, terminated=arrived)
 
-    def render(self, state: Float[Array, "2"]) -> np.ndarray:
+    def render(self, state: Float[Array, " 2"]) -> np.ndarray:
         return _draw_car(float(state[0]), CAR_CONTINUOUS_GOAL)
 
 
@@ -159,12 +159,12 @@ def _car_space() -> spaces.Box:
     return spaces.Box(low, high)
 
 
-def _car_start(key: Key[Array, ""]) -> tuple[Float[Array, "2"], TimeStep]:
+def _car_start(key: Key[Array, ""]) -> tuple[Float[Array, " 2"], TimeStep]:
     state = jnp.stack([jax.random.uniform(key, minval=-0.6, maxval=-0.4), 0.0])
     return state, restart(state)
 
 
-def _drive(state: Float[Array, "2"], push: Float[Array, ""]) -> Float[Array, "2"]:
+def _drive(state: Float[Array, " 2"], push: Float[Array, ""]) -> Float[Array, " 2"]:
     """One step of the mountain car. Sutton & Barto 2018, example 10.1."""
     x, velocity = state
     velocity = jnp.clip(velocity + push - CAR_SLOPE * jnp.cos(3 * x), -CAR_SPEED, CAR_SPEED)
@@ -210,13 +210,13 @@ class Acrobot(Environment):
     def action_space(self) -> spaces.Discrete:
         return spaces.Discrete(3)
 
-    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "4"], TimeStep]:
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, " 4"], TimeStep]:
         state = jax.random.uniform(key, (4,), minval=-0.1, maxval=0.1)
         return state, restart(_acrobot_obs(state))
 
     def step(
-        self, state: Float[Array, "4"], action: Int[Array, ""], key: Key[Array, ""]
-    ) -> tuple[Float[Array, "4"], TimeStep]:
+        self, state: Float[Array, " 4"], action: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Float[Array, " 4"], TimeStep]:
         torque = action - 1.0
         # One step of the classic fourth-order Runge–Kutta method.
         h = ACROBOT_SECONDS
@@ -230,7 +230,7 @@ class Acrobot(Environment):
         up = -jnp.cos(state[0]) - jnp.cos(state[0] + state[1]) > 1.0
         return state, transition(_acrobot_obs(state), up - 1.0, terminated=up)
 
-    def render(self, state: Float[Array, "4"]) -> np.ndarray:
+    def render(self, state: Float[Array, " 4"]) -> np.ndarray:
         first, second = float(state[0]), float(state[0] + state[1])
         elbow = (LINK * np.sin(first), -LINK * np.cos(first))
         tip = (elbow[0] + LINK * np.sin(second), elbow[1] - LINK * np.cos(second))
@@ -243,12 +243,12 @@ class Acrobot(Environment):
         return canvas.picture()
 
 
-def _acrobot_obs(state: Float[Array, "4"]) -> Float[Array, "6"]:
+def _acrobot_obs(state: Float[Array, " 4"]) -> Float[Array, " 6"]:
     first, second, spin, elbow_spin = state
     return jnp.stack([jnp.cos(first), jnp.sin(first), jnp.cos(second), jnp.sin(second), spin, elbow_spin])
 
 
-def _acrobot_slope(state: Float[Array, "4"], torque: Float[Array, ""]) -> Float[Array, "4"]:
+def _acrobot_slope(state: Float[Array, " 4"], torque: Float[Array, ""]) -> Float[Array, " 4"]:
     """The time derivative of the acrobot's state. Sutton & Barto 2018, section 11.3 (the book's equations)."""
     first, second, spin, elbow_spin = state
     m, length, centre, inertia = LINK_MASS, LINK, LINK_CENTRE, LINK_INERTIA
@@ -286,13 +286,13 @@ class Pendulum(Environment):
     def action_space(self) -> spaces.Box:
         return spaces.Box(-PENDULUM_TORQUE, PENDULUM_TORQUE, (1,))
 
-    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, "2"], TimeStep]:
+    def reset(self, key: Key[Array, ""]) -> tuple[Float[Array, " 2"], TimeStep]:
         state = jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0) * np.array([np.pi, 1], np.float32)
         return state, restart(_pendulum_obs(state))
 
     def step(
-        self, state: Float[Array, "2"], action: Float[Array, "1"], key: Key[Array, ""]
-    ) -> tuple[Float[Array, "2"], TimeStep]:
+        self, state: Float[Array, " 2"], action: Float[Array, " 1"], key: Key[Array, ""]
+    ) -> tuple[Float[Array, " 2"], TimeStep]:
         angle, spin = state
         torque = jnp.clip(action[0], -PENDULUM_TORQUE, PENDULUM_TORQUE)
         cost = _wrap(angle) ** 2 + 0.1 * spin**2 + 0.001 * torque**2
@@ -302,7 +302,7 @@ class Pendulum(Environment):
         state = jnp.stack([_wrap(angle + spin * PENDULUM_SECONDS), spin])
         return state, transition(_pendulum_obs(state), -cost)
 
-    def render(self, state: Float[Array, "2"]) -> np.ndarray:
+    def render(self, state: Float[Array, " 2"]) -> np.ndarray:
         angle = float(state[0])
         canvas = Canvas(-1.4, 1.4, -1.4, 1.4)
         canvas.line([(0, 0), (-np.sin(angle), np.cos(angle))], 0.2, ORANGE)
@@ -310,7 +310,7 @@ class Pendulum(Environment):
         return canvas.picture()
 
 
-def _pendulum_obs(state: Float[Array, "2"]) -> Float[Array, "3"]:
+def _pendulum_obs(state: Float[Array, " 2"]) -> Float[Array, " 3"]:
     return jnp.stack([jnp.cos(state[0]), jnp.sin(state[0]), state[1]])
 
 

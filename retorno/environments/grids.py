@@ -36,7 +36,8 @@ def grid(
     is the world of Russell & Norvig 2020, section 17.1.
 
     Args:
-        text: rows of equal length between blanks or line ends. Several `S` share the start equally; without one every free cell does.
+        text: rows of equal length between blanks or line ends. Several `S` share the start equally;
+            without one every free cell does.
         slip: the probability of moving at a right angle to the action, half to either side.
         step_reward: of every move.
         goal_reward: for entering `G`.

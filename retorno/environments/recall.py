@@ -41,7 +41,9 @@ class Recall(Environment):
 
     def __check_init__(self) -> None:
         if self.cues < 2 or self.delay < 0:
-            raise ValueError(f"Recall needs at least 2 cues and a delay of at least 0, got {self.cues} and {self.delay}")
+            raise ValueError(
+                f"Recall needs at least 2 cues and a delay of at least 0, got {self.cues} and {self.delay}"
+            )
 
     @property
     def observation_space(self) -> spaces.Discrete:

@@ -123,7 +123,9 @@ def hidden_pattern(seed: int, length: int = 5, vocabulary: int = 8) -> tuple[int
         ValueError: when the length or the vocabulary leaves no room for that.
     """
     if length < 2 or vocabulary < 2:
-        raise ValueError(f"a pattern with a repeat needs length >= 2 and vocabulary >= 2, got {length} and {vocabulary}")
+        raise ValueError(
+            f"a pattern with a repeat needs length >= 2 and vocabulary >= 2, got {length} and {vocabulary}"
+        )
     rng = np.random.default_rng(seed)
     while True:
         pattern = tuple(int(token) for token in rng.integers(1, vocabulary, length))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import gymnasium
@@ -26,6 +26,7 @@ LOG_STD_RANGE = (-20.0, 2.0)
 Parameters = dict[str, Array]
 
 
+@runtime_checkable
 class Head(Protocol):
     """What every head can do."""
 
@@ -126,7 +127,7 @@ class SquashedGaussianHead:
     def parameters(self) -> Parameters:
         return {}
 
-    def read(self, x: Float[Array, " 2*D"], parameters: Parameters) -> SquashedGaussian:
+    def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> SquashedGaussian:
         mean, log_std = jnp.split(x, 2)
         normal = Gaussian(mean, jnp.clip(log_std, *LOG_STD_RANGE))
         return SquashedGaussian(normal, jnp.asarray(self.low), jnp.asarray(self.high))

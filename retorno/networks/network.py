@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import jax
@@ -17,6 +17,7 @@ from retorno.networks.layers import Linear, Trunk, linear
 SHARED = "shared"
 
 
+@runtime_checkable
 class NetworkConfig(Protocol):
     """The settings of a network: a frozen dataclass that can build it."""
 

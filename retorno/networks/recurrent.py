@@ -38,7 +38,7 @@ class Recurrent(Trunk):
     """How many arrays the cell remembers."""
 
     @abc.abstractmethod
-    def cell(self, projected: Float[Array, " G*H"], state: State) -> State:
+    def cell(self, projected: Float[Array, " G"], state: State) -> State:
         """The next state from the input's share of the gates and the last state."""
 
     @property
@@ -60,7 +60,7 @@ class Recurrent(Trunk):
         projected = self.input(jax.vmap(self.embed)(obs))
         return jax.lax.scan(advance, carry, (projected, first))[1]
 
-    def _advance(self, projected: Float[Array, " G*H"], first: Bool[Array, ""], state: State) -> State:
+    def _advance(self, projected: Float[Array, " G"], first: Bool[Array, ""], state: State) -> State:
         return self.cell(projected, tuple(jnp.where(first, 0.0, part) for part in state))
 
 
@@ -69,7 +69,7 @@ class GRUCell(Recurrent):
 
     states: ClassVar[int] = 1
 
-    def cell(self, projected: Float[Array, " 3*H"], state: State) -> State:
+    def cell(self, projected: Float[Array, " G"], state: State) -> State:
         (h,) = state
         reset_x, update_x, new_x = jnp.split(projected, 3)
         reset_h, update_h, new_h = jnp.split(self.hidden(h), 3)
@@ -84,7 +84,7 @@ class LSTMCell(Recurrent):
 
     states: ClassVar[int] = 2
 
-    def cell(self, projected: Float[Array, " 4*H"], state: State) -> State:
+    def cell(self, projected: Float[Array, " G"], state: State) -> State:
         h, c = state
         enter, forget, content, leave = jnp.split(projected + self.hidden(h), 4)
         c = jax.nn.sigmoid(forget) * c + jax.nn.sigmoid(enter) * jnp.tanh(content)

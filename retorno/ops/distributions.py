@@ -6,7 +6,7 @@ no probability to actions that are not legal.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Key
 LOG_TWO_PI = 1.8378770664093453
 
 
+@runtime_checkable
 class Distribution(Protocol):
     """What every distribution over actions can do."""
 
@@ -23,7 +24,7 @@ class Distribution(Protocol):
     def mode(self) -> Array: ...
     def log_prob(self, action: Array) -> Float[Array, ""]: ...
     def entropy(self) -> Float[Array, ""]: ...
-    def masked(self, legal: Bool[Array, " A"] | None) -> Self: ...
+    def masked(self, legal: Bool[Array, " A"] | None) -> Distribution: ...
 
 
 class Categorical(NamedTuple):

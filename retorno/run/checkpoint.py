@@ -255,14 +255,23 @@ def _leaf(name: str, value: Any) -> Leaf:
         raise CheckpointError(f"leaf {name!r} is {value!r}, a {type(value).__name__}: a state is made of arrays")
     key = None
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        # The implementation is asked for in a trace, which shapes without arrays have as well.
-        key, value = jax.eval_shape(
-            lambda keys: (_Static(str(jax.random.key_impl(keys))), jax.random.key_data(keys)), value
-        )
+        key, value = _key_data(value)
     dtype = np.dtype(value.dtype).name
     if dtype not in DTYPES:
         raise CheckpointError(f"leaf {name!r} has dtype {dtype}, which cannot be stored: {', '.join(DTYPES)} can")
     return Leaf(name, dtype, tuple(map(int, value.shape)), key)
+
+
+def _key_data(keys: Any) -> tuple[str, jax.ShapeDtypeStruct]:
+    """The implementation of random keys and what their data look like, for shapes without arrays too."""
+    implementation = []
+
+    def data(keys: Any) -> jax.Array:
+        implementation.append(str(jax.random.key_impl(keys)))
+        return jax.random.key_data(keys)
+
+    like = jax.eval_shape(data, keys)
+    return implementation[0], like
 
 
 def _harmless(name: str) -> bool:

@@ -111,7 +111,7 @@ def advance_seeds(
         one = lambda run: _advance_one(algorithm, world, run, until, most)  # noqa: E731
         return jax.vmap(one)(runs) if vectorised else jax.lax.map(one, runs)
 
-    seeds, same = jax.sharding.PartitionSpec("seed"), jax.sharding.PartitionSpec()
+    seeds, same = jax.sharding.PartitionSpec("shares"), jax.sharding.PartitionSpec()
     sharded = jax.shard_map(
         several, mesh=mesh, in_specs=(seeds, same, same, same), out_specs=(seeds, seeds), check_vma=False
     )

@@ -16,11 +16,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from retorno.core.environment import Environment, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
 from retorno.core.spaces import action_bounds
+from retorno.networks import Table
 from retorno.run.collect import collect_hosted
 from retorno.run.loop import (
     Run,
@@ -117,6 +119,7 @@ class Training:
         seeds: tuple[int, ...],
         every: int | None,
         relabel: Relabel | None,
+        devices: int,
     ) -> None:
         self.algorithm = algorithm
         self.world = world
@@ -129,8 +132,8 @@ class Training:
                 algorithm, world, relabel, jnp.asarray(seeds, jnp.uint32), jnp.int32(steps), algorithm.num_envs
             )
             # Copied once: leaves made from one constant share a buffer, which cannot be donated twice.
-            self.run = jax.tree.map(jnp.copy, runs if len(seeds) > 1 else jax.tree.map(lambda x: x[0], runs))
-            self._mesh = jax.make_mesh((math.gcd(len(seeds), jax.local_device_count()),), ("seed",))
+            run = jax.tree.map(jnp.copy, runs if len(seeds) > 1 else jax.tree.map(lambda x: x[0], runs))
+            self._mesh, self.run = _spread(run, len(seeds), devices)
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
             row = self.environments.reset()
@@ -189,7 +192,9 @@ class Training:
         if len(self.seeds) == 1:
             self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)  # type: ignore[arg-type]
         else:
-            self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, self._mesh)  # type: ignore[arg-type]
+            # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
+            tables = isinstance(getattr(self.algorithm, "network", None), Table)
+            self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, tables, self._mesh)
         return sums
 
     def _advance_hosted(self, until: int, most: int) -> Metrics:
@@ -238,6 +243,21 @@ class Training:
         )
 
 
+def _spread(run: Run, seeds: int, devices: int) -> tuple[Mesh, Run]:
+    """Lay a run over devices: several seeds side by side, else the environments of the only one."""
+    shares = math.gcd(seeds, jax.local_device_count()) if seeds > 1 else devices
+    mesh = jax.make_mesh((shares,), ("shares",), axis_types=(AxisType.Auto,))
+    split, whole = NamedSharding(mesh, PartitionSpec("shares")), NamedSharding(mesh, PartitionSpec())
+    if seeds > 1:
+        return mesh, jax.device_put(run, split)
+    scores = run.scores._replace(
+        open_return=jax.device_put(run.scores.open_return, split),
+        open_length=jax.device_put(run.scores.open_length, split),
+    )
+    placed = jax.device_put(run, whole)
+    return mesh, placed._replace(stage=jax.device_put(run.stage, split), scores=scores) if shares > 1 else run
+
+
 def _next_pace(most: int, seconds: float) -> int:
     """Updates for the next report, so that it comes after about `REPORT_SECONDS`."""
     if seconds < REPORT_SECONDS / 2:
@@ -258,6 +278,7 @@ def train(
     seed: int | Sequence[int] = 0,
     every: int | None = None,
     relabel: Relabel | None = None,
+    devices: int = 1,
 ) -> Training:
     """Prepare a run; iterate what comes back to train.
 
@@ -268,6 +289,8 @@ def train(
         seed: one seed, or several, which are trained in one call over a native world.
         every: report exactly at each multiple of so many steps as well (`Report.boundary`).
         relabel: rewrites trajectories between collect and update.
+        devices: over how many devices the environments of one seed are spread. Several seeds are spread
+            over as many as divide their number.
 
     Raises:
         ValueError: for a budget or frequency that is not positive, or a seed out of range.
@@ -283,4 +306,4 @@ def train(
         raise ValueError(f"seeds must be different integers in [0, 2³²), got {seeds}")
     if len(seeds) > 1 and not isinstance(world, Environment):
         raise TrainingError("a hosted world is trained one seed at a time: start a run for each seed")
-    return Training(algorithm, world, int(steps), tuple(map(int, seeds)), every, relabel)
+    return Training(algorithm, world, int(steps), tuple(map(int, seeds)), every, relabel, devices)

@@ -1,0 +1,1 @@
+"""Worlds: textbook models, sampled models, classic control, memory, tokens; and Gymnasium's."""

@@ -1,0 +1,299 @@
+"""The folder of a run: its settings, its figures as they come, and the lock of who is writing.
+
+`config.json` is written once, `metrics.jsonl` grows by one JSON object a line. One process at a
+time may have the folder open; the lock goes with the process, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import math
+import os
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+
+from retorno.core.errors import RetornoError
+from retorno.run.checkpoint import CHECKPOINTS, sync_folder, write_synced
+
+CONFIG, METRICS, LOCK = "config.json", "metrics.jsonl", "lock"
+
+
+class FolderError(RetornoError):
+    """A run's folder that cannot be used: the message says why and what to do."""
+
+
+class RunFolder:
+    """A run's folder, open for writing and locked: a context manager.
+
+    `RunFolder.create` begins a run, `RunFolder.open` goes on with one. Both raise `FolderError`
+    when another process has it open, and when the disk refuses.
+    """
+
+    def __init__(self, path: Path, tensorboard: bool = False) -> None:
+        self.path = Path(path)
+        self._writer_class = _summary_writer() if tensorboard else None
+        self._writer: Any = None
+        self._purge: int | None = None
+        self._metrics: io.FileIO | None = None
+        self._lock = _locked(self.path)
+
+    @classmethod
+    def create(cls, path: Path, config: Any, tensorboard: bool = False) -> Self:
+        """Make a new run's folder and write its settings.
+
+        Args:
+            path: where; folders above it are made.
+            config: a JSON value.
+            tensorboard: write figures for TensorBoard as well, in `tensorboard/`.
+
+        Raises:
+            FolderError: when a run is there already, in use or not, or nothing can be written.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderError(f"{path} cannot be made: {error.strerror}; choose another folder") from error
+        folder = cls(path, tensorboard)
+        try:
+            if found := [name for name in (CONFIG, METRICS, CHECKPOINTS) if (path / name).exists()]:
+                raise FolderError(
+                    f"{path} holds a run already ({found[0]}): go on with it by `retorno resume {path}`, or choose "
+                    "another folder"
+                )
+            write_atomic(path / CONFIG, json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
+    @classmethod
+    def open(cls, path: Path, tensorboard: bool = False) -> Self:
+        """Open the folder of a run that was begun before; its settings are in `config`.
+
+        Raises:
+            FolderError: when there is no run, or another process has it open.
+        """
+        read_config(path)
+        return cls(path, tensorboard)
+
+    @property
+    def config(self) -> Any:
+        """The JSON value in `config.json`."""
+        return read_config(self.path)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add one line to `metrics.jsonl` and hand it to the system at once.
+
+        Append what belongs to a step before its checkpoint is saved, so that a resumed run has it.
+
+        Args:
+            row: figures by name, with the environment `step` among them: numbers, strings, None,
+                arrays and dictionaries of these. What is not finite is spelled as a string.
+
+        Raises:
+            FolderError: when the line cannot be written.
+        """
+        plain = _plain(row)
+        if not isinstance(plain.get("step"), int):
+            raise FolderError(f"a row of figures needs an integer 'step', got {plain.get('step')!r}")
+        try:
+            self._metrics = self._metrics or (self.path / METRICS).open("ab", buffering=0)
+            line = json.dumps(plain, allow_nan=False).encode() + b"\n"
+            while line:
+                line = line[self._metrics.write(line) :]
+        except OSError as error:
+            raise FolderError(
+                f"{self.path / METRICS} cannot be written: {error.strerror}; the last good checkpoint stands"
+            ) from error
+        self._show(row, plain["step"])
+
+    def rewind(self, step: int) -> None:
+        """Drop the rows after `step`, and a last line that was torn: what follows will be appended again.
+
+        Raises:
+            FolderError: when a line other than the last is not a row, or the file cannot be cut.
+        """
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+        self._purge = step + 1
+        file = self.path / METRICS
+        if not file.exists():
+            return
+        kept = 0
+        for line, row in _rows(file):
+            if row["step"] > step:
+                break
+            kept += len(line)
+        try:
+            os.truncate(file, kept)
+        except OSError as error:
+            raise FolderError(f"{file} cannot be cut back to step {step}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the files and give the folder free. Closing twice does nothing."""
+        for file in (self._writer, self._metrics):
+            if file is not None:
+                file.close()
+        self._writer = self._metrics = None
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _show(self, row: Mapping[str, Any], step: int) -> None:
+        """The same figures for TensorBoard: those that are one number."""
+        if self._writer_class is None:
+            return
+        if self._writer is None:
+            self._writer = self._writer_class(str(self.path / "tensorboard"), purge_step=self._purge)
+        for name, value in row.items():
+            if name != "step" and np.ndim(value) == 0 and isinstance(_plain(value), int | float):
+                self._writer.add_scalar(name, float(value), step)
+        self._writer.flush()
+
+
+def read_config(path: Path) -> Any:
+    """The settings of a run, as a JSON value; the run may be under way.
+
+    Raises:
+        FolderError: when there are none, or they are not JSON.
+    """
+    file = Path(path) / CONFIG
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise FolderError(f"{path} is not the folder of a run: {CONFIG}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"{file} is damaged: {error}") from error
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The rows of a run's figures in order; the run may be under way. No file is no rows.
+
+    Raises:
+        FolderError: when a line other than the last is not a row.
+    """
+    file = Path(path) / METRICS
+    return [_numbers(row) for _, row in _rows(file)] if file.exists() else []
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file so that at any moment it is the old one or the new one, whole.
+
+    Raises:
+        FolderError: when the disk refuses; the old one stands.
+    """
+    beside = path.parent / f".{path.name}.partial"
+    try:
+        write_synced(beside, text)
+        os.replace(beside, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise FolderError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _rows(file: Path) -> list[tuple[bytes, dict[str, Any]]]:
+    """Each line and its row. A last line without its end was torn by a crash: it is left out."""
+    try:
+        lines = file.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise FolderError(f"{file} cannot be read: {error.strerror}") from error
+    if lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise FolderError(f"{file}, line {number} is not a row of figures: mend or delete that line")
+        rows.append((line, row))
+    return rows
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value; numbers that JSON cannot spell become 'nan', 'inf' and '-inf'."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(x) for key, x in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(x) for x in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    """`_plain` undone for what it spelled."""
+    if isinstance(value, dict):
+        return {key: _numbers(x) for key, x in value.items()}
+    if isinstance(value, list):
+        return [_numbers(x) for x in value]
+    return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+def _summary_writer() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise FolderError(
+            "TensorBoard's files need tensorboardX: `pip install 'retorno[tensorboard]'`, or train without them"
+        ) from error
+    return SummaryWriter
+
+
+_locks: weakref.WeakSet[IO[str]] = weakref.WeakSet()
+
+
+def _locked(path: Path) -> IO[str]:
+    """The open lock file of a folder, held by this process until it is closed.
+
+    Raises:
+        FolderError: when another process holds it, or it cannot be written.
+    """
+    try:
+        file = open(path / LOCK, "a+", encoding="utf-8")
+    except OSError as error:
+        raise FolderError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise FolderError(f"{path} is in use by {holder}: wait until it ends, or choose another folder") from error
+    except OSError as error:
+        file.close()
+        raise FolderError(f"{path} cannot be locked: {error.strerror}; choose a folder on another disk") from error
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    file.flush()
+    _locks.add(file)
+    return file
+
+
+def _close_locks() -> None:
+    for file in _locks:
+        file.close()
+
+
+# A lock is shared with forked children: one that outlives a killed run would keep its folder locked.
+os.register_at_fork(after_in_child=_close_locks)

@@ -1,0 +1,193 @@
+"""Bounds, ties and optima against exact rational arithmetic on every deterministic policy of tiny random models."""
+
+from fractions import Fraction
+from itertools import product
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from retorno import bellman
+from retorno.core.mdp import MDP, mdp
+
+# Quarters are exact in binary, so that sums of probabilities are exactly 1 in both arithmetics.
+SPLITS = [(1.0,), (0.5, 0.5), (0.25, 0.75), (0.25, 0.25, 0.5)]
+
+
+@st.composite
+def models(draw, most_states=3, rewards=st.integers(-3, 3).map(float), fractions=True) -> MDP:
+    """Tiny models with ties, loops, terminal states, terminated transitions and fractional discounts."""
+    states = draw(st.integers(1, most_states))
+    names = [f"s{i}" for i in range(states)]
+    transitions = {}
+    for name in names:
+        transitions[name] = {}
+        for action in range(draw(st.integers(1, 3))):
+            split = draw(st.sampled_from(SPLITS))
+            transitions[name][f"a{action}"] = [
+                (p, draw(st.sampled_from([*names, "end"])), draw(rewards), draw(st.integers(0, 5)) == 0) for p in split
+            ]
+    model = mdp(transitions, initial="s0")
+    if fractions and draw(st.booleans()):
+        model.discount[:] *= draw(st.sampled_from([0.5, 0.75]))
+    return model
+
+
+class Endless(Exception):
+    """A policy that does not end, with the gain of one of its loops."""
+
+    def __init__(self, gain):
+        self.gain = gain
+
+
+def exact_value(model: MDP, policy, discount) -> list[Fraction]:
+    """v = (I − γP)⁻¹ r by Gauss–Jordan elimination in rational numbers. `policy` [P]: probabilities."""
+    n = model.num_states
+    rows = [[Fraction(int(i == j)) for j in range(n)] + [Fraction(0)] for i in range(n)]
+    for t in range(model.num_transitions):
+        pair = int(model.transition_pair[t])
+        s = int(model.pair_state[pair])
+        weight = Fraction(float(policy[pair])) * Fraction(float(model.probability[t]))
+        rows[s][int(model.next_state[t])] -= weight * Fraction(float(discount)) * Fraction(float(model.discount[t]))
+        rows[s][n] += weight * Fraction(float(model.reward[t]))
+    if not ends(rows, n):
+        raise Endless(None)
+    return eliminate(rows, n)
+
+
+def ends(rows, n) -> bool:
+    """Whether every state leads to one whose row leaks (I − M with a positive row sum)."""
+    good = {i for i in range(n) if sum(rows[i][:n]) > 0}
+    while True:
+        more = {i for i in range(n) if i not in good and any(rows[i][j] < 0 for j in good)}
+        if not more:
+            return len(good) == n
+        good |= more
+
+
+def eliminate(rows, n) -> list[Fraction]:
+    for i in range(n):
+        pivot = next(k for k in range(i, n) if rows[k][i] != 0)
+        rows[i], rows[pivot] = rows[pivot], rows[i]
+        rows[i] = [x / rows[i][i] for x in rows[i]]
+        for k in range(n):
+            if k != i and rows[k][i] != 0:
+                rows[k] = [a - rows[k][i] * b for a, b in zip(rows[k], rows[i], strict=True)]
+    return [rows[i][n] for i in range(n)]
+
+
+def deterministic(model: MDP):
+    """Every deterministic policy, as probabilities [P]."""
+    acting = np.flatnonzero(~model.terminal)
+    for pairs in product(*(range(model.state_ptr[s], model.state_ptr[s + 1]) for s in acting)):
+        policy = np.zeros(model.num_pairs)
+        policy[list(pairs)] = 1
+        yield policy
+
+
+def best_of(model: MDP, discount):
+    """(best value, all pairs that an optimal policy may use) over the policies that end, or None without any."""
+    found = []
+    for policy in deterministic(model):
+        try:
+            found.append(exact_value(model, policy, discount))
+        except Endless:
+            continue
+    if not found:
+        return None
+    best = [max(v[s] for v in found) for s in range(model.num_states)]
+    q = [Fraction(0)] * model.num_pairs
+    for t in range(model.num_transitions):
+        weight = Fraction(float(model.probability[t]))
+        going = Fraction(float(discount)) * Fraction(float(model.discount[t])) * best[int(model.next_state[t])]
+        q[int(model.transition_pair[t])] += weight * (Fraction(float(model.reward[t])) + going)
+    return best, q
+
+
+def assert_bounds(solution, exact):
+    assert (solution.lower <= solution.value).all() and (solution.value <= solution.upper).all()
+    for s, v in enumerate(exact):
+        assert Fraction(float(solution.lower[s])) <= v <= Fraction(float(solution.upper[s]))
+
+
+DISCOUNTS = st.sampled_from([0.0, 0.3, 0.9, 0.999, 1.0])
+METHODS = st.sampled_from([bellman.policy_iteration, bellman.value_iteration])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    models(rewards=st.floats(-10, 10, width=32)),
+    st.sampled_from([0.0, 0.3, 0.98, 1.0]),
+    st.sampled_from([bellman.closed_form, bellman.iterative]),
+    st.data(),
+)
+def test_evaluation_is_bounded(model, discount, method, data):
+    weights = np.array(
+        data.draw(st.lists(st.integers(1, 4), min_size=model.num_pairs, max_size=model.num_pairs)), float
+    )
+    policy = weights / np.bincount(model.pair_state, weights, minlength=model.num_states)[model.pair_state]
+    try:
+        exact = exact_value(model, policy, discount)
+    except Endless:
+        with pytest.raises(ValueError, match="never terminates"):
+            bellman.evaluate(model, policy, discount, method=method)
+        return
+    solution = bellman.evaluate(model, policy, discount, method=method, accuracy=1e-6)
+    assert_bounds(solution, exact)
+    assert solution.converged
+    best = best_of(model, discount)
+    if best is not None and np.isfinite(solution.policy_loss_bound):
+        assert max(b - v for b, v in zip(best[0], exact, strict=True)) <= solution.policy_loss_bound
+
+
+@settings(max_examples=300, deadline=None)
+@given(models(), DISCOUNTS, METHODS)
+def test_control_finds_the_best_of_all_policies(model, discount, method):
+    best = best_of(model, discount)
+    try:
+        solution = method(model, discount, accuracy=1e-6)
+    except ValueError as error:
+        # Refused only where no policy ends, or where improving on those that do closes a loop that pays.
+        assert discount == 1 and best is None or "pays for ever" in str(error) and not bellman_holds(model, best)
+        return
+    assert best is not None and bellman_holds(model, best)
+    value, q = best
+    assert_bounds(solution, value)
+    assert solution.converged
+    own = exact_value(model, solution.policy, discount)
+    assert max(b - v for b, v in zip(value, own, strict=True)) <= solution.policy_loss_bound
+    owner = model.pair_state
+    tied = [q[p] == value[owner[p]] for p in range(model.num_pairs)]
+    near = [q[p] >= value[owner[p]] - Fraction(1, 10**5) for p in range(model.num_pairs)]
+    assert (~np.array(tied) | solution.optimal).all(), "an optimal pair is missing"
+    assert (~solution.optimal | np.array(near)).all(), "a pair that is not optimal is listed"
+
+
+def bellman_holds(model, best) -> bool:
+    """Whether no pair improves on the best value: false where a loop pays for ever."""
+    value, q = best
+    return all(q[p] <= value[s] for p, s in enumerate(model.pair_state))
+
+
+@settings(max_examples=60, deadline=None)
+@given(models(most_states=2), st.sampled_from([0.0, 0.9, 1.0]), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_best_soft_policy(model, discount, epsilon):
+    """The twin: evaluate the ε-soft version of every deterministic policy."""
+    counts = np.diff(model.state_ptr)[model.pair_state]
+    found = []
+    for policy in deterministic(model):
+        try:
+            found.append(exact_value(model, (1 - epsilon) * policy + epsilon / counts, discount))
+        except Endless:
+            continue
+    try:
+        solution = bellman.best_soft(model, discount, epsilon)
+    except ValueError:
+        assert discount == 1
+        return
+    assert solution.value == pytest.approx([max(float(v[s]) for v in found) for s in range(model.num_states)], abs=1e-6)
+    assert solution.converged
+    again = bellman.evaluate(model, solution.policy, discount)
+    assert again.value == pytest.approx(solution.value, abs=1e-6)
+    assert again.q == pytest.approx(solution.q, abs=1e-6)
