@@ -25,7 +25,9 @@ class Published(NamedTuple):
 
 _ZOO = "RL Baselines3 Zoo"
 _WIDE = MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
-_LANDER = PPO(num_envs=16, rollout=1024, epochs=4, minibatches=256, discount=0.999, lambda_=0.98, entropy_coefficient=0.01)
+_LANDER = PPO(
+    num_envs=16, rollout=1024, epochs=4, minibatches=256, discount=0.999, lambda_=0.98, entropy_coefficient=0.01
+)
 
 PUBLISHED: dict[tuple[str, str], Published] = {
     ("ppo", "CartPole-v1"): Published(

@@ -144,7 +144,10 @@ def upper_bound(backup: Backup, answer: Evaluated) -> Float[np.ndarray, " n"]:
 def _longest_time(
     backup: Backup, pairs: Bool[np.ndarray, " P"], state_set: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, " n"] | None:
-    """The longest expected time to the end along `pairs`, where moves within a set of states are free."""
+    """The longest expected time to the end along `pairs`, to a quarter of a step; moves within a set are free.
+
+    None where there is no such time, or none that float64 can hold to that precision.
+    """
     from scipy.sparse import csr_array
 
     sets = int(state_set.max()) + 1
@@ -161,10 +164,13 @@ def _longest_time(
     choice, endless = ending_choice(clock)
     if endless.any():
         return None
+    time = np.zeros(sets)
     while True:
-        time = closed_form(clock.choose(choice), 0.0).value
+        before, time = time, closed_form(clock.choose(choice), 0.0).value
+        if clock.noise(time) > 0.1 or time.sum() <= before.sum():
+            return None  # so long that rounding blurs a single step
         q = clock.q(time)
-        improved = _replace(clock, choice, q, clock.best(q) - q[choice] > 1e-6)
+        improved = _replace(clock, choice, q, clock.best(q) - q[choice] > 0.25)
         if (improved == choice).all():
             return time[state_set]
         if ending_choice(clock.choose(improved))[1].any():

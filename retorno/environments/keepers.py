@@ -78,7 +78,10 @@ def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
 
 def rows(obs: Any, reward: Any, terminated: Any, first: Any, last: Any, legal: Any) -> TimeStep:
     """Rows [B] in NumPy."""
-    return TimeStep(obs, reward, 1 - np.asarray(terminated, np.float32), np.array(first), np.array(last), legal)
+    discount: Any = 1 - np.asarray(terminated, np.float32)
+    starts: Any = np.array(first, bool)
+    ends: Any = np.array(last, bool)
+    return TimeStep(obs, reward, discount, starts, ends, legal)
 
 
 class ActionLayout:
@@ -87,11 +90,11 @@ class ActionLayout:
     def __init__(self, space: spaces.Space[Any]) -> None:
         if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
             raise SpaceError(f"actions of {space} cannot be given: Discrete, MultiDiscrete, MultiBinary and Box can")
-        self.shape, self.stored, self.taken = space.shape, row_dtype(space), space.dtype
+        self.shape, self.stored, self.taken = tuple(space.shape or ()), row_dtype(space), space.dtype
         start = getattr(space, "start", 0)
         self.start = start if np.any(start) else None
 
-    def decode(self, action: np.ndarray) -> np.ndarray:
+    def decode(self, action: np.ndarray) -> Any:
         """A new array, which an environment may change."""
         taken = np.array(action, self.taken)
         return taken if self.start is None else taken + self.start
@@ -146,7 +149,7 @@ class Keepers:
 
     def step(self, action: np.ndarray) -> TimeStep:
         """The next rows [B]."""
-        sent = list(self._layout.decode(self._remember(action)))
+        sent = [*self._layout.decode(self._remember(action))]
         ended, observations, rewards, terminations, lasts, infos = self._last, [], [], [], [], []
         i = 0
         try:

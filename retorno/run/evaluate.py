@@ -56,6 +56,17 @@ class Evaluation:
     def mean_length(self) -> float:
         return float(self.lengths.mean())
 
+    def as_row(self) -> dict[str, Any]:
+        """What a run's figures and `--json` hold."""
+        return {
+            "mean": self.mean,
+            "ci95": list(self.ci95),
+            "episodes": self.episodes,
+            "seeds": self.seeds,
+            "mean_length": self.mean_length,
+            "returns": [float(x) for x in self.returns.mean(1)],
+        }
+
     def __str__(self) -> str:
         low, high = self.ci95
         over = f"{self.seeds} seeds × {self.episodes} episodes" if self.seeds > 1 else f"{self.episodes} episodes"

@@ -2,28 +2,38 @@
 
 A `Report` comes about twice a second and at every exact boundary (evaluation, checkpoint, end).
 All budgets and frequencies count environment steps, whatever the number of environments, and
-none of them changes what is learnt.
+none of them changes what is learnt. With a folder the run is recorded and can be gone on with by
+`resume`: to the bit, because all randomness follows from the seed and the run's counters.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
+import signal
 import time
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from retorno.core.environment import Environment, World
+from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
 from retorno.core.spaces import action_bounds
-from retorno.networks import Table
+from retorno.environments.registry import make
+from retorno.networks import NETWORKS, Activation, Table
+from retorno.ops.optimisers import Optimiser
+from retorno.run import checkpoint
 from retorno.run.collect import collect_hosted
+from retorno.run.config import code_version, differences, from_json, to_json
+from retorno.run.evaluate import Evaluation
+from retorno.run.folder import RunFolder, read_config
 from retorno.run.loop import (
     Run,
     advance_fused,
@@ -34,78 +44,19 @@ from retorno.run.loop import (
     keys_of,
     learn_hosted,
 )
+from retorno.run.report import Counters, Report, report
+from retorno.run.stopping import Interrupted, StopSignals
 
 REPORT_SECONDS = 0.5
+CHECKPOINT_SECONDS = 60.0
 MOST_STEPS = 2**31 - 1
+
+KNOWN = {c.__name__: c for c in (*ALGORITHMS.values(), *NETWORKS.values(), Activation, Optimiser)}
+"""Everything that settings in a file may be made of."""
 
 
 class TrainingError(RetornoError):
     """A run that cannot start or go on; the last good checkpoint stands."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What happened since the report before."""
-
-    step: int
-    """Environment steps taken; of several seeds, by the one that has taken fewest."""
-    steps: int
-    """The budget."""
-    updates: int
-    episodes: int
-    """Episodes that ended since the report before."""
-    returns: np.ndarray
-    """[seeds] mean undiscounted return of those episodes; NaN where none ended."""
-    lengths: np.ndarray
-    """[seeds] their mean length in steps."""
-    metrics: dict[str, float]
-    """The algorithm's metrics, averaged over updates and seeds."""
-    seconds: float
-    """Since the loop began."""
-    rate: float
-    """Environment steps a second over all seeds, since the report before."""
-    boundary: bool
-    """Whether the run stands at a multiple of `every`, or at its end."""
-
-    @property
-    def mean_return(self) -> float:
-        return _mean(self.returns)
-
-    @property
-    def mean_length(self) -> float:
-        return _mean(self.lengths)
-
-    @property
-    def finished(self) -> bool:
-        return self.step >= self.steps
-
-    @property
-    def seconds_left(self) -> float:
-        return (self.steps - self.step) * len(self.returns) / self.rate if self.rate else math.inf
-
-    def __str__(self) -> str:
-        score = "no episode ended" if math.isnan(self.mean_return) else f"return {self.mean_return:9.2f}"
-        return (
-            f"step {self.step:>10,} of {self.steps:,}  {score}  "
-            f"{self.rate:>10,.0f} steps/s  {self.seconds_left:5.0f} s left"
-        )
-
-
-class _Counters(NamedTuple):
-    """A run's counters [seeds], read at one moment."""
-
-    step: np.ndarray
-    updates: np.ndarray
-    episodes: np.ndarray
-    returns: np.ndarray
-    lengths: np.ndarray
-
-    @classmethod
-    def read(cls, run: Run) -> _Counters:
-        scores = run.scores
-        counters = (run.step, run.updates, scores.episodes, scores.return_sum, scores.length_sum)
-        # Copies: the buffers are given away to the next compiled call.
-        return cls(*(np.atleast_1d(np.array(x, np.float64)) for x in jax.device_get(counters)))
 
 
 class Training:
@@ -119,14 +70,15 @@ class Training:
         seeds: tuple[int, ...],
         every: int | None,
         relabel: Relabel | None,
-        devices: int,
+        devices: int = 1,
     ) -> None:
         self.algorithm = algorithm
         self.world = world
         self.steps = steps
         self.seeds = seeds
         self.every = every
-        self.environments = None
+        self.folder: RunFolder | None = None
+        self.environments: HostedEnvironments | None = None
         if isinstance(world, Environment):
             runs = begin_native(
                 algorithm, world, relabel, jnp.asarray(seeds, jnp.uint32), jnp.int32(steps), algorithm.num_envs
@@ -168,68 +120,106 @@ class Training:
             raise ValueError(f"this run has {len(self.seeds)} seeds: use `policies`, one for each seed")
         return self.policies[0]
 
+    @property
+    def digest(self) -> str:
+        """One SHA-256 over every array of the run: equal for equal runs."""
+        return checkpoint.digest(self.run, self._hosted())
+
+    def save(self) -> Path:
+        """Write a checkpoint into the run's folder.
+
+        Raises:
+            CheckpointError: when the disk refuses; the last good checkpoint stands.
+        """
+        assert self.folder is not None, "a run without a folder cannot be saved: train(..., folder=...)"
+        facts = {"version": code_version(), "steps": self.steps}
+        return checkpoint.save(self.folder.path, self.step, self.run, self._hosted(), facts)
+
+    def note(self, evaluation: Evaluation) -> None:
+        """Record an evaluation at the present step in the run's folder."""
+        if self.folder is not None:
+            self.folder.append({"step": self.step, "evaluation": evaluation.as_row()})
+
     def close(self) -> None:
-        """Close hosted environments."""
-        if self.environments is not None:
-            self.environments.close()
+        """Close hosted environments and the folder."""
+        for opened in (self.environments, self.folder):
+            if opened is not None:
+                opened.close()
+
+    def __enter__(self) -> Training:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __iter__(self) -> Iterator[Report]:
+        if self.folder is None:
+            yield from self._advance_to_end()
+            return
+        saved = time.perf_counter()
+        with StopSignals() as stop:
+            for told in self._advance_to_end():
+                self.folder.append(told.as_row())
+                if told.boundary or stop.received or time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = time.perf_counter()
+                if stop.received and not told.finished:
+                    raise Interrupted(
+                        f"stopped by {signal.Signals(stop.received).name} at step {told.step:,} of {self.steps:,}, "
+                        f"with everything saved; go on with: retorno resume {self.folder.path}",
+                        stop.received,
+                    )
+                yield told
+
+    def run_to_end(self) -> Report | None:
+        """Iterate to the end: the last report, None where the budget was used up before."""
+        last = None
+        for last in self:  # noqa: B007
+            pass
+        return last
+
+    def _advance_to_end(self) -> Iterator[Report]:
         began, most = time.perf_counter(), 1
         while self.step < self.steps:
             boundary = self.steps if self.every is None else (self.step // self.every + 1) * self.every
             until = min(boundary, self.steps)
-            start, before = time.perf_counter(), _Counters.read(self.run)
+            start, before = time.perf_counter(), Counters.read(self.run)
             sums = jax.device_get(self._advance(until, most))
-            after, seconds = _Counters.read(self.run), time.perf_counter() - start
+            after, seconds = Counters.read(self.run), time.perf_counter() - start
             most = _next_pace(most, seconds)
             self._stop_if_not_finite(sums)
-            yield self._report(before, after, sums, time.perf_counter() - began, seconds, self.step >= until)
+            elapsed, reached = time.perf_counter() - began, self.step >= until
+            yield report(before, after, sums, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached)
 
     def _advance(self, until: int, most: int) -> Metrics:
         """Go on to `until` steps or for `most` updates, whichever comes first; metrics are summed."""
         if self.environments is not None:
-            return self._advance_hosted(until, most)
+            return self._advance_hosted(self.environments, until, most)
+        assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
-            self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)  # type: ignore[arg-type]
+            self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
         else:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
             tables = isinstance(getattr(self.algorithm, "network", None), Table)
             self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, tables, self._mesh)
         return sums
 
-    def _advance_hosted(self, until: int, most: int) -> Metrics:
-        assert self.environments is not None
+    def _advance_hosted(self, environments: HostedEnvironments, until: int, most: int) -> Metrics:
         sums: Metrics = {}
         for _ in range(most):
             key = keys_of(self.run).collect
             stage, trajectory = collect_hosted(
-                self.algorithm, self.run.learner, self.environments, self._bounds, self.run.stage, key
+                self.algorithm, self.run.learner, environments, self._bounds, self.run.stage, key
             )
-            run, metrics = learn_hosted(self.algorithm, self.run._replace(stage=None), None, trajectory)  # type: ignore[arg-type]
+            run, metrics = learn_hosted(self.algorithm, self.run._replace(stage=None), None, trajectory)
             self.run = run._replace(stage=stage)
             sums = {name: sums.get(name, 0.0) + x for name, x in metrics.items()}
             if self.step >= until:
                 break
         return sums
 
-    def _report(
-        self, before: _Counters, after: _Counters, sums: Metrics, total: float, seconds: float, boundary: bool
-    ) -> Report:
-        spent = _Counters(*(a - b for a, b in zip(after, before, strict=True)))
-        with np.errstate(invalid="ignore"):
-            returns, lengths = spent.returns / spent.episodes, spent.lengths / spent.episodes
-        return Report(
-            step=int(after.step.min()),
-            steps=self.steps,
-            updates=int(after.updates.min()),
-            episodes=int(spent.episodes.sum()),
-            returns=returns,
-            lengths=lengths,
-            metrics={name: float(np.sum(x) / max(spent.updates.sum(), 1)) for name, x in sums.items()},
-            seconds=total,
-            rate=float(spent.step.sum() / seconds),
-            boundary=boundary,
-        )
+    def _hosted(self) -> dict[str, np.ndarray] | None:
+        return None if self.environments is None else self.environments.snapshot()
 
     def _stop_if_not_finite(self, sums: Metrics) -> None:
         bad = next((f"metric {name!r}" for name, x in sums.items() if not np.isfinite(x).all()), None)
@@ -250,12 +240,14 @@ def _spread(run: Run, seeds: int, devices: int) -> tuple[Mesh, Run]:
     split, whole = NamedSharding(mesh, PartitionSpec("shares")), NamedSharding(mesh, PartitionSpec())
     if seeds > 1:
         return mesh, jax.device_put(run, split)
-    scores = run.scores._replace(
+    if shares == 1:
+        return mesh, run
+    placed = jax.device_put(run, whole)
+    scores = placed.scores._replace(
         open_return=jax.device_put(run.scores.open_return, split),
         open_length=jax.device_put(run.scores.open_length, split),
     )
-    placed = jax.device_put(run, whole)
-    return mesh, placed._replace(stage=jax.device_put(run.stage, split), scores=scores) if shares > 1 else run
+    return mesh, placed._replace(stage=jax.device_put(run.stage, split), scores=scores)
 
 
 def _next_pace(most: int, seconds: float) -> int:
@@ -265,37 +257,41 @@ def _next_pace(most: int, seconds: float) -> int:
     return max(most // 2, 1) if seconds > 2 * REPORT_SECONDS else most
 
 
-def _mean(x: np.ndarray) -> float:
-    known = x[~np.isnan(x)]
-    return float(known.mean()) if len(known) else math.nan
-
-
 def train(
     algorithm: Algorithm,
-    world: World,
+    world: World | str,
     steps: int,
     *,
     seed: int | Sequence[int] = 0,
+    hosted: bool | None = None,
     every: int | None = None,
     relabel: Relabel | None = None,
+    folder: str | Path | None = None,
+    tensorboard: bool = False,
     devices: int = 1,
 ) -> Training:
     """Prepare a run; iterate what comes back to train.
 
     Args:
         algorithm: a frozen dataclass of hyperparameters.
-        world: a native `Environment`, or the description of hosted ones.
+        world: a native `Environment`, the description of hosted ones, or the name of either.
         steps: the budget in environment steps, over all environments of one seed.
         seed: one seed, or several, which are trained in one call over a native world.
-        every: report exactly at each multiple of so many steps as well (`Report.boundary`).
+        hosted: of a world given by name, whether it is Gymnasium's; None takes the native one where there is one.
+        every: report exactly at each multiple of so many steps as well (`Report.boundary`); with a
+            folder a checkpoint is written there. A tenth of the budget where there is a folder.
         relabel: rewrites trajectories between collect and update.
+        folder: where the run is recorded; it must not hold one yet.
+        tensorboard: with a folder, write figures for TensorBoard as well.
         devices: over how many devices the environments of one seed are spread. Several seeds are spread
             over as many as divide their number.
 
     Raises:
         ValueError: for a budget or frequency that is not positive, or a seed out of range.
+        UnknownNameError: when no world has the name.
         SpaceError: when the algorithm cannot take the world's spaces.
-        TrainingError: for several seeds over a hosted world.
+        TrainingError: for several seeds over a hosted world, or devices that cannot be used.
+        FolderError: when the folder cannot be used.
     """
     if not 0 < steps <= MOST_STEPS:
         raise ValueError(f"steps must lie in 1 … {MOST_STEPS:,}, got {steps}: pass for instance steps=100_000")
@@ -304,6 +300,111 @@ def train(
     seeds = (seed,) if isinstance(seed, int | np.integer) else tuple(seed)
     if not seeds or any(not 0 <= s < 2**32 for s in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different integers in [0, 2³²), got {seeds}")
-    if len(seeds) > 1 and not isinstance(world, Environment):
+    seeds = tuple(map(int, seeds))
+    opened = make(world, hosted) if isinstance(world, str) else world
+    if len(seeds) > 1 and not isinstance(opened, Environment):
         raise TrainingError("a hosted world is trained one seed at a time: start a run for each seed")
-    return Training(algorithm, world, int(steps), tuple(map(int, seeds)), every, relabel, devices)
+    if devices > jax.local_device_count() or algorithm.num_envs % devices:
+        raise TrainingError(
+            f"{algorithm.num_envs} environments cannot be spread evenly over {devices} devices, of which there are "
+            f"{jax.local_device_count()}: choose num_envs as a multiple, and set JAX_NUM_CPU_DEVICES for more devices"
+        )
+    if folder is None:
+        return Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
+    every = every or max(int(steps) // 10, 1)
+    training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
+    settings = _settings(training, world if isinstance(world, str) else None, hosted, devices)
+    training.folder = RunFolder.create(Path(folder), settings, tensorboard)
+    return training
+
+
+def _settings(training: Training, name: str | None, hosted: bool | None, devices: int) -> dict[str, Any]:
+    """What `config.json` holds."""
+    return {
+        "algorithm": to_json(training.algorithm),
+        "world": {"name": name, "hosted": hosted} if name else {"name": None, "description": repr(training.world)},
+        "steps": training.steps,
+        "seeds": list(training.seeds),
+        "every": training.every,
+        "relabel": None if training.run.relabel is None else type(training.run.relabel).__name__,
+        "devices": devices,
+        "version": code_version(),
+    }
+
+
+def restore(
+    folder: str | Path,
+    *,
+    algorithm: Algorithm | None = None,
+    world: World | None = None,
+    relabel: Relabel | None = None,
+    warn: Callable[[str], Any] = warnings.warn,
+) -> Training:
+    """A recorded run as it stands at its newest whole checkpoint, to look at; `resume` to go on with it.
+
+    Args:
+        folder: the run's folder.
+        algorithm: instead of the recorded settings; the difference is told.
+        world: where the run's was not given by name.
+        relabel: where the run had one.
+        warn: is told, one line each, of damaged checkpoints and of code or settings that differ.
+
+    Raises:
+        FolderError, ConfigError, CheckpointError: when the folder, its settings or its checkpoints cannot be read.
+        TrainingError: when the world or the relabelling has to be given again.
+    """
+    folder = Path(folder)
+    settings = read_config(folder)
+    given = settings.get("world") or {}
+    if world is None and not given.get("name"):
+        raise TrainingError(
+            f"the world of {folder} was made in Python ({given.get('description')}): resume it there with "
+            "retorno.resume(folder, world=...)"
+        )
+    if relabel is None and settings.get("relabel"):
+        raise TrainingError(f"{folder} was trained with {settings['relabel']}: resume it with relabel=... in Python")
+    recorded = from_json(settings["algorithm"], KNOWN)
+    if algorithm is not None:
+        for line in differences(settings["algorithm"], to_json(algorithm)):
+            warn(f"settings differ from the recorded ones: {line}")
+    if settings.get("version") != code_version():
+        warn(f"the code differs: the run was started with retorno {settings.get('version')}, this is {code_version()}")
+    training = Training(
+        algorithm or recorded,
+        world or make(given["name"], given.get("hosted")),
+        settings["steps"],
+        tuple(settings["seeds"]),
+        settings["every"],
+        relabel,
+        settings.get("devices", 1),
+    )
+    if checkpoint.steps(folder):
+        training.run, hosted, _ = checkpoint.load_newest(folder, training.run, warn)
+        if training.environments is not None:
+            training.environments.restore(hosted)
+    return training
+
+
+def resume(
+    folder: str | Path,
+    *,
+    algorithm: Algorithm | None = None,
+    world: World | None = None,
+    relabel: Relabel | None = None,
+    tensorboard: bool = False,
+    warn: Callable[[str], Any] = warnings.warn,
+) -> Training:
+    """`restore` a recorded run and go on with it to its own budget: iterate what comes back.
+
+    Raises:
+        FolderError: also when another process has the folder open.
+    """
+    opened = RunFolder.open(Path(folder), tensorboard)
+    try:
+        training = restore(folder, algorithm=algorithm, world=world, relabel=relabel, warn=warn)
+        opened.rewind(training.step)
+    except BaseException:
+        opened.close()
+        raise
+    training.folder = opened
+    return training

@@ -1,5 +1,7 @@
 """Published values of small models. Those that the books print with fewer digits are held to their digits."""
 
+from itertools import pairwise
+
 import gymnasium
 import numpy as np
 import pytest
@@ -45,7 +47,7 @@ def test_student_returns(path, expected):
     model = student_process()
     states = [model.state(name) for name in path.split()]
     total = 0.0
-    for k, (here, there) in enumerate(zip(states, states[1:], strict=False)):
+    for k, (here, there) in enumerate(pairwise(states)):
         row = slice(model.row_ptr[model.state_ptr[here]], model.row_ptr[model.state_ptr[here] + 1])
         reached = model.next_state[row] == there
         assert reached.any(), f"the model has no step {here} → {there}"

@@ -1,0 +1,139 @@
+"""One look for every picture: colours that colour-blind readers tell apart, thin axes, digits in groups of three.
+
+Matplotlib is used through its objects alone (no pyplot), so nothing here has a global state or
+opens a window.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import matplotlib.axes
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from retorno.core.errors import RetornoError
+
+INK = "#22262d"
+MUTED = "#767c86"
+RULE = "#d9dce1"
+PAPER = "#fefefe"
+LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe & Ito 2008, without black and yellow."""
+
+_LOOK = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 10,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "normal",
+    "figure.facecolor": PAPER,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "grid.color": RULE,
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "retorno",
+    "text.color": INK,
+    "text.parse_math": False,  # A name may hold dollars.
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "xtick.labelsize": 9,
+    "xtick.major.size": 3,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+    "ytick.labelsize": 9,
+    "ytick.major.size": 0,
+}
+
+
+class PlotError(RetornoError):
+    """Something that cannot be drawn."""
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's settings for what is drawn or saved inside."""
+    with matplotlib.rc_context(_LOOK), warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes in a PNG, and well in a browser.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
+def panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, np.ndarray]:
+    """A figure of `width` × `height` inches and its axes, [rows × columns] in reading order."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes.reshape(-1)
+
+
+def number(x: float, digits: int = 4) -> str:
+    """A number for people: `digits` significant digits, groups of three, a true minus sign."""
+    if not np.isfinite(x):
+        return "–" if np.isnan(x) else "∞" if x > 0 else "−∞"
+    if x != 0 and not 1e-4 <= abs(x) < 1e15:
+        return f"{x:.{digits - 1}e}".replace("-", "−")
+    decimals = max(0, digits - 1 - (int(np.floor(np.log10(abs(x)))) if x else 0))
+    text = f"{x:,.{decimals}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
+
+
+def number_axes(axes: matplotlib.axes.Axes, x_ticks: int = 6, y_ticks: int = 6) -> None:
+    """Few ticks with readable numbers on both axes."""
+    for axis, ticks in ((axes.xaxis, x_ticks), (axes.yaxis, y_ticks)):
+        axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: number(x, 6)))
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure as PNG (160 dots an inch) or SVG, by the path's suffix; folders are made.
+
+    Raises:
+        PlotError: for another suffix.
+    """
+    path = Path(path)
+    if path.suffix not in (".png", ".svg"):
+        raise PlotError(f"pictures are written as .png or .svg, got {path.name!r}: name the file so")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with style():
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(path, dpi=160, metadata=metadata)
+    return path
+
+
+def inline_svg(figure: Figure, prefix: str) -> str:
+    """A figure as an `<svg>` element for a page, in the page's own type and colours.
+
+    Inks and papers become the page's CSS variables (`INK` is `--c22262d`), so that the picture
+    follows its light or dark scheme; `prefix` keeps the identifiers of several pictures apart.
+    """
+    buffer = io.StringIO()
+    with style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(url\(#|href="#)', rf"\1{prefix}-", text)
+    for colour in (INK, MUTED, RULE, PAPER, *LINES):
+        text = text.replace(colour, f"var(--c{colour[1:]})")
+    return text.strip()

@@ -1,0 +1,119 @@
+"""What a training run tells: one report, about twice a second and at every exact boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from retorno.core.policy import Metrics
+from retorno.run.loop import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What happened since the report before."""
+
+    step: int
+    """Environment steps taken; of several seeds, by the one that has taken fewest."""
+    steps: int
+    """The budget."""
+    updates: int
+    episodes: int
+    """Episodes that ended since the report before."""
+    returns: np.ndarray
+    """[seeds] mean undiscounted return of those episodes; NaN where none ended."""
+    lengths: np.ndarray
+    """[seeds] their mean length in steps."""
+    metrics: dict[str, float]
+    """The algorithm's metrics, averaged over updates and seeds."""
+    seconds: float
+    """Since the loop began."""
+    rate: float
+    """Environment steps a second over all seeds, since the report before."""
+    boundary: bool
+    """Whether the run stands at a multiple of `every`, or at its end."""
+
+    @property
+    def mean_return(self) -> float:
+        return _mean(self.returns)
+
+    @property
+    def mean_length(self) -> float:
+        return _mean(self.lengths)
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.steps
+
+    @property
+    def seconds_left(self) -> float:
+        return (self.steps - self.step) * len(self.returns) / self.rate if self.rate else math.inf
+
+    def as_row(self) -> dict[str, Any]:
+        """One line of `metrics.jsonl`."""
+        known = lambda x: [None if math.isnan(v) else float(v) for v in x]  # noqa: E731
+        return {
+            "step": self.step,
+            "steps": self.steps,
+            "updates": self.updates,
+            "episodes": self.episodes,
+            "returns": known(self.returns),
+            "lengths": known(self.lengths),
+            "metrics": self.metrics,
+            "seconds": round(self.seconds, 3),
+            "rate": round(self.rate, 1),
+        }
+
+    def __str__(self) -> str:
+        score = "no episode ended" if math.isnan(self.mean_return) else f"return {self.mean_return:9.2f}"
+        return (
+            f"step {self.step:>10,} of {self.steps:,}  {score}  "
+            f"{self.rate:>10,.0f} steps/s  {self.seconds_left:5.0f} s left"
+        )
+
+
+class Counters(NamedTuple):
+    """A run's counters [seeds], read at one moment."""
+
+    step: np.ndarray
+    updates: np.ndarray
+    episodes: np.ndarray
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    @classmethod
+    def read(cls, run: Run) -> Counters:
+        scores = run.scores
+        counters = (run.step, run.updates, scores.episodes, scores.return_sum, scores.length_sum)
+        # Copies: the buffers are given away to the next compiled call.
+        return cls(*(np.atleast_1d(np.array(x, np.float64)) for x in jax.device_get(counters)))
+
+
+def report(
+    before: Counters, after: Counters, sums: Metrics, *, steps: int, seconds: float, elapsed: float, boundary: bool
+) -> Report:
+    """What happened between two moments that lie `seconds` apart; `sums` are the metrics' sums over updates."""
+    spent = Counters(*(a - b for a, b in zip(after, before, strict=True)))
+    with np.errstate(invalid="ignore"):
+        returns, lengths = spent.returns / spent.episodes, spent.lengths / spent.episodes
+    return Report(
+        step=int(after.step.min()),
+        steps=steps,
+        updates=int(after.updates.min()),
+        episodes=int(spent.episodes.sum()),
+        returns=returns,
+        lengths=lengths,
+        metrics={name: float(np.sum(x) / max(spent.updates.sum(), 1)) for name, x in sums.items()},
+        seconds=elapsed,
+        rate=float(spent.step.sum() / seconds),
+        boundary=boundary,
+    )
+
+
+def _mean(x: np.ndarray) -> float:
+    known = x[~np.isnan(x)]
+    return float(known.mean()) if len(known) else math.nan

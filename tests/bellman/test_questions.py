@@ -1,0 +1,209 @@
+"""What can be asked, in which forms, what the answer carries, and what is refused."""
+
+import numpy as np
+import pytest
+
+from retorno import bellman
+from retorno.core.mdp import ModelError, mdp
+from retorno.environments import grids
+from retorno.environments.garnet import garnet
+from retorno.environments.textbook import random_walk, student
+
+
+def test_a_policy_may_be_probabilities_actions_or_a_function():
+    model = random_walk(5)
+    as_actions = bellman.evaluate(model, np.array([1, 1, 1, 0, 0, -1, -1]), 0.9)
+    chances = np.array([0, 1, 0, 1, 0, 1, 1, 0, 1, 0], float)  # pairs: left, right of A … E
+    as_chances = bellman.evaluate(model, chances, 0.9)
+    assert as_actions.value == pytest.approx(as_chances.value) and (as_actions.policy == chances).all()
+    function = bellman.evaluate(model, bellman.uniform, 0.9)
+    assert (function.value == bellman.evaluate(model, bellman.uniform(model), 0.9).value).all()
+    assert (bellman.uniform(model) == 0.5).all()
+
+
+def test_right_first_from_every_state():
+    """Worked by hand: C right → D left → C …, for ever, so at γ = 1 the policy is refused; E left joins it."""
+    with pytest.raises(ValueError, match="state 'A' never terminates under this policy"):
+        bellman.evaluate(random_walk(5), [1, 1, 1, 0, 0, 0, 0], 1.0)
+    right = bellman.evaluate(random_walk(5), [1] * 7, 0.5)
+    assert right.value == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 0, 0])
+
+
+def test_loops_that_cost_do_not_disturb():
+    """Facebook for ever costs 1 a step: the first policy must not be that one, and bounds hold beside it."""
+    for method in (bellman.policy_iteration, bellman.value_iteration):
+        answer = method(student(), 1.0)
+        assert answer.converged and answer.policy_loss_bound < 1e-9
+        assert (answer.upper - answer.lower).max() < 1e-9
+
+
+def test_loops_that_gain_nothing_are_certified():
+    """On dry ice all walks that avoid the holes tie: value 1 everywhere, and no bound may be infinite."""
+    for method in (bellman.policy_iteration, bellman.value_iteration):
+        answer = method(grids.frozen_lake(is_slippery=False), 1.0)
+        assert answer.lower[~answer.model.terminal] == pytest.approx(1)
+        assert answer.upper[~answer.model.terminal] == pytest.approx(1)
+        assert set(answer.actions("0,0")) == {"left", "down", "right", "up"}
+        assert "right" not in answer.actions("1,0")  # a hole
+
+
+def test_loops_whose_rewards_cancel_are_certified():
+    model = mdp({"a": {"go": [(1, "b", 1.0)], "stop": [(1, "end", 0.0)]}, "b": {"back": [(1, "a", -1.0)]}})
+    for method in (bellman.policy_iteration, bellman.value_iteration):
+        answer = method(model, 1.0)
+        assert answer.value == pytest.approx([0, -1, 0]) and answer.converged
+
+
+def test_at_discount_one_the_best_is_among_the_policies_that_end():
+    """Waiting for ever would cost nothing; ending costs 1."""
+    model = mdp({"a": {"wait": [(1, "a", 0.0)], "stop": [(1, "end", -1.0)]}})
+    for method in (bellman.policy_iteration, bellman.value_iteration):
+        assert method(model, 1.0).value[0] == pytest.approx(-1)
+    assert bellman.solve(model, 0.99).value[0] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("method", [bellman.policy_iteration, bellman.value_iteration])
+def test_the_discount_of_a_transition_multiplies(method):
+    """A semi-Markov loop: v = 1 + γ · ½ · v."""
+    model = mdp({"a": {"go": [(1, "a", 1.0)]}})
+    model.discount[:] = 0.5
+    assert method(model, 1.0).value[0] == pytest.approx(2, abs=1e-6)
+    assert method(model, 0.5).value[0] == pytest.approx(4 / 3, abs=1e-6)
+
+
+def test_methods_agree_on_random_models():
+    for seed in range(5):
+        model = garnet(60, 3, 4, seed, termination=0.1)
+        for discount in (0.5, 0.95, 1.0):
+            policies, values = bellman.policy_iteration(model, discount), bellman.value_iteration(model, discount)
+            assert policies.converged and values.converged
+            assert (policies.lower <= values.upper).all() and (values.lower <= policies.upper).all()
+            assert values.upper - values.lower == pytest.approx(0, abs=1e-6)
+            closed = bellman.evaluate(model, policies.policy, discount)
+            swept = bellman.evaluate(model, policies.policy, discount, method=bellman.iterative)
+
+
+
+def test_against_a_dense_linear_solve():
+    model = garnet(200, 2, 5, seed=7)
+    policy = np.random.default_rng(0).dirichlet([1, 1], 200).reshape(-1)
+    transition, reward = np.zeros((200, 200)), np.zeros(200)
+    state = model.pair_state[model.transition_pair]
+    weight = policy[model.transition_pair] * model.probability
+    np.add.at(transition, (state, model.next_state), weight)
+    np.add.at(reward, state, weight * model.reward)
+    answer = bellman.evaluate(model, policy, 0.97)
+    assert answer.value == pytest.approx(np.linalg.solve(np.eye(200) - 0.97 * transition, reward), abs=1e-9)
+
+
+def test_the_answer_says_how_it_was_reached():
+    model = grids.frozen_lake()
+    answer = bellman.value_iteration(model, 0.9, accuracy=1e-3)
+    assert answer.method == "value iteration" and answer.sweeps == len(answer.residuals)
+    assert (np.diff(answer.residuals) <= 1e-15).all(), "the residual of a contraction never grows"
+    assert (answer.upper - answer.lower).max() <= 1e-3 and answer.policy_loss_bound <= 1e-3
+    assert answer.policy.reshape(-1, 4).sum(axis=1) == pytest.approx(1)
+    assert (answer.optimal[answer.policy > 0]).all()
+    assert bellman.solve(model, 0.9).method == "policy iteration"
+    assert bellman.evaluate(model, bellman.uniform, 0.9).method == "closed form"
+    assert "discount 0.9, policy iteration, converged" in str(bellman.solve(model, 0.9))
+
+
+def test_what_rounding_forbids_is_not_called_converged():
+    for method in (bellman.policy_iteration, bellman.value_iteration):
+        answer = method(grids.frozen_lake(), 0.9, accuracy=1e-18)
+        assert not answer.converged and (answer.upper - answer.lower).max() < 1e-12
+    assert not bellman.evaluate(student(), bellman.uniform, 1.0, accuracy=1e-18, method=bellman.iterative).converged
+
+
+def test_many_states_are_solved_by_value_iteration():
+    answer = bellman.solve(garnet(5_001, 2, 3, seed=0), 0.9)
+    assert answer.method == "value iteration" and answer.converged
+
+
+@pytest.mark.parametrize("discount", [-0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("ask", [bellman.solve, bellman.value_iteration, bellman.policy_iteration])
+def test_a_discount_outside_the_unit_interval_is_refused(ask, discount):
+    with pytest.raises(ValueError, match=r"discount must lie in \[0, 1\], got"):
+        ask(student(), discount)
+    with pytest.raises(ValueError, match=r"discount must lie in \[0, 1\], got"):
+        bellman.evaluate(student(), bellman.uniform, discount)
+
+
+def test_no_end_at_discount_one_is_refused():
+    endless = mdp({"a": {"go": [(1, "trap", 1.0)], "stop": [(1, "end", 0.0)]}, "trap": {"stay": [(1, "trap", -1.0)]}})
+    for ask in (bellman.solve, bellman.value_iteration):
+        with pytest.raises(ValueError, match="state 'trap' never terminates under any policy"):
+            ask(endless, 1.0)
+    with pytest.raises(ValueError, match="state 'trap' never terminates under this policy"):
+        bellman.evaluate(endless, bellman.uniform, 1.0)
+
+
+@pytest.mark.parametrize("method", [bellman.policy_iteration, bellman.value_iteration])
+def test_a_loop_that_pays_is_refused(method):
+    tempting = mdp({"a": {"again": [(1, "b", 0.1)], "stop": [(1, "end", 100.0)]}, "b": {"back": [(1, "a", 0.0)]}})
+    with pytest.raises(ValueError, match=r"state '[ab]' can reach a loop that pays for ever"):
+        method(tempting, 1.0)
+    assert method(tempting, 0.9).converged
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ([0, 0], r"one per state \[5\], got \(2,\)"),
+        ([0.5, 0.5], r"one per pair \[8\], got \(2,\)"),
+        ([1, 1, 1, 1, 0], "state 'Facebook': got 1, expected the number of one of its actions|state 'C3'"),
+        ([0.5, 0.6, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5], "state 'Facebook'.*sum to 1"),
+        ([0.5, 0.5, 1.5, -0.5, 0.5, 0.5, 0.5, 0.5], "state 'C1'.*not negative"),
+        ([0.5, 0.5, 0.5, 0.5, float("nan"), 0.5, 0.5, 0.5], "state 'C2'"),
+    ],
+)
+def test_a_policy_of_another_model_is_refused(policy, message):
+    with pytest.raises(ValueError, match=message):
+        bellman.evaluate(student(), policy, 0.9)
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, 1.1, float("nan")])
+def test_epsilon_outside_the_unit_interval_is_refused(epsilon):
+    with pytest.raises(ValueError, match=r"epsilon must lie in \[0, 1\]"):
+        bellman.best_soft(student(), 0.9, epsilon)
+
+
+def test_games_are_refused():
+    game = mdp({"a": {"go": [(1, "a", 1.0)]}})
+    game.discount[:] = -1
+    with pytest.raises(ModelError, match=r"state 'a', action 'go'.*negative discount"):
+        bellman.solve(game, 0.9)
+
+
+def test_a_model_without_actions_is_refused():
+    with pytest.raises(ModelError, match="no state with an action"):
+        bellman.solve(mdp({"a": {}}, initial="a"), 0.9)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "message"),
+    [
+        ([(0.5, "a", 0.0), (0.4, "a", 0.0)], "state 'a', action 'go': probabilities sum to 0.9"),
+        ([(float("nan"), "a", 0.0)], "state 'a', action 'go': probability nan"),
+        ([(1.0, "a", float("inf"))], "state 'a', action 'go': reward inf"),
+        ([(1.5, "a", 0.0), (-0.5, "a", 0.0)], "probability -0.5"),
+    ],
+)
+def test_a_model_that_is_none_is_refused(outcomes, message):
+    with pytest.raises(ModelError, match=message):
+        mdp({"a": {"go": outcomes}})
+
+
+def test_the_best_soft_policy_keeps_away_from_the_cliff():
+    """With ε = .1 the greedy path along the edge falls too often: the first move up is followed by another."""
+    model = grids.cliff()
+    soft, greedy = bellman.best_soft(model, 1.0, 0.1), bellman.solve(model, 1.0)
+    assert soft.start_value < greedy.start_value - 1
+    assert soft.actions("2,0") == ("up",) and greedy.actions("2,0") == ("right",)
+    edge = (1 - 0.1) * greedy.policy + 0.1 / 4
+    assert bellman.evaluate(model, edge, 1.0).start_value < soft.start_value
+    assert bellman.best_soft(model, 1.0, 0.0).value == pytest.approx(greedy.value)
+    assert bellman.best_soft(model, 0.9, 1.0).value == pytest.approx(
+        bellman.evaluate(model, bellman.uniform, 0.9).value
+    )
