@@ -12,17 +12,14 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup, backup_of, ending_choice
 from retorno.bellman.bounds import extrapolate, tied_loops
-from retorno.bellman.evaluation import Evaluated, closed_form, require_end, solution
+from retorno.bellman.evaluation import SMALL, Evaluated, require_end, solution, suited
 from retorno.core.mdp import MDP, Solution
-
-SMALL = 5_000
-"""Up to this many states `solve` takes policy iteration, whose linear systems are then cheap."""
 
 
 def solve(model: MDP, discount: float, accuracy: float = 1e-6) -> Solution:
     """The best value of each state, a policy that reaches it and all actions that tie.
 
-    Policy iteration for models of up to 5,000 states, value iteration above; `Solution.method` says.
+    Policy iteration for models of up to 1,000 states, value iteration above; `Solution.method` says.
 
     Args:
         model: with S states and P state–action pairs.
@@ -91,8 +88,9 @@ Best = tuple[Int[np.ndarray, " n"], Evaluated]
 
 def improve_policy(backup: Backup) -> Best:
     """Policy iteration on a backup."""
-    choice = require_end(backup, "under any policy")
-    answer = closed_form(backup.choose(choice), 0.0)
+    choice = _first_choice(backup)
+    evaluate = suited(backup)
+    answer = evaluate(backup.choose(choice), 0.0)
     changes = [float(np.abs(answer.value).max())]
     while True:
         q = backup.q(answer.value)
@@ -105,7 +103,7 @@ def improve_policy(backup: Backup) -> Best:
             _require_finite(backup, improved)
         if (improved == choice).all():
             break
-        new = closed_form(backup.choose(improved), 0.0)
+        new = evaluate(backup.choose(improved), 0.0)
         changes.append(float(np.abs(new.value - answer.value).max()))
         rises = (new.value - answer.value).max() > backup.noise(new.value)
         choice, answer = improved, new
@@ -166,7 +164,7 @@ def _longest_time(
         return None
     time = np.zeros(sets)
     while True:
-        before, time = time, closed_form(clock.choose(choice), 0.0).value
+        before, time = time, suited(clock)(clock.choose(choice), 0.01).value
         if clock.noise(time) > 0.1 or time.sum() <= before.sum():
             return None  # so long that rounding blurs a single step
         q = clock.q(time)
@@ -198,8 +196,9 @@ def _sweep_from_below(backup: Backup, accuracy: float) -> Best:
     The value starts at that of a policy that ends and only rises, and a state's choice is the last
     pair that raised it. So if that choice closes a loop, the loop pays for ever.
     """
-    choice = require_end(backup, "under any policy")
-    value, residuals = closed_form(backup.choose(choice), 0.0).value, []
+    choice = _first_choice(backup)
+    evaluate = suited(backup)
+    value, residuals = evaluate(backup.choose(choice), accuracy).lower, []
     target, check = accuracy, 64
     while True:
         q = backup.q(value)
@@ -214,11 +213,30 @@ def _sweep_from_below(backup: Backup, accuracy: float) -> Best:
         if residuals[-1] > target:
             continue
         _require_finite(backup, choice)
-        answer = closed_form(backup.choose(choice), accuracy)
+        answer = evaluate(backup.choose(choice), target / 10)
         best = answer._replace(upper=upper_bound(backup, answer), residuals=tuple(residuals))
         if best.width <= accuracy or residuals[-1] == 0:
             return choice, best
-        value, target = np.maximum(value, answer.value), target / 100
+        value, target = np.maximum(value, answer.lower), target / 100
+
+
+def _first_choice(backup: Backup) -> Int[np.ndarray, " n"]:
+    """A policy that ends, and soon: nearly the one with the largest mean of .99^steps.
+
+    One that merely ends may take so long that float64 cannot hold its value. Each state keeps the
+    last pair that raised it, so a closed loop could only be one of the policy it began with.
+    """
+    choice = require_end(backup, "under any policy")
+    if backup.contracts:
+        return choice
+    value = np.zeros(backup.num_states)
+    while True:
+        q = 0.99 * (1 - backup.stay + backup.matrix @ value)
+        rise = backup.best(q) - value
+        if rise.max() < 1e-6:
+            return choice
+        choice = _replace(backup, choice, q, rise > 1e-9)
+        value = np.where(rise > 1e-9, backup.best(q), value)
 
 
 def _replace(

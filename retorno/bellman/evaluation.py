@@ -16,6 +16,10 @@ Policy = Float[np.ndarray, " P"] | Int[np.ndarray, " S"] | Sequence[int] | Calla
 """A probability per pair [P] (floats), an action number per state [S] (integers), or a function of the model."""
 
 
+SMALL = 1_000
+"""Up to this many states a linear system is solved at once, whatever the model."""
+
+
 class Evaluated(NamedTuple):
     """A policy's value and its bounds, over the states that act."""
 
@@ -46,7 +50,7 @@ def evaluate(
             states), or a function of the model such as `uniform`.
         discount: γ in [0, 1].
         accuracy: the width of the bounds at which an answer counts as `converged`.
-        method: `closed_form` (the default) or `iterative`.
+        method: `closed_form` (the default up to 1,000 states) or `iterative` (above).
 
     Returns:
         The policy's value with `lower ≤ v ≤ upper` [S]. `optimal` marks the pairs that tie for the
@@ -56,8 +60,8 @@ def evaluate(
         ValueError: when the discount is outside [0, 1], the policy is not one of this model, or, at
             discount 1, a state never terminates (named).
     """
-    method = method or closed_form
     backup = backup_of(model, discount)
+    method = method or suited(backup)
     chances = probabilities(model, policy)
     chosen = backup.under(chances)
     require_end(chosen, "under this policy")
@@ -73,14 +77,16 @@ def uniform(model: MDP) -> Float[np.ndarray, " P"]:
 
 
 def closed_form(backup: Backup, accuracy: float) -> Evaluated:
-    """Solve (I − M) v = r by sparse elimination. The bounds are as narrow as rounding lets them be."""
+    """Solve (I − M) v = r by sparse elimination. The bounds are as narrow as rounding lets them be.
+
+    Quick for chains and maps of any size; in models that lead from anywhere to anywhere the
+    factors fill up, and a few thousand states take long.
+    """
     from scipy.sparse import csc_array, eye_array
     from scipy.sparse.linalg import splu
 
-    identity = eye_array(backup.num_states)
-    value, time = (
-        splu(csc_array(identity - backup.matrix)).solve(np.stack([backup.reward, np.ones(backup.num_states)], axis=1)).T
-    )
+    sides = np.stack([backup.reward, np.ones(backup.num_states)], axis=1)
+    value, time = splu(csc_array(eye_array(backup.num_states) - backup.matrix)).solve(sides).T
     return Evaluated(value, *weighted(backup, value, time), (float(np.abs(backup.q(value) - value).max()),))
 
 
@@ -100,6 +106,11 @@ def iterative(backup: Backup, accuracy: float) -> Evaluated:
         if answer.width <= accuracy or (residuals[-1] <= backup.noise(new) and answer.width < np.inf):
             return answer
         value = new
+
+
+def suited(backup: Backup) -> Method:
+    """`closed_form` where it is quick whatever the model, `iterative` above."""
+    return closed_form if backup.num_states <= SMALL else iterative
 
 
 def probabilities(model: MDP, policy: Policy) -> Float[np.ndarray, " P"]:

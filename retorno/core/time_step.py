@@ -9,6 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
 
+from retorno.core.runtime import keep_compiled_programs
+
+keep_compiled_programs()
+
 
 class TimeStep(NamedTuple):
     """One row: what the environment says at one time. Reward and discount belong to the way *into* it.

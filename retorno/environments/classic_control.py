@@ -218,15 +218,17 @@ class Acrobot(Environment):
         self, state: Float[Array, " 4"], action: Int[Array, ""], key: Key[Array, ""]
     ) -> tuple[Float[Array, " 4"], TimeStep]:
         torque = action - 1.0
-        # One step of the classic fourth-order Runge–Kutta method.
-        h = ACROBOT_SECONDS
-        k1 = _acrobot_slope(state, torque)
-        k2 = _acrobot_slope(state + h / 2 * k1, torque)
-        k3 = _acrobot_slope(state + h / 2 * k2, torque)
-        k4 = _acrobot_slope(state + h * k3, torque)
-        state = state + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-        speeds = np.array(ACROBOT_SPEEDS, np.float32)
-        state = jnp.concatenate([_wrap(state[:2]), jnp.clip(state[2:], -speeds, speeds)])
+        # One step of the classic fourth-order Runge–Kutta method, on numbers and not on a vector of
+        # them, which the compiler would take apart again and again.
+        x, h = tuple(state), ACROBOT_SECONDS
+        k1 = _acrobot_slope(x, torque)
+        k2 = _acrobot_slope(_along(x, k1, h / 2), torque)
+        k3 = _acrobot_slope(_along(x, k2, h / 2), torque)
+        k4 = _acrobot_slope(_along(x, k3, h), torque)
+        slope = tuple((a + 2 * b + 2 * c + d) / 6 for a, b, c, d in zip(k1, k2, k3, k4, strict=True))
+        first, second, *speeds = _along(x, slope, h)
+        spin, elbow_spin = (jnp.clip(v, -most, most) for v, most in zip(speeds, ACROBOT_SPEEDS, strict=True))
+        state = jnp.stack([_wrap(first), _wrap(second), spin, elbow_spin])
         up = -jnp.cos(state[0]) - jnp.cos(state[0] + state[1]) > 1.0
         return state, transition(_acrobot_obs(state), up - 1.0, terminated=up)
 
@@ -248,9 +250,13 @@ def _acrobot_obs(state: Float[Array, " 4"]) -> Float[Array, " 6"]:
     return jnp.stack([jnp.cos(first), jnp.sin(first), jnp.cos(second), jnp.sin(second), spin, elbow_spin])
 
 
-def _acrobot_slope(state: Float[Array, " 4"], torque: Float[Array, ""]) -> Float[Array, " 4"]:
+def _along(x: tuple[Array, ...], slope: tuple[Array, ...], seconds: float) -> tuple[Array, ...]:
+    return tuple(a + seconds * b for a, b in zip(x, slope, strict=True))
+
+
+def _acrobot_slope(x: tuple[Array, ...], torque: Float[Array, ""]) -> tuple[Array, ...]:
     """The time derivative of the acrobot's state. Sutton & Barto 2018, section 11.3 (the book's equations)."""
-    first, second, spin, elbow_spin = state
+    first, second, spin, elbow_spin = x
     m, length, centre, inertia = LINK_MASS, LINK, LINK_CENTRE, LINK_INERTIA
     cos, sin = jnp.cos(second), jnp.sin(second)
     d1 = m * centre**2 + m * (length**2 + centre**2 + 2 * length * centre * cos) + 2 * inertia
@@ -265,7 +271,7 @@ def _acrobot_slope(state: Float[Array, " 4"], torque: Float[Array, ""]) -> Float
         m * centre**2 + inertia - d2**2 / d1
     )
     spin_up = -(d2 * elbow_spin_up + phi1) / d1
-    return jnp.stack([spin, elbow_spin, spin_up, elbow_spin_up])
+    return spin, elbow_spin, spin_up, elbow_spin_up
 
 
 class Pendulum(Environment):

@@ -68,7 +68,7 @@ class Exported(gym.Env):
 
     def render(self) -> np.ndarray | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The present state's picture, [height, width, 3] uint8."""
-        return None if self.render_mode is None else self.world.render(jax.tree.map(np.asarray, self._state))
+        return None if self.render_mode is None else self.world.render(self._state)
 
     def _tell(self, row: TimeStep) -> tuple[Any, dict[str, Any]]:
         info = {} if row.legal is None else {"action_mask": np.array(row.legal, np.int8)}

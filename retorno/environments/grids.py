@@ -47,7 +47,7 @@ def grid(
         ValueError: when rows differ in length, hold another letter, or no cell is free.
     """
     rows = text.split()
-    if len({len(row) for row in rows}) != 1:
+    if len({len(row) for row in rows}) > 1:
         raise ValueError(f"the rows of a map need one length, got {[len(row) for row in rows]}")
     strange = sorted(set("".join(rows)) - set("#.SGX"))
     if strange:

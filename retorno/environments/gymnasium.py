@@ -22,7 +22,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from retorno.core.environment import HostedEnvironments
 from retorno.environments.keepers import Keepers, WorldError
 from retorno.environments.processes import Processes
-from retorno.environments.vectors import Vector
+from retorno.environments.vectors import OPAQUE, Vector
 
 Maker = Callable[..., gym.Env]
 
@@ -47,10 +47,14 @@ class GymnasiumWorld:
 
     @property
     def name(self) -> str:
-        """The id, or what to call an environment without one."""
+        """The id, or the name of the function or class that makes it."""
+        if isinstance(self.source, str):
+            return self.source
         if isinstance(self.source, gym.Env | VectorEnv) and self.source.spec is not None:
             return self.source.spec.id
-        return self.source if isinstance(self.source, str) else repr(self.source)
+        maker = self.source[0] if isinstance(self.source, tuple) else self.source
+        maker = getattr(maker, "func", maker)
+        return getattr(maker, "__name__", type(maker).__name__)
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -65,10 +69,7 @@ class GymnasiumWorld:
     def obstacle(self) -> str | None:
         """Why a run here could not be resumed exactly; None where it can."""
         if self.native or isinstance(self.source, VectorEnv):
-            return (
-                f"{self.name} is a vector environment that keeps its state to itself, so a run cannot be resumed "
-                "exactly: give the environment's id or a function that makes one environment for that"
-            )
+            return OPAQUE.format(self.name)
         spec = find(self.source) if isinstance(self.source, str) else getattr(self.source, "spec", None)
         if spec is not None and spec.nondeterministic:
             return f"{self.name} says that it is not deterministic, so a run cannot be resumed exactly"
@@ -144,7 +145,7 @@ def gymnasium(
     Args:
         source: an id ("LunarLander-v3"), a function that makes one environment, an environment, or
             a vector environment. Of a SyncVectorEnv or AsyncVectorEnv the functions that it was made
-            from are taken, and make new environments; whatever its autoreset mode, rows are exact.
+            from are taken, and make new environments (it stays yours to close); whatever its autoreset mode, rows are exact.
             Any other vector environment is driven through its own step (see `vectors.Vector`).
         num_envs: how many; None leaves it to the algorithm.
         parallel: whether environments live in processes of their own.
@@ -200,13 +201,18 @@ def find(source: str) -> EnvSpec:
         hint = ": pip install ale-py" if module == "ale_py" else ""
         raise WorldError(f"{source} needs the module {module}, which cannot be imported ({error}){hint}") from error
     except gym.error.Error as error:
-        known = list(gym.registry)
-        near = {known_name.lower(): known_name for known_name in known}
-        found = [near[match] for match in difflib.get_close_matches(name.lower(), near, n=4, cutoff=0.5)]
-        stem = [known_name for known_name in known if known_name.lower().split("-v")[0] == name.lower().split("-v")[0]]
-        names = list(dict.fromkeys([*stem, *found]))
-        did_you_mean = f"did you mean {' or '.join(names)}?" if names else "gymnasium.pprint_registry() lists all"
+        near = _near(name)
+        did_you_mean = f"did you mean {' or '.join(near)}?" if near else "gymnasium.pprint_registry() lists all"
         raise WorldError(f"there is no Gymnasium environment {source!r}: {did_you_mean}") from error
+
+
+def _near(name: str) -> list[str]:
+    """Up to four ids like a name: the same one in other versions first, the newest before."""
+    stem = name.lower().split("-v")[0]
+    versions = [known for known in gym.registry if known.lower().split("-v")[0] == stem]
+    lower = {known.lower(): known for known in gym.registry}
+    close = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.5)]
+    return list(dict.fromkeys([*reversed(versions), *close]))[:4]
 
 
 def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any]) -> Any:

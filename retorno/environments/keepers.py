@@ -275,15 +275,15 @@ class Keepers:
         return self._row
 
     def _legal(self, infos, lasts) -> np.ndarray:
-        """The masks [B, A]; on a row that is `last`, where the action is ignored, everything is legal."""
+        """The masks [B, A]. A row that is `last`, where the action is ignored, needs none."""
         size = self._envs[0].action_space.n  # pyright: ignore[reportAttributeAccessIssue]
         legal = np.ones((self.num_envs, size), bool)
         for i, (info, last) in enumerate(zip(infos, lasts, strict=True)):
-            if not last:
-                mask = np.asarray(info.get("action_mask"))
-                if mask.shape != (size,) or not mask.any():
-                    raise self._error(i, f"action_mask is {mask}, expected {size} entries with at least one legal")
+            mask = np.asarray(info.get("action_mask"))
+            if mask.shape == (size,) and mask.any():
                 legal[i] = mask
+            elif not last:
+                raise self._error(i, f"action_mask is {mask}, expected {size} entries with at least one legal")
         return legal
 
     def _blame(self, observations, rewards) -> WorldError:

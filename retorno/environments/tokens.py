@@ -106,7 +106,7 @@ class Tokens(Environment):
         transitions: dict[Any, dict[Any, Any]] = {}
         prompt = [f"prompt {i}" for i in range(len(self.prompt))]
         matched = [f"matched {m}" for m in range(len(self.pattern) + 1)]
-        for here, token, there in zip(prompt, self.prompt, [*prompt[1:], matched[0]], strict=True):
+        for here, token, there in zip(prompt, self.prompt, [*prompt, matched[0]][1:], strict=True):
             transitions[here] = {token: [(1.0, there, 0.0)]}
         for m, here in enumerate(matched):
             transitions[here] = {token: [(1.0, here, -self.cost)] for token in range(self.vocabulary)}

@@ -13,6 +13,11 @@ from retorno.core.environment import episode_seed
 from retorno.core.time_step import TimeStep
 from retorno.environments.keepers import ActionLayout, WorldError, reader, rows
 
+OPAQUE = (
+    "{} is a vector environment that keeps its state to itself, so a run cannot be resumed exactly: "
+    "give the environment's id or a function that makes one environment for that"
+)
+
 
 class Vector:
     """A vector environment driven through its own `step`, whatever its autoreset mode.
@@ -31,19 +36,13 @@ class Vector:
 
     def __init__(self, vector: VectorEnv, seed: int, name: str, owned: bool) -> None:
         self.num_envs, self.name, self.owned, self.closed = vector.num_envs, name, owned, False
+        self.obstacle = OPAQUE.format(name)
         self._vector, self._seed = vector, int(episode_seed(seed, 0, 0))
         self._mode = AutoresetMode(vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
         self._read = reader(vector.single_observation_space, batched=True)
         self._layout = ActionLayout(vector.single_action_space)
         self._sampler = copy.deepcopy(vector.single_action_space)
         self._steps = 0
-
-    @property
-    def obstacle(self) -> str:
-        return (
-            f"{self.name} is a vector environment that keeps its state to itself, so a run cannot be resumed exactly: "
-            "give the environment's id or a function that makes one environment for that"
-        )
 
     def reset(self) -> TimeStep:
         """The first rows [B]."""
@@ -58,23 +57,24 @@ class Vector:
         """The next rows [B]."""
         ended, action = self._last, self._layout.decode(action)
         self._steps += 1
-        resets, disabled = ended.any(), self._mode is AutoresetMode.DISABLED
-        if resets and disabled:
-            self._guard(self._vector.reset, options={"reset_mask": ended.copy()})
-        if resets and self._mode is AutoresetMode.SAME_STEP:
+        resets, mode = bool(ended.any()), self._mode
+        if resets and mode is AutoresetMode.DISABLED:
+            self._legal = self._reset(ended)[1]
+        if resets and mode is not AutoresetMode.NEXT_STEP:
             action[ended] = [self._random(i) for i in np.flatnonzero(ended)]
         obs, reward, terminated, truncated, info = self._guard(self._vector.step, action)
-        masks = self._masks(info)
-        if resets and disabled:
-            fresh, info = self._guard(self._vector.reset, options={"reset_mask": ended.copy()})
-            obs, masks = _merge(obs, fresh, ended), _merge(masks, self._masks(info), ended)
-        terminated = np.asarray(terminated, bool) & ~ended
+        reward, terminated = np.where(ended, 0.0, reward), np.asarray(terminated, bool) & ~ended
         last = terminated | (np.asarray(truncated, bool) & ~ended)
-        if last.any() and self._mode is AutoresetMode.SAME_STEP:
+        self._legal = self._masks(info)
+        if resets and mode is AutoresetMode.DISABLED:
+            obs = jax.tree.map(np.array, obs)  # The next reset may write into the same memory.
+            fresh, self._legal = self._reset(ended)
+            obs = _merge(obs, fresh, ended)
+        if last.any() and mode is AutoresetMode.SAME_STEP:
             obs = _merge(obs, info["final_obs"], last)
-        self._last, self._legal = last, masks
-        shown = None if masks is None else masks | last[:, None]
-        return self._row(obs, np.where(ended, 0.0, reward), terminated, last, ended, shown)
+        self._last = last
+        shown = None if self._legal is None else self._legal | last[:, None]
+        return self._row(obs, reward, terminated, last, ended, shown)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         raise WorldError(self.obstacle)
@@ -88,9 +88,13 @@ class Vector:
             self._vector.close()
         self.closed = True
 
+    def _reset(self, which: np.ndarray) -> tuple[Any, np.ndarray | None]:
+        """Reset some of the environments: observations, and the masks of all."""
+        obs, info = self._guard(self._vector.reset, options={"reset_mask": which.copy()})
+        return obs, _merge(self._legal, self._masks(info), which)
+
     def _random(self, i: Any) -> Any:
-        mask = None if self._legal is None else self._legal[i].astype(np.int8)
-        return self._sampler.sample(mask) if mask is not None else self._sampler.sample()
+        return self._sampler.sample(None if self._legal is None else self._legal[i].astype(np.int8))
 
     def _masks(self, info: dict[str, Any]) -> np.ndarray | None:
         """The masks [B, A] of the present observations, where the environment gives any."""

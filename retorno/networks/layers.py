@@ -9,6 +9,7 @@ import abc
 import enum
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -35,27 +36,26 @@ class Activation(enum.Enum):
         return self.value(x)
 
 
-def orthogonal(key: Key[Array, ""], rows: int, columns: int, gain: float = 1.0) -> Float[Array, "rows columns"]:
-    """A random matrix with orthonormal rows or columns (the fewer of the two), times `gain`.
+@partial(jax.jit, static_argnums=(1, 2))
+def orthogonal(key: Key[Array, ""], rows: int, columns: int) -> Float[Array, "rows columns"]:
+    """A random matrix with orthonormal rows or columns (the fewer of the two), uniform over such matrices.
 
-    Uniform over such matrices: a product of Householder reflections of normal vectors (Stewart
-    1980, section 3), which is what QR of a normal matrix gives (Saxe et al. 2014). It needs no
-    LAPACK call, so it may be vmapped on a CPU, where batched factorisations can deadlock.
+    A product of Householder reflections of normal vectors (Stewart 1980, section 3), which is what
+    QR of a normal matrix gives (Saxe et al. 2014). It needs no LAPACK call, so it may be vmapped on
+    a CPU, where batched factorisations can deadlock.
     """
     long, short = max(rows, columns), min(rows, columns)
-    normal = jax.random.normal(key, (long, short))
+    # Column k of the reflections acts on the coordinates from k on. It sends x to −sign · |x| e_k.
+    x = jnp.tril(jax.random.normal(key, (long, short)))
+    sign = jnp.where(jnp.diag(x) < 0, -1.0, 1.0)
+    v = x + jnp.eye(long, short) * sign * jnp.linalg.norm(x, axis=0)
+    v = v / jnp.linalg.norm(v, axis=0)
 
-    def reflect(i: Array, matrix: Array) -> Array:
-        k = short - 1 - i
-        x = jnp.where(jnp.arange(long) >= k, normal[:, k], 0.0)
-        sign = jnp.where(x[k] < 0, -1.0, 1.0)
-        v = x.at[k].add(sign * jnp.linalg.norm(x))
-        # −sign · (I − 2vvᵀ/vᵀv) sends e_k to x/|x|; the sign belongs to column k alone.
-        matrix = matrix.at[k, k].multiply(-sign)
-        return matrix - (2 / (v @ v)) * jnp.outer(v, v @ matrix)
+    def reflect(matrix: Array, v: Array) -> tuple[Array, None]:
+        return matrix - 2 * jnp.outer(v, v @ matrix), None
 
-    matrix = jax.lax.fori_loop(0, short, reflect, jnp.eye(long, short))
-    return gain * (matrix if rows == long else matrix.T)
+    matrix, _ = jax.lax.scan(reflect, -jnp.eye(long, short) * sign, v.T, reverse=True)
+    return matrix if rows == long else matrix.T
 
 
 class Linear(eqx.Module):
@@ -74,7 +74,7 @@ def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None) -
     PyTorch draws weights and biases uniformly from ±1/√inputs.
     """
     if gain is not None:
-        return Linear(orthogonal(key, inputs, outputs, gain), jnp.zeros(outputs))
+        return Linear(gain * orthogonal(key, inputs, outputs), jnp.zeros(outputs))
     weight_key, bias_key = jax.random.split(key)
     bound = 1 / math.sqrt(max(inputs, 1))
     return Linear(

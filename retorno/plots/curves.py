@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +56,7 @@ def return_curve(rows: Sequence[Row]) -> Curve:
     returns = returns[:, np.isfinite(returns).any(0)]
     if returns.shape[1] == 0:
         return Curve(*np.empty((4, 0)), seeds=0)
-    for before, now in zip(returns, returns[1:], strict=False):
+    for before, now in pairwise(returns):
         now[:] = np.where(np.isfinite(now), now, before)
     known = np.isfinite(returns).all(1)
     step, returns = step[known], returns[known]
@@ -68,10 +68,12 @@ def in_order(rows: Sequence[Row]) -> list[Row]:
     """The rows by rising step. Where a resumed run went over steps again, the later rows count.
 
     Raises:
-        PlotError: when there are none.
+        PlotError: when there are none, or one lacks its returns.
     """
     kept: list[Row] = []
     for row in rows:
+        if "returns" not in row:
+            raise PlotError(f"the row at step {row['step']} has no returns: these are not the figures of a run")
         while kept and kept[-1]["step"] >= row["step"]:
             kept.pop()
         kept.append(row)
@@ -111,7 +113,7 @@ def learning_curve(runs: Runs, references: Mapping[str, float] | None = None) ->
         raise PlotError("no episode has ended in any of the runs: there is no return to draw yet")
     many = len(runs) > 1
     with style():
-        figure, (axes,) = panels(6.4, 3.7)
+        figure, (axes,) = panels(7.2, 3.8)
         lines, labels = [], []
         for (name, curve), (line, colour) in zip(curves.items(), _looks(), strict=False):
             evaluations = [row for row in in_order(runs[name]) if row.get("evaluation")]
@@ -161,7 +163,7 @@ def metric_curves(runs: Runs) -> Figure:
     columns = min(3, len(names))
     height = math.ceil(len(names) / columns)
     with style():
-        figure, panes = panels(2.3 * columns if columns > 1 else 4.0, 1.75 * height + 0.3, height, columns)
+        figure, panes = panels(2.4 * columns if columns > 1 else 4.0, 1.75 * height + 0.3, height, columns)
         lines: dict[str, Any] = {}
         for pane, metric in zip(panes, names, strict=False):
             for (name, rows), (line, colour) in zip(ordered.items(), _looks(), strict=False):

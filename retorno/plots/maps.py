@@ -142,7 +142,7 @@ def value_map(answers: Answer | Mapping[str, Answer]) -> Figure:
         shown = shown[np.isfinite(shown)] if np.isfinite(shown).any() else np.zeros(1)
         norm = Normalize(shown.min(), shown.max() if shown.max() > shown.min() else shown.min() + 1)
         for pane, (title, answer) in zip(panes, titled.items(), strict=True):
-            _draw_map(pane, answer, norm, size)
+            _draw_map(pane, answer, norm, _decimals(shown), size)
             pane.set_title(title)
             pane.set(xlim=(-0.52, columns - 0.48), ylim=(rows - 0.48, -0.52), aspect="equal")
             pane.axis("off")
@@ -191,15 +191,13 @@ def entry_rewards(model: MDP) -> dict[int, float]:
     return {int(s): float(rewards[s]) for s in np.flatnonzero(np.isfinite(rewards))}
 
 
-def _draw_map(axes: Axes, answer: Answer, norm: Normalize, size: float) -> None:
+def _draw_map(axes: Axes, answer: Answer, norm: Normalize, decimals: int, size: float) -> None:
     model, place = answer.model, places(answer.model)
     coloured, visited, heading = _coloured(model), entered(model), directions(model)
     paid = entry_rewards(model)
     best = max(paid.values(), default=0.0)
     few_starts = np.count_nonzero(model.initial) <= model.num_states / 4
-    points = 72 * size
     colours = matplotlib.colormaps[COLOURS]
-    decimals = _decimals(norm)
     for s, (row, column) in enumerate(place):
         if np.isnan(row):
             continue
@@ -213,20 +211,27 @@ def _draw_map(axes: Axes, answer: Answer, norm: Normalize, size: float) -> None:
         ink = "#101318" if light else "#ffffff"
         axes.add_patch(Rectangle((column - 0.49, row - 0.49), 0.98, 0.98, facecolor=fill, edgecolor="none"))
         pairs = range(model.state_ptr[s], model.state_ptr[s + 1])
-        for p in pairs:
-            if answer.optimal[p] and known:
-                _draw_arrow(axes, (column, row), heading[model.action[p]], ink, numbers=size >= 0.5)
+        best_actions = [model.action[p] for p in pairs if answer.optimal[p] and known]
+        for a in best_actions:
+            if size >= 0.5:
+                _draw_head(axes, (column, row), heading[a], ink)
+            else:
+                _draw_arrow(axes, (column, row), heading[a], ink, centred=len(best_actions) == 1)
         if size >= 0.5:
             text = f"{answer.value[s]:.{decimals}f}".replace("-", "−") if known else "–"
-            axes.text(column, row, text, ha="center", va="center_baseline", color=ink, fontsize=min(10.5, 0.155 * points))
+            size_of_type = min(10.5, 0.155 * 72 * size)
+            axes.text(column, row, text, ha="center", va="center_baseline", color=ink, fontsize=size_of_type)
         if model.initial[s] > 0 and few_starts:
             axes.add_patch(
                 Rectangle((column - 0.455, row - 0.455), 0.91, 0.91, fill=False, edgecolor=ink, linewidth=1.2)
             )
 
 
-def _decimals(norm: Normalize) -> int:
-    largest = max(abs(float(norm.vmin or 0)), abs(float(norm.vmax or 0)))
+def _decimals(shown: Float[np.ndarray, " n"]) -> int:
+    """Enough for three significant digits; none where all values are whole."""
+    largest = float(np.abs(shown).max())
+    if np.allclose(shown, np.round(shown), atol=1e-6):
+        return 0
     return 3 if largest <= 1 else 2 if largest < 10 else 1 if largest < 1000 else 0
 
 
@@ -252,19 +257,29 @@ def _draw_end(axes: Axes, at: tuple[float, float], reward: float | None, goal: b
         )  # fmt: skip
 
 
-def _draw_arrow(axes: Axes, at: tuple[float, float], heading: np.ndarray, ink: str, numbers: bool) -> None:
-    """An arrow head at the cell's edge, beside the number; a whole arrow where there is no number; a dot for nowhere."""
+def _draw_head(axes: Axes, at: tuple[float, float], heading: np.ndarray, ink: str) -> None:
+    """An arrow's head at the edge of a cell, beside its number; a dot for nowhere."""
     x, y = at
-    down, right = heading
-    length = np.hypot(down, right)
-    if length == 0:
-        axes.plot(x, y + (0.33 if numbers else 0), "o", color=ink, markersize=3)
+    if not heading.any():
+        axes.plot(x, y + 0.33, "o", color=ink, markersize=3)
         return
-    along = np.array([right, down]) / length
-    across = np.array([-along[1], along[0]])
-    tip, half = (0.45, 0.075) if numbers else (0.4, 0.13)
-    base = tip - (0.105 if numbers else 0.2)
-    head = [tip * along, base * along + half * across, base * along - half * across]
-    axes.add_patch(Polygon([(x + dx, y + dy) for dx, dy in head], closed=True, facecolor=ink, edgecolor="none"))
-    if not numbers:
-        axes.plot([x, x + base * along[0]], [y, y + base * along[1]], color=ink, linewidth=1.0, solid_capstyle="butt")
+    along = heading[::-1] / np.hypot(*heading)
+    across = 0.075 * np.array([-along[1], along[0]])
+    corners = [0.45 * along, 0.345 * along + across, 0.345 * along - across]
+    axes.add_patch(Polygon(np.array(corners) + at, closed=True, facecolor=ink, edgecolor="none"))
+
+
+def _draw_arrow(axes: Axes, at: tuple[float, float], heading: np.ndarray, ink: str, centred: bool) -> None:
+    """An arrow through a cell without a number; from its middle where there are several; a dot for nowhere."""
+    x, y = at
+    if not heading.any():
+        axes.plot(x, y, "o", color=ink, markersize=3)
+        return
+    along = heading[::-1] / np.hypot(*heading)
+    across = 0.13 * np.array([-along[1], along[0]])
+    tail, base, tip = ((-0.32 if centred else 0.0) * along, 0.12 * along, 0.36 * along)
+    (x0, y0), (x1, y1) = tail + at, base + at
+    axes.plot([x0, x1], [y0, y1], color=ink, linewidth=1.0, solid_capstyle="butt")
+    axes.add_patch(
+        Polygon(np.array([tip, base + across, base - across]) + at, closed=True, facecolor=ink, edgecolor="none")
+    )

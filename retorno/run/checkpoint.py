@@ -8,6 +8,7 @@ checkpoints before it as they were. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -133,11 +134,15 @@ def save(
             _remove(leftover)
         if not _holds(final, manifest):
             _write(final, manifest, {leaf.name: array for leaf, array in zip(leaves, arrays, strict=True)})
-        for old in [s for s in steps(folder) if s <= step][keep:]:
-            _retire(checkpoints / str(old))
     except (OSError, SafetensorError) as error:
         size = sum(array.nbytes for array in arrays)
         raise CheckpointError(_cannot_write(Path(folder), int(step), size, error)) from error
+    # The new one is safe. A disk that refuses to forget will refuse the next one too, and be heard then.
+    with contextlib.suppress(OSError):
+        for old in [s for s in steps(folder) if s <= step][keep:]:
+            hidden = _retired(checkpoints / str(old))
+            os.rename(checkpoints / str(old), hidden)
+            _remove(hidden)
     return final
 
 
@@ -190,9 +195,18 @@ def digest(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None = None) -
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps of a run's checkpoints, newest first, whole or not."""
+    """The steps of a run's checkpoints, newest first, whole or not.
+
+    Raises:
+        CheckpointError: when the folder cannot be read.
+    """
     checkpoints = Path(folder) / CHECKPOINTS
-    names = [entry.name for entry in checkpoints.iterdir()] if checkpoints.is_dir() else []
+    try:
+        names = os.listdir(checkpoints)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise CheckpointError(f"{checkpoints} cannot be read: {error.strerror}") from error
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
 
@@ -367,18 +381,17 @@ def _write(final: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> No
         write_synced(beside / MANIFEST, _text(whole))
         sync_folder(beside)
         if os.path.lexists(final):
-            _retire(final)
+            os.rename(final, _retired(final))
         os.rename(beside, final)
         sync_folder(final.parent)
+        _remove(_retired(final))
     finally:
         _remove(beside)
 
 
-def _retire(path: Path) -> None:
-    """Take a checkpoint out of sight before deleting it, so that a half-deleted one is never seen."""
-    hidden = path.parent / f".{path.name}-retired{PARTIAL}"
-    os.rename(path, hidden)
-    _remove(hidden)
+def _retired(path: Path) -> Path:
+    """Where a checkpoint goes out of sight before it is deleted, so that a half-deleted one is never seen."""
+    return path.parent / f".{path.name}-retired{PARTIAL}"
 
 
 def _remove(path: Path) -> None:
@@ -400,7 +413,7 @@ def _holds(path: Path, manifest: Manifest) -> bool:
 def _cannot_write(folder: Path, step: int, size: int, error: Exception) -> str:
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     before = [s for s in steps(folder) if s != step]
-    stands = f"the last good checkpoint, of step {before[0]}, stands" if before else "there is none before it"
+    stands = f"the last checkpoint, of step {before[0]}, stands" if before else "there is none before it"
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     return (

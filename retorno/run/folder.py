@@ -68,7 +68,7 @@ class RunFolder:
                     f"{path} holds a run already ({found[0]}): go on with it by `retorno resume {path}`, or choose "
                     "another folder"
                 )
-            write_atomic(path / CONFIG, json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            write_atomic(path / CONFIG, json.dumps(config, indent=2, allow_nan=False) + "\n")
         except BaseException:
             folder.close()
             raise

@@ -8,14 +8,16 @@ import pytest
 from retorno.core.spaces import encode
 from retorno.environments.recall import Recall
 
+reset = jax.jit(lambda world, key: world.reset(key))
+step = jax.jit(lambda world, state, action, key: world.step(state, action, key))
+
 
 def play(world, key, answer):
     """Rows of one episode, with `answer(cue)` on every row."""
-    step = jax.jit(world.step)
-    state, row = world.reset(key)
+    state, row = reset(world, key)
     cue, rows = int(row.obs), [row]
     while not rows[-1].last:
-        state, row = step(state, jnp.int32(answer(cue)), key)
+        state, row = step(world, state, jnp.int32(answer(cue)), key)
         rows.append(row)
     return cue, rows
 

@@ -10,14 +10,16 @@ import pytest
 from retorno import bellman
 from retorno.environments.tokens import END, Tokens, ambiguous, hidden_pattern
 
+reset = jax.jit(lambda world, key: world.reset(key))
+step = jax.jit(lambda world, state, action, key: world.step(state, action, key))
+
 
 def write(world, tokens):
     """The rows of a text, as far as it goes."""
-    step = jax.jit(world.step)
-    state, row = world.reset(jax.random.key(0))
+    state, row = reset(world, jax.random.key(0))
     rows = [row]
     for token in tokens:
-        state, row = step(state, jnp.int32(token), jax.random.key(0))
+        state, row = step(world, state, jnp.int32(token), jax.random.key(0))
         rows.append(row)
         if row.last:
             break
@@ -67,7 +69,9 @@ def test_the_model_knows_the_optimum(prompt):
     while not model.terminal[state]:
         ((name),) = solution.actions(state)
         text.append(int(name))
-        pair = model.state_ptr[state] + [model.action_names[a] for a in model.action[model.state_ptr[state] :]].index(name)
+        pair = model.state_ptr[state] + [model.action_names[a] for a in model.action[model.state_ptr[state] :]].index(
+            name
+        )
         state = int(model.next_state[model.row_ptr[pair]])
     assert text == [*prompt, *world.pattern, END]
 
@@ -77,16 +81,15 @@ def test_the_world_does_what_its_model_says():
     world = Tokens(pattern=(1, 2, 1), vocabulary=3, limit=50, prompt=(2,))
     model = world.model()
     rng = np.random.default_rng(0)
-    step = jax.jit(world.step)
     for _ in range(20):
-        state, row = world.reset(jax.random.key(0))
+        state, row = reset(world, jax.random.key(0))
         s = 0
         while not row.last:
             token = int(rng.choice(np.flatnonzero(row.legal)))
             np.testing.assert_array_equal(np.flatnonzero(row.legal), np.flatnonzero(model.legal[s]))
             pair = model.state_ptr[s] + int((np.flatnonzero(model.legal[s]) == token).argmax())
             transition = model.row_ptr[pair]
-            state, row = step(state, jnp.int32(token), jax.random.key(0))
+            state, row = step(world, state, jnp.int32(token), jax.random.key(0))
             assert float(row.reward) == pytest.approx(model.reward[transition], abs=1e-6)
             assert float(row.discount) == model.discount[transition]
             s = int(model.next_state[transition])

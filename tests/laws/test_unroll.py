@@ -54,24 +54,24 @@ CASES = [
     (Transformer(16, num_heads=2, window=64), MIXED, CHOICE),
     (Transformer(16, num_heads=2, window=T, shared=True), TOKENS, PARTS),
     (Transformer(16, num_heads=2, window=WARM_UP, shared=True), TOKENS, NORMAL),
-    (Transformer(16, layers=3, num_heads=4, window=3), TOKENS, VALUES),
+    (Transformer(16, layers=2, num_heads=4, window=3), TOKENS, VALUES),
     (Transformer(8, layers=1, num_heads=1, window=1), TOKENS, SQUASHED),
 ]
 
 
-def built(config: Any, space: spaces.Space[Any], heads: dict[str, Any]) -> Policy:
+def noisy(config: Any, space: spaces.Space[Any], heads: dict[str, Any]) -> Policy:
     """A network whose every parameter matters: as built, plus noise (a policy's head starts close to zero)."""
     network = config.build(jax.random.key(0), space, heads)
     leaves, structure = jax.tree.flatten(network)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    noisy = [w + 0.3 * jax.random.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(structure, noisy)
+    noise = [w + 0.3 * jax.random.normal(k, w.shape) for w, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(structure, noise)
 
 
 def rows(space: spaces.Space[Any], length: int, seed: int) -> Any:
     """Observations [length] of a space."""
     space.seed(seed)
-    return jax.tree.map(lambda *o: jnp.stack([jnp.asarray(x) for x in o]), *[space.sample() for _ in range(length)])
+    return jax.tree.map(lambda *o: np.stack(o), *[space.sample() for _ in range(length)])
 
 
 def patterns() -> jax.Array:
@@ -93,19 +93,25 @@ def repeat(policy: Policy, obs: Any, first: jax.Array, carry: Any) -> tuple[Any,
     return heads, carry
 
 
-def breach(policy: Policy, space: spaces.Space[Any], unroll: Callable[..., Any] = Policy.unroll) -> float:
+def breach(
+    config: Any,
+    space: spaces.Space[Any],
+    heads: dict[str, Any],
+    unroll: Callable[..., Any] = lambda policy, *rows: policy.unroll(*rows),
+) -> float:
     """The largest difference between `unroll` and repeated `step`, relative where numbers are above one."""
     past, obs = rows(space, WARM_UP, seed=1), rows(space, T, seed=2)
 
     @jax.jit
-    def both(policy: Policy) -> Any:
+    def both() -> Any:
+        policy = noisy(config, space, heads)
         began = jnp.arange(WARM_UP) == 2
         _, carry = repeat(policy, past, began, policy.initial_carry())
         each = jax.vmap(lambda first: repeat(policy, obs, first, carry)[0])(patterns())
         whole = jax.vmap(lambda first: unroll(policy, obs, first, carry))(patterns())
         return each, whole
 
-    each, whole = both(policy)
+    each, whole = both()
     assert jax.tree.structure(each) == jax.tree.structure(whole)
     gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b) / jnp.maximum(1, jnp.abs(a))), each, whole)
     return max(float(gap) for gap in jax.tree.leaves(gaps))
@@ -119,7 +125,7 @@ def named(case: Any) -> str:
 @pytest.mark.parametrize("case", CASES, ids=map(named, CASES))
 def test_unroll_equals_repeated_step(case: Any) -> None:
     config, space, heads = case
-    assert breach(built(config, space, heads), space, type(built(config, space, heads)).unroll) < TOLERANCE
+    assert breach(config, space, heads) < TOLERANCE
 
 
 def test_every_network_is_under_the_law() -> None:
@@ -134,10 +140,10 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("config", [GRU(16, (8,)), LSTM(16, (8,)), Transformer(16, num_heads=2, window=8)], ids=str)
+@pytest.mark.parametrize("config", [GRU(16, (8,)), Transformer(16, layers=1, num_heads=2, window=8)], ids=str)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_law_sees_a_carry_that_is_not_reset(config: Any, mistake: str) -> None:
-    assert breach(built(config, TOKENS, VALUES), TOKENS, MISTAKES[mistake]) > 100 * TOLERANCE
+    assert breach(config, TOKENS, VALUES, MISTAKES[mistake]) > 100 * TOLERANCE
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
@@ -146,8 +152,7 @@ def test_the_law_sees_a_position_that_is_off_by_one(shift: int) -> None:
         cache = carry["q"]
         return policy.unroll(obs, first, {"q": cache._replace(position=cache.position + shift)})
 
-    network = built(Transformer(16, num_heads=2, window=WARM_UP + 2), TOKENS, VALUES)
-    assert breach(network, TOKENS, off) > 100 * TOLERANCE
+    assert breach(Transformer(16, layers=1, num_heads=2, window=WARM_UP + 2), TOKENS, VALUES, off) > 100 * TOLERANCE
 
 
 # The law holds of two that err alike, so what is forgotten and seen is tested by itself.
@@ -158,7 +163,7 @@ MEMORIES = [GRU(16, (8,)), LSTM(16, (8,)), Transformer(16, layers=1, num_heads=2
 @pytest.mark.parametrize("config", MEMORIES, ids=str)
 def test_an_answer_depends_on_its_episode_alone(config: Any) -> None:
     space = spaces.Box(-1, 1, (2,))
-    network = built(config, space, {"value": ValueHead()})
+    network = noisy(config, space, {"value": ValueHead()})
     obs, first = rows(space, T, 0), jnp.zeros(T, bool).at[jnp.array([3, 15])].set(True)
     _, carry = jax.jit(lambda: repeat(network, rows(space, WARM_UP, 1), first[:WARM_UP], network.initial_carry()))()
 
@@ -186,7 +191,7 @@ def test_an_answer_depends_on_its_episode_alone(config: Any) -> None:
 
 @pytest.mark.parametrize("config", MEMORIES, ids=str)
 def test_an_episode_begins_as_if_nothing_had_been(config: Any) -> None:
-    network = built(config, TOKENS, VALUES)
+    network = noisy(config, TOKENS, VALUES)
     obs, first = rows(TOKENS, T, 0), jnp.arange(T) == 0
 
     @jax.jit

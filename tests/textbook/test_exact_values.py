@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from retorno import bellman
+from retorno.bellman.backup import backup_of
 from retorno.core.mdp import mdp
 from retorno.environments import grids
 from retorno.environments.textbook import random_walk, student, student_process
@@ -99,6 +100,11 @@ def test_example_4_1():
     answer = bellman.evaluate(model, bellman.uniform, 1.0)
     assert values(answer, ["0,1", "0,2", "0,3", "1,2"]) == pytest.approx([-14, -20, -22, -20], abs=1e-6)
     assert values(answer, ["1,1"]) == pytest.approx([-18], abs=1e-6)
+    backup = backup_of(model, 1.0).under(bellman.uniform(model))
+    value = np.zeros(backup.num_states)
+    for _ in range(10):
+        value = backup.q(value)
+    assert value[:3] == pytest.approx([-6.14, -8.35, -8.97], abs=5e-3)
     assert values(bellman.solve(model, 1.0), ["0,1", "0,3", "1,2"]) == pytest.approx([-1, -3, -3], abs=1e-6)
 
 
@@ -124,6 +130,17 @@ def test_frozen_lake(make, discount):
 @pytest.mark.parametrize("make", [lambda: grids.frozen_lake("8x8"), lambda: toy_text("FrozenLake8x8-v1")])
 def test_frozen_lake_8x8(make):
     assert bellman.solve(make(), 0.99).start_value == pytest.approx(0.414640, abs=1e-6)
+
+
+@pytest.mark.parametrize(("lake", "cap", "success"), [("4x4", 100, 0.7402), ("8x8", 200, 0.8630)])
+def test_success_on_the_lake_within_the_cap(lake, cap, success):
+    """The chance to reach the goal in time with the policy that is best at γ = .99: `cap` backups from 0."""
+    model = grids.frozen_lake(lake)
+    backup = backup_of(model, 1.0).under(bellman.solve(model, 0.99).policy)
+    value = np.zeros(backup.num_states)
+    for _ in range(cap):
+        value = backup.q(value)
+    assert value[0] == pytest.approx(success, abs=5e-5)
 
 
 @pytest.mark.parametrize("make", [grids.cliff, lambda: toy_text("CliffWalking-v1")])

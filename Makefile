@@ -1,0 +1,39 @@
+# `make demo` and `make test` need Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test bench results clean
+
+demo: $(READY)
+	$(BIN)/retorno demo
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/pytest
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "retorno needs Python 3.11 or newer: make PYTHON=python3.11 demo")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,window]'
+	$(BIN)/pyright --version > /dev/null
+	touch $(READY)
+
+# The speed of retorno beside its peers, which get an environment of their own.
+bench: $(READY) .venv-peers/.ready
+	$(BIN)/python benchmarks/deep.py --peers .venv-peers/bin/python
+
+.venv-peers/.ready: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/peers.txt
+	touch .venv-peers/.ready
+
+# The learning results of docs/results.md, ten seeds each: hours of work on two cores.
+results: $(READY)
+	$(BIN)/python docs/results.py
+
+clean:
+	rm -rf .venv .venv-peers demo

@@ -1,0 +1,221 @@
+"""Does it learn? Every result of docs/results.md, over ten seeds, from one command.
+
+    python docs/results.py                 # all of them: hours on two cores
+    python docs/results.py ppo-CartPole-v1 # the named ones
+    python docs/results.py --render        # only write docs/results.md again
+
+Each result is kept in docs/results/<name>.json with the machine and the commit it was measured on;
+docs/results.md is made from those files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+
+import numpy as np  # noqa: E402
+
+import retorno as rt  # noqa: E402
+from retorno.algorithms.published import settings  # noqa: E402
+from retorno.core.environment import Environment  # noqa: E402
+from retorno.environments.registry import make, model  # noqa: E402
+from retorno.networks import GRU, LSTM, MLP, Transformer  # noqa: E402
+from retorno.run.evaluate import Evaluation, evaluate, interval95  # noqa: E402
+
+SEEDS = 10
+EPISODES = 100
+HERE = Path(__file__).parent
+KEPT = HERE / "results"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One line of the page: what is trained, and what is asked of it."""
+
+    algorithm: str
+    world: str
+    asked: str
+    steps: int | None = None
+    network: Any = None
+    judge: Callable[[Result], dict[str, Any]] = dataclasses.field(default=lambda result: returns(result))
+
+    @property
+    def name(self) -> str:
+        network = f"-{type(self.network).__name__.lower()}" if self.network is not None else ""
+        return f"{self.algorithm}-{self.world}{network}"
+
+    @property
+    def command(self) -> str:
+        """The same training from the command line."""
+        network = f" --network {type(self.network).__name__.lower()}" if self.network is not None else ""
+        steps = f" --steps {self.steps}" if self.steps is not None else ""
+        return f"retorno train {self.algorithm} {self.world}{network}{steps} --seeds {SEEDS}"
+
+    @property
+    def budget(self) -> int:
+        published = settings(self.algorithm, self.world)
+        assert self.steps is not None or published is not None
+        return self.steps if self.steps is not None else published.steps  # type: ignore[union-attr]
+
+
+def _algorithm(result: Result) -> Any:
+    published = settings(result.algorithm, result.world)
+    algorithm = published.algorithm if published else rt.algorithms.ALGORITHMS[result.algorithm]()
+    return dataclasses.replace(algorithm, network=result.network) if result.network is not None else algorithm
+
+
+def _train(result: Result) -> list[Any]:
+    """The final policies of ten seeds."""
+    algorithm, world = _algorithm(result), make(result.world)
+    if isinstance(world, Environment):
+        training = rt.train(algorithm, world, result.budget, seed=range(SEEDS))
+        training.run_to_end()
+        return training.policies
+    policies = []
+    for seed in range(SEEDS):
+        with rt.train(algorithm, world, result.budget, seed=seed) as training:
+            training.run_to_end()
+            policies.append(training.policy)
+        print(f"  seed {seed} trained", flush=True)
+    return policies
+
+
+def returns(result: Result) -> dict[str, Any]:
+    """The final policies' mean return over episodes, greedy."""
+    evaluation: Evaluation = evaluate(_train(result), make(result.world), EPISODES)
+    low, high = evaluation.ci95
+    each = [round(float(x), 3) for x in evaluation.returns.mean(1)]
+    return {"mean": evaluation.mean, "low": low, "high": high, "each": each, "unit": "mean return"}
+
+
+def share_of_optimum(result: Result) -> dict[str, Any]:
+    """The mean return as a share of the exact optimum."""
+    exact = rt.bellman.solve(model(result.world), discount=1.0).start_value
+    measured = returns(result)
+    for name in ("mean", "low", "high"):
+        measured[name] /= exact
+    return {**measured, "each": [round(x / exact, 4) for x in measured["each"]], "unit": f"share of the optimum {exact:g}"}
+
+
+def regret(result: Result) -> dict[str, Any]:
+    """How much less than the optimum the learnt greedy policies are worth at the start, both exactly."""
+    algorithm, exact_model = _algorithm(result), model(result.world)
+    exact = rt.bellman.solve(exact_model, discount=algorithm.discount)
+    training = rt.train(algorithm, result.world, result.budget, seed=range(SEEDS))
+    training.run_to_end()
+    tables = [np.asarray(learner.network.tables["q"]) for learner in training.learners]
+    regrets = np.array([exact.start_value - _greedy_value(exact_model, q, algorithm.discount) for q in tables])
+    low, high = interval95(regrets)
+    each = [round(float(x), 4) for x in regrets]
+    return {"mean": float(regrets.mean()), "low": low, "high": high, "each": each, "unit": "exact regret at the start"}
+
+
+def _greedy_value(exact_model: rt.MDP, q: np.ndarray, discount: float) -> float:
+    choice = np.where(exact_model.legal, q, -np.inf).argmax(1)
+    return rt.bellman.evaluate(exact_model, choice, discount).start_value
+
+
+RESULTS = [
+    Result("ppo", "CartPole-v1", "≥ 495"),
+    Result("ppo", "Acrobot-v1", "≥ −80"),
+    Result("ppo", "LunarLander-v3", "≥ 240"),
+    Result("ppo", "Pendulum-v1", "≥ −200"),
+    Result("dqn", "CartPole-v1", "≥ 450"),
+    Result("dqn", "Acrobot-v1", "≥ −85"),
+    Result("reinforce", "CartPole-v1", "≥ 400", 500_000),
+    Result("ppo", "CartPoleNoVel-v1", "≥ 450", network=GRU()),
+    Result("ppo", "CartPoleNoVel-v1", "far below", network=MLP()),
+    Result("ppo", "recall", "≥ .98", network=GRU()),
+    Result("ppo", "recall", "≥ .98", network=LSTM()),
+    Result("ppo", "recall", "≥ .98", network=Transformer()),
+    Result("ppo", "recall", ".25 (chance)", network=MLP()),
+    Result("ppo", "tokens", "≥ .98", network=Transformer(), judge=share_of_optimum),
+    Result("q_learning", "student", "0", judge=regret),
+    Result("q_learning", "FrozenLake-v1", "0", judge=regret),
+    Result("q_learning", "cliff", "0", judge=regret),
+]
+
+
+def measure(result: Result) -> None:
+    """Run one result and keep it."""
+    print(f"{result.name}: {result.command}", flush=True)
+    began = time.perf_counter()
+    measured = result.judge(result)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    kept = {
+        "name": result.name,
+        "command": result.command,
+        "asked": result.asked,
+        "steps": result.budget,
+        "seeds": SEEDS,
+        "minutes": round((time.perf_counter() - began) / 60, 1),
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "commit": commit.stdout.strip(),
+        **measured,
+    }
+    KEPT.mkdir(exist_ok=True)
+    (KEPT / f"{result.name}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    print(f"  {kept['mean']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}] asked {result.asked}", flush=True)
+
+
+def _processor() -> str:
+    names = [x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def render() -> None:
+    """Write docs/results.md from what is kept."""
+    lines = [
+        "# What it learns",
+        "",
+        f"Final policies (never the best of several checkpoints), greedy, {EPISODES} episodes each; mean over {SEEDS} seeds and",
+        "its 95% interval (Student's t). Made by `make results`, or `python docs/results.py NAME` for one line.",
+        "Settings are the ones that `retorno train` takes by itself.",
+        "",
+        "| command | steps | asked | mean | 95% interval | worst and best seed | of what |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    marks = set()
+    for result in RESULTS:
+        file = KEPT / f"{result.name}.json"
+        if not file.exists():
+            lines.append(f"| `{result.command}` | {result.budget:,} | {result.asked} | not measured yet | | | |")
+            continue
+        kept = json.loads(file.read_text())
+        marks.add(f"{kept['commit']} on {kept['machine']}")
+        lines.append(
+            f"| `{kept['command']}` | {kept['steps']:,} | {kept['asked']} | {kept['mean']:.4g} | "
+            f"{kept['low']:.4g} to {kept['high']:.4g} | {min(kept['each']):g}, {max(kept['each']):g} | {kept['unit']} |"
+        )
+    lines += ["", f"Measured at commit {'; '.join(sorted(marks))}.", ""]
+    (HERE / "results.md").write_text("\n".join(lines))
+
+
+def main() -> None:
+    """Measure the named results, or all of them, and write the page."""
+    names = [name for name in sys.argv[1:] if name != "--render"]
+    unknown = set(names) - {result.name for result in RESULTS}
+    if unknown:
+        sys.exit(f"no result {', '.join(sorted(unknown))}; there are {', '.join(r.name for r in RESULTS)}")
+    if "--render" not in sys.argv:
+        for result in RESULTS:
+            if not names or result.name in names:
+                measure(result)
+                render()
+    render()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The command `retorno`: which command was meant, and what its user reads when something goes wrong.
+
+Nothing heavy is imported here, so that `retorno --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMANDS = {
+    "solve": ("NAME", "the exact answer of a model, with bounds and all ties"),
+    "train": ("ALGORITHM WORLD", "train an agent, recorded so that it can be resumed"),
+    "resume": ("RUN", "go on with a run to its own budget"),
+    "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),
+    "play": ("RUN|WORLD", "show an episode in a window, or write a GIF or MP4"),
+    "report": ("RUN…", "one HTML page about one or several runs"),
+    "inspect": ("RUN", "what is in a run's folder: step, digest, checkpoints, settings"),
+    "list": ("[WHAT]", "algorithms, worlds and networks, with one line each"),
+    "demo": ("", "all of it in about a minute: solve, learn, kill, resume, draw"),
+}
+
+USER, DEFECT, PIPE = 2, 1, 141
+"""Exit codes: something its user can mend, something we have to mend, and a reader that went away."""
+
+
+def top_help() -> str:
+    """What `retorno --help` says."""
+    calls = {f"{name} {operands}".strip(): about for name, (operands, about) in COMMANDS.items()}
+    width = max(map(len, calls))
+    lines = "\n".join(f"  {call:<{width}}   {about}" for call, about in calls.items())
+    return f"""\
+retorno: reinforcement learning with answers you can check
+
+usage: retorno COMMAND …
+
+{lines}
+
+  retorno COMMAND --help              what a command takes
+  retorno train ppo CartPole-v1 --help    every setting of an algorithm, with its default for a world
+
+first steps:
+  retorno demo
+  retorno solve FrozenLake-v1 --discount 0.99
+  retorno train ppo CartPole-v1 --seed 0
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command: its exit code. Errors are one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(given)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:  # tyro's help
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read has enough. Python would complain again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE
+    except Exception as error:
+        return _explain(error)
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(top_help(), end="")
+        return 0
+    if arguments[0] == "--version":
+        from retorno import __version__
+
+        print(f"retorno {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, 2, 0.5)
+        meant = f"did you mean {' or '.join(close)}?" if close else f"commands: {', '.join(COMMANDS)}"
+        return _fail(f"no command {name!r}; {meant}", USER)
+    return importlib.import_module(f"retorno.cli.{name}").run(rest)
+
+
+def _explain(error: Exception) -> int:
+    """One line about an error, and the exit code that says whose it is."""
+    from retorno.core.errors import RetornoError
+
+    if isinstance(error, RetornoError):
+        number = getattr(error, "number", None)  # the signal that interrupted a run
+        return _fail(str(error), USER if number is None else 128 + number)
+    # These are for the user where our own code raised them; from elsewhere they are defects.
+    if isinstance(error, ValueError | KeyError | NotImplementedError) and _raised_here(error):
+        return _fail(str(error.args[0] if error.args else error), USER)
+    if isinstance(error, OSError):
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), USER)
+    if isinstance(error, MemoryError):
+        return _fail(f"out of memory: {error}", USER)
+    with tempfile.NamedTemporaryFile("w", prefix="retorno-", suffix=".log", delete=False, encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    return _fail(
+        f"a defect in retorno ({type(error).__name__}: {error}); please report it with the traceback in {file.name}",
+        DEFECT,
+    )
+
+
+def _raised_here(error: Exception) -> bool:
+    """Whether our own code raised an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(__file__).parents[1])
+
+
+def _fail(message: str, code: int) -> int:
+    colour = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    begin, end = ("\033[1;31m", "\033[0m") if colour else ("", "")
+    print(f"{begin}retorno:{end} {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""A command's options from a dataclass: its fields are the options, their docstrings the help."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from retorno.core.errors import RetornoError
+
+T = TypeVar("T")
+
+CONFIG = (tyro.conf.FlagCreatePairsOff,)
+
+
+class UsageError(RetornoError):
+    """A command line that cannot be understood."""
+
+
+def parse(kind: type[T], arguments: Sequence[str], command: str, description: str = "") -> T:
+    """An instance of a dataclass from command line arguments; `--help` prints and exits.
+
+    Args:
+        kind: a dataclass with a docstring under each field.
+        arguments: what follows the command.
+        command: what was typed before, as "retorno solve".
+        description: the help's first lines; the dataclass's own docstring without it.
+
+    Raises:
+        UsageError: for unknown options (with near names), missing and wrong values.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint), _plain_if_asked():
+            made, unknown = tyro.cli(
+                kind,
+                args=list(arguments),
+                prog=command,
+                description=description or kind.__doc__,
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(f"{_gist(complaint.getvalue())}; see {command} --help") from None
+    if unknown:
+        raise UsageError(f"{_unknown(unknown[0], kind)}; see {command} --help")
+    return made
+
+
+def options(kind: Any) -> Iterator[str]:
+    """The options that a dataclass (or an instance) stands for, as one types them."""
+    for field in dataclasses.fields(kind):
+        name = field.name.replace("_", "-")
+        value = getattr(kind, field.name, None)
+        yield f"--{name}"
+        if dataclasses.is_dataclass(value):
+            nested = list(options(value))
+            yield from nested
+            yield from (f"--{name}.{option[2:]}" for option in nested)
+
+
+def _unknown(given: str, kind: type) -> str:
+    if not given.startswith("-"):
+        return f"{given!r} is one argument too many"
+    known = list(options(kind))
+    close = difflib.get_close_matches(given.split("=")[0].replace("_", "-"), known, 2, 0.6)
+    return f"no option {given}" + (f"; did you mean {' or '.join(close)}?" if close else "")
+
+
+def _gist(box: str) -> str:
+    """The first paragraph of one of tyro's boxes."""
+    lines = [re.sub(r"\033\[[0-9;]*m", "", line).strip(" │") for line in box.splitlines()]
+    inside = [line for line in lines if not line.startswith(("╭", "╰"))]
+    first = inside[: next((i for i, line in enumerate(inside) if line.startswith("─")), len(inside))]
+    return " ".join(" ".join(first).split()) or "the command line cannot be understood"
+
+
+@contextlib.contextmanager
+def _plain_if_asked() -> Iterator[None]:
+    """tyro colours its help by TERM alone; NO_COLOR is honoured here."""
+    term = os.environ.get("TERM")
+    if "NO_COLOR" in os.environ and sys.stdout.isatty():
+        os.environ["TERM"] = "dumb"
+    try:
+        yield
+    finally:
+        if term is not None:
+            os.environ["TERM"] = term

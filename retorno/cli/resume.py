@@ -1,0 +1,29 @@
+"""`retorno resume RUN`: to the run's own budget, as if it had never stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from retorno.cli.options import parse
+from retorno.cli.runs import finish
+from retorno.cli.terminal import note
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run to its own budget, to the bit as if it had never stopped. Nothing happens where it is reached."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder, or one with a run for each seed."""
+    episodes: int = 100
+    """Episodes of the evaluation at the end; 0 for none."""
+
+
+def run(arguments: list[str]) -> int:
+    given = parse(Resume, arguments, "retorno resume")
+    if finish(given.run, given.episodes):
+        note(f"next: retorno evaluate {given.run} · retorno play {given.run} · retorno report {given.run}")
+    return 0

@@ -1,0 +1,94 @@
+"""Runs as the command line knows them: a recorded run's folder, or a folder of one for each seed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from retorno.cli.terminal import follow, note
+from retorno.run.evaluate import Evaluation, evaluate
+from retorno.run.folder import CONFIG, FolderError, read_config
+from retorno.run.stopping import Interrupted
+from retorno.run.train import Training, restore, resume
+
+SEED = "seed-"
+
+
+def members(folder: Path) -> list[Path]:
+    """The runs that a folder stands for: itself, or its `seed-…` folders.
+
+    Raises:
+        FolderError: when there is no run.
+    """
+    if not folder.exists():
+        raise FolderError(f"{folder} does not exist: expected the folder of a run")
+    if (folder / CONFIG).exists():
+        return [folder]
+    inside = [path.parent for path in folder.glob(f"{SEED}*/{CONFIG}")]
+    if not inside:
+        raise FolderError(f"{folder} is not the folder of a run: it has no {CONFIG}")
+    return sorted(inside, key=lambda path: (len(path.name), path.name))
+
+
+def restored(folders: list[Path]) -> list[Training]:
+    """Recorded runs at their newest whole checkpoints, with what is to be said told on stderr."""
+    runs = [path for folder in folders for path in members(folder)]
+    use_cores(len(read_config(runs[0]).get("seeds", [])))
+    return [restore(path, warn=note) for path in runs]
+
+
+def world_name(folder: Path) -> str:
+    """What a run calls its world."""
+    world = read_config(folder).get("world") or {}
+    return str(world.get("name") or world.get("description"))
+
+
+def use_cores(seeds: int) -> None:
+    """Let JAX see as many host devices as there are cores to share so many seeds evenly."""
+    if seeds < 2 or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    import jax
+
+    shares = max(n for n in range(1, (os.cpu_count() or 1) + 1) if seeds % n == 0)
+    with contextlib.suppress(RuntimeError):  # JAX has started already, with the devices that it has.
+        jax.config.update("jax_num_cpu_devices", shares)
+
+
+def finish(folder: Path, episodes: int) -> list[Training]:
+    """Go on with the runs of a folder to their budgets, evaluate each and note it there.
+
+    Returns the runs as they stand at their end; empty where all of them stood there before.
+
+    Raises:
+        Interrupted: when a signal came; everything is saved.
+    """
+    runs = members(folder)
+    use_cores(len(read_config(runs[0]).get("seeds", [])))
+    done = []
+    for path in runs:
+        training = resume(path, warn=note)
+        with training:
+            if training.step >= training.steps:
+                note(f"{path} has reached its budget of {training.steps:,} steps")
+                continue
+            try:
+                complete(training, path.name, episodes)
+            except Interrupted as stop:
+                if len(runs) == 1:
+                    raise
+                raise Interrupted(f"{stop}; with all seeds: retorno resume {folder}", stop.number) from stop
+        done.append(training)
+    return done
+
+
+def complete(training: Training, title: str, episodes: int) -> Evaluation | None:
+    """Train to the budget with everything shown, evaluate the greedy policy and note it in the run's folder."""
+    follow(training, training.step, training.steps, title)
+    if episodes == 0:
+        return None
+    result = evaluate(training.policies, training.world, episodes)
+    training.note(result)
+    print(f"{title}: {result}")
+    return result
+

@@ -1,0 +1,99 @@
+"""What is told while something goes on: notes and progress on stderr, live in a terminal and plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from retorno.run.report import Report
+
+LINE_SECONDS = 5.0
+"""Between two plain lines, where no terminal is looking."""
+
+
+def stderr() -> Console:
+    """Where notes go; rich honours NO_COLOR."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Tell something beside the answer."""
+    stderr().print(Text(text, style="dim"))
+
+
+def heading(text: str) -> None:
+    """Begin a part of what is told."""
+    stderr().print(Text(text, style="bold"))
+
+
+def print_json(answer: dict[str, Any]) -> None:
+    """The only thing on stdout: one JSON object. What is not a finite number becomes null."""
+    print(json.dumps(_finite(answer), allow_nan=False, ensure_ascii=False))
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(x) for key, x in value.items()}
+        case list() | tuple():
+            return [_finite(x) for x in value]
+        case float():
+            return value if math.isfinite(value) else None
+    return value
+
+
+def follow(reports: Iterable[Report], begin: int, steps: int, title: str) -> None:
+    """Go through a run's reports and show them as they come."""
+    console = stderr()
+    if console.is_terminal:
+        _live(reports, begin, steps, title, console)
+    else:
+        _lines(reports)
+
+
+def _live(reports: Iterable[Report], begin: int, steps: int, title: str, console: Console) -> None:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[told]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(title, total=steps, completed=begin, told="compiling …")
+        score = math.nan
+        for report in reports:
+            score = score if math.isnan(report.mean_return) else report.mean_return
+            progress.update(task, completed=report.step, told=_told(report, score))
+
+
+def _lines(reports: Iterable[Report]) -> None:
+    told, score = -math.inf, math.nan
+    for report in reports:
+        score = score if math.isnan(report.mean_return) else report.mean_return
+        if report.boundary or time.monotonic() - told >= LINE_SECONDS:
+            print(f"step {report.step:,} of {report.steps:,}  {_told(report, score)}", file=sys.stderr, flush=True)
+            told = time.monotonic()
+
+
+def _told(report: Report, score: float) -> str:
+    rate = f"{report.rate:,.0f} steps/s"
+    seen = "no episode yet" if math.isnan(score) else f"return {score:.2f}"
+    left = f"took {_clock(report.seconds)}" if report.finished else f"{_clock(report.seconds_left)} left"
+    return f"{seen} · {rate} · {left}"
+
+
+def _clock(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,235 @@
+"""`retorno train ALGORITHM WORLD`: the algorithm's own fields are the options."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from retorno.algorithms import ALGORITHMS
+from retorno.algorithms.published import PUBLISHED, Published, settings
+from retorno.cli.options import UsageError, parse
+from retorno.cli.runs import SEED, complete, finish, use_cores
+from retorno.cli.terminal import note
+from retorno.core.environment import Environment
+from retorno.core.policy import Algorithm
+from retorno.environments.gymnasium import GymnasiumWorld
+from retorno.environments.registry import UnknownNameError, make, near
+from retorno.networks import GRU, LSTM, NETWORKS, Transformer
+from retorno.run.train import train
+
+COMMAND = "retorno train"
+DEFAULT_STEPS = 100_000
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What belongs to the run and not to the algorithm."""
+
+    network: Literal["table", "mlp", "gru", "lstm", "transformer"]
+    """Which network; its own settings follow below."""
+    steps: int = DEFAULT_STEPS
+    """The budget in environment steps, over all environments of one seed."""
+    seed: int = 0
+    """All randomness follows from it."""
+    seeds: int = 1
+    """Train so many seeds in one call: `seed`, `seed` + 1, …"""
+    folder: Path | None = None
+    """Where the run is recorded. By default the next free runs/ALGORITHM-WORLD-NUMBER."""
+    every: int | None = None
+    """Write a checkpoint at each multiple of so many steps. By default ten over the run."""
+    episodes: int = 100
+    """Episodes of the evaluation at the end; 0 for none."""
+    hosted: Flag = False
+    """Use Gymnasium's environment where a native one has the same name."""
+    fused: Flag = False
+    """Insist on a native world, compiled into one program with the update."""
+    tensorboard: Flag = False
+    """Write figures for TensorBoard as well."""
+
+
+def run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(overview(), end="")
+        return 0
+    name, *rest = arguments
+    if name not in ALGORITHMS:
+        meant = near(name, ALGORITHMS) or f"; algorithms: {', '.join(ALGORITHMS)}"
+        raise UnknownNameError(f"no algorithm {name!r}{meant}")
+    world, rest = (rest[0], rest[1:]) if rest and not rest[0].startswith("-") else (None, rest)
+    if world is None and not {"-h", "--help"} & set(rest):
+        raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
+    options, algorithm, published = choose(name, world, rest)
+    assert world is not None, "the help has exited"
+    return start(name, world, options, algorithm, published)
+
+
+def overview() -> str:
+    """What `retorno train --help` says."""
+    algorithms = "\n".join(f"  {name:<12} {first_line(kind)}" for name, kind in ALGORITHMS.items())
+    known = ", ".join(f"{algorithm} {world}" for algorithm, world in PUBLISHED)
+    return f"""\
+usage: {COMMAND} ALGORITHM WORLD [options]
+
+Trains an agent and records it in a folder, from which it can be resumed.
+
+algorithms:
+{algorithms}
+
+WORLD is a native world (`retorno list worlds`) or any Gymnasium id.
+Published settings are the defaults of: {known}
+
+  {COMMAND} ppo --help                every option with its default
+  {COMMAND} ppo CartPole-v1 --help    the same with the defaults for that world
+
+examples:
+  {COMMAND} ppo CartPole-v1 --seed 0
+  {COMMAND} ppo recall --network gru --steps 200000
+  {COMMAND} q_learning FrozenLake-v1 --seeds 10 --step-size 0.2
+  {COMMAND} ppo LunarLander-v3 --folder runs/lander
+"""
+
+
+def first_line(kind: Any) -> str:
+    """The first line of a docstring."""
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options, Algorithm, Published | None]:
+    """The run's options, the algorithm with its settings, and the published ones that were its defaults.
+
+    Raises:
+        UsageError: for options that do not exist or have the wrong values.
+    """
+    published = settings(name, world or "")
+    usual: Any = published.algorithm if published else ALGORITHMS[name]()
+    usual = with_network(usual, asked_network(arguments))
+    network = next(n for n, kind in NETWORKS.items() if type(usual.network) is kind)
+    options = Options(network=network, steps=published.steps if published else DEFAULT_STEPS)  # type: ignore[arg-type]
+    kind = dataclasses.make_dataclass(
+        "Arguments",
+        [
+            (part, Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default))
+            for part, default in (("options", options), ("algorithm", usual))
+        ],
+    )
+    described = first_line(usual)
+    if published:
+        described += f"\n\nThe defaults for {world} are {published.source}'s."
+    command = " ".join(part for part in (COMMAND, name, world) if part)
+    made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described)
+    return made.options, made.algorithm, published
+
+
+def asked_network(arguments: list[str]) -> str | None:
+    """The value of `--network`: it decides which other options there are, so it is read before them."""
+    for place, argument in enumerate(arguments):
+        if argument.startswith("--network="):
+            return argument.removeprefix("--network=")
+        if argument == "--network" and place + 1 < len(arguments):
+            return arguments[place + 1]
+    return None
+
+
+def with_network(algorithm: Any, name: str | None) -> Any:
+    """The algorithm with another network, if one is asked for.
+
+    A network with a memory learns from whole sequences, one for each environment: where these cannot be split
+    into the usual number of minibatches, the default falls to one that fits.
+    """
+    kind = NETWORKS.get(name or "")
+    if kind is None or type(algorithm.network) is kind:
+        return algorithm
+    algorithm = dataclasses.replace(algorithm, network=kind())
+    minibatches = getattr(algorithm, "minibatches", 1)
+    if kind in (GRU, LSTM, Transformer) and algorithm.num_envs % minibatches:
+        return dataclasses.replace(algorithm, minibatches=math.gcd(algorithm.num_envs, minibatches))
+    return algorithm
+
+
+def python_name(argument: str, algorithm: Any) -> str:
+    """`--lambda` for a field that had to be called `lambda_`."""
+    option, *value = argument.split("=", 1)
+    keywords = {f"--{f.name[:-1]}": f"--{f.name}" for f in dataclasses.fields(algorithm) if f.name.endswith("_")}
+    return "=".join([keywords.get(option, option), *value])
+
+
+def start(name: str, world: str, options: Options, algorithm: Algorithm, published: Published | None) -> int:
+    """Tell what is about to happen, and do it."""
+    if options.hosted and options.fused:
+        raise UsageError("--hosted and --fused exclude each other: leave both out to have it chosen")
+    if options.seeds < 1 or options.episodes < 0:
+        raise UsageError("--seeds must be positive and --episodes not negative")
+    hosted = True if options.hosted else False if options.fused else None
+    made = make(world, hosted)
+    folder = options.folder or free_folder(name, world)
+    seeds = range(options.seed, options.seed + options.seeds)
+    native = isinstance(made, Environment)
+    how = (
+        "native to JAX, fused: world, policy and update are one compiled program"
+        if native
+        else "Gymnasium's, hosted: its environments are stepped in Python"
+    )
+    note(f"{name} on {world} ({how})")
+    note(f"settings: {told_settings(algorithm, published)}")
+    named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+    note(f"{options.steps:,} steps, {named}, recorded in {folder}")
+    if isinstance(made, GymnasiumWorld) and made.obstacle:
+        note(f"note: {made.obstacle}")
+    more = {"hosted": hosted, "every": options.every, "tensorboard": options.tensorboard}
+    if native or len(seeds) == 1:
+        use_cores(len(seeds))
+        seed = seeds[0] if len(seeds) == 1 else seeds
+        with train(algorithm, world, options.steps, seed=seed, folder=folder, **more) as training:
+            complete(training, f"{name} {world}", options.episodes)
+    else:
+        # All of them are begun before the first is trained, so that an interrupted call can be resumed whole.
+        for seed in seeds:
+            path = folder / f"{SEED}{seed}"
+            train(algorithm, world, options.steps, seed=seed, folder=path, **more).close()
+        finish(folder, options.episodes)
+    note(f"next: retorno evaluate {folder} · retorno play {folder} · retorno report {folder}")
+    return 0
+
+
+def free_folder(algorithm: str, world: str) -> Path:
+    """The first of runs/ALGORITHM-WORLD-1, -2, … that is not there."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in world)
+    number = 1
+    while (folder := Path("runs") / f"{algorithm}-{safe}-{number}").exists():
+        number += 1
+    return folder
+
+
+def told_settings(algorithm: Any, published: Published | None) -> str:
+    """Which defaults were taken, and what was changed in them, spelled as options."""
+    own = type(algorithm)()
+    if published is None:
+        changes = " ".join(as_options(algorithm, own))
+        return f"the algorithm's own defaults (none are published for this world){changes and ' with '}{changes}"
+    taken, yours = as_options(published.algorithm, own), " ".join(as_options(algorithm, published.algorithm))
+    return f"{published.source}: {' '.join(taken)}{yours and '; changed: '}{yours}"
+
+
+def as_options(made: Any, usual: Any, before: str = "--") -> Iterator[str]:
+    """What has to be typed to get from one dataclass to another."""
+    for field in dataclasses.fields(made):
+        value, other = getattr(made, field.name), getattr(usual, field.name)
+        name = field.name.strip("_").replace("_", "-")
+        if value == other:
+            continue
+        if dataclasses.is_dataclass(value):
+            if type(value) is not type(other):
+                yield f"{before}{name} {next(n for n, kind in NETWORKS.items() if type(value) is kind)}"
+                other = type(value)()  # type: ignore[call-arg]
+            yield from as_options(value, other, f"{before}{name}.")
+        elif isinstance(value, bool):
+            yield f"{before}{'' if value else 'no-'}{name}"
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            yield " ".join([f"{before}{name}", *(str(getattr(v, "name", v)) for v in values)])

@@ -1,0 +1,32 @@
+"""How JAX is set up: compiled programs are kept in the user's cache folder, so a second start is quick."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept: `RETORNO_CACHE`, else `retorno/` in the user's cache folder."""
+    given = os.environ.get("RETORNO_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retorno"
+
+
+def keep_compiled_programs() -> None:
+    """Turn on XLA's persistent cache, unless JAX was told of another one or the folder cannot be written.
+
+    The folder is the user's own: whoever can write to it can run code as its reader.
+    """
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    folder = cache_folder() / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

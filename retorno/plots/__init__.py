@@ -1,0 +1,24 @@
+"""Pictures and pages: learning curves, value maps, graphs of models, reports of runs."""
+
+from retorno.plots.curves import learning_curve, metric_curves
+from retorno.plots.graph import model_graph
+from retorno.plots.maps import greedy, value_map
+from retorno.plots.page import Picture, Section, Table, page, save_page
+from retorno.plots.report import report
+from retorno.plots.style import PlotError, save
+
+__all__ = [
+    "Picture",
+    "PlotError",
+    "Section",
+    "Table",
+    "greedy",
+    "learning_curve",
+    "metric_curves",
+    "model_graph",
+    "page",
+    "report",
+    "save",
+    "save_page",
+    "value_map",
+]

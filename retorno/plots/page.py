@@ -1,0 +1,197 @@
+"""One self-contained page: headings, text, tables and pictures, with nothing that is loaded from elsewhere.
+
+All text is escaped, and the page's own policy forbids scripts and foreign content. It follows the
+reader's light or dark scheme and is readable on a phone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from retorno.plots.style import inline_svg, number
+from retorno.run.folder import write_atomic
+
+Cell = str | int | float | None
+
+SMALLEST = 0.52
+"""A picture shrinks to this share of its size on a narrow screen; beyond it scrolls."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells. Numbers are set with groups of three digits and to the right."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    marked: Set[int] = frozenset()
+    """Numbers of the rows that stand out."""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and what it shows; the caption is read aloud where the figure cannot be seen."""
+
+    figure: Figure
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: its text, then its pictures, its tables and what a computer wrote."""
+
+    heading: str
+    text: str = ""
+    """Paragraphs, with blank lines between."""
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    output: str = ""
+    """Lines as a terminal shows them."""
+    folded: bool = False
+    """Whether the reader has to open it."""
+
+
+def page(title: str, sections: Sequence[Section], subtitle: str = "") -> str:
+    """The page as HTML."""
+    body = "\n".join(_section(section, f"s{i}") for i, section in enumerate(sections))
+    under = f'<p class="subtitle">{escape(subtitle)}</p>' if subtitle else ""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<title>{escape(title)}</title>
+<style>{_CSS}</style>
+</head>
+<body>
+<header><h1>{escape(title)}</h1>{under}</header>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+def save_page(path: str | Path, title: str, sections: Sequence[Section], subtitle: str = "") -> Path:
+    """Write the page; folders are made, and a reader never sees half of it.
+
+    Raises:
+        FolderError: when the disk refuses.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, page(title, sections, subtitle))
+    return path
+
+
+def _section(section: Section, name: str) -> str:
+    parts = [f"<p>{escape(text.strip())}</p>" for text in section.text.split("\n\n") if text.strip()]
+    parts += [_picture(picture, f"{name}p{i}") for i, picture in enumerate(section.pictures)]
+    parts += [_table(table) for table in section.tables]
+    if section.output:
+        parts.append(f'<pre tabindex="0">{escape(section.output.rstrip())}</pre>')
+    inside = "\n".join(parts)
+    if section.folded:
+        return (
+            f"<section><details><summary><h2>{escape(section.heading)}</h2></summary>\n{inside}\n</details></section>"
+        )
+    return f"<section><h2>{escape(section.heading)}</h2>\n{inside}\n</section>"
+
+
+def _picture(picture: Picture, name: str) -> str:
+    least = round(96 * SMALLEST * picture.figure.get_figwidth())
+    svg = inline_svg(picture.figure, name)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(picture.caption)}" style="min-width:{least}px"', 1)
+    caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
+    return f'<figure><div class="wide" tabindex="0">{svg}</div>{caption}</figure>'
+
+
+def _table(table: Table) -> str:
+    columns = list(zip(*table.rows, strict=True))
+    right = [all(isinstance(cell, int | float) for cell in column) for column in columns] or [False] * len(table.head)
+    shape = [' class="n"' if flag else "" for flag in right]
+    head = "".join(f'<th scope="col"{c}>{escape(cell)}</th>' for cell, c in zip(table.head, shape, strict=True))
+    rows = []
+    for i, row in enumerate(table.rows):
+        first, *rest = (_cell(cell) for cell in row)
+        cells = "".join(f"<td{c}>{cell}</td>" for cell, c in zip(rest, shape[1:], strict=True))
+        mark = ' class="marked"' if i in table.marked else ""
+        rows.append(f'<tr{mark}><th scope="row"{shape[0]}>{first}</th>{cells}</tr>')
+    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    return (
+        f'<div class="wide" tabindex="0"><table>{caption}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(cell: Cell) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        return escape(f"{cell:,}".replace("-", "−") if isinstance(cell, int) else number(cell, 5))
+    return escape(str(cell))
+
+
+_CSS = """
+:root {
+  --c22262d: #22262d; --c767c86: #666c76; --cd9dce1: #d9dce1; --cfefefe: #fefefe;
+  --c0072b2: #0072b2; --cd55e00: #d55e00; --c009e73: #009e73; --ccc79a7: #cc79a7; --ce69f00: #e69f00;
+  --c56b4e9: #56b4e9; --mark: #fdf1d8; --soft: #f4f5f7;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --c22262d: #e4e6ea; --c767c86: #a0a6b1; --cd9dce1: #383d46; --cfefefe: #16181d;
+    --c0072b2: #4ba3e0; --cd55e00: #f0803c; --c009e73: #2fc59a; --ccc79a7: #dd93bb; --ce69f00: #f2b33d;
+    --mark: #3a321d; --soft: #20242b;
+  }
+}
+* { box-sizing: border-box; }
+html { background: var(--cfefefe); color: var(--c22262d); -webkit-text-size-adjust: 100%; }
+body { margin: 0 auto; max-width: 50rem; padding: 2.5rem 1.25rem 4rem;
+  font: 1rem/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
+h1, h2 { font-family: "Iowan Old Style", "Palatino Linotype", Palatino, "Book Antiqua", Georgia, "DejaVu Serif", serif;
+  font-weight: 600; line-height: 1.2; text-wrap: balance; overflow-wrap: anywhere; }
+h1 { font-size: 2rem; margin: 0; letter-spacing: -.01em; }
+h2 { font-size: 1.3rem; margin: 0 0 .6rem; }
+header { border-bottom: 1px solid var(--cd9dce1); padding-bottom: 1.2rem; }
+.subtitle { color: var(--c767c86); margin: .4rem 0 0; }
+section { margin-top: 2.4rem; }
+p { margin: 0 0 .8rem; max-width: 42rem; white-space: pre-line; overflow-wrap: anywhere; }
+figure { margin: 1rem 0 1.4rem; }
+figcaption, caption { color: var(--c767c86); font-size: .875rem; text-align: left; }
+figcaption { margin-top: .4rem; }
+caption { padding-bottom: .4rem; }
+.wide { overflow-x: auto; }
+svg { display: block; max-width: 100%; height: auto; }
+svg text { font-family: inherit !important; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; margin: .4rem 0 1rem; font-size: .9rem; line-height: 1.4;
+  font-variant-numeric: tabular-nums; }
+th, td { text-align: left; vertical-align: top; padding: .38rem 1.6rem .38rem .5rem;
+  border-bottom: 1px solid var(--cd9dce1); }
+td { min-width: 6.5rem; overflow-wrap: anywhere; }
+thead th { border-bottom: 1.5px solid var(--c767c86); font-weight: 600; }
+tbody th { color: var(--c767c86); font-weight: 400; }
+.n { text-align: right; }
+.marked { background: var(--mark); }
+.marked th { color: var(--c22262d); }
+.marked td { font-weight: 600; }
+pre { background: var(--soft); border-radius: 6px; padding: .8rem 1rem; overflow-x: auto; margin: .4rem 0 1rem;
+  font: .82rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+summary { cursor: pointer; }
+summary h2 { display: inline; margin: 0; }
+details[open] summary { margin-bottom: .6rem; }
+@media (max-width: 34rem) {
+  body { padding: 1.5rem 1rem 3rem; }
+  h1 { font-size: 1.6rem; }
+  th, td { padding-right: .9rem; }
+}
+@media print { details > *:not(summary) { display: block; } }
+"""

@@ -1,0 +1,236 @@
+"""A run's folder: one writer, rows that are never doubled, settings that are whole."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from retorno.run import folder
+from retorno.run.folder import FolderError, RunFolder, read_config, read_metrics, write_atomic
+
+CONFIG = {"algorithm": {"type": "PPO", "rate": 1e-3}, "name": "é"}
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    with RunFolder.create(tmp_path / "deep" / "run", CONFIG) as made:
+        yield made
+
+
+def steps(path: Path) -> list[int]:
+    return [row["step"] for row in read_metrics(path)]
+
+
+def test_settings_come_back(run):
+    assert run.config == read_config(run.path) == CONFIG
+    assert sorted(entry.name for entry in run.path.iterdir()) == ["config.json", "lock"]
+
+
+def test_a_row_is_on_the_disk_at_once(run):
+    row = {"step": np.int64(3), "return": np.float32(0.5), "loss": jnp.array(2.0), "seeds": np.array([1.0, np.nan])}
+    run.append({**row, "none": None, "worst": -np.inf, "parts": {"policy": float("nan")}, "note": "é"})
+    assert (run.path / "metrics.jsonl").read_text() == (
+        '{"step": 3, "return": 0.5, "loss": 2.0, "seeds": [1.0, "nan"], "none": null, "worst": "-inf", '
+        '"parts": {"policy": "nan"}, "note": "\\u00e9"}\n'
+    )
+    (back,) = read_metrics(run.path)
+    assert back["worst"] == -np.inf
+    assert np.isnan([back["seeds"][1], back["parts"]["policy"]]).all()
+
+
+def test_a_row_needs_its_step(run):
+    for row in ({}, {"step": "3"}, {"step": 1.5}):
+        with pytest.raises(FolderError, match="needs an integer 'step'"):
+            run.append(row)
+    assert steps(run.path) == []
+
+
+@pytest.mark.parametrize(("back_to", "kept"), [(0, []), (9, []), (10, [10]), (25, [10, 20]), (99, [10, 20, 30])])
+def test_rewinding_drops_later_rows(run, back_to, kept):
+    for step in (10, 20, 30):
+        run.append({"step": step})
+    run.rewind(back_to)
+    assert steps(run.path) == kept
+    run.append({"step": 40})
+    assert steps(run.path) == [*kept, 40]
+
+
+@pytest.mark.parametrize("torn", range(1, len('{"step": 30}') + 1))
+def test_a_torn_last_line_is_left_out(run, torn):
+    for step in (10, 20):
+        run.append({"step": step})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 30}'[:torn])
+    assert steps(run.path) == [10, 20]
+    run.rewind(20)
+    run.append({"step": 30})
+    assert steps(run.path) == [10, 20, 30]
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "3", '{"step": "x"}', "[" * 100_000])
+def test_a_damaged_line_between_others_is_named(run, line):
+    (run.path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
+    for read in (run.rewind, lambda step: read_metrics(run.path)):
+        with pytest.raises(FolderError, match=r"metrics\.jsonl, line 2 is not a row"):
+            read(5)
+
+
+def test_a_run_is_never_begun_over_another(run):
+    run.close()
+    before = (run.path / "config.json").read_bytes()
+    with pytest.raises(FolderError, match=r"holds a run already .*retorno resume .* or choose another folder"):
+        RunFolder.create(run.path, {})
+    assert (run.path / "config.json").read_bytes() == before
+    RunFolder.open(run.path).close()  # the refusal left no lock behind
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints"])
+def test_what_a_run_left_is_a_run(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(FolderError, match=f"holds a run already \\({name}"):
+        RunFolder.create(tmp_path, {})
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(FolderError, match=r"is not the folder of a run: config\.json: No such file"):
+        RunFolder.open(tmp_path / "nowhere")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(FolderError, match=r"config\.json is damaged"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_file_in_the_way(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(FolderError, match="run cannot be made: File exists"):
+        RunFolder.create(tmp_path / "run", {})
+
+
+def test_a_second_opening_is_refused(run):
+    for begin in (lambda: RunFolder.open(run.path), lambda: RunFolder.create(run.path, {})):
+        with pytest.raises(FolderError, match=f"is in use by process {os.getpid()} on "):
+            begin()
+    run.close()
+    run.close()
+    RunFolder.open(run.path).close()
+
+
+HOLD = """
+import os, sys, time
+from pathlib import Path
+from retorno.run.folder import RunFolder
+run = RunFolder.open(Path(sys.argv[1]))
+if os.fork() == 0:
+    time.sleep(60)
+    os._exit(0)
+print("open", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_and_a_killed_one_lets_go(run):
+    """Even while a forked child of the killed process (a worker of an environment, say) lives on."""
+    run.close()
+    holder = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", HOLD, run.path],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(FolderError, match=f"in use by process {holder.pid} on .*: wait until it ends"):
+            RunFolder.open(run.path)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        os.killpg(holder.pid, 0)  # the child is there still
+        RunFolder.open(run.path).close()
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
+        assert holder.stdout is not None
+        holder.stdout.close()
+
+
+def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    file = tmp_path / "config.json"
+    write_atomic(file, "old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(FolderError, match=r"config\.json cannot be written: No space left on device"):
+            write_atomic(file, "new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.json"]
+    assert file.read_text() == "old"
+
+
+def test_a_disk_that_takes_no_more_rows(run):
+    """The kernel's limit on file sizes stands for a full disk: the last row is torn, the others stand."""
+    run.append({"step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(FolderError, match=r"metrics\.jsonl cannot be written: File too large"):
+            run.append({"step": 2, "return": 1.0})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert steps(run.path) == [1]
+    run.rewind(1)
+    run.append({"step": 2})
+    assert steps(run.path) == [1, 2]
+
+
+def test_tensorboard_that_is_missing_is_said_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    RunFolder.create(tmp_path, {}).close()
+    with pytest.raises(FolderError, match=r"pip install 'retorno\[tensorboard\]'"):
+        RunFolder.open(tmp_path, tensorboard=True)
+    RunFolder.open(tmp_path).close()
+
+
+def test_tensorboard_gets_the_numbers(tmp_path, monkeypatch):
+    """Against a stand-in, so that the figures given to TensorBoard are seen exactly."""
+    seen: list[tuple] = []
+
+    class Writer:
+        def __init__(self, where: str, purge_step: int | None) -> None:
+            seen.append((Path(where).name, purge_step))
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            seen.append((name, value, step))
+
+        def flush(self) -> None: ...
+
+        def close(self) -> None:
+            seen.append(("closed",))
+
+    monkeypatch.setattr(folder, "_summary_writer", lambda: Writer)
+    with RunFolder.create(tmp_path, {}, tensorboard=True) as run:
+        run.rewind(4)
+        run.append({"step": 5, "return": np.float32(1.5), "seeds": [1, 2], "note": "x", "none": None, "loss": np.nan})
+    assert seen == [("tensorboard", 5), ("return", 1.5, 5), ("closed",)]
+
+
+def test_tensorboard_reads_it(tmp_path):
+    pytest.importorskip("tensorboardX")
+    with RunFolder.create(tmp_path, {}, tensorboard=True) as run:
+        run.append({"step": 5, "return": 1.5})
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"return" in events.read_bytes()
+
+
+def test_rows_of_a_run_under_way_can_be_read(run):
+    assert read_metrics(run.path) == []
+    run.append({"step": 1})
+    assert json.loads((run.path / "metrics.jsonl").read_text()) == {"step": 1}
+    assert steps(run.path) == [1]
