@@ -106,7 +106,11 @@ def share_of_optimum(result: Result) -> dict[str, Any]:
     measured = returns(result)
     for name in ("mean", "low", "high"):
         measured[name] /= exact
-    return {**measured, "each": [round(x / exact, 4) for x in measured["each"]], "unit": f"share of the optimum {exact:g}"}
+    return {
+        **measured,
+        "each": [round(x / exact, 4) for x in measured["each"]],
+        "unit": f"share of the optimum {exact:g}",
+    }
 
 
 def regret(result: Result) -> dict[str, Any]:
@@ -171,7 +175,9 @@ def measure(result: Result) -> None:
 
 
 def _processor() -> str:
-    names = [x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+    names = [
+        x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
+    ]
     return names[0] if names else platform.machine()
 
 

@@ -105,10 +105,9 @@ def improve_policy(backup: Backup) -> Best:
             break
         new = evaluate(backup.choose(improved), 0.0)
         changes.append(float(np.abs(new.value - answer.value).max()))
-        rises = (new.value - answer.value).max() > backup.noise(new.value)
-        choice, answer = improved, new
-        if not rises:
+        if (new.value - answer.value).max() <= backup.noise(new.value):
             break
+        choice, answer = improved, new
     return choice, answer._replace(upper=upper_bound(backup, answer), residuals=tuple(changes))
 
 

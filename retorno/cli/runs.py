@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+import numpy as np
+
 from retorno.cli.terminal import follow, note
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.folder import CONFIG, FolderError, read_config
@@ -34,14 +36,13 @@ def members(folder: Path) -> list[Path]:
 def restored(folders: list[Path]) -> list[Training]:
     """Recorded runs at their newest whole checkpoints, with what is to be said told on stderr."""
     runs = [path for folder in folders for path in members(folder)]
-    use_cores(len(read_config(runs[0]).get("seeds", [])))
+    use_cores(_seeds(runs[0]))
     return [restore(path, warn=note) for path in runs]
 
 
-def world_name(folder: Path) -> str:
-    """What a run calls its world."""
-    world = read_config(folder).get("world") or {}
-    return str(world.get("name") or world.get("description"))
+def world_name(folder: Path) -> str | None:
+    """The name of a run's world; None where it was made in Python."""
+    return (read_config(members(folder)[0]).get("world") or {}).get("name")
 
 
 def use_cores(seeds: int) -> None:
@@ -55,40 +56,49 @@ def use_cores(seeds: int) -> None:
         jax.config.update("jax_num_cpu_devices", shares)
 
 
-def finish(folder: Path, episodes: int) -> list[Training]:
+def finish(folder: Path, episodes: int) -> bool:
     """Go on with the runs of a folder to their budgets, evaluate each and note it there.
 
-    Returns the runs as they stand at their end; empty where all of them stood there before.
+    Returns whether any of them had not reached its budget.
 
     Raises:
         Interrupted: when a signal came; everything is saved.
     """
     runs = members(folder)
-    use_cores(len(read_config(runs[0]).get("seeds", [])))
-    done = []
+    use_cores(_seeds(runs[0]))
+    results, went_on = [], False
     for path in runs:
-        training = resume(path, warn=note)
-        with training:
+        with resume(path, warn=note) as training:
             if training.step >= training.steps:
-                note(f"{path} has reached its budget of {training.steps:,} steps")
+                note(f"{path} has reached its budget of {training.steps:,} steps: nothing to do")
                 continue
+            went_on = True
             try:
-                complete(training, path.name, episodes)
+                results.append(complete(training, str(path), episodes))
             except Interrupted as stop:
                 if len(runs) == 1:
                     raise
                 raise Interrupted(f"{stop}; with all seeds: retorno resume {folder}", stop.number) from stop
-        done.append(training)
-    return done
+    if len(results) > 1 and episodes:
+        print(f"{folder}: {joined(results)}")
+    return went_on
 
 
-def complete(training: Training, title: str, episodes: int) -> Evaluation | None:
+def complete(training: Training, title: str, episodes: int) -> Evaluation:
     """Train to the budget with everything shown, evaluate the greedy policy and note it in the run's folder."""
     follow(training, training.step, training.steps, title)
     if episodes == 0:
-        return None
+        return Evaluation(np.zeros((0, 0)), np.zeros((0, 0), int))
     result = evaluate(training.policies, training.world, episodes)
     training.note(result)
     print(f"{title}: {result}")
     return result
 
+
+def joined(results: list[Evaluation]) -> Evaluation:
+    """Evaluations of several runs as one over all their seeds."""
+    return Evaluation(np.concatenate([r.returns for r in results]), np.concatenate([r.lengths for r in results]))
+
+
+def _seeds(folder: Path) -> int:
+    return len(read_config(folder).get("seeds", []))

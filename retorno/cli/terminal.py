@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -69,26 +69,30 @@ def _live(reports: Iterable[Report], begin: int, steps: int, title: str, console
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(title, total=steps, completed=begin, told="compiling …")
-        score = math.nan
-        for report in reports:
-            score = score if math.isnan(report.mean_return) else report.mean_return
-            progress.update(task, completed=report.step, told=_told(report, score))
+        for report, told in _told(reports):
+            progress.update(task, completed=report.step, told=told)
 
 
 def _lines(reports: Iterable[Report]) -> None:
-    told, score = -math.inf, math.nan
-    for report in reports:
+    last = -math.inf
+    for report, told in _told(reports):
+        if report.boundary or time.monotonic() - last >= LINE_SECONDS:
+            print(f"step {report.step:,} of {report.steps:,}  {told}", file=sys.stderr, flush=True)
+            last = time.monotonic()
+
+
+def _told(reports: Iterable[Report]) -> Iterator[tuple[Report, str]]:
+    """Each report and what to say of it: the last return that is known, the rate and the time left."""
+    score = math.nan
+    for number, report in enumerate(reports):
         score = score if math.isnan(report.mean_return) else report.mean_return
-        if report.boundary or time.monotonic() - told >= LINE_SECONDS:
-            print(f"step {report.step:,} of {report.steps:,}  {_told(report, score)}", file=sys.stderr, flush=True)
-            told = time.monotonic()
-
-
-def _told(report: Report, score: float) -> str:
-    rate = f"{report.rate:,.0f} steps/s"
-    seen = "no episode yet" if math.isnan(score) else f"return {score:.2f}"
-    left = f"took {_clock(report.seconds)}" if report.finished else f"{_clock(report.seconds_left)} left"
-    return f"{seen} · {rate} · {left}"
+        parts = ["no episode yet" if math.isnan(score) else f"return {score:.2f}"]
+        if number == 0:  # The rate of this one tells of the compiler.
+            parts.append(f"compiled in {_clock(report.seconds)}")
+        else:
+            parts.append(f"{report.rate:,.0f} steps/s")
+            parts.append(f"took {_clock(report.seconds)}" if report.finished else f"{_clock(report.seconds_left)} left")
+        yield report, " · ".join(parts)
 
 
 def _clock(seconds: float) -> str:

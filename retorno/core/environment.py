@@ -71,8 +71,10 @@ class HostedEnvironments(Protocol):
 class HostedWorld(Protocol):
     """The description of environments that live in Python; `open` makes them."""
 
-    num_envs: int | None
-    """How many there are, where the description fixes it."""
+    @property
+    def num_envs(self) -> int | None:
+        """How many there are, where the description fixes it."""
+        ...
 
     @property
     def observation_space(self) -> gymnasium.Space[Any]: ...

@@ -145,8 +145,9 @@ def gymnasium(
     Args:
         source: an id ("LunarLander-v3"), a function that makes one environment, an environment, or
             a vector environment. Of a SyncVectorEnv or AsyncVectorEnv the functions that it was made
-            from are taken, and make new environments (it stays yours to close); whatever its autoreset mode, rows are exact.
-            Any other vector environment is driven through its own step (see `vectors.Vector`).
+            from are taken, and make new environments (it stays yours to close): rows are exact, whatever
+            its autoreset mode. Any other vector environment is driven through its own step, and is
+            exact but for SAME_STEP (see `vectors.Vector`).
         num_envs: how many; None leaves it to the algorithm.
         parallel: whether environments live in processes of their own.
         native: whether an id's own vector environment is used, as ALE's.

@@ -86,7 +86,7 @@ def _averaged(
     step: Float[np.ndarray, " R"], values: Float[np.ndarray, "R N"]
 ) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K N"]]:
     """Means over `POINTS` equal spans of steps, NaN left out; each stands at the end of its span's last row."""
-    span = np.ceil(step / step[-1] * POINTS).astype(int)
+    span = np.ceil(step * POINTS / step[-1]).astype(int)
     spans = np.unique(span)
     there = np.isfinite(values)
     sums = np.array([np.where(there, values, 0)[span == s].sum(0) for s in spans])

@@ -281,8 +281,8 @@ class _Room:
             gap = np.linalg.norm(np.clip(nodes, spot - half, spot + half) - nodes, axis=1) - radii
             total = 15.0 * float(np.clip(0.03 - gap, 0, None).sum()) + 0.02 * rank
             for centre, other in self.boxes:
-                overlap = np.clip(half + other - np.abs(spot - centre), 0, None)
-                total += 60.0 * float(overlap.prod())
+                overlap = float(np.clip(half + other - np.abs(spot - centre), 0, None).prod())
+                total += (overlap > 0) + 30.0 * overlap
             inside = (np.abs(lines - spot) < half + 0.03).all(1)
             return total + 0.3 * float(inside.sum())
 
@@ -415,7 +415,7 @@ def _caption(model: MDP, answer: Answer | None, drawing: Drawing) -> str:
     if any(arrow.dashed for arrow in drawing.arrows):
         parts.append("dashed: ends the episode")
     if answer is not None:
-        parts.append("in a state: its value" + ("" if process else "; red: best actions"))
+        parts.append("in a state: its value" + ("" if process else "; coloured: best actions"))
     return " · ".join(parts)
 
 

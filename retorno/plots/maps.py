@@ -160,9 +160,10 @@ def _coloured(model: MDP) -> Bool[np.ndarray, " S"]:
 
 
 def ends(model: MDP) -> Bool[np.ndarray, " S"]:
-    """States that nothing leads out of: without actions, or with loops to themselves only."""
+    """States without actions, or with nothing but loops to themselves that pay nothing."""
     owner = model.pair_state[model.transition_pair]
-    return np.bincount(owner[model.next_state != owner], minlength=model.num_states) == 0
+    alive = (model.next_state != owner) | (model.reward != 0)
+    return np.bincount(owner[alive], minlength=model.num_states) == 0
 
 
 def entered(model: MDP) -> Bool[np.ndarray, " S"]:

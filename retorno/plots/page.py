@@ -18,7 +18,7 @@ from retorno.run.folder import write_atomic
 
 Cell = str | int | float | None
 
-SMALLEST = 0.52
+SMALLEST = 0.46
 """A picture shrinks to this share of its size on a narrow screen; beyond it scrolls."""
 
 
@@ -176,10 +176,10 @@ table { border-collapse: collapse; margin: .4rem 0 1rem; font-size: .9rem; line-
   font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .38rem 1.6rem .38rem .5rem;
   border-bottom: 1px solid var(--cd9dce1); }
-td { min-width: 6.5rem; overflow-wrap: anywhere; }
+td { min-width: 8rem; overflow-wrap: anywhere; }
 thead th { border-bottom: 1.5px solid var(--c767c86); font-weight: 600; }
 tbody th { color: var(--c767c86); font-weight: 400; }
-.n { text-align: right; }
+.n { text-align: right; min-width: 0; }
 .marked { background: var(--mark); }
 .marked th { color: var(--c22262d); }
 .marked td { font-weight: 600; }

@@ -32,6 +32,7 @@ LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _LOOK: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": MUTED,
+    "axes.facecolor": PAPER,
     "axes.grid": True,
     "axes.labelcolor": INK,
     "axes.labelsize": 10,

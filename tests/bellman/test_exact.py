@@ -139,7 +139,7 @@ def test_evaluation_is_bounded(model, discount, method, data):
         assert max(b - v for b, v in zip(best[0], exact, strict=True)) <= solution.policy_loss_bound
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(models(), DISCOUNTS, METHODS)
 def test_control_finds_the_best_of_all_policies(model, discount, method):
     best = best_of(model, discount)

@@ -87,7 +87,9 @@ def test_multi_categorical_mask_joins_the_components_masks() -> None:
 def test_gaussian_against_scipy() -> None:
     mean, std, action = np.array([1.0, -2.0]), np.array([0.5, 3.0]), np.array([0.3, 1.0])
     gaussian = Gaussian(jnp.asarray(mean), jnp.log(jnp.asarray(std)))
-    np.testing.assert_allclose(gaussian.log_prob(jnp.asarray(action)), stats.norm(mean, std).logpdf(action).sum(), rtol=1e-5)
+    np.testing.assert_allclose(
+        gaussian.log_prob(jnp.asarray(action)), stats.norm(mean, std).logpdf(action).sum(), rtol=1e-5
+    )
     np.testing.assert_allclose(gaussian.entropy(), stats.norm(mean, std).entropy().sum(), rtol=1e-5)
     np.testing.assert_array_equal(gaussian.mode(), mean)
     for sample, m, s in zip(draw(gaussian).T, mean, std, strict=True):

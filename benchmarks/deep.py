@@ -1,0 +1,201 @@
+"""Deep reinforcement learning, side by side with its peers, in one run.
+
+    make bench                                                   # all of it, about half an hour
+    .venv/bin/python benchmarks/deep.py --peers PYTHON [NAME …]  # the named parts
+
+Every claim is the median of ratios of pairs measured in turn (A B A B …), both sides warmed up. Peers
+run with the thread count that is fastest for them. Results go to docs/speed.json and docs/speed.md with
+the machine and the commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measure import Worker, in_turn, peak_memory, ratio, timed
+
+ROOT = Path(__file__).parent.parent
+PYTHON = sys.executable
+RETORNO = str(Path(PYTHON).parent / "retorno")
+TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+def against(work: str, peer: str, pairs: int) -> Callable[[str], dict[str, Any]]:
+    """The ratio of rates, ours over the peer's."""
+
+    def measure(python: str) -> dict[str, Any]:
+        with Worker(PYTHON, "works.py", work) as mine, Worker(python, "peers.py", peer) as theirs:
+            return ratio(*in_turn(mine.measure, theirs.measure, pairs))
+
+    return measure
+
+
+def overhead(python: str) -> dict[str, Any]:
+    """How much longer the whole loop takes than its own bare compiled update and collect."""
+    with Worker(PYTHON, "works.py", "bare") as bare, Worker(PYTHON, "works.py", "loop") as loop:
+        return ratio(*in_turn(bare.measure, loop.measure, 9))
+
+
+def ten_seeds(python: str) -> dict[str, Any]:
+    """Ten seeds on two host devices over the same on one, one after the other."""
+    with (
+        Worker(PYTHON, "works.py", "ten_seeds", **TWO_DEVICES) as two,
+        Worker(PYTHON, "works.py", "ten_seeds") as one,
+    ):
+        return ratio(*in_turn(two.measure, one.measure, 5))
+
+
+def whole(warm: bool) -> Callable[[str], dict[str, Any]]:
+    """Seconds of the whole command over the peer's: train 100,000 steps and evaluate 100 episodes."""
+
+    def measure(python: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            kept = f"{folder}/cache"
+            count = iter(range(1000))
+
+            def mine() -> float:
+                n = next(count)
+                cache = kept if warm else f"{folder}/cache-{n}"
+                command = [RETORNO, "train", "ppo", "CartPole-v1", "--steps", "100000", "--folder", f"{folder}/run-{n}"]
+                return timed(command, RETORNO_CACHE=cache)
+
+            if warm:
+                mine()
+            theirs = [python, str(ROOT / "benchmarks" / "peers.py"), "whole"]
+            return ratio(*in_turn(mine, lambda: timed(theirs), 3))
+
+    return measure
+
+
+def start(*command: str) -> Callable[[str], dict[str, Any]]:
+    """Seconds from a cold shell, the median of eleven."""
+
+    def measure(python: str) -> dict[str, Any]:
+        seconds = sorted(timed(command) for _ in range(11))
+        return {"seconds": seconds[5], "low": seconds[0], "high": seconds[-1], "runs": 11}
+
+    return measure
+
+
+def memory_of_ppo(python: str) -> dict[str, Any]:
+    """Peak resident memory of training PPO on CartPole, in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [RETORNO, "train", "ppo", "CartPole-v1", "--steps", "20000", "--folder", f"{folder}/run"]
+        return {"mb": peak_memory(command)}
+
+
+def memory_of_replay(python: str) -> dict[str, Any]:
+    """Peak memory of a million CartPole rows, beyond that of a small replay, over the size of its arrays."""
+    works = [PYTHON, str(ROOT / "benchmarks" / "works.py")]
+    arrays = float(subprocess.run([*works, "replay"], check=True, capture_output=True, text=True).stdout)
+    large, small = peak_memory([*works, "replay"]), peak_memory([*works, "small_replay"])
+    return {"ratio": (large - small) / arrays, "mb": large, "base_mb": small, "arrays_mb": arrays}
+
+
+def growth(python: str) -> dict[str, Any]:
+    """Steps a second of PPO from 1 to 4,096 native environments, 32 steps, 4 epochs, 4 minibatches."""
+    rates = {}
+    for num_envs in (1, 4, 16, 64, 256, 1024, 4096):
+        with Worker(PYTHON, "works.py", f"ppo_{num_envs}") as worker:
+            rates[str(num_envs)] = sorted(worker.measure() for _ in range(3))[1]
+    return {"rates": rates}
+
+
+PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
+    "ppo_hosted": ("PPO, 8 × 32, 20 epochs, hosted, over SB3", "≥ 3 (goal 4)", against("ppo_hosted", "ppo", 7)),
+    "ppo_fused": ("the same, fused, over SB3", "≥ 7 (goal 10)", against("ppo_fused", "ppo", 7)),
+    "ppo_many": (
+        "PPO, 1,024 × 32, 4 epochs, fused, over SB3's rate above",
+        "≥ 35 (goal 60)",
+        against("ppo_many", "ppo", 7),
+    ),
+    "dqn_sb3": ("DQN, one update of 64 a step, fused, over SB3", "≥ 2.5 (goal 3.5)", against("dqn", "dqn_sb3", 7)),
+    "dqn_sbx": ("the same over SBX", "≥ 4 (goal 6)", against("dqn", "dqn_sbx", 7)),
+    "dqn_hosted_sb3": ("DQN hosted over SB3", "—", against("dqn_hosted", "dqn_sb3", 5)),
+    "whole_cold": ("whole command, empty cache: its time over SB3's", "≤ .333", whole(False)),
+    "whole_warm": ("whole command, warm cache: its time over SB3's", "≤ .2", whole(True)),
+    "overhead": ("bare compiled update and collect over the whole loop, in rate", "≤ 1.25 (goal 1.1)", overhead),
+    "ten_seeds": ("ten seeds on two host devices over one after the other", "≥ 1.7", ten_seeds),
+    "help": ("`retorno --help`, seconds", "≤ .3", start(RETORNO, "--help")),
+    "import": ("`import retorno`, seconds", "≤ .5", start(PYTHON, "-c", "import retorno")),
+    "memory_ppo": ("peak memory of PPO on CartPole, MB", "≤ 500", memory_of_ppo),
+    "memory_replay": ("memory of a million CartPole rows over their arrays", "≤ 1.2", memory_of_replay),
+    "growth": ("PPO's rate from 1 to 4,096 environments", "—", growth),
+}
+
+
+def render(results: dict[str, dict[str, Any]]) -> str:
+    """docs/speed.md."""
+    lines = [
+        "# How fast it is",
+        "",
+        "Made by `make bench` ([benchmarks/deep.py](../benchmarks/deep.py)): both sides in one run, in turn, warmed up; the",
+        "median of the ratios pair by pair, with the least and the largest. Peers: Stable-Baselines3 2.9.2 (PyTorch 2.13,",
+        "one thread, which is its fastest here) and SBX 0.28, with the same settings and the same Gymnasium CartPole-v1.",
+        "",
+        "| work | bar | measured | least to largest | ours | theirs | pairs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, (title, bar, _) in PARTS.items():
+        result = results.get(name)
+        if result is None or name == "growth":
+            continue
+        if "pairs" in result:
+            spread = f"{result['low']:.2f} to {result['high']:.2f}"
+            unit = " s" if name.startswith("whole") else "/s"
+            sides = f"{result['mine']:,.4g}{unit} | {result['theirs']:,.4g}{unit} | {result['pairs']}"
+            lines.append(f"| {title} | {bar} | **{result['ratio']:.2f}** | {spread} | {sides} |")
+        elif "seconds" in result:
+            spread = f"{result['low']:.3f} to {result['high']:.3f}"
+            lines.append(f"| {title} | {bar} | **{result['seconds']:.3f}** | {spread} | | | {result['runs']} runs |")
+        else:
+            value = result.get("ratio", result["mb"])
+            more = f"{result['arrays_mb']:.0f} MB of arrays" if "arrays_mb" in result else ""
+            lines.append(f"| {title} | {bar} | **{value:.3g}** | | {result['mb']:.0f} MB | {more} | |")
+    if "growth" in results:
+        lines += ["", "PPO's rate as environments are added (native CartPole, 32 steps, 4 epochs, 4 minibatches):", ""]
+        rates = results["growth"]["rates"]
+        lines += ["| environments | " + " | ".join(rates) + " |", "|---" * (len(rates) + 1) + "|"]
+        lines += ["| steps a second | " + " | ".join(f"{rate:,.0f}" for rate in rates.values()) + " |"]
+    marks = sorted({f"{r['commit']} on {r['machine']}" for r in results.values()})
+    return "\n".join([*lines, "", f"Measured at commit {'; '.join(marks)}.", ""])
+
+
+def main() -> None:
+    """Measure the named parts, or all, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", required=True, help="the Python that has benchmarks/peers.txt installed")
+    parser.add_argument("names", nargs="*", choices=[[], *PARTS], help="parts to measure; all where none is named")
+    asked = parser.parse_args()
+    kept = ROOT / "docs" / "speed.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
+    ).stdout.strip()
+    for name in asked.names or PARTS:
+        title, bar, measure = PARTS[name]
+        result = measure(asked.peers)
+        results[name] = {**result, "machine": f"{_processor()}, {os.cpu_count()} cores", "commit": commit}
+        print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
+        kept.write_text(json.dumps(results, indent=1) + "\n")
+        (ROOT / "docs" / "speed.md").write_text(render(results))
+
+
+def _processor() -> str:
+    names = [
+        x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""`retorno evaluate RUN…`: how good the learnt policies are, and how far from the exact optimum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from retorno.cli.options import UsageError, parse
+from retorno.cli.oracle import Regret, observes_states, regret
+from retorno.cli.runs import joined, restored, world_name
+from retorno.cli.terminal import note, print_json
+from retorno.environments.registry import WORLDS
+from retorno.run.evaluate import evaluate
+from retorno.run.train import Training
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Live whole episodes with what was learnt: the mean return and its 95% interval.
+
+    With an exact model of the world also the regret: what the policy's exact start value lacks of the optimum.
+    """
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs of one world; each seed in them counts as one."""
+    episodes: int = 100
+    """Episodes for each seed."""
+    seed: int = 1_000_000
+    """Of the episodes; all policies see the same ones."""
+    sampled: bool = False
+    """Draw actions from the policy instead of taking its best one."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+
+def run(arguments: list[str]) -> int:
+    given = parse(Evaluate, arguments, "retorno evaluate")
+    if not given.runs:
+        raise UsageError("which run? Give its folder, as in `retorno evaluate runs/ppo-CartPole-v1-1`")
+    if len(worlds := {world_name(folder) for folder in given.runs}) > 1:
+        raise UsageError(f"the runs are of different worlds ({', '.join(map(str, worlds))}): evaluate them one by one")
+    trainings = restored(list(given.runs))
+    for training in trainings:
+        if training.step < training.steps:
+            note(f"note: a run stands at step {training.step:,} of {training.steps:,}")
+    greedy = not given.sampled
+    result = joined(
+        [evaluate(t.policies, t.world, given.episodes, seed=given.seed, greedy=greedy) for t in trainings]
+    )
+    lacking = exact_regret(trainings, world_name(given.runs[0]), greedy)
+    if given.json:
+        print_json({**result.as_row(), **({"regret": lacking.as_row()} if lacking else {})})
+    else:
+        print(result)
+        if lacking:
+            print(lacking)
+    for training in trainings:
+        training.close()
+    return 0
+
+
+def exact_regret(trainings: list[Training], name: str | None, greedy: bool) -> Regret | None:
+    """Against the exact optimum, where the world has a model and shows its states."""
+    entry = WORLDS.get(name or "")
+    if entry is None or entry.model is None:
+        return None
+    model, policies = entry.model(), [policy for training in trainings for policy in training.policies]
+    if not observes_states(trainings[0].world, model) or not all(policy.memoryless for policy in policies):
+        return None
+    discount = getattr(trainings[0].algorithm, "discount", 1.0)
+    try:
+        return regret(policies, model, discount, greedy)
+    except ValueError as error:
+        note(f"no regret: {error}")
+        return None

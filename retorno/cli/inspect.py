@@ -1,0 +1,74 @@
+"""`retorno inspect RUN`: what is in a run's folder, after every byte of its newest checkpoint has been checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from retorno.cli.options import UsageError, parse
+from retorno.cli.runs import members
+from retorno.cli.terminal import note, print_json
+from retorno.run import checkpoint
+from retorno.run.config import from_json
+from retorno.run.folder import read_config
+from retorno.run.train import KNOWN
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """A run's step, budget and settings, and one digest over every array of its newest whole checkpoint."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+
+def run(arguments: list[str]) -> int:
+    given = parse(Inspect, arguments, "retorno inspect")
+    runs = members(given.run)
+    if len(runs) > 1:
+        raise UsageError(f"{given.run} holds {len(runs)} runs: inspect one, for instance {runs[0]}")
+    found = look(runs[0])
+    if given.json:
+        print_json(found)
+        return 0
+    width = max(map(len, found))
+    settings = found.pop("algorithm")
+    made: Any = from_json(settings, KNOWN)
+    for name, value in found.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if type(value) is int else value
+        print(f"{name:<{width}}  {text}")
+    from retorno.cli.train import as_options
+
+    changed = " ".join(as_options(made, type(made)())) or "(its own defaults)"
+    print(f"{'algorithm':<{width}}  {settings['type']} {changed}")
+    return 0
+
+
+def look(folder: Path) -> dict[str, Any]:
+    """What there is to say of a run. Before its first checkpoint it stands at step 0 without a digest.
+
+    Raises:
+        FolderError, CheckpointError: when its settings or all its checkpoints are damaged.
+    """
+    config = read_config(folder)
+    steps = checkpoint.steps(folder)
+    newest = checkpoint.verify(checkpoint.newest(folder, note)) if steps else None
+    world = config.get("world") or {}
+    return {
+        "folder": str(folder),
+        "step": newest.step if newest else 0,
+        "budget": config["steps"],
+        "finished": newest is not None and newest.step >= config["steps"],
+        "digest": newest.digest if newest else None,
+        "checkpoints": steps,
+        "world": world.get("name") or world.get("description"),
+        "seeds": config["seeds"],
+        "every": config["every"],
+        "version": config.get("version"),
+        "algorithm": config["algorithm"],
+    }

@@ -1,0 +1,92 @@
+"""`retorno solve NAME`: the exact answer of a model, with bounds and all ties."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from retorno import bellman
+from retorno.cli.options import parse
+from retorno.cli.terminal import note, print_json
+from retorno.core.mdp import Solution
+from retorno.environments.registry import model
+
+METHODS = {
+    "auto": bellman.solve,
+    "policy-iteration": bellman.policy_iteration,
+    "value-iteration": bellman.value_iteration,
+}
+
+
+@dataclass(frozen=True)
+class Solve:
+    """The best value of each state of a model, with bounds, and all actions that reach it."""
+
+    name: tyro.conf.Positional[str]
+    """A world with an exact model: `retorno list worlds` marks them."""
+    discount: float = 0.99
+    """γ, in [0, 1]."""
+    method: Literal["auto", "policy-iteration", "value-iteration"] = "auto"
+    """auto takes policy iteration up to 5,000 states and value iteration above."""
+    accuracy: float = 1e-6
+    """The width of the bounds at which the answer counts as converged."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+    picture: Path | None = None
+    """Draw values and policy into this .png or .svg: a map where the model has one, else a graph."""
+
+
+def run(arguments: list[str]) -> int:
+    given = parse(Solve, arguments, "retorno solve")
+    answer = METHODS[given.method](model(given.name), given.discount, given.accuracy)
+    if given.json:
+        print_json(as_json(answer))
+    else:
+        print(answer)
+    if given.picture is not None:
+        from retorno.plots import save
+
+        note(f"drawn in {save(picture(answer), given.picture)}")
+    return 0
+
+
+def picture(answer: Solution) -> Any:
+    """A map of values and best actions where the model lies on one, else its graph."""
+    from retorno.plots import model_graph, value_map
+
+    on_map = answer.model.grid is not None and any(answer.model.grid)
+    return value_map(answer) if on_map else model_graph(answer.model, answer)
+
+
+def as_json(answer: Solution) -> dict[str, Any]:
+    """Everything by the states' names; `policy` is one best action, `optimal` all that tie."""
+    names = answer.model.state_names
+    ties = {name: list(answer.actions(s)) for s, name in enumerate(names)}
+    return {
+        "value": named(names, answer.value),
+        "lower": named(names, answer.lower),
+        "upper": named(names, answer.upper),
+        "policy": {name: chosen(answer, s) for s, name in enumerate(names)},
+        "optimal": ties,
+        "start_value": answer.start_value,
+        "discount": answer.question_discount,
+        "method": answer.method,
+        "converged": answer.converged,
+        "policy_loss_bound": answer.policy_loss_bound,
+        "sweeps": answer.sweeps,
+    }
+
+
+def named(names: tuple[str, ...], values: Any) -> dict[str, float]:
+    return dict(zip(names, map(float, values), strict=True))
+
+
+def chosen(answer: Solution, state: int) -> str | None:
+    """The action that the answer's policy takes; None in a terminal state."""
+    begin, end = answer.model.state_ptr[state : state + 2]
+    if begin == end:
+        return None
+    return answer.model.action_names[answer.model.action[begin + answer.policy[begin:end].argmax()]]

@@ -1,0 +1,316 @@
+"""What networks promise beside law 4: how they start, what they share, what they refuse, and that all of it learns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from retorno.core.spaces import SpaceError, encode, index
+from retorno.networks import (
+    GRU,
+    LSTM,
+    MLP,
+    NETWORKS,
+    ActionValueHead,
+    CategoricalHead,
+    GaussianHead,
+    MultiCategoricalHead,
+    SquashedGaussianHead,
+    Table,
+    Transformer,
+    ValueHead,
+    nudge,
+    policy_head,
+)
+from retorno.networks.layers import Input, Observed, linear, orthogonal
+from retorno.networks.recurrent import GRUCell, LSTMCell
+from retorno.networks.transformer import attend, held, rotate
+
+KEY = jax.random.key(0)
+BOX = spaces.Box(-1, 1, (3,))
+BOTH = {"policy": CategoricalHead(2), "value": ValueHead()}
+SMALL = [MLP((8,)), GRU(8, (4,)), LSTM(8, (4,)), Transformer(8, layers=1, num_heads=2, window=4)]
+
+
+def filled(config: Any, space: Any, heads: Any) -> Any:
+    """A network of a configuration's shape with parameters drawn by NumPy, which compiles nothing."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: config.build(KEY, space, heads))
+    return jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape) / np.sqrt(w.shape[0]), jnp.float32), shapes)
+
+
+# How they start
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (4, 1), (1, 1)])
+def test_orthogonal(shape: tuple[int, int]) -> None:
+    q = np.asarray(orthogonal(KEY, *shape))
+    gram = q.T @ q if shape[0] >= shape[1] else q @ q.T
+    np.testing.assert_allclose(gram, np.eye(min(shape)), atol=1e-6)
+
+
+def test_orthogonal_is_uniform() -> None:
+    # A column is uniform on the sphere in three dimensions: E x = 0, E x² = 1/3, E x⁴ = 1/5; columns are uncorrelated.
+    q = np.asarray(jax.vmap(lambda k: orthogonal(k, 3, 2))(jax.random.split(KEY, 20_000)))
+    for moment, expected in [(q, 0), (q**2, 1 / 3), (q**4, 1 / 5), (q[..., 0] * q[..., 1], 0)]:
+        stderr = moment.std(axis=0) / np.sqrt(len(q))
+        assert (np.abs(moment.mean(axis=0) - expected) < 4.5 * stderr).all()
+
+
+def test_gains_and_biases_are_those_of_the_paper() -> None:
+    network = MLP((8, 4)).build(KEY, BOX, BOTH)
+    for layer, gain in [
+        (network.trunks["policy"].input.linear, np.sqrt(2)),
+        (network.trunks["value"].hidden[0], np.sqrt(2)),
+        (network.last["policy"], 0.01),
+        (network.last["value"], 1.0),
+    ]:
+        np.testing.assert_allclose(np.linalg.svd(layer.weight, compute_uv=False), gain, rtol=1e-5)
+        assert not layer.bias.any()
+
+
+def test_the_other_start_is_uniform_in_one_over_root_inputs() -> None:
+    layer = linear(KEY, 16, 500, gain=None)
+    for drawn in (layer.weight, layer.bias):
+        assert 0.24 < np.abs(drawn).max() <= 0.25
+        assert np.var(drawn) == pytest.approx(0.25**2 / 3, rel=0.2)
+
+
+@pytest.mark.parametrize("config", [config() for config in NETWORKS.values()], ids=lambda c: type(c).__name__)
+def test_every_leaf_is_a_float_and_structure_is_shared(config: Any) -> None:
+    heads = {"policy": GaussianHead(2), "value": ValueHead()}
+    one, other = (jax.eval_shape(lambda: config.build(KEY, spaces.Discrete(4), heads)) for _ in range(2))
+    assert {leaf.dtype for leaf in jax.tree.leaves(one)} == {jnp.dtype("float32")}
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    assert hash(jax.tree.structure(one)) == hash(jax.tree.structure(other))
+    assert hash(config) == hash(type(config)())
+    assert type(config) is NETWORKS[type(config).__name__.lower()]
+
+
+# What they compute, against independent twins
+
+
+def test_a_discrete_observation_looks_up_what_its_one_hot_multiplies() -> None:
+    space = spaces.Discrete(4, start=-1)
+    layer = Input(linear(KEY, 4, 3, gain=None), Observed(space))
+    for obs in range(-1, 3):
+        np.testing.assert_allclose(layer(jnp.array(obs)), layer.linear(encode(space, jnp.array(obs))), rtol=1e-6)
+
+
+def test_mlp_is_its_formula() -> None:
+    network = filled(MLP((4, 4)), BOX, {"value": ValueHead()})
+    obs, trunk, last = np.array([0.5, -1.0, 2.0]), network.trunks["value"], network.last["value"]
+    x = np.tanh(obs @ trunk.input.linear.weight + trunk.input.linear.bias)
+    x = np.tanh(x @ trunk.hidden[0].weight + trunk.hidden[0].bias)
+    heads, carry = network.step(jnp.asarray(obs), jnp.array(True), ())
+    np.testing.assert_allclose(heads["value"], (x @ last.weight + last.bias)[0], rtol=1e-5)
+    assert carry == () and network.memoryless
+
+
+@pytest.mark.parametrize(("config", "cell"), [(GRU(5, (4,)), GRUCell), (LSTM(5, (4,)), LSTMCell)])
+def test_cells_equal_equinox(config: Any, cell: Any) -> None:
+    trunk = filled(config, BOX, {"value": ValueHead()}).trunks["value"]
+    assert isinstance(trunk, cell)
+    twin_type = eqx.nn.GRUCell if cell is GRUCell else eqx.nn.LSTMCell
+    twin = twin_type(4, 5, key=KEY)
+    bias = trunk.input.bias + trunk.hidden.bias
+    if cell is GRUCell:
+        # Equinox keeps the bias inside the reset product apart.
+        bias = bias.at[10:].set(trunk.input.bias[10:])
+        twin = eqx.tree_at(lambda c: c.bias_n, twin, trunk.hidden.bias[10:])
+    where = lambda c: (c.weight_ih, c.weight_hh, c.bias)  # noqa: E731
+    twin = eqx.tree_at(where, twin, (trunk.input.weight.T, trunk.hidden.weight.T, bias))
+    state = tuple(jax.random.normal(jax.random.key(i), (5,)) for i in range(trunk.states))
+    obs = jnp.array([0.3, -0.2, 0.9])
+    features, after = trunk.step(obs, jnp.array(False), state)
+    expected = twin(trunk.embed(obs), state[0] if cell is GRUCell else state)
+    np.testing.assert_allclose(jnp.stack(after), jnp.stack(jax.tree.leaves(expected)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(features, after[0])
+
+
+def test_the_ring_holds_what_was_written() -> None:
+    window, ring = 5, [-1] * 5
+    for position in range(13):
+        ring[position % window] = position
+        slots = np.asarray(held(jnp.array(position), window))
+        np.testing.assert_array_equal(np.where(slots < 0, -1, slots), ring)
+    assert (held(jnp.array(-1), window) < 0).all()
+
+
+def test_attention_by_loops() -> None:
+    rng = np.random.default_rng(0)
+    query, keys, values = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 5, 4)), rng.normal(size=(2, 5, 4))
+    visible = rng.random((3, 5)) < 0.5
+    visible[:, 0] = True
+    expected = np.zeros((2, 3, 4))
+    for n in range(2):
+        for t in range(3):
+            weights = {s: np.exp(query[n, t] @ keys[n, s] / 2) for s in range(5) if visible[t, s]}
+            expected[n, t] = sum(w * values[n, s] for s, w in weights.items()) / sum(weights.values())
+    answer = attend(*(jnp.asarray(x, jnp.float32) for x in (query, keys, values)), jnp.asarray(visible))
+    np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_rotation_by_hand_and_by_distance_alone() -> None:
+    np.testing.assert_allclose(rotate(jnp.array([[1.0, 0.0]]), jnp.array(2)), [[np.cos(2), np.sin(2)]], rtol=1e-5)
+    query, key = jax.random.normal(KEY, (2, 1, 8))
+    product = [float(jnp.vdot(rotate(query, jnp.array(p)), rotate(key, jnp.array(p - 3)))) for p in (3, 10, 40)]
+    np.testing.assert_allclose(product, product[0], rtol=1e-4)
+    assert abs(float(jnp.vdot(rotate(query, jnp.array(3)), rotate(key, jnp.array(1)))) - product[0]) > 1e-3
+
+
+# What is shared and what learns
+
+
+@pytest.mark.parametrize("config", SMALL, ids=lambda c: type(c).__name__)
+def test_gradients_reach_every_parameter(config: Any) -> None:
+    heads = {"policy": GaussianHead(2), "q": ActionValueHead(3), "value": ValueHead()}
+    network = filled(config, BOX, heads)
+    obs, first = jax.random.normal(KEY, (6, 3)), jnp.arange(6) == 3
+
+    def loss(network: Any) -> jax.Array:
+        answers = network.unroll(obs, first, network.initial_carry())
+        return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(answers))
+
+    slopes, _ = jax.tree_util.tree_flatten_with_path(jax.jit(jax.grad(loss))(network))
+    assert [jax.tree_util.keystr(path) for path, slope in slopes if not jnp.any(slope)] == []
+
+
+def test_separate_trunks_are_apart_and_a_shared_one_is_not() -> None:
+    for shared in (False, True):
+        network = filled(MLP((8,), shared=shared), BOX, BOTH)
+        slope = jax.grad(lambda n: n.step(jnp.ones(3), jnp.array(False), ())[0]["value"])(network)
+        moved = {name: bool(jnp.any(trunk.input.linear.weight)) for name, trunk in slope.trunks.items()}
+        assert moved == ({"shared": True} if shared else {"policy": False, "value": True})
+
+
+def test_asking_for_one_head_computes_one_trunk() -> None:
+    network = filled(MLP((8, 8)), BOX, BOTH)
+
+    def products(answer: Any) -> int:
+        compiled = jax.jit(jax.vmap(answer, (None, 0))).lower(network, jnp.ones((16, 3))).compile().as_text()
+        return compiled.count(" dot(")
+
+    def step(network: Any, obs: Any) -> Any:
+        return network.step(obs, jnp.array(False), ())[0]
+
+    assert 2 * products(lambda n, o: step(n, o)["value"]) == products(step) > 0
+
+
+# Tables and nudges
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(6, start=3), spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2)], ids=str
+)
+def test_a_table_has_a_row_for_each_observation(space: Any) -> None:
+    table = Table(initial=2.0).build(KEY, space, {"q": ActionValueHead(2), "value": ValueHead()})
+    obs = jnp.asarray(space.sample())
+    assert (table.step(obs, jnp.array(True), ())[0]["q"] == 2).all()
+    moved = nudge(nudge(table, "q", obs, jnp.array(1), 0.5), "value", obs, None, -1.0)
+    heads, _ = moved.step(obs, jnp.array(False), ())
+    np.testing.assert_array_equal(heads["q"], [2.0, 2.5])
+    assert float(heads["value"]) == 1.0
+    expected = np.full(table.tables["q"].shape, 2.0)
+    expected[int(index(space, obs)), 1] = 2.5
+    np.testing.assert_array_equal(moved.tables["q"], expected)
+
+
+def test_a_nudge_of_a_network_follows_the_finite_difference() -> None:
+    network = filled(MLP((4,)), BOX, {"q": ActionValueHead(3)})
+    obs, action, change, h = jnp.array([0.5, -0.3, 0.8]), jnp.array(2), 0.1, 1e-2
+    moved = nudge(network, "q", obs, action, change)
+    leaves, structure = jax.tree.flatten(network)
+
+    def q(leaves: Any) -> float:
+        return float(jax.tree.unflatten(structure, leaves).step(obs, jnp.array(False), ())[0]["q"][2])
+
+    for i, (before, after) in enumerate(zip(leaves, jax.tree.leaves(moved), strict=True)):
+        for entry in (0, before.size - 1):
+            spot = np.unravel_index(entry, before.shape)
+            up, down = ([*leaves[:i], before.at[spot].add(s * h), *leaves[i + 1 :]] for s in (1, -1))
+            assert float((after - before)[spot]) == pytest.approx(change * (q(up) - q(down)) / (2 * h), abs=1e-4)
+
+
+def test_a_nudge_of_a_one_hot_linear_layer_is_the_tables() -> None:
+    # A network that is one row for each observation moves as the table does.
+    network = Table().build(KEY, spaces.Discrete(3), {"q": ActionValueHead(2)})
+    by_table = nudge(network, "q", jnp.array(1), jnp.array(0), 0.25)
+    slope = jax.grad(lambda n: n.step(jnp.array(1), jnp.array(False), ())[0]["q"][0])(network)
+    np.testing.assert_array_equal(by_table.tables["q"], network.tables["q"] + 0.25 * slope.tables["q"])
+
+
+# What they refuse
+
+
+def test_policy_head_picks_by_space() -> None:
+    assert policy_head(spaces.Discrete(3)) == CategoricalHead(3)
+    assert policy_head(spaces.MultiDiscrete([2, 4])) == MultiCategoricalHead((2, 4))
+    assert policy_head(spaces.Box(-1, 1, (2,))) == GaussianHead(2)
+    for space in (spaces.MultiBinary(2), spaces.Box(-1, 1, (2, 2)), spaces.Text(3)):
+        with pytest.raises(SpaceError, match="Discrete, and MultiDiscrete and Box of one axis"):
+            policy_head(space)
+
+
+def test_squashed_head_reads_mean_and_clipped_log_std() -> None:
+    answer = SquashedGaussianHead((-1.0,), (2.0,)).read(jnp.array([0.5, 9.0]), {})
+    assert (float(answer.normal.mean[0]), float(answer.normal.log_std[0])) == (0.5, 2.0)
+    assert -1 < float(answer.mode()[0]) < 2
+
+
+@pytest.mark.parametrize(
+    ("config", "space", "error", "message"),
+    [
+        (Table(), BOX, SpaceError, "finitely many"),
+        (Table(), spaces.MultiBinary(70), SpaceError, r"^2,361,183,241,434,822,606,848 entries"),
+        (MLP(), spaces.Text(3), SpaceError, "cannot be read"),
+        (MLP(hidden=()), BOX, ValueError, r"one or more layers.*got \(\)"),
+        (GRU(width=0), BOX, ValueError, "width must be positive, got 0"),
+        (Transformer(width=20, num_heads=4), BOX, ValueError, "try width=24"),
+        (Transformer(window=0), BOX, ValueError, "must be positive"),
+    ],
+)
+def test_bad_settings_are_named(config: Any, space: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        config.build(KEY, space, {"q": ActionValueHead(2)})
+
+
+def test_a_network_needs_a_head_and_a_nudge_no_memory() -> None:
+    with pytest.raises(ValueError, match="one head or more"):
+        MLP().build(KEY, BOX, {})
+    with pytest.raises(ValueError, match="has a memory"):
+        nudge(filled(GRU(4, (4,)), BOX, {"value": ValueHead()}), "value", jnp.ones(3), None, 1.0)
+
+
+def test_shapes_hold_at_run_time() -> None:
+    """Every network traced under jaxtyping and beartype, in a process of its own: the checks go in at import."""
+    program = """
+from jaxtyping import install_import_hook
+install_import_hook(["retorno.networks", "retorno.ops.distributions"], "beartype.beartype")
+import jax, jax.numpy as jnp
+from gymnasium import spaces
+from retorno.networks import *
+from retorno.networks.layers import Linear
+heads = {"policy": GaussianHead(2), "q": ActionValueHead(3), "value": ValueHead()}
+def trace(config):
+    network = config.build(jax.random.key(0), spaces.Discrete(4), heads)
+    first, carry = jnp.zeros(6, bool), network.initial_carry()
+    answer, carry = network.step(jnp.int32(1), first[0], carry)
+    return answer["policy"].log_prob(jnp.zeros(2)), network.unroll(jnp.zeros(6, int), first, carry)
+for config in NETWORKS.values():
+    jax.eval_shape(lambda: trace(config()))
+try:
+    Linear(jnp.zeros((2, 3)), jnp.zeros(4))
+except Exception:
+    print("checked")
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert answer.stdout == "checked\n", answer.stderr
