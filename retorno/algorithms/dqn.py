@@ -87,7 +87,7 @@ class DQN:
         return DQNLearner(
             network=require_memoryless(network, "DQN"),
             target=network,
-            optimiser=self._direction.init(network),
+            optimiser=self._direction.init(network),  # pyright: ignore[reportArgumentType]
             replay=empty_replay(spec.row, jnp.int32(0), spec.num_envs, self.capacity, self.rollout),
             clock=Clock.start(spec.steps),
         )

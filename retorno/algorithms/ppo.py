@@ -109,7 +109,7 @@ class PPO:
             )
         return PPOLearner(
             network=network,
-            optimiser=self._optimiser.init(network),
+            optimiser=self._optimiser.init(network),  # pyright: ignore[reportArgumentType]
             observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
             rewards=RewardNormaliser.start(spec.num_envs) if self.normalise_rewards else None,
             clock=Clock.start(spec.steps),

@@ -81,7 +81,7 @@ class REINFORCE:
         action = network.step(row.obs, row.first, network.initial_carry())[0]["policy"].mode()
         return REINFORCELearner(
             network=network,
-            optimiser=self._direction.init(network),
+            optimiser=self._direction.init(network),  # pyright: ignore[reportArgumentType]
             held=jax.tree.map(hold, row),
             held_action=jax.tree.map(hold, jnp.zeros_like(action)),
             clock=Clock.start(spec.steps),

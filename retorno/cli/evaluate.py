@@ -46,9 +46,7 @@ def run(arguments: list[str]) -> int:
         if training.step < training.steps:
             note(f"note: a run stands at step {training.step:,} of {training.steps:,}")
     greedy = not given.sampled
-    result = joined(
-        [evaluate(t.policies, t.world, given.episodes, seed=given.seed, greedy=greedy) for t in trainings]
-    )
+    result = joined([evaluate(t.policies, t.world, given.episodes, seed=given.seed, greedy=greedy) for t in trainings])
     lacking = exact_regret(trainings, world_name(given.runs[0]), greedy)
     if given.json:
         print_json({**result.as_row(), **({"regret": lacking.as_row()} if lacking else {})})

@@ -7,10 +7,10 @@ from typing import Literal
 
 import tyro
 
-from retorno.cli.options import parse
-from retorno.cli.train import first_line
 from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.published import PUBLISHED
+from retorno.cli.options import parse
+from retorno.cli.train import first_line
 from retorno.environments.registry import WORLDS
 from retorno.networks import NETWORKS
 
@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> int:
     for title, rows in tables.items():
         if given.what in (title, "all"):
             width = max(map(len, rows))
-            print(f"{title}")
+            print(title)
             print("".join(f"  {name:<{width}}  {about}\n" for name, about in rows.items()))
     if given.what in ("worlds", "all"):
         print("Any other Gymnasium id is a world too, a hosted one.")
@@ -40,8 +40,8 @@ def algorithms() -> dict[str, str]:
     """Each with its source and the worlds that it has published settings for."""
     rows = {}
     for name, kind in ALGORITHMS.items():
-        known = [world for algorithm, world in PUBLISHED if algorithm == name]
-        rows[name] = first_line(kind) + (f" Published settings: {', '.join(known)}." if known else "")
+        known = [f"{world} ({found.source})" for (algorithm, world), found in PUBLISHED.items() if algorithm == name]
+        rows[name] = "\n      ".join([first_line(kind), *(f"published settings for {one}" for one in known)])
     return rows
 
 

@@ -42,7 +42,8 @@ usage: retorno COMMAND …
 
 {lines}
 
-  retorno COMMAND --help              what a command takes
+help:
+  retorno COMMAND --help                  what a command takes
   retorno train ppo CartPole-v1 --help    every setting of an algorithm, with its default for a world
 
 first steps:

@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 
 import tyro
 
+from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
 
 T = TypeVar("T")
-
-CONFIG = (tyro.conf.FlagCreatePairsOff,)
 
 
 class UsageError(RetornoError):
@@ -50,9 +49,9 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, description: st
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UsageError(f"{_gist(complaint.getvalue())}; see {command} --help") from None
+        raise UsageError(f"{_gist(complaint.getvalue(), command)} (see {command} --help)") from None
     if unknown:
-        raise UsageError(f"{_unknown(unknown[0], kind)}; see {command} --help")
+        raise UsageError(f"{_unknown(unknown[0], kind)} (see {command} --help)")
     return made
 
 
@@ -76,17 +75,19 @@ def _unknown(given: str, kind: type) -> str:
     return f"no option {given}" + (f"; did you mean {' or '.join(close)}?" if close else "")
 
 
-def _gist(box: str) -> str:
+def _gist(box: str, command: str) -> str:
     """The first paragraph of one of tyro's boxes."""
+    if "Missing from" in box:
+        return f"{command} needs {COMMANDS[command.split()[1]][0]}"
     lines = [re.sub(r"\033\[[0-9;]*m", "", line).strip(" │") for line in box.splitlines()]
     inside = [line for line in lines if not line.startswith(("╭", "╰"))]
     first = inside[: next((i for i, line in enumerate(inside) if line.startswith("─")), len(inside))]
-    return " ".join(" ".join(first).split()) or "the command line cannot be understood"
+    return " ".join(" ".join(first).split()).rstrip(".") or "the command line cannot be understood"
 
 
 @contextlib.contextmanager
 def _plain_if_asked() -> Iterator[None]:
-    """tyro colours its help by TERM alone; NO_COLOR is honoured here."""
+    """Tyro colours its help by TERM alone; NO_COLOR is honoured here."""
     term = os.environ.get("TERM")
     if "NO_COLOR" in os.environ and sys.stdout.isatty():
         os.environ["TERM"] = "dumb"

@@ -30,7 +30,7 @@ class Regret:
 
     @property
     def regrets(self) -> np.ndarray:
-        """[policies]"""
+        """One for each policy."""
         return self.optimum - np.array(self.values)
 
     @property
@@ -53,9 +53,9 @@ class Regret:
         }
 
     def __str__(self) -> str:
-        low, high = self.ci95
-        interval = f", 95% interval {low:.6f} to {high:.6f} over {len(self.values)} seeds" if len(self.values) > 1 else ""
-        return f"regret {self.mean:.6f}{interval} against the exact optimum {self.optimum:.6f} (discount {self.discount:g})"
+        (low, high), count = self.ci95, len(self.values)
+        interval = f", 95% interval {low:.6f} to {high:.6f} over {count} seeds," if count > 1 else ""
+        return f"regret {self.mean:.6f}{interval} against the exact optimum {self.optimum:.6f} at γ = {self.discount:g}"
 
 
 def observes_states(world: World, model: MDP) -> bool:

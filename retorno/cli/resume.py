@@ -14,7 +14,7 @@ from retorno.cli.terminal import note
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with a run to its own budget, to the bit as if it had never stopped. Nothing happens where it is reached."""
+    """Go on with a run to its own budget, to the bit as if it had never stopped; where it is reached, do nothing."""
 
     run: tyro.conf.Positional[Path]
     """The run's folder, or one with a run for each seed."""

@@ -37,7 +37,11 @@ def restored(folders: list[Path]) -> list[Training]:
     """Recorded runs at their newest whole checkpoints, with what is to be said told on stderr."""
     runs = [path for folder in folders for path in members(folder)]
     use_cores(_seeds(runs[0]))
-    return [restore(path, warn=note) for path in runs]
+    told = dict[str, None]()  # What is true of all seeds is said once.
+    trainings = [restore(path, warn=lambda line: told.setdefault(line)) for path in runs]
+    for line in told:
+        note(line)
+    return trainings
 
 
 def world_name(folder: Path) -> str | None:

@@ -25,7 +25,7 @@ def stderr() -> Console:
 
 
 def note(text: str) -> None:
-    """Tell something beside the answer."""
+    """Tell something beside the answer, for instance a warning."""
     stderr().print(Text(text, style="dim"))
 
 

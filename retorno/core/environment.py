@@ -82,6 +82,11 @@ class HostedWorld(Protocol):
     @property
     def action_space(self) -> gymnasium.Space[Any]: ...
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why a run here could not be resumed exactly; None where it can."""
+        ...
+
     def open(self, num_envs: int, seed: int) -> HostedEnvironments: ...
 
 

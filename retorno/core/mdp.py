@@ -7,8 +7,9 @@ the precision. The discount γ of a *question* is not in the model; the `discoun
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -109,9 +110,9 @@ Outcome = tuple[float, Hashable, float] | tuple[float, Hashable, float, bool]
 
 
 def mdp(
-    transitions: dict[Hashable, dict[Hashable, Sequence[Outcome]]],
-    initial: dict[Hashable, float] | Hashable | None = None,
-    grid: dict[Hashable, tuple[int, int]] | None = None,
+    transitions: Mapping[Any, Mapping[Any, Sequence[Outcome]]],
+    initial: Mapping[Any, float] | Hashable | None = None,
+    grid: Mapping[Any, tuple[int, int]] | None = None,
 ) -> MDP:
     """A model from a dictionary: state → action → outcomes (probability, next state, reward[, terminated]).
 
@@ -179,7 +180,7 @@ def _initial(initial, number: dict[Hashable, int], acting: Bool[np.ndarray, " S"
             raise ModelError("the model has no state with an action: give at least one state an action")
         return acting / acting.sum()
     weights = np.zeros(len(number))
-    for state, p in (initial if isinstance(initial, dict) else {initial: 1.0}).items():
+    for state, p in (initial if isinstance(initial, Mapping) else {initial: 1.0}).items():
         if state not in number:
             raise ModelError(f"initial state {state!r} is not in the model; it has {_some(list(map(str, number)))}")
         weights[number[state]] = p
@@ -290,7 +291,7 @@ class Solution:
         return tuple(self.model.action_names[self.model.action[p]] for p in pairs if self.optimal[p])
 
     def __str__(self) -> str:
-        rows = [("state", "value", "lower", "upper", "policy")]
+        rows: list[tuple[str, ...]] = [("state", "value", "lower", "upper", "policy")]
         for s, name in enumerate(self.model.state_names):
             numbers = (f"{x[s]:.6f}" for x in (self.value, self.lower, self.upper))
             rows.append((name, *numbers, " or ".join(self.actions(s)) or "(terminal)"))

@@ -59,10 +59,15 @@ def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], ca
 class Algorithm(Protocol):
     """A frozen dataclass of hyperparameters with pure methods."""
 
-    num_envs: int
-    """How many environments act side by side, where the world leaves it open."""
-    rollout: int
-    """T, how many interactions each environment has between two updates."""
+    @property
+    def num_envs(self) -> int:
+        """How many environments act side by side, where the world leaves it open."""
+        ...
+
+    @property
+    def rollout(self) -> int:
+        """T, how many interactions each environment has between two updates."""
+        ...
 
     def init(self, key: Key[Array, ""], spec: Spec) -> Learner:
         """Everything that changes while learning, as one pytree of arrays.

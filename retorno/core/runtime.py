@@ -19,7 +19,7 @@ def keep_compiled_programs() -> None:
 
     The folder is the user's own: whoever can write to it can run code as its reader.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return
     folder = cache_folder() / "xla"
     try:

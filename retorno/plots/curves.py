@@ -65,13 +65,18 @@ def return_curve(rows: Sequence[Row]) -> Curve:
 
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
-    """The rows by rising step. Where a resumed run went over steps again, the later rows count.
+    """The rows by rising step, an evaluation joined to the row before it.
+
+    Where a resumed run went over steps again, the later rows count.
 
     Raises:
         PlotError: when there are none, or one lacks its returns.
     """
     kept: list[Row] = []
     for row in rows:
+        if kept and row.keys() == {"step", "evaluation"}:
+            kept[-1] = {**kept[-1], "evaluation": row["evaluation"]}
+            continue
         if "returns" not in row:
             raise PlotError(f"the row at step {row['step']} has no returns: these are not the figures of a run")
         while kept and kept[-1]["step"] >= row["step"]:

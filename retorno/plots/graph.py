@@ -282,7 +282,7 @@ class _Room:
             total = 15.0 * float(np.clip(0.03 - gap, 0, None).sum()) + 0.02 * rank
             for centre, other in self.boxes:
                 overlap = float(np.clip(half + other - np.abs(spot - centre), 0, None).prod())
-                total += (overlap > 0) + 30.0 * overlap
+                total += 5.0 * (overlap > 0) + 30.0 * overlap
             inside = (np.abs(lines - spot) < half + 0.03).all(1)
             return total + 0.3 * float(inside.sum())
 
@@ -364,7 +364,7 @@ def _points(controls: Float[np.ndarray, "c 2"], count: int = 41) -> Float[np.nda
 def _beside(curve: Float[np.ndarray, "k 2"]) -> list[Point]:
     """Spots for a label near the middle of a curve, on it and to either side."""
     spots = []
-    for share in (0.5, 0.4, 0.6, 0.3, 0.7):
+    for share in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8):
         i = round(share * (len(curve) - 1))
         along = curve[i + 1] - curve[i - 1]
         across = np.array([-along[1], along[0]]) / max(float(np.linalg.norm(along)), 1e-9)

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
@@ -24,6 +25,8 @@ COMPASS = {
 
 COLOURS = "cividis"
 GOAL, END = "#009e73", "#8a8f98"
+NUMBERED = 0.5
+"""Cells of at least this many inches hold their number."""
 
 
 class Answer(Protocol):
@@ -134,7 +137,7 @@ def value_map(answers: Answer | Mapping[str, Answer]) -> Figure:
     shape = (len(titled), 1) if stacked else (1, len(titled))
     with style():
         figure, panes = panels(
-            shape[1] * (columns * size + 0.25),
+            shape[1] * (columns * size + 0.25) + 1.0 * (size < NUMBERED),
             shape[0] * (rows * size + 0.25 + 0.25 * any(titled)),
             *shape,
         )
@@ -146,9 +149,7 @@ def value_map(answers: Answer | Mapping[str, Answer]) -> Figure:
             pane.set_title(title)
             pane.set(xlim=(-0.52, columns - 0.48), ylim=(rows - 0.48, -0.52), aspect="equal")
             pane.axis("off")
-        if size < 0.5:
-            from matplotlib.cm import ScalarMappable
-
+        if size < NUMBERED:
             bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=list(panes), shrink=0.6, aspect=25, label="value")
             bar.outline.set_visible(False)  # type: ignore[operator]
     return figure
@@ -214,17 +215,17 @@ def _draw_map(axes: Axes, answer: Answer, norm: Normalize, decimals: int, size: 
         pairs = range(model.state_ptr[s], model.state_ptr[s + 1])
         best_actions = [model.action[p] for p in pairs if answer.optimal[p] and known]
         for a in best_actions:
-            if size >= 0.5:
+            if size >= NUMBERED:
                 _draw_head(axes, (column, row), heading[a], ink)
             else:
                 _draw_arrow(axes, (column, row), heading[a], ink, centred=len(best_actions) == 1)
-        if size >= 0.5:
+        if size >= NUMBERED:
             text = f"{answer.value[s]:.{decimals}f}".replace("-", "−") if known else "–"
             size_of_type = min(10.5, 0.155 * 72 * size)
             axes.text(column, row, text, ha="center", va="center_baseline", color=ink, fontsize=size_of_type)
         if model.initial[s] > 0 and few_starts:
             axes.add_patch(
-                Rectangle((column - 0.455, row - 0.455), 0.91, 0.91, fill=False, edgecolor=ink, linewidth=1.2)
+                Rectangle((column - 0.465, row - 0.465), 0.93, 0.93, fill=False, edgecolor=ink, linewidth=1.3)
             )
 
 
@@ -245,12 +246,12 @@ def _draw_end(axes: Axes, at: tuple[float, float], reward: float | None, goal: b
         axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, hatch="////", **box))
         return
     axes.add_patch(Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, **box))
-    lift = 0.1 if size >= 0.5 else 0.0
+    lift = 0.1 if size >= NUMBERED else 0.0
     if goal:
         axes.plot(x, y - lift, "*", color=colour, markersize=72 * size * 0.3, markeredgewidth=0)
     else:
         axes.plot(x, y - lift, "x", color=colour, markersize=72 * size * 0.2, markeredgewidth=1.6)
-    if size >= 0.5:
+    if size >= NUMBERED:
         sign = "+" if reward > 0 else ""
         axes.text(
             x, y + 0.27, sign + number(reward, 3), ha="center", va="center", color=INK if goal else MUTED,
@@ -266,7 +267,7 @@ def _draw_head(axes: Axes, at: tuple[float, float], heading: np.ndarray, ink: st
         return
     along = heading[::-1] / np.hypot(*heading)
     across = 0.075 * np.array([-along[1], along[0]])
-    corners = [0.45 * along, 0.345 * along + across, 0.345 * along - across]
+    corners = [0.43 * along, 0.33 * along + across, 0.33 * along - across]
     axes.add_patch(Polygon(np.array(corners) + at, closed=True, facecolor=ink, edgecolor="none"))
 
 

@@ -38,7 +38,7 @@ def learn_from(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Traject
     relabel, lived = run.relabel, trajectory
     if relabel is not None:
         trajectory, relabel = relabel(trajectory)
-    learner, metrics = algorithm.update(run.learner, trajectory, keys_of(run).update)
+    learner, metrics = algorithm.update(run.learner, trajectory, keys_of(run.seed, run.updates).update)
     return run._replace(
         learner=learner,
         stage=stage,
@@ -56,13 +56,15 @@ class Keys(NamedTuple):
     update: Key[Array, ""]
 
 
-def keys_of(run: Run) -> Keys:
+def keys_of(seed: UInt32[Array, ""], updates: Int[Array, ""]) -> Keys:
     """The keys of a run's next iteration."""
-    return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(run.seed), run.updates)))
+    return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), updates)))
 
 
 def _iterate(algorithm: Algorithm, world: Environment, run: Run) -> tuple[Run, Metrics]:
-    stage, trajectory = collect(algorithm, run.learner, world, run.stage, run.seed, keys_of(run).collect)
+    stage, trajectory = collect(
+        algorithm, run.learner, world, run.stage, run.seed, keys_of(run.seed, run.updates).collect
+    )
     return learn_from(algorithm, run, stage, trajectory)
 
 

@@ -55,6 +55,9 @@ KNOWN = {c.__name__: c for c in (*ALGORITHMS.values(), *NETWORKS.values(), Activ
 """Everything that settings in a file may be made of."""
 
 
+_keys_of = jax.jit(keys_of)
+
+
 class TrainingError(RetornoError):
     """A run that cannot start or go on; the last good checkpoint stands."""
 
@@ -207,7 +210,7 @@ class Training:
     def _advance_hosted(self, environments: HostedEnvironments, until: int, most: int) -> Metrics:
         sums: Metrics = {}
         for _ in range(most):
-            key = keys_of(self.run).collect
+            key = _keys_of(self.run.seed, self.run.updates).collect
             stage, trajectory = collect_hosted(
                 self.algorithm, self.run.learner, environments, self._bounds, self.run.stage, key
             )
@@ -219,7 +222,14 @@ class Training:
         return sums
 
     def _hosted(self) -> dict[str, np.ndarray] | None:
-        return None if self.environments is None else self.environments.snapshot()
+        if self.environments is None or self.obstacle is not None:
+            return None
+        return self.environments.snapshot()
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why the run could not be resumed exactly; None where it can."""
+        return None if isinstance(self.world, Environment) else self.world.obstacle
 
     def _stop_if_not_finite(self, sums: Metrics) -> None:
         bad = next((f"metric {name!r}" for name, x in sums.items() if not np.isfinite(x).all()), None)
@@ -311,6 +321,8 @@ def train(
         )
     if folder is None:
         return Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
+    if not isinstance(opened, Environment) and opened.obstacle is not None:
+        warnings.warn(opened.obstacle, stacklevel=2)
     every = every or max(int(steps) // 10, 1)
     training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
     settings = _settings(training, world if isinstance(world, str) else None, hosted, devices)
@@ -379,8 +391,12 @@ def restore(
         settings.get("devices", 1),
     )
     if checkpoint.steps(folder):
+        fresh = training.run.stage
         training.run, hosted, _ = checkpoint.load_newest(folder, training.run, warn)
-        if training.environments is not None:
+        if training.obstacle is not None:
+            warn(f"not the same bits: {training.obstacle}")
+            training.run = training.run._replace(stage=fresh)
+        elif training.environments is not None:
             training.environments.restore(hosted)
     return training
 

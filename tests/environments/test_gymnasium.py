@@ -443,7 +443,7 @@ def test_long_episodes_outgrow_the_log():
     world = gymnasium(partial(Counter, 7))
     short, again = world.open(1, seed=0), world.open(1, seed=0)
     short.reset()
-    live(short, actions[:, :1])
+    live(short, actions[: keepers.LOG + 3, :1])  # Three steps into an episode that began as the log was full.
     assert len(short._log) == keepers.LOG
     again.restore(short.snapshot())
     same(live(again, actions[:9, :1]), live(short, actions[:9, :1]))

@@ -63,7 +63,7 @@ def filled(config: Any, space: spaces.Space[Any], heads: dict[str, Any]) -> Poli
     """A network whose every parameter matters: drawn afresh, for a policy's own head starts close to zero."""
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda: config.build(jax.random.key(0), space, heads))
-    return jax.tree.map(lambda w: np.float32(rng.normal(size=w.shape) / np.sqrt(w.shape[0])), shapes)
+    return jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape) / np.sqrt(w.shape[0]), jnp.float32), shapes)
 
 
 def rows(space: spaces.Space[Any], length: int, seed: int) -> Any:

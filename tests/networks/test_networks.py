@@ -240,8 +240,7 @@ def test_a_nudge_of_a_network_follows_the_finite_difference() -> None:
             assert float((after - before)[spot]) == pytest.approx(change * (q(up) - q(down)) / (2 * h), abs=1e-4)
 
 
-def test_a_nudge_of_a_one_hot_linear_layer_is_the_tables() -> None:
-    # A network that is one row for each observation moves as the table does.
+def test_a_nudge_of_a_table_is_its_gradient_step() -> None:
     network = Table().build(KEY, spaces.Discrete(3), {"q": ActionValueHead(2)})
     by_table = nudge(network, "q", jnp.array(1), jnp.array(0), 0.25)
     slope = jax.grad(lambda n: n.step(jnp.array(1), jnp.array(False), ())[0]["q"][0])(network)

@@ -52,7 +52,7 @@ def heads(figure):
         if isinstance(patch, Polygon):
             x, y = patch.get_xy()[:3].mean(0)
             cell = round(y), round(x)
-            found.append((cell, (int(np.round(2 * (y - cell[0]))), int(np.round(2 * (x - cell[1]))))))
+            found.append((cell, tuple(int(np.sign(np.round(offset, 1))) for offset in (y - cell[0], x - cell[1]))))
     return sorted(found)
 
 

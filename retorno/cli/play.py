@@ -1,0 +1,209 @@
+"""`retorno play RUN|WORLD`: an episode in a window, or in a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from retorno.cli.options import UsageError, parse
+from retorno.cli.runs import members, restored, world_name
+from retorno.cli.terminal import note
+from retorno.core.environment import Environment, World, advance, begin
+from retorno.core.errors import RetornoError
+from retorno.core.policy import Policy
+from retorno.core.spaces import action_bounds, clip_action
+from retorno.core.time_step import TimeStep
+from retorno.environments.gymnasium import GymnasiumWorld
+from retorno.environments.registry import make
+from retorno.run.evaluate import decide
+
+LONGEST = 10_000
+
+
+@dataclass(frozen=True)
+class Play:
+    """Show an episode of what a run has learnt, or of random actions in a world, in a window or as a file."""
+
+    what: tyro.conf.Positional[str]
+    """A run's folder, or the name of a world: there actions are random."""
+    out: Path | None = None
+    """Write a .gif or .mp4 instead of opening a window."""
+    episodes: int = 1
+    """How many episodes, one after another."""
+    seed: int = 1_000_000
+    """Of the episodes; `retorno evaluate` begins with the same one."""
+    sampled: bool = False
+    """Draw actions from the policy instead of taking its best one."""
+    fps: int = 30
+    """Pictures a second."""
+
+
+class CannotShow(RetornoError):
+    """A world that cannot be drawn, or no place to show it."""
+
+
+class Player:
+    """Lives episodes in a world, by a policy or (None) at random, and draws every row."""
+
+    def __init__(self, world: World, policy: Policy | None, given: Play) -> None:
+        self.world, self.policy, self.given = world, policy, given
+        self.returns: list[float] = []
+        """Of the episodes that are over."""
+        self._carry = None if policy is None else policy.initial_carry()
+        self._decide = jax.jit(partial(decide, greedy=not given.sampled))
+        self._key = jax.random.key(given.seed)
+        world.action_space.seed(given.seed)
+
+    def pictures(self) -> Iterator[np.ndarray]:
+        """The pictures [height, width, 3] of every row, episode after episode."""
+        rows = self._native(self.world) if isinstance(self.world, Environment) else self._hosted(self.world)
+        total, length = 0.0, 0
+        for picture, row in rows:
+            total, length = (0.0, 0) if row.first else (total + float(row.reward), length + 1)
+            yield picture
+            if row.last or length >= LONGEST:
+                self.returns.append(total)
+                if len(self.returns) == self.given.episodes or length >= LONGEST:
+                    return
+
+    def _native(self, world: Environment) -> Iterator[tuple[np.ndarray, TimeStep]]:
+        seed, env = jnp.uint32(self.given.seed), jnp.uint32(0)
+        forward = jax.jit(partial(advance, world))
+        standing, row = begin(world, seed, env)
+        while True:
+            yield world.render(jax.tree.map(np.asarray, standing.state)), row
+            standing, row = forward(standing, row, self._act(row), seed, env)
+
+    def _hosted(self, world: Any) -> Iterator[tuple[np.ndarray, TimeStep]]:
+        environments = world.open(1, self.given.seed)
+        try:
+            rows = environments.reset()
+            while True:
+                row = jax.tree.map(lambda x: x[0], rows)
+                yield _picture(environments, world.name), row
+                rows = environments.step(jax.tree.map(lambda x: np.asarray(x)[None], self._act(row)))
+        finally:
+            environments.close()
+
+    def _act(self, row: TimeStep) -> Any:
+        if self.policy is None:
+            return _random_action(self.world.action_space, row.legal)
+        self._key, key = jax.random.split(self._key)
+        action, self._carry = self._decide(self.policy, row, self._carry, key)
+        return clip_action(action, action_bounds(self.world.action_space))
+
+
+def _random_action(space: Any, legal: Any) -> Any:
+    """Any action, a legal one where that is said; numbers count from 0."""
+    action = space.sample() if legal is None else space.sample(mask=np.asarray(legal, np.int8))
+    return action - getattr(space, "start", 0)
+
+
+def run(arguments: list[str]) -> int:
+    given = parse(Play, arguments, "retorno play")
+    if given.episodes < 1 or given.fps < 1:
+        raise UsageError("--episodes and --fps must be positive")
+    if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
+        raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
+    player = Player(*_what(given.what), given)
+    if given.out is None:
+        _window(player, given.what)
+    else:
+        _write(player, given.out)
+        print(given.out)
+    if player.returns:
+        note(f"return {', '.join(f'{r:.2f}' for r in player.returns)}")
+    return 0
+
+
+def _what(what: str) -> tuple[World, Policy | None]:
+    """A world that can be drawn, and the policy of a run's first seed."""
+    if not Path(what).is_dir():
+        return _drawable(make(what), what), None
+    (training, *_) = restored(members(Path(what))[:1])
+    training.close()
+    return _drawable(training.world, world_name(Path(what))), training.policies[0]
+
+
+def _drawable(world: World, name: str | None) -> World:
+    """The world itself where it can be drawn, else Gymnasium's of the same name, which has the same observations."""
+    if isinstance(world, GymnasiumWorld):
+        drawing = {**world.kwargs, "render_mode": "rgb_array"}
+        return replace(world, num_envs=1, parallel=False, native=False, kwargs=drawing)
+    if not isinstance(world, Environment):
+        raise CannotShow(f"{name} cannot be drawn from the command line: it was made in Python")
+    try:
+        world.render(jax.tree.map(np.asarray, world.reset(jax.random.key(0))[0]))
+    except NotImplementedError as error:
+        import gymnasium
+
+        if name not in gymnasium.registry:
+            raise CannotShow(f"{name} cannot be drawn: {error}; `retorno evaluate` tells its returns") from error
+        return _drawable(make(name, hosted=True), name)
+    return world
+
+
+def _picture(environments: Any, name: str) -> np.ndarray:
+    try:
+        picture = environments.render()
+    except Exception as error:
+        raise CannotShow(f"{name} cannot be drawn: {type(error).__name__}: {error}") from error
+    if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+        raise CannotShow(f"{name} cannot be drawn: its render gave {type(picture).__name__}, expected an array of RGB")
+    return picture
+
+
+def _write(player: Player, out: Path) -> None:
+    """All pictures into one file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".gif":
+        from PIL import Image
+
+        first, *rest = (Image.fromarray(picture) for picture in player.pictures())
+        first.save(out, save_all=True, append_images=rest, duration=1000 / player.given.fps, loop=0, optimize=True)
+        return
+    try:
+        import imageio
+        import imageio_ffmpeg  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise CannotShow("an .mp4 needs imageio: `pip install 'retorno[video]'`, or write a .gif") from error
+    with imageio.get_writer(out, fps=player.given.fps, macro_block_size=2) as writer:
+        for picture in player.pictures():
+            writer.append_data(picture)  # type: ignore[attr-defined]
+
+
+def _window(player: Player, title: str) -> None:
+    """Show the pictures until the episodes are over or the window is closed."""
+    elsewhere = "write a file instead, as with --out episode.gif"
+    if sys.platform.startswith("linux") and not {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"} & set(os.environ):
+        raise CannotShow(f"there is no display to open a window on: {elsewhere}")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    try:
+        import pygame
+    except ImportError as error:
+        raise CannotShow(f"a window needs pygame: `pip install 'retorno[window]'`, or {elsewhere}") from error
+    try:
+        pygame.display.init()
+        screen, clock = None, pygame.time.Clock()
+        for picture in player.pictures():
+            screen = screen or pygame.display.set_mode((picture.shape[1], picture.shape[0]))
+            pygame.display.set_caption(f"retorno: {title}")
+            screen.blit(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), (0, 0))
+            pygame.display.flip()
+            clock.tick(player.given.fps)
+            if any(event.type == pygame.QUIT for event in pygame.event.get()):
+                return
+    except pygame.error as error:
+        raise CannotShow(f"no window can be opened ({error}): {elsewhere}") from error
+    finally:
+        pygame.display.quit()

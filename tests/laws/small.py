@@ -1,0 +1,129 @@
+"""Everything registered, small: what is registered later is under the laws by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Float, Key
+
+from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import Environment
+from retorno.core.mdp import MDP, mdp
+from retorno.core.policy import Algorithm, Learner
+from retorno.core.time_step import TimeStep, Trajectory
+from retorno.environments.registry import WORLDS
+from retorno.environments.sampled import sampled
+from retorno.environments.wrappers import TimeLimit
+from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
+
+SETTINGS: dict[str, Any] = {
+    "network": MLP((8,)),
+    "num_envs": 2,
+    "rollout": 8,
+    "epochs": 2,
+    "minibatches": 2,
+    "batch_size": 4,
+    "capacity": 64,
+    "learning_starts": 16,
+    "target_period": 16,
+    "longest_episode": 12,
+}
+"""For whichever of these an algorithm has."""
+
+NETWORK: dict[str, Any] = {
+    "table": Table(),
+    "mlp": MLP((8,)),
+    "gru": GRU(8, (8,)),
+    "lstm": LSTM(8, (8,)),
+    "transformer": Transformer(8, layers=1, num_heads=2, window=8),
+}
+NETWORK |= {name: config() for name, config in NETWORKS.items() if name not in NETWORK}
+
+FINITE = [name for name in WORLDS if isinstance(WORLDS[name].world().observation_space, spaces.Discrete)]
+MODELS = [name for name in WORLDS if WORLDS[name].model is not None]
+
+
+def small(name: str, **settings: Any) -> Algorithm:
+    """A registered algorithm with small settings, or these."""
+    algorithm = ALGORITHMS[name]()
+    known = {field.name for field in dataclasses.fields(algorithm)}
+    return dataclasses.replace(algorithm, **{k: v for k, v in (SETTINGS | settings).items() if k in known})
+
+
+def lake(limit: int = 7) -> Environment:
+    """Slippery ice, with holes and a time limit that cuts often."""
+    return TimeLimit(sampled(model("FrozenLake-v1")), limit)
+
+
+def model(name: str) -> MDP:
+    """A registered model."""
+    make = WORLDS[name].model
+    assert make is not None
+    return make()
+
+
+def constant_reward() -> MDP:
+    """One state that pays 1 for ever: its value is 1 / (1 − γ)."""
+    return mdp({"here": {"stay": [(1.0, "here", 1.0)]}})
+
+
+class Deadly(Environment):
+    """The classic mistake: a time limit is taken as death."""
+
+    world: TimeLimit
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        return self.world.observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        return self.world.action_space
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
+        return self.world.reset(key)
+
+    def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
+        state, row = self.world.step(state, action, key)
+        return state, row._replace(discount=row.discount * ~row.last)
+
+
+def bits(tree: Any) -> list[bytes]:
+    """Every array of a pytree, to the bit."""
+    return [np.asarray(x).tobytes() for x in jax.tree.leaves(tree)]
+
+
+def assert_close(a: Any, b: Any, tolerance: float = 1e-5) -> None:
+    """Two pytrees: discrete arrays equal, floats to `tolerance`, relative where they are above one."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        exact = not np.issubdtype(np.asarray(x).dtype, np.floating)
+        near = 0.0 if exact else tolerance
+        np.testing.assert_allclose(x, y, rtol=near, atol=near, err_msg=jax.tree_util.keystr(path))
+
+
+def table(learner: Learner, head: str) -> Float[np.ndarray, "... S outputs"]:
+    """What a learner's table holds under one head."""
+    return np.asarray(learner.network.tables[head])
+
+
+def rewritten(cls: type, rewrite: Callable[[Trajectory], Trajectory]) -> type:
+    """An algorithm that sees trajectories rewritten: for mistakes that the laws have to see."""
+
+    class Mistaken(cls):
+        def update(self, learner: Learner, trajectory: Trajectory, key: Key[Array, ""]) -> Any:
+            return super().update(learner, rewrite(trajectory), key)
+
+    return Mistaken
+
+
+def arrays_only(tree: Any) -> Any:
+    """A pytree's arrays, without what is static."""
+    return eqx.filter(tree, eqx.is_array)
