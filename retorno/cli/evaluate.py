@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from retorno import bellman
 from retorno.cli.options import UsageError, parse
 from retorno.cli.oracle import Regret, observes_states, regret
 from retorno.cli.runs import joined, restored, world_name
@@ -69,7 +70,7 @@ def exact_regret(trainings: list[Training], name: str | None, greedy: bool) -> R
         return None
     discount = getattr(trainings[0].algorithm, "discount", 1.0)
     try:
-        return regret(policies, model, discount, greedy)
+        return regret(policies, bellman.solve(model, discount), greedy)
     except ValueError as error:
         note(f"no regret: {error}")
         return None

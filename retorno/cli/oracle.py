@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
+from jax import Array
 from jaxtyping import Bool, Float
 
 from retorno import bellman
@@ -69,41 +72,45 @@ def observes_states(world: World, model: MDP) -> bool:
     )
 
 
-def regret(policies: list[Policy], model: MDP, discount: float, greedy: bool = True) -> Regret:
+def regret(policies: Sequence[Policy], best: Solution, greedy: bool = True) -> Regret:
     """The exact regret of memoryless policies that see the model's states. Time limits are left out.
+
+    Args:
+        policies: one for each seed.
+        best: the optimum, from `bellman.solve`.
+        greedy: whether a policy takes its best action or is drawn from.
 
     Raises:
         ValueError: at discount 1 for a policy that need not end.
     """
-    best = bellman.solve(model, discount)
-    values = (policy_value(policy, model, best, greedy) for policy in policies)
-    return Regret(discount, best.start_value, tuple(answer.start_value for answer in values))
+    values = (policy_value(policy, best, greedy).start_value for policy in policies)
+    return Regret(best.question_discount, best.start_value, tuple(values))
 
 
-def policy_value(policy: Policy, model: MDP, best: Solution, greedy: bool = True) -> Solution:
+def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solution:
     """The exact value of a learnt policy where it acts; what it would do in states that it never enters is not asked.
 
     Raises:
         ValueError: at discount 1 when it need not end.
     """
-    chances = probabilities(policy, model, greedy)
+    model = best.model
+    legal = jnp.asarray(model.legal | model.terminal[:, None])
+    chances = np.asarray(_chances(policy, legal, greedy), np.float64)[model.pair_state, model.action]
+    chances /= np.bincount(model.pair_state, chances, minlength=model.num_states)[model.pair_state]
     visited = entered(model, chances)[model.pair_state]
     return bellman.evaluate(model, np.where(visited, chances, best.policy), best.question_discount)
 
 
-def probabilities(policy: Policy, model: MDP, greedy: bool = True) -> Float[np.ndarray, " P"]:
-    """How probable each pair of the model is in its state under a learnt policy."""
-    legal = jnp.asarray(model.legal | model.terminal[:, None])
-    actions = jnp.arange(model.num_actions)
+@partial(jax.jit, static_argnames="greedy")
+def _chances(policy: Policy, legal: Bool[Array, "S A"], greedy: bool) -> Float[Array, "S A"]:
+    """How probable each action is in each state."""
+    states, actions = jnp.arange(legal.shape[0]), jnp.arange(legal.shape[1])
 
-    def chances(state: Any, legal: Any) -> Any:
+    def of_state(state: Array, legal: Bool[Array, " A"]) -> Float[Array, " A"]:
         choice = policy.step(state, jnp.array(False), policy.initial_carry())[0]["policy"].masked(legal)
-        return actions == choice.mode() if greedy else jnp.exp(jax.vmap(choice.log_prob)(actions))
+        return (actions == choice.mode()).astype(float) if greedy else jnp.exp(jax.vmap(choice.log_prob)(actions))
 
-    table = np.asarray(jax.jit(jax.vmap(chances))(jnp.arange(model.num_states), legal), np.float64)
-    pairs = table[model.pair_state, model.action]
-    total = np.bincount(model.pair_state, pairs, minlength=model.num_states)
-    return pairs / total[model.pair_state]
+    return jax.vmap(of_state)(states, legal)
 
 
 def entered(model: MDP, chances: Float[np.ndarray, " P"]) -> Bool[np.ndarray, " S"]:

@@ -21,6 +21,9 @@ METHODS = {
 }
 
 
+ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "west": "←", "south": "↓", "east": "→", "north": "↑"}
+
+
 @dataclass(frozen=True)
 class Solve:
     """The best value of each state of a model, with bounds, and all actions that reach it."""
@@ -45,7 +48,7 @@ def run(arguments: list[str]) -> int:
     if given.json:
         print_json(as_json(answer))
     else:
-        print(answer)
+        print(f"{text_map(answer)}\n\n{answer}" if on_map(answer) else answer)
     if given.picture is not None:
         from retorno.plots import save
 
@@ -57,8 +60,26 @@ def picture(answer: Solution) -> Any:
     """A map of values and best actions where the model lies on one, else its graph."""
     from retorno.plots import model_graph, value_map
 
-    on_map = answer.model.grid is not None and any(answer.model.grid)
-    return value_map(answer) if on_map else model_graph(answer.model, answer)
+    return value_map(answer) if on_map(answer) else model_graph(answer.model, answer)
+
+
+def on_map(answer: Solution) -> bool:
+    """Whether the model's states lie on a map."""
+    return answer.model.grid is not None and any(answer.model.grid)
+
+
+def text_map(answer: Solution) -> str:
+    """The value and all best actions of each state where it lies on the map; terminal states show none."""
+    grid = answer.model.grid or ()
+    cells = {}
+    for s, place in enumerate(grid):
+        if place is not None:
+            arrows = "".join(ARROWS.get(action, action) for action in answer.actions(s))
+            cells[place] = f"{answer.value[s]:.3f} {arrows}" if arrows else "·"
+    height, width = (max(place[axis] for place in cells) + 1 for axis in (0, 1))
+    size = max(map(len, cells.values()))
+    rows = ("   ".join(cells.get((row, column), "").ljust(size) for column in range(width)) for row in range(height))
+    return "\n".join(row.rstrip() for row in rows)
 
 
 def as_json(answer: Solution) -> dict[str, Any]:

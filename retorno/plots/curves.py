@@ -142,7 +142,7 @@ def learning_curve(runs: Runs, references: Mapping[str, float] | None = None) ->
                 fontsize=9,
             )
         if len(lines) > 1:
-            axes.legend(lines, [_shown(label) for label in labels], loc="best", handlelength=1.6)
+            axes.legend(lines, labels, loc="best", handlelength=1.6)
         banded = [curve.seeds for curve in curves.values() if curve.seeds > 1]
         over = "" if not banded else "; band: 95% interval of the mean over seeds"
         if len(banded) == len(curves) == 1:
@@ -183,7 +183,7 @@ def metric_curves(runs: Runs) -> Figure:
             pane.set_visible(False)
         figure.supxlabel("environment steps", fontsize=9)
         if len(runs) > 1:
-            figure.legend(lines.values(), [_shown(name) for name in lines], loc="outside upper left", ncols=3)
+            figure.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=3)
     return figure
 
 
@@ -216,8 +216,3 @@ def _looks() -> Any:
 
 def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
-
-
-def _shown(label: str) -> str:
-    """A legend drops labels that begin with an underscore."""
-    return f" {label}" if label.startswith("_") else label

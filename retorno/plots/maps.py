@@ -119,7 +119,7 @@ def places(model: MDP) -> Float[np.ndarray, "S 2"]:
 def value_map(answers: Answer | Mapping[str, Answer]) -> Figure:
     """A heat map of values with the best actions, all ties shown as arrows.
 
-    A star marks the ends that pay most to enter and a cross the others; a ring marks where
+    A star marks the ends that pay most to enter and a cross the others; a frame marks where
     episodes start; hatched cells are never entered. Numbers give way to a colour bar where the
     map is too large for them.
 
@@ -128,9 +128,11 @@ def value_map(answers: Answer | Mapping[str, Answer]) -> Figure:
             scale of colours.
 
     Raises:
-        PlotError: when a model has no map.
+        PlotError: when there is no answer, or a model has no map.
     """
     titled: Mapping[str, Answer] = answers if isinstance(answers, Mapping) else {"": answers}
+    if not titled:
+        raise PlotError("there is no answer to draw: give a solution")
     rows, columns = (int(x) + 1 for x in np.nanmax([np.nanmax(places(a.model), 0) for a in titled.values()], 0))
     size = min(0.95, max(0.3, 9.5 / columns))
     stacked = columns * size * len(titled) > 10

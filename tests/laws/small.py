@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from gymnasium import spaces
@@ -123,7 +122,3 @@ def rewritten(cls: type, rewrite: Callable[[Trajectory], Trajectory]) -> type:
 
     return Mistaken
 
-
-def arrays_only(tree: Any) -> Any:
-    """A pytree's arrays, without what is static."""
-    return eqx.filter(tree, eqx.is_array)

@@ -73,10 +73,6 @@ def test_by_hand():
     assert (int(replay.newest), int(replay.filled)) == (1, 2)
 
 
-def test_an_empty_replay_gives_nothing_that_counts():
-    assert not sample(empty_replay(EXAMPLE, jnp.int32(0), 2, 8, 4), jax.random.key(0), 5).counts.any()
-
-
 def test_a_rollout_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="capacity must be at least 8"):
         empty_replay(EXAMPLE, jnp.int32(0), 2, 6, 4)

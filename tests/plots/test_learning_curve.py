@@ -77,11 +77,11 @@ def test_one_seed_has_a_line_only():
 
 def test_several_runs_are_named_whatever_their_names(tmp_path):
     rows = [row(10, [1.0]), row(20, [2.0])]
-    figure = learning_curve({"_hidden": rows, "$x_{": rows, "学习": rows})
+    figure = learning_curve({"_hidden": rows, "$x_{$": rows, "学习": rows})
     legend = figure.axes[0].get_legend()
-    assert [t.get_text().strip() for t in legend.get_texts()] == [
+    assert [t.get_text() for t in legend.get_texts()] == [
         "_hidden (1 seed)",
-        "$x_{ (1 seed)",
+        "$x_{$ (1 seed)",
         "学习 (1 seed)",
     ]
     assert len({line.get_color() for line in figure.axes[0].lines}) == 3

@@ -36,7 +36,7 @@ def test_student_has_its_names_probabilities_and_rewards():
         written.remove(label)
     for label in ["pub, +1", "0.2", "0.4", "0.4", "Facebook", "C1", "C2", "C3", "Sleep"]:
         written.remove(label)
-    assert len(written) == 1 and "bold: start" in written[0] and "square: end" in written[0]
+    assert written == ["dot: action, reward; on its arrows: probability · square: end · bold: start"]
 
 
 def test_rewards_stand_at_the_outcomes_where_they_differ():

@@ -123,6 +123,8 @@ def test_ends_entered_and_entry_rewards():
     table = gymnasium.make("CliffWalking-v1").unwrapped.P
     cliff = mdp(table, initial=36, grid={s: divmod(s, 12) for s in table})
     assert np.flatnonzero(~entered(cliff)).tolist() == list(range(37, 47))
+    over = mdp({s: {"x": [(1, n, 0.0, s == "a")]} for s, n in ["ab", "bc", "ca"]}, initial="a")
+    assert entered(over).tolist() == [True, True, False]
     paying = mdp({"s": {"x": [(1, "s", 1.0)]}, "t": {"x": [(1, "t", 0.0)]}})
     assert ends(paying).tolist() == [False, True]
     lake = gymnasium.make("FrozenLake-v1").unwrapped.P
@@ -165,7 +167,9 @@ def test_greedy_ties_and_absent_actions():
         greedy(model, q.T)
 
 
-def test_a_model_without_a_map_is_refused():
+def test_nothing_that_lies_on_a_map_is_refused():
     model = mdp({"s": {"x": [(1, "end", 0.0)]}})
     with pytest.raises(PlotError, match="grid"):
         value_map(answer(model, [1, 0], [True]))
+    with pytest.raises(PlotError, match="no answer"):
+        value_map({})

@@ -1,0 +1,75 @@
+"""Law 2: DQN over a table with plain gradient steps and nothing to remember equals Q-learning, to the bit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from small import model, rewritten, table
+
+from retorno.algorithms import DQN, QLearning
+from retorno.core.environment import Environment
+from retorno.environments.sampled import sampled
+from retorno.environments.wrappers import TimeLimit
+from retorno.networks import Table
+from retorno.ops.optimisers import Optimiser
+from retorno.run.train import train
+
+# Powers of two: a product with one is exact, so it is the same whether or not it is fused with a sum.
+STEP_SIZE, DISCOUNT, EPSILON = 0.25, 0.5, 0.25
+
+Q_LEARNING = QLearning(step_size=STEP_SIZE, discount=DISCOUNT, epsilon=EPSILON)
+PLAIN = DQN(
+    network=Table(),
+    num_envs=1,
+    rollout=1,
+    gradient_steps=1,
+    batch_size=1,
+    capacity=1,
+    learning_starts=0,
+    target_period=1,
+    learning_rate=STEP_SIZE,
+    optimiser=Optimiser.sgd,
+    discount=DISCOUNT,
+    epsilon=EPSILON,
+    epsilon_end=EPSILON,
+    double=False,
+    huber=float("inf"),
+    max_gradient_norm=float("inf"),
+)
+
+
+def check_table(dqn: DQN, world: Environment, steps: int = 3000) -> None:
+    """The same action values after every 500 steps."""
+    deep, textbook = (train(algorithm, world, steps, seed=5, every=500) for algorithm in (dqn, Q_LEARNING))
+    for one, other in zip(deep, textbook, strict=False):
+        # Reports come with the clock; only boundaries are the same moments in both.
+        assert one.step <= steps and other.step <= steps
+    deep.run_to_end(), textbook.run_to_end()
+    learnt = table(textbook.run.learner, "q")
+    assert np.unique(learnt).size > 8
+    np.testing.assert_array_equal(table(deep.run.learner, "q"), learnt)
+
+
+@pytest.mark.parametrize("name", ["student", "cliff", "garnet", "FrozenLake-v1"])
+def test_dqn_over_a_table_is_q_learning(name: str) -> None:
+    check_table(PLAIN, TimeLimit(sampled(model(name)), 30))
+
+
+MISTAKES = {
+    "a time limit as death": rewritten(
+        DQN,
+        lambda x: x._replace(steps=x.steps._replace(discount=x.steps.discount * ~x.steps.last)),
+    )(**{f.name: getattr(PLAIN, f.name) for f in dataclasses.fields(PLAIN)}),
+    "a stale target": dataclasses.replace(PLAIN, target_period=2),
+    "a replayed past": dataclasses.replace(PLAIN, capacity=2),
+    "half the error": dataclasses.replace(PLAIN, learning_rate=STEP_SIZE / 2),
+    "the step's own row twice": dataclasses.replace(PLAIN, gradient_steps=2),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_the_law_sees(mistake: str) -> None:
+    with pytest.raises(AssertionError):
+        check_table(MISTAKES[mistake], TimeLimit(sampled(model("garnet")), 30), steps=300)

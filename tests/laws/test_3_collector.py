@@ -1,0 +1,83 @@
+"""Law 3: the fused and the hosted collector return the same trajectory from the same keys on the same world."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from small import NETWORK, assert_close, lake, small
+
+from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import Environment
+from retorno.core.policy import Algorithm
+from retorno.core.spaces import action_bounds
+from retorno.environments.export import to_gymnasium
+from retorno.environments.gymnasium import gymnasium
+from retorno.environments.recall import Recall
+from retorno.environments.registry import WORLDS
+from retorno.environments.wrappers import TimeLimit
+from retorno.networks import NETWORKS
+from retorno.run.collect import collect, collect_hosted
+from retorno.run.train import train
+
+ROLLOUTS = 3
+
+collect_fused = jax.jit(collect, static_argnums=0)
+
+
+def check_collectors(
+    algorithm: Algorithm, world: Environment, exported: Environment | None = None, host: Any = collect_hosted
+) -> None:
+    """Three rollouts in a row, with ends of episodes in them, lived in both ways by one learner."""
+    hosted = gymnasium(lambda: to_gymnasium(exported or world))
+    native = train(algorithm, world, 10_000, seed=3)
+    with contextlib.closing(train(algorithm, hosted, 10_000, seed=3)) as outside:
+        learner, fused_stage, hosted_stage = native.run.learner, native.run.stage, outside.run.stage
+        bounds, ended = action_bounds(world.action_space), 0
+        for i in range(ROLLOUTS):
+            key = jax.random.key(i)
+            fused_stage, fused = collect_fused(algorithm, learner, world, fused_stage, native.run.seed, key)
+            hosted_stage, lived = host(algorithm, learner, outside.environments, bounds, hosted_stage, key)
+            assert_close(fused, lived, 1e-4)
+            ended += np.asarray(fused.steps.last[1:]).sum()
+        assert ended >= ROLLOUTS
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_collects_the_same_in_both_ways(name: str) -> None:
+    check_collectors(small(name), lake())
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_world_is_the_same_in_both_ways(name: str) -> None:
+    check_collectors(small("ppo"), TimeLimit(WORLDS[name].world(), 5))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_remembers_the_same_in_both_ways(name: str) -> None:
+    check_collectors(small("ppo", network=NETWORK[name]), Recall(delay=3))
+
+
+def test_the_law_sees_a_limit_that_is_off_by_one() -> None:
+    with pytest.raises(AssertionError):
+        check_collectors(small("ppo"), lake(5), lake(6))
+
+
+def test_the_law_sees_keys_that_are_off_by_one() -> None:
+    def late(algorithm: Any, learner: Any, environments: Any, bounds: Any, stage: Any, key: Any) -> Any:
+        return collect_hosted(algorithm, learner, environments, bounds, stage, jax.random.fold_in(key, 1))
+
+    with pytest.raises(AssertionError):
+        check_collectors(small("ppo"), lake(), host=late)
+
+
+def test_the_law_sees_a_carry_that_is_lost_between_rollouts() -> None:
+    def forgetful(algorithm: Any, learner: Any, environments: Any, bounds: Any, stage: Any, key: Any) -> Any:
+        stage, trajectory = collect_hosted(algorithm, learner, environments, bounds, stage, key)
+        return stage._replace(carry=jax.tree.map(np.zeros_like, stage.carry)), trajectory
+
+    with pytest.raises(AssertionError):
+        check_collectors(small("ppo", network=NETWORK["gru"]), Recall(delay=3), host=forgetful)

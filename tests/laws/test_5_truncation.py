@@ -1,0 +1,83 @@
+"""Law 5: a time limit changes nothing about the value learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from small import Deadly, constant_reward, small, table
+
+from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import World
+from retorno.core.policy import Algorithm
+from retorno.environments.export import to_gymnasium
+from retorno.environments.gymnasium import gymnasium
+from retorno.environments.sampled import sampled
+from retorno.environments.wrappers import TimeLimit
+from retorno.networks import Table
+from retorno.run.train import train
+
+DISCOUNT = 0.75
+VALUE = 1 / (1 - DISCOUNT)
+STEPS = 4000
+# Each of at least STEPS / 16 updates moves a value by a tenth of its error or more (Adam: by .1, falling to 0),
+# and a target's error is at most γ of the value's: (1 − .1 (1 − γ))²⁵⁰ = .002.
+TOLERANCE = 0.01 * VALUE
+
+
+def learner(name: str) -> Algorithm:
+    return small(
+        name,
+        network=Table(),
+        discount=DISCOUNT,
+        step_size=0.5,
+        learning_rate=0.1,
+        anneal_learning_rate=True,
+        target_period=1,
+        value_coefficient=1.0,
+        max_gradient_norm=1e9,
+    )
+
+
+def check_truncation(algorithm: Algorithm, world: World) -> None:
+    """The value of the one state, that pays 1 for ever, is 1 / (1 − γ)."""
+    training = train(algorithm, world, STEPS, seed=0)
+    training.run_to_end()
+    training.close()
+    tables = training.run.learner.network.tables
+    value = table(training.run.learner, "q" if "q" in tables else "value")
+    np.testing.assert_allclose(value[0, 0], VALUE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_time_limit_changes_no_value(name: str, limit: int) -> None:
+    check_truncation(learner(name), TimeLimit(sampled(constant_reward()), limit))
+
+
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "reinforce"])
+def test_the_value_without_a_limit(name: str) -> None:
+    """(REINFORCE learns from episodes that end.)"""
+    check_truncation(learner(name), sampled(constant_reward()))
+
+
+class Own(SyncVectorEnv):
+    """A vector environment of the user's own: it is driven through its own step."""
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_every_autoreset_mode(mode: AutoresetMode) -> None:
+    def make() -> Any:
+        return to_gymnasium(TimeLimit(sampled(constant_reward()), 3))
+
+    vector = Own([make, make], autoreset_mode=mode)
+    check_truncation(small("q_learning", num_envs=2, rollout=64, step_size=0.5, discount=DISCOUNT), gymnasium(vector))
+    vector.close()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_law_sees_a_time_limit_that_is_taken_as_death(name: str) -> None:
+    with pytest.raises(AssertionError):
+        check_truncation(learner(name), Deadly(TimeLimit(sampled(constant_reward()), 3)))

@@ -1,0 +1,131 @@
+"""Law 7: the same seed gives the same bits, another seed others, and many seeds at once what each gives alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from small import NETWORK, assert_close, bits, lake, small
+
+from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import Environment, advance, begin
+from retorno.core.policy import Algorithm
+from retorno.environments.registry import WORLDS
+from retorno.networks import NETWORKS, Table
+from retorno.run.collect import choose
+from retorno.run.train import train
+
+SEEDS = (4, 7, 1)
+STEPS = 200
+
+
+def learnt(algorithm: Algorithm, seed: Any, world: Environment | None = None, steps: int = STEPS) -> Any:
+    training = train(algorithm, world or lake(), steps, seed=seed)
+    training.run_to_end()
+    return training.run
+
+
+def check_choices(algorithm: Algorithm) -> None:
+    """What is chosen on one row depends on the key, on the step and on the environment, and on nothing else."""
+    run = train(algorithm, lake(), STEPS, seed=0).run
+    row, carry = (jax.tree.map(lambda x: jnp.repeat(x[:1], 16, 0), x) for x in (run.stage.row, run.stage.carry))
+    chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, row, carry, jax.random.key(seed), t)[0])
+    actions = np.array([[chosen(seed, t) for t in range(8)] for seed in range(4)])
+    np.testing.assert_array_equal(chosen(2, 5), actions[2, 5])
+    for axis in range(3):
+        assert (np.diff(actions, axis=axis) != 0).any()
+
+
+def check_worlds(world: Environment) -> None:
+    """The same seed lives the same episode, and of several seeds, environments and episodes some differ."""
+
+    @jax.jit
+    def live(seed: Any, env: Any) -> Any:
+        def step(state: Any, action: Any) -> Any:
+            after = advance(world, *state, action, seed, env)
+            return after, after[1]
+
+        start = begin(world, seed, env)
+        return start[1], jax.lax.scan(step, start, jnp.broadcast_to(ACTIONS, (24, *world.action_space.shape)))[1]
+
+    def lived(seed: int, env: int) -> list[bytes]:
+        return bits(live(jnp.uint32(seed), jnp.uint32(env)))
+
+    assert lived(0, 0) == lived(0, 0)
+    assert len({tuple(lived(seed, 0)) for seed in range(8)}) > 1, "the seed is ignored"
+    assert len({tuple(lived(0, env)) for env in range(8)}) > 1, "the environment's number is ignored"
+
+
+ACTIONS = jnp.int32(0)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_same_seed_gives_the_same_bits_and_another_others(name: str) -> None:
+    first, second, other = (bits(learnt(small(name), seed)) for seed in (0, 0, 1))
+    assert first == second
+    assert first != other
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_choices_follow_their_keys(name: str) -> None:
+    check_choices(small(name, epsilon=0.5, epsilon_end=0.5))
+
+
+@pytest.mark.parametrize("name", [n for n in NETWORKS if n != "table"])
+def test_networks_start_from_their_seed(name: str) -> None:
+    weights = [bits(train(small("ppo", network=NETWORK[name]), lake(), STEPS, seed=s).run.learner) for s in (0, 0, 1)]
+    assert weights[0] == weights[1] != weights[2]
+
+
+# These worlds have one way to begin and draw nothing.
+CERTAIN = {
+    *("random_walk", "random_walk_19", "cliff", "CliffWalking-v1", "tokens"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in WORLDS if name not in CERTAIN])
+def test_worlds_follow_their_seed(name: str) -> None:
+    check_worlds(WORLDS[name].world())
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_batch_of_tables_equals_them_one_by_one(name: str) -> None:
+    algorithm = small(name, network=Table())
+    together = learnt(algorithm, SEEDS).learner
+    for i, seed in enumerate(SEEDS):
+        assert bits(jax.tree.map(lambda x, i=i: x[i], together)) == bits(learnt(algorithm, seed).learner)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_batch_of_networks_equals_them_one_by_one_after_an_update(name: str) -> None:
+    algorithm = small(name, learning_starts=0)
+    together = learnt(algorithm, SEEDS, steps=1).learner
+    for i, seed in enumerate(SEEDS):
+        assert_close(jax.tree.map(lambda x, i=i: x[i], together), learnt(algorithm, seed, steps=1).learner, 1e-4)
+
+
+class Deaf(ALGORITHMS["q_learning"]):
+    """Every seed is 0, though one is asked for."""
+
+    def act(self, learner: Any, row: Any, carry: Any, key: Any) -> Any:
+        return super().act(learner, row, carry, jax.random.key(0))
+
+
+class Stuck(type(lake())):
+    """Every episode is the same."""
+
+    def reset(self, key: Any) -> Any:
+        return super().reset(jax.random.key(0))
+
+    def step(self, state: Any, action: Any, key: Any) -> Any:
+        return super().step(state, action, jax.random.key(0))
+
+
+def test_the_law_sees_an_ignored_key() -> None:
+    with pytest.raises(AssertionError):
+        check_choices(Deaf(epsilon=0.5))
+    with pytest.raises(AssertionError, match="seed is ignored"):
+        check_worlds(Stuck(lake().world, 7))

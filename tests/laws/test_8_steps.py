@@ -1,0 +1,77 @@
+"""Law 8: budgets, schedules and boundaries count environment steps, whatever the number of environments."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from small import constant_reward, lake, small
+
+from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import Environment
+from retorno.core.policy import Algorithm
+from retorno.environments.sampled import sampled
+from retorno.run.train import train
+
+STEPS, EVERY = 500, 96
+
+
+def check_steps(algorithm: Algorithm, world: Environment) -> None:
+    """Counters agree with what was lived, and boundaries come at the first iteration that reaches them."""
+    training = train(algorithm, world, STEPS, every=EVERY)
+    longest = algorithm.num_envs * algorithm.rollout
+    due = EVERY
+    for told in training:
+        run = training.run
+        assert told.step == int(run.step) == int(run.scores.length_sum + run.scores.open_length.sum())
+        assert int(run.learner.clock.step) == told.step
+        np.testing.assert_allclose(run.learner.clock.progress, min(told.step / STEPS, 1), rtol=1e-6)
+        assert told.boundary == (told.step >= due)
+        assert told.step < due + longest
+        if told.boundary:
+            due = min((told.step // EVERY + 1) * EVERY, STEPS)
+    assert told.finished and told.boundary
+
+
+SHAPES = list(itertools.product((1, 4), (1, 8)))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("num_envs", [1, 4])
+def test_steps_are_counted_whatever_the_number_of_environments(name: str, num_envs: int) -> None:
+    check_steps(small(name, num_envs=num_envs, minibatches=1), lake())
+
+
+@pytest.mark.parametrize("num_envs", [1, 4])
+@pytest.mark.parametrize("rollout", [1, 8])
+def test_boundaries_worked_by_hand(num_envs: int, rollout: int) -> None:
+    """Where no episode ends an iteration is num_envs · rollout steps: the first multiple of it at or after each."""
+    algorithm = small("q_learning", num_envs=num_envs, rollout=rollout)
+    told = [r.step for r in train(algorithm, sampled(constant_reward()), STEPS, every=EVERY) if r.boundary]
+    size = num_envs * rollout
+    assert told == [-(-due // size) * size for due in (96, 192, 288, 384, 480, 500)]
+
+
+@pytest.mark.parametrize("num_envs", [1, 4])
+def test_exploration_falls_by_steps(num_envs: int) -> None:
+    """ε falls from 1 to 0 over the budget: half-way the chance of a random action is a half."""
+    algorithm = small("q_learning", num_envs=num_envs, rollout=1, epsilon=1.0, epsilon_end=0.0)
+    training = train(algorithm, sampled(constant_reward()), STEPS, every=STEPS // 2)
+    next(told for told in training if told.boundary)
+    assert float(training.run.learner.clock.progress) == 0.5
+
+
+class CountsUpdates(ALGORITHMS["q_learning"]):
+    """The classic mistake: schedules run on updates."""
+
+    def update(self, learner: Any, trajectory: Any, key: Any) -> Any:
+        after, metrics = super().update(learner, trajectory, key)
+        return after._replace(clock=learner.clock._replace(step=learner.clock.step + 1)), metrics
+
+
+def test_the_law_sees_updates_counted_as_steps() -> None:
+    check_steps(CountsUpdates(num_envs=1, rollout=1), sampled(constant_reward()))
+    with pytest.raises(AssertionError):
+        check_steps(CountsUpdates(num_envs=4, rollout=1), sampled(constant_reward()))

@@ -1,0 +1,78 @@
+"""Law 9: nothing is compiled after the first update, nor for another seed or budget."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.monitoring
+import pytest
+from small import NETWORK, lake, small
+
+from retorno.algorithms import ALGORITHMS
+from retorno.environments.export import to_gymnasium
+from retorno.environments.gymnasium import gymnasium
+from retorno.environments.recall import Recall
+from retorno.networks import NETWORKS
+from retorno.run.train import Training, train
+
+
+@contextlib.contextmanager
+def compiled() -> Iterator[list[str]]:
+    """The programs that are compiled (or loaded, if kept from before) meanwhile."""
+    names: list[str] = []
+
+    def listen(event: str, seconds: float, **facts: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            names.append(str(facts.get("fun_name")))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield names
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def check_recompilation(training: Training) -> None:
+    """The second report and all after it need no new program."""
+    reports = iter(training)
+    next(reports), next(reports)
+    with compiled() as names:
+        rest = [*reports]
+    assert len(rest) > 2
+    assert names == []
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_fused(name: str) -> None:
+    check_recompilation(train(small(name), lake(), 400, every=50))
+    with compiled() as names:
+        again = train(small(name), lake(), 700, seed=9, every=100)
+        again.run_to_end()
+    assert names == []
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_hosted(name: str) -> None:
+    hosted = gymnasium(lambda: to_gymnasium(lake()))
+    with contextlib.closing(train(small(name), hosted, 200, every=25)) as training:
+        check_recompilation(training)
+
+
+@pytest.mark.parametrize("network", [n for n in NETWORKS if n != "mlp"])
+def test_every_network(network: str) -> None:
+    check_recompilation(train(small("ppo", network=NETWORK[network]), Recall(delay=3), 400, every=50))
+
+
+@pytest.mark.parametrize("spread", [{"devices": 2}, {"seed": (0, 1)}, {"seed": (0, 1, 2)}], ids=str)
+def test_spread_over_devices(spread: Any) -> None:
+    check_recompilation(train(small("ppo"), lake(), 400, every=50, **spread))
+
+
+def test_the_law_sees_a_program_for_each_budget() -> None:
+    with compiled() as names:
+        for budget in (3, 4):
+            jax.jit(lambda x, n: x * n, static_argnums=1)(1.0, budget)
+    assert len(names) == 2
