@@ -7,11 +7,12 @@ Stable-Baselines3's defaults.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
-from retorno.algorithms import DQN, PPO, SARSA, QLearning
+from retorno.algorithms import DQN, PPO, REINFORCE, SARSA, QLearning
 from retorno.core.policy import Algorithm
-from retorno.networks import MLP, Activation
+from retorno.networks import GRU, MLP, Activation
 
 
 class Published(NamedTuple):
@@ -24,27 +25,31 @@ class Published(NamedTuple):
 
 
 _ZOO = "RL Baselines3 Zoo"
+_CLIFF = "Sutton & Barto 2018, example 6.6, for longer"
 _WIDE = MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
 _LANDER = PPO(
     num_envs=16, rollout=1024, epochs=4, minibatches=256, discount=0.999, lambda_=0.98, entropy_coefficient=0.01
 )
 
+_MEMORY = PPO(
+    num_envs=32, rollout=64, epochs=4, minibatches=4, learning_rate=1e-3, entropy_coefficient=0.01, network=GRU()
+)
+
+_POLE = PPO(
+    num_envs=8,
+    rollout=32,
+    epochs=20,
+    minibatches=1,
+    discount=0.98,
+    lambda_=0.8,
+    learning_rate=1e-3,
+    anneal_learning_rate=True,
+    anneal_clip=True,
+)
+_VEILED = dataclasses.replace(_POLE, network=GRU(), normalise_observations=True, normalise_rewards=True)
+
 PUBLISHED: dict[tuple[str, str], Published] = {
-    ("ppo", "CartPole-v1"): Published(
-        PPO(
-            num_envs=8,
-            rollout=32,
-            epochs=20,
-            minibatches=1,
-            discount=0.98,
-            lambda_=0.8,
-            learning_rate=1e-3,
-            anneal_learning_rate=True,
-            anneal_clip=True,
-        ),
-        100_000,
-        _ZOO,
-    ),
+    ("ppo", "CartPole-v1"): Published(_POLE, 100_000, _ZOO),
     ("ppo", "Acrobot-v1"): Published(
         PPO(
             num_envs=16,
@@ -76,10 +81,23 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("ppo", "LunarLander-v3"): Published(_LANDER, 1_000_000, _ZOO),
     ("ppo", "LunarLanderContinuous-v3"): Published(_LANDER, 1_000_000, _ZOO),
     ("ppo", "Pendulum-v1"): Published(
-        PPO(num_envs=4, rollout=1024, epochs=10, minibatches=64, discount=0.9, lambda_=0.95, learning_rate=1e-3),
+        PPO(
+            num_envs=4,
+            rollout=512,
+            epochs=15,
+            minibatches=32,
+            discount=0.95,
+            lambda_=0.95,
+            learning_rate=1e-3,
+            anneal_learning_rate=True,
+            normalise_rewards=True,
+        ),
         100_000,
-        f"{_ZOO}, without state-dependent exploration",
+        "retorno; the zoo's need state-dependent exploration",
     ),
+    ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
+    ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
+    ("ppo", "tokens"): Published(dataclasses.replace(_MEMORY, discount=1.0), 300_000, "retorno"),
     ("dqn", "CartPole-v1"): Published(
         DQN(
             network=_WIDE,
@@ -149,12 +167,21 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         100_000,
         _ZOO,
     ),
-    ("q_learning", "cliff"): Published(
-        QLearning(step_size=0.5, epsilon=0.1, discount=1.0), 10_000, "Sutton & Barto 2018, example 6.6"
-    ),
-    ("sarsa", "cliff"): Published(
-        SARSA(step_size=0.5, epsilon=0.1, discount=1.0), 10_000, "Sutton & Barto 2018, example 6.6"
-    ),
+    ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
+    ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
+    ("sarsa", "cliff"): Published(SARSA(step_size=0.5, step_size_end=0.0, discount=1.0), 1_000_000, _CLIFF),
+    **{
+        ("q_learning", world): Published(
+            QLearning(step_size=0.2, step_size_end=0.0, epsilon=0.5, discount=discount), 1_000_000, "retorno"
+        )
+        for world, discount in [("student", 1.0), ("FrozenLake-v1", 0.99)]
+    },
+    **{
+        ("sarsa", world): Published(
+            SARSA(step_size=0.2, step_size_end=0.0, epsilon=0.1, discount=discount), 1_000_000, "retorno"
+        )
+        for world, discount in [("student", 1.0), ("FrozenLake-v1", 0.99)]
+    },
 }
 """By (algorithm, world)."""
 

@@ -11,6 +11,7 @@ import tyro
 from retorno.cli.options import UsageError, parse
 from retorno.cli.runs import members
 from retorno.cli.terminal import note, print_json
+from retorno.cli.train import typed
 from retorno.run import checkpoint
 from retorno.run.config import from_json
 from retorno.run.folder import read_config
@@ -42,9 +43,7 @@ def run(arguments: list[str]) -> int:
     for name, value in found.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if type(value) is int else value
         print(f"{name:<{width}}  {text}")
-    from retorno.cli.train import as_options
-
-    changed = " ".join(as_options(made, type(made)())) or "(its own defaults)"
+    changed = " ".join(typed(made, type(made)())) or "(its own defaults)"
     print(f"{'algorithm':<{width}}  {settings['type']} {changed}")
     return 0
 

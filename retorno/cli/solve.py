@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +49,9 @@ def run(arguments: list[str]) -> int:
     if given.json:
         print_json(as_json(answer))
     else:
-        print(f"{text_map(answer)}\n\n{answer}" if on_map(answer) else answer)
+        if on_map(answer) and fits(drawn := text_map(answer)):
+            print(f"{drawn}\n")
+        print(answer)
     if given.picture is not None:
         from retorno.plots import save
 
@@ -80,6 +83,11 @@ def text_map(answer: Solution) -> str:
     size = max(map(len, cells.values()))
     rows = ("   ".join(cells.get((row, column), "").ljust(size) for column in range(width)) for row in range(height))
     return "\n".join(row.rstrip() for row in rows)
+
+
+def fits(text: str) -> bool:
+    """Whether no line is wider than the terminal."""
+    return max(map(len, text.splitlines())) <= shutil.get_terminal_size().columns
 
 
 def as_json(answer: Solution) -> dict[str, Any]:

@@ -210,14 +210,20 @@ def told_settings(algorithm: Any, published: Published | None) -> str:
     """Which defaults were taken, and what was changed in them, spelled as options."""
     own = type(algorithm)()
     if published is None:
-        changes = " ".join(as_options(algorithm, own))
+        changes = " ".join(typed(algorithm, own))
         return f"the algorithm's own defaults (none are published for this world){changes and ' with '}{changes}"
-    taken, yours = as_options(published.algorithm, own), " ".join(as_options(algorithm, published.algorithm))
+    taken, yours = typed(published.algorithm, own), " ".join(typed(algorithm, published.algorithm))
     return f"{published.source}: {' '.join(taken)}{yours and '; changed: '}{yours}"
 
 
+def typed(made: Any, usual: Any) -> Iterator[str]:
+    """What has to be typed to get from an algorithm's defaults to other settings."""
+    adapted = with_network(usual, next(name for name, kind in NETWORKS.items() if type(made.network) is kind))
+    return as_options(made, dataclasses.replace(adapted, network=usual.network))
+
+
 def as_options(made: Any, usual: Any, before: str = "--") -> Iterator[str]:
-    """What has to be typed to get from one dataclass to another."""
+    """Each field in which two dataclasses differ, as an option."""
     for field in dataclasses.fields(made):
         value, other = getattr(made, field.name), getattr(usual, field.name)
         name = field.name.strip("_").replace("_", "-")

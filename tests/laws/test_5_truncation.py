@@ -73,7 +73,7 @@ def test_every_autoreset_mode(mode: AutoresetMode) -> None:
         return to_gymnasium(TimeLimit(sampled(constant_reward()), 3))
 
     vector = Own([make, make], autoreset_mode=mode)
-    check_truncation(small("q_learning", num_envs=2, rollout=64, step_size=0.5, discount=DISCOUNT), gymnasium(vector))
+    check_truncation(learner("q_learning"), gymnasium(vector))
     vector.close()
 
 

@@ -1,0 +1,127 @@
+"""How far learnt policies are from the exact optimum, where a world has an exact model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Bool, Float
+
+from retorno import bellman
+from retorno.core.environment import World
+from retorno.core.mdp import MDP, Solution
+from retorno.core.policy import Policy
+from retorno.run.evaluate import interval95
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What each policy's start value lacks of the best one; both are exact."""
+
+    discount: float
+    """γ of the question."""
+    optimum: float
+    values: tuple[float, ...]
+    """The start value of each policy."""
+
+    @property
+    def regrets(self) -> np.ndarray:
+        """One for each policy."""
+        return self.optimum - np.array(self.values)
+
+    @property
+    def mean(self) -> float:
+        return float(self.regrets.mean())
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Over policies; NaN for one."""
+        return interval95(self.regrets)
+
+    def as_row(self) -> dict[str, Any]:
+        """What `--json` holds."""
+        return {
+            "mean": self.mean,
+            "ci95": list(self.ci95),
+            "optimum": self.optimum,
+            "values": list(self.values),
+            "discount": self.discount,
+        }
+
+    def __str__(self) -> str:
+        (low, high), count = self.ci95, len(self.values)
+        interval = f", 95% interval {low:.6f} to {high:.6f} over {count} seeds," if count > 1 else ""
+        return f"regret {self.mean:.6f}{interval} against the exact optimum {self.optimum:.6f} at γ = {self.discount:g}"
+
+
+def observes_states(world: World, model: MDP) -> bool:
+    """Whether the world shows the number of the model's state, so that a policy is one of the model's."""
+    seen, done = world.observation_space, world.action_space
+    return (
+        isinstance(seen, spaces.Discrete)
+        and isinstance(done, spaces.Discrete)
+        and (int(seen.n), int(done.n)) == (model.num_states, model.num_actions)
+        and seen.start == done.start == 0
+    )
+
+
+def regret(policies: Sequence[Policy], best: Solution, greedy: bool = True) -> Regret:
+    """The exact regret of memoryless policies that see the model's states. Time limits are left out.
+
+    Args:
+        policies: one for each seed.
+        best: the optimum, from `bellman.solve`.
+        greedy: whether a policy takes its best action or is drawn from.
+
+    Raises:
+        ValueError: at discount 1 for a policy that need not end.
+    """
+    values = (policy_value(policy, best, greedy).start_value for policy in policies)
+    return Regret(best.question_discount, best.start_value, tuple(values))
+
+
+def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solution:
+    """The exact value of a learnt policy where it acts; what it would do in states that it never enters is not asked.
+
+    Raises:
+        ValueError: at discount 1 when it need not end.
+    """
+    model = best.model
+    legal = jnp.asarray(model.legal | model.terminal[:, None])
+    chances = np.asarray(_chances(policy, legal, greedy), np.float64)[model.pair_state, model.action]
+    chances /= np.bincount(model.pair_state, chances, minlength=model.num_states)[model.pair_state]
+    visited = entered(model, chances)[model.pair_state]
+    return bellman.evaluate(model, np.where(visited, chances, best.policy), best.question_discount)
+
+
+@partial(jax.jit, static_argnames="greedy")
+def _chances(policy: Policy, legal: Bool[Array, "S A"], greedy: bool) -> Float[Array, "S A"]:
+    """How probable each action is in each state."""
+    states, actions = jnp.arange(legal.shape[0]), jnp.arange(legal.shape[1])
+
+    def of_state(state: Array, legal: Bool[Array, " A"]) -> Float[Array, " A"]:
+        choice = policy.step(state, jnp.array(False), policy.initial_carry())[0]["policy"].masked(legal)
+        return (actions == choice.mode()).astype(float) if greedy else jnp.exp(jax.vmap(choice.log_prob)(actions))
+
+    return jax.vmap(of_state)(states, legal)
+
+
+def entered(model: MDP, chances: Float[np.ndarray, " P"]) -> Bool[np.ndarray, " S"]:
+    """States in which a policy acts sooner or later."""
+    pair = model.transition_pair
+    open_way = (chances[pair] > 0) & (model.probability > 0) & (model.discount != 0)
+    owner = model.pair_state[pair]
+    reached = model.initial > 0
+    while True:
+        further = reached.copy()
+        further[model.next_state[open_way & reached[owner]]] = True
+        if (further == reached).all():
+            return reached
+        reached = further

@@ -1,0 +1,453 @@
+"""The command line as its user meets it: what is printed where, exit codes, and bad days."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from retorno import bellman
+from retorno.algorithms import PPO, QLearning
+from retorno.algorithms.published import settings
+from retorno.cli.main import COMMANDS, main
+from retorno.cli.options import UsageError, parse
+from retorno.cli.oracle import entered, regret
+from retorno.cli.train import choose, free_folder, typed
+from retorno.environments import student
+from retorno.environments.registry import WORLDS
+from retorno.networks import GRU, MLP, Activation
+from retorno.run import checkpoint
+from retorno.run.folder import read_config, read_metrics
+from retorno.run.train import restore, train
+
+STEPS = 3_000
+TRAIN = ["train", "q_learning", "student", "--steps", str(STEPS), "--episodes", "20", "--epsilon-end", "0.2"]
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run a command in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = main([str(a) for a in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small run that has reached its budget; look only."""
+    folder = tmp_path_factory.mktemp("runs") / "student"
+    assert main([*TRAIN, "--folder", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of that run to break."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def one_line(text):
+    assert text.startswith("retorno: ") and text.count("\n") == 1 and "Traceback" not in text, text
+    return text
+
+
+def spawn(*arguments, **more):
+    return subprocess.Popen(
+        [sys.executable, "-m", "retorno.cli.main", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def wait_for(condition, child, seconds=120):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert child.poll() is None and time.monotonic() < until, child.communicate()[1]
+        time.sleep(0.02)
+
+
+# Help
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    code = "import sys; from retorno.cli.main import main; main(['--help']); print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert all(f"  {name}" in out for name in COMMANDS)
+    loaded = set(out.splitlines()[-1].split())
+    assert not loaded & {"jax", "numpy", "tyro", "rich", "gymnasium", "matplotlib", "equinox"}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c != "train"])
+def test_each_command_has_help(cli, command):
+    code, out, err = cli(command, "--help")
+    assert (code, err) == (0, "") and f"usage: retorno {command}" in out
+
+
+def test_help_of_training_shows_the_worlds_published_defaults(cli):
+    assert "q_learning" in cli("train", "--help")[1]
+    own = cli("train", "ppo", "--help")[1]
+    published = " ".join(cli("train", "ppo", "CartPole-v1", "--help")[1].split())
+    assert "RL Baselines3 Zoo" in published and "RL Baselines3 Zoo" not in own
+    discount = settings("ppo", "CartPole-v1").algorithm.discount
+    assert "--network.hidden" in published and discount != PPO().discount and f"γ (default: {discount})" in published
+    assert "--network.window" in cli("train", "ppo", "--network", "transformer", "--help")[1]
+
+
+# Options
+
+
+def test_options_make_the_algorithm():
+    options, algorithm, published = choose(
+        "ppo", "CartPole-v1", "--network gru --network.width 16 --network.activation relu --lambda .9 --seed 3".split()
+    )
+    assert algorithm.network == GRU(width=16, activation=Activation.relu)
+    assert (algorithm.lambda_, options.seed, options.network) == (0.9, 3, "gru")
+    assert published is not None and algorithm.rollout == published.algorithm.rollout != PPO().rollout
+    assert choose("ppo", "CartPole-v1", [])[1] == published.algorithm
+
+
+def test_a_network_with_memory_gets_minibatches_that_fit():
+    assert choose("ppo", None, ["--network", "lstm"])[1].minibatches == 8  # of 8 sequences, not of 32
+    assert choose("ppo", None, ["--network", "lstm", "--minibatches", "2"])[1].minibatches == 2
+
+
+def test_told_settings_can_be_typed_again():
+    made = PPO(network=GRU(width=3, embed=(5, 6), orthogonal=False), lambda_=0.5, anneal_clip=True, num_envs=64)
+    assert choose("ppo", None, " ".join(typed(made, PPO())).split())[1] == made
+    assert list(typed(PPO(network=MLP(hidden=(1,))), PPO())) == ["--network.hidden 1"]
+
+
+def test_the_next_free_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert free_folder("dqn", "ALE/Pong-v5") == Path("runs/dqn-ALE-Pong-v5-1")
+    Path("runs/dqn-ALE-Pong-v5-1").mkdir(parents=True)
+    assert free_folder("dqn", "ALE/Pong-v5") == Path("runs/dqn-ALE-Pong-v5-2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["trian"], "did you mean train?"),
+        (["train", "pppo", "CartPole-v1"], "did you mean ppo?"),
+        (["train", "ppo"], "which world?"),
+        (["train", "ppo", "CartPol-v1"], "did you mean CartPole-v1"),
+        (["train", "ppo", "CartPole-v1", "--lerning-rate", "1"], "did you mean --learning-rate"),
+        (["train", "ppo", "CartPole-v1", "--learning-rate", "fast"], "--learning-rate"),
+        (["train", "ppo", "CartPole-v1", "--network", "mpl"], "'mlp'"),
+        (["train", "ppo", "CartPole-v1", "--steps", "0"], "steps must lie in"),
+        (["train", "ppo", "CartPole-v1", "--hosted", "--fused"], "exclude each other"),
+        (["train", "ppo", "CartPole-v1", "--minibatches", "7"], "minibatches"),
+        (["train", "ppo", "LunarLander-v3", "--fused"], "no native world"),
+        (["train", "dqn", "Pendulum-v1"], "PPO takes it"),
+        (["train", "q_learning", "CartPole-v1"], "network=MLP()"),
+        (["solve"], "needs NAME"),
+        (["solve", "studen"], "did you mean student"),
+        (["solve", "student", "--discount", "1.5"], "discount must lie in [0, 1]"),
+        (["solve", "student", "--picture", "x.gif"], ".png or .svg"),
+        (["evaluate"], "which run?"),
+        (["evaluate", "nowhere"], "does not exist"),
+        (["inspect", "."], "not the folder of a run"),
+        (["resume", "nowhere"], "does not exist"),
+        (["play", "CartPole-v1", "--out", "x.png"], ".gif or .mp4"),
+        (["play", "recall", "--out", "x.gif"], "cannot be drawn"),
+        (["list", "everything"], "algorithms"),
+    ],
+)
+def test_mistakes_get_one_line_and_exit_code_2(cli, tmp_path, monkeypatch, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli(*arguments)
+    assert code == 2 and expected in one_line(err.splitlines(keepends=True)[-1]), err
+    assert "Traceback" not in err
+
+
+# Solving
+
+
+def test_solve_prints_exactly_one_json_object(cli):
+    code, out, err = cli("solve", "student", "--discount", "1", "--json")
+    answer = json.loads(out)
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    states = {"Facebook", "C1", "C2", "C3", "Sleep"}
+    assert all(set(answer[name]) == states for name in ("value", "lower", "upper", "policy", "optimal"))
+    assert answer["value"]["C1"] == pytest.approx(6) and answer["start_value"] == pytest.approx(6)
+    assert all(answer["lower"][s] <= answer["value"][s] <= answer["upper"][s] for s in states)
+    assert (answer["policy"]["C3"], answer["policy"]["Sleep"]) == ("study", None)
+
+
+def test_solve_shows_ties_on_a_map_and_in_json(cli):
+    _, out, _ = cli("solve", "FrozenLake-v1")
+    assert out.splitlines()[1].split()[-3:] == ["0.358", "←→", "·"]
+    answer = json.loads(cli("solve", "FrozenLake-v1", "--json", "--method", "value-iteration")[1])
+    assert answer["optimal"]["6"] == ["left", "right"] and answer["method"] == "value iteration"
+
+
+def test_solve_draws(cli, tmp_path):
+    for name, file in (("FrozenLake-v1", "map.png"), ("student", "graph.svg")):
+        code, out, _ = cli("solve", name, "--json", "--picture", tmp_path / file)
+        assert code == 0 and json.loads(out) and (tmp_path / file).stat().st_size > 1000
+
+
+# A run's life
+
+
+def test_training_is_recorded_evaluated_and_told(cli, tmp_path):
+    code, out, err = cli(*TRAIN, "--seed", "4", "--folder", tmp_path / "run")
+    assert code == 0 and re.search(r"return -?\d.*95% interval .*20 episodes", out)
+    assert "fused" in err and "seed 4" in err and f"step {STEPS:,} of {STEPS:,}" in err and "retorno evaluate" in err
+    assert read_config(tmp_path / "run")["seeds"] == [4]
+    assert read_metrics(tmp_path / "run")[-1]["evaluation"]["episodes"] == 20
+
+
+def test_inspect_tells_the_digest_of_the_run(cli, finished):
+    code, out, err = cli("inspect", finished, "--json")
+    found = json.loads(out)
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert (found["step"], found["budget"], found["finished"]) == (STEPS, STEPS, True)
+    assert found["digest"] == restore(finished).digest
+    assert found["digest"] in cli("inspect", finished)[1]
+
+
+def test_resume_at_the_budget_changes_nothing(cli, run):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    code, out, err = cli("resume", run)
+    assert (code, out) == (0, "") and "nothing to do" in err
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def test_evaluate_prints_exactly_one_json_object(cli, finished):
+    code, out, err = cli("evaluate", finished, "--json", "--episodes", "30")
+    found = json.loads(out)
+    assert (code, err, out.count("\n")) == (0, "", 1)
+    assert (found["episodes"], found["seeds"]) == (30, 1) and found["ci95"][0] <= found["mean"] <= found["ci95"][1]
+    assert found["regret"]["optimum"] == pytest.approx(
+        bellman.solve(student(), found["regret"]["discount"]).start_value
+    )
+    assert json.loads(cli("evaluate", finished, "--json", "--episodes", "1")[1])["ci95"] == [None, None]
+    sampled = json.loads(cli("evaluate", finished, "--json", "--sampled", "--episodes", "30")[1])
+    assert sampled["regret"]["mean"] > found["regret"]["mean"]  # ε-greedy loses what it explores
+    human = cli("evaluate", finished, "--episodes", "30")[1]
+    assert "95% interval" in human and "regret" in human
+
+
+def test_many_seeds_native_and_hosted(cli, tmp_path):
+    assert cli(*TRAIN, "--seeds", "3", "--seed", "5", "--folder", tmp_path / "native")[0] == 0
+    assert read_config(tmp_path / "native")["seeds"] == [5, 6, 7]
+    call = ["train", "q_learning", "FrozenLake-v1", "--hosted", "--steps", "300", "--episodes", "2", "--seeds", "2"]
+    code, out, err = cli(*call, "--folder", tmp_path / "hosted")
+    assert code == 0 and "hosted" in err and "2 seeds × 2 episodes" in out
+    assert [read_config(tmp_path / "hosted" / f"seed-{k}")["seeds"] for k in (0, 1)] == [[0], [1]]
+    digests = {json.loads(cli("inspect", tmp_path / "hosted" / f"seed-{k}", "--json")[1])["digest"] for k in (0, 1)}
+    assert len(digests) == 2
+    for folder, seeds in (("native", 3), ("hosted", 2)):
+        out = cli("evaluate", tmp_path / folder, "--json", "--episodes", "3")[1]
+        assert json.loads(out)["seeds"] == seeds
+    assert "different worlds" in cli("evaluate", tmp_path / "native", tmp_path / "hosted")[2]
+    assert "holds 2 runs" in cli("inspect", tmp_path / "hosted")[2]
+    assert cli("resume", tmp_path / "hosted")[2].count("nothing to do") == 2
+    code, out, _ = cli("report", tmp_path / "hosted", tmp_path / "native", "--out", tmp_path / "page.html")
+    assert code == 0 and "seed-1" in (tmp_path / "page.html").read_text()
+
+
+def test_play_writes_a_gif(cli, tmp_path):
+    code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.gif", "--seed", "3")
+    length = float(err.split()[-1])
+    with Image.open(tmp_path / "a.gif") as picture:
+        # The first row has a picture too; equal neighbours are one.
+        assert code == 0 and length - 2 <= picture.n_frames <= length + 1 and length > 8
+
+
+def test_a_window_without_a_display_is_one_line(cli, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    code, _, err = cli("play", "CartPole-v1")
+    assert code == 2 and "--out episode.gif" in one_line(err)
+
+
+def test_list_names_everything(cli):
+    out = cli("list")[1]
+    assert all(f"  {name}  " in out or f"  {name} " in out for name in ("q_learning", "ppo", "gru", *WORLDS))
+    assert "RL Baselines3 Zoo" in out and cli("list", "networks")[1].startswith("networks")
+
+
+# Against the optimum
+
+
+def test_regret_is_exact_by_hand():
+    """A table that prefers `facebook` in C1 for ever loses all of C1's value and the distraction's."""
+    model = student()
+    best = bellman.solve(model, 0.9)
+    algorithm = QLearning()
+    learner = train(algorithm, "student", 10).learners[0]
+
+    def policy(choices):
+        q = np.zeros((model.num_states, model.num_actions), np.float32)
+        for state, action in choices.items():
+            q[model.state(state), model.action_names.index(action)] = 1
+        return algorithm.policy(eqx.tree_at(lambda x: x.network.tables["q"], learner, jnp.asarray(q)))
+
+    loop = policy({"C1": "facebook", "Facebook": "facebook", "C2": "study", "C3": "study"})
+    good = policy({"C1": "study", "C2": "study", "C3": "study", "Facebook": "facebook"})
+    found = regret([loop, good], best)
+    # −1 now and −1 for ever after: −1 / (1 − .9) = −10.
+    np.testing.assert_allclose(found.values, [-10, best.start_value])
+    np.testing.assert_allclose(found.regrets, [best.start_value + 10, 0], atol=1e-12)
+
+
+def test_entered_states_are_those_a_policy_acts_in():
+    model = student()
+    study = np.array([model.action_names[a] == "study" for a in model.action], float)
+    assert {model.state_names[s] for s in np.flatnonzero(entered(model, study))} == {"C1", "C2", "C3"}
+
+
+# Bad days
+
+
+def newest(folder):
+    return folder / "checkpoints" / str(checkpoint.steps(folder)[0]) / "state.safetensors"
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def flip(file):
+    raw = bytearray(file.read_bytes())
+    raw[-3] ^= 1
+    file.write_bytes(raw)
+
+
+def pickle(file):
+    file.write_bytes(b"\x80\x04\x95cos\nsystem\n")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, pickle])
+def test_a_damaged_checkpoint_is_named_and_the_last_good_one_resumes(cli, run, damage):
+    whole = json.loads(cli("inspect", run, "--json")[1])
+    damage(newest(run))
+    code, out, err = cli("inspect", run, "--json")
+    assert code == 0 and "damaged" in err and json.loads(out)["step"] < STEPS
+    code, _, err = cli("resume", run, "--episodes", "0")
+    assert code == 0 and "damaged checkpoint was passed over" in err
+    assert json.loads(cli("inspect", run, "--json")[1])["digest"] == whole["digest"]
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, pickle])
+def test_without_a_whole_checkpoint_everything_exits_2(cli, run, damage):
+    for step in checkpoint.steps(run):
+        damage(run / "checkpoints" / str(step) / "state.safetensors")
+    for command in ("inspect", "resume", "evaluate"):
+        code, _, err = cli(command, run)
+        assert code == 2 and re.search("damaged|pickle", one_line(err))
+
+
+def test_damaged_settings_exit_2(cli, run):
+    (run / "config.json").write_text("{")
+    assert cli("resume", run)[0] == 2 and "damaged" in one_line(cli("inspect", run)[2])
+
+
+def test_a_folder_that_cannot_be_used(cli, run, tmp_path):
+    assert "holds a run already" in cli(*TRAIN, "--folder", run)[2]
+    (tmp_path / "file").write_text("")
+    code, _, err = cli(*TRAIN, "--folder", tmp_path / "file" / "run")
+    assert code == 2 and "cannot be made" in err
+    if os.geteuid():  # root writes everywhere
+        (tmp_path / "shut").mkdir(mode=0o500)
+        code, _, err = cli(*TRAIN, "--folder", tmp_path / "shut" / "run")
+        assert code == 2 and "cannot be made" in err
+
+
+def test_not_a_number_stops_the_run(cli, tmp_path):
+    code, _, err = cli(*TRAIN, "--step-size", "1e38", "--folder", tmp_path / "run")
+    assert code == 2 and "NaN or infinity" in err and "Traceback" not in err
+
+
+def test_a_defect_leaves_its_traceback_in_a_file(cli, monkeypatch):
+    def broken(*_):
+        raise TypeError("no such thing")
+
+    monkeypatch.setattr("retorno.cli.list.run", broken)
+    code, _, err = cli("list")
+    file = Path(re.search(r"traceback in (\S+)", one_line(err))[1])
+    assert code == 1 and "no such thing" in file.read_text()
+    file.unlink()
+
+
+def test_an_error_from_elsewhere_is_not_blamed_on_the_user(cli, monkeypatch):
+    monkeypatch.setattr("retorno.cli.list.run", lambda _: np.zeros(2).reshape(3))
+    code, _, err = cli("list")
+    assert code == 1 and "a defect" in err
+    Path(re.search(r"traceback in (\S+)", err)[1]).unlink()
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    with spawn("list") as child:
+        child.stdout.close()
+        assert child.stderr.read() == "" and child.wait(60) == 141
+
+
+def test_signals_save_and_say_how_to_go_on_and_a_folder_has_one_writer(cli, tmp_path):
+    """Real processes: SIGINT and SIGTERM while training, and a second process on the same folder."""
+    cases = {signal.SIGINT: 130, signal.SIGTERM: 143}
+    endless = ["train", "q_learning", "student", "--steps", 2_000_000_000, "--every", 1_000_000]
+    children = {number: spawn(*endless, "--folder", tmp_path / number.name) for number in cases}
+    for number, child in children.items():
+        folder = tmp_path / number.name
+        wait_for(lambda folder=folder: (folder / "metrics.jsonl").exists(), child)
+        if number == signal.SIGINT:
+            for command in (["resume", folder], [*TRAIN, "--folder", folder]):
+                code, _, err = cli(*command)
+                assert code == 2 and f"in use by process {child.pid}" in err
+        child.send_signal(number)
+    for number, child in children.items():
+        out, err = child.communicate(timeout=60)
+        last = one_line(err.splitlines(keepends=True)[-1])
+        assert child.returncode == cases[number] and out == ""
+        assert number.name in last and f"retorno resume {tmp_path / number.name}" in last
+        found = json.loads(cli("inspect", tmp_path / number.name, "--json")[1])
+        assert 0 < found["step"] < found["budget"] and found["digest"]
+
+
+@pytest.mark.slow
+def test_the_demo_keeps_its_promises(cli, tmp_path):
+    code, out, err = cli("demo", "--folder", tmp_path / "demo")
+    assert code == 0, err
+    assert "30 of 30 seeds found a policy that is exactly optimal" in out
+    assert "equal to the last bit" in out and len(set(re.findall(r"[0-9a-f]{64}", out))) == 1
+    page = (tmp_path / "demo" / "index.html").read_text()
+    assert "equal to the last bit" in page and page.count("<svg") == 4 and "<script" not in page
+    assert {f.name for f in (tmp_path / "demo").glob("*.png")} == {
+        "lake.png", "lake-learnt.png", "cartpole.png", "student.png"
+    }  # fmt: skip
+
+
+def test_usage_errors_keep_their_gist():
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        """Some."""
+
+        count: int = 1
+        """How many."""
+
+    assert parse(Options, ["--count", "3"], "retorno solve") == Options(3)
+    with pytest.raises(UsageError, match=r"--count: invalid literal.*see retorno solve --help"):
+        parse(Options, ["--count", "x"], "retorno solve")
+    with pytest.raises(UsageError, match="one argument too many"):
+        parse(Options, ["x"], "retorno solve")

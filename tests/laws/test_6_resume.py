@@ -1,0 +1,150 @@
+"""Law 6: a run that is killed and gone on with in a fresh process ends as if nothing had happened, to the bit."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import survivor
+from small import NETWORK, lake, small
+
+from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import World
+from retorno.core.policy import Algorithm, Relabel
+from retorno.environments.export import to_gymnasium
+from retorno.environments.gymnasium import gymnasium
+from retorno.environments.keepers import Keepers
+from retorno.environments.recall import Recall
+from retorno.environments.registry import make
+from retorno.networks import NETWORKS
+from retorno.run import checkpoint
+from retorno.run.relabel import ClipRewards, count_bonus
+from retorno.run.train import resume, train
+
+PATIENCE = 300
+"""Seconds for one process, which takes a few on a quiet machine."""
+
+
+def live(folder: Path, kind: str, kill_at: int = 0, kill_after: float | None = None) -> dict[str, str] | None:
+    """One process: the digests that it ends with, or None where it was killed."""
+    command = [sys.executable, survivor.__file__, str(folder), kind, str(kill_at)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if kill_after is not None:
+            while process.stdout.readline() not in ("under way\n", ""):
+                pass
+            time.sleep(kill_after)
+            process.kill()
+        out, _ = process.communicate(timeout=PATIENCE)
+    if process.returncode == -signal.SIGKILL:
+        return None
+    assert process.returncode == 0
+    return json.loads(out.splitlines()[-1])
+
+
+def killed_again_and_again(folder: Path, kind: str) -> tuple[int, dict[str, str]]:
+    """How often it was killed, and the digests of all runs at the end."""
+    rng, killed = random.Random(kind), 0
+    # Twice at a random sync of the run's first hundred, twice at a random moment.
+    for kill in (
+        {"kill_at": rng.randint(1, 100)},
+        {"kill_after": rng.uniform(0, 0.3)},
+        {"kill_at": rng.randint(1, 100)},
+        {"kill_after": rng.uniform(0, 0.3)},
+    ):
+        ended = live(folder, kind, **kill)
+        if ended is not None:
+            return killed, ended
+        killed += 1
+    ended = live(folder, kind)
+    assert ended is not None
+    return killed, ended
+
+
+@pytest.mark.slow
+def test_every_algorithm_survives_sigkill(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        native = pool.submit(killed_again_and_again, tmp_path / "native", "native")
+        hosted = pool.submit(killed_again_and_again, tmp_path / "hosted", "hosted")
+        whole = {kind: {name: uninterrupted(name, kind == "hosted") for name in ALGORITHMS} for kind in KINDS}
+    for kind, (killed, ended) in zip(KINDS, (native.result(), hosted.result()), strict=True):
+        assert killed >= 2, kind
+        assert ended == whole[kind], kind
+
+
+KINDS = ("native", "hosted")
+
+
+def uninterrupted(name: str, hosted: bool) -> str:
+    with contextlib.closing(survivor.begin(name, hosted)) as training:
+        training.run_to_end()
+        return training.digest
+
+
+def check_resume(
+    folder: Path, algorithm: Algorithm, world: World, relabel: Relabel | None = None, steps: int = 160
+) -> None:
+    """Left after some reports, two of them not at a boundary, and gone on with: the digest of a run without a stop."""
+
+    def digest(training: Any) -> str:
+        with contextlib.closing(training):
+            training.run_to_end()
+            return training.digest
+
+    given: Any = {"seed": 5, "relabel": relabel, "every": 50}
+    with contextlib.closing(train(algorithm, world, steps, folder=folder, **given)) as left:
+        for told in left:
+            if told.step > steps / 2:
+                break
+    assert not left.step >= steps
+    resumed = digest(resume(folder, world=world, relabel=relabel))
+    assert resumed == digest(train(algorithm, world, steps, **given))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_network_goes_on(tmp_path: Path, name: str, kind: str) -> None:
+    world = Recall(delay=3)
+    check_resume(
+        tmp_path / "run",
+        small("ppo", network=NETWORK[name]),
+        world if kind == "native" else gymnasium(lambda: to_gymnasium(world)),
+    )
+
+
+@pytest.mark.parametrize("relabel", [ClipRewards(0.5), count_bonus(lake().observation_space)], ids=["clip", "count"])
+def test_relabelling_goes_on(tmp_path: Path, relabel: Relabel) -> None:
+    check_resume(tmp_path / "run", small("q_learning"), lake(), relabel)
+
+
+def test_normalisers_go_on(tmp_path: Path) -> None:
+    algorithm = small("ppo", normalise_observations=True, normalise_rewards=True)
+    check_resume(tmp_path / "run", algorithm, make("CartPole-v1"))
+
+
+def test_the_law_sees_environments_that_start_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Keepers, "restore", lambda self, snapshot: None)
+    with pytest.raises(AssertionError):
+        check_resume(tmp_path / "run", small("q_learning"), gymnasium(lambda: to_gymnasium(lake())))
+
+
+@pytest.mark.parametrize("forgotten", ["updates", "stage", "scores", "learner"])
+def test_the_law_sees_what_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str) -> None:
+    real = checkpoint.load_newest
+
+    def forgetful(folder: Path, like: Any, warn: Any) -> Any:
+        run, hosted, manifest = real(folder, like, warn)
+        return run._replace(**{forgotten: getattr(like, forgotten)}), hosted, manifest
+
+    monkeypatch.setattr(checkpoint, "load_newest", forgetful)
+    with pytest.raises(AssertionError):
+        check_resume(tmp_path / "run", small("ppo", network=NETWORK["gru"]), Recall(delay=3))
