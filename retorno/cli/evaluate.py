@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import tyro
 
 from retorno import bellman
-from retorno.cli.options import UsageError, parse
+from retorno.cli.options import Runs, UsageError, parse
 from retorno.cli.oracle import Regret, observes_states, regret
 from retorno.cli.runs import joined, restored, world_name
 from retorno.cli.terminal import note, print_json
@@ -24,7 +21,7 @@ class Evaluate:
     With an exact model of the world also the regret: what the policy's exact start value lacks of the optimum.
     """
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Runs
     """Folders of runs of one world; each seed in them counts as one."""
     episodes: int = 100
     """Episodes for each seed."""

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
-from retorno.cli.options import UsageError, parse
+from retorno.cli.options import Run, UsageError, parse
 from retorno.cli.runs import members
 from retorno.cli.terminal import note, print_json
 from retorno.cli.train import typed
@@ -22,7 +20,7 @@ from retorno.run.train import KNOWN
 class Inspect:
     """A run's step, budget and settings, and one digest over every array of its newest whole checkpoint."""
 
-    run: tyro.conf.Positional[Path]
+    run: Run
     """The run's folder."""
     json: bool = False
     """Print one JSON object and nothing else."""

@@ -10,7 +10,8 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -18,6 +19,11 @@ from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
 
 T = TypeVar("T")
+
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN [RUN ...]]")]
+"""What is typed without an option's name."""
 
 
 class UsageError(RetornoError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ LONGEST = 10_000
 class Play:
     """Show an episode of what a run has learnt, or of random actions in a world, in a window or as a file."""
 
-    what: tyro.conf.Positional[str]
+    what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|WORLD")]
     """A run's folder, or the name of a world: there actions are random."""
     out: Path | None = None
     """Write a .gif or .mp4 instead of opening a window."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from retorno.cli.options import UsageError, parse
+from retorno.cli.options import Runs, UsageError, parse
 from retorno.cli.runs import members
 
 
@@ -15,7 +13,7 @@ from retorno.cli.runs import members
 class Report:
     """Write one HTML page about one or several runs: results, learning curves, metrics, settings."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Runs
     """Folders of runs."""
     out: Path | None = None
     """The page. By default report.html in the run's folder, or here for several."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import tyro
-
-from retorno.cli.options import parse
+from retorno.cli.options import Run, parse
 from retorno.cli.runs import finish
 from retorno.cli.terminal import note
 
@@ -16,7 +13,7 @@ from retorno.cli.terminal import note
 class Resume:
     """Go on with a run to its own budget, to the bit as if it had never stopped; where it is reached, do nothing."""
 
-    run: tyro.conf.Positional[Path]
+    run: Run
     """The run's folder, or one with a run for each seed."""
     episodes: int = 100
     """Episodes of the evaluation at the end; 0 for none."""

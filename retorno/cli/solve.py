@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
-
 from retorno import bellman
-from retorno.cli.options import parse
+from retorno.cli.options import Name, parse
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import Solution
 from retorno.environments.registry import model
@@ -29,7 +27,7 @@ ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "west": "�
 class Solve:
     """The best value of each state of a model, with bounds, and all actions that reach it."""
 
-    name: tyro.conf.Positional[str]
+    name: Name
     """A world with an exact model: `retorno list worlds` marks them."""
     discount: float = 0.99
     """γ, in [0, 1]."""

@@ -58,6 +58,8 @@ def run(arguments: list[str]) -> int:
         print(overview(), end="")
         return 0
     name, *rest = arguments
+    if name.startswith("-"):
+        raise UsageError(f"algorithm and world come first, as in `{COMMAND} ppo CartPole-v1 {name} …`")
     if name not in ALGORITHMS:
         meant = near(name, ALGORITHMS) or f"; algorithms: {', '.join(ALGORITHMS)}"
         raise UnknownNameError(f"no algorithm {name!r}{meant}")

@@ -7,7 +7,8 @@ keys and live the same episodes, so they return the same trajectory.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -79,10 +80,17 @@ def collect(
     return after, Trajectory(steps, action, extras, stage.carry)
 
 
-@partial(jax.jit, static_argnums=0)
-def _choose_hosted(algorithm, bounds, learner, row, carry, key, t):
-    action, extras, carry = choose(algorithm, learner, row, carry, key, t)
-    return action, clip_action(action, bounds), extras, carry
+@lru_cache
+def _chooser(algorithm: Algorithm, structure: jax.tree_util.PyTreeDef) -> Callable[..., Any]:
+    """`choose` as one compiled call on plain arrays: flattening modules and typed keys costs more than acting."""
+
+    @jax.jit
+    def compiled(leaves, bounds, row, carry, key_data, t):
+        learner, key = jax.tree.unflatten(structure, leaves), jax.random.wrap_key_data(key_data)
+        action, extras, carry = choose(algorithm, learner, row, carry, key, t)
+        return action, clip_action(action, bounds), extras, carry
+
+    return compiled
 
 
 def collect_hosted(
@@ -94,10 +102,12 @@ def collect_hosted(
     key: Key[Array, ""],
 ) -> tuple[Stage, Trajectory]:
     """T interactions with B hosted environments: one compiled call for each step."""
+    leaves, structure = jax.tree.flatten(learner)
+    act, key_data = _chooser(algorithm, structure), jax.random.key_data(key)
     row, carry = stage.row, stage.carry
     rows, actions, extras = [row], [], []
     for t in range(algorithm.rollout):
-        action, world_action, extra, carry = _choose_hosted(algorithm, bounds, learner, row, carry, key, np.int32(t))
+        action, world_action, extra, carry = act(leaves, bounds, row, carry, key_data, np.int32(t))
         row = environments.step(jax.tree.map(np.asarray, world_action))
         rows.append(row)
         actions.append(action)
