@@ -24,7 +24,6 @@ from retorno.algorithms import QLearning
 from retorno.algorithms.published import settings
 from retorno.cli.inspect import look
 from retorno.cli.options import parse
-from retorno.cli.oracle import Regret, regret
 from retorno.cli.solve import text_map
 from retorno.cli.terminal import follow
 from retorno.cli.train import told_settings
@@ -35,6 +34,7 @@ from retorno.environments.toy_text import toy_text
 from retorno.run import checkpoint
 from retorno.run.evaluate import evaluate
 from retorno.run.folder import CONFIG, read_metrics
+from retorno.run.oracle import Regret, regret
 from retorno.run.train import Training, train
 
 LAKE, CART = "FrozenLake-v1", "CartPole-v1"
@@ -174,7 +174,7 @@ def train_cart(told: Told, folder: Path) -> Training:
     told.say(f"settings: {told_settings(published.algorithm, published)}", style="dim")
     with train(published.algorithm, CART, published.steps, seed=0, every=CART_EVERY, folder=folder) as training:
         began = time.monotonic()
-        follow(training, 0, published.steps, "   ppo")
+        follow(training, 0, published.steps)
         seconds = time.monotonic() - began
         result = evaluate(training.policy, training.world, episodes=100)
         training.note(result)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from retorno import bellman
-from retorno.cli.options import Runs, UsageError, parse
-from retorno.cli.oracle import Regret, observes_states, regret
+from retorno.cli.options import Flag, Runs, UsageError, parse
 from retorno.cli.runs import joined, restored, world_name
 from retorno.cli.terminal import note, print_json
 from retorno.environments.registry import WORLDS
-from retorno.run.evaluate import evaluate
+from retorno.run.evaluate import Evaluation, evaluate
+from retorno.run.oracle import Regret, observes_states, regret
 from retorno.run.train import Training
 
 
@@ -27,9 +27,9 @@ class Evaluate:
     """Episodes for each seed."""
     seed: int = 1_000_000
     """Of the episodes; all policies see the same ones."""
-    sampled: bool = False
+    sampled: Flag = False
     """Draw actions from the policy instead of taking its best one."""
-    json: bool = False
+    json: Flag = False
     """Print one JSON object and nothing else."""
 
 
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
             note(f"note: a run stands at step {training.step:,} of {training.steps:,}")
     greedy = not given.sampled
     result = joined([evaluate(t.policies, t.world, given.episodes, seed=given.seed, greedy=greedy) for t in trainings])
-    lacking = exact_regret(trainings, world_name(given.runs[0]), greedy)
+    lacking = against_optimum(trainings, world_name(given.runs[0]), greedy, result)
     if given.json:
         print_json({**result.as_row(), **({"regret": lacking.as_row()} if lacking else {})})
     else:
@@ -57,17 +57,22 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def exact_regret(trainings: list[Training], name: str | None, greedy: bool) -> Regret | None:
-    """Against the exact optimum, where the world has a model and shows its states."""
+def against_optimum(trainings: list[Training], name: str | None, greedy: bool, result: Evaluation) -> Regret | None:
+    """The regret, where the world has an exact model.
+
+    It is exact for policies that see the model's states and nothing else. For others the undiscounted optimum is
+    compared with the mean returns.
+    """
     entry = WORLDS.get(name or "")
     if entry is None or entry.model is None:
         return None
     model, policies = entry.model(), [policy for training in trainings for policy in training.policies]
-    if not observes_states(trainings[0].world, model) or not all(policy.memoryless for policy in policies):
-        return None
-    discount = getattr(trainings[0].algorithm, "discount", 1.0)
     try:
-        return regret(policies, bellman.solve(model, discount), greedy)
+        if observes_states(trainings[0].world, model) and all(policy.memoryless for policy in policies):
+            discount = getattr(trainings[0].algorithm, "discount", 1.0)
+            return regret(policies, bellman.solve(model, discount), greedy)
+        optimum = bellman.solve(model, 1.0).start_value
+        return Regret(1.0, optimum, tuple(map(float, result.returns.mean(1))), exact=False)
     except ValueError as error:
         note(f"no regret: {error}")
         return None

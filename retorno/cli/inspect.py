@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retorno.cli.options import Run, UsageError, parse
-from retorno.cli.runs import members
+from retorno.cli.options import Flag, Run, UsageError, parse
+from retorno.cli.runs import members, settings_of
 from retorno.cli.terminal import note, print_json
 from retorno.cli.train import typed
 from retorno.run import checkpoint
 from retorno.run.config import from_json
-from retorno.run.folder import read_config
 from retorno.run.train import KNOWN
 
 
@@ -22,7 +21,7 @@ class Inspect:
 
     run: Run
     """The run's folder."""
-    json: bool = False
+    json: Flag = False
     """Print one JSON object and nothing else."""
 
 
@@ -52,10 +51,10 @@ def look(folder: Path) -> dict[str, Any]:
     Raises:
         FolderError, CheckpointError: when its settings or all its checkpoints are damaged.
     """
-    config = read_config(folder)
+    config = settings_of(folder)
     steps = checkpoint.steps(folder)
     newest = checkpoint.verify(checkpoint.newest(folder, note)) if steps else None
-    world = config.get("world") or {}
+    world = config["world"]
     return {
         "folder": str(folder),
         "step": newest.step if newest else 0,

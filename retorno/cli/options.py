@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import io
 import os
 import re
@@ -20,9 +21,12 @@ from retorno.core.errors import RetornoError
 
 T = TypeVar("T")
 
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""An option that is given or not."""
+
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
 Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN [RUN ...]]")]
+Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN…")]
 """What is typed without an option's name."""
 
 
@@ -49,7 +53,7 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, description: st
                 kind,
                 args=list(arguments),
                 prog=command,
-                description=description or kind.__doc__,
+                description=description or inspect.cleandoc(kind.__doc__ or ""),
                 return_unknown_args=True,
             )
     except SystemExit as stop:
@@ -64,10 +68,10 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, description: st
 def options(kind: Any) -> Iterator[str]:
     """The options that a dataclass (or an instance) stands for, as one types them."""
     for field in dataclasses.fields(kind):
-        name = field.name.replace("_", "-")
+        name = field.name.strip("_").replace("_", "-")
         value = getattr(kind, field.name, None)
         yield f"--{name}"
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value):  # Its options carry its name, or (an algorithm's) do not.
             nested = list(options(value))
             yield from nested
             yield from (f"--{name}.{option[2:]}" for option in nested)
@@ -94,11 +98,12 @@ def _gist(box: str, command: str) -> str:
 @contextlib.contextmanager
 def _plain_if_asked() -> Iterator[None]:
     """Tyro colours its help by TERM alone; NO_COLOR is honoured here."""
-    term = os.environ.get("TERM")
-    if "NO_COLOR" in os.environ and sys.stdout.isatty():
-        os.environ["TERM"] = "dumb"
+    if "NO_COLOR" not in os.environ or not sys.stdout.isatty():
+        yield
+        return
+    term = os.environ.get("TERM", "dumb")
+    os.environ["TERM"] = "dumb"
     try:
         yield
     finally:
-        if term is not None:
-            os.environ["TERM"] = term
+        os.environ["TERM"] = term

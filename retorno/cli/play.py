@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from retorno.cli.options import UsageError, parse
+from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.runs import members, restored, world_name
 from retorno.cli.terminal import note
 from retorno.core.environment import Environment, World, advance, begin
@@ -42,7 +42,7 @@ class Play:
     """How many episodes, one after another."""
     seed: int = 1_000_000
     """Of the episodes; `retorno evaluate` begins with the same one."""
-    sampled: bool = False
+    sampled: Flag = False
     """Draw actions from the policy instead of taking its best one."""
     fps: int = 30
     """Pictures a second."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,22 +22,36 @@ def members(folder: Path) -> list[Path]:
     """The runs that a folder stands for: itself, or its `seed-…` folders.
 
     Raises:
-        FolderError: when there is no run.
+        FolderError: when there is no run, or the settings of one are damaged.
     """
     if not folder.exists():
         raise FolderError(f"{folder} does not exist: expected the folder of a run")
-    if (folder / CONFIG).exists():
-        return [folder]
-    inside = [path.parent for path in folder.glob(f"{SEED}*/{CONFIG}")]
-    if not inside:
+    found = [folder] if (folder / CONFIG).exists() else [path.parent for path in folder.glob(f"{SEED}*/{CONFIG}")]
+    if not found:
         raise FolderError(f"{folder} is not the folder of a run: it has no {CONFIG}")
-    return sorted(inside, key=lambda path: (len(path.name), path.name))
+    for path in found:
+        settings_of(path)
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """What a run's `config.json` holds.
+
+    Raises:
+        FolderError: when it is not what `train` writes.
+    """
+    config = read_config(folder)
+    kinds = {"algorithm": dict, "world": dict, "steps": int, "seeds": list, "every": int}
+    for name, kind in kinds.items():
+        if not isinstance(config, dict) or not isinstance(config.get(name), kind):
+            raise FolderError(f"{folder / CONFIG} is damaged: {name!r} is missing or of the wrong kind")
+    return config
 
 
 def restored(folders: list[Path]) -> list[Training]:
     """Recorded runs at their newest whole checkpoints, with what is to be said told on stderr."""
     runs = [path for folder in folders for path in members(folder)]
-    use_cores(_seeds(runs[0]))
+    use_cores(len(settings_of(runs[0])["seeds"]))
     told = dict[str, None]()  # What is true of all seeds is said once.
     trainings = [restore(path, warn=lambda line: told.setdefault(line)) for path in runs]
     for line in told:
@@ -46,7 +61,7 @@ def restored(folders: list[Path]) -> list[Training]:
 
 def world_name(folder: Path) -> str | None:
     """The name of a run's world; None where it was made in Python."""
-    return (read_config(members(folder)[0]).get("world") or {}).get("name")
+    return settings_of(members(folder)[0])["world"].get("name")
 
 
 def use_cores(seeds: int) -> None:
@@ -69,30 +84,34 @@ def finish(folder: Path, episodes: int) -> bool:
         Interrupted: when a signal came; everything is saved.
     """
     runs = members(folder)
-    use_cores(_seeds(runs[0]))
-    results, went_on = [], False
+    use_cores(len(settings_of(runs[0])["seeds"]))
+    results: list[Evaluation] = []
+    went_on = False
     for path in runs:
         with resume(path, warn=note) as training:
             if training.step >= training.steps:
                 note(f"{path} has reached its budget of {training.steps:,} steps: nothing to do")
                 continue
             went_on = True
+            if len(runs) > 1:
+                note(str(path))
             try:
-                results.append(complete(training, str(path), episodes))
+                result = complete(training, str(path), episodes)
             except Interrupted as stop:
                 if len(runs) == 1:
                     raise
                 raise Interrupted(f"{stop}; with all seeds: retorno resume {folder}", stop.number) from stop
-    if len(results) > 1 and episodes:
+            results += [] if result is None else [result]
+    if len(results) > 1:
         print(f"{folder}: {joined(results)}")
     return went_on
 
 
-def complete(training: Training, title: str, episodes: int) -> Evaluation:
+def complete(training: Training, title: str, episodes: int) -> Evaluation | None:
     """Train to the budget with everything shown, evaluate the greedy policy and note it in the run's folder."""
-    follow(training, training.step, training.steps, title)
+    follow(training, training.step, training.steps)
     if episodes == 0:
-        return Evaluation(np.zeros((0, 0)), np.zeros((0, 0), int))
+        return None
     result = evaluate(training.policies, training.world, episodes)
     training.note(result)
     print(f"{title}: {result}")
@@ -102,7 +121,3 @@ def complete(training: Training, title: str, episodes: int) -> Evaluation:
 def joined(results: list[Evaluation]) -> Evaluation:
     """Evaluations of several runs as one over all their seeds."""
     return Evaluation(np.concatenate([r.returns for r in results]), np.concatenate([r.lengths for r in results]))
-
-
-def _seeds(folder: Path) -> int:
-    return len(read_config(folder).get("seeds", []))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from retorno import bellman
-from retorno.cli.options import Name, parse
+from retorno.cli.options import Flag, Name, parse
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import Solution
 from retorno.environments.registry import model
@@ -35,7 +35,7 @@ class Solve:
     """auto takes policy iteration up to 5,000 states and value iteration above."""
     accuracy: float = 1e-6
     """The width of the bounds at which the answer counts as converged."""
-    json: bool = False
+    json: Flag = False
     """Print one JSON object and nothing else."""
     picture: Path | None = None
     """Draw values and policy into this .png or .svg: a map where the model has one, else a graph."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
 from retorno.run.report import Report
@@ -29,11 +29,6 @@ def note(text: str) -> None:
     stderr().print(Text(text, style="dim"))
 
 
-def heading(text: str) -> None:
-    """Begin a part of what is told."""
-    stderr().print(Text(text, style="bold"))
-
-
 def print_json(answer: dict[str, Any]) -> None:
     """The only thing on stdout: one JSON object. What is not a finite number becomes null."""
     print(json.dumps(_finite(answer), allow_nan=False, ensure_ascii=False))
@@ -50,25 +45,24 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def follow(reports: Iterable[Report], begin: int, steps: int, title: str) -> None:
+def follow(reports: Iterable[Report], begin: int, steps: int) -> None:
     """Go through a run's reports and show them as they come."""
     console = stderr()
     if console.is_terminal:
-        _live(reports, begin, steps, title, console)
+        _live(reports, begin, steps, console)
     else:
         _lines(reports)
 
 
-def _live(reports: Iterable[Report], begin: int, steps: int, title: str, console: Console) -> None:
+def _live(reports: Iterable[Report], begin: int, steps: int, console: Console) -> None:
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
+        BarColumn(bar_width=12),
+        TextColumn("{task.completed:,.0f} / {task.total:,.0f}"),
         TextColumn("{task.fields[told]}"),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title, total=steps, completed=begin, told="compiling …")
+        task = progress.add_task("", total=steps, completed=begin, told="compiling …")
         for report, told in _told(reports):
             progress.update(task, completed=report.step, told=told)
 

@@ -6,13 +6,13 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.published import PUBLISHED, Published, settings
-from retorno.cli.options import UsageError, parse
+from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.runs import SEED, complete, finish, use_cores
 from retorno.cli.terminal import note
 from retorno.core.environment import Environment
@@ -24,14 +24,18 @@ from retorno.run.train import train
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+if TYPE_CHECKING:
+    NetworkName = str
+else:
+    NetworkName = tyro.extras.literal_type_from_choices(tuple(NETWORKS))
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What belongs to the run and not to the algorithm."""
 
-    network: Literal["table", "mlp", "gru", "lstm", "transformer"]
+    network: NetworkName
     """Which network; its own settings follow below."""
     steps: int = DEFAULT_STEPS
     """The budget in environment steps, over all environments of one seed."""
@@ -112,7 +116,7 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
     usual: Any = published.algorithm if published else ALGORITHMS[name]()
     usual = with_network(usual, asked_network(arguments))
     network = next(n for n, kind in NETWORKS.items() if type(usual.network) is kind)
-    options = Options(network=network, steps=published.steps if published else DEFAULT_STEPS)  # type: ignore[arg-type]
+    options = Options(network=network, steps=published.steps if published else DEFAULT_STEPS)
     kind = dataclasses.make_dataclass(
         "Arguments",
         [

@@ -23,13 +23,15 @@ from retorno.run.evaluate import interval95
 
 @dataclass(frozen=True)
 class Regret:
-    """What each policy's start value lacks of the best one; both are exact."""
+    """What each policy's start value lacks of the best one, which is exact."""
 
     discount: float
     """γ of the question."""
     optimum: float
     values: tuple[float, ...]
     """The start value of each policy."""
+    exact: bool = True
+    """Whether those are exact too; else they are mean returns of episodes."""
 
     @property
     def regrets(self) -> np.ndarray:
@@ -53,12 +55,14 @@ class Regret:
             "optimum": self.optimum,
             "values": list(self.values),
             "discount": self.discount,
+            "exact": self.exact,
         }
 
     def __str__(self) -> str:
         (low, high), count = self.ci95, len(self.values)
         interval = f", 95% interval {low:.6f} to {high:.6f} over {count} seeds," if count > 1 else ""
-        return f"regret {self.mean:.6f}{interval} against the exact optimum {self.optimum:.6f} at γ = {self.discount:g}"
+        kind = "regret" if self.exact else "estimated regret"
+        return f"{kind} {self.mean:.6f}{interval} against the exact optimum {self.optimum:.6f} at γ = {self.discount:g}"
 
 
 def observes_states(world: World, model: MDP) -> bool:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import equinox as eqx
+import gymnasium
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,13 +23,15 @@ from retorno.algorithms import PPO, QLearning
 from retorno.algorithms.published import settings
 from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
-from retorno.cli.oracle import entered, regret
+from retorno.cli.runs import complete
 from retorno.cli.train import choose, free_folder, typed
 from retorno.environments import student
 from retorno.environments.registry import WORLDS
 from retorno.networks import GRU, MLP, Activation, EpsilonGreedyPolicy
 from retorno.run import checkpoint
 from retorno.run.folder import read_config, read_metrics
+from retorno.run.oracle import entered, regret
+from retorno.run.stopping import Interrupted
 from retorno.run.train import restore, train
 
 STEPS = 3_000
@@ -237,6 +240,7 @@ def test_evaluate_prints_exactly_one_json_object(cli, finished):
     found = json.loads(out)
     assert (code, err, out.count("\n")) == (0, "", 1)
     assert (found["episodes"], found["seeds"]) == (30, 1) and found["ci95"][0] <= found["mean"] <= found["ci95"][1]
+    assert found["regret"]["exact"]
     assert found["regret"]["optimum"] == pytest.approx(
         bellman.solve(student(), found["regret"]["discount"]).start_value
     )
@@ -313,6 +317,16 @@ def test_regret_is_exact_by_hand():
     np.testing.assert_allclose(regret([anything], best, greedy=False).values, [expected], rtol=1e-6)
 
 
+def test_a_policy_that_does_not_see_the_models_states_is_compared_by_its_returns(cli, tmp_path):
+    assert (
+        cli("train", "q_learning", "tokens", "--steps", "500", "--episodes", "0", "--folder", tmp_path / "run")[0] == 0
+    )
+    found = json.loads(cli("evaluate", tmp_path / "run", "--episodes", "5", "--json")[1])
+    assert not found["regret"]["exact"] and found["regret"]["optimum"] == pytest.approx(5 * 0.9 - 0.1)
+    assert found["regret"]["mean"] == pytest.approx(found["regret"]["optimum"] - found["mean"])
+    assert "estimated regret" in cli("evaluate", tmp_path / "run", "--episodes", "5")[1]
+
+
 def test_entered_states_are_those_a_policy_acts_in():
     model = student()
     study = np.array([model.action_names[a] == "study" for a in model.action], float)
@@ -363,6 +377,11 @@ def test_without_a_whole_checkpoint_everything_exits_2(cli, run, damage):
 def test_damaged_settings_exit_2(cli, run):
     (run / "config.json").write_text("{")
     assert cli("resume", run)[0] == 2 and "damaged" in one_line(cli("inspect", run)[2])
+    for value in ([], {"steps": "many"}):
+        (run / "config.json").write_text(json.dumps(value))
+        for command in ("resume", "inspect", "evaluate"):
+            code, _, err = cli(command, run)
+            assert code == 2 and "'algorithm' is missing" in one_line(err)
 
 
 def test_a_folder_that_cannot_be_used(cli, run, tmp_path):
@@ -374,6 +393,44 @@ def test_a_folder_that_cannot_be_used(cli, run, tmp_path):
         (tmp_path / "shut").mkdir(mode=0o500)
         code, _, err = cli(*TRAIN, "--folder", tmp_path / "shut" / "run")
         assert code == 2 and "cannot be made" in err
+
+
+def test_an_interrupted_call_for_several_hosted_seeds_is_resumed_whole(cli, tmp_path, monkeypatch):
+    calls = []
+
+    def interrupted(training, title, episodes):
+        calls.append(title)
+        if len(calls) == 2:
+            raise Interrupted("stopped", signal.SIGINT)
+        return complete(training, title, episodes)
+
+    folder = tmp_path / "run"
+    call = ["train", "q_learning", "FrozenLake-v1", "--hosted", "--steps", "50", "--episodes", "0", "--seeds", "3"]
+    with monkeypatch.context() as patch:
+        patch.setattr("retorno.cli.runs.complete", interrupted)
+        code, _, err = cli(*call, "--folder", folder)
+    assert code == 130 and f"with all seeds: retorno resume {folder}" in err
+    steps = lambda: [json.loads(cli("inspect", folder / f"seed-{k}", "--json")[1])["step"] for k in range(3)]  # noqa: E731
+    assert steps() == [50, 0, 0]
+    assert cli("resume", folder, "--episodes", "0")[0] == 0 and steps() == [50, 50, 50]
+
+
+def test_an_environment_that_raises_is_named(cli, tmp_path):
+    class Raises(gymnasium.Env):
+        observation_space = action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return 0, {}
+
+        def step(self, action):
+            raise ZeroDivisionError("the world has ended")
+
+    gymnasium.register("Raises-v0", Raises)
+    try:
+        code, _, err = cli("train", "q_learning", "Raises-v0", "--folder", tmp_path / "run")
+    finally:
+        del gymnasium.registry["Raises-v0"]
+    assert code == 2 and "ZeroDivisionError: the world has ended" in err and "Traceback" not in err
 
 
 def test_not_a_number_stops_the_run(cli, tmp_path):

@@ -121,4 +121,3 @@ def rewritten(cls: type, rewrite: Callable[[Trajectory], Trajectory]) -> type:
             return super().update(learner, rewrite(trajectory), key)
 
     return Mistaken
-

@@ -59,7 +59,7 @@ def test_a_time_limit_changes_no_value(name: str, limit: int) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "reinforce"])
 def test_the_value_without_a_limit(name: str) -> None:
-    """(REINFORCE learns from episodes that end.)"""
+    """REINFORCE is not asked: it learns from episodes that end."""
     check_truncation(learner(name), sampled(constant_reward()))
 
 

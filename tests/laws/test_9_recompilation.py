@@ -24,7 +24,7 @@ def compiled() -> Iterator[list[str]]:
     """The programs that are compiled (or loaded, if kept from before) meanwhile."""
     names: list[str] = []
 
-    def listen(event: str, seconds: float, **facts: Any) -> None:
+    def listen(event: str, duration_secs: float, **facts: Any) -> None:
         if event == "/jax/core/compile/backend_compile_duration":
             names.append(str(facts.get("fun_name")))
 
@@ -38,7 +38,8 @@ def compiled() -> Iterator[list[str]]:
 def check_recompilation(training: Training) -> None:
     """The second report and all after it need no new program."""
     reports = iter(training)
-    next(reports), next(reports)
+    for _ in range(2):
+        next(reports)
     with compiled() as names:
         rest = [*reports]
     assert len(rest) > 2

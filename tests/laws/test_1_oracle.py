@@ -1,0 +1,161 @@
+"""Law 1: on models that can be solved exactly every algorithm finds the exact answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from jaxtyping import Float
+from small import MODELS, Deadly, model, small, table
+
+from retorno.algorithms import ALGORITHMS, SARSA, QLearning
+from retorno.bellman import best_soft, evaluate, solve, uniform
+from retorno.core.environment import Environment
+from retorno.core.mdp import MDP
+from retorno.core.policy import Algorithm
+from retorno.environments.sampled import sampled
+from retorno.environments.wrappers import TimeLimit
+from retorno.networks import Table
+from retorno.run.train import Training, train
+
+DISCOUNT = 0.8
+EPSILON = 0.3
+SEEDS = range(20)
+LIMIT = 20
+VISITS = 400
+"""Of each pair, on average."""
+
+
+def exploring(name: str) -> MDP:
+    """A model whose episodes begin in any state, so that every pair is visited. Sutton & Barto 2018, section 5.3."""
+    plain = model(name)
+    return dataclasses.replace(plain, initial=~plain.terminal / (~plain.terminal).sum())
+
+
+def trained(algorithm: Algorithm, world: Environment, steps: int, seeds: range = SEEDS) -> Training:
+    training = train(algorithm, world, steps, seed=seeds)
+    training.run_to_end()
+    return training
+
+
+def check_mean(learnt: Float[np.ndarray, "seeds N"], exact: Float[np.ndarray, " N"]) -> None:
+    """The mean over seeds is the exact answer within four standard errors and the estimator's bias.
+
+    A target that takes a maximum over noisy values, or follows them, is off by no more than their
+    noise, whose size is the standard deviation between seeds; a thousandth of the scale is for
+    what is left of the first values.
+    """
+    noise = learnt.std(0, ddof=1)
+    bound = 4 * noise / np.sqrt(len(learnt)) + noise.max() + 1e-3 * np.abs(exact).max()
+    assert noise.max() < 0.1 * np.abs(exact).max() + 1e-9, "too noisy to say anything"
+    np.testing.assert_array_less(np.abs(learnt.mean(0) - exact), bound)
+
+
+def check_q_learning(name: str, world: Callable[[Environment], Environment] = lambda world: world) -> None:
+    """Random behaviour, the best values. A model that is certain needs no small steps: α = 1 is value iteration."""
+    exact = exploring(name)
+    certain = (np.diff(exact.row_ptr) == 1).all()
+    step_sizes = {"step_size": 1.0} if certain else {"step_size": 0.5, "step_size_end": 0.0}
+    algorithm = QLearning(discount=DISCOUNT, epsilon=1.0, **step_sizes)
+    seeds, visits = (range(2), 100) if certain else (SEEDS, VISITS)
+    steps = max(4000, visits * exact.num_pairs)
+    training = trained(algorithm, world(TimeLimit(sampled(exact), LIMIT)), steps, seeds)
+    q = table(training.run.learner, "q")[:, exact.pair_state, exact.action]
+    check_mean(q, solve(exact, DISCOUNT).q)
+
+
+def check_sarsa(name: str, algorithm: Algorithm, world: Callable[[Environment], Environment] = lambda w: w) -> None:
+    exact = exploring(name)
+    steps = max(10_000, VISITS * exact.num_pairs)
+    training = trained(algorithm, world(TimeLimit(sampled(exact), LIMIT)), steps)
+    q = table(training.run.learner, "q")[:, exact.pair_state, exact.action]
+    check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_q_learning_finds_the_best_values(name: str) -> None:
+    check_q_learning(name)
+
+
+SARSAS = [
+    SARSA(discount=DISCOUNT, epsilon=EPSILON, step_size=0.5, step_size_end=0.0, expected=expected)
+    for expected in (False, True)
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", SARSAS, ids=["sarsa", "expected"])
+@pytest.mark.parametrize("name", ["student", "random_walk", "example_4_1", "garnet"])
+def test_sarsa_finds_the_best_soft_policys_values(name: str, algorithm: Algorithm) -> None:
+    check_sarsa(name, algorithm)
+
+
+def deep(name: str) -> Algorithm:
+    """Any algorithm over a table, for small models."""
+    return small(
+        name,
+        network=Table(),
+        num_envs=4,
+        rollout=32,
+        gradient_steps=16,
+        batch_size=32,
+        capacity=4096,
+        target_period=64,
+        minibatches=4,
+        epochs=4,
+        longest_episode=LIMIT,
+        discount=DISCOUNT,
+        lambda_=0.5,
+        step_size=0.5,
+        step_size_end=0.0,
+        learning_rate=0.1,
+        anneal_learning_rate=True,
+        entropy_coefficient=0.01,
+        epsilon=0.5,
+        epsilon_end=0.5,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("world", ["student", "random_walk"])
+def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
+    """What it learnt, taken greedily and evaluated exactly, loses nothing, with any of five seeds."""
+    exact = exploring(world)
+    training = trained(deep(name), TimeLimit(sampled(exact), LIMIT), 20_000, range(5))
+    tables = training.run.learner.network.tables
+    preferences = table(training.run.learner, "q" if "q" in tables else "policy")
+    best = solve(exact, DISCOUNT).value
+    for seed in range(5):
+        choice = np.where(exact.legal, preferences[seed], -np.inf).argmax(1)
+        np.testing.assert_allclose(evaluate(exact, choice, DISCOUNT).value, best, atol=1e-6)
+
+
+def check_prediction(name: str, world: Callable[[Environment], Environment] = lambda world: world) -> None:
+    """Where there is no choice, what is learnt is the process's value."""
+    exact = exploring("student_process")
+    training = trained(deep(name), world(TimeLimit(sampled(exact), LIMIT)), 20_000)
+    tables = training.run.learner.network.tables
+    value = table(training.run.learner, "q" if "q" in tables else "value")[:, ~exact.terminal, 0]
+    check_mean(value, evaluate(exact, uniform, DISCOUNT).value[~exact.terminal])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_predicts_the_value(name: str) -> None:
+    check_prediction(name)
+
+
+def test_the_law_sees_a_time_limit_that_is_taken_as_death() -> None:
+    with pytest.raises(AssertionError, match="not less"):
+        check_q_learning("example_3_5", Deadly)
+    with pytest.raises(AssertionError, match="not less"):
+        check_sarsa("student", SARSAS[0], Deadly)
+
+
+def test_the_law_sees_values_of_another_policy() -> None:
+    with pytest.raises(AssertionError, match="not less"):
+        check_sarsa("student", dataclasses.replace(SARSAS[0], epsilon=0.05))
