@@ -138,9 +138,10 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# How fast it is",
         "",
-        "Made by `make bench` ([benchmarks/deep.py](../benchmarks/deep.py)): both sides in one run, in turn, warmed up; the",
-        "median of the ratios pair by pair, with the least and the largest. Peers: Stable-Baselines3 2.9.2 (PyTorch 2.13,",
-        "one thread, which is its fastest here) and SBX 0.28, with the same settings and the same Gymnasium CartPole-v1.",
+        "Made by `make bench` ([benchmarks/deep.py](../benchmarks/deep.py)): both sides in one run, in turn, warmed",
+        "up; the median of the ratios pair by pair, with the least and the largest. Peers: Stable-Baselines3 2.9.2",
+        "(PyTorch 2.13, one thread, which is its fastest here) and SBX 0.28, with the same settings and Gymnasium's",
+        "CartPole-v1.",
         "",
         "| work | bar | measured | least to largest | ours | theirs | pairs |",
         "|---|---|---|---|---|---|---|",

@@ -81,7 +81,7 @@ def collect(
 
 
 @lru_cache
-def _chooser(algorithm: Algorithm, structure: jax.tree_util.PyTreeDef) -> Callable[..., Any]:
+def _chooser(algorithm: Algorithm, structure: Any) -> Callable[..., Any]:
     """`choose` as one compiled call on plain arrays: flattening modules and typed keys costs more than acting."""
 
     @jax.jit

@@ -216,7 +216,7 @@ class Training:
             )
             run, metrics = learn_hosted(self.algorithm, self.run._replace(stage=None), None, trajectory)
             self.run = run._replace(stage=stage)
-            sums = {name: sums.get(name, 0.0) + x for name, x in metrics.items()}
+            sums = {name: sums.get(name, 0.0) + x for name, x in jax.device_get(metrics).items()}
             if self.step >= until:
                 break
         return sums

@@ -56,9 +56,9 @@ def small(name: str, **settings: Any) -> Algorithm:
     return dataclasses.replace(algorithm, **{k: v for k, v in (SETTINGS | settings).items() if k in known})
 
 
-def lake(limit: int = 7) -> Environment:
-    """Slippery ice, with holes and a time limit that cuts often."""
-    return TimeLimit(sampled(model("FrozenLake-v1")), limit)
+def busy_world(limit: int = 7) -> Environment:
+    """A random model with rewards everywhere, with ends and a time limit that cuts often."""
+    return TimeLimit(sampled(model("garnet")), limit)
 
 
 def model(name: str) -> MDP:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import pytest
-from small import NETWORK, assert_close, lake, small
+from small import NETWORK, assert_close, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.policy import Algorithm
@@ -23,8 +23,8 @@ def trained(algorithm: Algorithm, world: Any, **spread: Any) -> Training:
 
 def check_devices(algorithm: Algorithm, world: Any = None, other: Algorithm | None = None) -> None:
     """A run of two updates or more on one device equals one whose environments are spread over two."""
-    one = trained(algorithm, world or lake(), devices=1)
-    two = trained(other or algorithm, world or lake(), devices=2)
+    one = trained(algorithm, world or busy_world(), devices=1)
+    two = trained(other or algorithm, world or busy_world(), devices=2)
     assert len(two.run.stage.row.last.sharding.device_set) == 2
     assert_close(one.run, two.run, 1e-4)
 
@@ -48,7 +48,7 @@ def test_memories_over_two_devices(network: str) -> None:
 def test_seeds_over_two_devices(name: str, network: str) -> None:
     """Four seeds are spread over two devices, three stay on one."""
     algorithm = small(name, network=NETWORK[network], learning_starts=0)
-    two, one = trained(algorithm, lake(), seed=range(4)), trained(algorithm, lake(), seed=range(3))
+    two, one = trained(algorithm, busy_world(), seed=range(4)), trained(algorithm, busy_world(), seed=range(3))
     assert [len(t.run.step.sharding.device_set) for t in (two, one)] == [2, 1]
     assert_close(jax.tree.map(lambda x: x[:3], two.run), one.run, 1e-4)
 

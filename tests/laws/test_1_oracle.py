@@ -34,6 +34,15 @@ def exploring(name: str) -> MDP:
     return dataclasses.replace(plain, initial=~plain.terminal / (~plain.terminal).sum())
 
 
+def limit(world: Environment) -> Environment:
+    """Short episodes, so that many states are begun in."""
+    return TimeLimit(world, LIMIT)
+
+
+def deadly(world: Environment) -> Environment:
+    return Deadly(TimeLimit(world, 4))
+
+
 def trained(algorithm: Algorithm, world: Environment, steps: int, seeds: range = SEEDS) -> Training:
     training = train(algorithm, world, steps, seed=seeds)
     training.run_to_end()
@@ -49,11 +58,11 @@ def check_mean(learnt: Float[np.ndarray, "seeds N"], exact: Float[np.ndarray, " 
     """
     noise = learnt.std(0, ddof=1)
     bound = 4 * noise / np.sqrt(len(learnt)) + noise.max() + 1e-3 * np.abs(exact).max()
-    assert noise.max() < 0.1 * np.abs(exact).max() + 1e-9, "too noisy to say anything"
+    assert noise.max() < 0.25 * np.abs(exact).max() + 1e-9, "too noisy to say anything"
     np.testing.assert_array_less(np.abs(learnt.mean(0) - exact), bound)
 
 
-def check_q_learning(name: str, world: Callable[[Environment], Environment] = lambda world: world) -> None:
+def check_q_learning(name: str, limited: Callable[[Environment], Environment] = limit) -> None:
     """Random behaviour, the best values. A model that is certain needs no small steps: α = 1 is value iteration."""
     exact = exploring(name)
     certain = (np.diff(exact.row_ptr) == 1).all()
@@ -61,15 +70,15 @@ def check_q_learning(name: str, world: Callable[[Environment], Environment] = la
     algorithm = QLearning(discount=DISCOUNT, epsilon=1.0, **step_sizes)
     seeds, visits = (range(2), 100) if certain else (SEEDS, VISITS)
     steps = max(4000, visits * exact.num_pairs)
-    training = trained(algorithm, world(TimeLimit(sampled(exact), LIMIT)), steps, seeds)
+    training = trained(algorithm, limited(sampled(exact)), steps, seeds)
     q = table(training.run.learner, "q")[:, exact.pair_state, exact.action]
     check_mean(q, solve(exact, DISCOUNT).q)
 
 
-def check_sarsa(name: str, algorithm: Algorithm, world: Callable[[Environment], Environment] = lambda w: w) -> None:
+def check_sarsa(name: str, algorithm: Algorithm, limited: Callable[[Environment], Environment] = limit) -> None:
     exact = exploring(name)
     steps = max(10_000, VISITS * exact.num_pairs)
-    training = trained(algorithm, world(TimeLimit(sampled(exact), LIMIT)), steps)
+    training = trained(algorithm, limited(sampled(exact)), steps)
     q = table(training.run.learner, "q")[:, exact.pair_state, exact.action]
     check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q)
 
@@ -134,10 +143,10 @@ def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
         np.testing.assert_allclose(evaluate(exact, choice, DISCOUNT).value, best, atol=1e-6)
 
 
-def check_prediction(name: str, world: Callable[[Environment], Environment] = lambda world: world) -> None:
+def check_prediction(name: str, limited: Callable[[Environment], Environment] = limit) -> None:
     """Where there is no choice, what is learnt is the process's value."""
     exact = exploring("student_process")
-    training = trained(deep(name), world(TimeLimit(sampled(exact), LIMIT)), 20_000)
+    training = trained(deep(name), limited(sampled(exact)), 20_000)
     tables = training.run.learner.network.tables
     value = table(training.run.learner, "q" if "q" in tables else "value")[:, ~exact.terminal, 0]
     check_mean(value, evaluate(exact, uniform, DISCOUNT).value[~exact.terminal])
@@ -150,12 +159,12 @@ def test_every_algorithm_predicts_the_value(name: str) -> None:
 
 
 def test_the_law_sees_a_time_limit_that_is_taken_as_death() -> None:
-    with pytest.raises(AssertionError, match="not less"):
-        check_q_learning("example_3_5", Deadly)
-    with pytest.raises(AssertionError, match="not less"):
-        check_sarsa("student", SARSAS[0], Deadly)
+    with pytest.raises(AssertionError, match="not strictly ordered"):
+        check_q_learning("garnet", deadly)
+    with pytest.raises(AssertionError, match="not strictly ordered"):
+        check_sarsa("student", SARSAS[0], deadly)
 
 
 def test_the_law_sees_values_of_another_policy() -> None:
-    with pytest.raises(AssertionError, match="not less"):
+    with pytest.raises(AssertionError, match="not strictly ordered"):
         check_sarsa("student", dataclasses.replace(SARSAS[0], epsilon=0.05))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from small import NETWORK, assert_close, lake, small
+from small import NETWORK, assert_close, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
@@ -48,7 +48,7 @@ def check_collectors(
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_collects_the_same_in_both_ways(name: str) -> None:
-    check_collectors(small(name), lake())
+    check_collectors(small(name), busy_world())
 
 
 @pytest.mark.parametrize("name", WORLDS)
@@ -63,7 +63,7 @@ def test_every_network_remembers_the_same_in_both_ways(name: str) -> None:
 
 def test_the_law_sees_a_limit_that_is_off_by_one() -> None:
     with pytest.raises(AssertionError):
-        check_collectors(small("ppo"), lake(5), lake(6))
+        check_collectors(small("ppo"), busy_world(5), busy_world(6))
 
 
 def test_the_law_sees_keys_that_are_off_by_one() -> None:
@@ -71,7 +71,7 @@ def test_the_law_sees_keys_that_are_off_by_one() -> None:
         return collect_hosted(algorithm, learner, environments, bounds, stage, jax.random.fold_in(key, 1))
 
     with pytest.raises(AssertionError):
-        check_collectors(small("ppo"), lake(), host=late)
+        check_collectors(small("ppo"), busy_world(), host=late)
 
 
 def test_the_law_sees_a_carry_that_is_lost_between_rollouts() -> None:

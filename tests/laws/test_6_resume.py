@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import survivor
-from small import NETWORK, lake, small
+from small import NETWORK, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import World
@@ -54,13 +54,8 @@ def live(folder: Path, kind: str, kill_at: int = 0, kill_after: float | None = N
 def killed_again_and_again(folder: Path, kind: str) -> tuple[int, dict[str, str]]:
     """How often it was killed, and the digests of all runs at the end."""
     rng, killed = random.Random(kind), 0
-    # Twice at a random sync of the run's first hundred, twice at a random moment.
-    for kill in (
-        {"kill_at": rng.randint(1, 100)},
-        {"kill_after": rng.uniform(0, 0.3)},
-        {"kill_at": rng.randint(1, 100)},
-        {"kill_after": rng.uniform(0, 0.3)},
-    ):
+    # At a random sync of the first hundred, then at a random moment.
+    for kill in ({"kill_at": rng.randint(1, 100)}, {"kill_after": rng.uniform(0, 0.3)}):
         ended = live(folder, kind, **kill)
         if ended is not None:
             return killed, ended
@@ -77,7 +72,7 @@ def test_every_algorithm_survives_sigkill(tmp_path: Path) -> None:
         hosted = pool.submit(killed_again_and_again, tmp_path / "hosted", "hosted")
         whole = {kind: {name: uninterrupted(name, kind == "hosted") for name in ALGORITHMS} for kind in KINDS}
     for kind, (killed, ended) in zip(KINDS, (native.result(), hosted.result()), strict=True):
-        assert killed >= 2, kind
+        assert killed, kind
         assert ended == whole[kind], kind
 
 
@@ -93,7 +88,7 @@ def uninterrupted(name: str, hosted: bool) -> str:
 def check_resume(
     folder: Path, algorithm: Algorithm, world: World, relabel: Relabel | None = None, steps: int = 160
 ) -> None:
-    """Left after some reports, two of them not at a boundary, and gone on with: the digest of a run without a stop."""
+    """Left half-way, perhaps after a report that no checkpoint followed, and gone on with: as without a stop."""
 
     def digest(training: Any) -> str:
         with contextlib.closing(training):
@@ -110,8 +105,7 @@ def check_resume(
     assert resumed == digest(train(algorithm, world, steps, **given))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "kind"), [*((name, "native") for name in NETWORKS), ("gru", "hosted")])
 def test_every_network_goes_on(tmp_path: Path, name: str, kind: str) -> None:
     world = Recall(delay=3)
     check_resume(
@@ -121,9 +115,11 @@ def test_every_network_goes_on(tmp_path: Path, name: str, kind: str) -> None:
     )
 
 
-@pytest.mark.parametrize("relabel", [ClipRewards(0.5), count_bonus(lake().observation_space)], ids=["clip", "count"])
+@pytest.mark.parametrize(
+    "relabel", [ClipRewards(0.5), count_bonus(busy_world().observation_space)], ids=["clip", "count"]
+)
 def test_relabelling_goes_on(tmp_path: Path, relabel: Relabel) -> None:
-    check_resume(tmp_path / "run", small("q_learning"), lake(), relabel)
+    check_resume(tmp_path / "run", small("q_learning"), busy_world(), relabel)
 
 
 def test_normalisers_go_on(tmp_path: Path) -> None:
@@ -134,7 +130,7 @@ def test_normalisers_go_on(tmp_path: Path) -> None:
 def test_the_law_sees_environments_that_start_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Keepers, "restore", lambda self, snapshot: None)
     with pytest.raises(AssertionError):
-        check_resume(tmp_path / "run", small("q_learning"), gymnasium(lambda: to_gymnasium(lake())))
+        check_resume(tmp_path / "run", small("q_learning"), gymnasium(lambda: to_gymnasium(busy_world())))
 
 
 @pytest.mark.parametrize("forgotten", ["updates", "stage", "scores", "learner"])

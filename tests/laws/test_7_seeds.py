@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
-from small import MODELS, NETWORK, assert_close, bits, lake, model, small
+from small import MODELS, NETWORK, assert_close, bits, busy_world, model, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment, advance, begin
@@ -27,14 +27,14 @@ STEPS = 200
 
 
 def learnt(algorithm: Algorithm, seed: Any, world: Environment | None = None, steps: int = STEPS) -> Any:
-    training = train(algorithm, world or lake(), steps, seed=seed)
+    training = train(algorithm, world or busy_world(), steps, seed=seed)
     training.run_to_end()
     return training.run
 
 
 def check_choices(algorithm: Algorithm) -> None:
     """What is chosen on one row depends on the key, on the step and on the environment, and on nothing else."""
-    run = train(algorithm, lake(), STEPS, seed=0).run
+    run = train(algorithm, busy_world(), STEPS, seed=0).run
     row, carry = (jax.tree.map(lambda x: jnp.repeat(x[:1], 16, 0), x) for x in (run.stage.row, run.stage.carry))
     chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, row, carry, jax.random.key(seed), t)[0])
     actions = np.array([[chosen(seed, t) for t in range(8)] for seed in range(4)])
@@ -53,7 +53,7 @@ def check_worlds(world: Environment) -> None:
             return after, after[1]
 
         start = begin(world, seed, env)
-        return start[1], jax.lax.scan(step, start, jax.random.split(jax.random.key(0), 24))[1]
+        return start[1], jax.lax.scan(step, start, jax.random.split(jax.random.key(0), 64))[1]
 
     def lived(seed: int, env: int) -> list[bytes]:
         return bits(live(jnp.uint32(seed), jnp.uint32(env)))
@@ -85,7 +85,9 @@ def test_choices_follow_their_keys(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "table"])
 def test_networks_start_from_their_seed(name: str) -> None:
-    weights = [bits(train(small("ppo", network=NETWORK[name]), lake(), STEPS, seed=s).run.learner) for s in (0, 0, 1)]
+    weights = [
+        bits(train(small("ppo", network=NETWORK[name]), busy_world(), STEPS, seed=s).run.learner) for s in (0, 0, 1)
+    ]
     assert weights[0] == weights[1] != weights[2]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import constant_reward, lake, small
+from small import busy_world, constant_reward, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
@@ -38,7 +38,7 @@ def check_steps(algorithm: Algorithm, world: Environment) -> None:
 @pytest.mark.parametrize("name", ALGORITHMS)
 @pytest.mark.parametrize("num_envs", [1, 4])
 def test_steps_are_counted_whatever_the_number_of_environments(name: str, num_envs: int) -> None:
-    check_steps(small(name, num_envs=num_envs, minibatches=1), lake())
+    check_steps(small(name, num_envs=num_envs, minibatches=1), busy_world())
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])

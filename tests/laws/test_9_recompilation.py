@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.monitoring
 import pytest
-from small import NETWORK, lake, small
+from small import NETWORK, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.environments.export import to_gymnasium
@@ -48,16 +48,16 @@ def check_recompilation(training: Training) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_fused(name: str) -> None:
-    check_recompilation(train(small(name), lake(), 400, every=50))
+    check_recompilation(train(small(name), busy_world(), 400, every=50))
     with compiled() as names:
-        again = train(small(name), lake(), 700, seed=9, every=100)
+        again = train(small(name), busy_world(), 700, seed=9, every=100)
         again.run_to_end()
     assert names == []
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_hosted(name: str) -> None:
-    hosted = gymnasium(lambda: to_gymnasium(lake()))
+    hosted = gymnasium(lambda: to_gymnasium(busy_world()))
     with contextlib.closing(train(small(name), hosted, 200, every=25)) as training:
         check_recompilation(training)
 
@@ -69,7 +69,7 @@ def test_every_network(network: str) -> None:
 
 @pytest.mark.parametrize("spread", [{"devices": 2}, {"seed": (0, 1)}, {"seed": (0, 1, 2)}], ids=str)
 def test_spread_over_devices(spread: Any) -> None:
-    check_recompilation(train(small("ppo"), lake(), 400, every=50, **spread))
+    check_recompilation(train(small("ppo"), busy_world(), 400, every=50, **spread))
 
 
 def test_the_law_sees_a_program_for_each_budget() -> None:
