@@ -169,7 +169,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ),
     ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
     ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
-    ("sarsa", "cliff"): Published(SARSA(step_size=0.5, step_size_end=0.0, discount=1.0), 1_000_000, _CLIFF),
+    ("sarsa", "cliff"): Published(SARSA(step_size=0.1, step_size_end=0.0, discount=1.0), 1_000_000, "retorno"),
     **{
         ("q_learning", world): Published(
             QLearning(step_size=0.2, step_size_end=0.0, epsilon=0.5, discount=discount), 1_000_000, "retorno"

@@ -101,17 +101,22 @@ def test_worlds_follow_their_seed(name: str) -> None:
     check_worlds(WORLDS[name].world())
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_batch_of_tables_equals_them_one_by_one(name: str) -> None:
+TABULAR = [name for name in ALGORITHMS if isinstance(getattr(ALGORITHMS[name](), "network", None), Table)]
+
+
+@pytest.mark.parametrize("name", TABULAR)
+def test_a_batch_of_tables_equals_them_one_by_one_to_the_bit(name: str) -> None:
     algorithm = small(name, network=Table())
     together = learnt(algorithm, SEEDS).learner
     for i, seed in enumerate(SEEDS):
         assert bits(jax.tree.map(lambda x, i=i: x[i], together)) == bits(learnt(algorithm, seed).learner)
 
 
+@pytest.mark.parametrize("network", ["table", "mlp"])
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_batch_of_networks_equals_them_one_by_one_after_an_update(name: str) -> None:
-    algorithm = small(name, learning_starts=0)
+def test_a_batch_equals_them_one_by_one_after_an_update(name: str, network: str) -> None:
+    """Means and products of several at once are rounded in another order, so only the first update is near."""
+    algorithm = small(name, network=NETWORK[network], learning_starts=0)
     together = learnt(algorithm, SEEDS, steps=1).learner
     for i, seed in enumerate(SEEDS):
         assert_close(jax.tree.map(lambda x, i=i: x[i], together), learnt(algorithm, seed, steps=1).learner, 1e-4)
