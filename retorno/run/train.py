@@ -38,6 +38,7 @@ from retorno.run.loop import (
     Run,
     advance_fused,
     advance_seeds,
+    advance_spread,
     bad_leaf,
     begin_hosted,
     begin_native,
@@ -200,7 +201,8 @@ class Training:
             return self._advance_hosted(self.environments, until, most)
         assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
-            self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
+            advance = advance_fused if self._mesh.size == 1 else advance_spread
+            self.run, sums = advance(self.algorithm, self.world, self.run, until, most)
         else:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
             tables = isinstance(getattr(self.algorithm, "network", None), Table)
