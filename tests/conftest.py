@@ -5,9 +5,6 @@ import os
 import jax
 import pytest
 
-# Collectives that do not depend on each other have to come in one order on all devices: run concurrently, as XLA
-# does on CPUs, two devices wait for each other in different ones until XLA aborts the process.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_enable_concurrency_optimized_scheduler=false"
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 jax.config.update("jax_num_cpu_devices", 2)
 

@@ -30,3 +30,22 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+IN_ONE_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
+
+
+def exchange_in_one_order() -> None:
+    """Where the processor is split into several devices, let what they exchange come in one order on all of them.
+
+    Scheduled concurrently, as XLA does on CPUs, two devices wait for each other in different exchanges
+    until XLA aborts the process. The flag is read when JAX starts its devices.
+    """
+    devices = os.environ.get("JAX_NUM_CPU_DEVICES") or getattr(jax.config, "jax_num_cpu_devices", 1)
+    if int(devices) > 1 and IN_ONE_ORDER not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {IN_ONE_ORDER}".strip()
+
+
+def exchanges_in_one_order() -> bool:
+    """Whether programs may be spread over several devices: always but on CPUs without the flag."""
+    return jax.default_backend() != "cpu" or IN_ONE_ORDER in os.environ.get("XLA_FLAGS", "")

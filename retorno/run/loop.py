@@ -97,19 +97,6 @@ def advance_fused(
     return _advance_one(algorithm, world, run, until, most)
 
 
-advance_spread = jax.jit(
-    _advance_one,
-    static_argnames=("algorithm",),
-    donate_argnames=("run",),
-    compiler_options={"xla_cpu_enable_concurrency_optimized_scheduler": False},
-)
-"""`advance_fused` for environments that are spread over several devices.
-
-What the devices exchange has to come in one order on all of them: scheduled concurrently, as XLA
-does on CPUs, two devices wait for each other in different exchanges for ever.
-"""
-
-
 @partial(jax.jit, static_argnames=("algorithm", "vectorised", "mesh"), donate_argnames=("runs",))
 def advance_seeds(
     algorithm: Algorithm,

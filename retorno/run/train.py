@@ -25,6 +25,7 @@ from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
+from retorno.core.runtime import exchanges_in_one_order
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
 from retorno.networks import NETWORKS, Activation, Table
@@ -38,7 +39,6 @@ from retorno.run.loop import (
     Run,
     advance_fused,
     advance_seeds,
-    advance_spread,
     bad_leaf,
     begin_hosted,
     begin_native,
@@ -201,8 +201,7 @@ class Training:
             return self._advance_hosted(self.environments, until, most)
         assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
-            advance = advance_fused if self._mesh.size == 1 else advance_spread
-            self.run, sums = advance(self.algorithm, self.world, self.run, until, most)
+            self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
         else:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
             tables = isinstance(getattr(self.algorithm, "network", None), Table)
@@ -320,6 +319,11 @@ def train(
         raise TrainingError(
             f"{algorithm.num_envs} environments cannot be spread evenly over {devices} devices, of which there are "
             f"{jax.local_device_count()}: choose num_envs as a multiple, and set JAX_NUM_CPU_DEVICES for more devices"
+        )
+    if devices > 1 and not exchanges_in_one_order():
+        raise TrainingError(
+            f"{devices} devices need JAX_NUM_CPU_DEVICES={devices} in the environment before Python starts: without "
+            "it XLA may let them wait for each other for ever"
         )
     if folder is None:
         return Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
