@@ -9,6 +9,7 @@ steps. Over a `Table` with plain gradient steps, a replay of one transition and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -111,25 +112,34 @@ class DQN:
         replay = learner.replay.add(trajectory)
         due = clock.step // self.target_period > learner.clock.step // self.target_period
         target = jax.tree.map(lambda new, old: jnp.where(due, new, old), learner.network, learner.target)
-        learner = DQNLearner(learner.network, target, learner.optimiser, replay, clock)
         keys = jax.random.split(key, self.gradient_steps)
-        learn = lambda state: jax.lax.scan(self._gradient_step, state, keys)  # noqa: E731
+        learn = lambda state: jax.lax.scan(partial(self._gradient_step, target, replay, clock), state, keys)  # noqa: E731
         wait = lambda state: (state, jnp.zeros((self.gradient_steps, 2)))  # noqa: E731
-        learner, metrics = jax.lax.cond(clock.step >= self.learning_starts, learn, wait, learner)
+        # The replay is only read in there: what a branch gives back may be copied.
+        state = (learner.network, learner.optimiser)
+        (network, optimiser), metrics = jax.lax.cond(clock.step >= self.learning_starts, learn, wait, state)
         loss, q = metrics.mean(0)
-        return learner, {"loss": loss, "q": q}
+        return DQNLearner(network, target, optimiser, replay, clock), {"loss": loss, "q": q}
 
     @property
     def _direction(self) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), self.optimiser.direction)
 
-    def _gradient_step(self, learner: DQNLearner, key: Key[Array, ""]) -> tuple[DQNLearner, Float[Array, " 2"]]:
-        batch = learner.replay.sample(key, self.batch_size)
-        (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(learner.network, learner.target, batch)
-        direction, optimiser = self._direction.update(gradient, learner.optimiser)
-        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, learner.clock.progress)
-        network = jax.tree.map(lambda w, d: w - learning_rate * d, learner.network, direction)
-        return learner._replace(network=network, optimiser=optimiser), jnp.stack([loss, q])
+    def _gradient_step(
+        self,
+        target: Policy,
+        replay: Replay,
+        clock: Clock,
+        state: tuple[Policy, optax.OptState],
+        key: Key[Array, ""],
+    ) -> tuple[tuple[Policy, optax.OptState], Float[Array, " 2"]]:
+        network, optimiser = state
+        batch = replay.sample(key, self.batch_size)
+        (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, target, batch)
+        direction, optimiser = self._direction.update(gradient, optimiser)
+        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, clock.progress)
+        network = jax.tree.map(lambda w, d: w - learning_rate * d, network, direction)
+        return (network, optimiser), jnp.stack([loss, q])
 
     def _loss(self, network: Policy, target: Policy, batch: Transitions) -> tuple[Float[Array, ""], Float[Array, ""]]:
         def values(of: Policy, row: TimeStep) -> Float[Array, " A"]:

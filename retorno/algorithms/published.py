@@ -32,7 +32,7 @@ _LANDER = PPO(
 )
 
 _MEMORY = PPO(
-    num_envs=32, rollout=64, epochs=4, minibatches=4, learning_rate=1e-3, entropy_coefficient=0.01, network=GRU()
+    num_envs=32, rollout=64, epochs=4, minibatches=4, learning_rate=1e-3, entropy_coefficient=0.05, network=GRU()
 )
 
 _POLE = PPO(
@@ -96,7 +96,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "retorno; the zoo's need state-dependent exploration",
     ),
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
-    ("ppo", "recall"): Published(_MEMORY, 400_000, "retorno"),
+    ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
     ("ppo", "tokens"): Published(dataclasses.replace(_MEMORY, discount=1.0), 300_000, "retorno"),
     ("dqn", "CartPole-v1"): Published(
         DQN(

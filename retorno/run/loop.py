@@ -144,11 +144,11 @@ def begin_native(
     algorithm: Algorithm,
     world: Environment,
     relabel: Relabel | None,
-    seeds: UInt32[Array, " S"],
+    seeds: UInt32[Array, "*S"],
     steps: Int[Array, ""],
     num_envs: int,
 ) -> Run:
-    """Fresh runs [S] over a native world."""
+    """Fresh runs [S] over a native world, or one run of one seed []."""
     row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
     spec = Spec(world.observation_space, world.action_space, num_envs, steps, row)
 
@@ -158,7 +158,21 @@ def begin_native(
         )
 
     # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
-    return jax.lax.map(begin_one, seeds)
+    return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
+
+
+def own_buffers(run: Run) -> Run:
+    """The same run with no two leaves in one buffer, which could not be donated twice. Large leaves are not copied."""
+    seen = set()
+
+    def own(leaf: Array) -> Array:
+        place = leaf.unsafe_buffer_pointer()
+        if place in seen:
+            return jnp.copy(leaf)
+        seen.add(place)
+        return leaf
+
+    return jax.tree.map(own, run)
 
 
 def begin_hosted(

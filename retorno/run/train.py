@@ -44,6 +44,7 @@ from retorno.run.loop import (
     begin_native,
     keys_of,
     learn_hosted,
+    own_buffers,
 )
 from retorno.run.report import Counters, Report, report
 from retorno.run.stopping import Interrupted, StopSignals
@@ -84,16 +85,15 @@ class Training:
         self.folder: RunFolder | None = None
         self.environments: HostedEnvironments | None = None
         if isinstance(world, Environment):
-            runs = begin_native(
-                algorithm, world, relabel, jnp.asarray(seeds, jnp.uint32), jnp.int32(steps), algorithm.num_envs
-            )
-            # Copied once: leaves made from one constant share a buffer, which cannot be donated twice.
-            run = jax.tree.map(jnp.copy, runs if len(seeds) > 1 else jax.tree.map(lambda x: x[0], runs))
+            numbers = jnp.asarray(seeds, jnp.uint32)
+            numbers = numbers if len(seeds) > 1 else numbers[0]
+            run = own_buffers(begin_native(algorithm, world, relabel, numbers, jnp.int32(steps), algorithm.num_envs))
             self._mesh, self.run = _spread(run, len(seeds), devices)
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
             row = self.environments.reset()
-            self.run = begin_hosted(algorithm, world, relabel, jnp.uint32(seeds[0]), jnp.int32(steps), row)
+            seed = jnp.uint32(seeds[0])
+            self.run = own_buffers(begin_hosted(algorithm, world, relabel, seed, jnp.int32(steps), row))
             self._bounds = action_bounds(world.action_space)
 
     @property
