@@ -96,7 +96,9 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "retorno; the zoo's need state-dependent exploration",
     ),
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
-    ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
+    ("ppo", "recall"): Published(
+        dataclasses.replace(_MEMORY, learning_rate=3e-3, anneal_learning_rate=True, lambda_=1.0), 200_000, "retorno"
+    ),
     ("ppo", "tokens"): Published(dataclasses.replace(_MEMORY, discount=1.0), 300_000, "retorno"),
     ("dqn", "CartPole-v1"): Published(
         DQN(
