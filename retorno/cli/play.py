@@ -173,7 +173,7 @@ def _write(player: Player, out: Path) -> None:
         first.save(out, save_all=True, append_images=rest, duration=1000 / player.given.fps, loop=0, optimize=True)
         return
     try:
-        import imageio
+        import imageio  # pyright: ignore[reportMissingImports]
         import imageio_ffmpeg  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise CannotShow("an .mp4 needs imageio: `pip install 'retorno[video]'`, or write a .gif") from error
