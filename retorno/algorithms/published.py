@@ -31,6 +31,19 @@ _LANDER = PPO(
     num_envs=16, rollout=1024, epochs=4, minibatches=256, discount=0.999, lambda_=0.98, entropy_coefficient=0.01
 )
 
+_EVERY_FOURTH = DQN(
+    network=_WIDE,
+    learning_rate=6.3e-4,
+    batch_size=128,
+    capacity=50_000,
+    learning_starts=0,
+    target_period=250,
+    rollout=4,
+    gradient_steps=4,
+    exploration=0.12,
+    epsilon_end=0.1,
+    double=False,
+)
 _MEMORY = PPO(
     num_envs=32, rollout=64, epochs=4, minibatches=4, learning_rate=1e-3, entropy_coefficient=0.05, network=GRU()
 )
@@ -117,23 +130,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         50_000,
         _ZOO,
     ),
-    ("dqn", "Acrobot-v1"): Published(
-        DQN(
-            network=_WIDE,
-            learning_rate=6.3e-4,
-            batch_size=128,
-            capacity=50_000,
-            learning_starts=0,
-            target_period=250,
-            rollout=4,
-            gradient_steps=4,
-            exploration=0.12,
-            epsilon_end=0.1,
-            double=False,
-        ),
-        100_000,
-        _ZOO,
-    ),
+    ("dqn", "Acrobot-v1"): Published(_EVERY_FOURTH, 100_000, _ZOO),
     ("dqn", "MountainCar-v0"): Published(
         DQN(
             network=_WIDE,
@@ -152,23 +149,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         120_000,
         _ZOO,
     ),
-    ("dqn", "LunarLander-v3"): Published(
-        DQN(
-            network=_WIDE,
-            learning_rate=6.3e-4,
-            batch_size=128,
-            capacity=50_000,
-            learning_starts=0,
-            target_period=250,
-            rollout=4,
-            gradient_steps=4,
-            exploration=0.12,
-            epsilon_end=0.1,
-            double=False,
-        ),
-        100_000,
-        _ZOO,
-    ),
+    ("dqn", "LunarLander-v3"): Published(_EVERY_FOURTH, 100_000, _ZOO),
     ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
     ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
     ("sarsa", "cliff"): Published(SARSA(step_size=0.1, step_size_end=0.0, discount=1.0), 1_000_000, "retorno"),
