@@ -1,15 +1,33 @@
 """Exact answers from a model: what a policy is worth, what the best one is, and how sure that is."""
 
-from retorno.bellman.control import best_soft, policy_iteration, solve, value_iteration
-from retorno.bellman.evaluation import closed_form, evaluate, iterative, uniform
+from retorno.bellman.control import auto, best_soft, evaluate, solve
+from retorno.bellman.evaluation import closed_form, iterative, krylov, uniform
+from retorno.bellman.policy_iteration import policy_iteration
+from retorno.bellman.sweeping import (
+    asynchronous,
+    gauss_seidel,
+    modified_policy_iteration,
+    partitioned,
+    prioritised_sweeping,
+    topological,
+    value_iteration,
+)
 
 __all__ = [
+    "asynchronous",
+    "auto",
     "best_soft",
     "closed_form",
     "evaluate",
+    "gauss_seidel",
     "iterative",
+    "krylov",
+    "modified_policy_iteration",
+    "partitioned",
     "policy_iteration",
+    "prioritised_sweeping",
     "solve",
+    "topological",
     "uniform",
     "value_iteration",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,50 +15,71 @@ from retorno.core.mdp import MDP, ModelError
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-LEAK = 1e-12
-"""A row of M that sums to less than 1 − LEAK lets the process end; a smaller gap is rounding."""
+CHUNK = 1 << 20
+"""Transitions whose sums are taken at once: temporary arrays stay small beside a large model."""
 
 
 @dataclass(frozen=True, eq=False)
 class Backup:
-    """q[p] = reward[p] + Σ_n matrix[p, n] v[n], with n states that act and P pairs.
+    """q[p] = reward[p] + scale · Σ_n rows[p, n] v[n], with n states that act and P pairs.
 
-    `matrix` holds Σ γ · discount · probability: what ends leaves no entry, so terminal states,
-    whose value is 0, do not appear at all.
+    `scale · rows` holds Σ γ · discount · probability: what ends leaves no entry, so terminal states,
+    whose value is 0, do not appear at all. Where every transition goes on, `rows` is the model's own
+    memory and `scale` is γ.
     """
 
-    matrix: csr_array
+    rows: csr_array
     reward: Float[np.ndarray, " P"]
+    leak: Float[np.ndarray, " P"]
+    """1 − γ · discount, in the mean over each pair's transitions: what a row of M lacks to 1, to full precision."""
     ptr: Int[np.ndarray, " n+1"]
     """First pair of each state; none is empty."""
-    names: tuple[str, ...]
+    names: Sequence[str]
     """Names of the n states, for messages."""
     rounding: float
-    """Relative error of one backup in float64: half an ulp for each of its operations (Higham 2002, section 3.1)."""
+    """Relative error of one backup in float64, and of its leak: half an ulp for each operation, and as
+    many for rows that sum to one only up to rounding (Higham 2002, section 3.1)."""
     largest_reward: float
     """max over pairs of Σ probability · |reward|, which bounds the terms that `reward` was summed from."""
+    scale: float = 1.0
 
     @property
     def num_states(self) -> int:
         return len(self.ptr) - 1
+
+    @property
+    def num_pairs(self) -> int:
+        return len(self.reward)
+
+    @cached_property
+    def matrix(self) -> csr_array:
+        """M = scale · rows."""
+        return self.rows if self.scale == 1 else self.rows * self.scale
 
     @cached_property
     def owner(self) -> Int[np.ndarray, " P"]:
         """The state that owns each pair."""
         return np.repeat(np.arange(self.num_states), np.diff(self.ptr))
 
-    @cached_property
-    def stay(self) -> Float[np.ndarray, " P"]:
-        """The discounted probability of going on: the row sums of `matrix`."""
-        return np.asarray(self.matrix.sum(axis=1)).reshape(-1)
-
-    @cached_property
+    @property
     def contracts(self) -> bool:
         """Whether the backup is a contraction in the maximum norm, as it is for γ < 1."""
-        return bool((self.stay < 1 - LEAK).all())
+        return bool(self.least_leak > 0)
+
+    @cached_property
+    def least_leak(self) -> float:
+        return float(self.leak.min()) * (1 - self.rounding)
+
+    @cached_property
+    def most_leak(self) -> float:
+        return min(float(self.leak.max()) * (1 + self.rounding), 1.0)
 
     def q(self, value: Float[np.ndarray, " n"]) -> Float[np.ndarray, " P"]:
-        return self.reward + self.matrix @ value
+        q = self.rows @ value
+        if self.scale != 1:
+            q *= self.scale
+        q += self.reward
+        return q
 
     def best(self, q: Float[np.ndarray, " P"]) -> Float[np.ndarray, " n"]:
         """The largest action value of each state."""
@@ -70,11 +92,31 @@ class Backup:
 
     def noise(self, value: Float[np.ndarray, " n"]) -> float:
         """How far rounding may move one backup of `value`."""
-        return self.rounding * (self.largest_reward + 2 * float(np.abs(value).max()))
+        return self.rounding * (self.largest_reward + 2 * float(max(value.max(), -value.min())))
+
+    def part(
+        self, states: Bool[np.ndarray, " n"], pairs: Bool[np.ndarray, " P"], ended: Bool[np.ndarray, " n"]
+    ) -> Backup:
+        """The backup of some states with some of their pairs, at least one each.
+
+        The pairs lead to these states and to those that count as ended, nowhere else.
+        """
+        kept, numbers = np.flatnonzero(pairs), np.flatnonzero(states)
+        rows = self.rows[kept]
+        return Backup(
+            rows[:, numbers],
+            self.reward[kept],
+            self.leak[kept] + self.scale * (rows @ ended.astype(float)),
+            np.append(0, np.cumsum(np.bincount(self.owner[kept], minlength=self.num_states)[states])),
+            tuple(self.names[s] for s in numbers),
+            self.rounding,
+            self.largest_reward,
+            self.scale,
+        )
 
     def choose(self, choice: Int[np.ndarray, " n"]) -> Backup:
         """The backup of a deterministic policy, one pair a state."""
-        return self._one_pair_each(self.matrix[choice], self.reward[choice], self.rounding)
+        return self._one_pair_each(self.rows[choice], self.reward[choice], self.leak[choice], self.rounding)
 
     def under(self, policy: Float[np.ndarray, " P"]) -> Backup:
         """The backup of a stochastic policy: its mean over the pairs of each state."""
@@ -82,71 +124,103 @@ class Backup:
 
         mean = csr_array((policy, np.arange(len(policy)), self.ptr), shape=(self.num_states, len(policy)))
         rounding = self.rounding * (1 + np.diff(self.ptr).max())
-        return self._one_pair_each(csr_array(mean @ self.matrix), mean @ self.reward, rounding)
+        return self._one_pair_each(csr_array(mean @ self.rows), mean @ self.reward, mean @ self.leak, rounding)
 
     def soft(self, epsilon: float) -> Backup:
         """The backup in which choosing a pair means: that one with 1 − ε, any of the state's with ε."""
         counts = np.diff(self.ptr)
         uniform = self.under(np.repeat(1 / counts, counts))
-        matrix = (1 - epsilon) * self.matrix + epsilon * uniform.matrix[self.owner]
-        reward = (1 - epsilon) * self.reward + epsilon * uniform.reward[self.owner]
-        return Backup(matrix, reward, self.ptr, self.names, 2 * self.rounding * counts.max(), self.largest_reward)
 
-    def _one_pair_each(self, matrix: Any, reward: Float[np.ndarray, " n"], rounding: float) -> Backup:
-        return Backup(matrix, reward, np.arange(self.num_states + 1), self.names, rounding, self.largest_reward)
+        def mix(own: Any, mean: Any) -> Any:
+            return (1 - epsilon) * own + epsilon * mean[self.owner]
+
+        return Backup(
+            mix(self.rows, uniform.rows),
+            mix(self.reward, uniform.reward),
+            mix(self.leak, uniform.leak),
+            self.ptr,
+            self.names,
+            2 * self.rounding * counts.max(),
+            self.largest_reward,
+            self.scale,
+        )
+
+    def _one_pair_each(self, rows: Any, reward: Any, leak: Any, rounding: float) -> Backup:
+        ptr = np.arange(self.num_states + 1)
+        return Backup(rows, reward, leak, ptr, self.names, rounding, self.largest_reward, self.scale)
 
 
-def backup_of(model: MDP, discount: float) -> Backup:
-    """The backup of `model` under the discount γ.
+def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
+    """The backup of `model` under the discount γ; with all rewards negated where the least return is asked for.
 
     Raises:
         ValueError: when γ is outside [0, 1].
         ModelError: when a transition has a negative discount (a game of two players), or no state acts.
     """
-    from scipy.sparse import coo_array, csr_array
+    from scipy.sparse import csr_array
 
     if not 0 <= discount <= 1:
         raise ValueError(f"discount must lie in [0, 1], got {discount}")
     if not model.num_pairs:
         raise ModelError("the model has no state with an action: give at least one state an action")
-    if (model.discount < 0).any():
+    if model.discount.min() < 0:
         pair = int(model.transition_pair[np.argmax(model.discount < 0)])
         raise ModelError(
             f"{model.describe(pair)}: a transition has a negative discount, which stands for a game's other "
             "player; only discounts in [0, 1] can be solved here"
         )
-    acting = np.flatnonzero(~model.terminal)
-    column = np.cumsum(~model.terminal) - 1
-    weight = discount * model.discount * model.probability
-    going = weight > 0
-    matrix = coo_array(
-        (weight[going], (model.transition_pair[going], column[model.next_state[going]])),
-        shape=(model.num_pairs, len(acting)),
-    )
-    reward = model.probability * model.reward
+    reward, leak, largest_reward = _expectations(model, discount)
+    rounding = float(2 * np.diff(model.row_ptr).max() + 8) * 2.0**-53
+    small = np.int32 if model.num_transitions < 2**31 - 1 else np.int64
+    plain = model.discount.min() == 1 and discount > 0 and not model.terminal.any()
+    if plain:
+        acting, names = slice(None), model.state_names
+        rows = csr_array(
+            (model.probability, model.next_state.astype(small, copy=False), model.row_ptr.astype(small, copy=False)),
+            shape=(model.num_pairs, model.num_states),
+        )
+    else:
+        acting = np.flatnonzero(~model.terminal)
+        names = model.state_names
+        if len(acting) < model.num_states:
+            names = tuple(model.state_names[s] for s in acting)
+        column = (np.cumsum(~model.terminal) - 1).astype(small)
+        weight = discount * model.discount * model.probability
+        going = weight > 0
+        kept = np.append(0, np.cumsum(going))[model.row_ptr].astype(small)
+        rows = csr_array((weight[going], column[model.next_state[going]], kept), shape=(model.num_pairs, len(acting)))
     return Backup(
-        matrix=csr_array(matrix),
-        reward=np.add.reduceat(reward, model.row_ptr[:-1]),
-        ptr=np.append(model.state_ptr[acting], model.num_pairs),
-        names=tuple(model.state_names[s] for s in acting),
-        rounding=float(np.diff(model.row_ptr).max() + 6) * 2.0**-53,
-        largest_reward=float(np.add.reduceat(np.abs(reward), model.row_ptr[:-1]).max()),
+        rows=rows,
+        reward=-reward if minimise else reward,
+        leak=leak,
+        ptr=np.append(model.state_ptr[:-1][acting], model.num_pairs),
+        names=names,
+        rounding=rounding,
+        largest_reward=largest_reward,
+        scale=discount if plain else 1.0,
     )
 
 
-def ending_choice(backup: Backup) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """A policy that ends with probability one wherever one can, and the states where none can.
+def _expectations(model: MDP, discount: float) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"], float]:
+    """The mean reward and the mean of 1 − γ · discount of each pair, and the largest mean of |reward|."""
+    reward, leak = np.empty(model.num_pairs), np.full(model.num_pairs, 1 - discount)
+    plain, largest = model.discount.min() == 1, 0.0
+    for pairs, transitions in _chunks(model):
+        starts = model.row_ptr[pairs] - transitions.start
+        weighted = model.probability[transitions] * model.reward[transitions]
+        reward[pairs] = np.add.reduceat(weighted, starts)
+        largest = max(largest, float(np.add.reduceat(np.abs(weighted, out=weighted), starts).max()))
+        if not plain:
+            lost = model.probability[transitions] * (1 - discount * model.discount[transitions])
+            leak[pairs] = np.add.reduceat(lost, starts)
+    return reward, leak, largest
 
-    Works outwards from the pairs that may end at once: each state in turn takes a pair that may
-    lead to a state which already has one (Bertsekas & Tsitsiklis 1991, proper policies).
-    """
-    choice = np.zeros(backup.num_states, np.int64)
-    ends = np.zeros(backup.num_states, bool)
-    towards = backup.stay < 1 - LEAK
-    while True:
-        pairs = np.flatnonzero(towards & ~ends[backup.owner])
-        if not len(pairs):
-            return choice, ~ends
-        choice[backup.owner[pairs[::-1]]] = pairs[::-1]
-        ends[backup.owner[pairs]] = True
-        towards = backup.matrix @ ends.astype(float) > 0
+
+def _chunks(model: MDP) -> Iterator[tuple[slice, slice]]:
+    """Successive pairs and their transitions, about `CHUNK` transitions at a time."""
+    begin = 0
+    while begin < model.num_pairs:
+        end = int(np.searchsorted(model.row_ptr, model.row_ptr[begin] + CHUNK, side="right")) - 1
+        end = min(max(end, begin + 1), model.num_pairs)
+        yield slice(begin, end), slice(int(model.row_ptr[begin]), int(model.row_ptr[end]))
+        begin = end

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
-from retorno.bellman.backup import LEAK, Backup
+from retorno.bellman.backup import Backup
 
 
 def extrapolate(backup: Backup, value: Float[np.ndarray, " n"], new: Float[np.ndarray, " n"]) -> tuple[float, float]:
@@ -16,14 +16,17 @@ def extrapolate(backup: Backup, value: Float[np.ndarray, " n"], new: Float[np.nd
     inwards. MacQueen 1966; Porteus 1975 for discounts that differ. T may be a policy's backup or
     the optimal one; the lower bound is then also one for the policy that is greedy at `value`.
     """
-    noise = backup.noise(value)
-    least, most = backup.stay.min() * (1 - backup.rounding), backup.stay.max() * (1 + backup.rounding)
+    return tails(backup, float((new - value).min()), float((new - value).max()), backup.noise(value))
+
+
+def tails(backup: Backup, low: float, high: float, noise: float) -> tuple[float, float]:
+    """`extrapolate` from the least and the largest change of one backup, and its rounding."""
 
     def tail(b: float, outwards: bool) -> float:
-        stay = most if outwards else least
-        return float(b * stay / (1 - stay))
+        leak = backup.least_leak if outwards else backup.most_leak
+        return float(b * (1 - leak) / leak)
 
-    low, high = (new - value).min() - noise, (new - value).max() + noise
+    low, high = low - noise, high + noise
     return tail(low, low < 0) - noise, tail(high, high > 0) + noise
 
 
@@ -44,27 +47,3 @@ def weighted(
     below = (min(float(residual.min()), 0.0) - noise) / kappa
     above = (max(float(residual.max()), 0.0) + noise) / kappa
     return value + below * time, value + above * time
-
-
-def tied_loops(backup: Backup, tight: Bool[np.ndarray, " P"]) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " P"]]:
-    """The sets of states within which `tight` pairs can stay for ever: (set of each state, pairs that stay).
-
-    Maximal end components, by repeatedly dropping the pairs that leave their strongly connected
-    component. De Alfaro 1997, section 3.3.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    entries = backup.matrix.tocoo()
-    pair, target = entries.coords
-    inner = tight & (backup.stay >= 1 - LEAK)
-    while True:
-        kept = inner[pair]
-        edges = (backup.owner[pair[kept]], target[kept])
-        graph = coo_array((np.ones(len(edges[0])), edges), shape=(backup.num_states, backup.num_states))
-        label = connected_components(graph.tocsr(), directed=True, connection="strong")[1]
-        leaves = np.zeros(len(inner), bool)
-        leaves[pair[label[backup.owner[pair]] != label[target]]] = True
-        if not (inner & leaves).any():
-            return label.astype(np.int64), inner
-        inner &= ~leaves

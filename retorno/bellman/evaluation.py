@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from retorno.bellman.backup import Backup, backup_of, ending_choice
+from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import extrapolate, weighted
-from retorno.core.mdp import MDP, Solution
+from retorno.bellman.journal import Evaluated, Journal
+from retorno.core.mdp import MDP
 
 Policy = Float[np.ndarray, " P"] | Int[np.ndarray, " S"] | Sequence[int] | Callable[[MDP], Float[np.ndarray, " P"]]
 """A probability per pair [P] (floats), an action number per state [S] (integers), or a function of the model."""
@@ -18,56 +18,13 @@ Policy = Float[np.ndarray, " P"] | Int[np.ndarray, " S"] | Sequence[int] | Calla
 
 SMALL = 1_000
 """Up to this many states a linear system is solved at once, whatever the model."""
+DENSE = 100
+"""Up to this many as a full matrix."""
+BAND = 64
+"""Diagonals up to which a system of any size is solved as a band."""
 
-
-class Evaluated(NamedTuple):
-    """A policy's value and its bounds, over the states that act."""
-
-    value: Float[np.ndarray, " n"]
-    lower: Float[np.ndarray, " n"]
-    upper: Float[np.ndarray, " n"]
-    residuals: tuple[float, ...]
-
-    @property
-    def width(self) -> float:
-        return float((self.upper - self.lower).max())
-
-
-Method = Callable[[Backup, float], Evaluated]
-"""Evaluates a backup with one pair a state, to an accuracy."""
-
-
-def evaluate(
-    model: MDP, policy: Policy, discount: float, *, accuracy: float = 1e-9, method: Method | None = None
-) -> Solution:
-    """The value of a policy: v = (I − γP)⁻¹ r.
-
-    At discount 1 the policy has to end with probability one from every state.
-
-    Args:
-        model: with S states and P state–action pairs.
-        policy: probabilities [P] (floats), action numbers [S] (integers, ignored for terminal
-            states), or a function of the model such as `uniform`.
-        discount: γ in [0, 1].
-        accuracy: the width of the bounds at which an answer counts as `converged`.
-        method: `closed_form` (the default up to 1,000 states) or `iterative` (above).
-
-    Returns:
-        The policy's value with `lower ≤ v ≤ upper` [S]. `optimal` marks the pairs that tie for the
-        best against this value: those that a policy improvement may choose.
-
-    Raises:
-        ValueError: when the discount is outside [0, 1], the policy is not one of this model, or, at
-            discount 1, a state never terminates (named).
-    """
-    backup = backup_of(model, discount)
-    method = method or suited(backup)
-    chances = probabilities(model, policy)
-    chosen = backup.under(chances)
-    require_end(chosen, "under this policy")
-    answer = method(chosen, accuracy)
-    name = method.__name__.replace("_", " ")
-    return solution(model, discount, backup, answer, chances, optimum=None, accuracy=accuracy, method=name)
+Evaluation = Callable[[Backup, Journal], Evaluated]
+"""Evaluates a backup with one pair a state, to the journal's accuracy."""
 
 
 def uniform(model: MDP) -> Float[np.ndarray, " P"]:
@@ -76,41 +33,104 @@ def uniform(model: MDP) -> Float[np.ndarray, " P"]:
     return np.repeat(1 / np.maximum(counts, 1), counts)
 
 
-def closed_form(backup: Backup, accuracy: float) -> Evaluated:
-    """Solve (I − M) v = r by sparse elimination. The bounds are as narrow as rounding lets them be.
+def closed_form(backup: Backup, journal: Journal) -> Evaluated:
+    """Solve (I − M) v = r by elimination. The bounds are as narrow as rounding lets them be.
 
-    Quick for chains and maps of any size; in models that lead from anywhere to anywhere the
-    factors fill up, and a few thousand states take long.
+    Quick for chains (a band), and for maps of moderate size; in models that lead from anywhere to
+    anywhere the factors fill up, and a few thousand states take long.
     """
+    sides = np.stack([backup.reward, np.ones(backup.num_states)], axis=1)
+    value, time = np.ascontiguousarray(_linear_solver(backup)(backup, sides).T)
+    answer = Evaluated(value, *weighted(backup, value, time))
+    journal.record(float(np.abs(backup.q(value) - value).max()), answer, answer.width)
+    return answer
+
+
+def _linear_solver(backup: Backup) -> Callable[[Backup, Float[np.ndarray, "n 2"]], Float[np.ndarray, "n 2"]]:
+    if backup.num_states <= DENSE:
+        return _dense
+    return _banded if sum(bandwidth(backup)) <= BAND else _sparse
+
+
+def _dense(backup: Backup, sides: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+    return np.linalg.solve(np.eye(backup.num_states) - backup.matrix.toarray(), sides)
+
+
+def _banded(backup: Backup, sides: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+    from scipy.linalg import solve_banded
+
+    below, above = bandwidth(backup)
+    row = np.repeat(np.arange(backup.num_states), np.diff(backup.rows.indptr))
+    place = (above + row - backup.rows.indices) * backup.num_states + backup.rows.indices
+    weight = np.bincount(place, backup.rows.data, minlength=(below + above + 1) * backup.num_states)
+    band = (weight * -backup.scale).reshape(below + above + 1, backup.num_states)
+    band[above] += 1
+    return solve_banded((below, above), band, sides, overwrite_ab=True, overwrite_b=True, check_finite=False)
+
+
+def _sparse(backup: Backup, sides: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
     from scipy.sparse import csc_array, eye_array
     from scipy.sparse.linalg import splu
 
-    sides = np.stack([backup.reward, np.ones(backup.num_states)], axis=1)
-    value, time = splu(csc_array(eye_array(backup.num_states) - backup.matrix)).solve(sides).T
-    return Evaluated(value, *weighted(backup, value, time), (float(np.abs(backup.q(value) - value).max()),))
+    return splu(csc_array(eye_array(backup.num_states) - backup.matrix)).solve(sides)
 
 
-def iterative(backup: Backup, accuracy: float) -> Evaluated:
+def bandwidth(backup: Backup) -> tuple[int, int]:
+    """How far below and above its own number a state's next states lie: the lower and upper bandwidth of M."""
+    row = np.repeat(backup.owner, np.diff(backup.rows.indptr))
+    ahead = backup.rows.indices - row
+    return int(-ahead.min(initial=0)), int(ahead.max(initial=0))
+
+
+def iterative(backup: Backup, journal: Journal) -> Evaluated:
     """Sweep v ← r + M v from 0 until the bounds meet, or until only rounding is left to change."""
-    value, time, residuals = np.zeros(backup.num_states), np.zeros(backup.num_states), []
+    value, time = np.zeros(backup.num_states), np.zeros(backup.num_states)
     while True:
         new = backup.q(value)
-        residuals.append(float(np.abs(new - value).max()))
+        residual = float(np.abs(new - value).max())
         if backup.contracts:
             below, above = extrapolate(backup, value, new)
-            lower, upper = new + below, new + above
+            answer = Evaluated(new + (below + above) / 2, new + below, new + above)
         else:
             time = np.asarray(1 + backup.matrix @ time)
-            lower, upper = weighted(backup, new, time)
-        answer = Evaluated((lower + upper) / 2 if backup.contracts else new, lower, upper, tuple(residuals))
-        if answer.width <= accuracy or (residuals[-1] <= backup.noise(new) and answer.width < np.inf):
+            answer = Evaluated(new, *weighted(backup, new, time))
+        stop = journal.record(residual, answer, answer.width)
+        if stop or answer.width <= journal.accuracy or (residual <= backup.noise(new) and answer.width < np.inf):
             return answer
         value = new
 
 
-def suited(backup: Backup) -> Method:
+def krylov(backup: Backup, journal: Journal) -> Evaluated:
+    """Solve (I − M) v = r by BiCGSTAB (van der Vorst 1992), then sweep. Quick where values diffuse far."""
+    from scipy.sparse import csr_array, eye_array
+    from scipy.sparse.linalg import bicgstab
+
+    system = csr_array(eye_array(backup.num_states) - backup.matrix)
+    diagonal = system.diagonal()
+    inverse = csr_array(eye_array(backup.num_states).multiply(1 / np.where(diagonal > 0, diagonal, 1)[:, None]))
+    scale = max(float(np.abs(backup.reward).max()), 1e-300)
+    value, time = np.zeros(backup.num_states), np.zeros(backup.num_states)
+    target = journal.accuracy * max(backup.least_leak, 1e-12) / 4
+    for _ in range(4):
+        left = backup.q(value) - value
+        value = value + bicgstab(system, left, rtol=1e-8, atol=max(target, 1e-14 * scale), M=inverse, maxiter=500)[0]
+        if backup.contracts:
+            new = backup.q(value)
+            below, above = extrapolate(backup, value, new)
+            answer = Evaluated(new + (below + above) / 2, new + below, new + above)
+        else:
+            time = time + bicgstab(system, 1 + backup.matrix @ time - time, rtol=1e-3, M=inverse, maxiter=500)[0]
+            answer = Evaluated(value, *weighted(backup, value, time))
+        stop = journal.record(float(np.abs(left).max()), answer, answer.width)
+        if stop or answer.width <= journal.accuracy:
+            break
+    return answer
+
+
+def suited(backup: Backup) -> Evaluation:
     """`closed_form` where it is quick whatever the model, `iterative` above."""
-    return closed_form if backup.num_states <= SMALL else iterative
+    small = backup.num_states <= SMALL or sum(bandwidth(backup)) <= BAND
+    return closed_form if small else iterative
 
 
 def probabilities(model: MDP, policy: Policy) -> Float[np.ndarray, " P"]:
@@ -142,59 +162,3 @@ def probabilities(model: MDP, policy: Policy) -> Float[np.ndarray, " P"]:
         got = given[s] if given.shape == (model.num_states,) else chances[owner == s]
         raise ValueError(f"policy in state {model.state_names[s]!r}: got {got}, expected {expected}")
     return chances
-
-
-def require_end(backup: Backup, who: str) -> Int[np.ndarray, " n"]:
-    """A choice per state that ends with probability one.
-
-    Raises:
-        ValueError: when a state never terminates, naming it.
-    """
-    choice, endless = ending_choice(backup)
-    if endless.any():
-        raise ValueError(
-            f"state {backup.names[int(np.argmax(endless))]!r} never terminates {who}, so its return at discount 1 "
-            "is an endless sum: ask with a discount below 1, or mark the transitions that end as terminated"
-        )
-    return choice
-
-
-def solution(
-    model: MDP,
-    discount: float,
-    backup: Backup,
-    answer: Evaluated,
-    policy: Float[np.ndarray, " P"],
-    optimum: Float[np.ndarray, " n"] | None,
-    accuracy: float,
-    method: str,
-) -> Solution:
-    """Join an answer over the acting states to one over all. `optimum` bounds the best value from above."""
-
-    def everywhere(value: Float[np.ndarray, " n"]) -> Float[np.ndarray, " S"]:
-        full = np.zeros(model.num_states)
-        full[~model.terminal] = value
-        return full
-
-    q = backup.q(answer.value)
-    high, low = backup.q(answer.upper), backup.q(answer.lower)
-    slack = backup.noise(answer.value)
-    if optimum is None and backup.contracts:
-        new = backup.best(high)
-        optimum = new + extrapolate(backup, answer.upper, new)[1]
-    loss = np.inf if optimum is None else max(float((optimum - answer.lower).max()), 0.0)
-    return Solution(
-        model=model,
-        question_discount=discount,
-        value=everywhere(answer.value),
-        lower=everywhere(answer.lower),
-        upper=everywhere(answer.upper),
-        q=q,
-        policy=policy,
-        optimal=high + 2 * slack >= backup.best(low)[backup.owner],
-        policy_loss_bound=loss,
-        converged=answer.width <= accuracy,
-        sweeps=len(answer.residuals),
-        residuals=answer.residuals,
-        method=method,
-    )

@@ -10,6 +10,7 @@ import tyro
 from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.published import PUBLISHED
 from retorno.cli.options import parse
+from retorno.cli.solve import METHODS
 from retorno.cli.train import first_line
 from retorno.environments.registry import WORLDS
 from retorno.networks import NETWORKS
@@ -17,15 +18,15 @@ from retorno.networks import NETWORKS
 
 @dataclass(frozen=True)
 class List:
-    """Algorithms, worlds and networks, with one line each."""
+    """Algorithms, worlds, networks and the methods of `retorno solve`, with one line each."""
 
-    what: tyro.conf.Positional[Literal["algorithms", "worlds", "networks", "all"]] = "all"
+    what: tyro.conf.Positional[Literal["algorithms", "worlds", "networks", "methods", "all"]] = "all"
     """Which of them."""
 
 
 def run(arguments: list[str]) -> int:
     given = parse(List, arguments, "retorno list")
-    tables = {"algorithms": algorithms(), "worlds": worlds(), "networks": networks()}
+    tables = {"algorithms": algorithms(), "worlds": worlds(), "networks": networks(), "methods": methods()}
     for title, rows in tables.items():
         if given.what in (title, "all"):
             width = max(map(len, rows))
@@ -51,3 +52,8 @@ def worlds() -> dict[str, str]:
 
 def networks() -> dict[str, str]:
     return {name: first_line(kind) for name, kind in NETWORKS.items()}
+
+
+def methods() -> dict[str, str]:
+    """How a model can be solved."""
+    return {name: first_line(method) for name, method in METHODS.items()}

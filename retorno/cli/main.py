@@ -16,6 +16,7 @@ from pathlib import Path
 
 COMMANDS = {
     "solve": ("NAME", "the exact answer of a model, with bounds and all ties"),
+    "model": ("FILE|NAME", "what a model is made of, and conversion between file formats"),
     "train": ("ALGORITHM WORLD", "train an agent, recorded so that it can be resumed"),
     "resume": ("RUN", "go on with a run to its own budget"),
     "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),

@@ -1,119 +1,271 @@
-"""`retorno solve NAME`: the exact answer of a model, with bounds and all ties."""
+"""`retorno solve NAME|FILE`: the exact answer of a model, with bounds and all ties."""
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import dataclasses
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
+
+import numpy as np
+import tyro
 
 from retorno import bellman
-from retorno.cli.options import Flag, Name, parse
+from retorno.bellman.average import average_reward
+from retorno.bellman.explanation import Explanation, explain
+from retorno.bellman.horizon import finite_horizon
+from retorno.bellman.journal import Progress
+from retorno.bellman.rational import solve_exactly
+from retorno.cli.answers import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
+from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.terminal import note, print_json
-from retorno.core.mdp import Solution
-from retorno.environments.registry import model
+from retorno.core.mdp import MDP, Solution
 
-METHODS = {
-    "auto": bellman.solve,
-    "policy-iteration": bellman.policy_iteration,
-    "value-iteration": bellman.value_iteration,
+Criterion = Literal["discounted", "total", "horizon", "average"]
+Method = Literal[
+    "auto",
+    "policy-iteration",
+    "modified-policy-iteration",
+    "value-iteration",
+    "gauss-seidel",
+    "prioritised-sweeping",
+    "topological",
+    "asynchronous",
+    "partitioned",
+    "interval-iteration",
+    "linear-programming",
+]
+METHODS: dict[str, Any] = {
+    name: getattr(bellman, name.replace("-", "_"))
+    for name in get_args(Method)
+    if hasattr(bellman, name.replace("-", "_"))
 }
-
-
-ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "west": "←", "south": "↓", "east": "→", "north": "↑"}
+QUIET, LINE_SECONDS = 1.0, 5.0
+"""Seconds before progress is told, and between two lines of it where no terminal is looking."""
+MOST_SWEEPS = 100_000
+"""Of the average reward, whose bounds may not close."""
+MOST_EXACT = 300
+"""States beyond which fractions take too long."""
 
 
 @dataclass(frozen=True)
 class Solve:
     """The best value of each state of a model, with bounds, and all actions that reach it."""
 
-    name: Name
-    """A world with an exact model: `retorno list worlds` marks them."""
-    discount: float = 0.99
-    """γ, in [0, 1]."""
-    method: Literal["auto", "policy-iteration", "value-iteration"] = "auto"
-    """auto takes policy iteration up to 5,000 states and value iteration above."""
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|FILE")]
+    """A world with an exact model (`retorno list worlds` marks them), or the file of one: .json, .yaml, .npz, .tra."""
+    discount: float | None = None
+    """γ, in [0, 1]; 0.99 if not given, and 1 for a horizon."""
+    criterion: Criterion | None = None
+    """discounted; total: undiscounted until it ends; horizon: so many steps; average: reward per step, for ever."""
+    horizon: int | None = None
+    """Steps of a finite horizon."""
+    method: Method = "auto"
+    """How; auto chooses by the model's size and shape, and says why."""
     accuracy: float = 1e-6
     """The width of the bounds at which the answer counts as converged."""
+    initial: str | None = None
+    """The state whose value is the start value; the model's own start without."""
+    minimise: Flag = False
+    """Rewards are costs: the least return is the best."""
+    exact: Flag = False
+    """In fractions, without any rounding; models of up to 300 states."""
+    sweeps: int | None = None
+    """Stop after so many, with the bounds reached."""
+    seconds: float | None = None
+    """Stop after this time, with the bounds reached. Ctrl-C does the same."""
+    explain: str | None = None
+    """Show how this state's value comes about: each action's backup, term by term."""
+    trace: Flag = False
+    """Show the values after each sweep."""
     json: Flag = False
     """Print one JSON object and nothing else."""
+    out: Path | None = None
+    """Write the answer for all states into this .json, .csv or .npz."""
     picture: Path | None = None
-    """Draw values and policy into this .png or .svg: a map where the model has one, else a graph."""
+    """Draw values and policy into this .png or .svg: a map where the model has one, else a graph. A .gif shows the
+    sweeps (with --trace)."""
+    bounds: Path | None = None
+    """Draw the bounds closing over the sweeps into this .png or .svg."""
 
 
 def run(arguments: list[str]) -> int:
-    given = parse(Solve, arguments, "retorno solve")
-    answer = METHODS[given.method](model(given.name), given.discount, given.accuracy)
-    if given.json:
-        print_json(as_json(answer))
-    else:
-        if on_map(answer) and fits(drawn := text_map(answer)):
-            print(f"{drawn}\n")
-        print(answer)
-    if given.picture is not None:
-        from retorno.plots import save
+    given = checked(parse(Solve, arguments, "retorno solve"))
+    from retorno.environments.registry import model
 
-        note(f"drawn in {save(picture(answer), given.picture)}")
+    asked = starting(model(given.name), given.initial)
+    if given.explain is not None:
+        asked.state(given.explain)  # An unknown state is told now, not after a long solve.
+    answer = solved(asked, given)
+    told = None if given.explain is None or not isinstance(answer, Solution) else explain(answer, given.explain)
+    more = {} if told is None else {"explanation": told.as_dict()}
+    if given.json:
+        print_json(as_json(answer) | more)
+    else:
+        print(text(answer, given, told))
+    if given.out is not None:
+        write(answer, given.out, more)
+        note(f"written to {given.out}")
+    if isinstance(answer, Solution):
+        draw(answer, given)
     return 0
 
 
-def picture(answer: Solution) -> Any:
-    """A map of values and best actions where the model lies on one, else its graph."""
-    from retorno.plots import model_graph, value_map
+def checked(given: Solve) -> Solve:
+    """The same with its criterion and discount filled in.
 
-    return value_map(answer) if on_map(answer) else model_graph(answer.model, answer)
-
-
-def on_map(answer: Solution) -> bool:
-    """Whether the model's states lie on a map."""
-    return answer.model.grid is not None and any(answer.model.grid)
-
-
-def text_map(answer: Solution) -> str:
-    """The value and all best actions of each state where it lies on the map; terminal states show none."""
-    grid = answer.model.grid or ()
-    cells = {}
-    for s, place in enumerate(grid):
-        if place is not None:
-            arrows = "".join(ARROWS.get(action, action) for action in answer.actions(s))
-            cells[place] = f"{answer.value[s]:.3f} {arrows}" if arrows else "·"
-    height, width = (max(place[axis] for place in cells) + 1 for axis in (0, 1))
-    size = max(map(len, cells.values()))
-    rows = ("   ".join(cells.get((row, column), "").ljust(size) for column in range(width)) for row in range(height))
-    return "\n".join(row.rstrip() for row in rows)
-
-
-def fits(text: str) -> bool:
-    """Whether no line is wider than the terminal."""
-    return max(map(len, text.splitlines())) <= shutil.get_terminal_size().columns
-
-
-def as_json(answer: Solution) -> dict[str, Any]:
-    """Everything by the states' names; `policy` is one best action, `optimal` all that tie."""
-    names = answer.model.state_names
-    ties = {name: list(answer.actions(s)) for s, name in enumerate(names)}
-    return {
-        "value": named(names, answer.value),
-        "lower": named(names, answer.lower),
-        "upper": named(names, answer.upper),
-        "policy": {name: chosen(answer, s) for s, name in enumerate(names)},
-        "optimal": ties,
-        "start_value": answer.start_value,
-        "discount": answer.question_discount,
-        "method": answer.method,
-        "converged": answer.converged,
-        "policy_loss_bound": answer.policy_loss_bound,
-        "sweeps": answer.sweeps,
-    }
+    Raises:
+        UsageError: when options contradict each other, or a file has a suffix that nothing writes.
+    """
+    criterion = given.criterion or ("discounted" if given.horizon is None else "horizon")
+    if (criterion == "horizon") != (given.horizon is not None):
+        raise UsageError("--criterion horizon and --horizon STEPS go together")
+    if criterion == "total" and given.discount not in (None, 1.0):
+        raise UsageError(f"the total reward has the discount 1, got {given.discount:g}: leave --discount out")
+    if criterion == "average" and given.discount is not None:
+        raise UsageError("the average reward has no discount: leave --discount out")
+    plain = criterion in ("discounted", "total") and not given.exact
+    for name, used in (
+        ("method", given.method != "auto"),
+        ("explain", given.explain is not None),
+        ("trace", given.trace),
+        ("picture", given.picture is not None),
+        ("bounds", given.bounds is not None),
+    ):
+        if used and not plain:
+            raise UsageError(f"--{name} goes with the criteria discounted and total, and not with --exact")
+    if given.exact and criterion not in ("discounted", "total"):
+        raise UsageError("--exact goes with the criteria discounted and total")
+    limited = given.sweeps is not None or given.seconds is not None
+    if limited and (criterion == "horizon" or given.exact):
+        raise UsageError("--sweeps and --seconds stop the sweeps of other criteria: this one has a number of its own")
+    if given.out is not None and given.out.suffix not in WRITERS:
+        raise UsageError(f"answers are written as .json, .csv or .npz, got {given.out.name!r}: name the file so")
+    moving = given.picture is not None and given.picture.suffix == ".gif" and given.trace
+    for path in (None if moving else given.picture, given.bounds):
+        if path is not None and path.suffix not in (".png", ".svg"):
+            raise UsageError(f"pictures are written as .png or .svg (and as .gif with --trace), got {path.name!r}")
+    discount = given.discount
+    if discount is None:
+        discount = 0.99 if criterion == "discounted" else 1.0
+    return dataclasses.replace(given, criterion=criterion, discount=discount)
 
 
-def named(names: tuple[str, ...], values: Any) -> dict[str, float]:
-    return dict(zip(names, map(float, values), strict=True))
+def starting(model: MDP, state: str | None) -> MDP:
+    """The model, begun in a state."""
+    if state is None:
+        return model
+    return dataclasses.replace(model, initial=np.eye(1, model.num_states, model.state(state))[0])
 
 
-def chosen(answer: Solution, state: int) -> str | None:
-    """The action that the answer's policy takes; None in a terminal state."""
-    begin, end = answer.model.state_ptr[state : state + 2]
-    if begin == end:
-        return None
-    return answer.model.action_names[answer.model.action[begin + answer.policy[begin:end].argmax()]]
+def solved(model: MDP, given: Solve) -> Answer:
+    """The answer to the question that was asked."""
+    assert given.discount is not None
+    if given.exact:
+        if model.num_states > MOST_EXACT:
+            raise UsageError(
+                f"fractions of {model.num_states:,} states take too long: up to {MOST_EXACT} do not; leave --exact out"
+            )
+        return solve_exactly(model, repr(given.discount), minimise=given.minimise)
+    if given.criterion == "horizon":
+        assert given.horizon is not None
+        return finite_horizon(model, given.horizon, given.discount, minimise=given.minimise)
+    with watching() as watch:
+        if given.criterion == "average":
+            return average_reward(
+                model,
+                minimise=given.minimise,
+                accuracy=given.accuracy,
+                sweeps=MOST_SWEEPS if given.sweeps is None else given.sweeps,
+                seconds=given.seconds,
+                watch=watch,
+            )
+        return bellman.solve(
+            model,
+            given.discount,
+            given.accuracy,
+            method=METHODS[given.method],
+            minimise=given.minimise,
+            sweeps=given.sweeps,
+            seconds=given.seconds,
+            trace=given.trace or given.bounds is not None,
+            watch=watch,
+        )
+
+
+def text(answer: Answer, given: Solve, told: Explanation | None) -> str:
+    """What is printed for people."""
+    parts = []
+    if given.trace and isinstance(answer, Solution):
+        parts.append(sweeps_text(answer) if answer.trace else f"{answer.method} has no sweeps to show")
+    if told is not None:
+        parts.append(str(told))
+    else:
+        if isinstance(answer, Solution) and on_map(answer.model) and fits(drawn := text_map(answer)):
+            parts.append(drawn)
+        parts.append(as_text(answer))
+        if isinstance(answer, Solution) and answer.reason:
+            parts[-1] += f"\n{answer.method} because of {answer.reason}"
+        if given.initial is not None:
+            parts[-1] += f"\nthe start is {given.initial}"
+    return "\n\n".join(parts)
+
+
+def draw(answer: Solution, given: Solve) -> None:
+    """The pictures that were asked for."""
+    if given.picture is None and given.bounds is None:
+        return
+    from retorno.plots import animate, bounds_plot, model_graph, save, value_map
+
+    if given.picture is not None:
+        if given.picture.suffix == ".gif":
+            note(f"drawn in {animate(answer, given.picture)}")
+        else:
+            figure = value_map(answer) if on_map(answer.model) else model_graph(answer.model, answer)
+            note(f"drawn in {save(figure, given.picture)}")
+    if given.bounds is not None:
+        note(f"drawn in {save(bounds_plot(answer), given.bounds)}")
+
+
+@contextlib.contextmanager
+def watching() -> Iterator[Callable[[Progress], bool]]:
+    """What tells the progress of a long solve on stderr, and stops it at the first Ctrl-C; the second interrupts."""
+    stopped = False
+    live, last = sys.stderr.isatty(), QUIET - LINE_SECONDS
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal stopped
+        if stopped:
+            raise KeyboardInterrupt
+        stopped = True
+        print(f"{CLEAR * live}stopping with what is certified so far; Ctrl-C again gives up", file=sys.stderr)
+
+    def watch(progress: Progress) -> bool:
+        nonlocal last
+        if progress.seconds >= QUIET and not stopped and (live or progress.seconds - last >= LINE_SECONDS):
+            last = progress.seconds
+            width = f"bounds {progress.width:.1e} wide" if np.isfinite(progress.width) else "no bounds yet"
+            line = f"{progress.sweeps:,} sweeps · {width} · {progress.seconds:.0f} s"
+            print(f"{CLEAR}{line}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True)
+        return stopped
+
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, stop) if main else None
+    began = time.monotonic()
+    try:
+        yield watch
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+        if live and time.monotonic() - began >= QUIET:
+            print(CLEAR, end="", file=sys.stderr, flush=True)
+
+
+CLEAR = "\r\033[K"
+"""To the line's beginning, and it is empty."""

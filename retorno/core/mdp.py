@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,6 +21,31 @@ class ModelError(ValueError):
     """A model that is not a Markov decision process: the message names the state and action."""
 
 
+@dataclass(frozen=True)
+class Numbered(Sequence[str]):
+    """The names "0", "1", …: those of a model too large, or too plain, to have its own. Stores none."""
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        numbers = range(self.count)[index]
+        return str(numbers) if isinstance(numbers, int) else tuple(map(str, numbers))
+
+    def index(self, value: str, start: int = 0, stop: int | None = None) -> int:
+        """The number that a name stands for."""
+        stop = self.count if stop is None else stop
+        if value.isdecimal() and str(int(value)) == value and start <= int(value) < stop:
+            return int(value)
+        raise ValueError(f"{value!r} is not one of the numbers from {start} to {stop - 1}")
+
+
 @dataclass(frozen=True, eq=False)
 class MDP:
     """A sparse Markov decision process with S states, P state–action pairs and N transitions.
@@ -28,6 +53,11 @@ class MDP:
     State s owns the pairs `state_ptr[s]:state_ptr[s + 1]`, and pair p owns the transitions
     `row_ptr[p]:row_ptr[p + 1]`. A state without pairs is terminal: its value is 0, and only
     transitions with discount 0 may lead to it.
+
+    Arrays are taken as they are, of any integer type and any layout, and never copied: a large
+    model's `next_state` is best int32, and a discount of 1 everywhere `np.broadcast_to(1.0, N)`,
+    which takes no memory. Only probabilities that sum to one up to 1e-9, but not up to rounding,
+    are replaced by normalised ones.
 
     Source: Puterman 1994, ch. 2 (the compressed rows are those of a CSR matrix).
 
@@ -50,13 +80,16 @@ class MDP:
     """0 where the transition terminates, 1 where it goes on; a semi-Markov model's own otherwise."""
     initial: Float[np.ndarray, " S"]
     """The distribution of the first state."""
-    state_names: tuple[str, ...]
-    action_names: tuple[str, ...]
+    state_names: Sequence[str]
+    action_names: Sequence[str]
     grid: tuple[tuple[int, int] | None, ...] | None = field(default=None, repr=False)
     """Where each state lies on a map, as (row, column), for pictures; None for states off the map."""
 
     def __post_init__(self) -> None:
-        check(self)
+        total = check(self)
+        if total is not None:
+            normalised = self.probability / np.repeat(total, np.diff(self.row_ptr))
+            object.__setattr__(self, "probability", normalised)
 
     @property
     def num_states(self) -> int:
@@ -187,8 +220,12 @@ def _initial(initial, number: dict[Hashable, int], acting: Bool[np.ndarray, " S"
     return weights
 
 
-def check(model: MDP) -> None:
-    """Raise `ModelError` unless the arrays form a Markov decision process."""
+def check(model: MDP) -> Float[np.ndarray, " P"] | None:
+    """Raise `ModelError` unless the arrays form a Markov decision process.
+
+    Returns:
+        The sum of each pair's probabilities where one differs from 1 by more than rounding, else None.
+    """
     states, pairs, transitions = model.num_states, model.num_pairs, model.num_transitions
     for name, array, length in [
         ("row_ptr", model.row_ptr, pairs + 1),
@@ -203,51 +240,72 @@ def check(model: MDP) -> None:
     for name, ptr, end in [("state_ptr", model.state_ptr, pairs), ("row_ptr", model.row_ptr, transitions)]:
         if ptr[0] != 0 or ptr[-1] != end or (np.diff(ptr) < 0).any():
             raise ModelError(f"{name} must rise from 0 to {end}, got {ptr[0]} to {ptr[-1]}")
-    if transitions and not (0 <= model.next_state.min() and model.next_state.max() < states):
+    _within("next_state", model.next_state, states)
+    _within("action", model.action, model.num_actions)
+    rises = np.diff(model.action) > 0
+    rises[model.state_ptr[1:-1][(model.state_ptr[1:-1] > 0) & (model.state_ptr[1:-1] < pairs)] - 1] = True
+    if not rises.all():
+        owner = model.pair_state
+        repeated = np.unique(owner * np.int64(model.num_actions) + model.action, return_counts=True)[1]
+        if (repeated > 1).any():
+            raise ModelError("a state lists the same action twice: give each of a state's actions once")
+    outcomes = np.diff(model.row_ptr)
+    if pairs and outcomes.min() == 0:
         raise ModelError(
-            f"next_state must lie in [0, {states}), got {model.next_state.min()} to {model.next_state.max()}"
+            f"{model.describe(int(np.argmin(outcomes)))}: no outcomes; give at least one with positive probability"
         )
-    if pairs and not (0 <= model.action.min() and model.action.max() < model.num_actions):
-        raise ModelError(
-            f"action must lie in [0, {model.num_actions}), got {model.action.min()} to {model.action.max()}"
-        )
-    owner = model.pair_state
-    repeated = np.unique(owner * max(model.num_actions, 1) + model.action, return_counts=True)[1]
-    if (repeated > 1).any():
-        raise ModelError("a state lists the same action twice: give each of a state's actions once")
-    empty = np.diff(model.row_ptr) == 0
-    if empty.any():
-        raise ModelError(
-            f"{model.describe(int(np.argmax(empty)))}: no outcomes; give at least one with positive probability"
-        )
-
-    owner = model.transition_pair
-    for name, wrong, expected in [
-        ("probability", ~(np.isfinite(model.probability) & (model.probability >= 0)), "finite and at least 0"),
-        ("reward", ~np.isfinite(model.reward), "finite"),
-        ("discount", ~(np.isfinite(model.discount) & (model.discount >= -1) & (model.discount <= 1)), "in [-1, 1]"),
+    for name, least, most, expected in [
+        ("probability", 0.0, _LARGEST, "finite and at least 0"),
+        ("reward", -_LARGEST, _LARGEST, "finite"),
+        ("discount", -1.0, 1.0, "in [-1, 1]"),
     ]:
-        if wrong.any():
-            t = int(np.argmax(wrong))
+        array = getattr(model, name)
+        # A NaN is both the least and the largest, so one comparison of each is enough.
+        if transitions and not (array.min() >= least and array.max() <= most):
+            t = int(np.argmax(~((array >= least) & (array <= most))))
             raise ModelError(
-                f"{model.describe(owner[t])}: {name} {getattr(model, name)[t]} on the way to "
+                f"{_of_transition(model, t)}: {name} {array[t]} on the way to "
                 f"{model.state_names[model.next_state[t]]!r}, expected {expected}"
             )
-    total = np.bincount(owner, model.probability, minlength=pairs)
-    wrong = np.abs(total - 1) > PROBABILITY_TOLERANCE
-    if wrong.any():
-        p = int(np.argmax(wrong))
+    total = np.add.reduceat(model.probability, model.row_ptr[:-1]) if pairs else np.ones(0)
+    off = float(np.abs(total - 1).max(initial=0.0))
+    if off > PROBABILITY_TOLERANCE:
+        p = int(np.argmax(np.abs(total - 1) > PROBABILITY_TOLERANCE))
         raise ModelError(f"{model.describe(p)}: probabilities sum to {total[p]:.12g}, expected 1")
-    stuck = model.terminal[model.next_state] & (model.discount != 0) & (model.probability > 0)
-    if stuck.any():
-        t = int(np.argmax(stuck))
-        raise ModelError(
-            f"{model.describe(owner[t])}: goes on to {model.state_names[model.next_state[t]]!r}, which has no "
-            "actions; give that state an action or mark the transition as terminated (discount 0)"
-        )
+    if model.terminal.any():
+        stuck = model.terminal[model.next_state] & (model.discount != 0) & (model.probability > 0)
+        if stuck.any():
+            t = int(np.argmax(stuck))
+            raise ModelError(
+                f"{_of_transition(model, t)}: goes on to {model.state_names[model.next_state[t]]!r}, which has no "
+                "actions; give that state an action or mark the transition as terminated (discount 0)"
+            )
     if not (np.isfinite(model.initial).all() and (model.initial >= 0).all() and abs(model.initial.sum() - 1) < 1e-9):
-        total = model.initial.sum()
-        raise ModelError(f"the initial distribution sums to {total:.12g}, expected 1 with no negative entry")
+        raise ModelError(
+            f"the initial distribution sums to {model.initial.sum():.12g}, expected 1 with no negative entry"
+        )
+    return total if off > (outcomes.max(initial=0) + 1) * 2.0**-53 else None
+
+
+_LARGEST = np.finfo(np.float64).max
+
+
+def _within(name: str, index: Int[np.ndarray, " n"], end: int) -> None:
+    if len(index) and not (index.min() >= 0 and index.max() < end):
+        raise ModelError(f"{name} must lie in [0, {end}), got {index.min()} to {index.max()}")
+
+
+def _of_transition(model: MDP, transition: int) -> str:
+    return model.describe(int(np.searchsorted(model.row_ptr, transition, side="right")) - 1)
+
+
+class Sweep(NamedTuple):
+    """What one sweep (or improvement) came to."""
+
+    value: Float[np.ndarray, " S"]
+    lower: Float[np.ndarray, " S"]
+    upper: Float[np.ndarray, " S"]
+    residual: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +336,12 @@ class Solution:
     residuals: tuple[float, ...]
     """Largest change of a value in each sweep or improvement."""
     method: str
+    reason: str = ""
+    """Why this method, where the solver chose it."""
+    minimise: bool = False
+    """Whether the least return is the best."""
+    trace: tuple[Sweep, ...] = field(default=(), repr=False)
+    """Every sweep, where that was asked for."""
 
     @property
     def start_value(self) -> float:
@@ -308,13 +372,14 @@ class Solution:
         return "\n".join(line.rstrip() for line in lines)
 
 
-def _number(name: str | int, names: tuple[str, ...], kind: str) -> int:
+def _number(name: str | int, names: Sequence[str], kind: str) -> int:
     if isinstance(name, int | np.integer) and 0 <= name < len(names):
         return int(name)
-    if str(name) in names:
+    try:
         return names.index(str(name))
-    raise KeyError(f"no {kind} {name!r}; the model has {_some(list(names))}")
+    except ValueError:
+        raise KeyError(f"no {kind} {name!r}; the model has {_some(names)}") from None
 
 
-def _some(names: list[str], most: int = 8) -> str:
+def _some(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "")

@@ -1,6 +1,7 @@
 """Every world by its name, and the model of those that have one.
 
-A Gymnasium id that is not listed here is still a world: a hosted one.
+A Gymnasium id that is not listed here is still a world: a hosted one. So is the file of a model
+(`retorno.environments.formats`), a native one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 from retorno.core.environment import Environment, World
 from retorno.core.mdp import MDP
 from retorno.environments import classic_control as classic
+from retorno.environments.formats import is_model_file, load
 from retorno.environments.garnet import garnet
 from retorno.environments.grids import cliff, example_3_5, example_4_1
 from retorno.environments.gymnasium import gymnasium
@@ -76,13 +78,22 @@ WORLDS: dict[str, Entry] = {
 """Native worlds. Names with a version are Gymnasium's, which they match step for step."""
 
 
+FILE_LIMIT = 1000
+"""Steps after which an episode in a model from a file is cut: it may have no end of its own."""
+
+
 def make(name: str, hosted: bool | None = None) -> World:
-    """The world of a name: native where there is one, unless `hosted`.
+    """The world of a name, or of a model's file: native where there is one, unless `hosted`.
 
     Raises:
         UnknownNameError: when neither retorno nor Gymnasium knows the name, or it is asked for in a
             form that it does not have.
+        ModelError: when a file does not hold a model.
     """
+    if is_model_file(name):
+        if hosted:
+            raise UnknownNameError(f"the model in {name} is a native world: leave the choice open")
+        return TimeLimit(sampled(load(name)), FILE_LIMIT)
     if name in WORLDS and not hosted:
         return WORLDS[name].world()
     if hosted is False:
@@ -93,11 +104,14 @@ def make(name: str, hosted: bool | None = None) -> World:
 
 
 def model(name: str) -> MDP:
-    """The exact model of a name.
+    """The exact model of a name, or of a model's file.
 
     Raises:
         UnknownNameError: when the world has none.
+        ModelError: when a file does not hold a model.
     """
+    if is_model_file(name):
+        return load(name)
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
         raise UnknownNameError(f"no exact model of {name!r}{near(name, modelled)}; models: {', '.join(modelled)}")

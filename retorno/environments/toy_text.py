@@ -8,7 +8,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from retorno.core.mdp import MDP, mdp
+from retorno.core.mdp import MDP
+from retorno.environments.formats import from_gymnasium
 
 ACTIONS = {
     "FrozenLakeEnv": ("left", "down", "right", "up"),
@@ -20,10 +21,9 @@ ACTIONS = {
 def toy_text(env: str | gymnasium.Env[Any, Any], **options: Any) -> MDP:
     """The model of a Gymnasium environment that carries its own: FrozenLake, CliffWalking, Taxi.
 
-    A transition flagged `terminated` has discount 0 even where `P` leads on from the state it
-    enters: Gymnasium's goals are not absorbing. A state that is only ever entered by such
-    transitions becomes terminal; `P`'s other states all stay, those that no episode reaches too.
-    Time limits are not in `P`, nor is Taxi's fickle passenger.
+    `P` is read as `from_gymnasium` reads it: a transition flagged `terminated` has discount 0, and a
+    state that is only entered by such transitions is terminal. Time limits are not in `P`, nor is
+    Taxi's fickle passenger.
 
     Args:
         env: an environment, or its name.
@@ -43,15 +43,8 @@ def toy_text(env: str | gymnasium.Env[Any, Any], **options: Any) -> MDP:
     table: dict[Any, dict[Any, Any]] = inside.P
     start = np.asarray(inside.initial_state_distrib, float)
 
-    entered, passed = set(), set(np.flatnonzero(start).tolist())
-    for state, choices in table.items():
-        for outcomes in choices.values():
-            for p, target, _, terminated in outcomes:
-                if p > 0 and target != state:
-                    (entered if terminated else passed).add(int(target))
-    terminal = entered - passed
-    model = mdp(
-        {s: {} if s in terminal else choices for s, choices in table.items()},
+    model = from_gymnasium(
+        table,
         initial={int(s): float(start[s] / start.sum()) for s in np.flatnonzero(start)},
         grid=_places(inside, len(table)),
     )

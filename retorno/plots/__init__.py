@@ -6,12 +6,15 @@ from retorno.plots.maps import greedy, value_map
 from retorno.plots.page import Picture, Section, Table, page, save_page
 from retorno.plots.report import report
 from retorno.plots.style import PlotError, save
+from retorno.plots.sweeps import animate, bounds_plot, sweep_table
 
 __all__ = [
     "Picture",
     "PlotError",
     "Section",
     "Table",
+    "animate",
+    "bounds_plot",
     "greedy",
     "learning_curve",
     "metric_curves",
@@ -20,5 +23,6 @@ __all__ = [
     "report",
     "save",
     "save_page",
+    "sweep_table",
     "value_map",
 ]

@@ -7,7 +7,7 @@ of which the one with the fewest crossings is kept. Lengths are in inches throug
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -34,6 +34,8 @@ SQUARE = 1.5
 """The side of an end's square, in radii of a state's circle."""
 BENDS = (0.0, 0.16, -0.16, 0.3, -0.3, 0.48, -0.48)
 STARTS = 24
+WIDEST = 13.0
+"""Several graphs stand side by side up to this width."""
 CLEAR = 0.4
 """Between the edges of two nodes, at least."""
 
@@ -69,7 +71,7 @@ class Drawing:
         return np.array([self.radius] * len(self.names) + [DOT] * len(self.dot_labels))
 
 
-def model_graph(model: MDP, answer: Answer | None = None) -> Figure:
+def model_graph(model: MDP, answer: Answer | Mapping[str, Answer] | None = None) -> Figure:
     """A small model as a graph, with probabilities and rewards on its arrows.
 
     An action with one outcome is one arrow with a dot on it; an action with several is a dot from
@@ -78,35 +80,56 @@ def model_graph(model: MDP, answer: Answer | None = None) -> Figure:
     Args:
         model: of up to 16 states and 60 arrows.
         answer: a solution of it; its values are then written into the states, and all best actions
-            are coloured.
+            are coloured. Or several by title, for instance one per discount, drawn in the same places.
 
     Raises:
-        PlotError: when the model is too large.
+        PlotError: when the model is too large, or there is no answer among several.
+    """
+    titled: Mapping[str, Answer | None] = answer if isinstance(answer, Mapping) else {"": answer}
+    if not titled:
+        raise PlotError("there is no answer to draw: give a solution")
+    return draw_graph(model, titled, layout(model))
+
+
+def layout(model: MDP) -> Float[np.ndarray, "n 2"]:
+    """Where a model's states and, after them, its dots lie, in inches.
+
+    Raises:
+        PlotError: when the model is too large to be drawn as a graph.
     """
     if model.num_states > MOST_STATES or model.num_transitions > MOST_ARROWS:
         raise PlotError(
             f"a graph of {model.num_states} states and {model.num_transitions} arrows cannot be read: up to "
             f"{MOST_STATES} and {MOST_ARROWS} can; draw a model on a map with value_map"
         )
-    drawing = _drawing(model, answer)
-    place = _layout(drawing, int(np.argmax(model.initial)))
+    return _layout(_drawing(model, None), int(np.argmax(model.initial)))
+
+
+def draw_graph(model: MDP, titled: Mapping[str, Answer | None], place: Float[np.ndarray, "n 2"]) -> Figure:
+    """One graph per answer, all with their nodes at `place`."""
     with style():
         figure = Figure()
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.axis("off")
-        room = _Room(place, drawing.radii, ends(model))
-        bundles = _bundles(drawing)
-        arrows = sorted(drawing.arrows, key=lambda arrow: arrow.start == arrow.end)
-        curves = [_draw_arrow(axes, arrow, room, alone=bundles[_between(arrow)] == 1) for arrow in arrows]
-        for arrow, curve in zip(arrows, curves, strict=True):
-            if arrow.label:
-                room.write(axes, arrow.label, _beside(curve), BEST if arrow.best else INK)
-        for (label, best), at in zip(drawing.dot_labels, place[model.num_states :], strict=True):
-            axes.add_patch(Circle((at[0], at[1]), DOT, color=BEST if best else INK, zorder=3))
-            room.write(axes, label, _around(at), BEST if best else INK)
-        _draw_states(axes, model, answer, place, drawing.radius)
-        _frame(figure, axes, room, _caption(model, answer, drawing))
+        panes = [_draw(figure, model, answer, place) for answer in titled.values()]
+        _frame(figure, panes, list(titled), _caption(model, next(iter(titled.values())), _drawing(model, None)))
     return figure
+
+
+def _draw(figure: Figure, model: MDP, answer: Answer | None, place: Float[np.ndarray, "n 2"]) -> tuple[Axes, _Room]:
+    drawing = _drawing(model, answer)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.axis("off")
+    room = _Room(place, drawing.radii, ends(model))
+    bundles = _bundles(drawing)
+    arrows = sorted(drawing.arrows, key=lambda arrow: arrow.start == arrow.end)
+    curves = [_draw_arrow(axes, arrow, room, alone=bundles[_between(arrow)] == 1) for arrow in arrows]
+    for arrow, curve in zip(arrows, curves, strict=True):
+        if arrow.label:
+            room.write(axes, arrow.label, _beside(curve, _half(arrow.label)), BEST if arrow.best else INK)
+    for (label, best), at in zip(drawing.dot_labels, place[model.num_states :], strict=True):
+        axes.add_patch(Circle((at[0], at[1]), DOT, color=BEST if best else INK, zorder=3))
+        room.write(axes, label, _around(at, _half(label)), BEST if best else INK)
+    _draw_states(axes, model, answer, place, drawing.radius)
+    return axes, room
 
 
 def _drawing(model: MDP, answer: Answer | None) -> Drawing:
@@ -117,7 +140,7 @@ def _drawing(model: MDP, answer: Answer | None) -> Drawing:
     for p, a in enumerate(model.action):
         best = answer is not None and bool(answer.optimal[p]) and not process
         rows = [i for i in range(model.row_ptr[p], model.row_ptr[p + 1]) if model.probability[i] > 0]
-        state, name = int(owner[p]), model.action_names[a]
+        state, name = int(owner[p]), model.action_names[int(a)]
         name = f"action {name}" if name.isdigit() else name
         if process or len(rows) == 1:
             for i in rows:
@@ -273,13 +296,13 @@ class _Room:
 
     def write(self, axes: Axes, text: str, spots: Sequence[Point], colour: str) -> None:
         """Put a label on the freest of several spots (earlier ones first among equals)."""
-        half = np.array([LETTER * len(text) + 0.04, LINE]) / 2
+        half = _half(text)
         nodes, lines = np.concatenate([self.place, *self.dots]), np.concatenate(self.points)
         radii = np.pad(self.radii, (0, len(self.dots)), constant_values=DOT)
 
         def cost(rank: int, spot: Point) -> float:
             gap = np.linalg.norm(np.clip(nodes, spot - half, spot + half) - nodes, axis=1) - radii
-            total = 15.0 * float(np.clip(0.03 - gap, 0, None).sum()) + 0.02 * rank
+            total = 40.0 * float(np.clip(0.03 - gap, 0, None).sum()) + 0.02 * rank
             for centre, other in self.boxes:
                 overlap = float(np.clip(half + other - np.abs(spot - centre), 0, None).prod())
                 total += 5.0 * (overlap > 0) + 30.0 * overlap
@@ -361,22 +384,29 @@ def _points(controls: Float[np.ndarray, "c 2"], count: int = 41) -> Float[np.nda
     return controls[0] + 0 * t
 
 
-def _beside(curve: Float[np.ndarray, "k 2"]) -> list[Point]:
-    """Spots for a label near the middle of a curve, on it and to either side."""
+def _half(text: str) -> Point:
+    """Half the width and height of a label."""
+    return np.array([LETTER * len(text) + 0.04, LINE]) / 2
+
+
+def _beside(curve: Float[np.ndarray, "k 2"], half: Point) -> list[Point]:
+    """Spots for a label near the middle of a curve, to either side; the nearest just do not touch it."""
     spots = []
-    for share in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8):
-        i = round(share * (len(curve) - 1))
-        along = curve[i + 1] - curve[i - 1]
-        across = np.array([-along[1], along[0]]) / max(float(np.linalg.norm(along)), 1e-9)
-        for reach in (0.17, -0.17, 0.3, -0.3, 0.45, -0.45):
-            spots.append(curve[i] + reach * across)
+    for gap in (0.05, 0.12, 0.24, 0.4):
+        for share in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8):
+            i = round(share * (len(curve) - 1))
+            along = curve[i + 1] - curve[i - 1]
+            across = np.array([-along[1], along[0]]) / max(float(np.linalg.norm(along)), 1e-9)
+            reach = float(np.abs(across) @ half) + gap
+            spots += [curve[i] + reach * across, curve[i] - reach * across]
     return spots
 
 
-def _around(at: Point) -> list[Point]:
-    """Spots for a label around a dot."""
+def _around(at: Point, half: Point) -> list[Point]:
+    """Spots for a label around a dot, above it first."""
     angles = np.arange(16) * np.pi / 8 + np.pi / 2
-    return [at + reach * np.array([1.6 * np.cos(a), np.sin(a)]) for reach in (0.18, 0.28, 0.4) for a in angles]
+    ways = np.stack([np.cos(angles), np.sin(angles)], 1)
+    return [at + way * half + (DOT + gap) * way for gap in (0.06, 0.14, 0.26) for way in ways]
 
 
 def _draw_states(axes: Axes, model: MDP, answer: Answer | None, place: np.ndarray, radius: float) -> None:
@@ -392,12 +422,14 @@ def _draw_states(axes: Axes, model: MDP, answer: Answer | None, place: np.ndarra
             axes.add_patch(box)
         else:
             axes.add_patch(Circle((x, y), radius, **look))
-        size = float(np.clip(72 * 1.75 * radius / (0.62 * max(len(name), 1)), 5, 9.5))
         valued = answer is not None and not over[s]
-        axes.text(x, y + 0.09 * valued, name, ha="center", va="center", fontsize=size, zorder=5)
+        size = float(np.clip(72 * (1.55 if valued else 1.75) * radius / (0.62 * max(len(name), 1)), 5, 9.5))
+        colour = MUTED if valued else INK
+        axes.text(x, y + 0.12 * valued, name, ha="center", va="center", fontsize=size, color=colour, zorder=5)
         if answer is not None and valued:
             text = number(float(answer.value[s]), 4)
-            axes.text(x, y - 0.11, text, ha="center", va="center", fontsize=9, color=MUTED, zorder=5)
+            fits = float(np.clip(72 * 1.9 * radius / (0.62 * len(text)), 6, 11))
+            axes.text(x, y - 0.08, text, ha="center", va="center", fontsize=fits, color=INK, zorder=5)
 
 
 def _caption(model: MDP, answer: Answer | None, drawing: Drawing) -> str:
@@ -419,15 +451,30 @@ def _caption(model: MDP, answer: Answer | None, drawing: Drawing) -> str:
     return " · ".join(parts)
 
 
-def _frame(figure: Figure, axes: Axes, room: _Room, caption: str) -> None:
-    """Fit the figure around everything that was drawn, one inch an inch."""
-    corners = [room.place + room.radii[:, None], room.place - room.radii[:, None], *room.points]
-    corners += [np.array([centre - half, centre + half]) for centre, half in room.boxes]
+def _frame(figure: Figure, panes: Sequence[tuple[Axes, _Room]], titles: Sequence[str], caption: str) -> None:
+    """Fit the figure around everything that was drawn, one inch an inch: panes in rows, the caption below."""
+    corners = []
+    for _, room in panes:
+        corners += [room.place + room.radii[:, None], room.place - room.radii[:, None], *room.points]
+        corners += [np.array([centre - half, centre + half]) for centre, half in room.boxes]
     low, high = np.min([c.min(0) for c in corners], 0) - 0.15, np.max([c.max(0) for c in corners], 0) + 0.15
-    low[1] -= 0.25
+    high[1] += 0.25 * any(titles)
     wanted = 0.056 * len(caption) + 0.2
-    slack = max(0.0, wanted - float(high[0] - low[0])) / 2
+    columns = max(1, min(len(panes), int(WIDEST / (high[0] - low[0]))))
+    slack = max(0.0, wanted - columns * float(high[0] - low[0])) / (2 * columns)
     low[0], high[0] = low[0] - slack, high[0] + slack
-    figure.set_size_inches(*(high - low))
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    axes.text(low[0] + 0.1, low[1] + 0.12, caption, fontsize=8, color=MUTED, va="center")
+    width, height = high - low
+    rows = -(-len(panes) // columns)
+    whole = np.array([columns * width, rows * height + 0.3])
+    figure.set_size_inches(*whole)
+    for i, ((axes, _), title) in enumerate(zip(panes, titles, strict=True)):
+        row, column = divmod(i, columns)
+        left, bottom = column * width / whole[0], (0.3 + (rows - 1 - row) * height) / whole[1]
+        axes.set_position((left, bottom, width / whole[0], height / whole[1]))
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        if title:
+            axes.text(low[0] + 0.1, high[1] - 0.2, title, fontsize=10.5, va="center")
+    first = panes[0][0]
+    first.text(
+        0.1 / whole[0], 0.14 / whole[1], caption, fontsize=8, color=MUTED, va="center", transform=figure.transFigure
+    )

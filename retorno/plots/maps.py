@@ -116,7 +116,7 @@ def places(model: MDP) -> Float[np.ndarray, "S 2"]:
     return np.array([(np.nan, np.nan) if at is None else at for at in model.grid], float)
 
 
-def value_map(answers: Answer | Mapping[str, Answer]) -> Figure:
+def value_map(answers: Answer | Mapping[str, Answer], limits: tuple[float, float] | None = None) -> Figure:
     """A heat map of values with the best actions, all ties shown as arrows.
 
     A star marks the ends that pay most to enter and a cross the others; a frame marks where
@@ -126,6 +126,7 @@ def value_map(answers: Answer | Mapping[str, Answer]) -> Figure:
     Args:
         answers: a solution (or `greedy(model, q)`); or several by title, drawn side by side in one
             scale of colours.
+        limits: the values of the first and last colour; of the answers' own values if None.
 
     Raises:
         PlotError: when there is no answer, or a model has no map.
@@ -145,9 +146,10 @@ def value_map(answers: Answer | Mapping[str, Answer]) -> Figure:
         )
         shown = np.concatenate([a.value[_coloured(a.model)] for a in titled.values()])
         shown = shown[np.isfinite(shown)] if np.isfinite(shown).any() else np.zeros(1)
-        norm = Normalize(shown.min(), shown.max() if shown.max() > shown.min() else shown.min() + 1)
+        lowest, highest = limits or (float(shown.min()), float(shown.max()))
+        norm = Normalize(lowest, highest if highest > lowest else lowest + 1)
         for pane, (title, answer) in zip(panes, titled.items(), strict=True):
-            _draw_map(pane, answer, norm, _decimals(shown), size)
+            _draw_map(pane, answer, norm, _decimals(np.append(shown, limits or ())), size)
             pane.set_title(title)
             pane.set(xlim=(-0.52, columns - 0.48), ylim=(rows - 0.48, -0.52), aspect="equal")
             pane.axis("off")

@@ -22,9 +22,8 @@ def test_a_policy_may_be_probabilities_actions_or_a_function():
 
 
 def test_right_first_from_every_state():
-    """Worked by hand: C right → D left → C …, for ever, so at γ = 1 the policy is refused; E left joins it."""
-    with pytest.raises(ValueError, match="state 'A' never terminates under this policy"):
-        bellman.evaluate(random_walk(5), [1, 1, 1, 0, 0, 0, 0], 1.0)
+    """Worked by hand: C right → D left → C …, for ever and for nothing, so at γ = 1 all are worth 0."""
+    assert (bellman.evaluate(random_walk(5), [1, 1, 1, 0, 0, 0, 0], 1.0).value == 0).all()
     right = bellman.evaluate(random_walk(5), [1] * 7, 0.5)
     assert right.value == pytest.approx([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 0, 0])
 
@@ -32,7 +31,7 @@ def test_right_first_from_every_state():
 def test_loops_that_cost_do_not_disturb():
     """Facebook for ever costs 1 a step: the first policy must not be that one, and bounds hold beside it."""
     for method in (bellman.policy_iteration, bellman.value_iteration):
-        answer = method(student(), 1.0)
+        answer = bellman.solve(student(), 1.0, method=method)
         assert answer.converged and answer.policy_loss_bound < 1e-9
         assert (answer.upper - answer.lower).max() < 1e-9
 
@@ -40,7 +39,7 @@ def test_loops_that_cost_do_not_disturb():
 def test_loops_that_gain_nothing_are_certified():
     """On dry ice all walks that avoid the holes tie: value 1 everywhere, and no bound may be infinite."""
     for method in (bellman.policy_iteration, bellman.value_iteration):
-        answer = method(grids.frozen_lake(is_slippery=False), 1.0)
+        answer = bellman.solve(grids.frozen_lake(is_slippery=False), 1.0, method=method)
         assert answer.lower[~answer.model.terminal] == pytest.approx(1)
         assert answer.upper[~answer.model.terminal] == pytest.approx(1)
         assert set(answer.actions("0,0")) == {"left", "down", "right", "up"}
@@ -50,7 +49,7 @@ def test_loops_that_gain_nothing_are_certified():
 def test_loops_whose_rewards_cancel_are_certified():
     model = mdp({"a": {"go": [(1, "b", 1.0)], "stop": [(1, "end", 0.0)]}, "b": {"back": [(1, "a", -1.0)]}})
     for method in (bellman.policy_iteration, bellman.value_iteration):
-        answer = method(model, 1.0)
+        answer = bellman.solve(model, 1.0, method=method)
         assert answer.value == pytest.approx([0, -1, 0]) and answer.converged
 
 
@@ -58,7 +57,7 @@ def test_at_discount_one_the_best_is_among_the_policies_that_end():
     """Waiting for ever would cost nothing; ending costs 1."""
     model = mdp({"a": {"wait": [(1, "a", 0.0)], "stop": [(1, "end", -1.0)]}})
     for method in (bellman.policy_iteration, bellman.value_iteration):
-        assert method(model, 1.0).value[0] == pytest.approx(-1)
+        assert bellman.solve(model, 1.0, method=method).value[0] == pytest.approx(-1)
     assert bellman.solve(model, 0.99).value[0] == pytest.approx(0)
 
 
@@ -67,15 +66,18 @@ def test_the_discount_of_a_transition_multiplies(method):
     """A semi-Markov loop: v = 1 + γ · ½ · v."""
     model = mdp({"a": {"go": [(1, "a", 1.0)]}})
     model.discount[:] = 0.5
-    assert method(model, 1.0).value[0] == pytest.approx(2, abs=1e-6)
-    assert method(model, 0.5).value[0] == pytest.approx(4 / 3, abs=1e-6)
+    assert bellman.solve(model, 1.0, method=method).value[0] == pytest.approx(2, abs=1e-6)
+    assert bellman.solve(model, 0.5, method=method).value[0] == pytest.approx(4 / 3, abs=1e-6)
 
 
 def test_methods_agree_on_random_models():
     for seed in range(3):
         model = garnet(60, 3, 4, seed, termination=0.1)
         for discount in (0.5, 0.95, 1.0):
-            policies, values = bellman.policy_iteration(model, discount), bellman.value_iteration(model, discount)
+            policies, values = (
+                bellman.solve(model, discount, method=bellman.policy_iteration),
+                bellman.solve(model, discount, method=bellman.value_iteration),
+            )
             assert policies.converged and values.converged
             assert (policies.lower <= values.upper).all() and (values.lower <= policies.upper).all()
             assert values.upper - values.lower == pytest.approx(0, abs=1e-6)
@@ -99,7 +101,7 @@ def test_against_a_dense_linear_solve():
 
 def test_the_answer_says_how_it_was_reached():
     model = grids.frozen_lake()
-    answer = bellman.value_iteration(model, 0.9, accuracy=1e-3)
+    answer = bellman.solve(model, 0.9, accuracy=1e-3, method=bellman.value_iteration)
     assert answer.method == "value iteration" and answer.sweeps == len(answer.residuals)
     assert (np.diff(answer.residuals) <= 1e-15).all(), "the residual of a contraction never grows"
     assert (answer.upper - answer.lower).max() <= 1e-3 and answer.policy_loss_bound <= 1e-3
@@ -112,16 +114,16 @@ def test_the_answer_says_how_it_was_reached():
 
 def test_what_rounding_forbids_is_not_called_converged():
     for method in (bellman.policy_iteration, bellman.value_iteration):
-        answer = method(grids.frozen_lake(), 0.9, accuracy=1e-18)
+        answer = bellman.solve(grids.frozen_lake(), 0.9, accuracy=1e-18, method=method)
         assert not answer.converged and (answer.upper - answer.lower).max() < 1e-12
     assert not bellman.evaluate(student(), bellman.uniform, 1.0, accuracy=1e-18, method=bellman.iterative).converged
 
 
-def test_many_states_are_solved_by_value_iteration():
+def test_many_states_are_solved_by_sweeps():
     model = garnet(1_001, 2, 3, seed=0, termination=0.1)
     for discount in (0.9, 1.0):
         answer = bellman.solve(model, discount)
-        assert answer.method == "value iteration" and answer.converged
+        assert answer.method == "modified policy iteration" and answer.converged
         again = bellman.evaluate(model, answer.policy, discount)
         assert again.method == "iterative" and again.value == pytest.approx(answer.value, abs=1e-6)
         solved = bellman.evaluate(model, answer.policy, discount, method=bellman.closed_form)
@@ -129,29 +131,60 @@ def test_many_states_are_solved_by_value_iteration():
 
 
 @pytest.mark.parametrize("discount", [-0.1, 1.5, float("nan")])
-@pytest.mark.parametrize("ask", [bellman.solve, bellman.value_iteration, bellman.policy_iteration])
-def test_a_discount_outside_the_unit_interval_is_refused(ask, discount):
+def test_a_discount_outside_the_unit_interval_is_refused(discount):
     with pytest.raises(ValueError, match=r"discount must lie in \[0, 1\], got"):
-        ask(student(), discount)
+        bellman.solve(student(), discount)
     with pytest.raises(ValueError, match=r"discount must lie in \[0, 1\], got"):
         bellman.evaluate(student(), bellman.uniform, discount)
 
 
-def test_no_end_at_discount_one_is_refused():
-    endless = mdp({"a": {"go": [(1, "trap", 1.0)], "stop": [(1, "end", 0.0)]}, "trap": {"stay": [(1, "trap", -1.0)]}})
-    for ask in (bellman.solve, bellman.value_iteration):
-        with pytest.raises(ValueError, match="state 'trap' never terminates under any policy"):
-            ask(endless, 1.0)
-    with pytest.raises(ValueError, match="state 'trap' never terminates under this policy"):
-        bellman.evaluate(endless, bellman.uniform, 1.0)
+METHODS = [
+    bellman.policy_iteration,
+    bellman.value_iteration,
+    bellman.modified_policy_iteration,
+    bellman.gauss_seidel,
+    bellman.asynchronous,
+    bellman.topological,
+    bellman.prioritised_sweeping,
+    bellman.partitioned,
+]
 
 
-@pytest.mark.parametrize("method", [bellman.policy_iteration, bellman.value_iteration])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_has_no_finite_value_is_infinite_and_the_rest_is_solved(method):
+    model = mdp(
+        {
+            "a": {"go": [(1, "trap", 1.0)], "stop": [(1, "end", 0.0)]},
+            "trap": {"stay": [(1, "trap", -1.0)]},
+            "risky": {"try": [(0.5, "trap", 9.0), (0.5, "end", 9.0)]},
+            "rich": {"stay": [(1, "rich", 1.0)], "stop": [(1, "a", 0.0)]},
+            "poor": {"stop": [(1, "end", 1.0)], "dare": [(0.1, "rich", 0.0), (0.9, "end", 0.0)]},
+            "rest": {"stay": [(1, "rest", 0.0)]},
+            "tired": {"work": [(1, "rest", 3.0)]},
+        }
+    )
+    answer = bellman.solve(model, 1.0, method=method)
+    assert answer.value == pytest.approx([0, -np.inf, -np.inf, np.inf, np.inf, 0, 3, 0])
+    assert answer.converged and answer.actions("a") == ("stop",) and answer.actions("poor") == ("dare",)
+    assert (answer.lower <= answer.value).all() and (answer.value <= answer.upper).all()
+    costs = bellman.solve(model, 1.0, method=method, minimise=True)
+    assert costs.value == pytest.approx([0, np.inf, np.inf, 0, 0, 0, 3, 0])
+    with pytest.raises(ValueError, match=r"state 'trap' .*never terminates under this policy"):
+        bellman.evaluate(model, bellman.uniform, 1.0)
+
+
+def test_nothing_finite_is_refused():
+    endless = mdp({"a": {"go": [(1, "trap", 1.0)]}, "trap": {"stay": [(1, "trap", -1.0)]}}, initial="a")
+    with pytest.raises(ValueError, match=r"state 'a' \(with 1 more: 'trap'\) never terminates under any policy"):
+        bellman.solve(endless, 1.0)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_loop_that_pays_is_refused(method):
     tempting = mdp({"a": {"again": [(1, "b", 0.1)], "stop": [(1, "end", 100.0)]}, "b": {"back": [(1, "a", 0.0)]}})
     with pytest.raises(ValueError, match=r"state '[ab]' can reach a loop that pays for ever"):
-        method(tempting, 1.0)
-    assert method(tempting, 0.9).converged
+        bellman.solve(tempting, 1.0, method=method)
+    assert bellman.solve(tempting, 0.9, method=method).converged
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Which states can end, which must, and what that leaves to be solved at discount 1.
+
+At discount 1 a return is a sum without end unless the process ends. Best is then meant among the
+policies that end with probability one (the proper policies of Bertsekas & Tsitsiklis 1991); a state
+from which none does, or from which a loop can be taken that pays for ever, has no finite value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from retorno.bellman.backup import Backup
+
+
+class PaysForEverError(ValueError):
+    """A loop that pays for ever, among the states marked `endless` [n]: the best value is infinite."""
+
+    def __init__(self, backup: Backup, endless: Bool[np.ndarray, " n"]) -> None:
+        self.endless = endless
+        super().__init__(
+            f"state {backup.names[int(np.argmax(endless))]!r} can reach a loop that pays for ever, so its best value "
+            "at discount 1 is infinite: ask with a discount below 1"
+        )
+
+
+def ending_choice(backup: Backup) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """A policy that may end wherever one may, and the states where none can. Where none is left, it is proper.
+
+    Works outwards from the pairs that may end at once: each state in turn takes a pair that may
+    lead to a state which already has one.
+    """
+    choice = np.zeros(backup.num_states, np.int64)
+    ends = np.zeros(backup.num_states, bool)
+    towards = backup.leak > 0
+    while True:
+        pairs = np.flatnonzero(towards & ~ends[backup.owner])
+        if not len(pairs):
+            return choice, ~ends
+        choice[backup.owner[pairs[::-1]]] = pairs[::-1]
+        ends[backup.owner[pairs]] = True
+        towards = backup.rows @ ends.astype(float) > 0
+
+
+def reaching(
+    backup: Backup, states: Bool[np.ndarray, " n"], pairs: Bool[np.ndarray, " P"] | None = None
+) -> Bool[np.ndarray, " n"]:
+    """The states from which some policy, of these `pairs` (of all), may come to one of `states`, those included."""
+    reached = states
+    while True:
+        towards = backup.rows @ reached.astype(float) > 0
+        wider = reached.copy()
+        wider[backup.owner[towards if pairs is None else towards & pairs]] = True
+        if (wider == reached).all():
+            return reached
+        reached = wider
+
+
+def earns_nothing(backup: Backup) -> Bool[np.ndarray, " n"]:
+    """The states from which no policy ends or earns anything: they might as well be the end."""
+    earning = np.zeros(backup.num_states, bool)
+    earning[backup.owner[(backup.reward != 0) | (backup.leak > 0)]] = True
+    return ~reaching(backup, earning)
+
+
+def require_end(backup: Backup, who: str) -> Int[np.ndarray, " n"]:
+    """A choice per state that ends with probability one.
+
+    Raises:
+        ValueError: when a state never terminates, naming it.
+    """
+    choice, endless = ending_choice(backup)
+    if endless.any():
+        raise ValueError(never_ends(backup, endless, who))
+    return choice
+
+
+def never_ends(backup: Backup, endless: Bool[np.ndarray, " n"], who: str) -> str:
+    """What to say of states that never terminate."""
+    names = [backup.names[s] for s in np.flatnonzero(endless)[:4]]
+    others = int(endless.sum()) - 1
+    told = f" (with {others} more: {', '.join(map(repr, names[1:]))}{', …' if others > 3 else ''})" if others else ""
+    return (
+        f"state {names[0]!r}{told} never terminates {who}, so its return at discount 1 "
+        "is an endless sum: ask with a discount below 1, or mark the transitions that end as terminated"
+    )
+
+
+def end_components(
+    backup: Backup, tight: Bool[np.ndarray, " P"]
+) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " P"]]:
+    """The sets of states within which `tight` pairs can stay for ever: (set of each state, pairs that stay).
+
+    Maximal end components, by repeatedly dropping the pairs that leave their strongly connected
+    component. De Alfaro 1997, section 3.3.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    entries = backup.rows.tocoo()
+    pair, target = entries.coords
+    inner = tight & (backup.leak == 0)
+    while True:
+        kept = inner[pair]
+        edges = (backup.owner[pair[kept]], target[kept])
+        graph = coo_array((np.ones(len(edges[0])), edges), shape=(backup.num_states, backup.num_states))
+        label = connected_components(graph.tocsr(), directed=True, connection="strong")[1]
+        leaves = np.zeros(len(inner), bool)
+        leaves[pair[label[backup.owner[pair]] != label[target]]] = True
+        if not (inner & leaves).any():
+            return label.astype(np.int64), inner
+        inner &= ~leaves

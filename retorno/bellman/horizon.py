@@ -1,0 +1,226 @@
+"""A finite number of steps: backward induction, whose policies depend on the time. Puterman 1994, chapter 4.
+
+v_T = final, v_t(s) = max_a Σ p (r + γ v_{t+1}(s′)). Each step adds its rounding to the bounds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from retorno.bellman.backup import Backup, backup_of
+from retorno.bellman.evaluation import Policy, probabilities
+from retorno.core.mdp import MDP
+
+COLUMNS, ROWS = 8, 50
+"""A printed table shows so many times and states, and says what it leaves out."""
+
+
+@dataclass(frozen=True, eq=False)
+class HorizonSolution:
+    """Values and policy of each time t = 0 … T, with T − t steps to go.
+
+    `lower ≤ v* ≤ upper` holds for the value asked for, and `policy` earns at least `lower` (at
+    most `upper` when minimising).
+    """
+
+    model: MDP = field(repr=False)
+    question_discount: float
+    """γ of the question."""
+    value: Float[np.ndarray, "T+1 S"]
+    error: Float[np.ndarray, " T+1"]
+    """How far rounding may have moved the values of each time."""
+    policy: Int[np.ndarray, "T S"]
+    """The pair chosen at each time, −1 in terminal states; of a policy that was evaluated, its most probable one."""
+    optimal: Bool[np.ndarray, "T P"]
+    """*All* pairs that tie for the best within the bounds (against the values of a policy that was evaluated)."""
+
+    @property
+    def horizon(self) -> int:
+        return len(self.policy)
+
+    @property
+    def lower(self) -> Float[np.ndarray, "T+1 S"]:
+        return np.where(self.model.terminal, 0.0, np.nextafter(self.value - self.error[:, None], -np.inf))
+
+    @property
+    def upper(self) -> Float[np.ndarray, "T+1 S"]:
+        return np.where(self.model.terminal, 0.0, np.nextafter(self.value + self.error[:, None], np.inf))
+
+    @cached_property
+    def action(self) -> Int[np.ndarray, "T S"]:
+        """The action's number at each time, −1 in terminal states; `evaluate_horizon` takes it as a policy."""
+        return np.where(self.policy >= 0, self.model.action[self.policy], -1)
+
+    @property
+    def start_value(self) -> float:
+        """The mean of the value with all steps to go over the model's initial distribution."""
+        return float(self.model.initial @ self.value[0])
+
+    def actions(self, time: int, state: str | int) -> tuple[str, ...]:
+        """The names of *all* optimal actions of a state at a time."""
+        if not 0 <= time < self.horizon:
+            raise IndexError(f"there are actions at times 0 to {self.horizon - 1}, got {time}")
+        s = self.model.state(state)
+        pairs = range(self.model.state_ptr[s], self.model.state_ptr[s + 1])
+        return tuple(str(self.model.action_names[self.model.action[p]]) for p in pairs if self.optimal[time, p])
+
+    def __str__(self) -> str:
+        times = list(range(self.horizon + 1))
+        if len(times) > COLUMNS:
+            times = times[: COLUMNS - 2] + times[-2:]
+        states = range(min(self.model.num_states, ROWS))
+        table = [["state", *(f"t={t}" for t in times)]]
+        for s in states:
+            cells = [f"{self.value[t, s]:.6f}" for t in times]
+            for i, t in enumerate(times):
+                if t < self.horizon and self.policy[t, s] >= 0:
+                    cells[i] += " " + " or ".join(self.actions(t, s))
+            table.append([str(self.model.state_names[s]), *cells])
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        lines = ["  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        if len(states) < self.model.num_states:
+            lines.append(f"… ({self.model.num_states} states in all)")
+        lines.append(
+            f"{self.horizon} steps, discount {self.question_discount:g}, backward induction; "
+            f"start value {self.start_value:.6f}, values within {self.error.max():.1e}"
+        )
+        return "\n".join(lines)
+
+
+def finite_horizon(
+    model: MDP,
+    horizon: int,
+    discount: float = 1.0,
+    *,
+    minimise: bool = False,
+    final: Float[np.ndarray, " S"] | Sequence[float] | None = None,
+) -> HorizonSolution:
+    """The best values of a given number of steps, and what to do at each of them.
+
+    Args:
+        model: with S states and P state–action pairs.
+        horizon: T, the number of steps; 0 leaves the final values.
+        discount: γ in [0, 1].
+        minimise: whether rewards are costs.
+        final: what each state is worth when the steps are over [S]; nothing without. What has
+            terminated is worth nothing, so terminal states' entries are not read.
+
+    Raises:
+        ValueError: when the horizon is negative, the discount outside [0, 1] or `final` not finite and [S].
+        MemoryError: with the size, when the tables would not fit.
+    """
+    backup = backup_of(model, discount, minimise)
+    sign = -1.0 if minimise else 1.0
+    answer = _tables(model, horizon, discount, final)
+    value = sign * answer.value[horizon][~model.terminal]
+    for t in reversed(range(horizon)):
+        q = backup.q(value)
+        answer.error[t] = _grown(backup, value, answer.error[t + 1])
+        value = backup.best(q)
+        _store(answer, t, sign * value, backup.greedy(q), q + 2 * answer.error[t] >= value[backup.owner])
+    return answer
+
+
+def evaluate_horizon(
+    model: MDP,
+    policy: Policy | Float[np.ndarray, "T P"] | Int[np.ndarray, "T S"],
+    horizon: int,
+    discount: float = 1.0,
+    *,
+    final: Float[np.ndarray, " S"] | Sequence[float] | None = None,
+) -> HorizonSolution:
+    """The value of a policy over a given number of steps.
+
+    Args:
+        model: with S states and P state–action pairs.
+        policy: one for all times as `evaluate` takes it; or one for each time: probabilities [T, P]
+            (floats) or action numbers [T, S] (integers), such as `HorizonSolution.action`.
+        horizon: T, the number of steps.
+        discount: γ in [0, 1].
+        final: as in `finite_horizon`.
+
+    Raises:
+        ValueError: as `finite_horizon`, and when the policy is not one of this model.
+        MemoryError: as `finite_horizon`.
+    """
+    backup = backup_of(model, discount)
+    answer = _tables(model, horizon, discount, final)
+    given: Any = np.asarray(policy(model) if callable(policy) else policy)
+    if given.ndim == 2 and len(given) != horizon:
+        raise ValueError(f"the policy is for {len(given)} steps, the horizon is {horizon}: give one row a step")
+    value = answer.value[horizon][~model.terminal]
+    chances, chosen = np.empty(0), backup
+    for t in reversed(range(horizon)):
+        if given.ndim == 2 or t == horizon - 1:
+            chances = probabilities(model, given[t] if given.ndim == 2 else given)
+            chosen = backup.under(chances)
+        q = backup.q(value)
+        answer.error[t] = _grown(chosen, value, answer.error[t + 1])
+        value = chosen.q(value)
+        _store(answer, t, value, backup.greedy(chances), q + 2 * answer.error[t] >= backup.best(q)[backup.owner])
+    return answer
+
+
+def _grown(backup: Backup, value: Float[np.ndarray, " n"], error: float) -> float:
+    """The error of a backup of values with that error; the last factor is for the rounding of the error itself."""
+    return ((1 - backup.least_leak) * error + backup.noise(value)) * (1 + 1e-12)
+
+
+def _tables(model: MDP, horizon: int, discount: float, final: Any) -> HorizonSolution:
+    """The answer before its first step."""
+    if horizon < 0:
+        raise ValueError(f"the horizon must be a number of steps, 0 or more, got {horizon}")
+    states, pairs = model.num_states, model.num_pairs
+    need, have = (horizon + 1) * 8 * (states + 1) + horizon * (8 * states + pairs), _free_memory()
+    if need > have:
+        raise MemoryError(
+            f"{horizon} steps of {states} states and {pairs} pairs need {need / 1e9:.2f} GB for the answer's tables, "
+            f"and {have / 1e9:.2f} GB are free: ask for at most {int(horizon * have / need)} steps at a time, "
+            "each with the values of the one before as `final`"
+        )
+    value = np.zeros((horizon + 1, states))
+    if final is not None:
+        given = np.asarray(final, float)
+        if given.shape != (states,):
+            raise ValueError(f"final needs one value per state [{states}], got {given.shape}")
+        value[horizon] = np.where(model.terminal, 0.0, given)
+        if not np.isfinite(value[horizon]).all():
+            s = int(np.argmin(np.isfinite(value[horizon])))
+            raise ValueError(f"final value of state {model.state_names[s]!r}: got {given[s]}, expected a finite number")
+    return HorizonSolution(
+        model=model,
+        question_discount=discount,
+        value=value,
+        error=np.zeros(horizon + 1),
+        policy=np.full((horizon, states), -1),
+        optimal=np.zeros((horizon, pairs), bool),
+    )
+
+
+def _store(
+    answer: HorizonSolution,
+    t: int,
+    value: Float[np.ndarray, " n"],
+    choice: Int[np.ndarray, " n"],
+    optimal: Bool[np.ndarray, " P"],
+) -> None:
+    acting = ~answer.model.terminal
+    answer.value[t, acting] = value
+    answer.policy[t, acting] = choice
+    answer.optimal[t] = optimal
+
+
+def _free_memory() -> int:
+    """Bytes that can be had without swapping, where the system says; all of its memory otherwise."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**63

@@ -1,0 +1,86 @@
+"""What is asked of a solve, and what it writes down as it goes: how far it is, and whether to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from retorno.core.mdp import Sweep
+
+
+class Progress(NamedTuple):
+    """How far a solve has come."""
+
+    sweeps: int
+    width: float
+    """The width of the bounds so far; infinity while there are none."""
+    seconds: float
+
+
+class Evaluated(NamedTuple):
+    """A policy's value and its bounds, over the states that act."""
+
+    value: Float[np.ndarray, " n"]
+    lower: Float[np.ndarray, " n"]
+    upper: Float[np.ndarray, " n"]
+
+    @property
+    def width(self) -> float:
+        return float((self.upper - self.lower).max())
+
+
+Best = tuple[Int[np.ndarray, " n"], Evaluated]
+"""The pair chosen in each state, and the best value: bounded below by that policy's, above for every policy."""
+
+WATCH_EVERY = 0.1
+"""Seconds between two calls of `watch`."""
+
+
+@dataclass
+class Journal:
+    """Written to once a sweep (or improvement)."""
+
+    accuracy: float = 1e-6
+    """The width of the bounds that is asked for."""
+    most_sweeps: float = np.inf
+    most_seconds: float = np.inf
+    traced: bool = False
+    """Whether to keep values and bounds of every sweep."""
+    watch: Callable[[Progress], object] | None = None
+    """Told of the progress about ten times a second; the solve stops where it answers True."""
+    method: str = ""
+    reason: str = ""
+    """The method that was chosen and why, where that was left to the solver."""
+    residuals: list[float] = field(default_factory=list)
+    trace: list[Sweep] = field(default_factory=list)
+    width: float = np.inf
+    stopped: bool = False
+    """Out of sweeps or time, or told to stop: return what is certified so far."""
+    _began: float = field(default_factory=time.perf_counter)
+    _told: float = -np.inf
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def record(self, residual: float, answer: Evaluated | None = None, width: float = np.inf) -> bool:
+        """Write a sweep down, with what it proved, if anything. Whether to stop."""
+        self.residuals.append(float(residual))
+        if answer is not None and self.traced:
+            self.trace.append(Sweep(answer.value.copy(), answer.lower.copy(), answer.upper.copy(), float(residual)))
+        self.width = min(self.width, width)
+        return self.pause() or len(self.residuals) >= self.most_sweeps
+
+    def pause(self) -> bool:
+        """Between two passes that belong to one sweep: whether to stop."""
+        seconds = self.seconds
+        if self.watch is not None and seconds - self._told >= WATCH_EVERY:
+            self._told = seconds
+            self.stopped = self.watch(Progress(len(self.residuals), self.width, seconds)) is True or self.stopped
+        self.stopped = self.stopped or seconds >= self.most_seconds or len(self.residuals) >= self.most_sweeps
+        return self.stopped

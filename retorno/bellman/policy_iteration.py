@@ -1,0 +1,56 @@
+"""Policy iteration: evaluate a policy exactly, take its greedy policy, repeat.
+
+Howard 1960; Puterman 1994, section 6.4. In a model of many states an improvement is not one backup
+but a pass upwards and one downwards that use each new value at once: along a chain, better choices
+then spread from one end to the other in one improvement and not in as many as there are states.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int
+
+from retorno.bellman.backup import Backup
+from retorno.bellman.endings import ending_choice
+from retorno.bellman.evaluation import SMALL, suited
+from retorno.bellman.journal import Best, Evaluated, Journal
+from retorno.bellman.sweeping import improve_in_passes
+from retorno.bellman.undiscounted import first_choice, replace, require_finite, upper_bound
+
+
+def policy_iteration(backup: Backup, journal: Journal) -> Best:
+    """Starts from a policy that ends, and changes an action only for a better one.
+
+    So at discount 1 every policy on the way ends too.
+    """
+    improve = _greedy if backup.num_states <= SMALL else improve_in_passes
+    choice = first_choice(backup)
+    evaluate = suited(backup.choose(choice))
+    answer = evaluate(backup.choose(choice), Journal(0.0))
+    residual = float(np.abs(answer.value).max())
+    while True:
+        bounded = answer._replace(upper=upper_bound(backup, answer)) if journal.traced else None
+        if journal.record(residual, bounded, bounded.width if bounded else np.inf):
+            break
+        improved = improve(backup, choice, answer)
+        if (improved == choice).all():
+            break
+        new = evaluate(backup.choose(improved), Journal(0.0))
+        residual = float(np.abs(new.value - answer.value).max())
+        if (new.value - answer.value).max() <= backup.noise(new.value):
+            break
+        choice, answer = improved, new
+    return choice, answer._replace(upper=upper_bound(backup, answer))
+
+
+def _greedy(backup: Backup, choice: Int[np.ndarray, " n"], answer: Evaluated) -> Int[np.ndarray, " n"]:
+    """The greedy policy, with the old choice where that is as good."""
+    q = backup.q(answer.value)
+    better = backup.best(q) - q[choice]
+    # A gain below the rounding of one backup is no gain: taking it could go round in circles.
+    improved = replace(backup, choice, q, better > 4 * backup.noise(answer.value))
+    if not backup.contracts and ending_choice(backup.choose(improved))[1].any():
+        # Gains within the errors of the two values may close a loop of ties; larger ones pay for ever.
+        improved = replace(backup, choice, q, better > 2 * answer.width + 4 * backup.noise(answer.value))
+        require_finite(backup, improved)
+    return improved

@@ -1,0 +1,304 @@
+"""Control by sweeps: value iteration in every order, and modified policy iteration.
+
+All of them repeat two steps. A full backup v ← T v bounds the best value on both sides (Porteus 1975);
+between two such backups a method does its own work on v, in place, and that is all in which they differ:
+nothing (value iteration), some backups of the greedy policy (modified policy iteration), backups with the
+newest values in one order or another (Gauss–Seidel, random, by component, by priority, by blocks).
+
+At discount 1 the value starts at that of a policy that ends and only rises; the last policy is then
+evaluated, and the rest bounded as in `control`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from retorno.bellman.backup import Backup
+from retorno.bellman.bounds import tails
+from retorno.bellman.evaluation import suited
+from retorno.bellman.journal import Best, Evaluated, Journal
+from retorno.bellman.undiscounted import first_choice, require_finite, upper_bound
+
+Between = Callable[[Float[np.ndarray, " n"], Int[np.ndarray, " n"], float, float], None]
+"""(value, choice, rise, target): improves both in place until a pass changes no value by more than `target`.
+
+A value may only be replaced where it rises by more than `rise`; −∞ where any change is welcome."""
+
+COMPILED_FROM = 20_000
+"""From this many transitions on a sweep is worth a compiled kernel, and Numba's import."""
+SHARED_FROM = 1_000_000
+"""From this many on it is worth a second thread."""
+MOST_PASSES = 64
+"""Passes between two full backups, which tell how far the answer is."""
+
+
+def value_iteration(backup: Backup, journal: Journal) -> Best:
+    """Sweep v ← max_a (r + γ P v), all states at once, until the bounds meet. Sutton & Barto 2018, section 4.4."""
+    return sweep_until(backup, journal, lambda value, choice, rise, target: None)
+
+
+def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
+    """After each sweep, some sweeps for the greedy policy alone. Puterman & Shin 1978; Puterman 1994, section 6.5."""
+    scratch = np.empty(backup.num_states)
+
+    def evaluate_in_part(value: Any, choice: Any, rise: float, target: float) -> None:
+        first = None
+        for _ in range(MOST_PASSES // 2):
+            for old, new in ((value, scratch), (scratch, value)):
+                low, high = policy_sweep(backup, old, new, choice)
+                if rise >= 0:
+                    np.maximum(old, new, out=new)
+            span = high - low if rise < 0 else high
+            first = span if first is None else first
+            if span <= max(0.1 * first, target) or journal.pause():
+                return
+
+    return sweep_until(backup, journal, evaluate_in_part)
+
+
+def gauss_seidel(backup: Backup, journal: Journal) -> Best:
+    """Sweeps that use each new value at once, upwards and downwards in turn. Puterman 1994, section 6.3.3."""
+    up = np.arange(backup.num_states)
+    return sweep_until(backup, journal, _passes(backup, journal, lambda k: up if k % 2 == 0 else up[::-1]))
+
+
+def asynchronous(backup: Backup, journal: Journal) -> Best:
+    """States in random order, each with the newest values. Bertsekas & Tsitsiklis 1989, section 6.2."""
+    random = np.random.default_rng(0)
+    return sweep_until(backup, journal, _passes(backup, journal, lambda k: random.permutation(backup.num_states)))
+
+
+def topological(backup: Backup, journal: Journal) -> Best:
+    """Strongly connected components, the last first, each until it is settled. Dai & Goldsmith 2007."""
+    from retorno.bellman.kernels import by_component
+
+    order, starts, alone = components(backup)
+    model = rows_of(backup)
+
+    def between(value: Any, choice: Any, rise: float, target: float) -> None:
+        by_component(model, value, choice, order, starts, alone, rise, target, 16 * MOST_PASSES)
+
+    return sweep_until(backup, journal, between)
+
+
+def prioritised_sweeping(backup: Backup, journal: Journal) -> Best:
+    """The state whose value may change most comes first. Moore & Atkeson 1993; Andre et al. 1998."""
+    from retorno.bellman.kernels import predecessors, prioritised
+
+    model = rows_of(backup)
+    before = predecessors(model.ptr, model.begin, model.column, model.weight, backup.num_states)
+
+    def between(value: Any, choice: Any, rise: float, target: float) -> None:
+        priority = np.abs(backup.best(backup.q(value)) - value)
+        most = MOST_PASSES * backup.num_states
+        prioritised(model, value, choice, *before, priority, rise, target, most)
+
+    return sweep_until(backup, journal, between)
+
+
+BLOCK = 4096
+"""States of a block: the values and transitions of one fit into a core's second cache."""
+
+
+def partitioned(backup: Backup, journal: Journal) -> Best:
+    """Gauss–Seidel by blocks of states, skipping those whose inputs have not moved. Wingate & Seppi 2005.
+
+    A block that moved is swept again at once, from the cache, for the pairs it has just chosen. Where
+    most of a large model is already right, as it is far from what pays, only the rest costs anything.
+    """
+    return sweep_until(backup, journal, blocks(backup, journal), start=far_value(backup))
+
+
+def blocks(backup: Backup, journal: Journal) -> Between:
+    """The passes of `partitioned`."""
+    from retorno.bellman.kernels import leading_blocks, pass_over_blocks
+
+    model = rows_of(backup)
+    size = max(BLOCK, backup.num_states // 4096)
+    leads = leading_blocks(model, backup.num_states, size)
+
+    def between(value: Any, choice: Any, rise: float, target: float) -> None:
+        pending = np.full(len(leads), np.inf)
+        for k in range(16 * MOST_PASSES):
+            pass_over_blocks(model, value, choice, size, leads, pending, rise, target, 4, k % 2 == 0)
+            if (pending <= target).all() or journal.pause():
+                return
+
+    return between
+
+
+def far_value(backup: Backup) -> Float[np.ndarray, " n"]:
+    """Where to start: the value of a state that earns for ever what the median state earns now."""
+    value = np.zeros(backup.num_states)
+    if backup.contracts:
+        value += float(np.median(backup.best(backup.reward))) * (1 / backup.least_leak)
+    return value
+
+
+def _passes(backup: Backup, journal: Journal, order: Callable[[int], Int[np.ndarray, " n"]]) -> Between:
+    from retorno.bellman.kernels import pass_over
+
+    model, made = rows_of(backup), iter(range(2**62))
+
+    def between(value: Any, choice: Any, rise: float, target: float) -> None:
+        for _ in range(MOST_PASSES):
+            if pass_over(model, value, choice, order(next(made)), rise) <= target or journal.pause():
+                return
+
+    return between
+
+
+def improve_in_passes(backup: Backup, choice: Int[np.ndarray, " n"], answer: Evaluated) -> Int[np.ndarray, " n"]:
+    """The pairs that last raised a value in a pass up and a pass down from below a policy's value."""
+    from retorno.bellman.kernels import pass_over
+
+    value, choice, up = answer.lower.copy(), choice.copy(), np.arange(backup.num_states)
+    rise = 2 * answer.width + 4 * backup.noise(value)
+    for order in (up, up[::-1]):
+        pass_over(rows_of(backup), value, choice, order, rise)
+    if not backup.contracts:
+        require_finite(backup, choice)
+    return choice
+
+
+def sweep_until(
+    backup: Backup, journal: Journal, between: Between, start: Float[np.ndarray, " n"] | None = None
+) -> Best:
+    """Full backups with `between` in between, until the bounds are as close as was asked."""
+    if backup.contracts:
+        return _sweep(backup, journal, between, np.zeros(backup.num_states) if start is None else start)
+    return _sweep_from_below(backup, journal, between)
+
+
+def _sweep(backup: Backup, journal: Journal, between: Between, value: Float[np.ndarray, " n"]) -> Best:
+    new, choice = np.empty_like(value), np.empty(backup.num_states, np.int64)
+    while True:
+        low, high = sweep(backup, value, new, choice)
+        noise, residual = backup.noise(value), max(-low, high, 0.0)
+        below, above = tails(backup, low, high, noise)
+        stop = journal.record(residual, _around(new, below, above) if journal.traced else None, above - below)
+        if stop or above - below <= journal.accuracy or residual <= noise:
+            return choice, _around(new, below, above)
+        value, new = new, value
+        # What is left to gain is at most residual/leak, and a tenth of it is worth the next full backup.
+        needed = journal.accuracy * backup.least_leak / 4
+        between(value, choice, -np.inf, max(needed, 0.03 * residual, noise))
+
+
+def _around(new: Float[np.ndarray, " n"], below: float, above: float) -> Evaluated:
+    return Evaluated(new + (below + above) / 2, new + below, new + above)
+
+
+def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Best:
+    """Where the backup does not contract: a state's choice is the last pair that raised its value.
+
+    So if that choice closes a loop, the loop pays for ever.
+    """
+    choice = first_choice(backup)
+    evaluate = suited(backup)
+    value = evaluate(backup.choose(choice), Journal(journal.accuracy)).lower
+    new, greedy = np.empty_like(value), np.empty_like(choice)
+    target, check = journal.accuracy, 64
+    while True:
+        sweep(backup, value, new, greedy)
+        rise = 4 * backup.noise(value)
+        rises = new - value > rise
+        residual = float((new - value)[rises].max(initial=0.0))
+        choice, value = np.where(rises, greedy, choice), np.where(rises, new, value)
+        stop = journal.record(residual)
+        if len(journal.residuals) >= check:
+            require_finite(backup, choice)
+            check *= 2
+        if residual > target and not stop:
+            between(value, choice, rise, max(target, 0.03 * residual))
+            continue
+        require_finite(backup, choice)
+        answer = evaluate(backup.choose(choice), Journal(target / 10))
+        best = answer._replace(upper=upper_bound(backup, answer))
+        journal.width = min(journal.width, best.width)
+        if best.width <= journal.accuracy or residual == 0 or stop:
+            return choice, best
+        value, target = np.maximum(value, answer.lower), target / 100
+
+
+def rows_of(backup: Backup) -> Any:
+    """The backup as the kernels read it."""
+    from retorno.bellman.kernels import Rows
+
+    rows = backup.rows
+    return Rows(backup.ptr, rows.indptr, rows.indices, rows.data, float(backup.scale), backup.reward)
+
+
+def sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, float]:
+    """New = T value, and the greedy pairs: the least and the largest change."""
+    if backup.rows.nnz < COMPILED_FROM:
+        q = backup.q(value)
+        new[:] = backup.best(q)
+        choice[:] = backup.greedy(q)
+        return float((new - value).min()), float((new - value).max())
+    from retorno.bellman.kernels import sweep
+
+    return shared(sweep, rows_of(backup), value, new, choice, backup.rows.nnz)
+
+
+def policy_sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, float]:
+    """New = T_π value for the chosen pairs: the least and the largest change."""
+    from retorno.bellman.kernels import policy_sweep
+
+    return shared(policy_sweep, rows_of(backup), value, new, choice, backup.rows.nnz)
+
+
+def compiled_ties(
+    backup: Backup, value: Float[np.ndarray, " n"], reach: float
+) -> tuple[Float[np.ndarray, " P"], Bool[np.ndarray, " P"]]:
+    """The action values of `value`, and which are within `reach` of their state's best."""
+    from retorno.bellman.kernels import ties
+
+    q, optimal = np.empty(backup.num_pairs), np.empty(backup.num_pairs, bool)
+    shared(partial(ties, reach=reach), rows_of(backup), value, q, optimal, backup.rows.nnz)
+    return q, optimal
+
+
+def shared(kernel: Any, model: Any, value: Any, new: Any, choice: Any, work: int) -> tuple[float, float]:
+    """Run a kernel over all states, in as many threads as there are cores where that pays."""
+    threads = (os.cpu_count() or 1) if work >= SHARED_FROM else 1
+    if threads == 1:
+        return kernel(model, value, new, choice, 0, len(value))
+    cuts = np.linspace(0, len(value), threads + 1).astype(np.int64)
+    parts = [_pool().submit(kernel, model, value, new, choice, *cuts[i : i + 2]) for i in range(threads)]
+    lows, highs = zip(*(part.result() for part in parts), strict=True)
+    return min(lows), max(highs)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="retorno")
+
+
+def components(
+    backup: Backup,
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " C+1"], Bool[np.ndarray, " C"]]:
+    """Strongly connected components in an order in which each comes after all that it leads to.
+
+    Returns:
+        The states in that order, where each component begins, and which are one state without a loop.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = backup.num_states
+    graph = csr_array((backup.rows.data, backup.rows.indices, backup.rows.indptr[backup.ptr]), shape=(n, n))
+    # SciPy finds components by depth first (Pearce 2005), and so numbers those that nothing leaves first.
+    count, label = connected_components(graph, directed=True, connection="strong")
+    inside = label[np.repeat(np.arange(n), np.diff(graph.indptr))] == label[graph.indices]
+    looping = np.zeros(count, bool)
+    looping[label[graph.indices[inside]]] = True
+    starts = np.append(0, np.cumsum(np.bincount(label, minlength=count)))
+    return np.argsort(label, kind="stable"), starts, ~looping

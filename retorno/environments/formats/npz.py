@@ -1,0 +1,187 @@
+"""Models in NumPy's .npz: the arrays to the bit, no pickle.
+
+A file's own claims are checked against its size before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retorno.core.mdp import MDP, ModelError, Numbered
+from retorno.environments.formats.arrays import are_numbers, check_pointer
+from retorno.environments.formats.files import naming, write_whole
+from retorno.environments.formats.memory import ensure_fits
+
+VERSION = 1
+ARRAYS = {
+    "state_ptr": "i",
+    "action": "i",
+    "row_ptr": "i",
+    "next_state": "i",
+    "probability": "f",
+    "reward": "f",
+    "discount": "f",
+    "initial": "f",
+}
+"""Those of the model, and whether they hold integers or floats."""
+KINDS = {"i": ("<i4", "<i8"), "f": ("<f8",), "u": ("|u1",), "b": ("|b1",)}
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    OSError,  # A member's place before the beginning.
+)
+"""What the zip and npy readers raise for bytes that they cannot make sense of."""
+CHUNK = 1 << 24
+DEFLATE_AT_MOST = 1040
+"""Bytes that one compressed byte can become; zlib's limit is 1,032."""
+
+
+def write(model: MDP, path: Path) -> None:
+    """Write a model; a discount that is one number for all transitions is stored once."""
+    arrays: dict[str, np.ndarray] = {"version": np.int64(VERSION), **{name: getattr(model, name) for name in ARRAYS}}  # type: ignore[dict-item]
+    if model.num_transitions and model.discount.strides == (0,):
+        arrays["discount"] = model.discount[0]
+    for kind in ("state", "action"):
+        arrays |= _packed(f"{kind}_names", getattr(model, f"{kind}_names"))
+    if model.grid is not None:
+        arrays["on_grid"] = np.array([place is not None for place in model.grid])
+        arrays["grid"] = np.array([place or (0, 0) for place in model.grid], np.int64).reshape(-1)
+    write_whole({path: lambda file: np.savez(file, allow_pickle=False, **arrays)})  # type: ignore[arg-type]
+
+
+def read(path: Path) -> MDP:
+    """Read a model.
+
+    Raises:
+        ModelError: for anything but a whole file that `write` could have written.
+        OSError: when it cannot be read.
+    """
+    with naming(path), path.open("rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                arrays = _arrays(archive, path.stat().st_size)
+        except ModelError:
+            raise
+        except DAMAGE as error:
+            raise ModelError(f"not a whole .npz file ({error or type(error).__name__})") from None
+        return _model(arrays)
+
+
+def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
+    """Every known array of an archive of `size` bytes."""
+    kinds = {"version": "i", **ARRAYS, "grid": "i", "on_grid": "b"}
+    kinds |= {
+        f"{kind}_names{part}": dtype for kind in ("state", "action") for part, dtype in [("", "u"), ("_end", "i")]
+    }
+    infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    for name in [*ARRAYS, "version"]:
+        if name not in infos:
+            raise ModelError(f"has no array {name!r}: expected a model that `save` has written")
+    if strange := sorted(infos.keys() - kinds.keys()):
+        raise ModelError(f"has the array {strange[0]!r}, which no model has")
+    for name, info in infos.items():
+        if info.compress_size > size or info.file_size > DEFLATE_AT_MOST * info.compress_size:
+            raise ModelError(f"{name} claims {info.file_size:,} bytes, and the file has {size:,}: truncated or forged")
+    ensure_fits(2 * sum(info.file_size for info in infos.values()), "the model")
+    return {name: _array(archive, info, name, kinds[name]) for name, info in infos.items()}
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, kind: str) -> np.ndarray:
+    """One array, whose header must agree with its size."""
+    with archive.open(info) as member:
+        version = np.lib.format.read_magic(member)  # type: ignore[arg-type]
+        if version != (1, 0):
+            raise ModelError(f"{name} is stored in version {version} of the npy format, expected (1, 0)")
+        with warnings.catch_warnings(action="ignore"):  # Of headers that Python 2 wrote.
+            shape, _, dtype = np.lib.format.read_array_header_1_0(member)  # type: ignore[arg-type]
+        if dtype.str not in KINDS[kind] or len(shape) > 1:
+            raise ModelError(f"{name} is {dtype.str}{list(shape)}, expected one axis of {' or '.join(KINDS[kind])}")
+        count = int(np.prod(shape, dtype=object))
+        if count < 0 or count * dtype.itemsize != info.file_size - member.tell():
+            raise ModelError(f"{name} claims {count:,} entries, and has {info.file_size - member.tell():,} bytes")
+        array = np.empty(count, dtype)
+        view, begin = memoryview(array.view(np.uint8)), 0  # type: ignore[arg-type]
+        while begin < len(view):
+            got = member.read(min(CHUNK, len(view) - begin))
+            if not got:
+                raise ModelError(f"{name} ends after {begin:,} of {len(view):,} bytes")
+            view[begin : begin + len(got)] = got
+            begin += len(got)
+        if member.read(1):  # Reading to the end checks the sum as well.
+            raise ModelError(f"{name} goes on after its end")
+    return array.reshape(shape)
+
+
+def _model(arrays: dict[str, np.ndarray]) -> MDP:
+    version = arrays.pop("version")
+    if version.shape or version != VERSION:
+        raise ModelError(f"written in version {version} of the format, expected {VERSION}")
+    for name in ARRAYS:
+        if not arrays[name].ndim and name != "discount":
+            raise ModelError(f"{name} is one number, expected an axis")
+    states, transitions = len(arrays["state_ptr"]) - 1, len(arrays["next_state"])
+    check_pointer(arrays["state_ptr"], "state_ptr", len(arrays["action"]))
+    check_pointer(arrays["row_ptr"], "row_ptr", transitions)
+    if not arrays["discount"].ndim:
+        arrays["discount"] = np.broadcast_to(arrays["discount"], transitions)
+    actions = int(arrays["action"].max(initial=-1)) + 1
+    grid = None
+    if "grid" in arrays or "on_grid" in arrays:
+        on, places = arrays.get("on_grid", np.zeros(0)), arrays.get("grid", np.zeros(0))
+        if on.shape != (states,) or places.shape != (2 * states,):
+            raise ModelError(f"grid and on_grid have {len(places)} and {len(on)} entries for {states} states")
+        pairs = zip(places[::2].tolist(), places[1::2].tolist(), on.tolist(), strict=True)
+        grid = tuple((row, column) if known else None for row, column, known in pairs)
+    return MDP(
+        **{name: arrays[name] for name in ARRAYS},
+        state_names=_unpacked(arrays, "state_names", states),  # type: ignore[arg-type]
+        action_names=_unpacked(arrays, "action_names", actions),  # type: ignore[arg-type]
+        grid=grid,
+    )
+
+
+def _packed(name: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """UTF-8 side by side, and where each one ends. Numbers in order take only their number."""
+    if are_numbers(names):
+        return {f"{name}_end": np.int64(len(names))}  # type: ignore[dict-item]
+    encoded = [given.encode("utf-8", "surrogatepass") for given in names]
+    return {name: np.frombuffer(b"".join(encoded), np.uint8), f"{name}_end": np.cumsum([len(x) for x in encoded])}
+
+
+def _unpacked(arrays: dict[str, np.ndarray], name: str, least: int) -> Any:
+    ends, text = arrays.get(f"{name}_end"), arrays.get(name)
+    if ends is None:
+        raise ModelError(f"has no array '{name}_end'")
+    if not ends.ndim:
+        count = int(ends)
+        if not least <= count <= least + 1_000_000:
+            raise ModelError(f"{name} claims {count:,} names, expected {least:,}")
+        return Numbered(count)
+    if text is None or text.ndim != 1:
+        raise ModelError(f"{name} has lengths and no text")
+    check_pointer(np.append(0, ends), f"{name}_end", len(text))
+    data = text.tobytes()
+    try:
+        return tuple(
+            data[a:b].decode("utf-8", "surrogatepass") for a, b in zip([0, *ends.tolist()], ends.tolist(), strict=False)
+        )
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{name} are no UTF-8: {error.reason}") from None

@@ -1,0 +1,197 @@
+"""Rational answers: worked by hand, against every deterministic policy, and against the equations they solve."""
+
+from fractions import Fraction
+from itertools import product
+from math import inf, isnan
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from models import discounts, models, random_model
+
+from retorno.bellman.evaluation import uniform
+from retorno.bellman.rational import (
+    average_exactly,
+    evaluate_average_exactly,
+    evaluate_exactly,
+    solve_exactly,
+)
+from retorno.core.mdp import MDP, mdp
+from retorno.environments import student
+
+
+def policies(model: MDP):
+    """Every deterministic policy, as probabilities [P]."""
+    acting = np.flatnonzero(~model.terminal)
+    for pairs in product(*(range(model.state_ptr[s], model.state_ptr[s + 1]) for s in acting)):
+        chosen = np.zeros(model.num_pairs)
+        chosen[list(pairs)] = 1
+        yield chosen
+
+
+def sure_to_end(model: MDP, policy) -> np.ndarray:
+    """The states from which a policy [P] ends with probability one, at discount 1."""
+    step = np.zeros((model.num_states, model.num_states), bool)
+    ends = model.terminal.copy()
+    earning = np.zeros(model.num_states, bool)
+    everywhere = step.copy()
+    for t in range(model.num_transitions):
+        pair = model.transition_pair[t]
+        s, n, d = model.pair_state[pair], model.next_state[t], model.discount[t]
+        if model.probability[t] == 0:
+            continue
+        everywhere[s, n] |= d > 0
+        earning[s] |= d < 1
+        if policy[pair]:
+            step[s, n] |= d > 0
+            ends[s] |= d < 1
+    for pair, s in enumerate(model.pair_state):
+        outcomes = range(model.row_ptr[pair], model.row_ptr[pair + 1])
+        mean = sum(Fraction(float(model.probability[t])) * Fraction(float(model.reward[t])) for t in outcomes)
+        earning[s] |= mean != 0
+    for _ in range(model.num_states):
+        earning = earning | (everywhere @ earning)
+        step = step | (step @ step)
+    ends = ends | ~earning
+    can = ends | (step @ ends)
+    return ends | ~(~can | (step @ ~can))
+
+
+def test_the_student_of_the_lecture_in_fractions() -> None:
+    by_name = dict(zip(student().state_names, solve_exactly(student(), 1).value, strict=True))
+    assert sorted(by_name.values()) == [0, 6, 6, 8, 10]
+    at_random = evaluate_exactly(student(), uniform, 1).value
+    assert sorted(at_random) == [Fraction(-30, 13), Fraction(-17, 13), 0, Fraction(35, 13), Fraction(96, 13)]
+
+
+def test_discounts_are_read_as_fractions_or_taken_literally() -> None:
+    loop = mdp({"a": {"stay": [(1.0, "a", 1.0)]}})
+    assert solve_exactly(loop, "0.9").value == [10]
+    assert solve_exactly(loop, Fraction(9, 10)).value == [10]
+    assert solve_exactly(loop, 0.9).value == [1 / (1 - Fraction(0.9))] != [10]
+    with pytest.raises(ValueError, match=r"\[0, 1\], got 1.5"):
+        solve_exactly(loop, 1.5)
+
+
+def test_rows_are_normalised_exactly() -> None:
+    thirds = mdp({"a": {"x": [(1 / 3, "b", 1.0), (1 / 3, "c", 2.0), (1 / 3, "d", 6.0)]}})
+    assert solve_exactly(thirds, 1).value[0] == 3
+
+
+def test_infinite_values_at_discount_1() -> None:
+    model = mdp(
+        {
+            "rich": {"collect": [(1.0, "rich", 1.0)], "stop": [(1.0, "end", 0.0)]},
+            "before": {"go": [(0.5, "rich", -9.0), (0.5, "end", 0.0)], "stop": [(1.0, "end", 5.0)]},
+            "poor": {"stay": [(1.0, "poor", -1.0)]},
+            "endless": {"stay": [(1.0, "endless", 1.0)]},
+            "goal": {"stay": [(1.0, "goal", 0.0)]},
+            "torn": {"risk": [(0.5, "poor", 9.0), (0.5, "rich", 0.0)], "stop": [(1.0, "end", -2.0)]},
+        },
+        initial="rich",
+    )
+    answer = solve_exactly(model, 1)
+    by_name = dict(zip(model.state_names, answer.value, strict=True))
+    assert by_name == {"rich": inf, "before": inf, "poor": -inf, "endless": -inf, "torn": -2, "goal": 0, "end": 0}
+    costs = dict(zip(model.state_names, solve_exactly(model, 1, minimise=True).value, strict=True))
+    assert costs == {"rich": 0, "before": Fraction(-9, 2), "poor": inf, "endless": inf, "torn": -2, "goal": 0, "end": 0}
+    never = dict(zip(model.state_names, evaluate_exactly(model, uniform, 1).value, strict=True))
+    assert {name for name, v in never.items() if isnan(v)} == {"poor", "endless", "torn"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(models(most_states=3, chances="quarters"), discounts())
+def test_best_of_all_deterministic_policies(model, discount) -> None:
+    answer = solve_exactly(model, discount)
+    worst = solve_exactly(model, discount, minimise=True)
+    values = []
+    for policy in policies(model):
+        proper = sure_to_end(model, policy) | (discount < 1)
+        value = evaluate_exactly(model, policy, discount).value
+        assert not any(isnan(v) for v, ends in zip(value, proper, strict=True) if ends)
+        values.append([v if ends else None for v, ends in zip(value, proper, strict=True)])
+    for s in range(model.num_states):
+        found = [v[s] for v in values if v[s] is not None]
+        assert answer.value[s] == inf or answer.value[s] == max(found, default=-inf)
+        assert worst.value[s] == -inf or worst.value[s] == min(found, default=inf)
+
+
+@settings(max_examples=200, deadline=None)
+@given(models(), discounts())
+def test_the_value_solves_the_optimality_equation(model, discount) -> None:
+    answer = solve_exactly(model, discount)
+    if not all(isinstance(v, Fraction) for v in answer.value):
+        return
+    for s, pairs in enumerate(zip(model.state_ptr[:-1], model.state_ptr[1:], strict=True)):
+        q = []
+        for p in range(*pairs):
+            outcomes = range(model.row_ptr[p], model.row_ptr[p + 1])
+            total = sum(Fraction(float(model.probability[t])) for t in outcomes)
+            q.append(
+                sum(
+                    Fraction(float(model.probability[t]))
+                    / total
+                    * (
+                        Fraction(float(model.reward[t]))
+                        + Fraction(discount) * Fraction(float(model.discount[t])) * answer.value[model.next_state[t]]
+                    )
+                    for t in outcomes
+                )
+            )
+        if q:
+            assert answer.value[s] == max(q)
+            assert answer.optimal[slice(*pairs)].tolist() == [x == max(q) for x in q]
+            assert q[answer.policy[s] - pairs[0]] == max(q)
+
+
+@settings(max_examples=200, deadline=None)
+@given(models(most_states=3))
+def test_best_average_of_all_deterministic_policies(model) -> None:
+    duration = 0.5 + np.random.default_rng(model.num_transitions).random(model.num_transitions)
+    for time in (None, duration):
+        gains = [evaluate_average_exactly(model, policy, duration=time).gain for policy in policies(model)]
+        assert average_exactly(model, duration=time).gain == [max(g) for g in zip(*gains, strict=True)]
+        assert average_exactly(model, duration=time, minimise=True).gain == [min(g) for g in zip(*gains, strict=True)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(models())
+def test_collecting_without_limit_is_a_positive_average(model) -> None:
+    value = solve_exactly(model, 1).value
+    if -inf not in value:
+        assert [v == inf for v in value] == [g > 0 for g in average_exactly(model).gain]
+
+
+def test_the_average_is_the_limit_of_small_discounting() -> None:
+    """(1 − γ) v → g as γ → 1 (Puterman 1994, corollary 8.2.5), for each of many models."""
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        model = random_model(generator)
+        near = 1 - Fraction(1, 10**40)
+        scale = max(1, np.abs(model.reward).max(initial=0))
+        for v, g in zip(solve_exactly(model, near).value, average_exactly(model).gain, strict=True):
+            assert abs((1 - near) * v - g) < scale * Fraction(1, 10**15)
+
+
+def test_average_worked_by_hand() -> None:
+    """Two loops of period two; the poorer one can be left, and either can end."""
+    model = mdp(
+        {
+            "a": {"on": [(1.0, "b", 1.0)], "leave": [(0.5, "c", 0.0), (0.5, "end", 0.0)]},
+            "b": {"on": [(1.0, "a", 0.0)]},
+            "c": {"on": [(1.0, "d", 4.0)]},
+            "d": {"on": [(1.0, "c", 0.0)]},
+        }
+    )
+    assert average_exactly(model).gain == [1, 1, 2, 2, 0]
+    assert average_exactly(model, minimise=True).gain == [Fraction(1, 2), Fraction(1, 2), 2, 2, 0]
+    # By time: "on" from a takes three units, so that going round earns 1 in 4.
+    slow = np.array([3.0, 1.0, 1.0, 1.0, 1.0])
+    assert average_exactly(model, duration=slow).gain == [1, 1, 2, 2, 0]
+    kept = evaluate_average_exactly(model, np.array([1.0, 0.0, 1.0, 1.0, 1.0]), duration=slow)
+    assert kept.gain == [Fraction(1, 4), Fraction(1, 4), 2, 2, 0]
+    assert kept.bias == [0, Fraction(-1, 4), 0, -2, 0]
+    with pytest.raises(ValueError, match="positive and finite"):
+        average_exactly(model, duration=np.zeros(5))
+    with pytest.raises(ValueError, match=r"per pair \[5\]"):
+        average_exactly(model, duration=np.ones(4))

@@ -1,0 +1,254 @@
+"""`retorno solve` as its user meets it: every criterion, what is written where, limits, interruptions and mistakes."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from retorno import bellman
+from retorno.cli.answers import ALL, FIRST
+from retorno.cli.main import main
+from retorno.cli.solve import METHODS
+from retorno.environments.garnet import garnet
+from retorno.environments.registry import Entry
+from retorno.environments.textbook import random_walk, student
+
+
+@pytest.fixture
+def cli(capsys):
+    """Run `retorno solve` in this process: (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        code = main(["solve", *(str(a) for a in arguments)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def named(monkeypatch):
+    """Give a model a name for a test."""
+    from retorno.environments.registry import WORLDS
+
+    def name(model):
+        monkeypatch.setitem(WORLDS, "here", Entry("", lambda: None, lambda: model))  # type: ignore[arg-type]
+        return "here"
+
+    return name
+
+
+def test_the_table_of_the_student(cli) -> None:
+    code, out, err = cli("student", "--criterion", "total")
+    lines = [line.split() for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert lines[2] == ["C1", "6.000000", "6.000000", "6.000000", "study"]
+    assert "discount 1, policy iteration, converged" in out and "policy iteration because of" in out
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_the_lakes_value(cli, method: str) -> None:
+    answer = json.loads(cli("FrozenLake-v1", "--method", method, "--accuracy", "1e-7", "--json")[1])
+    assert answer["start_value"] == pytest.approx(0.542026, abs=1e-6)
+    assert answer["converged"] and answer["width"] <= 1e-7
+    assert answer["optimal"]["6"] == ["left", "right"]
+
+
+def test_costs_are_minimised(cli) -> None:
+    answer = json.loads(cli("student", "--discount", "0.5", "--minimise", "--json")[1])
+    least = bellman.solve(student(), 0.5, minimise=True)
+    assert answer["minimise"] and answer["start_value"] == pytest.approx(least.start_value)
+    assert answer["policy"]["Facebook"] == "facebook" and answer["value"]["Facebook"] == pytest.approx(-2)
+
+
+def test_a_finite_horizon(cli) -> None:
+    # Three steps from C1: study, study, study. With one step left it is better to stay on Facebook.
+    answer = json.loads(cli("student", "--horizon", "3", "--json")[1])
+    assert answer["value"]["C1"] == 6 and answer["policy"]["C1"] == "study" and answer["discount"] == 1
+    assert answer["times"][2]["policy"]["C1"] == "facebook" and answer["times"][2]["value"]["C1"] == -1
+    code, out, _ = cli("student", "--criterion", "horizon", "--horizon", "3", "--discount", "0.9")
+    assert code == 0 and "3 steps, discount 0.9" in out
+
+
+def test_an_average_reward(cli, named) -> None:
+    # In turn 1 and 3: two a step; staying in b pays 2.5.
+    from retorno.core.mdp import mdp
+
+    loop = mdp({"a": {"go": [(1, "b", 1.0)]}, "b": {"back": [(1, "a", 3.0)], "stay": [(1, "b", 2.5)]}})
+    answer = json.loads(cli(named(loop), "--criterion", "average", "--json")[1])
+    assert answer["gain"] == pytest.approx({"a": 2.5, "b": 2.5}) and answer["policy"]["b"] == "stay"
+    assert answer["start_gain"] == pytest.approx(2.5) and "bias" in answer
+    code, out, _ = cli("here", "--criterion", "average")
+    assert code == 0 and "average reward" in out
+
+
+def test_fractions(cli) -> None:
+    answer = json.loads(cli("student", "--discount", "0.9", "--exact", "--json")[1])
+    assert answer["exact"] == {"Facebook": "387/100", "C1": "43/10", "C2": "7", "C3": "10", "Sleep": "0"}
+    assert answer["start_value"] == 4.3 and answer["policy_loss_bound"] == 0
+    assert "387/100" in cli("student", "--discount", "0.9", "--exact")[1]
+
+
+def test_another_start(cli) -> None:
+    assert json.loads(cli("student", "--initial", "C3", "--json")[1])["start_value"] == pytest.approx(10)
+    assert "the start is C3" in cli("student", "--initial", "C3")[1]
+
+
+def test_explanations(cli) -> None:
+    code, out, _ = cli("student", "--discount", "1", "--explain", "C3")
+    assert code == 0 and "pub = 9.4, loses 0.6" in out and "Facebook" not in out
+    told = json.loads(cli("student", "--discount", "1", "--explain", "C3", "--json")[1])
+    assert told["explanation"]["choices"][1]["loss"] == pytest.approx(0.6) and told["value"]["C1"] == pytest.approx(6)
+
+
+def test_every_sweep(cli) -> None:
+    _, out, _ = cli("student", "--discount", "0.9", "--method", "value-iteration", "--trace")
+    head, *rows = (line.split() for line in out.split("\n\n")[0].splitlines())
+    assert head == ["sweep", "Facebook", "C1", "C2", "C3", "residual", "width"]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"] and rows[-1][1:5] == [
+        "3.8700",
+        "4.3000",
+        "7.0000",
+        "10.0000",
+    ]
+    arguments = ("student", "--discount", "0.9", "--method", "value-iteration", "--trace", "--json")
+    trace = json.loads(cli(*arguments)[1])["trace"]
+    assert len(trace) == 5 and trace[-1]["value"]["C1"] == pytest.approx(4.3)
+    assert all(sweep["lower"]["C1"] <= 4.3 + 1e-9 <= sweep["upper"]["C1"] + 2e-9 for sweep in trace)
+
+
+# Files
+
+
+def test_what_is_written_can_be_read(cli, tmp_path) -> None:
+    best = bellman.solve(student(), 0.9)
+    for suffix in ("json", "csv", "npz"):
+        code, out, err = cli("student", "--discount", "0.9", "--out", tmp_path / f"answer.{suffix}", "--json")
+        assert code == 0 and json.loads(out) and f"answer.{suffix}" in err
+    told = json.loads((tmp_path / "answer.json").read_text())
+    assert told["value"] == dict(zip(student().state_names, map(float, best.value), strict=True))
+    rows = list(csv.DictReader((tmp_path / "answer.csv").read_text().splitlines()))
+    assert [float(row["value"]) for row in rows] == best.value.tolist()
+    assert [row["policy"] for row in rows] == ["quit", "study", "study", "study", ""]
+    with np.load(tmp_path / "answer.npz", allow_pickle=False) as arrays:
+        assert (arrays["value"] == best.value).all() and arrays["policy"].tolist()[-1] == -1
+        assert arrays["state_names"].tolist() == list(student().state_names)
+        assert json.loads(str(arrays["about"]))["converged"] is True
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_horizons_tables_are_written_whole(cli, tmp_path) -> None:
+    cli("student", "--horizon", "3", "--out", tmp_path / "answer.npz")
+    with np.load(tmp_path / "answer.npz", allow_pickle=False) as arrays:
+        assert arrays["value"].shape == (4, 5) and arrays["policy"].shape == (3, 5)
+
+
+def test_a_models_file_is_solved(cli, tmp_path) -> None:
+    from retorno.environments.formats import save
+
+    save(student(), tmp_path / "student.json")
+    answer = json.loads(cli(tmp_path / "student.json", "--discount", "1", "--json")[1])
+    assert answer["value"]["C1"] == pytest.approx(6)
+    code, _, err = cli(tmp_path / "missing.json")
+    assert code == 2 and "missing.json" in err
+
+
+def test_pictures(cli, tmp_path) -> None:
+    swept = ("--method", "value-iteration", "--trace", "--json")
+    code, out, _ = cli("FrozenLake-v1", *swept, "--picture", tmp_path / "lake.gif", "--bounds", tmp_path / "lake.png")
+    assert code == 0 and json.loads(out)
+    assert (tmp_path / "lake.gif").read_bytes()[:4] == b"GIF8" and (tmp_path / "lake.png").stat().st_size > 10_000
+
+
+# Large models, long solves
+
+
+def test_a_large_model_is_summarised(cli, named) -> None:
+    model = garnet(400, 3, 3, seed=1)
+    _, out, _ = cli(named(model), "--discount", "0.9")
+    lines = out.splitlines()
+    assert len(lines) < FIRST + 10 < ALL and lines[1].split()[0] == "0"
+    assert f"… and {400 - FIRST} more states" in out and "400 states, 1,200 pairs" in out
+    value = bellman.solve(model, 0.9).value
+    assert f"smallest {value.min():.6f}, largest {value.max():.6f}" in out
+
+
+def test_limits_leave_what_is_certified(cli) -> None:
+    code, out, _ = cli("FrozenLake-v1", "--method", "value-iteration", "--sweeps", "20", "--json")
+    answer = json.loads(out)
+    assert code == 0 and not answer["converged"] and answer["sweeps"] == 20
+    assert answer["lower"]["0"] <= 0.542026 <= answer["upper"]["0"] and answer["width"] > 1e-3
+    assert "NOT converged" in cli("FrozenLake-v1", "--method", "value-iteration", "--sweeps", "20")[1]
+
+
+def test_ctrl_c_returns_what_is_certified_and_progress_is_told(cli, named, monkeypatch) -> None:
+    monkeypatch.setattr("retorno.cli.solve.QUIET", 0.2)
+    name = named(garnet(3000, 4, 4, seed=1))
+
+    def press() -> None:
+        time.sleep(1.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    hand = threading.Thread(target=press)
+    hand.start()
+    began = time.monotonic()
+    code, out, err = cli(name, "--discount", "0.9999999", "--method", "value-iteration", "--json")
+    took = time.monotonic() - began
+    hand.join()
+    answer = json.loads(out)
+    assert code == 0 and answer["converged"] is False and took < 10
+    assert answer["lower"]["0"] < answer["upper"]["0"] and answer["width"] > 1e-6
+    assert "sweeps · bounds" in err and "stopping with what is certified so far" in err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["student", "--explain", "C9"], "no state 'C9'"),
+        (["student", "--initial", "C9"], "no state 'C9'"),
+        (["student", "--criterion", "horizon"], "--horizon STEPS"),
+        (["student", "--criterion", "average", "--horizon", "3"], "go together"),
+        (["student", "--criterion", "total", "--discount", "0.9"], "leave --discount out"),
+        (["student", "--criterion", "average", "--discount", "0.9"], "leave --discount out"),
+        (["student", "--horizon", "3", "--explain", "C1"], "--explain goes with"),
+        (["student", "--exact", "--method", "value-iteration"], "--method goes with"),
+        (["student", "--horizon", "3", "--exact"], "--exact goes with"),
+        (["student", "--exact", "--sweeps", "3"], "number of its own"),
+        (["student", "--out", "x.txt"], ".json, .csv or .npz"),
+        (["student", "--picture", "x.gif"], ".gif with --trace"),
+        (["student", "--bounds", "x.gif"], ".png or .svg"),
+        (["student", "--method", "magic"], "--method"),
+        (["student", "--discount", "nan"], "discount must lie in [0, 1]"),
+        (["Taxi-v4", "--exact"], "up to 300"),
+    ],
+)
+def test_mistakes_get_one_line_and_exit_code_2(cli, tmp_path, monkeypatch, arguments, expected) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli(*arguments)
+    told = " ".join(err.replace("\n", " ").split())
+    assert code == 2 and expected in told and out == "" and "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_solving_a_small_model_imports_nothing_heavy() -> None:
+    code = "import sys; from retorno.cli.main import main; main(['solve', 'student'])\n"
+    code += "print([m for m in ('matplotlib', 'jax', 'numba', 'gymnasium', 'scipy.optimize') if m in sys.modules])"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"
+
+
+def test_random_walks_are_drawn_as_text(cli, named) -> None:
+    _, out, _ = cli(named(random_walk()), "--discount", "1")
+    assert out.splitlines()[0].split()[:2] == ["·", "1.000"]

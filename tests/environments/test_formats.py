@@ -1,0 +1,908 @@
+"""Models from anywhere and back: by hand, against a dictionary twin, to the bit, and on bad days."""
+
+import io
+import json
+import os
+import struct
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from retorno.core.mdp import MDP, ModelError, Numbered, mdp
+from retorno.environments import formats, student, toy_text
+from retorno.environments.formats import (
+    absorbing,
+    ensure_fits,
+    explicit,
+    from_gymnasium,
+    from_matrices,
+    from_mdpsolver,
+    from_quantecon,
+    from_rows,
+    load,
+    memory,
+    save,
+    to_gymnasium,
+    to_matrices,
+    to_mdpsolver,
+    to_quantecon,
+)
+from retorno.environments.formats.files import write_whole
+from retorno.environments.formats.numbers import number
+
+ARRAYS = ("state_ptr", "action", "row_ptr", "next_state", "probability", "reward", "discount", "initial")
+SUFFIXES = (".json", ".yaml", ".npz", ".tra")
+
+
+def same(a, b):
+    """Equal to the bit, names and places included."""
+    for name in ARRAYS:
+        x, y = (np.asarray(getattr(m, name)) for m in (a, b))
+        if x.dtype.kind == "f":
+            x, y = x.view(np.int64) if x.strides != (0,) else x, y.view(np.int64) if x.strides != (0,) else y
+        assert np.array_equal(x, y), name
+    assert list(a.state_names) == list(b.state_names) and list(a.action_names) == list(b.action_names)
+    assert (a.grid or ()) == (b.grid or ())
+    return True
+
+
+def table(model):
+    """{(state, action): {(next state, reward, discount): probability}} by number."""
+    made = {}
+    for t, p in enumerate(model.transition_pair):
+        row = made.setdefault((int(model.pair_state[p]), int(model.action[p])), {})
+        key = (int(model.next_state[t]), float(model.reward[t]), float(model.discount[t]))
+        row[key] = row.get(key, 0.0) + float(model.probability[t])
+    return {pair: {k: pytest.approx(v) for k, v in row.items() if v} for pair, row in made.items()}
+
+
+def values(model, discount=0.9, sweeps=300):
+    """The best values by plain sweeps."""
+    v = np.zeros(model.num_states)
+    for _ in range(sweeps):
+        gains = model.probability * (model.reward + discount * model.discount * v[model.next_state])
+        q = np.bincount(model.transition_pair, gains, minlength=model.num_pairs)
+        v = np.full(model.num_states, -np.inf)
+        np.maximum.at(v, model.pair_state, q)
+        v[model.terminal] = 0
+    return v
+
+
+NAMES = st.text(st.characters(), max_size=6)
+REWARDS = st.floats(-1e12, 1e12) | st.sampled_from([0.0, 1.0, -1.0])
+
+
+@st.composite
+def models(draw, discounts=(0.0, 1.0, 1.0, 0.25)):
+    """Small models with strange names, several outcomes to the same state, terminal states and maps."""
+    n, a = draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    acts = [i == 0 or draw(st.booleans()) for i in range(n)]
+    state_ptr, action, row_ptr, rows = [0], [], [0], []
+    for s in range(n):
+        for b in draw(st.sets(st.integers(0, a - 1), min_size=1)) if acts[s] else ():
+            action.append(b)
+            to = draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=4))
+            weight = np.array([draw(st.integers(1, 1000)) for _ in to], float)
+            for t, p in zip(to, weight / weight.sum(), strict=True):
+                d = draw(st.sampled_from(discounts)) if acts[t] else 0.0
+                rows.append((t, p, draw(REWARDS), d))
+            row_ptr.append(len(rows))
+        state_ptr.append(len(action))
+    first = draw(st.lists(st.integers(0, 3), min_size=n, max_size=n).filter(any))
+    numbered = draw(st.booleans())
+    place = st.none() | st.tuples(st.integers(-3, 3), st.integers(-3, 3))
+    to, p, r, d = zip(*rows, strict=True)
+    return MDP(
+        state_ptr=np.array(state_ptr),
+        action=np.array(action),
+        row_ptr=np.array(row_ptr),
+        next_state=np.array(to, draw(st.sampled_from([np.int32, np.int64]))),
+        probability=np.array(p),
+        reward=np.array(r),
+        discount=np.array(d),
+        initial=np.array(first) / sum(first),
+        state_names=Numbered(n) if numbered else tuple(draw(st.lists(NAMES, min_size=n, max_size=n, unique=True))),
+        action_names=Numbered(a) if numbered else tuple(draw(st.lists(NAMES, min_size=a, max_size=a, unique=True))),
+        grid=draw(st.none() | st.tuples(*[place] * n)),
+    )
+
+
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+# Our own rows
+
+ROWS = {
+    "state_ptr": [0, 2, 3, 3],
+    "row_ptr": [0, 2, 3, 4],
+    "next_state": [0, 1, 2, 2],
+    "probability": [0.25, 0.75, 1, 1],
+}
+TWIN = {
+    0: {0: [(0.25, 0, 5.0), (0.75, 1, 5.0)], 1: [(1, 2, 5.0)]},
+    1: {0: [(1, 2, 7.0)]},
+    2: {},
+}
+
+
+def test_rows_by_hand():
+    made = from_rows(**ROWS, state_reward=[5, 7, 9])
+    assert table(made) == table(mdp(TWIN)) and made.initial.tolist() == [0.5, 0.5, 0]
+    assert list(made.state_names) == ["0", "1", "2"] and list(made.action_names) == ["0", "1"]
+    by_pair = from_rows(**ROWS, pair_reward=[1, 2, 3])
+    assert by_pair.reward.tolist() == [1, 1, 2, 3]
+    assert from_rows(**ROWS, transition_reward=[1, 2, 3, 4]).reward.tolist() == [1, 2, 3, 4]
+
+
+def test_rows_are_not_copied():
+    arrays = {k: np.array(v, np.float64 if k == "probability" else np.int64) for k, v in ROWS.items()}
+    reward = np.arange(4.0)
+    made = from_rows(**arrays, transition_reward=reward, action=np.array([0, 1, 0]), discount=np.array([1.0, 1, 0, 0]))
+    assert all(getattr(made, name) is array for name, array in arrays.items()) and made.reward is reward
+    loop = from_rows([0, 1], [0, 1], [0], [1.0], state_reward=[1])
+    assert loop.discount.strides == (0,) and loop.discount.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "exactly one of state_reward, pair_reward, transition_reward: got none"),
+        ({"state_reward": [1, 2, 3], "pair_reward": [1, 2, 3]}, "got state_reward and pair_reward"),
+        ({"pair_reward": [1, 2]}, r"pair_reward has the shape \[2\], expected \[3\]"),
+        ({"state_reward": [1, 2, 3], "probability": [0.25, 0.7, 1, 1]}, "state '0', action '0': probabilities sum"),
+        ({"state_reward": [1, 2, 3], "probability": [0.25, 0.75, 1, np.nan]}, "state '1', action '0': probability nan"),
+        ({"state_reward": [1, 2, 3], "next_state": [0, 1, 2, 3]}, "next_state must lie in"),
+        ({"state_reward": [1, 2, 3], "next_state": [0, 1, 2, 0.5]}, "not an array of whole numbers"),
+        ({"state_reward": [1, 2, 3], "row_ptr": [0, 2, 1, 4]}, "row_ptr must rise"),
+        ({"state_reward": [1, 2, 3], "state_ptr": [0, 2, 3, 4]}, "state_ptr ends at 4"),
+        ({"state_reward": [1, 2, 3], "state_ptr": []}, "state_ptr must rise from 0, got nothing"),
+    ],
+)
+def test_bad_rows(change, message):
+    with pytest.raises(ModelError, match=message):
+        from_rows(**(ROWS | change))
+
+
+# A matrix for each action
+
+P = np.array([[[0.5, 0.5], [0, 1]], [[1, 0], [0.25, 0.75]]])
+TRANSITION_REWARD = np.array([[[1.0, 2], [3, 4]], [[5, 6], [7, 8]]])
+
+
+def matrix_twin(reward):
+    """The same model as a dictionary, with reward(s, a, s′)."""
+    return mdp({s: {a: [(P[a, s, t], t, reward(s, a, t)) for t in (0, 1)] for a in (0, 1)} for s in (0, 1)})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [np.asarray, list, lambda p: [sparse.csr_matrix(m) for m in p], lambda p: [sparse.coo_array(m) for m in p]],
+)
+def test_matrices_with_each_reward_where_all_shapes_agree(kind):
+    reward = np.array([[1.0, 2], [3, 4]])  # [2, 2] is [S, A] and [A, S]: only the name tells.
+    cases = {
+        "state_reward": (np.array([10.0, 20]), lambda s, a, t: [10, 20][s]),
+        "action_reward": (reward, lambda s, a, t: reward[s, a]),
+        "reward_by_action": (reward, lambda s, a, t: reward[a, s]),
+        "transition_reward": (TRANSITION_REWARD, lambda s, a, t: TRANSITION_REWARD[a, s, t]),
+    }
+    for name, (array, told) in cases.items():
+        assert table(from_matrices(kind(P), **{name: array})) == table(matrix_twin(told)), name
+    looked_up = from_matrices(kind(P), transition_reward=[sparse.csr_array(r) for r in TRANSITION_REWARD])
+    assert table(looked_up) == table(matrix_twin(cases["transition_reward"][1]))
+
+
+def test_one_sparse_action_is_not_copied():
+    chain = sparse.csr_array(P[0])
+    made = from_matrices([chain], state_reward=[1, 2])
+    assert made.probability.base is chain.data or made.probability is chain.data
+    assert np.shares_memory(made.next_state, chain.indices) and np.shares_memory(made.row_ptr, chain.indptr)
+
+
+def test_matrices_with_illegal_actions_and_ends():
+    broken = P.copy()
+    broken[1, 0] = np.nan  # of an illegal action: not looked at
+    made = from_matrices(broken, action_reward=[[1, np.nan], [2, 3]], legal=[[1, 0], [1, 1]])
+    assert table(made).keys() == {(0, 0), (1, 0), (1, 1)}
+    ended = from_matrices(P, state_reward=[1, 2], terminal=[1], action_names=["stay", "go"])
+    assert table(ended) == table(mdp({0: {0: [(0.5, 0, 1), (0.5, 1, 1)], 1: [(1, 0, 1)]}, 1: {}}))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"transition": P}, "exactly one of"),
+        ({"transition": P[0], "state_reward": [1, 2]}, "action 0 has a matrix of the shape"),
+        ({"transition": P[:, :1], "state_reward": [1]}, r"expected a square one, \[S, S\]"),
+        ({"transition": [P[0], np.eye(3)], "state_reward": [1, 2]}, r"action 1 has the shape \[3, 3\]"),
+        ({"transition": P * 0.5, "state_reward": [1, 2]}, "state '0', action '0': probabilities sum to 0.5"),
+        ({"transition": P * [[[1], [0]]], "state_reward": [1, 2]}, "state '1', action '0': no outcomes"),
+        ({"transition": P, "action_reward": [1, 2]}, r"action_reward has the shape \[2\], expected \[2, 2\]"),
+        ({"transition": P, "transition_reward": P[:1]}, "transition_reward has 1 matrices, expected 2"),
+        ({"transition": P, "state_reward": [1, 2], "legal": [1, 1]}, "legal has the shape"),
+        ({"transition": P, "state_reward": [1, 2], "terminal": [2]}, "terminal states must lie"),
+        ({"transition": sparse.eye_array(2), "state_reward": [1, 2]}, "one sparse matrix"),
+        ({"transition": "ab", "state_reward": [1, 2]}, "not a sequence of matrices"),
+        ({"transition": [], "state_reward": []}, "0 matrices"),
+    ],
+)
+def test_bad_matrices(arguments, message):
+    with pytest.raises(ModelError, match=message):
+        from_matrices(**arguments)
+
+
+# Other libraries
+
+
+def test_absorbing_keeps_the_values():
+    @QUICK
+    @given(models())
+    def check(model):
+        closed = absorbing(model)
+        assert ((closed.discount == 1) | closed.terminal[closed.next_state]).all()
+        scale = 1 + np.abs(model.reward).max() * 10
+        assert values(closed)[: model.num_states] / scale == pytest.approx(values(model) / scale, abs=1e-9)
+
+    check()
+
+
+def test_what_is_written_for_peers_has_the_same_values():
+    @QUICK
+    @given(models())
+    def check(model):
+        scale, expected = 1 + np.abs(model.reward).max() * 10, values(model)
+        lists = to_mdpsolver(model)
+        for made in (from_quantecon(*to_quantecon(model)), from_mdpsolver(**lists)):
+            assert values(made)[: model.num_states] / scale == pytest.approx(expected / scale, abs=1e-9)
+        try:
+            transition, reward = to_matrices(model)
+        except ModelError as error:
+            assert "needs every action in every state" in str(error) and model.num_actions > 1
+        else:
+            made = from_matrices(transition, action_reward=reward)
+            assert values(made)[: model.num_states] / scale == pytest.approx(expected / scale, abs=1e-9)
+
+    check()
+
+
+def test_quantecon_by_hand():
+    """Puterman 1994, section 3.1, as QuantEcon's manual writes it: v(0) = −8.57…, v(1) = −20 at γ = .95."""
+    product = from_quantecon([[5, 10], [-1, -np.inf]], [[(0.5, 0.5), (0, 1)], [(0, 1), (0.5, 0.5)]])
+    pairs = ([5, 10, -1], [(0.5, 0.5), (0, 1), (0, 1)], [0, 0, 1], [0, 1, 0])
+    shuffled = [np.array(x)[[2, 1, 0]] for x in pairs]
+    shuffled[1] = sparse.csr_matrix(shuffled[1])
+    for made in (product, from_quantecon(*pairs), from_quantecon(*shuffled)):
+        assert table(made) == table(product)
+        assert values(made, 0.95, 2000) == pytest.approx([-8.57142857, -20])
+
+
+def test_quantecon_in_order_is_not_copied():
+    rewards, q = np.array([5.0, 10, -1]), sparse.csr_array([(0.5, 0.5), (0, 1), (0, 1)])
+    made = from_quantecon(rewards, q, [0, 0, 1], [0, 1, 0])
+    assert np.shares_memory(made.probability, q.data) and np.shares_memory(made.next_state, q.indices)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([[1, -np.inf], [-np.inf, -np.inf]], np.full((2, 2, 2), 0.5)), "state 1 has no legal action"),
+        (([1, 2], np.eye(2)), "for pairs give s_indices"),
+        (([[1, 2]], [[[1.0], [0.5]]]), "state '0', action '1': probabilities sum to 0.5"),
+        (([1, 2], np.eye(2), [0, 1]), "come together"),
+        (([1, 2], np.eye(2), [0, 2], [0, 0]), "s_indices must lie in"),
+        (([1, 2], np.eye(3), [0, 1], [0, 0]), "Q has 3 rows"),
+        (([1, 2], np.eye(2), [0, 0], [1, 1]), "same action twice|no legal action"),
+    ],
+)
+def test_bad_quantecon(arguments, message):
+    with pytest.raises(ModelError, match=message):
+        from_quantecon(*arguments)
+
+
+def test_mdpsolver_lists_in_their_three_ways():
+    rewards = [[5, -1], [1, -2]]
+    dense = [[[0.9, 0.1], [0.0, 1.0]], [[0.4, 0.6], [1.0, 0.0]]]
+    twin = mdp({s: {a: [(dense[s][a][t], t, rewards[s][a]) for t in (0, 1)] for a in (0, 1)} for s in (0, 1)})
+    listed = [[s, a, t, dense[s][a][t]] for s in (1, 0) for a in (0, 1) for t in (1, 0)]
+    probabilities = {
+        "tranMatProbs": [[[0.9, 0.1], [1.0]], [[0.4, 0.6], [1.0]]],
+        "tranMatColumns": [[[0, 1], [1]], [[0, 1], [0]]],
+    }
+    by_element = [[s, a, rewards[s][a]] for s in (0, 1) for a in (0, 1)]
+    for made in (
+        from_mdpsolver(rewards=rewards, tranMatWithZeros=dense),
+        from_mdpsolver(rewards=rewards, tranMatElementwise=listed),
+        from_mdpsolver(rewards=rewards, **probabilities),
+        from_mdpsolver(rewardsElementwise=by_element, **probabilities),
+    ):
+        assert table(made) == table(twin)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "exactly one of tranMat"),
+        ({"tranMatWithZeros": [[[1.0]]]}, "exactly one of rewards"),
+        ({"rewards": [[1]], "tranMatWithZeros": [[[0.5, 0.5]]]}, "state 0, action 0: .* 2 probabilities, expected 1"),
+        ({"rewards": [[1, 2]], "tranMatWithZeros": [[[1.0]]]}, "state 0, action 1: has a reward and no transition"),
+        ({"rewards": [[]], "tranMatWithZeros": [[[1.0]]]}, "state 0, action 0: has transitions and no reward"),
+        ({"rewards": [[1]], "tranMatElementwise": [[0, 0.5, 0, 1]]}, "whole numbers"),
+        ({"rewards": [[1]], "tranMatElementwise": [[0, 0, 0]]}, "shape"),
+        ({"rewards": [[1]], "tranMatElementwise": [[0, 0, 0, 1], [0]]}, "not an array of numbers"),
+        ({"rewards": [[1]], "tranMatProbs": [[[1.0]]]}, "come together"),
+        ({"rewards": [[1]], "tranMatProbs": [[[1.0]]], "tranMatColumns": [[]]}, "not as many states and actions"),
+        ({"rewards": [[1]], "tranMatProbs": [[[1.0]]], "tranMatColumns": [[[3]]]}, "next_state must lie"),
+    ],
+)
+def test_bad_mdpsolver(arguments, message):
+    with pytest.raises(ModelError, match=message):
+        from_mdpsolver(**arguments)
+
+
+def test_gymnasium_there_and_back():
+    for name in ("FrozenLake-v1", "CliffWalking-v1"):
+        model = toy_text(name)
+        start = {int(s): float(model.initial[s]) for s in np.flatnonzero(model.initial)}
+        back = from_gymnasium(to_gymnasium(model), start)
+        assert table(back) == table(model) and (back.terminal == model.terminal).all()
+    half = from_rows([0, 1], [0, 1], [0], [1.0], state_reward=[1], discount=[0.5], state_names="a", action_names="b")
+    with pytest.raises(ModelError, match=r"state 'a', action 'b': Gymnasium's P has no room for the discount 0.5"):
+        to_gymnasium(half)
+
+
+# Files
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml", ".npz"])
+def test_files_keep_everything_to_the_bit(suffix, tmp_path):
+    @QUICK
+    @given(models())
+    def check(model):
+        path = tmp_path / f"m{suffix}"
+        save(model, path)
+        back = load(path)
+        assert same(model, back)
+        if suffix == ".npz":
+            assert all(getattr(model, name).dtype == getattr(back, name).dtype for name in ARRAYS)
+        assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+    check()
+
+
+def test_explicit_files_keep_the_values(tmp_path):
+    @QUICK
+    @given(models())
+    def check(model):
+        for file in tmp_path.iterdir():
+            file.unlink()
+        path, weights = tmp_path / "m.tra", model.initial[model.initial > 0]
+        try:
+            save(model, path)
+        except ModelError as error:
+            if "first states of different weights" in str(error):
+                assert weights.min() < weights.max()
+            else:
+                blank = ["".join(name.split()) for name in model.action_names]
+                assert "blanks alone" in str(error) and len(set(blank)) < len(blank)
+            assert not list(tmp_path.iterdir())
+            return
+        back, scale = load(path), 1 + np.abs(model.reward).max() * 10
+        assert values(back)[: model.num_states] / scale == pytest.approx(values(model) / scale, abs=1e-9)
+        assert list(back.state_names)[: model.num_states] == list(model.state_names)
+        assert back.initial[: model.num_states] == pytest.approx(model.initial)
+
+    check()
+
+
+def test_a_student_through_every_format(tmp_path):
+    model = student()
+    for suffix in SUFFIXES:
+        save(model, tmp_path / f"student{suffix}")
+        back = load(tmp_path / f"student{suffix}")
+        assert same(model, back) or suffix == ".tra"
+
+
+HAND = """\
+initial: home   # a comment
+states:
+  home:
+    walk:
+      - {to: office, probability: 2/3, reward: -1}
+      - {to: home, probability: 1/3}
+    no: {to: office, reward: -3e0}
+  office: {}
+  limbo:
+    wait: {to: limbo, reward: 1, discount: 0.5}
+    1: {to: home, terminated: true}
+grid: {home: [0, 0], office: [0, 1]}
+"""
+
+
+def test_yaml_by_hand(tmp_path):
+    (tmp_path / "m.yaml").write_text(HAND)
+    model = load(tmp_path / "m.yaml")
+    assert model.state_names == ("home", "office", "limbo") and model.action_names == ("walk", "no", "wait", "1")
+    assert table(model) == {
+        (0, 0): {(1, -1.0, 0.0): 2 / 3, (0, 0.0, 1.0): 1 / 3},
+        (0, 1): {(1, -3.0, 0.0): 1},
+        (2, 2): {(2, 1.0, 0.5): 1},
+        (2, 3): {(0, 0.0, 0.0): 1},
+    }
+    assert model.grid == ((0, 0), (0, 1), None) and model.initial.tolist() == [1, 0, 0]
+
+
+def test_json_by_hand(tmp_path):
+    tree = {"states": {"a": {"go": [{"to": "b", "probability": "1/2"}, {"to": "a", "probability": 0.5}]}, "b": None}}
+    (tmp_path / "m.json").write_text(json.dumps(tree))
+    assert table(load(tmp_path / "m.json")) == {(0, 0): {(1, 0.0, 0.0): 0.5, (0, 0.0, 1.0): 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "to: office, prob",
+            "to: ofice, prob",
+            r"state 'home', action 'walk': leads to 'ofice'.*mean 'office'",
+        ),
+        ("2/3", "0.6", r"state 'home', action 'walk': probabilities sum to 0.93"),
+        ("2/3", "2/0", r"state 'home', action 'walk': probability '2/0' is no finite number"),
+        ("2/3", "nan", "probability 'nan' is no finite number"),
+        ("2/3", "[1]", r"probability \['1'\] is no finite number"),
+        ("probability: 2/3", "probabilty: 2/3", "'probabilty', which means nothing here; did you mean 'probability'"),
+        (", probability: 2/3", "", "'office' has no probability, and there are several"),
+        ("reward: -1}", "reward: 1e999}", "no finite number"),
+        ("  office: {}\n", "", "'office', which is not among the states"),
+        ("  office: {}", "  office: [1]", "state 'office': expected a table"),
+        ("no: {to: office, reward: -3e0}", "no: {reward: -3e0}", "state 'home', action 'no': `to`: expected a name"),
+        ("no: {to: office, reward: -3e0}", "no: []", "state 'home', action 'no': no outcomes"),
+        ("no: {to: office, reward: -3e0}", "walk: {to: home}", "line 7: 'walk' stands here twice"),
+        ("terminated: true", "terminated: maybe", "terminated is true or false, got 'maybe'"),
+        ("terminated: true", "terminated: true, discount: 0.5", "leave `discount` out"),
+        ("discount: 0.5", "discount: 1.5", r"state 'limbo', action 'wait': discount 1.5 .*expected in \[-1, 1\]"),
+        ("initial: home", "initial: hom", "initial: 'hom' is not among the states; did you mean 'home'"),
+        ("initial: home", "initial: {home: 0.5}", "initial distribution sums to 0.5"),
+        ("initial: home", "actions: [walk, wait, '1']", "actions: 'no' is missing"),
+        ("[0, 1]", "[0, x]", r"grid: 'office' lies at \[row, column\]"),
+        ("states:", "stats:", "'stats', which means nothing here; did you mean 'states'"),
+        ("{to: limbo, reward: 1, discount: 0.5}", "{to: limbo", "line [0-9]+: "),
+        ("office: {}", "office: &x {}\n  other: *x", "line 9: write it out"),
+        ("office: {}", "? [a, b]\n  : {}", "expected a name before the colon"),
+        ("office: {}", '"\\Uffffffff": {}', "not YAML|line"),
+    ],
+)
+def test_bad_documents_are_named(before, after, message, tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text(HAND.replace(before, after, 1))
+    assert before in HAND
+    with pytest.raises(ModelError, match=message) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "message"),
+    [
+        (".json", '{"states": {"a": {"go": {"to": "a", "reward": NaN}}}}', "NaN is no finite number"),
+        (".json", '{"states": {"a": {}, "a": {}}}', "'a' stands in one table twice"),
+        (".json", '{"states":\n{"a" 1}}', "line 2: Expecting ':'"),
+        (".json", '{"states": {"a": {"go": {"to": "a", "reward": 1' + "0" * 5000 + "}}}}", "not JSON|no finite"),
+        (".json", '{"states": {"a": {"go": {"to": "a", "reward": 1' + "0" * 400 + "}}}}", "no finite number"),
+        (".json", '{"states": {"a": {"go": {"to": "a", "reward": true}}}}', "True is no finite number"),
+        (".json", "[" * 100_000, "nested too deeply|Expecting"),
+        (".json", "[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        (".json", "[]", r"the document: expected a table, got \[\]"),
+        (".json", "", "line 1: "),
+        (".yaml", "", "has no states"),
+        (".yaml", "[" * 5000, "nested too deeply|line"),
+        (".yaml", "a: " * 5000, "line 1"),
+        (".yaml", "states: !!python/object/apply:os.system [ls]", "states: expected a table"),
+        (".yaml", "a: &a [x]\nb: &b [*a, *a]", "line 2: write it out"),
+    ],
+)
+def test_hostile_documents(suffix, text, message, tmp_path):
+    path = tmp_path / f"m{suffix}"
+    path.write_text(text)
+    with pytest.raises(ModelError, match=message):
+        load(path)
+
+
+def test_two_states_of_one_name_are_not_written_where_they_would_be_one(tmp_path):
+    twins = from_rows([0, 1, 2], [0, 1, 2], [1, 0], [1, 1], state_reward=[1, 2], state_names=["a", "a"])
+    for suffix in (".json", ".yaml"):
+        with pytest.raises(ModelError, match="two states are called 'a'"):
+            save(twins, tmp_path / f"m{suffix}")
+    assert not list(tmp_path.iterdir())
+
+
+# PRISM and Storm
+
+PRISM = {
+    ".tra": "# Transitions (MDP)\n3 4 6\n0 0 1 0.5 go on\n0 0 0 1/2 go on\n0 1 2 1 quit\n"
+    "1 0 0 .25 go on\n1 0 2 .75 go on\n2 0 2 1\n",
+    ".lab": '# Labels\n0="init" 1="deadlock" 2="goal"\n0: 0\n1: 2\n2: 1 2\n',
+    ".sta": "(x,y)\n0:(0,true)\n1:(1,true)\n2:(1,false)\n",
+    ".srew": '# Reward structure: "r"\n# State rewards\n3 2\n0 -1\n1 2.5\n',
+    ".trew": "# Transition rewards\n3 4 1\n0 1 2 10\n",
+}
+STORM = {
+    ".tra": "mdp\n0 0 0 0.5\n0 0 1 0.5\n0 1 2 1\n1 0 0 0.25\n1 0 2 0.75\n1 0 1 0\n2 0 2 1\n",
+    ".lab": "#DECLARATION\ninit goal deadlock\n#END\n0 init\n1 goal\n2 goal deadlock\n",
+    ".state.rew": "0 -1\n1 2.5\n",
+    ".trans.rew": "0 1 2 10\n",
+}
+EXPLICIT_TWIN = {
+    (0, 0): {(1, -1.0, 1.0): 0.5, (0, -1.0, 1.0): 0.5},
+    (0, 1): {(2, 9.0, 0.0): 1},
+    (1, 0): {(0, 2.5, 1.0): 0.25, (2, 2.5, 0.0): 0.75},
+}
+
+
+def lay(folder, files):
+    for suffix, text in files.items():
+        (folder / f"m{suffix}").write_text(text)
+    return folder / "m.tra"
+
+
+def test_prism_and_storm_by_hand(tmp_path):
+    prism = load(lay(tmp_path, PRISM))
+    assert table(prism) == EXPLICIT_TWIN and prism.initial.tolist() == [1, 0, 0]
+    assert prism.state_names == ["(0,true)", "(1,true)", "(1,false)"] and prism.action_names == ["go on", "quit"]
+    goal = explicit.read(tmp_path / "m.tra", terminal="goal")
+    assert goal.terminal.tolist() == [False, True, True]
+    assert table(goal)[0, 0] == {
+        (1, -1.0, 0.0): 0.5,
+        (0, -1.0, 1.0): 0.5,
+    }
+    (tmp_path / "storm").mkdir()
+    storm = load(lay(tmp_path / "storm", STORM))
+    assert table(storm) == EXPLICIT_TWIN and list(storm.action_names) == ["0", "1"]
+
+
+def test_a_chain_with_rewards_of_either_kind(tmp_path):
+    path = lay(tmp_path, {".tra": "3 3\n1 2 1\n0 1 0.4\n0 0 0.6 tick\n", ".rew": "0 1 7\n"})
+    assert table(load(path)) == {(0, 0): {(1, 7.0, 1.0): 0.4, (0, 0.0, 1.0): 0.6}, (1, 1): {(2, 0.0, 0.0): 1}}
+    lay(tmp_path, {".rew": "0 7\n1 1\n"})
+    assert table(load(path)) == {(0, 0): {(1, 7.0, 1.0): 0.4, (0, 7.0, 1.0): 0.6}, (1, 1): {(2, 1.0, 0.0): 1}}
+
+
+def test_an_actions_name_may_repeat_in_prism(tmp_path):
+    path = lay(tmp_path, {".tra": "1 2 2\n0 0 0 1 a\n0 1 0 1 a\n"})
+    assert list(load(path).action_names) == ["a#0", "a#1"]
+
+
+def test_the_file_that_is_written_is_what_prism_reads(tmp_path):
+    save(student(), tmp_path / "m.tra")
+    lines = (tmp_path / "m.tra").read_text().splitlines()
+    assert lines[0] == "5 9 11" and "4 0 4 1" in lines and all(len(line.split()) in (4, 5) for line in lines[1:])
+    assert (tmp_path / "m.lab").read_text().splitlines()[0] == '0="init" 1="deadlock"'
+
+
+def test_storms_layout_is_read_back(tmp_path):
+    save(student(), tmp_path / "m.tra")
+    prism = load(tmp_path / "m.tra")
+    explicit.write(student(), tmp_path / "m.tra", storm=True)
+    assert {file.name for file in tmp_path.iterdir()} == {"m.tra", "m.lab", "m.sta", "m.trans.rew"}
+    assert (tmp_path / "m.tra").read_text().splitlines()[0] == "mdp"
+    storm = load(tmp_path / "m.tra")
+    assert all(np.array_equal(getattr(prism, name), getattr(storm, name)) for name in ARRAYS if name != "action")
+
+
+def test_an_earlier_models_rewards_do_not_stay(tmp_path):
+    save(student(), tmp_path / "m.tra")
+    assert (tmp_path / "m.trew").exists()
+    save(from_rows([0, 1], [0, 1], [0], [1.0], state_reward=[0]), tmp_path / "m.tra")
+    assert {file.name for file in tmp_path.iterdir()} == {"m.tra", "m.lab"}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "before", "after", "message"),
+    [
+        (".tra", "0 0 1 0.5 go on", "0 0 1 zero go on", r"m.tra, line 3: 'zero' is no finite number"),
+        (".tra", "0 0 1 0.5 go on", "0 0 1 -0.5 go on", r"line 3: state 0, choice 0: probability -0.5"),
+        (".tra", "0 0 1 0.5 go on", "0 0 x 0.5 go on", r"line 3: expected a whole number from 0, got 'x'"),
+        (
+            ".tra",
+            "0 0 1 0.5 go on",
+            "0 0 1",
+            r"line 3: expected 'state choice next probability \[action\]'",
+        ),
+        (".tra", "0 0 1 0.5 go on", "0 0 0.5:1 0.5:0", "row form is not read"),
+        (".tra", "0 0 1 0.5 go on", "0 0 1 0.5 walk", "line 4: state 0, choice 0: has two actions, 'walk'"),
+        (".tra", "0 0 1 0.5 go on", "0 0 1 0.4 go on", r"state '\(0,true\)', action 'go on': probabilities sum to 0.9"),
+        (".tra", "0 0 1 0.5 go on", "0 0 0 0.5 go on", "state 0, choice 0: goes to state 0 twice"),
+        (".tra", "0 0 1 0.5 go on", "0 0 3 0.5 go on", "claims 3 states, and state 3 occurs"),
+        (".tra", "0 1 2 1 quit", "0 2 2 1 quit", "state 0 has a choice 2 and no choice 1"),
+        (".tra", "3 4 6", "3 4 7", "claims 7 transitions, and 6 follow: truncated"),
+        (".tra", "3 4 6", "3 5 6", "claims 5 choices, and 4 follow: truncated"),
+        (".tra", "3 4 6", "1000000000000 4 6", r"model of 1,000,000,000,000 states would take .* TB of memory"),
+        (".tra", "3 4 6", "90000 4 6", "claims 90,000 states, and has only 6 transitions"),
+        (".tra", "3 4 6", "ctmc", r"line 2: expected the sizes \(PRISM\) or one of dtmc and mdp"),
+        (".lab", "2: 1 2", "3: 1 2", r"m.lab, line 5: state 3 is not in the model"),
+        (".lab", "2: 1 2", "2: 1 5", r"m.lab, line 5: label '5' is not declared"),
+        (".lab", '0="init" 1="deadlock" 2="goal"', "init", "m.lab, line 2: expected declarations"),
+        (".sta", "1:(1,true)", "2:(1,true)", r"m.sta, line 3: expected '1:\(…\)'"),
+        (".sta", "2:(1,false)\n", "", "m.sta: names 2 states, expected 3"),
+        (".srew", "0 -1", "7 -1", r"m.srew, line 4: state 7 is not in the model"),
+        (".srew", "0 -1\n", "", "m.srew: its first line claims 2 rewards, and 1 follow: truncated"),
+        (".trew", "0 1 2 10", "0 1 1 10", "m.trew, line 3: no transition leads from state 0, choice 1 to state 1"),
+        (".trew", "0 1 2 10", "0 1 2", "m.trew, line 3: expected 'state choice next reward'"),
+        (".trew", "3 4 1", "4 4 1", "m.trew, line 2: claims 4 states, and the model has 3"),
+    ],
+)
+def test_bad_explicit_files(suffix, before, after, message, tmp_path):
+    assert before in PRISM[suffix]
+    path = lay(tmp_path, PRISM | {suffix: PRISM[suffix].replace(before, after, 1)})
+    with pytest.raises(ModelError, match=message):
+        load(path)
+
+
+def test_an_unknown_label_is_refused_with_those_that_there_are(tmp_path):
+    with pytest.raises(ModelError, match="no label 'gaol'; its labels: init, deadlock, goal"):
+        explicit.read(lay(tmp_path, PRISM), terminal="gaol")
+
+
+# Bad days
+
+
+def written(folder, suffix):
+    path = folder / f"m{suffix}"
+    if suffix == ".tra":
+        return lay(folder, PRISM)
+    save(student(), path)
+    return path
+
+
+def accepts_or_says_so(path):
+    """A model or one ModelError that names the file; nothing else."""
+    try:
+        return load(path)
+    except ModelError as error:
+        assert str(error).startswith(str(path.with_suffix(""))), error
+        assert "\n" not in str(error)
+        return None
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_truncated_anywhere(suffix, tmp_path):
+    path = written(tmp_path, suffix)
+    whole = path.read_bytes()
+    accepted = 0
+    for size in range(0, len(whole), 1 + len(whole) // 700):
+        path.write_bytes(whole[:size])
+        accepted += accepts_or_says_so(path) is not None
+    if suffix == ".npz":
+        assert accepted == 0
+    if suffix == ".json":
+        assert accepted <= 1  # without the last line's end
+    if suffix == ".tra":
+        path.write_bytes(whole)
+        for beside in (".lab", ".sta", ".srew", ".trew"):
+            for size in range(len(PRISM[beside])):
+                path.with_suffix(beside).write_text(PRISM[beside][:size])
+                accepts_or_says_so(path)
+            path.with_suffix(beside).write_text(PRISM[beside])
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".lab", ".sta", ".srew", ".trew"])
+def test_damaged_at_random(suffix, tmp_path):
+    beside = suffix not in SUFFIXES
+    path = written(tmp_path, ".tra" if beside else suffix)
+    damaged = path.with_suffix(suffix)
+    whole = damaged.read_bytes()
+
+    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=4
+        )
+    )
+    def check(cuts):
+        data = whole
+        for place, gone, new in cuts:
+            data = data[:place] + new + data[place + gone :]
+        damaged.write_bytes(data)
+        accepts_or_says_so(path)
+
+    check()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_anything_at_all(suffix, tmp_path):
+    path = tmp_path / f"m{suffix}"
+
+    @QUICK
+    @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
+    def check(data):
+        path.write_bytes(data)
+        accepts_or_says_so(path)
+
+    check()
+
+
+def npy(array, shape=None, dtype=None):
+    """A .npy member, with a header that may lie."""
+    header = f"{{'descr': '{dtype or array.dtype.str}', 'fortran_order': False, 'shape': {shape or array.shape}, }}"
+    header = header.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + array.tobytes()
+
+
+def archive(path, change, compression=zipfile.ZIP_STORED):
+    """A student's .npz with some members replaced."""
+    save(student(), path)
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, data in (members | change).items():
+            if data is not None:
+                file.writestr(name, data)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reward.npy": npy(np.zeros(3), shape="(1000000000000,)")}, "reward claims 1,000,000,000,000 entries"),
+        ({"reward.npy": npy(np.zeros(3), shape="(-3,)")}, "reward claims -3 entries"),
+        ({"reward.npy": npy(np.zeros(4), shape="(2, 2)")}, "expected one axis"),
+        ({"reward.npy": npy(np.zeros(10), dtype="|O")}, r"reward is \|O"),
+        ({"reward.npy": npy(np.zeros(10), dtype=">f8")}, "reward is >f8"),
+        ({"reward.npy": npy(np.zeros(9))}, "reward has 9 entries, expected 10"),
+        ({"reward.npy": npy(np.zeros(10))[:-3]}, "reward claims 10 entries"),
+        ({"reward.npy": b"\x93NUMPY\x03\x00"}, "version"),
+        ({"reward.npy": None}, "has no array 'reward'"),
+        ({"evil.npy": npy(np.zeros(1))}, "has the array 'evil'"),
+        ({"state_ptr.npy": npy(np.zeros(0, np.int64), shape="(0,)")}, "state_ptr must rise"),
+        ({"state_ptr.npy": npy(np.zeros((), np.int64), shape="()")}, "state_ptr is one number"),
+        ({"row_ptr.npy": npy(np.array([0, -5, 3, 4, 5, 6, 7, 8, 10]))}, "row_ptr must rise"),
+        ({"next_state.npy": npy(np.full(10, 2**62))}, "next_state must lie in"),
+        ({"action.npy": npy(np.full(8, -(2**62)))}, "action must lie in"),
+        ({"version.npy": npy(np.array(7), shape="()")}, "version 7"),
+        ({"state_names.npy": npy(np.full(20, 255, np.uint8))}, "must rise|no UTF-8"),
+        ({"state_names_end.npy": npy(np.array(10**12), shape="()")}, "claims 1,000,000,000,000 names"),
+        ({"on_grid.npy": npy(np.ones(3, bool))}, "grid and on_grid"),
+    ],
+)
+def test_forged_npz(change, message, tmp_path):
+    path = tmp_path / "m.npz"
+    archive(path, change)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match=message):
+            load(path)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_zip_that_swells_is_refused_before_it_does(tmp_path, monkeypatch):
+    path = tmp_path / "m.npz"
+    zeros = npy(np.zeros(1_000_000))
+    archive(path, {"reward.npy": zeros}, zipfile.ZIP_DEFLATED)
+    monkeypatch.setattr(memory, "available", lambda: 5_000_000)
+    with pytest.raises(ModelError, match=r"the model would take 16.\d MB of memory, and 5.0 MB are free"):
+        load(path)
+    monkeypatch.undo()
+    with pytest.raises(ModelError, match="reward has 1000000 entries, expected 10"):
+        load(path)
+
+
+def test_compressed_npz_are_read(tmp_path):
+    archive(tmp_path / "m.npz", {}, zipfile.ZIP_DEFLATED)
+    assert same(load(tmp_path / "m.npz"), student())
+
+
+def test_what_claims_much_allocates_little(tmp_path):
+    path = lay(tmp_path, {".tra": "mdp\n0 0 99999999999 1\n"})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="100,000,000,000 states"):
+            load(path)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_could_not_be_parsed_in_memory_is_refused(tmp_path, monkeypatch):
+    path = written(tmp_path, ".json")
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    with pytest.raises(ModelError, match=r"reading .*m.json would take .* kB of memory, and 1.0 kB are free"):
+        load(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_failed_write_leaves_what_was_there(suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"m{suffix}"
+    save(student(), path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save(toy_text("FrozenLake-v1"), path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_a_write_that_stops_between_two_files_leaves_no_mixture(tmp_path, monkeypatch):
+    path = tmp_path / "m.tra"
+    save(student(), path)
+
+    def stops(self, target):
+        raise OSError(5, "the machine went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "replace", stops)
+        with pytest.raises(OSError, match="went away"):
+            write_whole({tmp_path / "m.lab": lambda f: f.write(b"x"), path: lambda f: f.write(b"y")})
+    with pytest.raises(FileNotFoundError):
+        load(path)
+
+
+def test_names_of_files(tmp_path):
+    with pytest.raises(ModelError, match=r"m.txt: the suffix of a model's file is one of .json, .yaml"):
+        load(tmp_path / "m.txt")
+    with pytest.raises(ModelError, match=r"name the \.tra file"):
+        load(tmp_path / "m.lab")
+    with pytest.raises(FileNotFoundError):
+        load(tmp_path / "m.json")
+    (tmp_path / "d.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        load(tmp_path / "d.json")
+    assert formats.is_model_file("a/b.JSON") and not formats.is_model_file("FrozenLake-v1")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1/3", 1 / 3), (" -2 / 4 ", -0.5), ("1e-3", 1e-3), (".5", 0.5), ("5.", 5.0), ("+1", 1.0), (7, 7.0), (0.25, 0.25)],
+)
+def test_numbers(text, value):
+    assert number(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1/0",
+        "nan",
+        "inf",
+        "1e400",
+        "1_0",
+        "٣",
+        "0x1",
+        "1/2/3",
+        "1/-2",
+        None,
+        True,
+        [1],
+        10**400,
+        float("nan"),
+        "9" * 401,
+    ],
+)
+def test_no_numbers(text):
+    with pytest.raises(ValueError, match="no finite number"):
+        number(text)
+
+
+def test_memory(monkeypatch):
+    free = memory.available()
+    assert free is None or 1_000_000 < free < 10**15
+    ensure_fits(1, "nothing")
+    monkeypatch.setattr(memory, "available", lambda: 3_200_000_000)
+    with pytest.raises(ModelError, match=r"a model of 9 states would take 1.5 TB of memory, and 3.2 GB are free"):
+        ensure_fits(1_500_000_000_000, "a model of 9 states")
+    monkeypatch.setattr(memory, "available", lambda: None)
+    ensure_fits(10**30, "anything")
+
+
+def test_npz_is_read_by_numpy_without_pickle(tmp_path):
+    save(student(), tmp_path / "m.npz")
+    with np.load(io.BytesIO((tmp_path / "m.npz").read_bytes()), allow_pickle=False) as arrays:
+        assert np.array_equal(arrays["probability"], student().probability)
