@@ -2,10 +2,11 @@
 
 from retorno.bellman.control import auto, best_soft, evaluate, solve
 from retorno.bellman.evaluation import closed_form, iterative, krylov, uniform
-from retorno.bellman.policy_iteration import policy_iteration
+from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.sweeping import (
     asynchronous,
     gauss_seidel,
+    interval_iteration,
     modified_policy_iteration,
     partitioned,
     prioritised_sweeping,
@@ -20,6 +21,7 @@ __all__ = [
     "closed_form",
     "evaluate",
     "gauss_seidel",
+    "interval_iteration",
     "iterative",
     "krylov",
     "modified_policy_iteration",

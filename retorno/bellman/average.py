@@ -23,8 +23,11 @@ from jaxtyping import Bool, Float, Int
 from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.endings import end_components
 from retorno.bellman.evaluation import SMALL, Policy, probabilities, suited
-from retorno.bellman.journal import Journal, Progress
+from retorno.bellman.journal import Evaluated, Journal, Progress
 from retorno.core.mdp import MDP, Numbered
+
+MOST_SWEEPS = 20_000
+"""Where the states that are left for ever are too many for elimination, their bounds are those of so many sweeps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +178,7 @@ def average_reward(
     journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, watch=watch)
     for each in methods:
         proposal = each(question, journal)
-        upper = np.minimum(upper, _upper_bound(question, proposal.bias, accuracy))
+        upper = np.minimum(upper, _upper_bound(question, proposal.bias))
         chain = _follow(
             question.backup.choose(proposal.choice), question.time[proposal.choice], proposal.bias, accuracy
         )
@@ -221,12 +224,8 @@ def evaluate_average(
         guess = relative_value_iteration(_components(chosen, time), journal).bias
     chain = _follow(chosen, time, guess, accuracy)
     onwards = backup.rows @ chain.gain
-    best = backup.best(np.where(onwards >= backup.best(onwards)[backup.owner] - accuracy, 0.0, -np.inf))
-    left = np.where(
-        onwards >= (backup.best(onwards) + best)[backup.owner] - accuracy,
-        _advantage(question, chain.gain, chain.bias),
-        -np.inf,
-    )
+    keeps = onwards >= backup.best(onwards)[backup.owner] - accuracy
+    left = np.where(keeps, _advantage(question, chain.gain, chain.bias), -np.inf)
     optimal = left >= backup.best(left)[backup.owner] - accuracy
     return _solution(model, False, chain, chances, optimal, journal, "policy evaluation")
 
@@ -261,7 +260,7 @@ def relative_value_iteration(question: Question, journal: Journal, *, step: floa
                 break
             h += stride * (rise - worth[label])
         bias[states], choice[states] = h, pairs[staying.greedy(q)]
-    return Proposal(_go_and_stay(question, worth, choice, accuracy), bias)
+    return Proposal(_go_and_stay(question, worth, choice), bias)
 
 
 def multichain_policy_iteration(question: Question, journal: Journal) -> Proposal:
@@ -435,44 +434,46 @@ def _follow(
         gain[inside] = mean[label]
         centre = np.bincount(label, visits[inside] * h) if solved or bounded else np.zeros(count)
         bias[inside] = h - centre[label]
-    outside = np.flatnonzero(classes < 0)
     ends = bool((chain.leak > 0).any())
+    outside = np.flatnonzero(classes < 0)
     if len(outside):
-        _come_in(chain, time, inside, outside, accuracy, bounded, gain, lower, upper, bias)
+        into = chain.rows[outside][:, inside]
+        passing = _Passing(
+            rows=chain.rows[outside][:, outside],
+            leak=chain.leak[outside] + into.sum(axis=1),
+            rounding=2 * chain.rounding,
+            accuracy=accuracy / 4,
+        )
+        gain[outside] = passing.mean(into @ gain[inside]).value
+        bias[outside] = passing.mean(chain.reward[outside] - time[outside] * gain[outside] + into @ bias[inside]).value
+        if bounded:
+            # No mean lies outside of what it is the mean of, however little could be computed.
+            there = slice(None) if ends else inside
+            lower[outside] = np.maximum(passing.mean(into @ lower[inside]).lower, lower[there].min())
+            upper[outside] = np.minimum(passing.mean(into @ upper[inside]).upper, upper[there].max())
+            gain[outside] = np.clip(gain[outside], lower[outside], upper[outside])
     return _Chain(gain, lower, upper, bias, classes, visits, ends)
 
 
-def _come_in(chain, time, inside, outside, accuracy, bounded, gain, lower, upper, bias) -> None:
-    """Fill in the states that a policy leaves for ever: their gain is a mean of those that they lead to."""
-    part = chain.rows[outside]
-    among, into = part[:, outside], part[:, inside]
-    leak = chain.leak[outside] + into.sum(axis=1)
+class _Passing(NamedTuple):
+    """The states that a policy leaves for ever, as a problem that ends where it comes to a class or an end."""
 
-    def arriving(reward: Float[np.ndarray, " k"]) -> Any:
-        largest = float(np.abs(reward).max(initial=0.0))
-        backup = Backup(
-            among, reward, leak, np.arange(len(outside) + 1), Numbered(len(outside)), 2 * chain.rounding, largest
-        )
+    rows: Any
+    leak: Float[np.ndarray, " k"]
+    rounding: float
+    accuracy: float
+
+    def mean(self, reward: Float[np.ndarray, " k"]) -> Evaluated:
+        """What is earned on the way, with its bounds; nothing is known where elimination fails."""
+        k = len(reward)
+        largest = float(np.abs(reward).max())
+        backup = Backup(self.rows, reward, self.leak, np.arange(k + 1), Numbered(k), self.rounding, largest)
         try:
-            return suited(backup)(backup, Journal(accuracy / 4))
+            answer = suited(backup)(backup, Journal(self.accuracy))
         except (RuntimeError, np.linalg.LinAlgError):  # singular to the last digit
-            return None
-
-    mean = arriving(into @ gain[inside])
-    if mean is not None:
-        gain[outside] = mean.value
-        later = arriving(chain.reward[outside] - time[outside] * mean.value + into @ bias[inside])
-        bias[outside] = 0.0 if later is None else later.value
-    if not bounded:
-        return
-    may_end = bool((chain.leak > 0).any())
-    for bound, side, worst in ((lower, 1, np.min), (upper, 2, np.max)):
-        there = np.append(bound[inside], 0.0) if may_end else bound[inside]
-        bound[outside] = worst(there)  # no mean lies outside of what it is the mean of
-        answer = arriving(into @ bound[inside])
-        if answer is not None and np.isfinite(answer[side]).all():
-            bound[outside] = (np.maximum if side == 1 else np.minimum)(answer[side], bound[outside])
-    gain[outside] = np.clip(gain[outside], lower[outside], upper[outside])
+            return Evaluated(np.zeros(k), np.full(k, -np.inf), np.full(k, np.inf))
+        low, high = (np.where(np.isnan(x), side, x) for x, side in ((answer.lower, -np.inf), (answer.upper, np.inf)))
+        return Evaluated(np.nan_to_num(answer.value), low, high)
 
 
 def _recurrent(chain: Backup) -> tuple[Int[np.ndarray, " n"], int]:
@@ -535,7 +536,7 @@ def _settle(chain: Backup, label: Int[np.ndarray, " n"], count: int, sweeps: int
     return visits / np.bincount(label, visits, minlength=count)[label]
 
 
-def _upper_bound(question: Question, bias: Float[np.ndarray, " n"], accuracy: float) -> Float[np.ndarray, " n"]:
+def _upper_bound(question: Question, bias: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """No policy earns more than this: the bounds of the components, and where each state can get to."""
     backup = question.backup
     worth = np.zeros(question.components)
@@ -550,7 +551,7 @@ def _upper_bound(question: Question, bias: Float[np.ndarray, " n"], accuracy: fl
         return np.full(backup.num_states, worth[0])
     quotient, _, group = _quotient(question, worth)
     most = float(np.append(worth, 0.0).max() if (backup.leak > 0).any() else worth.max())
-    return np.minimum(_ending_bound(quotient, accuracy), most)[group]
+    return np.minimum(_ending_bound(quotient), most)[group]
 
 
 def _quotient(
@@ -585,14 +586,14 @@ def _quotient(
 
 
 def _go_and_stay(
-    question: Question, worth: Float[np.ndarray, " C"], choice: Int[np.ndarray, " n"], accuracy: float
+    question: Question, worth: Float[np.ndarray, " C"], choice: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
     """The policy that goes where staying is worth most and there follows `choice`."""
     if question.communicating:
         return choice
     backup, choice = question.backup, choice.copy()
     problem, pair, group = _quotient(question, worth)
-    taken = pair[_highest(problem, accuracy)[0]]
+    taken = pair[_highest(problem)[0]]
     alone = question.label < 0
     choice[alone] = taken[group[alone]]
     leaving = taken[: question.components]
@@ -610,19 +611,29 @@ def _go_and_stay(
     return choice
 
 
-def _highest(problem: Backup, accuracy: float) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """The best policy of a problem in which all of them end, and its value, to rounding: policy iteration."""
+def _highest(problem: Backup, residual: float = 0.0) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """The best policy of a problem in which all of them end, and a value that a backup moves by `residual` at most.
+
+    By policy iteration, above 1,000 states by sweeps; up to rounding.
+    """
     choice = problem.greedy(problem.reward)
-    value = np.full(problem.num_states, -np.inf)
+    value = np.zeros(problem.num_states)
+    if problem.num_states > SMALL:
+        for _ in range(MOST_SWEEPS):
+            before, value = value, problem.best(problem.q(value))
+            if np.abs(value - before).max() <= max(residual, 2 * problem.noise(value)):
+                break
+        return problem.greedy(problem.q(value)), value
+    best = -np.inf
     while True:
         chain = problem.choose(choice)
         try:
-            new = suited(chain)(chain, Journal(accuracy / 10)).value
-        except (RuntimeError, np.linalg.LinAlgError):
-            new = np.full(problem.num_states, np.nan)
-        if not (new.sum() > value.sum() or np.isneginf(value).all()) or np.isnan(new).any():
-            return choice, new if np.isneginf(value).all() else value
-        value = new
+            new = suited(chain)(chain, Journal(0.0)).value
+        except (RuntimeError, np.linalg.LinAlgError):  # singular to the last digit
+            return choice, value
+        if not new.sum() > best:
+            return choice, value
+        value, best = new, new.sum()
         q = problem.q(value)
         rises = problem.best(q) - q[choice] > 4 * problem.noise(value)
         if not rises.any():
@@ -630,14 +641,14 @@ def _highest(problem: Backup, accuracy: float) -> tuple[Int[np.ndarray, " n"], F
         choice = np.where(rises, problem.greedy(q), choice)
 
 
-def _ending_bound(problem: Backup, accuracy: float) -> Float[np.ndarray, " n"]:
+def _ending_bound(problem: Backup) -> Float[np.ndarray, " n"]:
     """An upper bound of the best value of a problem in which all policies end: any u ≥ Tu is one.
 
     u = v + 2εz, where v is nearly the best value, ε how much it may still rise and z the longest
     expected time to the end along pairs that nearly tie for the best; checked for every pair. Infinity
     where rounding leaves nothing that can be checked.
     """
-    value = _highest(problem, accuracy)[1]
+    value = _highest(problem)[1]
     if not np.isfinite(value).all():
         return np.full(problem.num_states, np.inf)
     rise = problem.q(value) - value[problem.owner]
@@ -658,7 +669,7 @@ def _ending_bound(problem: Backup, accuracy: float) -> Float[np.ndarray, " n"]:
         )
         if (counts == 0).any():
             continue
-        time = _highest(clock, 0.1)[1]
+        time = _highest(clock, 0.25)[1]
         if not np.isfinite(time).all() or time.min() < 0:
             continue
         falls = time[problem.owner] - problem.rows @ time - 4 * problem.rounding * float(time.max())

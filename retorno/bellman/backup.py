@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from retorno.core.mdp import MDP, ModelError
+from retorno.core.mdp import MDP, ModelError, Selected
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -108,7 +108,7 @@ class Backup:
             self.reward[kept],
             self.leak[kept] + self.scale * (rows @ ended.astype(float)),
             np.append(0, np.cumsum(np.bincount(self.owner[kept], minlength=self.num_states)[states])),
-            tuple(self.names[s] for s in numbers),
+            Selected(self.names, numbers),
             self.rounding,
             self.largest_reward,
             self.scale,
@@ -183,7 +183,7 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
         acting = np.flatnonzero(~model.terminal)
         names = model.state_names
         if len(acting) < model.num_states:
-            names = tuple(model.state_names[s] for s in acting)
+            names = Selected(model.state_names, acting)
         column = (np.cumsum(~model.terminal) - 1).astype(small)
         weight = discount * model.discount * model.probability
         going = weight > 0

@@ -16,14 +16,18 @@ def extrapolate(backup: Backup, value: Float[np.ndarray, " n"], new: Float[np.nd
     inwards. MacQueen 1966; Porteus 1975 for discounts that differ. T may be a policy's backup or
     the optimal one; the lower bound is then also one for the policy that is greedy at `value`.
     """
-    return tails(backup, float((new - value).min()), float((new - value).max()), backup.noise(value))
+    low, high = float((new - value).min()), float((new - value).max())
+    return tails(backup.least_leak, backup.most_leak, low, high, backup.noise(value))
 
 
-def tails(backup: Backup, low: float, high: float, noise: float) -> tuple[float, float]:
-    """`extrapolate` from the least and the largest change of one backup, and its rounding."""
+def tails(least_leak: float, most_leak: float, low: float, high: float, noise: float) -> tuple[float, float]:
+    """`extrapolate` from the least and the largest change of one backup and its rounding.
+
+    A leak is 1 − α, what the discounted probabilities of going on lack to one.
+    """
 
     def tail(b: float, outwards: bool) -> float:
-        leak = backup.least_leak if outwards else backup.most_leak
+        leak = least_leak if outwards else most_leak
         return float(b * (1 - leak) / leak)
 
     low, high = low - noise, high + noise

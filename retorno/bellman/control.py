@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.bounds import extrapolate
-from retorno.bellman.evaluation import BAND, SMALL, Evaluation, Policy, bandwidth, probabilities, suited
+from retorno.bellman.evaluation import BAND, COMPILED_FROM, SMALL, Evaluation, Policy, bandwidth, probabilities, suited
+from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.journal import Best, Evaluated, Journal, Progress
-from retorno.bellman.policy_iteration import policy_iteration
-from retorno.bellman.sweeping import COMPILED_FROM, compiled_ties, modified_policy_iteration, partitioned
+from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
 from retorno.bellman.undiscounted import where_ending, where_finite
 from retorno.core.mdp import MDP, Solution, Sweep
 

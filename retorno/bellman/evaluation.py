@@ -18,6 +18,8 @@ Policy = Float[np.ndarray, " P"] | Int[np.ndarray, " S"] | Sequence[int] | Calla
 
 SMALL = 1_000
 """Up to this many states a linear system is solved at once, whatever the model."""
+COMPILED_FROM = 20_000
+"""From this many transitions on a pass over them is worth a compiled kernel, and Numba's import."""
 DENSE = 100
 """Up to this many as a full matrix."""
 BAND = 64
@@ -77,8 +79,11 @@ def _sparse(backup: Backup, sides: Float[np.ndarray, "n 2"]) -> Float[np.ndarray
 
 def bandwidth(backup: Backup) -> tuple[int, int]:
     """How far below and above its own number a state's next states lie: the lower and upper bandwidth of M."""
-    row = np.repeat(backup.owner, np.diff(backup.rows.indptr))
-    ahead = backup.rows.indices - row
+    if backup.rows.nnz >= COMPILED_FROM:
+        from retorno.bellman.kernels import bandwidth
+
+        return bandwidth(backup.ptr, backup.rows.indptr, backup.rows.indices)
+    ahead = backup.rows.indices - np.repeat(backup.owner, np.diff(backup.rows.indptr))
     return int(-ahead.min(initial=0)), int(ahead.max(initial=0))
 
 

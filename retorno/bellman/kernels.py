@@ -166,6 +166,38 @@ def ties(model, value, q, optimal, begin, end, reach):
     return 0.0, 0.0
 
 
+@compiled
+def survey(model, num_states, begin, end):
+    """Read a generated model once: a fault and where it is, the least and most leak, the largest mean |reward|.
+
+    Faults: 1 a probability that is negative or no number, 2 probabilities that do not sum to one, 3 a next
+    state out of range, 4 a reward that is not finite, 5 a discount outside [0, 1]; 0 is none.
+    """
+    least, most, largest = np.inf, 0.0, 0.0
+    for state in range(begin, end):
+        for action in range(model.num_actions):
+            total, leak, mean = 0.0, 0.0, 0.0
+            for k in range(model.num_outcomes):
+                target, probability, reward, discount = model.transition(state, action, k)
+                if not (probability >= 0):
+                    return 1, state, action, least, most, largest
+                if probability > 0:
+                    if not (0 <= target < num_states):
+                        return 3, state, action, least, most, largest
+                    if not np.isfinite(reward):
+                        return 4, state, action, least, most, largest
+                    if not (0 <= discount <= 1):
+                        return 5, state, action, least, most, largest
+                total += probability
+                leak += probability * (1 - model.scale * discount)
+                mean += probability * abs(reward)
+            if total > 0:
+                if abs(total - 1) > 1e-9:
+                    return 2, state, action, least, most, largest
+                least, most, largest = min(least, leak), max(most, leak), max(largest, mean)
+    return 0, 0, 0, least, most, largest
+
+
 @inlined
 def update(model, value, choice, state, rise):
     """Back up one state in place; its change, 0 where it would rise by no more than `rise` (−∞: any change)."""
@@ -262,6 +294,16 @@ def pass_over_blocks(model, value, choice, size, leads, pending, rise, target, a
                 if leads[block, other]:
                     pending[other] += moved
     return work
+
+
+@compiled
+def bandwidth(ptr, begin, column):
+    """How far below and above its own number a state's next states lie, at most."""
+    below, above = 0, 0
+    for state in range(len(ptr) - 1):
+        for t in range(begin[ptr[state]], begin[ptr[state + 1]]):
+            below, above = max(below, state - column[t]), max(above, column[t] - state)
+    return below, above
 
 
 @compiled

@@ -17,9 +17,9 @@ from jaxtyping import Float
 from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.endings import ending_choice
 from retorno.bellman.evaluation import suited
+from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.journal import Best, Journal
 from retorno.bellman.occupancy import Initial, Occupancy, occupancy, start_distribution
-from retorno.bellman.policy_iteration import policy_iteration
 from retorno.bellman.undiscounted import replace, upper_bound
 from retorno.core.mdp import MDP
 

@@ -86,7 +86,8 @@ def occupancy(model: MDP, policy: Policy, discount: float, initial: Initial = No
         initial: a state, a distribution [S], or None for the model's own.
 
     Raises:
-        ValueError: as `evaluate`; of states that cannot be reached nothing is asked.
+        ValueError: as `evaluate`, and when there are infinitely many visits or too many for float64; of
+            states that cannot be reached nothing is asked.
         KeyError: when there is no such state.
     """
     chances = probabilities(model, policy)
@@ -146,7 +147,13 @@ def _solve(transposed: csr_array, weight: Float[np.ndarray, " n"]) -> Float[np.n
     from scipy.sparse.linalg import splu
 
     if len(weight) <= SMALL:
-        return np.maximum(splu(csc_array(eye_array(len(weight)) - transposed)).solve(weight), 0)
+        try:
+            factors = splu(csc_array(eye_array(len(weight)) - transposed))
+        except RuntimeError:  # I − Mᵀ is singular once rounded.
+            raise ValueError(
+                "it ends so rarely that float64 cannot hold the visits: ask with a discount below 1"
+            ) from None
+        return np.maximum(factors.solve(weight), 0)
     state, passed = weight.copy(), weight
     while passed.sum() > 2.0**-53 * state.sum():
         passed = transposed @ passed

@@ -8,7 +8,7 @@ fractions inside (Bareiss 1968). This is what every other method is held against
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -466,8 +466,3 @@ def _decimal(value: Exact) -> str:
         return f"{float(value):.6f}"
     except OverflowError:
         return "inf" if value > 0 else "-inf"
-
-
-def as_floats(values: Iterable[Exact]) -> Float[np.ndarray, " S"]:
-    """The nearest floats."""
-    return np.array([float(v) for v in values])

@@ -65,16 +65,20 @@ def return_variance(model: MDP, policy: Policy, discount: float) -> ReturnVarian
     change = np.abs(model.reward + discount * model.discount * value[model.next_state] - value[owner])
     # δ is off by the errors of two values and by the rounding of its own sum.
     size = np.abs(model.reward) + np.abs(value[model.next_state]) + np.abs(value[owner])
-    slack = 2 * float((answer.upper - answer.lower).max()) + 4 * 2.0**-53 * size
+    width = float((answer.upper - answer.lower).max())
+    slack = 2 * width + 4 * 2.0**-53 * size
 
     def squared(deviation: Float[np.ndarray, " N"]) -> Solution:
         reward = np.where(paid, deviation**2, 0.0)
         return evaluate(replace(model, reward=reward, discount=discount * model.discount**2), chances, discount)
 
+    middle = squared(change).value
+    if not np.isfinite(width):
+        none = np.where(model.terminal, 0.0, np.inf)
+        return ReturnVariance(model, value, width, np.maximum(middle, 0), np.zeros_like(value), none)
     low, high = squared(np.maximum(change - slack, 0)), squared(change + slack)
     lower = np.maximum(low.lower, 0)
-    variance = np.clip(squared(change).value, lower, high.upper)
-    return ReturnVariance(model, value, float((answer.upper - answer.lower).max()), variance, lower, high.upper)
+    return ReturnVariance(model, value, width, np.clip(middle, lower, high.upper), lower, high.upper)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import tails
-from retorno.bellman.evaluation import suited
+from retorno.bellman.evaluation import COMPILED_FROM, suited
 from retorno.bellman.journal import Best, Evaluated, Journal
 from retorno.bellman.undiscounted import first_choice, require_finite, upper_bound
 
@@ -31,8 +31,6 @@ Between = Callable[[Float[np.ndarray, " n"], Int[np.ndarray, " n"], float, float
 
 A value may only be replaced where it rises by more than `rise`; −∞ where any change is welcome."""
 
-COMPILED_FROM = 20_000
-"""From this many transitions on a sweep is worth a compiled kernel, and Numba's import."""
 SHARED_FROM = 1_000_000
 """From this many on it is worth a second thread."""
 MOST_PASSES = 64
@@ -61,6 +59,31 @@ def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
                 return
 
     return sweep_until(backup, journal, evaluate_in_part)
+
+
+def interval_iteration(backup: Backup, journal: Journal) -> Best:
+    """Two values, one that only rises and one that only falls, with the best between. Haddad & Monmege 2018.
+
+    Bounds of each state's own, where those of Porteus are equally wide for all. At discount 1 the upper
+    value has no start that loops leave valid, so there the sweeps are those of `value_iteration`.
+    """
+    if not backup.contracts:
+        return value_iteration(backup, journal)
+    value, choice = np.zeros(backup.num_states), np.empty(backup.num_states, np.int64)
+    new, ignored = np.empty_like(value), np.empty_like(choice)
+    low, high = sweep(backup, value, new, choice)
+    below, above = tails(backup.least_leak, backup.most_leak, low, high, backup.noise(value))
+    lower, upper = new + below, new + above
+    while True:
+        noise = max(backup.noise(lower), backup.noise(upper))
+        _, rise = sweep(backup, lower, new, choice)
+        np.maximum(lower, new - noise, out=lower)
+        fall, _ = sweep(backup, upper, new, ignored)
+        np.minimum(upper, new + noise, out=upper)
+        answer = Evaluated((lower + upper) / 2, lower, upper)
+        residual = max(rise, -fall, 0.0)
+        if journal.record(residual, answer, answer.width) or answer.width <= journal.accuracy or residual <= 2 * noise:
+            return choice, answer
 
 
 def gauss_seidel(backup: Backup, journal: Journal) -> Best:
@@ -156,12 +179,12 @@ def _passes(backup: Backup, journal: Journal, order: Callable[[int], Int[np.ndar
 
 
 def improve_in_passes(backup: Backup, choice: Int[np.ndarray, " n"], answer: Evaluated) -> Int[np.ndarray, " n"]:
-    """The pairs that last raised a value in a pass up and a pass down from below a policy's value."""
+    """The pairs that last raised a value in a few passes up and down from below a policy's value."""
     from retorno.bellman.kernels import pass_over
 
     value, choice, up = answer.lower.copy(), choice.copy(), np.arange(backup.num_states)
     rise = 2 * answer.width + 4 * backup.noise(value)
-    for order in (up, up[::-1]):
+    for order in (up, up[::-1]) * 8:
         pass_over(rows_of(backup), value, choice, order, rise)
     if not backup.contracts:
         require_finite(backup, choice)
@@ -182,7 +205,7 @@ def _sweep(backup: Backup, journal: Journal, between: Between, value: Float[np.n
     while True:
         low, high = sweep(backup, value, new, choice)
         noise, residual = backup.noise(value), max(-low, high, 0.0)
-        below, above = tails(backup, low, high, noise)
+        below, above = tails(backup.least_leak, backup.most_leak, low, high, noise)
         stop = journal.record(residual, _around(new, below, above) if journal.traced else None, above - below)
         if stop or above - below <= journal.accuracy or residual <= noise:
             return choice, _around(new, below, above)
@@ -294,7 +317,9 @@ def components(
     from scipy.sparse.csgraph import connected_components
 
     n = backup.num_states
-    graph = csr_array((backup.rows.data, backup.rows.indices, backup.rows.indptr[backup.ptr]), shape=(n, n))
+    rows = backup.rows
+    graph = csr_array((rows.data, rows.indices, rows.indptr[backup.ptr]), shape=(n, n), copy=True)
+    graph.sum_duplicates()  # or SciPy's search for components may never end
     # SciPy finds components by depth first (Pearce 2005), and so numbers those that nothing leaves first.
     count, label = connected_components(graph, directed=True, connection="strong")
     inside = label[np.repeat(np.arange(n), np.diff(graph.indptr))] == label[graph.indices]

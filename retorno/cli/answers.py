@@ -55,7 +55,7 @@ def optimal(answer: Answer) -> np.ndarray:
 
 
 def pairs(answer: Answer) -> np.ndarray:
-    """The pair [S] that the answer's policy takes in each state, −1 where it takes none."""
+    """The pair [S] that the answer's policy takes in each state, −1 where it takes none, or several at random."""
     if isinstance(answer, RationalSolution):
         return answer.policy
     model = answer.model
@@ -66,7 +66,7 @@ def pairs(answer: Answer) -> np.ndarray:
     first = model.state_ptr[acting]
     most = np.maximum.reduceat(answer.policy, first) if len(acting) else np.zeros(0)
     hits = np.flatnonzero(answer.policy == np.repeat(most, np.diff(model.state_ptr)[acting]))
-    taken[acting] = hits[np.searchsorted(hits, first)]
+    taken[acting] = np.where(most > 1 - 1e-9, hits[np.searchsorted(hits, first)], -1)
     return taken
 
 
@@ -145,18 +145,18 @@ def as_text(answer: Answer) -> str:
     if count <= ALL or isinstance(answer, HorizonSolution):
         return str(answer)
     shown = columns(answer)
-    taken = pairs(answer)
     rows = [["state", *shown, "policy"]]
     for s in range(FIRST):
         numbers = (f"{x[s]:.6f}" for x in shown.values())
         rows.append([answer.model.state_names[s], *numbers, " or ".join(ties(answer, s)) or "(terminal)"])
-    lines = aligned(rows)
+    lines = aligned(rows, names=(0, len(rows[0]) - 1))
     lines.append(f"… and {count - FIRST:,} more states; --out FILE.csv, .npz or .json writes all of them")
     foremost = next(iter(shown.values()))
     finite = foremost[np.isfinite(foremost)]
     if len(finite):
         lines.append(f"smallest {finite.min():.6f}, largest {finite.max():.6f}" + _infinite(foremost))
-    several = np.add.reduceat(optimal(answer), answer.model.state_ptr[:-1][taken >= 0], dtype=np.int64) > 1
+    first = answer.model.state_ptr[:-1][~answer.model.terminal]
+    several = np.add.reduceat(optimal(answer), first, dtype=np.int64) > 1
     lines.append(
         f"{answer.model.num_states:,} states, {answer.model.num_pairs:,} pairs; ties in {several.sum():,} states"
     )
@@ -180,12 +180,11 @@ def _infinite(values: np.ndarray) -> str:
     return f"; infinite in {count:,} states" if count else ""
 
 
-def aligned(rows: list[list[str]]) -> list[str]:
-    """Rows as lines: names to the left, numbers to the right."""
+def aligned(rows: list[list[str]], names: tuple[int, ...] = ()) -> list[str]:
+    """Rows as lines: the columns of names to the left, numbers to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    last = len(widths) - 1
     return [
-        "  ".join(c.ljust(w) if i in (0, last) else c.rjust(w) for i, (c, w) in enumerate(parts)).rstrip()
+        "  ".join(c.ljust(w) if i in names else c.rjust(w) for i, (c, w) in enumerate(parts)).rstrip()
         for row in rows
         for parts in [list(zip(row, widths, strict=True))]
     ]
@@ -195,8 +194,7 @@ def sweeps_text(answer: Solution) -> str:
     """The table sweeps × states."""
     head, rows = sweep_rows(answer)
     shown = [[str(row[0]), *(f"{x:.4f}" for x in row[1:-2]), *(f"{x + 0.0:.1e}" for x in row[-2:])] for row in rows]
-    widths = [max(len(row[i]) for row in [head, *shown]) for i in range(len(head))]
-    return "\n".join("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in [head, *shown])
+    return "\n".join(aligned([head, *shown]))
 
 
 def on_map(model: MDP) -> bool:

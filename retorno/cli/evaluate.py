@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 
 from retorno import bellman
 from retorno.cli.options import Flag, Runs, UsageError, parse
 from retorno.cli.runs import joined, restored, world_name
 from retorno.cli.terminal import note, print_json
+from retorno.environments.formats import is_model_file, load
 from retorno.environments.registry import WORLDS
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.oracle import Regret, observes_states, regret
@@ -64,14 +67,17 @@ def against_optimum(trainings: list[Training], name: str | None, greedy: bool, r
     compared with the mean returns.
     """
     entry = WORLDS.get(name or "")
-    if entry is None or entry.model is None:
+    make_model = partial(load, name) if name and is_model_file(name) else entry.model if entry else None
+    if make_model is None:
         return None
-    model, policies = entry.model(), [policy for training in trainings for policy in training.policies]
+    model, policies = make_model(), [policy for training in trainings for policy in training.policies]
     try:
         if observes_states(trainings[0].world, model) and all(policy.memoryless for policy in policies):
             discount = getattr(trainings[0].algorithm, "discount", 1.0)
             return regret(policies, bellman.solve(model, discount), greedy)
         optimum = bellman.solve(model, 1.0).start_value
+        if not math.isfinite(optimum):
+            raise ValueError(f"the best undiscounted return is {optimum}")
         return Regret(1.0, optimum, tuple(map(float, result.returns.mean(1))), exact=False)
     except ValueError as error:
         note(f"no regret: {error}")

@@ -37,17 +37,14 @@ def run(arguments: list[str]) -> int:
     if given.storm and (given.out is None or given.out.suffix != ".tra"):
         raise UsageError("--storm is for writing: --out MODEL.tra --storm")
     found = opened(given.name, given.terminal)
+    if given.out is not None:
+        explicit.write(found, given.out, storm=True) if given.storm else save(found, given.out)
+        note(f"written to {given.out}")
     summary = summarise(found)
     if given.json:
         print_json(summary.as_row())
     else:
         print(summary)
-    if given.storm and given.out is not None:
-        explicit.write(found, given.out, storm=True)
-    elif given.out is not None:
-        save(found, given.out)
-    if given.out is not None:
-        note(f"written to {given.out}")
     return 0
 
 

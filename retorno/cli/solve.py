@@ -18,11 +18,11 @@ import tyro
 
 from retorno import bellman
 from retorno.bellman.average import average_reward
-from retorno.bellman.explanation import Explanation, explain
 from retorno.bellman.horizon import finite_horizon
 from retorno.bellman.journal import Progress
 from retorno.bellman.rational import solve_exactly
 from retorno.cli.answers import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
+from retorno.cli.findings import FINDINGS, Finding, explanation
 from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP, Solution
@@ -50,6 +50,8 @@ QUIET, LINE_SECONDS = 1.0, 5.0
 """Seconds before progress is told, and between two lines of it where no terminal is looking."""
 MOST_SWEEPS = 100_000
 """Of the average reward, whose bounds may not close."""
+MOST_MAPPED = 1000
+"""States of a map that is drawn as text."""
 MOST_EXACT = 300
 """States beyond which fractions take too long."""
 
@@ -66,6 +68,8 @@ class Solve:
     """discounted; total: undiscounted until it ends; horizon: so many steps; average: reward per step, for ever."""
     horizon: int | None = None
     """Steps of a finite horizon."""
+    policy: Literal["best", "uniform"] = "best"
+    """Whose values: the best policy's, or that of choosing at random."""
     method: Method = "auto"
     """How; auto chooses by the model's size and shape, and says why."""
     accuracy: float = 1e-6
@@ -82,6 +86,12 @@ class Solve:
     """Stop after this time, with the bounds reached. Ctrl-C does the same."""
     explain: str | None = None
     """Show how this state's value comes about: each action's backup, term by term."""
+    sensitivity: Flag = False
+    """Show the derivatives of the start value to every reward and probability and to the discount."""
+    visits: Flag = False
+    """Show how often each state is visited from the start, discounted."""
+    returns: Flag = False
+    """Show how the return from the start is distributed: deviation and quantiles."""
     trace: Flag = False
     """Show the values after each sweep."""
     json: Flag = False
@@ -103,8 +113,8 @@ def run(arguments: list[str]) -> int:
     if given.explain is not None:
         asked.state(given.explain)  # An unknown state is told now, not after a long solve.
     answer = solved(asked, given)
-    told = None if given.explain is None or not isinstance(answer, Solution) else explain(answer, given.explain)
-    more = {} if told is None else {"explanation": told.as_dict()}
+    told = findings(answer, given) if isinstance(answer, Solution) else []
+    more = {finding.name: finding.data for finding in told}
     if given.json:
         print_json(as_json(answer) | more)
     else:
@@ -133,7 +143,9 @@ def checked(given: Solve) -> Solve:
     plain = criterion in ("discounted", "total") and not given.exact
     for name, used in (
         ("method", given.method != "auto"),
+        ("policy", given.policy != "best"),
         ("explain", given.explain is not None),
+        *((name, getattr(given, name)) for name in FINDINGS),
         ("trace", given.trace),
         ("picture", given.picture is not None),
         ("bounds", given.bounds is not None),
@@ -142,6 +154,9 @@ def checked(given: Solve) -> Solve:
             raise UsageError(f"--{name} goes with the criteria discounted and total, and not with --exact")
     if given.exact and criterion not in ("discounted", "total"):
         raise UsageError("--exact goes with the criteria discounted and total")
+    for name, used in (("method", given.method != "auto"), ("minimise", given.minimise), ("seconds", given.seconds)):
+        if used and given.policy != "best":
+            raise UsageError(f"--{name} is for finding the best policy: leave out --policy {given.policy}")
     limited = given.sweeps is not None or given.seconds is not None
     if limited and (criterion == "horizon" or given.exact):
         raise UsageError("--sweeps and --seconds stop the sweeps of other criteria: this one has a number of its own")
@@ -176,6 +191,18 @@ def solved(model: MDP, given: Solve) -> Answer:
     if given.criterion == "horizon":
         assert given.horizon is not None
         return finite_horizon(model, given.horizon, given.discount, minimise=given.minimise)
+    if given.policy == "uniform":
+        trace = given.trace or given.bounds is not None
+        how = bellman.iterative if trace else None
+        return bellman.evaluate(
+            model,
+            bellman.uniform,
+            given.discount,
+            accuracy=given.accuracy,
+            method=how,
+            sweeps=given.sweeps,
+            trace=trace,
+        )
     with watching() as watch:
         if given.criterion == "average":
             return average_reward(
@@ -199,21 +226,27 @@ def solved(model: MDP, given: Solve) -> Answer:
         )
 
 
-def text(answer: Answer, given: Solve, told: Explanation | None) -> str:
-    """What is printed for people."""
+def findings(answer: Solution, given: Solve) -> list[Finding]:
+    """What was asked for beside the values."""
+    told = [] if given.explain is None else [explanation(answer, given.explain)]
+    return told + [find(answer) for name, find in FINDINGS.items() if getattr(given, name)]
+
+
+def text(answer: Answer, given: Solve, told: list[Finding]) -> str:
+    """What is printed for people: what was asked for, or else the table of all values."""
     parts = []
     if given.trace and isinstance(answer, Solution):
         parts.append(sweeps_text(answer) if answer.trace else f"{answer.method} has no sweeps to show")
-    if told is not None:
-        parts.append(str(told))
-    else:
-        if isinstance(answer, Solution) and on_map(answer.model) and fits(drawn := text_map(answer)):
-            parts.append(drawn)
-        parts.append(as_text(answer))
-        if isinstance(answer, Solution) and answer.reason:
-            parts[-1] += f"\n{answer.method} because of {answer.reason}"
-        if given.initial is not None:
-            parts[-1] += f"\nthe start is {given.initial}"
+    if told:
+        return "\n\n".join([*parts, *(finding.text for finding in told)])
+    small = answer.model.num_states <= MOST_MAPPED
+    if isinstance(answer, Solution) and small and on_map(answer.model) and fits(drawn := text_map(answer)):
+        parts.append(drawn)
+    parts.append(as_text(answer))
+    if isinstance(answer, Solution) and answer.reason:
+        parts[-1] += f"\nauto chose {answer.method}: {answer.reason}"
+    if given.initial is not None:
+        parts[-1] += f"\nthe start is {given.initial}"
     return "\n\n".join(parts)
 
 

@@ -47,6 +47,26 @@ class Numbered(Sequence[str]):
 
 
 @dataclass(frozen=True, eq=False)
+class Selected(Sequence[str]):
+    """Some of a model's names, looked up when they are needed."""
+
+    names: Sequence[str]
+    numbers: Int[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self.names[s] for s in self.numbers[index])
+        return self.names[self.numbers[index]]
+
+
+@dataclass(frozen=True, eq=False)
 class MDP:
     """A sparse Markov decision process with S states, P state–action pairs and N transitions.
 
@@ -346,7 +366,8 @@ class Solution:
     @property
     def start_value(self) -> float:
         """The value's mean over the model's initial distribution."""
-        return float(self.model.initial @ self.value)
+        possible = self.model.initial > 0
+        return float(self.model.initial[possible] @ self.value[possible])
 
     def actions(self, state: str | int) -> tuple[str, ...]:
         """The names of *all* optimal actions of a state."""

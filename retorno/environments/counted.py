@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.time_step import Trajectory
 from retorno.environments.formats.arrays import floats, integers, uniform
-from retorno.environments.formats.memory import ensure_fits, model_bytes
+from retorno.core.memory import ensure_fits, model_bytes
 
 
 class Recorded(NamedTuple):

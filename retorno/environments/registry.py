@@ -14,7 +14,7 @@ from functools import partial
 from retorno.core.environment import Environment, World
 from retorno.core.mdp import MDP
 from retorno.environments import classic_control as classic
-from retorno.environments.formats import is_model_file, load
+from retorno.environments.formats import FORMATS, is_model_file, load
 from retorno.environments.garnet import garnet
 from retorno.environments.grids import cliff, example_3_5, example_4_1
 from retorno.environments.gymnasium import gymnasium
@@ -114,7 +114,10 @@ def model(name: str) -> MDP:
         return load(name)
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
-        raise UnknownNameError(f"no exact model of {name!r}{near(name, modelled)}; models: {', '.join(modelled)}")
+        raise UnknownNameError(
+            f"no exact model of {name!r}{near(name, modelled)}; models: {', '.join(modelled)}, "
+            f"or a file that ends in {', '.join(FORMATS)}"
+        )
     return modelled[name]()
 
 

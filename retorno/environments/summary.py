@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 
 from retorno.core.mdp import MDP
 from retorno.environments.formats.arrays import are_numbers
-from retorno.environments.formats.memory import NAME_BYTES, readable
+from retorno.core.memory import NAME_BYTES, readable
 
 EXAMPLES = 8
 """How many states a list names before it is cut."""
@@ -292,7 +292,7 @@ class _Graph:
         return self.owner[self.pair[kept]], self.next_state[kept]
 
     def _edges(self, sources: np.ndarray, targets: np.ndarray, nodes: int) -> Any:
-        """A graph in CSR, each edge once: SciPy's strong decomposition does not come to an end where one is there twice."""
+        """A graph in CSR, each edge once: `connected_components` never ends where one is there twice."""
         from scipy import sparse
 
         ones = np.ones(len(sources))

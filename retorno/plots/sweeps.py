@@ -31,8 +31,8 @@ DOTS = 96
 def bounds_plot(solution: Solution) -> Figure:
     """The bounds of the start value closing in on it, and below, on a log axis, how wide they still are.
 
-    The width is what is known while solving. The error, the largest distance of a value from the
-    final one, is known only afterwards and lies below it. Sweeps whose bounds are infinite are left out.
+    The width is what is known while solving. The error, the largest distance of a value from the final
+    one, is known only afterwards. Sweeps whose bounds are infinite are left out.
 
     Args:
         solution: with its trace.
@@ -49,7 +49,8 @@ def bounds_plot(solution: Solution) -> Figure:
     width = np.array([widest(one) for one in trace])
     residual = np.array([one.residual for one in trace], float)
     settled = np.isfinite(solution.value)
-    error = np.array([float(np.abs(one.value[settled] - solution.value[settled]).max(initial=0)) for one in trace])
+    away = np.array([float(np.abs(one.value[settled] - solution.value[settled]).max(initial=0)) for one in trace])
+    away[away <= width[-1]] = np.nan  # The last value is known no better than this.
     marker = "o" if len(trace) <= 30 else ""
     with style():
         figure, (above, below) = panels(7.2, 5.6, 2)
@@ -61,10 +62,10 @@ def bounds_plot(solution: Solution) -> Figure:
         final = number(solution.start_value, 6)
         above.axhline(solution.start_value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1)
         above.set_title(f"Value of the start, {final}, and its bounds", pad=8)
-        _window(above, sweep, value, lower, upper)
+        _window(above, solution, lower, upper)
         number_axes(above)
         shown = [("bounds, widest state", width, LINES[0]), ("residual, largest change", residual, LINES[2])]
-        shown.append(("true error, largest", error, LINES[1]))
+        shown.append(("error, largest", away, LINES[1]))
         for label, series, colour in shown:
             drawn = np.where(np.isfinite(series) & (series > 0), series, np.nan)
             below.plot(sweep, drawn, color=colour, label=label, marker=marker, markersize=3)
@@ -75,21 +76,26 @@ def bounds_plot(solution: Solution) -> Figure:
         below.yaxis.set_major_formatter(
             lambda x, _: f"{x:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
         )
-        below.set_xlim(1 - 0.02 * len(trace), 1.02 * len(trace) + 0.05)
-        below.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        above.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _across(below, len(trace))
+        below.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+        above.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return figure
 
 
-def _window(axes: Axes, sweep: np.ndarray, value: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
-    """Show the value's own range and as much again, until the bounds are within a hundredth of it."""
-    finite = value[np.isfinite(value)]
-    span = max(float(np.ptp(finite)), abs(float(finite[-1])), 1e-12)
-    open_still = np.flatnonzero(~(upper - lower <= 0.01 * span))
-    last = int(sweep[min(open_still[-1] + 1, len(sweep) - 1)]) if len(open_still) else len(sweep)
-    axes.set_xlim(1 - 0.02 * last, 1.02 * last + 0.05)
-    low, high = max(float(finite.min()) - span, np.nanmin(lower)), min(float(finite.max()) + span, np.nanmax(upper))
+def _window(axes: Axes, solution: Solution, lower: Float[np.ndarray, " K"], upper: Float[np.ndarray, " K"]) -> None:
+    """Show as much as the values of all states span, until the bounds are within a hundredth of it."""
+    value, final = solution.value[np.isfinite(solution.value)], solution.start_value
+    span = max(float(np.ptp(value)), abs(final), 1e-12)
+    wide = np.flatnonzero(~(upper - lower <= 0.01 * span))
+    _across(axes, min(int(wide[-1]) + 2, len(lower)) if len(wide) else len(lower))
+    low = max(final - 1.5 * span, min(float(np.nanmin(lower)), final - 0.05 * span))
+    high = min(final + 1.5 * span, max(float(np.nanmax(upper)), final + 0.05 * span))
     axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+
+
+def _across(axes: Axes, sweeps: int) -> None:
+    margin = max(0.02 * sweeps, 0.1 if sweeps > 2 else 0.5)
+    axes.set_xlim(1 - margin, sweeps + margin)
 
 
 def sweep_table(solution: Solution, most: int = 24) -> Table:

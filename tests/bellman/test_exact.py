@@ -125,6 +125,7 @@ METHODS = st.sampled_from(
         bellman.topological,
         bellman.prioritised_sweeping,
         bellman.partitioned,
+        bellman.interval_iteration,
     ]
 )
 

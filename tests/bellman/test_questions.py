@@ -147,6 +147,7 @@ METHODS = [
     bellman.topological,
     bellman.prioritised_sweeping,
     bellman.partitioned,
+    bellman.interval_iteration,
 ]
 
 

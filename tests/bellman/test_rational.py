@@ -54,7 +54,7 @@ def sure_to_end(model: MDP, policy) -> np.ndarray:
         step = step | (step @ step)
     ends = ends | ~earning
     can = ends | (step @ ends)
-    return ends | ~(~can | (step @ ~can))
+    return can & ~(step @ ~can)
 
 
 def test_the_student_of_the_lecture_in_fractions() -> None:
@@ -62,6 +62,20 @@ def test_the_student_of_the_lecture_in_fractions() -> None:
     assert sorted(by_name.values()) == [0, 6, 6, 8, 10]
     at_random = evaluate_exactly(student(), uniform, 1).value
     assert sorted(at_random) == [Fraction(-30, 13), Fraction(-17, 13), 0, Fraction(35, 13), Fraction(96, 13)]
+
+
+def test_the_gambler_and_all_his_ties() -> None:
+    """Sutton & Barto 2018, example 4.3, with heads at .4: 99 states."""
+    stakes = {s: range(1, min(s, 100 - s) + 1) for s in range(1, 100)}
+    model = mdp(
+        {s: {b: [(0.4, s + b, float(s + b == 100)), (0.6, s - b, 0.0)] for b in own} for s, own in stakes.items()}
+    )
+    answer = solve_exactly(model, 1)
+    expected = {1: 0.00206562, 25: 0.16, 50: 0.4, 51: 0.403098, 75: 0.64, 99: 0.964333}
+    for capital, value in expected.items():
+        assert float(answer.value[model.state(str(capital))]) == pytest.approx(value, abs=1e-6)
+    at_51 = range(*model.state_ptr[model.state("51") :][:2])
+    assert [model.action_names[model.action[p]] for p in at_51 if answer.optimal[p]] == ["1", "49"]
 
 
 def test_discounts_are_read_as_fractions_or_taken_literally() -> None:

@@ -50,7 +50,7 @@ def test_the_table_of_the_student(cli) -> None:
     lines = [line.split() for line in out.splitlines()]
     assert (code, err) == (0, "")
     assert lines[2] == ["C1", "6.000000", "6.000000", "6.000000", "study"]
-    assert "discount 1, policy iteration, converged" in out and "policy iteration because of" in out
+    assert "discount 1, policy iteration, converged" in out and "auto chose policy iteration" in out
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -106,6 +106,27 @@ def test_explanations(cli) -> None:
     assert code == 0 and "pub = 9.4, loses 0.6" in out and "Facebook" not in out
     told = json.loads(cli("student", "--discount", "1", "--explain", "C3", "--json")[1])
     assert told["explanation"]["choices"][1]["loss"] == pytest.approx(0.6) and told["value"]["C1"] == pytest.approx(6)
+
+
+def test_choosing_at_random(cli) -> None:
+    answer = json.loads(cli("student", "--discount", "1", "--policy", "uniform", "--json")[1])
+    assert answer["value"]["C2"] == pytest.approx(35 / 13) and answer["policy"]["C1"] is None
+    assert answer["optimal"]["C1"] == ["study"]  # What an improvement would choose.
+
+
+def test_what_else_a_policy_tells(cli) -> None:
+    arguments = ("student", "--discount", "1", "--policy", "uniform", "--visits", "--returns", "--sensitivity")
+    answer = json.loads(cli(*arguments, "--json")[1])
+    assert answer["visits"]["total"] == pytest.approx(sum(answer["visits"]["state"].values()))
+    assert answer["visits"]["ending"]["Sleep"] == pytest.approx(1)
+    found = answer["return"]
+    assert np.dot(found["atoms"], found["probabilities"]) == pytest.approx(-17 / 13) == found["mean"]
+    assert found["quantiles"]["5%"] < found["quantiles"]["95%"] and found["error"] < 1e-8
+    # Each visit of C1 goes to study half of the time.
+    (study,) = (t for t in answer["sensitivity"]["transitions"] if (t["state"], t["action"]) == ("C1", "study"))
+    assert study["reward"] == pytest.approx(answer["visits"]["state"]["C1"] / 2)
+    _, out, _ = cli(*arguments)
+    assert "visits in all 6.307692" in out and "standard deviation 5.39669" in out and "∂/∂γ" in out
 
 
 def test_every_sweep(cli) -> None:
@@ -226,6 +247,8 @@ def test_ctrl_c_returns_what_is_certified_and_progress_is_told(cli, named, monke
         (["student", "--exact", "--method", "value-iteration"], "--method goes with"),
         (["student", "--horizon", "3", "--exact"], "--exact goes with"),
         (["student", "--exact", "--sweeps", "3"], "number of its own"),
+        (["student", "--policy", "uniform", "--minimise"], "leave out --policy uniform"),
+        (["student", "--horizon", "2", "--returns"], "--returns goes with"),
         (["student", "--out", "x.txt"], ".json, .csv or .npz"),
         (["student", "--picture", "x.gif"], ".gif with --trace"),
         (["student", "--bounds", "x.gif"], ".png or .svg"),

@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -565,10 +565,10 @@ def test_prism_and_storm_by_hand(tmp_path):
 
 
 def test_a_chain_with_rewards_of_either_kind(tmp_path):
-    path = lay(tmp_path, {".tra": "3 3\n1 2 1\n0 1 0.4\n0 0 0.6 tick\n", ".rew": "0 1 7\n"})
-    assert table(load(path)) == {(0, 0): {(1, 7.0, 1.0): 0.4, (0, 0.0, 1.0): 0.6}, (1, 1): {(2, 0.0, 0.0): 1}}
+    path = lay(tmp_path, {".tra": "3 3\n1 2 1\n0 1 0.4 tock\n0 0 0.6 tick\n", ".rew": "0 1 7\n"})
+    assert table(load(path)) == {(0, 0): {(1, 7.0, 1.0): 0.4, (0, 0.0, 1.0): 0.6}, (1, 0): {(2, 0.0, 0.0): 1}}
     lay(tmp_path, {".rew": "0 7\n1 1\n"})
-    assert table(load(path)) == {(0, 0): {(1, 7.0, 1.0): 0.4, (0, 7.0, 1.0): 0.6}, (1, 1): {(2, 1.0, 0.0): 1}}
+    assert table(load(path)) == {(0, 0): {(1, 7.0, 1.0): 0.4, (0, 7.0, 1.0): 0.6}, (1, 0): {(2, 1.0, 0.0): 1}}
 
 
 def test_an_actions_name_may_repeat_in_prism(tmp_path):
@@ -689,24 +689,48 @@ def test_truncated_anywhere(suffix, tmp_path):
             path.with_suffix(beside).write_text(PRISM[beside])
 
 
-@pytest.mark.parametrize("suffix", [*SUFFIXES, ".lab", ".sta", ".srew", ".trew"])
-def test_damaged_at_random(suffix, tmp_path):
-    beside = suffix not in SUFFIXES
-    path = written(tmp_path, ".tra" if beside else suffix)
-    damaged = path.with_suffix(suffix)
-    whole = damaged.read_bytes()
+TOKENS = b"0 1 -1 1e309 nan \0 \xff [ { } : - & * !! # \" ' | > % --- ? \\U \xef\xbb\xbf \xe2\x80\xa8 , / null".split(
+    b" "
+)
+HAND_FILES = [({".yaml": HAND}, ".yaml"), (PRISM, ".tra"), (STORM, ".tra")]
+DAMAGED = [(files, whole, part) for files, whole in HAND_FILES for part in files]
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(
-        st.lists(
-            st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=4
-        )
-    )
+
+def damages(whole):
+    """A few places of a file, how much goes there, and what comes."""
+    what = st.binary(max_size=3) | st.sampled_from([*TOKENS, b"\n", b" ", b"\t"])
+    return st.lists(st.tuples(st.integers(0, len(whole)), st.integers(0, 3), what), min_size=1, max_size=4)
+
+
+def damage(whole, cuts):
+    for place, gone, new in cuts:
+        whole = whole[:place] + new + whole[place + gone :]
+    return whole
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml", ".npz"])
+def test_written_files_damaged_at_random(suffix, tmp_path):
+    path = written(tmp_path, suffix)
+    whole = path.read_bytes()
+
+    @QUICK
+    @given(damages(whole))
     def check(cuts):
-        data = whole
-        for place, gone, new in cuts:
-            data = data[:place] + new + data[place + gone :]
-        damaged.write_bytes(data)
+        path.write_bytes(damage(whole, cuts))
+        accepts_or_says_so(path)
+
+    check()
+
+
+@pytest.mark.parametrize(("files", "suffix", "part"), DAMAGED)
+def test_hand_written_files_damaged_at_random(files, suffix, part, tmp_path):
+    path = lay(tmp_path, files).with_suffix(suffix)
+
+    @QUICK
+    @given(damages(files[part].encode()))
+    @example([(len(files[part]), 0, b"\n:")])
+    def check(cuts):
+        (tmp_path / f"m{part}").write_bytes(damage(files[part].encode(), cuts))
         accepts_or_says_so(path)
 
     check()

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, Numbered
-from retorno.environments.formats.memory import ensure_fits, model_bytes
+from retorno.core.memory import ensure_fits, model_bytes
 
 Grid = Sequence[tuple[int, int] | None]
 

@@ -29,7 +29,7 @@ import numpy as np
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.environments.formats.arrays import absorbing, are_numbers, from_rows
 from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
-from retorno.environments.formats.memory import ensure_fits, model_bytes
+from retorno.core.memory import ensure_fits, model_bytes
 from retorno.environments.formats.numbers import number, shown
 
 STATE_REWARDS = (".srew", ".rews", ".state.rew")
@@ -141,28 +141,26 @@ def _value(path: Path, line: int, word: str) -> float:
         raise _wrong(path, line, str(error)) from None
 
 
+def _header(path: Path, line: int, header: str) -> tuple[bool, list[int]]:
+    """Whether the first line begins a decision process, and the sizes that it claims: Storm's none."""
+    words = header.split()
+    if words and words[0] in ("dtmc", "mdp"):
+        return words[0] == "mdp", []
+    if words and words[0].isalpha():
+        raise _wrong(path, line, f"expected the sizes (PRISM) or one of dtmc and mdp (Storm), got {shown(header)}")
+    if len(words) not in (2, 3):
+        raise _wrong(path, line, f"expected the sizes, 'states [choices] transitions', got {shown(header)}")
+    return len(words) == 3, _whole(path, line, words)
+
+
 def _transitions(path: Path) -> Rows:
     lines = _lines(path)
-    first, header = next(lines, (1, ""))
-    words = header.split()
-    sizes: list[int] = []
-    if words and words[0] in ("dtmc", "mdp"):
-        decides = words[0] == "mdp"
-    elif words and words[0].isalpha():
-        raise _wrong(path, first, f"expected the sizes (PRISM) or one of dtmc and mdp (Storm), got {shown(header)}")
-    else:
-        if len(words) not in (2, 3):
-            raise _wrong(path, first, f"expected the sizes, 'states [choices] transitions', got {shown(header)}")
-        sizes = _whole(path, first, words)
-        decides = len(words) == 3
+    decides, sizes = _header(path, *next(lines, (1, "")))
     columns = 4 if decides else 3
     layout = "state choice next probability [action]" if decides else "state next probability [action]"
-
     state, choice, next_state, probability = [], [], [], []
     labels = dict[tuple[int, int], str]()
-    count = 0
     for line, text in lines:
-        count += 1
         words = text.split(None, columns)
         if len(words) < columns or ":" in words[columns - 1]:
             hint = "; PRISM's row form is not read, export without it" if ":" in text else ""
@@ -172,7 +170,8 @@ def _transitions(path: Path) -> Rows:
         p = _value(path, line, words[columns - 1])
         if p < 0:
             raise _wrong(path, line, f"state {s}, choice {c}: probability {p}, expected at least 0")
-        if len(words) > columns and labels.setdefault((s, c), words[columns]) != words[columns]:
+        # A chain's transitions may each have their own action: nothing is chosen there.
+        if decides and len(words) > columns and labels.setdefault((s, c), words[columns]) != words[columns]:
             both = f"{labels[s, c]!r} and {words[columns]!r}"
             raise _wrong(path, line, f"state {s}, choice {c}: has two actions, {both}")
         state.append(s)
@@ -180,17 +179,8 @@ def _transitions(path: Path) -> Rows:
         next_state.append(to)
         probability.append(p)
 
-    if sizes and sizes[-1] != count:
-        raise ModelError(f"{path}: its first line claims {sizes[-1]:,} transitions, and {count:,} follow: truncated?")
-    if not count:
-        raise ModelError(f"{path}: has no transitions")
     highest = max(max(state, default=-1), max(next_state, default=-1)) + 1
-    states = sizes[0] if sizes else highest
-    if highest > states:
-        raise ModelError(f"{path}: its first line claims {states:,} states, and state {highest - 1} occurs")
-    ensure_fits(model_bytes(states, count, count), f"{path}: a model of {states:,} states")
-    if states > 16 * count + SPARE_STATES:
-        raise ModelError(f"{path}: claims {states:,} states, and has only {count:,} transitions")
+    states = _states(path, sizes, highest, len(state))
     arrays = (np.array(state, np.int64), np.array(choice, np.int64), np.array(next_state, np.int64))
     order = np.lexsort(arrays[::-1])
     sources, choices, targets = (array[order] for array in arrays)
@@ -200,6 +190,21 @@ def _transitions(path: Path) -> Rows:
     if decides and sizes and sizes[1] != pairs:
         raise ModelError(f"{path}: its first line claims {sizes[1]:,} choices, and {pairs:,} follow: truncated?")
     return rows
+
+
+def _states(path: Path, sizes: list[int], highest: int, count: int) -> int:
+    """How many states there are, if what the first line claims and the lines go together; nothing is allocated yet."""
+    if sizes and sizes[-1] != count:
+        raise ModelError(f"{path}: its first line claims {sizes[-1]:,} transitions, and {count:,} follow: truncated?")
+    if not count:
+        raise ModelError(f"{path}: has no transitions")
+    states = sizes[0] if sizes else highest
+    if highest > states:
+        raise ModelError(f"{path}: its first line claims {states:,} states, and state {highest - 1} occurs")
+    ensure_fits(model_bytes(states, count, count), f"{path}: a model of {states:,} states")
+    if states > 16 * count + SPARE_STATES:
+        raise ModelError(f"{path}: claims {states:,} states, and has only {count:,} transitions")
+    return states
 
 
 def _new_pair(rows: Rows) -> np.ndarray:
@@ -246,7 +251,7 @@ def _labels(path: Path, states: int) -> dict[str, list[int]]:
         elif storm and not found:
             found = {name: [] for name in text.split()}
         else:
-            head, *words = text.replace(":", " ", 1).split()
+            head, *words = text.replace(":", " ", 1).split() or [""]
             (s,) = _whole(path, line, [head])
             if s >= states:
                 raise _wrong(path, line, f"state {s} is not in the model, which has {states:,}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from retorno.core.mdp import ModelError
-from retorno.environments.formats.memory import ensure_fits
+from retorno.core.memory import ensure_fits
 
 LARGEST_GROWTH = 40
 """Bytes that a byte of text may become while it is parsed: a digit and a comma are an object and its place."""

@@ -18,7 +18,7 @@ import numpy as np
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.environments.formats.arrays import are_numbers, check_pointer
 from retorno.environments.formats.files import naming, write_whole
-from retorno.environments.formats.memory import ensure_fits
+from retorno.core.memory import ensure_fits
 
 VERSION = 1
 ARRAYS = {

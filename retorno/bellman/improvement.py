@@ -1,8 +1,10 @@
 """Policy iteration: evaluate a policy exactly, take its greedy policy, repeat.
 
 Howard 1960; Puterman 1994, section 6.4. In a model of many states an improvement is not one backup
-but a pass upwards and one downwards that use each new value at once: along a chain, better choices
-then spread from one end to the other in one improvement and not in as many as there are states.
+but passes upwards and downwards that use each new value at once, and the first policy takes in each
+state that of the constant ones (its first action everywhere, its second, …) which earns most from there
+(policy switching: Chang, Givan & Chong 2004). Along a chain, better choices then spread from one end
+to the other in a few improvements, and not in as many as there are states.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from jaxtyping import Int
 
 from retorno.bellman.backup import Backup
 from retorno.bellman.endings import ending_choice
-from retorno.bellman.evaluation import SMALL, suited
+from retorno.bellman.evaluation import SMALL, Evaluation, suited
 from retorno.bellman.journal import Best, Evaluated, Journal
 from retorno.bellman.sweeping import improve_in_passes
 from retorno.bellman.undiscounted import first_choice, replace, require_finite, upper_bound
@@ -26,6 +28,8 @@ def policy_iteration(backup: Backup, journal: Journal) -> Best:
     improve = _greedy if backup.num_states <= SMALL else improve_in_passes
     choice = first_choice(backup)
     evaluate = suited(backup.choose(choice))
+    if backup.num_states > SMALL and backup.contracts:
+        choice = _best_of_constant(backup, evaluate)
     answer = evaluate(backup.choose(choice), Journal(0.0))
     residual = float(np.abs(answer.value).max())
     while True:
@@ -41,6 +45,18 @@ def policy_iteration(backup: Backup, journal: Journal) -> Best:
             break
         choice, answer = improved, new
     return choice, answer._replace(upper=upper_bound(backup, answer))
+
+
+MOST_CONSTANT = 8
+"""So many constant policies are tried."""
+
+
+def _best_of_constant(backup: Backup, evaluate: Evaluation) -> Int[np.ndarray, " n"]:
+    """In each state the action of that constant policy which earns most from there."""
+    counts = np.diff(backup.ptr)
+    constant = [backup.ptr[:-1] + np.minimum(k, counts - 1) for k in range(min(int(counts.max()), MOST_CONSTANT))]
+    values = [evaluate(backup.choose(choice), Journal(0.0)).value for choice in constant]
+    return np.choose(np.argmax(values, axis=0), constant)
 
 
 def _greedy(backup: Backup, choice: Int[np.ndarray, " n"], answer: Evaluated) -> Int[np.ndarray, " n"]:

@@ -1,0 +1,146 @@
+"""Models that are never stored: transitions are computed where they are needed, by a compiled function.
+
+A lake of ten million states takes gigabytes as a table and none as the few lines that say where a step
+leads. The sweeps are those of `partitioned` and its bounds the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from retorno.bellman.bounds import tails
+from retorno.bellman.journal import Journal, Progress
+from retorno.bellman.sweeping import BLOCK, MOST_PASSES, shared
+from retorno.core.mdp import ModelError
+
+FAULTS = (
+    "",
+    "a probability that is negative or not a number",
+    "probabilities that do not sum to one",
+    "a next state that is not one of the model's",
+    "a reward that is not finite",
+    "a discount outside [0, 1]",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixFree:
+    """A model as a function, with S states, A actions and at most K outcomes of each.
+
+    `transition(state, action, k)` returns outcome k as (next state, probability, reward, discount):
+    discount 0 where it terminates. Outcomes of probability 0 are not there, and an action without any
+    outcome is not one of the state's; a state without actions is terminal. The function is compiled
+    with Numba, so it may use numbers and NumPy arrays, and has no side effects.
+    """
+
+    transition: Callable[[int, int, int], tuple[int, float, float, float]]
+    num_states: int
+    num_actions: int
+    num_outcomes: int
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixFreeSolution:
+    """The exact answer about a model that is not stored."""
+
+    model: MatrixFree = field(repr=False)
+    question_discount: float
+    value: Float[np.ndarray, " S"]
+    lower: Float[np.ndarray, " S"]
+    upper: Float[np.ndarray, " S"]
+    action: Int[np.ndarray, " S"]
+    """A best action of each state; −1 where it is terminal."""
+    policy_loss_bound: float
+    converged: bool
+    sweeps: int
+    residuals: tuple[float, ...]
+
+
+def solve_matrix_free(
+    model: MatrixFree,
+    discount: float,
+    accuracy: float = 1e-6,
+    *,
+    seconds: float | None = None,
+    watch: Callable[[Progress], object] | None = None,
+) -> MatrixFreeSolution:
+    """The best value of each state and an action that reaches it. Arguments as in `solve`; γ below 1.
+
+    Memory: about 36 bytes a state.
+
+    Raises:
+        ValueError: when the discount is not in [0, 1).
+        ModelError: when the function returns what no model can hold, naming the state and the action.
+    """
+    from retorno.bellman import kernels
+
+    if not 0 <= discount < 1:
+        raise ValueError(f"a model that is not stored needs a discount in [0, 1), got {discount}: store it for 1")
+    transition = model.transition if hasattr(model.transition, "py_func") else kernels.inner(model.transition)
+    rows = kernels.Generated(transition, model.num_actions, model.num_outcomes, float(discount))
+    least_leak, most_leak, largest_reward = _survey(model, rows)
+    rounding = (2 * model.num_outcomes + 8) * 2.0**-53
+    least_leak, most_leak = least_leak * (1 - rounding), min(most_leak * (1 + rounding), 1.0)
+    sweep, pass_over_blocks = (kernels.compiled_anew(one) for one in (kernels.sweep, kernels.pass_over_blocks))
+
+    size = max(BLOCK, model.num_states // 4096)
+    leads = kernels.compiled_anew(kernels.leading_blocks)(rows, model.num_states, size)
+    journal = Journal(accuracy, most_seconds=np.inf if seconds is None else seconds, watch=watch)
+    small = model.num_states * model.num_actions < 2**31
+    value, choice = np.zeros(model.num_states), np.empty(model.num_states, np.int32 if small else np.int64)
+    new = np.empty_like(value)
+    while True:
+        low, high = shared(sweep, rows, value, new, choice, model.num_states * model.num_actions)
+        noise = rounding * (largest_reward + 2 * float(max(value.max(), -value.min())))
+        residual = max(-low, high, 0.0)
+        below, above = tails(least_leak, most_leak, low, high, noise)
+        stop = journal.record(residual, width=above - below)
+        if stop or above - below <= accuracy or residual <= noise:
+            break
+        if len(journal.residuals) == 1:
+            # Far from all that pays, a state earns for ever what the median state earns now.
+            new[choice >= 0] = float(np.median(new[:: max(1, model.num_states // 100_000)])) / least_leak
+        value, new = new, value
+        target = max(accuracy * least_leak / 4, 0.03 * residual, noise)
+        pending = np.full(len(leads), np.inf)
+        for k in range(16 * MOST_PASSES):
+            pass_over_blocks(rows, value, choice, size, leads, pending, -np.inf, target, 4, k % 2 == 0)
+            if (pending <= target).all() or journal.pause():
+                break
+    action = np.where(choice >= 0, choice % model.num_actions, -1)
+    np.add(new, below, out=value)
+    upper = new + above
+    new += (below + above) / 2
+    return MatrixFreeSolution(
+        model=model,
+        question_discount=discount,
+        value=new,
+        lower=value,
+        upper=upper,
+        action=action,
+        policy_loss_bound=above - below,
+        converged=above - below <= accuracy,
+        sweeps=len(journal.residuals),
+        residuals=tuple(journal.residuals),
+    )
+
+
+def _survey(model: MatrixFree, rows: Any) -> tuple[float, float, float]:
+    from retorno.bellman import kernels
+
+    fault, state, action, least, most, largest = kernels.compiled_anew(kernels.survey)(
+        rows, model.num_states, 0, model.num_states
+    )
+    if fault:
+        raise ModelError(
+            f"state {state}, action {action}: the transition function returns {FAULTS[fault]}; expected "
+            f"(next state below {model.num_states}, probability, reward, discount)"
+        )
+    if not np.isfinite(least):
+        raise ModelError("the model has no state with an action: some outcome needs a positive probability")
+    return least, most, largest
