@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from retorno.algorithms import SARSA as SARSA
     from retorno.algorithms import QLearning as QLearning
     from retorno.core.mdp import MDP as MDP
-    from retorno.core.mdp import Solution as Solution
     from retorno.core.mdp import mdp as mdp
+    from retorno.core.solution import Solution as Solution
     from retorno.environments.export import to_gymnasium as to_gymnasium
     from retorno.environments.gymnasium import gymnasium as gymnasium
     from retorno.environments.registry import make as make
@@ -50,7 +50,7 @@ _HOMES = {
     "SARSA": "retorno.algorithms",
     "QLearning": "retorno.algorithms",
     "MDP": "retorno.core.mdp",
-    "Solution": "retorno.core.mdp",
+    "Solution": "retorno.core.solution",
     "mdp": "retorno.core.mdp",
     "to_gymnasium": "retorno.environments.export",
     "gymnasium": "retorno.environments.gymnasium",

@@ -1,8 +1,21 @@
 """Exact answers from a model: what a policy is worth, what the best one is, and how sure that is."""
 
+from retorno.bellman.average import (
+    average_reward,
+    evaluate_average,
+    multichain_policy_iteration,
+    relative_value_iteration,
+)
+from retorno.bellman.comparison import compare
 from retorno.bellman.control import auto, best_soft, evaluate, solve
+from retorno.bellman.derivatives import sensitivity
 from retorno.bellman.evaluation import closed_form, iterative, krylov, uniform
+from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.bellman.improvement import policy_iteration
+from retorno.bellman.matrix_free import MatrixFree, solve_matrix_free
+from retorno.bellman.programs import linear_programming, occupancy_program
+from retorno.bellman.rational import average_exactly, evaluate_average_exactly, evaluate_exactly, solve_exactly
+from retorno.bellman.returns import return_distribution, return_variance
 from retorno.bellman.sweeping import (
     asynchronous,
     gauss_seidel,
@@ -13,22 +26,44 @@ from retorno.bellman.sweeping import (
     topological,
     value_iteration,
 )
+from retorno.bellman.visits import occupancy
+from retorno.core.explanation import explain
 
 __all__ = [
+    "MatrixFree",
     "asynchronous",
     "auto",
+    "average_exactly",
+    "average_reward",
     "best_soft",
     "closed_form",
+    "compare",
     "evaluate",
+    "evaluate_average",
+    "evaluate_average_exactly",
+    "evaluate_exactly",
+    "evaluate_horizon",
+    "explain",
+    "finite_horizon",
     "gauss_seidel",
     "interval_iteration",
     "iterative",
     "krylov",
+    "linear_programming",
     "modified_policy_iteration",
+    "multichain_policy_iteration",
+    "occupancy",
+    "occupancy_program",
     "partitioned",
     "policy_iteration",
     "prioritised_sweeping",
+    "relative_value_iteration",
+    "return_distribution",
+    "return_variance",
+    "sensitivity",
     "solve",
+    "solve_exactly",
+    "solve_matrix_free",
     "topological",
     "uniform",
     "value_iteration",

@@ -539,14 +539,14 @@ def _settle(chain: Backup, label: Int[np.ndarray, " n"], count: int, sweeps: int
 def _upper_bound(question: Question, bias: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """No policy earns more than this: the bounds of the components, and where each state can get to."""
     backup = question.backup
-    worth = np.zeros(question.components)
-    if question.components:
-        pairs, staying = _staying(question)
-        label = question.label[question.label >= 0]
-        worth = np.full(question.components, np.inf)
-        for guessed in (bias[question.label >= 0], np.zeros(len(label))):
-            x, error = _rounded(staying, question.time[pairs], guessed, label, question.components)
-            worth = np.minimum(worth, _extremes(staying.best(x + error), label, question.components)[1])
+    if not question.components:
+        return np.zeros(backup.num_states)  # it ends, whatever is done
+    pairs, staying = _staying(question)
+    label = question.label[question.label >= 0]
+    worth = np.full(question.components, np.inf)
+    for guessed in (bias[question.label >= 0], np.zeros(len(label))):
+        x, error = _rounded(staying, question.time[pairs], guessed, label, question.components)
+        worth = np.minimum(worth, _extremes(staying.best(x + error), label, question.components)[1])
     if question.communicating:
         return np.full(backup.num_states, worth[0])
     quotient, _, group = _quotient(question, worth)

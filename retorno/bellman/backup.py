@@ -42,6 +42,26 @@ class Backup:
     largest_reward: float
     """max over pairs of Σ probability · |reward|, which bounds the terms that `reward` was summed from."""
     scale: float = 1.0
+    model: MDP | None = None
+    """Whose pairs these are, where they are single ones of a model and not mixtures."""
+    pairs: Int[np.ndarray, " P"] | None = None
+    """Their numbers in it; None where they are all of them."""
+    minimise: bool = False
+    """Whether rewards are the model's, negated."""
+
+    @property
+    def traceable(self) -> bool:
+        """Whether the model's own numbers can be looked up."""
+        return self.model is not None
+
+    @property
+    def origin(self) -> tuple[MDP, Int[np.ndarray, " P"]]:
+        """The model and each pair's number in it."""
+        assert self.model is not None
+        return self.model, np.arange(self.num_pairs) if self.pairs is None else self.pairs
+
+    def _origin_of(self, kept: Int[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
+        return kept if self.pairs is None else self.pairs[kept]
 
     @property
     def num_states(self) -> int:
@@ -112,6 +132,9 @@ class Backup:
             self.rounding,
             self.largest_reward,
             self.scale,
+            self.model,
+            self._origin_of(kept),
+            self.minimise,
         )
 
     def choose(self, choice: Int[np.ndarray, " n"]) -> Backup:
@@ -198,6 +221,8 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
         rounding=rounding,
         largest_reward=largest_reward,
         scale=discount if plain else 1.0,
+        model=model,
+        minimise=minimise,
     )
 
 

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 
 from retorno.bellman.control import evaluate, solve
 from retorno.bellman.evaluation import Policy
-from retorno.core.mdp import MDP, Solution
+from retorno.core.mdp import MDP
+from retorno.core.solution import Solution
 
 MOST = 30
 """States that are printed: those in which the policies differ first."""

@@ -14,7 +14,8 @@ from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.journal import Best, Evaluated, Journal, Progress
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
 from retorno.bellman.undiscounted import where_ending, where_finite
-from retorno.core.mdp import MDP, Solution, Sweep
+from retorno.core.mdp import MDP
+from retorno.core.solution import Solution, Sweep
 
 Method = Callable[[Backup, Journal], Best]
 """Finds the best choice of a backup and bounds its value."""

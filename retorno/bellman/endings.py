@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from retorno.bellman.backup import Backup
+from retorno.bellman.loops import pays_nothing
 
 
 class PaysForEverError(ValueError):
@@ -59,7 +60,7 @@ def reaching(
 def earns_nothing(backup: Backup) -> Bool[np.ndarray, " n"]:
     """The states from which no policy ends or earns anything: they might as well be the end."""
     earning = np.zeros(backup.num_states, bool)
-    earning[backup.owner[(backup.reward != 0) | (backup.leak > 0)]] = True
+    earning[backup.owner[~pays_nothing(backup) | (backup.leak > 0)]] = True
     return ~reaching(backup, earning)
 
 
@@ -98,7 +99,8 @@ def end_components(
     from scipy.sparse.csgraph import connected_components
 
     entries = backup.rows.tocoo()
-    pair, target = entries.coords
+    real = entries.data > 0
+    pair, target = (coordinate[real] for coordinate in entries.coords)
     inner = tight & (backup.leak == 0)
     while True:
         kept = inner[pair]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from retorno.core.mdp import Sweep
+from retorno.core.solution import Sweep
 
 
 class Progress(NamedTuple):

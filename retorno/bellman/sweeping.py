@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import tails
+from retorno.bellman.endings import ending_choice
 from retorno.bellman.evaluation import COMPILED_FROM, suited
 from retorno.bellman.journal import Best, Evaluated, Journal
 from retorno.bellman.undiscounted import first_choice, require_finite, upper_bound
@@ -206,7 +207,8 @@ def _sweep(backup: Backup, journal: Journal, between: Between, value: Float[np.n
         low, high = sweep(backup, value, new, choice)
         noise, residual = backup.noise(value), max(-low, high, 0.0)
         below, above = tails(backup.least_leak, backup.most_leak, low, high, noise)
-        stop = journal.record(residual, _around(new, below, above) if journal.traced else None, above - below)
+        swept = Evaluated(new, new + below, new + above) if journal.traced else None
+        stop = journal.record(residual, swept, above - below)
         if stop or above - below <= journal.accuracy or residual <= noise:
             return choice, _around(new, below, above)
         value, new = new, value
@@ -226,7 +228,11 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
     """
     choice = first_choice(backup)
     evaluate = suited(backup)
-    value = evaluate(backup.choose(choice), Journal(journal.accuracy)).lower
+    first = evaluate(backup.choose(choice), Journal(journal.accuracy))
+    value = first.lower
+    if not np.isfinite(value).all():
+        journal.record(np.inf)  # It takes so long to end that rounding hides it: there is nothing to start from.
+        return choice, first._replace(upper=np.full_like(value, np.inf))
     new, greedy = np.empty_like(value), np.empty_like(choice)
     target, check = journal.accuracy, 64
     while True:
@@ -235,7 +241,7 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
         rises = new - value > rise
         residual = float((new - value)[rises].max(initial=0.0))
         choice, value = np.where(rises, greedy, choice), np.where(rises, new, value)
-        stop = journal.record(residual)
+        stop = journal.record(residual, _swept(backup, choice, value) if journal.traced else None)
         if len(journal.residuals) >= check:
             require_finite(backup, choice)
             check *= 2
@@ -249,6 +255,15 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
         if best.width <= journal.accuracy or residual == 0 or stop:
             return choice, best
         value, target = np.maximum(value, answer.lower), target / 100
+
+
+def _swept(backup: Backup, choice: Int[np.ndarray, " n"], value: Float[np.ndarray, " n"]) -> Evaluated:
+    """The value of a sweep, with bounds from the policy that it has come to, where that ends."""
+    chosen = backup.choose(choice)
+    if ending_choice(chosen)[1].any():
+        return Evaluated(value, np.full_like(value, -np.inf), np.full_like(value, np.inf))
+    answer = suited(chosen)(chosen, Journal(0.0))
+    return Evaluated(value, np.minimum(answer.lower, value), upper_bound(backup, answer))
 
 
 def rows_of(backup: Backup) -> Any:

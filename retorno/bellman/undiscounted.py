@@ -20,6 +20,7 @@ from retorno.bellman.endings import (
 )
 from retorno.bellman.evaluation import Evaluation, suited
 from retorno.bellman.journal import Best, Evaluated, Journal
+from retorno.bellman.loops import potentials
 from retorno.core.mdp import Numbered
 
 
@@ -53,15 +54,18 @@ def where_finite(backup: Backup, journal: Journal, method: Callable[[Backup, Jou
             chosen, answer = method(part, journal)
         except PaysForEverError as error:
             endless[np.flatnonzero(states)[error.endless]] = True
-            endless = reaching(backup, endless, backup.rows @ dead.astype(float) == 0) & ~dead
+            safe = np.asarray(backup.rows @ dead.astype(float) == 0)
+            endless = reaching(backup, endless, safe) & ~dead
             continue
         choice[states] = np.flatnonzero(pairs & states[backup.owner])[chosen]
-        return choice, _with_the_rest(states, answer, np.where(dead, -np.inf, np.where(endless, np.inf, 0.0)))
-    if endless.any():
+        rest = np.where(dead, -np.inf, np.where(endless, np.inf, 0.0))
+        return choice, _with_the_rest(states, answer, rest)
+    if endless.any() and not ended.any():
         raise PaysForEverError(backup, endless)
-    if dead.any():
+    if dead.any() and not ended.any():
         raise ValueError(never_ends(backup, dead, "under any policy"))
-    return choice, _with_the_rest(states, Evaluated(*np.zeros((3, 0))), np.zeros(backup.num_states))
+    rest = np.where(dead, -np.inf, np.where(endless, np.inf, 0.0))
+    return choice, _with_the_rest(states, Evaluated(*np.zeros((3, 0))), rest)
 
 
 def where_ending(backup: Backup, journal: Journal, method: Evaluation) -> Evaluated:
@@ -127,8 +131,12 @@ def upper_bound(backup: Backup, answer: Evaluated) -> Float[np.ndarray, " n"]:
     Where the backup contracts, those of Porteus. Otherwise any u ≥ Tu is above the value of every
     policy that ends: u = v + ε z, where z is the longest expected time to the end along the pairs
     that tie for the best, and ε the largest gain that is left. Loops of ties would make z
-    infinite; going round them gains nothing, so their states share one z. The inequality is then
-    checked for every pair; infinity where it fails.
+    infinite; where going round them gains nothing, which `potentials` decides without rounding, their
+    states share one z, and u is lifted to a potential. The inequality is then checked for every other
+    pair, with room for rounding; infinity where it fails.
+
+    Raises:
+        PaysForEverError: where a loop of ties pays for ever.
     """
     value, noise = answer.value, backup.noise(answer.value)
     q = backup.q(value)
@@ -139,13 +147,26 @@ def upper_bound(backup: Backup, answer: Evaluated) -> Float[np.ndarray, " n"]:
     for share in (1e-9, 1e-6, 1e-3):
         tight = gain >= -share * (backup.largest_reward + float(np.abs(value).max()))
         state_set, inner = end_components(backup, tight)
-        time = _longest_time(backup, tight & ~inner, state_set)
-        if time is None or gain[inner].max(initial=-np.inf) > 2 * answer.width + noise:
+        h, pays, unknown = potentials(backup, state_set, inner)
+        if pays.any():
+            raise PaysForEverError(backup, pays)
+        time = None if unknown.any() else _longest_time(backup, tight & ~inner, state_set)
+        if time is None:
             continue
-        falls = time[backup.owner] - backup.matrix @ time
-        if (2 * left * falls >= gain + 2 * noise)[~inner].all():
-            return value + 2 * left * time
+        for stretch in (2, 8, 32):
+            upper = _lifted(value + stretch * left * time, h, state_set)
+            if (upper[backup.owner] - backup.q(upper) >= 2 * backup.noise(upper))[~inner].all():
+                return upper + backup.noise(upper)
     return np.full_like(value, np.inf)
+
+
+def _lifted(
+    upper: Float[np.ndarray, " n"], h: Float[np.ndarray, " n"], state_set: Int[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
+    """The least potential of each set, h plus a constant, that is nowhere below `upper`."""
+    constant = np.full(int(state_set.max()) + 1, -np.inf)
+    np.maximum.at(constant, state_set, upper - h)
+    return h + constant[state_set]
 
 
 def _longest_time(

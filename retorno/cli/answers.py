@@ -18,10 +18,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from retorno.bellman.average import AverageSolution
-from retorno.bellman.explanation import sweep_rows, widest
 from retorno.bellman.horizon import HorizonSolution
 from retorno.bellman.rational import RationalSolution
-from retorno.core.mdp import MDP, Solution
+from retorno.core.explanation import sweep_rows, widest
+from retorno.core.mdp import MDP
+from retorno.core.solution import Solution
 from retorno.environments.formats.files import write_whole
 
 Answer = Solution | HorizonSolution | AverageSolution | RationalSolution

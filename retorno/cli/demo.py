@@ -28,7 +28,7 @@ from retorno.cli.solve import text_map
 from retorno.cli.terminal import follow
 from retorno.cli.train import told_settings
 from retorno.core.errors import RetornoError
-from retorno.core.mdp import Solution
+from retorno.core.solution import Solution
 from retorno.environments.registry import make
 from retorno.environments.toy_text import toy_text
 from retorno.run import checkpoint

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from retorno.bellman.explanation import explain
-from retorno.bellman.occupancy import occupancy
+from retorno.bellman.derivatives import sensitivity
 from retorno.bellman.returns import return_distribution, return_variance
-from retorno.bellman.sensitivity import sensitivity
+from retorno.bellman.visits import occupancy
 from retorno.cli.answers import FIRST, aligned
-from retorno.core.mdp import Solution
+from retorno.core.explanation import explain
+from retorno.core.solution import Solution
 
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the return's quantiles."""

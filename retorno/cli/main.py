@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 COMMANDS = {
-    "solve": ("NAME", "the exact answer of a model, with bounds and all ties"),
+    "solve": ("NAME|FILE", "the exact answer of a model, with bounds and all ties"),
     "model": ("FILE|NAME", "what a model is made of, and conversion between file formats"),
     "train": ("ALGORITHM WORLD", "train an agent, recorded so that it can be resumed"),
     "resume": ("RUN", "go on with a run to its own budget"),

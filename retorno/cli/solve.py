@@ -25,7 +25,8 @@ from retorno.cli.answers import WRITERS, Answer, as_json, as_text, fits, on_map,
 from retorno.cli.findings import FINDINGS, Finding, explanation
 from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.terminal import note, print_json
-from retorno.core.mdp import MDP, Solution
+from retorno.core.mdp import MDP
+from retorno.core.solution import Solution
 
 Criterion = Literal["discounted", "total", "horizon", "average"]
 Method = Literal[
@@ -41,11 +42,7 @@ Method = Literal[
     "interval-iteration",
     "linear-programming",
 ]
-METHODS: dict[str, Any] = {
-    name: getattr(bellman, name.replace("-", "_"))
-    for name in get_args(Method)
-    if hasattr(bellman, name.replace("-", "_"))
-}
+METHODS: dict[str, Any] = {name: getattr(bellman, name.replace("-", "_")) for name in get_args(Method)}
 QUIET, LINE_SECONDS = 1.0, 5.0
 """Seconds before progress is told, and between two lines of it where no terminal is looking."""
 MOST_SWEEPS = 100_000

@@ -7,13 +7,14 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
-from retorno.run.report import Report
+if TYPE_CHECKING:
+    from retorno.run.report import Report
 
 LINE_SECONDS = 5.0
 """Between two plain lines, where no terminal is looking."""

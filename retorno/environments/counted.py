@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, Numbered
+from retorno.core.memory import ensure_fits, model_bytes
 from retorno.core.time_step import Trajectory
 from retorno.environments.formats.arrays import floats, integers, uniform
-from retorno.core.memory import ensure_fits, model_bytes
 
 
 class Recorded(NamedTuple):

@@ -7,23 +7,20 @@ A Gymnasium id that is not listed here is still a world: a hosted one. So is the
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from retorno.core.environment import Environment, World
 from retorno.core.mdp import MDP
-from retorno.environments import classic_control as classic
 from retorno.environments.formats import FORMATS, is_model_file, load
 from retorno.environments.garnet import garnet
 from retorno.environments.grids import cliff, example_3_5, example_4_1
-from retorno.environments.gymnasium import gymnasium
-from retorno.environments.recall import Recall
-from retorno.environments.sampled import sampled
 from retorno.environments.textbook import random_walk, student, student_process
-from retorno.environments.tokens import Tokens
-from retorno.environments.toy_text import toy_text
-from retorno.environments.wrappers import Hidden, TimeLimit
+
+if TYPE_CHECKING:
+    from retorno.core.environment import Environment, World
 
 
 class UnknownNameError(ValueError):
@@ -41,16 +38,35 @@ class Entry:
     """Makes its exact model, where there is one."""
 
 
+def _late(path: str, *arguments: Any) -> Callable[[], Any]:
+    """A call of "module:name", imported only then: a model is solved without JAX and Gymnasium."""
+    module, name = path.split(":")
+
+    def call() -> Any:
+        return getattr(importlib.import_module(f"retorno.environments.{module}"), name)(*arguments)
+
+    return call
+
+
 def _modelled(about: str, model: Callable[[], MDP], limit: int | None) -> Entry:
     def world() -> Environment:
-        endless = sampled(model())
-        return endless if limit is None else TimeLimit(endless, limit)
+        endless = _late("sampled:sampled", model())()
+        return endless if limit is None else _late("wrappers:TimeLimit", endless, limit)()
 
     return Entry(about, world, model)
 
 
 def _veiled_cart_pole() -> Environment:
-    return Hidden(classic.cart_pole(), keep=(0, 2))
+    from retorno.environments.classic_control import cart_pole
+    from retorno.environments.wrappers import Hidden
+
+    return Hidden(cart_pole(), keep=(0, 2))
+
+
+def _token_model() -> MDP:
+    from retorno.environments.tokens import Tokens
+
+    return Tokens().model()
 
 
 WORLDS: dict[str, Entry] = {
@@ -62,18 +78,20 @@ WORLDS: dict[str, Entry] = {
     "example_4_1": _modelled("Sutton & Barto, example 4.1: a 4×4 gridworld", example_4_1, 1000),
     "cliff": _modelled("Sutton & Barto, example 6.6: a walk along a cliff", cliff, 10_000),
     "garnet": _modelled("a random model: 20 states, 4 actions, 3 outcomes", partial(garnet, 20, 4, 3, 0, 0.1), 10_000),
-    "FrozenLake-v1": _modelled("a slippery lake, 4×4", partial(toy_text, "FrozenLake-v1"), 100),
-    "FrozenLake8x8-v1": _modelled("a slippery lake, 8×8", partial(toy_text, "FrozenLake8x8-v1"), 200),
-    "CliffWalking-v1": _modelled("a walk along a cliff", partial(toy_text, "CliffWalking-v1"), 10_000),
-    "Taxi-v4": _modelled("fetch and deliver a passenger", partial(toy_text, "Taxi-v4"), 200),
-    "CartPole-v1": Entry("balance a pole on a cart", classic.cart_pole),
+    "FrozenLake-v1": _modelled("a slippery lake, 4×4", _late("toy_text:toy_text", "FrozenLake-v1"), 100),
+    "FrozenLake8x8-v1": _modelled("a slippery lake, 8×8", _late("toy_text:toy_text", "FrozenLake8x8-v1"), 200),
+    "CliffWalking-v1": _modelled("a walk along a cliff", _late("toy_text:toy_text", "CliffWalking-v1"), 10_000),
+    "Taxi-v4": _modelled("fetch and deliver a passenger", _late("toy_text:toy_text", "Taxi-v4"), 200),
+    "CartPole-v1": Entry("balance a pole on a cart", _late("classic_control:cart_pole")),
     "CartPoleNoVel-v1": Entry("the same with the velocities hidden", _veiled_cart_pole),
-    "MountainCar-v0": Entry("swing a weak car up a hill", classic.mountain_car),
-    "MountainCarContinuous-v0": Entry("the same with a continuous force", classic.mountain_car_continuous),
-    "Acrobot-v1": Entry("swing a two-link arm up", classic.acrobot),
-    "Pendulum-v1": Entry("swing a pendulum up and hold it", classic.pendulum),
-    "recall": Entry("name the cue that was shown some steps ago: needs memory", Recall),
-    "tokens": Entry("write a hidden pattern, then end the text", Tokens, lambda: Tokens().model()),
+    "MountainCar-v0": Entry("swing a weak car up a hill", _late("classic_control:mountain_car")),
+    "MountainCarContinuous-v0": Entry(
+        "the same with a continuous force", _late("classic_control:mountain_car_continuous")
+    ),
+    "Acrobot-v1": Entry("swing a two-link arm up", _late("classic_control:acrobot")),
+    "Pendulum-v1": Entry("swing a pendulum up and hold it", _late("classic_control:pendulum")),
+    "recall": Entry("name the cue that was shown some steps ago: needs memory", _late("recall:Recall")),
+    "tokens": Entry("write a hidden pattern, then end the text", _late("tokens:Tokens"), _token_model),
 }
 """Native worlds. Names with a version are Gymnasium's, which they match step for step."""
 
@@ -93,14 +111,14 @@ def make(name: str, hosted: bool | None = None) -> World:
     if is_model_file(name):
         if hosted:
             raise UnknownNameError(f"the model in {name} is a native world: leave the choice open")
-        return TimeLimit(sampled(load(name)), FILE_LIMIT)
+        return _late("wrappers:TimeLimit", _late("sampled:sampled", load(name))(), FILE_LIMIT)()
     if name in WORLDS and not hosted:
         return WORLDS[name].world()
     if hosted is False:
         raise UnknownNameError(
             f"no native world {name!r}{near(name, WORLDS)}; leave the choice open to have it hosted by Gymnasium"
         )
-    return gymnasium(name)
+    return _late("gymnasium:gymnasium", name)()
 
 
 def model(name: str) -> MDP:

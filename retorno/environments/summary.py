@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from retorno.core.mdp import MDP
-from retorno.environments.formats.arrays import are_numbers
 from retorno.core.memory import NAME_BYTES, readable
+from retorno.environments.formats.arrays import are_numbers
 
 EXAMPLES = 8
 """How many states a list names before it is cut."""

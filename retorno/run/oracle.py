@@ -16,8 +16,9 @@ from jaxtyping import Bool, Float
 
 from retorno import bellman
 from retorno.core.environment import World
-from retorno.core.mdp import MDP, Solution
+from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
+from retorno.core.solution import Solution
 from retorno.run.evaluate import interval95
 
 

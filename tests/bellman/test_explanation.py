@@ -10,7 +10,7 @@ from models import models, random_policy
 
 from retorno.bellman import evaluate, solve, uniform
 from retorno.bellman.comparison import compare
-from retorno.bellman.explanation import explain, shown_sweeps, sweep_rows
+from retorno.core.explanation import explain, shown_sweeps, sweep_rows
 from retorno.core.mdp import MDP, mdp
 from retorno.environments.textbook import student
 

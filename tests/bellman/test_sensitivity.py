@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from models import models, random_policy
 
 from retorno.bellman import evaluate, solve, uniform
+from retorno.bellman.derivatives import sensitivity
 from retorno.bellman.rational import evaluate_exactly
-from retorno.bellman.sensitivity import sensitivity
 from retorno.core.mdp import MDP, mdp
 from retorno.environments.textbook import student
 

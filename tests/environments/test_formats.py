@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from retorno.core import memory
 from retorno.core.mdp import MDP, ModelError, Numbered, mdp
 from retorno.environments import formats, student, toy_text
 from retorno.environments.formats import (
@@ -25,7 +26,6 @@ from retorno.environments.formats import (
     from_quantecon,
     from_rows,
     load,
-    memory,
     save,
     to_gymnasium,
     to_matrices,

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from retorno.bellman import solve, value_iteration
-from retorno.bellman.explanation import shown_sweeps
-from retorno.core.mdp import Solution, Sweep
+from retorno.core.explanation import shown_sweeps
+from retorno.core.solution import Solution, Sweep
 from retorno.environments.grids import frozen_lake
 from retorno.environments.textbook import student
 from retorno.plots import PlotError, animate, bounds_plot, model_graph, sweep_table

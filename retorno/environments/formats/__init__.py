@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retorno.core.mdp import MDP, ModelError
+from retorno.core.memory import ensure_fits
 from retorno.environments.formats import document, explicit, npz
 from retorno.environments.formats.arrays import absorbing, from_matrices, from_rows, to_matrices
-from retorno.core.memory import ensure_fits
 from retorno.environments.formats.peers import (
     from_gymnasium,
     from_mdpsolver,

@@ -27,9 +27,9 @@ from typing import NamedTuple
 import numpy as np
 
 from retorno.core.mdp import MDP, ModelError, Numbered
+from retorno.core.memory import ensure_fits, model_bytes
 from retorno.environments.formats.arrays import absorbing, are_numbers, from_rows
 from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
-from retorno.core.memory import ensure_fits, model_bytes
 from retorno.environments.formats.numbers import number, shown
 
 STATE_REWARDS = (".srew", ".rews", ".state.rew")

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from retorno.core.mdp import MDP, ModelError, Numbered
+from retorno.core.memory import ensure_fits
 from retorno.environments.formats.arrays import are_numbers, check_pointer
 from retorno.environments.formats.files import naming, write_whole
-from retorno.core.memory import ensure_fits
 
 VERSION = 1
 ARRAYS = {

@@ -19,8 +19,8 @@ from retorno.bellman.endings import ending_choice
 from retorno.bellman.evaluation import suited
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.journal import Best, Journal
-from retorno.bellman.occupancy import Initial, Occupancy, occupancy, start_distribution
 from retorno.bellman.undiscounted import replace, upper_bound
+from retorno.bellman.visits import Initial, Occupancy, occupancy, start_distribution
 from retorno.core.mdp import MDP
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from retorno.core.mdp import Solution, Sweep
+from retorno.core.solution import Solution, Sweep
 
 MOST = 12
 """Terms of one action that are printed; of more, those that count most."""
