@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import resource
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
-from bellman_models import ACCURACY, MODELS, Arrays, Solve, absorbing, garnet, solving
+from bellman_models import ACCURACY, MODELS, Arrays, Solve, absorbing, garnet, load, solving
 from measure import serve
 
 LIMIT = 120
@@ -94,26 +99,22 @@ def pymdptoolbox(arrays: Arrays) -> Solve:
 def storm(arrays: Arrays) -> Solve:
     """Storm's discounted total reward."""
     import stormpy
+    from stormpy.datastructures import SparseMatrixBuilder
+    from stormpy.models import SparseMdp, SparseModelComponents, SparseRewardModel, StateLabeling
 
     arrays = absorbing(arrays)
-    builder = stormpy.SparseMatrixBuilder(0, 0, 0, False, True, 0)
-    pairs, transitions = arrays.state_ptr.tolist(), arrays.row_ptr.tolist()
-    order = np.lexsort((arrays.next_state, np.repeat(np.arange(len(arrays.reward)), np.diff(arrays.row_ptr))))
-    column, probability = arrays.next_state[order].tolist(), arrays.probability[order].tolist()
-    for state in range(arrays.num_states):
-        builder.new_row_group(pairs[state])
-        for pair in range(pairs[state], pairs[state + 1]):
-            row: dict[int, float] = {}
-            for t in range(transitions[pair], transitions[pair + 1]):
-                row[column[t]] = row.get(column[t], 0.0) + probability[t]
-            for target, chance in row.items():
-                builder.add_next_value(pair, target, chance)
-    labels = stormpy.StateLabeling(arrays.num_states)
+    matrix = _pairs(arrays).copy()
+    matrix.sum_duplicates()
+    pairs, states = matrix.shape
+    builder = SparseMatrixBuilder[float](pairs, states, matrix.nnz, True, True, states)
+    entries = (np.repeat(np.arange(pairs), np.diff(matrix.indptr)), matrix.indices, matrix.data, arrays.state_ptr[:-1])
+    builder.add_next_values(*(x.tolist() for x in entries))
+    labels = StateLabeling(states)
     labels.add_label("init")
     labels.add_label_to_state("init", 0)
-    rewards = {"r": stormpy.SparseRewardModel(optional_state_action_reward_vector=arrays.reward.tolist())}
-    parts = stormpy.SparseModelComponents(builder.build(), labels, rewards)
-    model = stormpy.SparseMdp(parts)
+    reward = SparseRewardModel[float](optional_state_action_reward_vector=arrays.reward.tolist())
+    parts = SparseModelComponents[float](builder.build(), labels, {"r": reward})
+    model = SparseMdp[float](parts)
     question = stormpy.parse_properties(f'R{{"r"}}max=? [Cdiscount={float(arrays.discount)!r}]')[0]
     environment = stormpy.Environment()
     solver = environment.solver_environment.minmax_solver_environment
@@ -132,7 +133,85 @@ SOLVERS: dict[str, Callable[[Arrays], Solve]] = {
     "quantecon_pi": partial(quantecon, "policy_iteration"),
     "mdpsolver_mpi": partial(mdpsolver, "mpi", "standard"),
     "mdpsolver_gs": partial(mdpsolver, "mpi", "gs"),
-    "mdpsolver_vi": partial(mdpsolver, "vi", "gs"),
     "pymdptoolbox": pymdptoolbox,
     "storm": storm,
 }
+
+
+def tiny() -> Callable[[], float]:
+    """Seconds of solving ten states in QuantEcon, by its quickest way: the median of 200 calls."""
+    from quantecon.markov import DiscreteDP
+
+    arrays = garnet(10)
+    transition, reward = _pairs(arrays).toarray().reshape(10, 4, 10), arrays.reward.reshape(10, 4)
+    problem = DiscreteDP(reward, transition, float(arrays.discount))
+
+    def measure() -> float:
+        times = []
+        for _ in range(200):
+            began = time.perf_counter()
+            problem.solve("policy_iteration")
+            times.append(time.perf_counter() - began)
+        return statistics.median(times)
+
+    return measure
+
+
+def memory(name: str) -> dict[str, float]:
+    """QuantEcon's memory, in MB: before, with the model, and at most."""
+    folder = Path(os.environ["BELLMAN_FOLDER"])
+    SOLVERS["quantecon_mpi"](load(folder / f"{name} warm.npz"))()
+    base = _resident()
+    solve = SOLVERS["quantecon_mpi"](load(folder / f"{name}.npz"))
+    loaded = _resident()
+    solve()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"base_mb": base, "loaded_mb": loaded, "peak_mb": peak}
+
+
+def _resident() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def build(peer: str, name: str) -> dict[str, float]:
+    """Seconds of a peer's construction from the arrays that it reads; mdpsolver's are lists, made before."""
+    arrays = load(Path(os.environ["BELLMAN_FOLDER"]) / f"{name}.npz")
+    if peer == "mdpsolver":
+        import mdpsolver as package
+
+        began = time.perf_counter()
+        lists = mdpsolver_lists(arrays)
+        made = time.perf_counter()
+        package.model().mdp(**lists)
+        return {"lists": made - began, "seconds": time.perf_counter() - made}
+    from quantecon.markov import DiscreteDP
+
+    state, action, discount = arrays.state, arrays.action, float(arrays.discount)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        DiscreteDP(arrays.reward, _pairs(arrays), discount, state, action)
+        times.append(time.perf_counter() - began)
+    return {"seconds": statistics.median(times)}
+
+
+def answers_only() -> IO[str]:
+    """Standard output for our answers; whatever a package prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+REPORTS: dict[str, Callable[..., dict[str, float]]] = {"memory": memory, "build": build}
+
+if __name__ == "__main__":
+    if sys.argv[1] in REPORTS:
+        print(json.dumps(REPORTS[sys.argv[1]](*sys.argv[2:])))
+    else:
+        stop = partial(signal.alarm, LIMIT)
+        works = {
+            f"{solver} {name}": partial(solving, solver, prepare, name, stop)
+            for solver, prepare in SOLVERS.items()
+            for name in MODELS
+        }
+        serve({"tiny": tiny, **works}, answers_only())

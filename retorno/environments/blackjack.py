@@ -18,17 +18,19 @@ class Rules:
     """What a natural, an ace and a ten in the first two cards, is worth to the player."""
 
     wins: bool = True
-    """It beats every hand of the dealer but another natural (else it is an ordinary 21). Gymnasium's `sab`."""
+    """It beats every hand of the dealer but another natural; else it is an ordinary 21."""
     pays: float = 1.0
-    """The reward for winning with it. Gymnasium's `natural` pays 1.5."""
+    """The reward for winning with it."""
 
 
 SUTTON_BARTO = Rules()
-"""The book's and Gymnasium's default: optimal value −0.043113."""
+"""The book's, and Gymnasium's as it is registered (`sab=True`): optimal value −0.043113."""
 PLAIN = Rules(wins=False)
 """Gymnasium's `sab=False`: −0.046556."""
-CASINO = Rules(wins=False, pays=1.5)
-"""Gymnasium's `sab=False, natural=True`: −0.020565."""
+CASINO = Rules(pays=1.5)
+"""A natural pays 3 to 2: −0.020565."""
+LEGACY = Rules(wins=False, pays=1.5)
+"""Gymnasium's `sab=False, natural=True`: a natural pays 3 to 2, but draws against any 21: −0.025729."""
 
 Hand = tuple[int, bool]
 """(sum, whether an ace in it counts 11)."""
@@ -41,7 +43,6 @@ def blackjack(rules: Rules = SUTTON_BARTO) -> MDP:
     hands left and soft ones right, sums upward and the dealer's cards from the ace on, as figure 5.2
     does; naturals lie above them.
     """
-    naturals = 2 * DECK[1] * DECK[10]
     transitions, place = {}, {}
     for shown in DECK:
         finals = _dealers(shown)
@@ -69,7 +70,6 @@ def blackjack(rules: Rules = SUTTON_BARTO) -> MDP:
                 hand = _with(_with((0, False), first), second)
                 name = f"natural, {shown}" if hand == (21, True) else _name(hand, shown)
                 start[name] += chance * p * q
-    assert abs(sum(p for name, p in start.items() if name.startswith("natural")) - naturals) < 1e-12
     return mdp(transitions, initial=start, grid=place)
 
 
@@ -102,9 +102,10 @@ def _dealers(shown: int) -> dict[int, float]:
 
 def _compared(total: int, finals: dict[int, float]) -> list[tuple[float, str, float]]:
     """Win, draw and loss of sticking at a sum."""
-    win = sum(p for final, p in finals.items() if final < total or final > 21)
-    draw = finals.get(total, 0.0)
-    return [(win, "end", 1.0), (draw, "end", 0.0), (1 - win - draw, "end", -1.0)]
+    chances = dict.fromkeys((1.0, 0.0, -1.0), 0.0)
+    for final, p in finals.items():
+        chances[1.0 if final > 21 or final < total else 0.0 if final == total else -1.0] += p
+    return [(p, "end", reward) for reward, p in chances.items()]
 
 
 def _name(hand: Hand, shown: int) -> str:

@@ -167,7 +167,9 @@ def _parsed(text: str) -> Drawing:
     cells, written = _cells(rows, letters)
     used = set(cells.values())
     for letter in set(header) - set(RULES) - used:
-        raise ModelError(f"line {header[letter][0]}: there is no {letter} on the map that could pay {letters[letter]:g}")
+        raise ModelError(
+            f"line {header[letter][0]}: there is no {letter} on the map that could pay {letters[letter]:g}"
+        )
     free = [at for at, letter in cells.items() if letter in ".S"]
     if not free:
         raise ModelError("the map has no free cell (. or S) to act in")
@@ -195,7 +197,9 @@ def _rewards(header: Header) -> dict[str, float]:
         if key in ENTERED:
             raise ModelError(f"line {line}: what {key} pays is written `{ENTERED[key][0]}: {text}`")
         if len(key) > 1 or key == "S":
-            raise ModelError(f"line {line}: no rule {key!r}; there are {', '.join(RULES)}, and letters that end episodes")
+            raise ModelError(
+                f"line {line}: no rule {key!r}; there are {', '.join(RULES)}, and letters that end episodes"
+            )
         rewards[key] = _number(line, key, text)
     return rewards
 

@@ -6,10 +6,10 @@ from retorno.core.mdp import MDP, mdp
 
 
 def gambler(heads: float = 0.4, goal: int = 100) -> MDP:
-    """States are the capital 1 … goal − 1, actions the stake 1 … min(capital, goal − capital); reaching the goal pays 1.
+    """States are the capital 1 … goal − 1, actions the stake 1 … min(capital, goal − capital).
 
-    A stake of nothing is no action. At γ = 1 the value is the probability to reach the goal; many
-    stakes tie (with p = .4 and 51, both 1 and 49).
+    Reaching the goal pays 1; a stake of nothing is no action. At γ = 1 the value is the probability to
+    reach the goal; many stakes tie (with p = .4 and 51, both 1 and 49).
 
     Args:
         heads: the probability to win the stake.

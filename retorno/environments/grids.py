@@ -1,4 +1,4 @@
-"""Worlds on a map: grids drawn in text, the cliff, the frozen lake, the textbooks' small grids."""
+"""Worlds on a map: grids drawn in text, the cliff, the textbooks' small grids."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ Cell = tuple[int, int]
 
 MOVES = {"left": (0, -1), "down": (1, 0), "right": (0, 1), "up": (-1, 0)}
 """In Gymnasium's order for the frozen lake; the neighbours in this order are at right angles."""
-
-LAKES = {
-    "4x4": ("SFFF", "FHFH", "FFFH", "HFFG"),
-    "8x8": ("SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF", "FFFHFFFF", "FHHFFFHF", "FHFFHFHF", "FFFHFFFG"),
-}
 
 
 def grid(
@@ -77,21 +72,6 @@ def cliff() -> MDP:
 
     cells = [(r, c) for r in range(4) for c in range(12) if (r, c) not in edge | {goal}]
     return _walk(cells, [1.0], land, [start])
-
-
-def frozen_lake(map_name: str = "4x4", is_slippery: bool = True) -> MDP:
-    """Gymnasium's frozen lake: walk from S to G (reward 1), holes H end the episode.
-
-    On slippery ice the move goes as meant or to either side, each with probability 1/3. The start's
-    value on the slippery 4×4 lake at γ = 1 is 14/17.
-
-    Raises:
-        ValueError: when the map is unknown.
-    """
-    if map_name not in LAKES:
-        raise ValueError(f"no lake {map_name!r}; there are {', '.join(LAKES)}")
-    text = " ".join(LAKES[map_name]).replace("F", ".").replace("H", "X")
-    return grid(text, slip=2 / 3 if is_slippery else 0.0, pit_reward=0.0)
 
 
 def example_3_5() -> MDP:

@@ -1,7 +1,7 @@
 """Every world by its name, and the model of those that have one.
 
 A Gymnasium id that is not listed here is still a world: a hosted one. So is the file of a model
-(`retorno.environments.formats`), a native one.
+(`retorno.environments.formats`) or of a map (`retorno.environments.drawn`), a native one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,26 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retorno.core.mdp import MDP
+from retorno.environments.access_control import access_control
+from retorno.environments.bandits import bernoulli_testbed, gaussian_testbed
+from retorno.environments.blackjack import blackjack
+from retorno.environments.car_rental import car_rental
+from retorno.environments.chains import branch_noise, jumping_walk, maximisation_bias, short_corridor
+from retorno.environments.counterexamples import baird, tsitsiklis_van_roy
+from retorno.environments.drawn import read as read_map
+from retorno.environments.exploration import chest_noise, deep_sea, river_swim
 from retorno.environments.formats import FORMATS, is_model_file, load
+from retorno.environments.gambler import gambler
 from retorno.environments.garnet import garnet
 from retorno.environments.grids import cliff, example_3_5, example_4_1
+from retorno.environments.mazes import blocking_maze, dyna_maze, shortcut_maze, windy_gridworld
+from retorno.environments.racetrack import RIGHT_TRACK, racetrack
 from retorno.environments.textbook import random_walk, student, student_process
+from retorno.environments.tic_tac_toe import perfect_opponent, tic_tac_toe
 
 if TYPE_CHECKING:
     from retorno.core.environment import Environment, World
@@ -48,12 +61,33 @@ def _late(path: str, *arguments: Any) -> Callable[[], Any]:
     return call
 
 
-def _modelled(about: str, model: Callable[[], MDP], limit: int | None) -> Entry:
+def _modelled(
+    about: str,
+    model: Callable[[], MDP],
+    limit: int | None,
+    noise: Callable[[MDP], Any] | None = None,
+) -> Entry:
+    """A world sampled from its model; `noise` gives the standard deviation of its rewards, of each pair or of all."""
+
     def world() -> Environment:
-        endless = _late("sampled:sampled", model())()
+        made = model()
+        endless = _late("noisy:noisy", made, noise(made))() if noise else _late("sampled:sampled", made)()
         return endless if limit is None else _late("wrappers:TimeLimit", endless, limit)()
 
     return Entry(about, world, model)
+
+
+def _one(model: MDP) -> float:
+    return 1.0
+
+
+def _dark_corridor() -> Environment:
+    endless = _late("sampled:sampled", short_corridor())()
+    return _late("wrappers:TimeLimit", _late("observed:observed", endless, [0, 0, 0, 0])(), 1000)()
+
+
+def _walking_bandit() -> Environment:
+    return _late("wrappers:TimeLimit", _late("walking_bandit:WalkingBandit")(), 10_000)()
 
 
 def _veiled_cart_pole() -> Environment:
@@ -74,9 +108,56 @@ WORLDS: dict[str, Entry] = {
     "student_process": _modelled("Silver's student without choices", student_process, 1000),
     "random_walk": _modelled("Sutton & Barto, example 6.2: five states", random_walk, 10_000),
     "random_walk_19": _modelled("Sutton & Barto, example 7.1: nineteen states", partial(random_walk, 19), 10_000),
+    "random_walk_1000": _modelled("Sutton & Barto, example 9.1: a thousand states, with jumps", jumping_walk, 10_000),
     "example_3_5": _modelled("Sutton & Barto, example 3.5: a gridworld that never ends", example_3_5, 1000),
     "example_4_1": _modelled("Sutton & Barto, example 4.1: a 4×4 gridworld", example_4_1, 1000),
     "cliff": _modelled("Sutton & Barto, example 6.6: a walk along a cliff", cliff, 10_000),
+    "windy": _modelled("Sutton & Barto, example 6.5: a gridworld with a crosswind", windy_gridworld, 10_000),
+    "windy_king": _modelled(
+        "Sutton & Barto, exercise 6.9: the king's moves in it", partial(windy_gridworld, 8), 10_000
+    ),
+    "windy_gusts": _modelled("Sutton & Barto, exercise 6.10: with gusts", partial(windy_gridworld, 8, 2 / 3), 10_000),
+    "dyna_maze": _modelled("Sutton & Barto, example 8.1: the maze of Dyna", dyna_maze, 10_000),
+    "dyna_maze_4": _modelled(
+        "Sutton & Barto, example 8.4: the same with 16 cells for each", partial(dyna_maze, 4), 10_000
+    ),
+    "blocking_maze": _modelled("Sutton & Barto, example 8.2: a wall open at the right", blocking_maze, 10_000),
+    "blocking_maze_after": _modelled("the same, open at the left instead", partial(blocking_maze, True), 10_000),
+    "shortcut_maze": _modelled("Sutton & Barto, example 8.3: a wall open at the left", shortcut_maze, 10_000),
+    "shortcut_maze_after": _modelled("the same, open at the right as well", partial(shortcut_maze, True), 10_000),
+    "racetrack": _modelled("Sutton & Barto, exercise 5.12: the left track of figure 5.5", racetrack, 1000),
+    "racetrack_right": _modelled("Sutton & Barto, exercise 5.12: the right one", partial(racetrack, RIGHT_TRACK), 1000),
+    "car_rental": _modelled("Sutton & Barto, example 4.2: Jack moves cars over night", car_rental, 1000),
+    "car_rental_4_7": _modelled(
+        "Sutton & Barto, exercise 4.7: with a free move and parking", partial(car_rental, 1, 4.0), 1000
+    ),
+    "gambler": _modelled("Sutton & Barto, example 4.3: stakes on a coin that shows heads with .4", gambler, 10_000),
+    "blackjack": _modelled("Sutton & Barto, example 5.1: Gymnasium's Blackjack-v1", blackjack, None),
+    "tic_tac_toe": _modelled("Sutton & Barto, section 1.5: against a random opponent", tic_tac_toe, None),
+    "tic_tac_toe_perfect": _modelled("the same against a perfect one", partial(tic_tac_toe, perfect_opponent), None),
+    "maximisation_bias": _modelled(
+        "Sutton & Barto, example 6.7: a branch with noisy rewards", maximisation_bias, None, branch_noise
+    ),
+    "access_control": _modelled(
+        "Sutton & Barto, example 10.2: which customers to serve, for ever", access_control, 1000
+    ),
+    "short_corridor": _modelled("Sutton & Barto, example 13.1: one state is the wrong way round", short_corridor, 1000),
+    "short_corridor_dark": Entry("the same where all states look alike", _dark_corridor),
+    "baird": _modelled("Sutton & Barto, figure 11.1: Baird's counterexample", baird, 1000),
+    "tsitsiklis_van_roy": _modelled("Sutton & Barto, example 11.1: their counterexample", tsitsiklis_van_roy, 1000),
+    "river_swim": _modelled("Strehl & Littman 2008: against the current", river_swim, 1000),
+    "deep_sea": _modelled("Osband et al. 2019: ten rows, one way to the treasure; as bsuite's", deep_sea, None),
+    "deep_sea_stochastic": _modelled(
+        "bsuite's: going right may fail, and the chests' rewards are noisy",
+        partial(deep_sea, slippery=True, mapping_seed=0),
+        None,
+        chest_noise,
+    ),
+    "ten_armed": _modelled(
+        "Sutton & Barto, section 2.3: a bandit of the testbed", partial(gaussian_testbed, 0), 1000, _one
+    ),
+    "ten_armed_bernoulli": _modelled("a bandit whose arms pay 1 or 0", partial(bernoulli_testbed, 0), 1000),
+    "ten_armed_walk": Entry("Sutton & Barto, exercise 2.5: a bandit whose arms change", _walking_bandit),
     "garnet": _modelled("a random model: 20 states, 4 actions, 3 outcomes", partial(garnet, 20, 4, 3, 0, 0.1), 10_000),
     "FrozenLake-v1": _modelled("a slippery lake, 4×4", _late("toy_text:toy_text", "FrozenLake-v1"), 100),
     "FrozenLake8x8-v1": _modelled("a slippery lake, 8×8", _late("toy_text:toy_text", "FrozenLake8x8-v1"), 200),
@@ -98,20 +179,22 @@ WORLDS: dict[str, Entry] = {
 
 FILE_LIMIT = 1000
 """Steps after which an episode in a model from a file is cut: it may have no end of its own."""
+MAP = ".txt"
+"""How the files of maps end."""
 
 
 def make(name: str, hosted: bool | None = None) -> World:
-    """The world of a name, or of a model's file: native where there is one, unless `hosted`.
+    """The world of a name, or of a model's or map's file: native where there is one, unless `hosted`.
 
     Raises:
         UnknownNameError: when neither retorno nor Gymnasium knows the name, or it is asked for in a
             form that it does not have.
         ModelError: when a file does not hold a model.
     """
-    if is_model_file(name):
+    if is_file(name):
         if hosted:
             raise UnknownNameError(f"the model in {name} is a native world: leave the choice open")
-        return _late("wrappers:TimeLimit", _late("sampled:sampled", load(name))(), FILE_LIMIT)()
+        return _late("wrappers:TimeLimit", _late("sampled:sampled", model(name))(), FILE_LIMIT)()
     if name in WORLDS and not hosted:
         return WORLDS[name].world()
     if hosted is False:
@@ -122,21 +205,26 @@ def make(name: str, hosted: bool | None = None) -> World:
 
 
 def model(name: str) -> MDP:
-    """The exact model of a name, or of a model's file.
+    """The exact model of a name, or of a model's or map's file.
 
     Raises:
         UnknownNameError: when the world has none.
         ModelError: when a file does not hold a model.
     """
-    if is_model_file(name):
-        return load(name)
+    if is_file(name):
+        return load(name) if is_model_file(name) else read_map(Path(name))
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
         raise UnknownNameError(
             f"no exact model of {name!r}{near(name, modelled)}; models: {', '.join(modelled)}, "
-            f"or a file that ends in {', '.join(FORMATS)}"
+            f"or a file that ends in {', '.join(FORMATS)}, or {MAP} (a map)"
         )
     return modelled[name]()
+
+
+def is_file(name: str) -> bool:
+    """Whether a name ends as the files of models and maps do."""
+    return is_model_file(name) or Path(name).suffix.lower() == MAP
 
 
 def near(name: str, names: object) -> str:

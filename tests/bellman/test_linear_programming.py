@@ -14,7 +14,7 @@ from retorno.bellman.programs import linear_programming, occupancy_program
 from retorno.bellman.rational import solve_exactly
 from retorno.core.mdp import mdp
 from retorno.environments import garnet, student
-from retorno.environments.grids import frozen_lake
+from retorno.environments.lakes import frozen_lake
 
 
 def test_the_student() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from retorno import bellman
 from retorno.core.mdp import ModelError, mdp
-from retorno.environments import grids
+from retorno.environments import grids, lakes
 from retorno.environments.garnet import garnet
 from retorno.environments.textbook import random_walk, student
 
@@ -39,7 +39,7 @@ def test_loops_that_cost_do_not_disturb():
 def test_loops_that_gain_nothing_are_certified():
     """On dry ice all walks that avoid the holes tie: value 1 everywhere, and no bound may be infinite."""
     for method in (bellman.policy_iteration, bellman.value_iteration):
-        answer = bellman.solve(grids.frozen_lake(is_slippery=False), 1.0, method=method)
+        answer = bellman.solve(lakes.frozen_lake(is_slippery=False), 1.0, method=method)
         assert answer.lower[~answer.model.terminal] == pytest.approx(1)
         assert answer.upper[~answer.model.terminal] == pytest.approx(1)
         assert set(answer.actions("0,0")) == {"left", "down", "right", "up"}
@@ -100,7 +100,7 @@ def test_against_a_dense_linear_solve():
 
 
 def test_the_answer_says_how_it_was_reached():
-    model = grids.frozen_lake()
+    model = lakes.frozen_lake()
     answer = bellman.solve(model, 0.9, accuracy=1e-3, method=bellman.value_iteration)
     assert answer.method == "value iteration" and answer.sweeps == len(answer.residuals)
     assert (np.diff(answer.residuals) <= 1e-15).all(), "the residual of a contraction never grows"
@@ -114,7 +114,7 @@ def test_the_answer_says_how_it_was_reached():
 
 def test_what_rounding_forbids_is_not_called_converged():
     for method in (bellman.policy_iteration, bellman.value_iteration):
-        answer = bellman.solve(grids.frozen_lake(), 0.9, accuracy=1e-18, method=method)
+        answer = bellman.solve(lakes.frozen_lake(), 0.9, accuracy=1e-18, method=method)
         assert not answer.converged and (answer.upper - answer.lower).max() < 1e-12
     assert not bellman.evaluate(student(), bellman.uniform, 1.0, accuracy=1e-18, method=bellman.iterative).converged
 

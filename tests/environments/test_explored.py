@@ -5,7 +5,7 @@ import pytest
 
 from retorno.core.mdp import ModelError
 from retorno.environments import explored, frozen_lake, student
-from retorno.environments.grids import LAKES
+from retorno.environments.lakes import LAKES
 
 
 def outcomes(model):

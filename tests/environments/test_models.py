@@ -6,7 +6,7 @@ import pytest
 from gymnasium.envs.toy_text.frozen_lake import MAPS
 
 from retorno.core.mdp import ModelError
-from retorno.environments import grids
+from retorno.environments import grids, lakes
 from retorno.environments.garnet import garnet
 from retorno.environments.textbook import random_walk, student, student_process
 from retorno.environments.toy_text import toy_text
@@ -38,9 +38,9 @@ def tables(model, by=None):
 @pytest.mark.parametrize("slippery", [True, False])
 @pytest.mark.parametrize("lake", ["4x4", "8x8"])
 def test_our_lake_is_gymnasiums(lake, slippery):
-    ours = grids.frozen_lake(lake, slippery)
+    ours = lakes.frozen_lake(lake, slippery)
     theirs = toy_text("FrozenLake-v1", map_name=lake, is_slippery=slippery)
-    assert list(grids.LAKES[lake]) == MAPS[lake]
+    assert list(lakes.LAKES[lake]) == MAPS[lake]
     assert tables(ours, ours.grid) == tables(theirs, theirs.grid)
     assert ours.grid[int(np.argmax(ours.initial))] == theirs.grid[int(np.argmax(theirs.initial))] == (0, 0)
     assert ours.action_names == theirs.action_names
@@ -129,7 +129,7 @@ def test_a_bad_map_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
         grids.grid(text)
     with pytest.raises(ValueError, match="no lake '5x5'; there are 4x4, 8x8"):
-        grids.frozen_lake("5x5")
+        lakes.frozen_lake("5x5")
 
 
 def test_a_slip_above_one_is_refused():

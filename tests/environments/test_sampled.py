@@ -8,7 +8,7 @@ import pytest
 from retorno import bellman
 from retorno.core.environment import advance, begin
 from retorno.core.mdp import mdp
-from retorno.environments import grids
+from retorno.environments import lakes
 from retorno.environments.garnet import garnet
 from retorno.environments.sampled import sampled
 from retorno.environments.textbook import random_walk, student
@@ -43,7 +43,7 @@ def table(model, policy):
     return full
 
 
-@pytest.mark.parametrize("make", [student, grids.frozen_lake, lambda: garnet(12, 3, 7, seed=3, termination=0.3)])
+@pytest.mark.parametrize("make", [student, lakes.frozen_lake, lambda: garnet(12, 3, 7, seed=3, termination=0.3)])
 def test_frequencies_are_the_models_probabilities(make):
     model = make()
     world, draws = sampled(model), 4000
@@ -78,7 +78,7 @@ def test_rounding_reaches_no_impossible_outcome(monkeypatch, chances, u):
 
 
 def test_rows_of_episodes():
-    model = grids.frozen_lake()
+    model = lakes.frozen_lake()
     rows, actions = live(sampled(model), np.full((16, 4), 0.25), steps=300, envs=8)
     assert rows.first[0].all() and (rows.first[1:] == rows.last[:-1]).all()
     assert (rows.last == model.terminal[rows.obs]).all() and rows.last.any()

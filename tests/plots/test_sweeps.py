@@ -10,7 +10,7 @@ from PIL import Image
 from retorno.bellman import solve, value_iteration
 from retorno.core.explanation import shown_sweeps
 from retorno.core.solution import Solution, Sweep
-from retorno.environments.grids import frozen_lake
+from retorno.environments.lakes import frozen_lake
 from retorno.environments.textbook import student
 from retorno.plots import PlotError, animate, bounds_plot, model_graph, sweep_table
 from retorno.plots.maps import value_map

@@ -9,7 +9,7 @@ import pytest
 from retorno import bellman
 from retorno.bellman.backup import backup_of
 from retorno.core.mdp import mdp
-from retorno.environments import grids
+from retorno.environments import grids, lakes
 from retorno.environments.textbook import random_walk, student, student_process
 from retorno.environments.toy_text import toy_text
 
@@ -119,7 +119,7 @@ def test_russell_and_norvig_4_by_3():
 LAKE = {1.0: 14 / 17, 0.99: 0.542026, 0.95: 0.180472, 0.9: 0.068891}
 
 
-@pytest.mark.parametrize("make", [grids.frozen_lake, lambda: toy_text("FrozenLake-v1")])
+@pytest.mark.parametrize("make", [lakes.frozen_lake, lambda: toy_text("FrozenLake-v1")])
 @pytest.mark.parametrize("discount", LAKE)
 def test_frozen_lake(make, discount):
     answer = bellman.solve(make(), discount)
@@ -127,7 +127,7 @@ def test_frozen_lake(make, discount):
     assert answer.converged and answer.policy_loss_bound < 1e-6
 
 
-@pytest.mark.parametrize("make", [lambda: grids.frozen_lake("8x8"), lambda: toy_text("FrozenLake8x8-v1")])
+@pytest.mark.parametrize("make", [lambda: lakes.frozen_lake("8x8"), lambda: toy_text("FrozenLake8x8-v1")])
 def test_frozen_lake_8x8(make):
     assert bellman.solve(make(), 0.99).start_value == pytest.approx(0.414640, abs=1e-6)
 
@@ -135,7 +135,7 @@ def test_frozen_lake_8x8(make):
 @pytest.mark.parametrize(("lake", "cap", "success"), [("4x4", 100, 0.7402), ("8x8", 200, 0.8630)])
 def test_success_on_the_lake_within_the_cap(lake, cap, success):
     """The chance to reach the goal in time with the policy that is best at γ = .99: `cap` backups from 0."""
-    model = grids.frozen_lake(lake)
+    model = lakes.frozen_lake(lake)
     backup = backup_of(model, 1.0).under(bellman.solve(model, 0.99).policy)
     value = np.zeros(backup.num_states)
     for _ in range(cap):

@@ -1,0 +1,62 @@
+"""What is seen of a state: a label that others share, or a vector of features, in place of its number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Float, Int, Key
+from numpy.typing import ArrayLike
+
+from retorno.core.environment import Environment
+from retorno.core.time_step import TimeStep
+
+
+class Observed(Environment):
+    """A world whose observation, a number, is looked up: row i of `table` is shown in its place.
+
+    A table of whole numbers gives labels: states that share one cannot be told apart (state aliasing,
+    state aggregation). A table of floats gives feature vectors.
+    """
+
+    world: Environment
+    table: Int[Array, " S"] | Float[Array, "S d"]
+
+    def __check_init__(self) -> None:
+        space = self.world.observation_space
+        if not isinstance(space, spaces.Discrete) or len(self.table) != space.n:
+            raise ValueError(f"a table of {len(self.table)} rows cannot show {space}: expected a row for each number")
+        if (np.ndim(self.table), np.asarray(self.table).dtype.kind) not in ((1, "i"), (2, "f")):
+            raise ValueError(f"a table holds whole numbers [S] or floats [S, d], got {np.shape(self.table)}")
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        if self.table.ndim == 1:
+            return spaces.Discrete(int(np.max(self.table)) + 1)
+        table = np.asarray(self.table, np.float32)
+        return spaces.Box(table.min(0), table.max(0), dtype=np.float32)
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        return self.world.action_space
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
+        state, row = self.world.reset(key)
+        return state, row._replace(obs=self.table[row.obs])
+
+    def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
+        state, row = self.world.step(state, action, key)
+        return state, row._replace(obs=self.table[row.obs])
+
+
+def observed(world: Environment, table: ArrayLike) -> Observed:
+    """A world seen through a table of labels [S] (whole numbers) or features [S, d] (floats).
+
+    Raises:
+        ValueError: when the table has another shape, or the world's observations are not numbers.
+    """
+    kind = jnp.int32 if np.asarray(table).dtype.kind in "iu" else jnp.float32
+    return Observed(world, jnp.asarray(table, kind))

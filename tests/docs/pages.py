@@ -1,0 +1,88 @@
+"""The pages of docs/ are run: what a page shows is what its code prints.
+
+Python blocks run in order in one namespace; the text block right after one is what it prints. In console
+blocks each line `$ retorno …` is followed by what the command says. All of it happens in an empty folder,
+where a page saves its pictures under images/.
+
+    python tests/docs/pages.py --write docs/exact.md     # write the outputs into the page, and its pictures
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parents[2] / "docs"
+RUN = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n(?:\n?```text\n.*?^```\n)?|^```console\n(?P<lines>.*?)^```\n", re.M | re.S
+)
+PICTURE = re.compile(r"!\[[^\]]*\]\((images/[^)]+)\)")
+ROUNDING = re.compile(r"\b\d(?:\.\d+)?e-1\d\b")
+"""Figures of the size of rounding: other processors and libraries round otherwise."""
+
+
+def runnable() -> list[Path]:
+    """The pages with code to run."""
+    return sorted(page for page in DOCS.glob("*.md") if RUN.search(page.read_text(encoding="utf-8")))
+
+
+def executed(text: str, name: str, folder: Path) -> str:
+    """The same page with the outputs that its code has when it is run in a folder."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+
+    def run(block: re.Match[str]) -> str:
+        line = text.count("\n", 0, block.start()) + 2
+        if (commands := block["lines"]) is not None:
+            asked = [each for each in commands.splitlines() if each.startswith("$ ")]
+            return f"```console\n{'\n'.join(f'{each}\n{command(each)}' for each in asked)}```\n"
+        # Line numbers of an error are those of the page.
+        code = compile("\n" * (line - 1) + block["code"], name, "exec")
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            exec(code, space)
+        told = out.getvalue()
+        shown = f"```text\n{told}```\n" if told else ""
+        return f"```python\n{block['code']}```\n{shown}"
+
+    with contextlib.chdir(folder):
+        return RUN.sub(run, text)
+
+
+def command(line: str) -> str:
+    """What a line `$ retorno …` prints, notes included."""
+    from retorno.cli.main import main
+
+    program, *arguments = shlex.split(line.removeprefix("$ "), comments=True)
+    if program != "retorno":
+        raise ValueError(f"a page runs retorno alone, got {line!r}")
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+        main(arguments)
+    return out.getvalue()
+
+
+def comparable(text: str) -> list[str]:
+    """The lines of a page, without the figures that differ between machines."""
+    return ROUNDING.sub("ROUNDING", text).splitlines()
+
+
+def write(page: Path) -> None:
+    """Run a page, and write it with its outputs and pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        told = executed(page.read_text(encoding="utf-8"), str(page), Path(folder))
+        page.write_text(told, encoding="utf-8")
+        for name in PICTURE.findall(told):
+            if (made := Path(folder, name)).exists():
+                shutil.copyfile(made, page.parent / name)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["--write"] or len(sys.argv) < 3:
+        sys.exit("usage: python tests/docs/pages.py --write docs/PAGE.md …")
+    for each in sys.argv[2:]:
+        write(Path(each))
