@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -157,11 +158,11 @@ Solve = Callable[[], tuple[np.ndarray, dict[str, Any]]]
 """The value of each state, and facts about the answer."""
 
 
-def solving(solver: str, prepare: Callable[[Arrays], Solve], name: str, limit: Callable[[], object]) -> Callable[[], float]:
+def solving(solver: str, prepare: Callable[[Arrays], Solve], name: str, limit: int = 0) -> Callable[[], float]:
     """A worker's measure: seconds of a solve, of the model `name` in BELLMAN_FOLDER.
 
     The first call warms up with a smaller twin of the model. The last answer, and what is known of it, lie
-    in the folder. `limit` is called before each solve.
+    in the folder. A solve that takes more than `limit` seconds ends the process; 0 is no limit.
     """
     folder = Path(os.environ["BELLMAN_FOLDER"])
     facts: dict[str, Any] = {}
@@ -179,10 +180,11 @@ def solving(solver: str, prepare: Callable[[Arrays], Solve], name: str, limit: C
                 ready.append(prepare(arrays))
                 say(build=time.perf_counter() - began)
                 return 0.0
-            limit()
+            signal.alarm(limit)
             began = time.perf_counter()
             value, known = ready[0]()
             seconds = time.perf_counter() - began
+            signal.alarm(0)
         except Exception as error:
             say(cannot=f"{type(error).__name__}: {error}")
             raise

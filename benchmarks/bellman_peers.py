@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 import statistics
 import sys
 import time
@@ -208,9 +207,8 @@ if __name__ == "__main__":
     if sys.argv[1] in REPORTS:
         print(json.dumps(REPORTS[sys.argv[1]](*sys.argv[2:])))
     else:
-        stop = partial(signal.alarm, LIMIT)
         works = {
-            f"{solver} {name}": partial(solving, solver, prepare, name, stop)
+            f"{solver} {name}": partial(solving, solver, prepare, name, LIMIT)
             for solver, prepare in SOLVERS.items()
             for name in MODELS
         }

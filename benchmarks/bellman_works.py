@@ -229,4 +229,4 @@ if __name__ == "__main__":
     if sys.argv[1] in REPORTS:
         print(json.dumps(REPORTS[sys.argv[1]](*sys.argv[2:])))
     else:
-        serve({"tiny": tiny, **{f"retorno {name}": partial(solving, "retorno", retorno, name, lambda: None) for name in MODELS}})
+        serve({"tiny": tiny, **{f"retorno {name}": partial(solving, "retorno", retorno, name) for name in MODELS}})

@@ -88,6 +88,8 @@ class PPO:
     """Weight of the value's loss."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
+    anneal_entropy: bool = False
+    """Let that weight fall to 0 over the run."""
     max_gradient_norm: float = 0.5
     """Gradients are scaled down to this norm."""
     normalise_advantages: bool = True
@@ -177,6 +179,7 @@ class PPO:
         sequences = rows.first.shape[1]
         learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, progress)
         clip = linear(self.clip, 0.0 if self.anneal_clip else None, progress)
+        entropy = linear(self.entropy_coefficient, 0.0 if self.anneal_entropy else None, progress)
 
         def step(state: tuple[Policy, optax.OptState], chosen: Array | None):
             network, optimiser = state
@@ -184,7 +187,7 @@ class PPO:
             if chosen is not None:
                 batch = jax.tree.map(lambda x: x[:, chosen], rows)
                 memory = carry if network.memoryless else jax.tree.map(lambda x: x[chosen], carry)
-            (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, batch, memory, clip)
+            (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, batch, memory, clip, entropy)
             direction, optimiser = self._optimiser.update(gradient, optimiser)
             network = jax.tree.map(lambda w, d: w - learning_rate * d, network, direction)
             return (network, optimiser), metrics
@@ -200,7 +203,7 @@ class PPO:
         return network, optimiser, {name: x.mean() for name, x in metrics.items()}
 
     def _loss(
-        self, network: Policy, rows: _Rows, carry: Carry, clip: Float[Array, ""]
+        self, network: Policy, rows: _Rows, carry: Carry, clip: Float[Array, ""], entropy_coefficient: Float[Array, ""]
     ) -> tuple[Float[Array, ""], Metrics]:
         heads = unroll_batch(network, rows.obs, rows.first, carry)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
@@ -222,7 +225,7 @@ class PPO:
         policy_loss = masked_mean(policy_losses, rows.counts)
         value_loss = masked_mean(value_losses, rows.counts)
         mean_entropy = masked_mean(entropy, rows.counts)
-        loss = policy_loss + self.value_coefficient * value_loss - self.entropy_coefficient * mean_entropy
+        loss = policy_loss + self.value_coefficient * value_loss - entropy_coefficient * mean_entropy
         return loss, {
             "policy_loss": policy_loss,
             "value_loss": value_loss,

@@ -29,7 +29,22 @@ from retorno.bellman.sweeping import (
 from retorno.bellman.visits import occupancy
 from retorno.core.explanation import explain
 
+METHODS = (
+    value_iteration,
+    modified_policy_iteration,
+    gauss_seidel,
+    asynchronous,
+    topological,
+    prioritised_sweeping,
+    partitioned,
+    interval_iteration,
+    policy_iteration,
+    linear_programming,
+)
+"""Every method of `solve`, `auto` aside."""
+
 __all__ = [
+    "METHODS",
     "MatrixFree",
     "asynchronous",
     "auto",

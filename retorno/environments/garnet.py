@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from retorno.core.mdp import MDP
+from retorno.core.mdp import MDP, Numbered
+from retorno.core.memory import ensure_fits
 
 
 def garnet(states: int, actions: int, branching: int, seed: int, termination: float = 0.0) -> MDP:
@@ -24,30 +25,34 @@ def garnet(states: int, actions: int, branching: int, seed: int, termination: fl
 
     Raises:
         ValueError: when `branching` is not in [1, S] or `termination` not in [0, 1].
+        ModelError: when the model would not fit into memory, with both numbers.
     """
     if not 1 <= branching <= states:
         raise ValueError(f"branching must lie in [1, {states}], the number of states, got {branching}")
     if not 0 <= termination <= 1:
         raise ValueError(f"termination must lie in [0, 1], got {termination}")
+    ensure_fits(64 * states * actions * branching, f"a model of {states:,} states")
     rng = np.random.default_rng(seed)
     pairs = states * actions
     next_state = _distinct(rng, pairs, branching, states)
     cuts = np.sort(rng.random((pairs, branching - 1)), axis=1)
     probability = np.diff(cuts, axis=1, prepend=0.0, append=1.0)
-    ends = rng.random((pairs, branching)) < termination
+    discount = np.broadcast_to(1.0, (pairs * branching,))
     if termination:
+        ends = rng.random((pairs, branching)) < termination
         ends[::actions, 0] = True
+        discount = np.where(ends, 0.0, 1.0).reshape(-1)
     return MDP(
         state_ptr=np.arange(states + 1) * actions,
         action=np.tile(np.arange(actions), states),
         row_ptr=np.arange(pairs + 1) * branching,
-        next_state=next_state.reshape(-1),
+        next_state=next_state.reshape(-1).astype(np.int32 if states < 2**31 else np.int64),
         probability=probability.reshape(-1),
         reward=np.repeat(rng.normal(size=pairs), branching),
-        discount=np.where(ends, 0.0, 1.0).reshape(-1),
+        discount=discount,
         initial=np.full(states, 1 / states),
-        state_names=tuple(str(s) for s in range(states)),
-        action_names=tuple(str(a) for a in range(actions)),
+        state_names=Numbered(states),
+        action_names=Numbered(actions),
     )
 
 

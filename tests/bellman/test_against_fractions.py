@@ -9,19 +9,6 @@ from models import DISCOUNTS, random_kind, random_model, random_policy
 
 from retorno import bellman
 
-METHODS = (
-    bellman.value_iteration,
-    bellman.modified_policy_iteration,
-    bellman.gauss_seidel,
-    bellman.asynchronous,
-    bellman.topological,
-    bellman.prioritised_sweeping,
-    bellman.partitioned,
-    bellman.interval_iteration,
-    bellman.policy_iteration,
-    bellman.linear_programming,
-)
-
 
 def check(seed, method, sweeps=None):
     """Bounds, ties and the policy's loss of one random question; whether the bounds are as close as was asked.
@@ -63,7 +50,7 @@ def test_ten_thousand_models():
     assert all([check(seed, bellman.auto) for seed in range(10_000)])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", bellman.METHODS)
 def test_every_method(method):
     assert all([check(seed, method, sweeps=5) for seed in range(20_000, 20_300)])
 

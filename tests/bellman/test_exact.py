@@ -115,19 +115,7 @@ def assert_bounds(solution, exact):
 
 
 DISCOUNTS = st.sampled_from([0.0, 0.3, 0.9, 0.99, 1.0])
-METHODS = st.sampled_from(
-    [
-        bellman.policy_iteration,
-        bellman.value_iteration,
-        bellman.modified_policy_iteration,
-        bellman.gauss_seidel,
-        bellman.asynchronous,
-        bellman.topological,
-        bellman.prioritised_sweeping,
-        bellman.partitioned,
-        bellman.interval_iteration,
-    ]
-)
+METHODS = st.sampled_from(bellman.METHODS)
 
 
 @settings(max_examples=150, deadline=None)

@@ -138,20 +138,7 @@ def test_a_discount_outside_the_unit_interval_is_refused(discount):
         bellman.evaluate(student(), bellman.uniform, discount)
 
 
-METHODS = [
-    bellman.policy_iteration,
-    bellman.value_iteration,
-    bellman.modified_policy_iteration,
-    bellman.gauss_seidel,
-    bellman.asynchronous,
-    bellman.topological,
-    bellman.prioritised_sweeping,
-    bellman.partitioned,
-    bellman.interval_iteration,
-]
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", bellman.METHODS)
 def test_what_has_no_finite_value_is_infinite_and_the_rest_is_solved(method):
     model = mdp(
         {
@@ -180,7 +167,7 @@ def test_nothing_finite_is_refused():
         bellman.solve(endless, 1.0)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", bellman.METHODS)
 def test_a_loop_that_pays_is_refused(method):
     tempting = mdp({"a": {"again": [(1, "b", 0.1)], "stop": [(1, "end", 100.0)]}, "b": {"back": [(1, "a", 0.0)]}})
     with pytest.raises(ValueError, match=r"state '[ab]' can reach a loop that pays for ever"):
