@@ -14,12 +14,11 @@ import argparse
 import json
 import math
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +105,9 @@ def _against(run: Run, model: str, peer: str) -> Result:
             more = in_turn(theirs.measure, mine.measure, min(4, int(20 / (times[0][0] + times[1][0]))))
             result = ratio(*(a + b for a, b in zip(times, more, strict=True)))
     except RuntimeError:
-        cannot = run.facts(peer, model).get("cannot") or ("ended" if time.monotonic() - began < LIMIT else f"> {LIMIT} s")
+        cannot = run.facts(peer, model).get("cannot") or (
+            "ended" if time.monotonic() - began < LIMIT else f"> {LIMIT} s"
+        )
         return {"cannot": cannot}
     value, own = (np.load(run.folder / f"{solver} {model}.npy") for solver in (peer, "retorno"))
     return {
@@ -198,8 +199,8 @@ def render(results: dict[str, Result]) -> str:
         "# How fast the exact solver is",
         "",
         "Made by [benchmarks/bellman.py](../benchmarks/bellman.py) (`make bench` runs it too): both sides in one run,",
-        "in turn, warmed up with a smaller twin of the model; the median of the ratios pair by pair, with the least and",
-        "the largest. γ = .99 and accuracy 1e-6 unless said otherwise; two cores for whoever uses them. Our times",
+        "in turn, warmed up with a smaller twin of the model; the median of the ratios pair by pair, with the least",
+        "and the largest. γ = .99 and accuracy 1e-6 unless said otherwise; two cores for whoever uses them. Our times",
         "include the bounds on every state's value, which no peer gives. Peers: QuantEcon 0.11.4, mdpsolver 0.10.2,",
         "pymdptoolbox 4.0b3, Storm through stormpy 2.0.0, each asked for 1e-6; terminal states stay where they are for",
         f"no reward. A peer may take {LIMIT} s a solve.",
@@ -237,7 +238,8 @@ def render(results: dict[str, Result]) -> str:
                 continue
             lines.append(
                 f"| {PARTS[name][0]} | {PEERS[peer]} | {_seconds(r['build'])} | {_seconds(r['mine'])} | "
-                f"{_seconds(r['theirs'])}, {r['own']['method']} | {r['ratio']:.1f} | {r['pairs']} | {r['difference']:.0e} |"
+                f"{_seconds(r['theirs'])}, {r['own']['method']} | {r['ratio']:.1f} | {r['pairs']} "
+                f"| {r['difference']:.0e} |"
             )
     lines += ["", "## Memory, models that are not stored, and what a call costs", ""]
     lines += ["| work | bar | measured | more |", "|---|---|---|---|"]
@@ -284,13 +286,17 @@ def _cannot(reason: str) -> str:
 def _memory_cell(r: Result) -> str:
     peer = r["peer"]
     return (
-        f"**{r['ratio']:.2f}** | {r['model_mb']:.0f} MB of arrays; {r['base_mb']:.0f} MB before, {r['loaded_mb']:.0f} loaded, "
-        f"{r['peak_mb']:.0f} at most; QuantEcon {peer['base_mb']:.0f}, {peer['loaded_mb']:.0f}, {peer['peak_mb']:.0f}"
+        f"**{r['ratio']:.2f}** | {r['model_mb']:.0f} MB of arrays; {r['base_mb']:.0f} MB before, "
+        f"{r['loaded_mb']:.0f} loaded, {r['peak_mb']:.0f} at most; "
+        f"QuantEcon {peer['base_mb']:.0f}, {peer['loaded_mb']:.0f}, {peer['peak_mb']:.0f}"
     )
 
 
 def _matrix_free_cell(r: Result) -> str:
-    return f"**{r['seconds']:.1f} s, {r['mb']:.0f} MB** | {r['states']:,} states, {r['sweeps']} full sweeps, all of it compiled anew"
+    return (
+        f"**{r['seconds']:.1f} s, {r['mb']:.0f} MB** | {r['states']:,} states, {r['sweeps']} full sweeps, "
+        "all of it compiled anew"
+    )
 
 
 def _sweep_cell(r: Result) -> str:
@@ -305,9 +311,11 @@ def _sweep_cell(r: Result) -> str:
 def _build_cell(r: Result) -> str:
     peers = r["peers"]
     return (
-        f"**{_seconds(r['seconds'])}** | rows with r(s, a), checked, probabilities {'' if r['copied'] else 'not '}copied; "
-        f"`MDP(…)` of its own arrays {_seconds(r['arrays'])}; QuantEcon {_seconds(peers['quantecon']['seconds'])}; mdpsolver "
-        f"{_seconds(peers['mdpsolver']['seconds'])}, after {_seconds(peers['mdpsolver']['lists'])} for nested lists"
+        f"**{_seconds(r['seconds'])}** | rows with r(s, a), checked, probabilities "
+        f"{'' if r['copied'] else 'not '}copied; `MDP(…)` of its own arrays {_seconds(r['arrays'])}; "
+        f"QuantEcon {_seconds(peers['quantecon']['seconds'])}; "
+        f"mdpsolver {_seconds(peers['mdpsolver']['seconds'])}, "
+        f"after {_seconds(peers['mdpsolver']['lists'])} for nested lists"
     )
 
 
@@ -354,7 +362,9 @@ def main() -> None:
     """Measure the named parts, or all, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", required=True, help="the Python that has benchmarks/peers.txt installed")
-    parser.add_argument("--less", type=float, default=1.0, help="so many times fewer states, to try it out: keeps nothing")
+    parser.add_argument(
+        "--less", type=float, default=1.0, help="so many times fewer states, to try it out: keeps nothing"
+    )
     parser.add_argument("names", nargs="*", choices=[[], *PARTS], help="parts to measure; all where none is named")
     asked = parser.parse_args()
     commit = subprocess.run(

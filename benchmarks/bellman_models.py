@@ -65,7 +65,9 @@ def absorbing(arrays: Arrays) -> Arrays:
     order = np.argsort(state, kind="stable")
     outcomes = np.append(np.diff(arrays.row_ptr), np.ones(len(ended), np.int64))
     moved = np.append(0, np.cumsum(outcomes[order]))
-    from_pair = np.repeat(np.append(arrays.row_ptr[:-1], len(arrays.next_state) + np.arange(len(ended)))[order], outcomes[order])
+    from_pair = np.repeat(
+        np.append(arrays.row_ptr[:-1], len(arrays.next_state) + np.arange(len(ended)))[order], outcomes[order]
+    )
     place = from_pair + np.arange(moved[-1]) - np.repeat(moved[:-1], outcomes[order])
     return Arrays(
         state_ptr=np.append(0, np.cumsum(np.maximum(np.diff(arrays.state_ptr), 1))),

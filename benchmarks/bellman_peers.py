@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -49,20 +50,20 @@ def mdpsolver_lists(arrays: Arrays) -> dict[str, Any]:
     pairs, transitions = arrays.state_ptr.tolist(), arrays.row_ptr.tolist()
 
     def nested(flat: list[Any]) -> list[list[list[Any]]]:
-        rows = [flat[i:j] for i, j in zip(transitions[:-1], transitions[1:], strict=True)]
-        return [rows[i:j] for i, j in zip(pairs[:-1], pairs[1:], strict=True)]
+        rows = [flat[i:j] for i, j in itertools.pairwise(transitions)]
+        return [rows[i:j] for i, j in itertools.pairwise(pairs)]
 
     reward = arrays.reward.tolist()
     return {
         "discount": float(arrays.discount),
-        "rewards": [reward[i:j] for i, j in zip(pairs[:-1], pairs[1:], strict=True)],
+        "rewards": [reward[i:j] for i, j in itertools.pairwise(pairs)],
         "tranMatProbs": nested(arrays.probability.tolist()),
         "tranMatColumns": nested(arrays.next_state.tolist()),
     }
 
 
 def mdpsolver(algorithm: str, update: str, arrays: Arrays) -> Solve:
-    """mdpsolver from nested lists."""
+    """Mdpsolver from nested lists."""
     import mdpsolver as package
 
     problem = package.model()

@@ -41,7 +41,8 @@ def executed(text: str, name: str, folder: Path) -> str:
         line = text.count("\n", 0, block.start()) + 2
         if (commands := block["lines"]) is not None:
             asked = [each for each in commands.splitlines() if each.startswith("$ ")]
-            return f"```console\n{'\n'.join(f'{each}\n{command(each)}' for each in asked)}```\n"
+            told = "\n".join(f"{each}\n{command(each)}" for each in asked)
+            return f"```console\n{told}```\n"
         # Line numbers of an error are those of the page.
         code = compile("\n" * (line - 1) + block["code"], name, "exec")
         with contextlib.redirect_stdout(io.StringIO()) as out:

@@ -1,5 +1,6 @@
 """What Sutton & Barto's examples are worth, exactly; stochastic results of learning are tested with the algorithms."""
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_car_rental_takes_four_improvements(rental):
         chosen = np.zeros(rental.num_pairs)
         chosen[policies[-1]] = 1
         policies.append(best_pairs(rental, bellman.evaluate(rental, chosen, 0.9).q))
-    changes = [(a != b).sum() for a, b in zip(policies, policies[1:], strict=False)]
+    changes = [(a != b).sum() for a, b in itertools.pairwise(policies)]
     assert all(changes[:4]) and changes[4] == 0
 
 
@@ -240,7 +241,7 @@ def test_bandits():
 
 @pytest.mark.parametrize(("track", "steps"), [(LEFT_TRACK, 10), (RIGHT_TRACK, 8)])
 def test_racetrack(track, steps):
-    """Without noise the best start needs so many steps; noise only costs. A lap cannot be faster than 4 cells a step."""
+    """Without noise the best start needs so many steps; noise only costs. No lap is faster than 4 cells a step."""
     calm, rough = (bellman.solve(racetrack(track, noise), 1.0) for noise in (0.0, 0.1))
     starts = calm.model.initial > 0
     assert calm.value[starts].max() == pytest.approx(-steps, abs=1e-6)
