@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
@@ -24,6 +25,11 @@ class Observed(Environment):
 
     world: Environment
     table: Int[Array, " S"] | Float[Array, "S d"]
+    labels: int | None = eqx.field(static=True)
+    """How many there are; None for features."""
+    low: tuple[float, ...] = eqx.field(static=True, default=())
+    high: tuple[float, ...] = eqx.field(static=True, default=())
+    """[d] The least and the largest of each feature."""
 
     def __check_init__(self) -> None:
         space = self.world.observation_space
@@ -34,10 +40,9 @@ class Observed(Environment):
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        if self.table.ndim == 1:
-            return spaces.Discrete(int(np.max(self.table)) + 1)
-        table = np.asarray(self.table, np.float32)
-        return spaces.Box(table.min(0), table.max(0), dtype=np.float32)
+        if self.labels is not None:
+            return spaces.Discrete(self.labels)
+        return spaces.Box(np.float32(self.low), np.float32(self.high), dtype=np.float32)
 
     @property
     def action_space(self) -> spaces.Space[Any]:
@@ -58,5 +63,9 @@ def observed(world: Environment, table: ArrayLike) -> Observed:
     Raises:
         ValueError: when the table has another shape, or the world's observations are not numbers.
     """
-    kind = jnp.int32 if np.asarray(table).dtype.kind in "iu" else jnp.float32
-    return Observed(world, jnp.asarray(table, kind))
+    rows = np.asarray(table)
+    if rows.dtype.kind in "iu":
+        return Observed(world, jnp.asarray(rows, jnp.int32), labels=int(rows.max()) + 1)
+    rows = rows.astype(np.float32)
+    low, high = (tuple(map(float, np.atleast_1d(side))) for side in (rows.min(0), rows.max(0)))
+    return Observed(world, jnp.asarray(rows), None, low, high)
