@@ -42,7 +42,8 @@ class Observed(Environment):
     def observation_space(self) -> spaces.Space[Any]:
         if self.labels is not None:
             return spaces.Discrete(self.labels)
-        return spaces.Box(np.float32(self.low), np.float32(self.high), dtype=np.float32)
+        low, high = (np.asarray(side, np.float32) for side in (self.low, self.high))
+        return spaces.Box(low, high, dtype=np.float32)
 
     @property
     def action_space(self) -> spaces.Space[Any]:

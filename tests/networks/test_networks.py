@@ -298,6 +298,7 @@ install_import_hook(["retorno.networks", "retorno.ops.distributions"], "beartype
 import jax, jax.numpy as jnp
 from gymnasium import spaces
 from retorno.networks import *
+from retorno.core.keys import key_of
 from retorno.networks.layers import Linear
 heads = {"policy": GaussianHead(2), "q": ActionValueHead(3), "value": ValueHead()}
 def trace(config):
