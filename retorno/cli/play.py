@@ -20,7 +20,6 @@ from retorno.cli.runs import members, restored, world_name
 from retorno.cli.terminal import note
 from retorno.core.environment import Environment, World, advance, begin
 from retorno.core.errors import RetornoError
-from retorno.core.keys import key_of
 from retorno.core.policy import Policy
 from retorno.core.spaces import action_bounds, clip_action
 from retorno.core.time_step import TimeStep
@@ -62,7 +61,7 @@ class Player:
         """Of the episodes that are over."""
         self._carry = None if policy is None else policy.initial_carry()
         self._decide = jax.jit(partial(decide, greedy=not given.sampled))
-        self._key = key_of(given.seed)
+        self._key = jax.random.key(given.seed)
         world.action_space.seed(given.seed)
 
     def pictures(self) -> Iterator[np.ndarray]:
@@ -144,7 +143,7 @@ def _drawable(world: World, name: str | None) -> World:
     if not isinstance(world, Environment):
         raise CannotShow(f"{name} cannot be drawn from the command line: it was made in Python")
     try:
-        world.render(jax.tree.map(np.asarray, world.reset(key_of(0))[0]))
+        world.render(jax.tree.map(np.asarray, world.reset(jax.random.key(0))[0]))
     except NotImplementedError as error:
         import gymnasium
 

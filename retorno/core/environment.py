@@ -13,7 +13,6 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int, Key, PyTree
 
-from retorno.core.keys import key_of
 from retorno.core.time_step import TimeStep
 
 
@@ -122,7 +121,7 @@ def episode_seed(seed: Any, env: Any, episode: Any) -> Any:
 
 def begin(world: Environment, seed: Int[Array, ""], env: Int[Array, ""]) -> tuple[Episodes, TimeStep]:
     """Environment number `env` of a run at the first row of its first episode."""
-    state, row = world.reset(key_of(episode_seed(seed, env, 0)))
+    state, row = world.reset(jax.random.key(episode_seed(seed, env, 0)))
     return Episodes(state, jnp.int32(0), jnp.int32(0)), row
 
 
@@ -135,7 +134,7 @@ def advance(
     again on its own.
     """
     stepped = world.step(episodes.state, action, step_key(episode_seed(seed, env, episodes.episode), episodes.age))
-    fresh = world.reset(key_of(episode_seed(seed, env, episodes.episode + 1)))
+    fresh = world.reset(jax.random.key(episode_seed(seed, env, episodes.episode + 1)))
     state, row_after = jax.tree.map(lambda new, old: jnp.where(row.last, new, old), fresh, stepped)
     episode = episodes.episode + row.last
     age = jnp.where(row.last, 0, episodes.age + 1)
@@ -144,4 +143,4 @@ def advance(
 
 def step_key(seed: Int[Array, ""], age: Int[Array, ""]) -> Key[Array, ""]:
     """The key of an episode's step: `age` steps after the first row, which has `key(seed)`."""
-    return jax.random.fold_in(key_of(seed), age)
+    return jax.random.fold_in(jax.random.key(seed), age)

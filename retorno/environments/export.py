@@ -11,7 +11,6 @@ from gymnasium import spaces
 from jaxtyping import Array, Int, PyTree
 
 from retorno.core.environment import Environment, step_key
-from retorno.core.keys import key_of
 from retorno.core.time_step import TimeStep
 
 FRAMES_PER_SECOND = 30
@@ -19,7 +18,7 @@ FRAMES_PER_SECOND = 30
 
 @jax.jit
 def _reset(world: Environment, seed: Int[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
-    return world.reset(key_of(seed))
+    return world.reset(jax.random.key(seed))
 
 
 @jax.jit

@@ -18,7 +18,6 @@ from jax import Array
 from jaxtyping import Float, Int, Key, PyTree, UInt32
 
 from retorno.core.environment import Environment, Episodes, HostedEnvironments, advance, begin
-from retorno.core.keys import GENERATOR
 from retorno.core.policy import Algorithm, Carry, Learner
 from retorno.core.spaces import Bounds, action_bounds, clip_action
 from retorno.core.time_step import TimeStep, Trajectory
@@ -87,7 +86,7 @@ def _chooser(algorithm: Algorithm, structure: Any) -> Callable[..., Any]:
 
     @jax.jit
     def compiled(leaves, bounds, row, carry, key_data, t):
-        learner, key = jax.tree.unflatten(structure, leaves), jax.random.wrap_key_data(key_data, impl=GENERATOR)
+        learner, key = jax.tree.unflatten(structure, leaves), jax.random.wrap_key_data(key_data)
         action, extras, carry = choose(algorithm, learner, row, carry, key, t)
         return action, clip_action(action, bounds), extras, carry
 

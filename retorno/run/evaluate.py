@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Int, Key, UInt32
 
 from retorno.core.environment import Environment, Episodes, HostedEnvironments, World, advance, begin
 from retorno.core.errors import RetornoError
-from retorno.core.keys import key_of
 from retorno.core.policy import Carry, Policy
 from retorno.core.spaces import Bounds, action_bounds, clip_action
 from retorno.core.time_step import TimeStep
@@ -131,7 +130,7 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
 
     def step(state: tuple[_Play, Array]) -> tuple[_Play, Array]:
         play, t = state
-        action, carry = _decide_all(policy, play.row, play.carry, bounds, key_of(seed), t, greedy)
+        action, carry = _decide_all(policy, play.row, play.carry, bounds, jax.random.key(seed), t, greedy)
         standing, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
             play.standing, play.row, action, numbers
         )
@@ -162,7 +161,7 @@ def _play_hosted(
     while min(map(len, ended)) < share:
         if length.max() >= LONGEST_EPISODE:
             raise _endless()
-        action, carry = _decide_hosted(policy, row, carry, bounds, key_of(seed), np.int32(t), greedy)
+        action, carry = _decide_hosted(policy, row, carry, bounds, jax.random.key(seed), np.int32(t), greedy)
         row = environments.step(jax.tree.map(np.asarray, action))
         total = np.where(row.first, 0.0, total + row.reward)
         length = np.where(row.first, 0, length + 1)

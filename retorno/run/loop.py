@@ -13,7 +13,6 @@ from jax import Array
 from jaxtyping import Int, Key, PyTree, UInt32
 
 from retorno.core.environment import Environment, HostedWorld
-from retorno.core.keys import key_of
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
@@ -59,7 +58,7 @@ class Keys(NamedTuple):
 
 def keys_of(seed: UInt32[Array, ""], updates: Int[Array, ""]) -> Keys:
     """The keys of a run's next iteration."""
-    return Keys(*jax.random.split(jax.random.fold_in(key_of(seed), updates)))
+    return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), updates)))
 
 
 def _iterate(algorithm: Algorithm, world: Environment, run: Run) -> tuple[Run, Metrics]:
@@ -136,7 +135,7 @@ def _fresh(
 ) -> Run:
     """A run before its first step; `stage(learner)` sets it."""
     # The learner's own key: no iteration's, whose numbers are below 2³¹.
-    learner = algorithm.init(jax.random.fold_in(key_of(seed), 2**32 - 1), spec)
+    learner = algorithm.init(jax.random.fold_in(jax.random.key(seed), 2**32 - 1), spec)
     return Run(learner, stage(learner), relabel, no_scores(spec.num_envs), seed, jnp.int32(0), jnp.int32(0))
 
 
@@ -150,7 +149,7 @@ def begin_native(
     num_envs: int,
 ) -> Run:
     """Fresh runs [S] over a native world, or one run of one seed []."""
-    row = blank(jax.eval_shape(world.reset, key_of(0))[1])
+    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
     spec = Spec(world.observation_space, world.action_space, num_envs, steps, row)
 
     def begin_one(seed: UInt32[Array, ""]) -> Run:

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.core.keys import key_of
 from retorno.core.time_step import TimeStep
 from retorno.environments import classic_control as classic
 
@@ -48,7 +47,7 @@ def test_matches_gymnasium_transition_by_transition(name):
     states = states_of(name, rng, TRANSITIONS).astype(np.float32)
     actions = actions_of(limited.action_space, rng, TRANSITIONS)
     step = jax.jit(jax.vmap(limited.world.step, in_axes=(0, 0, None)))
-    rows: TimeStep = step(states, actions, key_of(0))[1]
+    rows: TimeStep = step(states, actions, jax.random.key(0))[1]
 
     env.reset(seed=0)
     expected = []
@@ -82,7 +81,7 @@ def test_lives_whole_episodes_as_gymnasium_does(name):
     limit = env.spec.max_episode_steps
     assert world.limit == limit
     rng = np.random.default_rng(1)
-    state, first = jax.jit(world.reset)(key_of(3))
+    state, first = jax.jit(world.reset)(jax.random.key(3))
     actions = actions_of(world.action_space, rng, limit)
     if name == "CartPole-v1":
         # A policy that balances, so that the episode reaches its limit.
@@ -94,7 +93,7 @@ def test_lives_whole_episodes_as_gymnasium_does(name):
     obs, row = np.asarray(first.obs), first
     for t in range(limit):
         action = np.int32(3 * obs[2] + obs[3] + 0.1 * obs[1] + 0.05 * obs[0] > 0) if actions is None else actions[t]
-        state, row = step(state, action, key_of(0))
+        state, row = step(state, action, jax.random.key(0))
         obs, reward, terminated, truncated, _ = env.step(action)
         np.testing.assert_allclose(row.obs, obs, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(row.reward, reward, rtol=1e-4, atol=1e-4)
@@ -111,7 +110,7 @@ def test_lives_whole_episodes_as_gymnasium_does(name):
 def test_begins_where_gymnasium_begins(name):
     """The means, spreads and bounds of 20,000 first observations agree with 500 of Gymnasium's."""
     world, env = WORLDS[name](), gym.make(name).unwrapped
-    obs = np.asarray(jax.jit(jax.vmap(lambda k: world.reset(k)[1].obs))(jax.random.split(key_of(0), 20_000)))
+    obs = np.asarray(jax.jit(jax.vmap(lambda k: world.reset(k)[1].obs))(jax.random.split(jax.random.key(0), 20_000)))
     theirs = np.array([env.reset(seed=s)[0] for s in range(500)])
     stderr = theirs.std(0) / np.sqrt(500) + 1e-6
     assert (abs(obs.mean(0) - theirs.mean(0)) < 4.5 * stderr).all()
@@ -134,7 +133,7 @@ def test_the_acrobot_swings_freely_without_torque_lost():
         return kinetic - 9.8 * (0.5 * jnp.cos(first) + jnp.cos(first) + 0.5 * jnp.cos(first + second))
 
     def swing(state, _):
-        state = world.step(state, jnp.int32(1), key_of(0))[0]
+        state = world.step(state, jnp.int32(1), jax.random.key(0))[0]
         return state, energy(state)
 
     start = jnp.array([0.3, -0.2, 0.0, 0.0])
@@ -146,7 +145,7 @@ def test_the_acrobot_swings_freely_without_torque_lost():
 def test_is_drawn(name):
     """A picture, and another one where the state is another."""
     world = WORLDS[name]()
-    state, _ = world.reset(key_of(0))
+    state, _ = world.reset(jax.random.key(0))
     picture = world.render(state)
     assert picture.dtype == np.uint8 and picture.shape[2] == 3 and picture.std() > 5
     moved = state._replace(state=state.state + 0.3)

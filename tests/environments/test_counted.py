@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from retorno.core.keys import key_of
 from retorno.core.mdp import ModelError
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments import counted, garnet, recorded
@@ -158,8 +157,8 @@ def test_what_was_lived_comes_back():
         after = jax.tree.map(lambda a, b: jax.numpy.where(row.last, a, b), world.reset(begin), moved)
         return after, (row, action)
 
-    begin = world.reset(key_of(0))
-    last, (lived, actions) = jax.lax.scan(live, begin, jax.random.split(key_of(1), 40_000))
+    begin = world.reset(jax.random.key(0))
+    last, (lived, actions) = jax.lax.scan(live, begin, jax.random.split(jax.random.key(1), 40_000))
     lived = jax.tree.map(lambda x, y: np.append(x, np.asarray(y)[None])[:, None], lived, last[1])
     made = counted(*recorded(Trajectory(lived, np.asarray(actions)[:, None], None, None)), confidence=1 - 1e-6)
     truth = {}

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.core.keys import key_of
 from retorno.core.spaces import encode
 from retorno.environments.recall import Recall
 
@@ -25,7 +24,7 @@ def play(world, key, answer):
 
 def test_one_episode_by_hand():
     world = Recall(cues=4, delay=3)
-    cue, rows = play(world, key_of(2), lambda cue: cue)
+    cue, rows = play(world, jax.random.key(2), lambda cue: cue)
     assert [int(row.obs) for row in rows] == [cue, 4, 4, 4, 5, 4]
     assert [float(row.reward) for row in rows] == [0, 0, 0, 0, 0, 1]
     assert [float(row.discount) for row in rows] == [1, 1, 1, 1, 1, 0]
@@ -36,7 +35,7 @@ def test_one_episode_by_hand():
 
 
 def test_a_wrong_answer_earns_nothing():
-    _, rows = play(Recall(delay=0), key_of(0), lambda cue: (cue + 1) % 4)
+    _, rows = play(Recall(delay=0), jax.random.key(0), lambda cue: (cue + 1) % 4)
     assert len(rows) == 3 and sum(float(row.reward) for row in rows) == 0 and rows[-1].discount == 0
 
 
@@ -45,14 +44,14 @@ def test_only_the_first_row_tells_the_cue():
     world = Recall(cues=4, delay=2)
     seen = {}
     for k in range(40):
-        cue, rows = play(world, key_of(k), lambda cue: 0)
+        cue, rows = play(world, jax.random.key(k), lambda cue: 0)
         seen[cue] = [int(row.obs) for row in rows[1:]]
     assert set(seen) == {0, 1, 2, 3}
     assert len({tuple(obs) for obs in seen.values()}) == 1
 
 
 def test_cues_are_uniform():
-    keys = jax.random.split(key_of(0), 40_000)
+    keys = jax.random.split(jax.random.key(0), 40_000)
     for cues in (3, 4):
         world = Recall(cues=cues)
         counts = np.bincount(jax.jit(jax.vmap(lambda k, w=world: w.reset(k)[0].cue))(keys), minlength=cues)

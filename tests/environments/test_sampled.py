@@ -7,7 +7,6 @@ import pytest
 
 from retorno import bellman
 from retorno.core.environment import advance, begin
-from retorno.core.keys import key_of
 from retorno.core.mdp import mdp
 from retorno.environments import lakes
 from retorno.environments.garnet import garnet
@@ -28,7 +27,7 @@ def live(world, policy, steps, envs, seed=0):
             action = jax.random.categorical(key, logits[row.obs])
             return advance(world, episodes, row, action, jnp.int32(seed), env), (row, action)
 
-        keys = jax.random.split(jax.random.fold_in(key_of(seed), env), steps)
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), env), steps)
         (_, end), (rows, actions) = jax.lax.scan(step, (episodes, row), keys)
         return jax.tree.map(lambda many, last: jnp.concatenate([many, last[None]]), rows, end), actions
 
@@ -49,7 +48,7 @@ def test_frequencies_are_the_models_probabilities(make):
     model = make()
     world, draws = sampled(model), 4000
     step = jax.jit(jax.vmap(jax.vmap(world.step, (None, None, 0)), (0, 0, None)))
-    _, rows = step(jnp.asarray(model.pair_state), jnp.asarray(model.action), jax.random.split(key_of(0), draws))
+    _, rows = step(jnp.asarray(model.pair_state), jnp.asarray(model.action), jax.random.split(jax.random.key(0), draws))
     for pair in range(model.num_pairs):
         expected = {}
         for t in range(*model.row_ptr[pair : pair + 2]):
@@ -71,7 +70,7 @@ def test_rounding_reaches_no_impossible_outcome(monkeypatch, chances, u):
     names = [f"n{i}" for i in range(len(chances))]
     model = mdp({"a": {"go": [(p, n, 0.0) for p, n in zip(chances, names, strict=True)]}}, initial="a")
     monkeypatch.setattr(jax.random, "uniform", lambda key: jnp.float32(u))
-    state, _ = sampled(model).step(jnp.int32(0), jnp.int32(0), key_of(0))
+    state, _ = sampled(model).step(jnp.int32(0), jnp.int32(0), jax.random.key(0))
     name = model.state_names[int(state)]
     assert chances[names.index(name)] > 0
     below = sum(chances[: names.index(name)])
@@ -100,39 +99,39 @@ def test_rows_of_episodes():
 def test_a_discount_between_zero_and_one_is_no_end():
     model = mdp({"a": {"go": [(1.0, "a", 1.0)]}})
     model.discount[:] = 0.5
-    _, row = sampled(model).step(jnp.int32(0), jnp.int32(0), key_of(0))
+    _, row = sampled(model).step(jnp.int32(0), jnp.int32(0), jax.random.key(0))
     assert row.discount == 0.5 and not row.last
 
 
 def test_the_first_state_has_its_distribution():
     model = mdp({s: {"go": [(1.0, "end", 0.0)]} for s in "abc"}, initial={"a": 0.2, "c": 0.8})
     world = sampled(model)
-    states = np.asarray(jax.vmap(lambda key: world.reset(key)[0])(jax.random.split(key_of(1), 4000)))
+    states = np.asarray(jax.vmap(lambda key: world.reset(key)[0])(jax.random.split(jax.random.key(1), 4000)))
     assert set(states) == {0, 2}
     assert (states == 2).mean() == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / 4000))
     taxi = toy_text("Taxi-v4")
     world = sampled(taxi)
-    starts = np.asarray(jax.vmap(lambda key: world.reset(key)[0])(jax.random.split(key_of(0), 6000)))
+    starts = np.asarray(jax.vmap(lambda key: world.reset(key)[0])(jax.random.split(jax.random.key(0), 6000)))
     assert set(starts) == set(np.flatnonzero(taxi.initial))
 
 
 def test_legal_actions():
     world = sampled(student())
     names = student().action_names
-    _, row = world.reset(key_of(0))
+    _, row = world.reset(jax.random.key(0))
     assert [n for n, legal in zip(names, row.legal, strict=True) if legal] == ["facebook", "study"]
-    state, row = world.step(jnp.int32(2), jnp.int32(names.index("sleep")), key_of(0))
+    state, row = world.step(jnp.int32(2), jnp.int32(names.index("sleep")), jax.random.key(0))
     assert row.last and row.legal.all(), "where no action is taken none is forbidden"
-    state, row = world.step(jnp.int32(2), jnp.int32(names.index("pub")), key_of(0))
+    state, row = world.step(jnp.int32(2), jnp.int32(names.index("pub")), jax.random.key(0))
     assert state == 2 and jnp.isnan(row.reward) and not row.last, "an illegal action must be noticed"
-    assert sampled(random_walk(5)).reset(key_of(0))[1].legal is None
+    assert sampled(random_walk(5)).reset(jax.random.key(0))[1].legal is None
 
 
 def test_spaces():
     world = sampled(student())
     assert world.observation_space.n == 5 and world.action_space.n == 5
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(world))
-    assert world.observation_space.contains(int(world.reset(key_of(0))[0]))
+    assert world.observation_space.contains(int(world.reset(jax.random.key(0))[0]))
 
 
 @pytest.mark.parametrize(

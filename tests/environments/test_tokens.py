@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from retorno import bellman
-from retorno.core.keys import key_of
 from retorno.environments.tokens import END, Tokens, ambiguous, hidden_pattern
 
 reset = jax.jit(lambda world, key: world.reset(key))
@@ -17,10 +16,10 @@ step = jax.jit(lambda world, state, action, key: world.step(state, action, key))
 
 def write(world, tokens):
     """The rows of a text, as far as it goes."""
-    state, row = reset(world, key_of(0))
+    state, row = reset(world, jax.random.key(0))
     rows = [row]
     for token in tokens:
-        state, row = step(world, state, jnp.int32(token), key_of(0))
+        state, row = step(world, state, jnp.int32(token), jax.random.key(0))
         rows.append(row)
         if row.last:
             break
@@ -83,14 +82,14 @@ def test_the_world_does_what_its_model_says():
     model = world.model()
     rng = np.random.default_rng(0)
     for _ in range(20):
-        state, row = reset(world, key_of(0))
+        state, row = reset(world, jax.random.key(0))
         s = 0
         while not row.last:
             token = int(rng.choice(np.flatnonzero(row.legal)))
             np.testing.assert_array_equal(np.flatnonzero(row.legal), np.flatnonzero(model.legal[s]))
             pair = model.state_ptr[s] + int((np.flatnonzero(model.legal[s]) == token).argmax())
             transition = model.row_ptr[pair]
-            state, row = step(world, state, jnp.int32(token), key_of(0))
+            state, row = step(world, state, jnp.int32(token), jax.random.key(0))
             assert float(row.reward) == pytest.approx(model.reward[transition], abs=1e-6)
             assert float(row.discount) == model.discount[transition]
             s = int(model.next_state[transition])

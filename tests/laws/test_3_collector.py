@@ -12,7 +12,6 @@ from small import NETWORK, assert_close, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
-from retorno.core.keys import key_of
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import action_bounds
 from retorno.environments.export import to_gymnasium
@@ -39,7 +38,7 @@ def check_collectors(
         learner, fused_stage, hosted_stage = native.run.learner, native.run.stage, outside.run.stage
         bounds, ended = action_bounds(world.action_space), 0
         for i in range(ROLLOUTS):
-            key = key_of(i)
+            key = jax.random.key(i)
             fused_stage, fused = collect_fused(algorithm, learner, world, fused_stage, native.run.seed, key)
             hosted_stage, lived = host(algorithm, learner, outside.environments, bounds, hosted_stage, key)
             assert_close(fused, lived, 1e-4)

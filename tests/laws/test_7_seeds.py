@@ -13,7 +13,6 @@ from small import MODELS, NETWORK, assert_close, bits, busy_world, model, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment, advance, begin
-from retorno.core.keys import key_of
 from retorno.core.policy import Algorithm
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled import sampled
@@ -37,7 +36,7 @@ def check_choices(algorithm: Algorithm) -> None:
     """What is chosen on one row depends on the key, on the step and on the environment, and on nothing else."""
     run = train(algorithm, busy_world(), STEPS, seed=0).run
     row, carry = (jax.tree.map(lambda x: jnp.repeat(x[:1], 16, 0), x) for x in (run.stage.row, run.stage.carry))
-    chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, row, carry, key_of(seed), t)[0])
+    chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, row, carry, jax.random.key(seed), t)[0])
     actions = np.array([[chosen(seed, t) for t in range(8)] for seed in range(4)])
     np.testing.assert_array_equal(chosen(2, 5), actions[2, 5])
     for axis in range(3):
@@ -54,7 +53,7 @@ def check_worlds(world: Environment) -> None:
             return after, after[1]
 
         start = begin(world, seed, env)
-        return start[1], jax.lax.scan(step, start, jax.random.split(key_of(0), 64))[1]
+        return start[1], jax.lax.scan(step, start, jax.random.split(jax.random.key(0), 64))[1]
 
     def lived(seed: int, env: int) -> list[bytes]:
         return bits(live(jnp.uint32(seed), jnp.uint32(env)))
@@ -127,17 +126,17 @@ class Deaf(ALGORITHMS["q_learning"]):
     """Every seed is 0, though one is asked for."""
 
     def act(self, learner: Any, row: Any, carry: Any, key: Any) -> Any:
-        return super().act(learner, row, carry, key_of(0))
+        return super().act(learner, row, carry, jax.random.key(0))
 
 
 class Stuck(TimeLimit):
     """Every episode is the same."""
 
     def reset(self, key: Any) -> Any:
-        return super().reset(key_of(0))
+        return super().reset(jax.random.key(0))
 
     def step(self, state: Any, action: Any, key: Any) -> Any:
-        return super().step(state, action, key_of(0))
+        return super().step(state, action, jax.random.key(0))
 
 
 def test_the_law_sees_an_ignored_key() -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.core.keys import key_of
 from retorno.core.policy import Policy
 from retorno.networks import (
     GRU,
@@ -63,7 +62,7 @@ CASES = [
 def filled(config: Any, space: spaces.Space[Any], heads: dict[str, Any]) -> Policy:
     """A network whose every parameter matters: drawn afresh, for a policy's own head starts close to zero."""
     rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: config.build(key_of(0), space, heads))
+    shapes = jax.eval_shape(lambda: config.build(jax.random.key(0), space, heads))
     return jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape) / np.sqrt(w.shape[0]), jnp.float32), shapes)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.core.keys import key_of
 from retorno.core.spaces import SpaceError, encode, index
 from retorno.networks import (
     GRU,
@@ -35,7 +34,7 @@ from retorno.networks.layers import Input, Observed, linear, orthogonal
 from retorno.networks.recurrent import GRUCell, LSTMCell
 from retorno.networks.transformer import attend, held, rotate
 
-KEY = key_of(0)
+KEY = jax.random.key(0)
 BOX = spaces.Box(-1, 1, (3,))
 BOTH = {"policy": CategoricalHead(2), "value": ValueHead()}
 SMALL = [MLP((8,)), GRU(8, (4,)), LSTM(8, (4,)), Transformer(8, layers=1, num_heads=2, window=4)]
@@ -129,7 +128,7 @@ def test_cells_equal_equinox(config: Any, cell: Any) -> None:
         twin = eqx.tree_at(lambda c: c.bias_n, twin, trunk.hidden.bias[10:])
     where = lambda c: (c.weight_ih, c.weight_hh, c.bias)  # noqa: E731
     twin = eqx.tree_at(where, twin, (trunk.input.weight.T, trunk.hidden.weight.T, bias))
-    state = tuple(jax.random.normal(key_of(i), (5,)) for i in range(trunk.states))
+    state = tuple(jax.random.normal(jax.random.key(i), (5,)) for i in range(trunk.states))
     obs = jnp.array([0.3, -0.2, 0.9])
     features, after = trunk.step(obs, jnp.array(False), state)
     expected = twin(trunk.embed(obs), state[0] if cell is GRUCell else state)
@@ -298,11 +297,10 @@ install_import_hook(["retorno.networks", "retorno.ops.distributions"], "beartype
 import jax, jax.numpy as jnp
 from gymnasium import spaces
 from retorno.networks import *
-from retorno.core.keys import key_of
 from retorno.networks.layers import Linear
 heads = {"policy": GaussianHead(2), "q": ActionValueHead(3), "value": ValueHead()}
 def trace(config):
-    network = config.build(key_of(0), spaces.Discrete(4), heads)
+    network = config.build(jax.random.key(0), spaces.Discrete(4), heads)
     first, carry = jnp.zeros(6, bool), network.initial_carry()
     answer, carry = network.step(jnp.int32(1), first[0], carry)
     return answer["policy"].log_prob(jnp.zeros(2)), network.unroll(jnp.zeros(6, int), first, carry)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retorno.core.keys import key_of
 from retorno.ops.distributions import Categorical, EpsilonGreedy, Gaussian, MultiCategorical, SquashedGaussian
 
 SAMPLES = 40_000
@@ -20,7 +19,7 @@ PROBS = np.exp(LOGITS) / np.exp(LOGITS).sum()
 
 def draw(distribution: Any, samples: int = SAMPLES) -> np.ndarray:
     """[samples, …] independent draws."""
-    keys = jax.random.split(key_of(0), samples)
+    keys = jax.random.split(jax.random.key(0), samples)
     return np.asarray(jax.jit(jax.vmap(distribution.sample))(keys))
 
 

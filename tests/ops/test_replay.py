@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.core.keys import key_of
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.ops.replay import Replay, empty_replay
 
@@ -37,7 +36,7 @@ def lived(num_envs: int, capacity: int, rollout: int, rounds: int) -> Replay:
 def check_replay(draw, num_envs: int, capacity: int, rollout: int, rounds: int) -> None:
     """Every draw is a transition that was lived, the newest ones are all drawn, and none that was forgotten."""
     replay = lived(num_envs, capacity, rollout, rounds)
-    batch = draw(replay, key_of(0), DRAWS)
+    batch = draw(replay, jax.random.key(0), DRAWS)
     now, then = np.asarray(batch.row.obs), np.asarray(batch.next_row.obs)
     t, env, total = now % 1000, now // 1000, rollout * rounds
     np.testing.assert_array_equal(then, now + 1)
@@ -63,7 +62,7 @@ def test_draws_are_what_was_lived(case):
 
 def test_draws_are_uniform():
     """χ² over 16 transitions stays below its 99.9% point, 37.7 at 15 degrees of freedom (Fisher)."""
-    batch = sample(lived(2, 16, 4, 5), key_of(1), 4000)
+    batch = sample(lived(2, 16, 4, 5), jax.random.key(1), 4000)
     counts = np.unique(np.asarray(batch.row.obs), return_counts=True)[1]
     assert len(counts) == 16 and ((counts - 250) ** 2 / 250).sum() < 37.7
 

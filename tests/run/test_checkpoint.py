@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from retorno.core.keys import key_of
 from retorno.run import checkpoint
 from retorno.run.checkpoint import CheckpointError, MismatchError, digest, load, load_newest, newest, save, verify
 
@@ -49,7 +48,7 @@ def some_state(step: int = 0) -> State:
             "score": np.float64(0.1),
         },
         nothing=None,
-        key=jax.random.split(key_of(step, impl="rbg"), 2),
+        key=jax.random.split(jax.random.key(step, impl="rbg"), 2),
     )
 
 
@@ -64,7 +63,7 @@ def raw_bytes(state: State) -> list[bytes]:
 
 
 HOSTED = {"seeds": np.array([3, 2**63 - 1]), "actions": np.ones((2, 0), np.float64)}
-SMALL = {"w": jnp.arange(3.0), "k": key_of(1)}
+SMALL = {"w": jnp.arange(3.0), "k": jax.random.key(1)}
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_every_kind_of_leaf_comes_back(tmp_path, like):
         ({"w": np.zeros((2, 2))}, {"w": np.zeros(4)}),
         ({"w": np.zeros(2)}, {"v": np.zeros(2)}),
         ({"w": np.array(0.0)}, {"w": np.array(-0.0)}),
-        ({"k": key_of(0)}, {"k": jax.random.key_data(key_of(0))}),
+        ({"k": jax.random.key(0)}, {"k": jax.random.key_data(jax.random.key(0))}),
         ({"a": np.zeros(1), "b": np.ones(1)}, {"a": np.ones(1), "b": np.zeros(1)}),
     ],
 )
@@ -234,7 +233,7 @@ def test_settings_that_differ_are_no_damage(tmp_path):
             {**SMALL, "k": jax.random.key_data(SMALL["k"])},
             r"leaf 'state/k' is threefry2x32 key .*, expected uint32\[2\]",
         ),
-        ({**SMALL, "k": key_of(0, impl="rbg")}, r"'state/k' is threefry2x32 key .*, expected rbg key"),
+        ({**SMALL, "k": jax.random.key(0, impl="rbg")}, r"'state/k' is threefry2x32 key .*, expected rbg key"),
     ],
 )
 def test_leaves_of_another_run(saved, like, message):
