@@ -123,7 +123,7 @@ def against_optimum(result: Result) -> dict[str, Any]:
 
 def against_soft(result: Result) -> dict[str, Any]:
     """How much less than the best ε-soft policy the learnt ε-greedy policies are worth at the start, both exactly."""
-    epsilon = _algorithm(result).epsilon
+    epsilon = _algorithm(result).exploration.epsilon
     best = rt.bellman.best_soft(model(result.world), _algorithm(result).discount, epsilon)
     policies = [EpsilonGreedyPolicy(learner.network, jnp.float32(epsilon)) for _, learner in _learners(result)]
     return _regrets(best, policies, greedy=False, unit="exact regret at the start against the best ε-soft policy")

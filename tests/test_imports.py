@@ -22,6 +22,7 @@ LAYERS = [
     {"run"},
     {"preferences", "language"},
     {"plots", "web"},
+    {"figures"},
     {"cli"},
 ]
 """From the lowest to the highest; those on one layer do not import each other."""
@@ -77,11 +78,12 @@ def test_an_import_that_points_upward_is_seen(package: str, source: str) -> None
 
 
 def test_nothing_heavy_is_imported_before_it_is_used() -> None:
-    """Every module outside of plots and the compiled kernels, in a fresh process."""
+    """Every module outside of plots, figures and the compiled kernels, in a fresh process."""
     modules = [
         ".".join(path.relative_to(HOME.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted(HOME.rglob("*.py"))
-        if path.relative_to(HOME).parts[0] != "plots" and path.name not in ("__main__.py", "kernels.py")
+        if path.relative_to(HOME).parts[0] not in ("plots", "figures")
+        and path.name not in ("__main__.py", "kernels.py")
     ]
     assert len(modules) > 30
     code = f"import importlib, sys\nfor name in {modules}: importlib.import_module(name)\n"

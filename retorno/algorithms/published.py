@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from retorno.algorithms import DQN, PPO, REINFORCE, SARSA, QLearning
 from retorno.core.policy import Algorithm
-from retorno.networks import GRU, MLP, Activation
+from retorno.networks import GRU, MLP, Activation, Epsilon
 
 
 class Published(NamedTuple):
@@ -155,13 +155,15 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("sarsa", "cliff"): Published(SARSA(step_size=0.1, step_size_end=0.0, discount=1.0), 1_000_000, "retorno"),
     **{
         ("q_learning", world): Published(
-            QLearning(step_size=0.2, step_size_end=0.0, epsilon=0.5, discount=discount), 1_000_000, "retorno"
+            QLearning(step_size=0.2, step_size_end=0.0, exploration=Epsilon(0.5), discount=discount),
+            1_000_000,
+            "retorno",
         )
         for world, discount in [("student", 1.0), ("FrozenLake-v1", 0.99)]
     },
     **{
         ("sarsa", world): Published(
-            SARSA(step_size=0.2, step_size_end=0.0, epsilon=0.1, discount=discount), 1_000_000, "retorno"
+            SARSA(step_size=0.2, step_size_end=0.0, exploration=Epsilon(0.1), discount=discount), 1_000_000, "retorno"
         )
         for world, discount in [("student", 1.0), ("FrozenLake-v1", 0.99)]
     },

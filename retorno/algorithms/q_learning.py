@@ -17,16 +17,18 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import ActionValueHead, NetworkConfig, Table, nudge, require_memoryless
-from retorno.networks.greedy import EpsilonGreedyPolicy
-from retorno.ops.objectives import linear
+from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, NetworkConfig, Table, nudge, require_memoryless
+from retorno.networks.exploration import Epsilon, Exploration, Explorer
+from retorno.networks.visits import StepSize, step_sizes
 from retorno.ops.returns import q_learning_target, td_error
 
 
 class QLearner(NamedTuple):
-    """Everything that changes while Q-learning or SARSA learns."""
+    """Everything that changes while Q-learning learns."""
 
     network: Policy
+    step_size: StepSize
+    explorer: Explorer
     clock: Clock
 
 
@@ -40,21 +42,24 @@ class QLearning:
     """Environments that act side by side; their transitions are learnt from one after another."""
     rollout: int = 1
     """Interactions of each environment between two updates; 1 learns from each before the next is chosen."""
-    step_size: float = 0.1
-    """α"""
+    step_size: float | None = 0.1
+    """α; None for 1/n at the nth visit of a pair, which makes the value the average of its targets."""
     step_size_end: float | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
     discount: float = 0.99
     """γ"""
-    epsilon: float = 0.1
-    """Probability of a random action."""
-    epsilon_end: float | None = None
-    """ε at the end of the run, reached in a straight line; None to keep it."""
+    exploration: Exploration = field(default_factory=Epsilon)
+    """How actions are chosen while learning."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> QLearner:
         actions = num_actions(spec.action_space, "Q-learning")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
-        return QLearner(require_memoryless(network, "Q-learning"), Clock.start(spec.steps))
+        return QLearner(
+            network=require_memoryless(network, "Q-learning"),
+            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            explorer=self.exploration.start(spec, actions),
+            clock=Clock.start(spec.steps),
+        )
 
     def initial_carry(self, learner: QLearner) -> Carry:
         return ()
@@ -62,30 +67,32 @@ class QLearning:
     def act(
         self, learner: QLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        epsilon = linear(self.epsilon, self.epsilon_end, learner.clock.progress)
-        heads, carry = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
+        q = learner.network.step(row.obs, row.first, ())[0]["q"]
+        return learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: QLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(self, learner: QLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[QLearner, Metrics]:
-        steps, counts = trajectory.steps, trajectory.transitions
-        step_size = linear(self.step_size, self.step_size_end, learner.clock.progress)
+        steps, counts, progress = trajectory.steps, trajectory.transitions, learner.clock.progress
 
-        def learn(network: Policy, x: tuple[TimeStep, TimeStep, Array]) -> tuple[Policy, Float[Array, ""]]:
-            row, next_row, action = x
+        def learn(
+            state: tuple[Policy, StepSize], x: tuple[TimeStep, TimeStep, Array]
+        ) -> tuple[tuple[Policy, StepSize], Float[Array, ""]]:
+            (network, step_size), (row, next_row, action) = state, x
             q, next_q = (network.step(r.obs, r.first, ())[0]["q"] for r in (row, next_row))
             target = q_learning_target(next_row.reward, self.discount * next_row.discount, next_q, next_row.legal)
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(row.last, 0.0, td_error(q, action, target))
-            return nudge(network, "q", row.obs, action, step_size * error), jnp.abs(error)
+            alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
+            return (nudge(network, "q", row.obs, action, alpha * error), step_size), jnp.abs(error)
 
         transitions = (
             jax.tree.map(lambda x: x[:-1].reshape(-1, *x.shape[2:]), steps),
             jax.tree.map(lambda x: x[1:].reshape(-1, *x.shape[2:]), steps),
             trajectory.action.reshape(-1),
         )
-        network, errors = jax.lax.scan(learn, learner.network, transitions)
+        (network, step_size), errors = jax.lax.scan(learn, (learner.network, learner.step_size), transitions)
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
-        return QLearner(network, learner.clock.advance(trajectory)), metrics
+        explorer = learner.explorer.update(trajectory)
+        return QLearner(network, step_size, explorer, learner.clock.advance(trajectory)), metrics

@@ -18,9 +18,9 @@ from jaxtyping import Float, Int, Key, PyTree
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import ActionValueHead, NetworkConfig, Table, nudge, require_memoryless
-from retorno.networks.greedy import EpsilonGreedyPolicy
-from retorno.ops.objectives import linear
+from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, NetworkConfig, Table, nudge, require_memoryless
+from retorno.networks.exploration import Epsilon, Exploration, Explorer
+from retorno.networks.visits import StepSize, step_sizes
 from retorno.ops.returns import expected_sarsa_target, sarsa_target, td_error
 
 
@@ -28,6 +28,8 @@ class SARSALearner(NamedTuple):
     """Everything that changes while SARSA learns."""
 
     network: Policy
+    step_size: StepSize
+    explorer: Explorer
     clock: Clock
     row: TimeStep
     """[B] The row before the next trajectory's first, whose next action is not known yet."""
@@ -45,16 +47,14 @@ class SARSA:
     """Environments that act side by side; their transitions are learnt from one after another."""
     rollout: int = 1
     """Interactions of each environment between two updates; 1 learns before each choice."""
-    step_size: float = 0.1
-    """α"""
+    step_size: float | None = 0.1
+    """α; None for 1/n at the nth visit of a pair."""
     step_size_end: float | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
     discount: float = 0.99
     """γ"""
-    epsilon: float = 0.1
-    """Probability of a random action."""
-    epsilon_end: float | None = None
-    """ε at the end of the run, reached in a straight line; None to keep it."""
+    exploration: Exploration = field(default_factory=Epsilon)
+    """How actions are chosen while learning."""
     expected: bool = False
     """Take the mean over the next action instead of the one taken (expected SARSA)."""
 
@@ -63,6 +63,8 @@ class SARSA:
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return SARSALearner(
             network=require_memoryless(network, "SARSA"),
+            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
             row=jax.tree.map(lambda x: jnp.repeat(x[None], spec.num_envs, 0), spec.row),
             action=jnp.zeros(spec.num_envs, jnp.int32),
@@ -74,14 +76,11 @@ class SARSA:
     def act(
         self, learner: SARSALearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = self._behaviour(learner).step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
+        q = learner.network.step(row.obs, row.first, ())[0]["q"]
+        return learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: SARSALearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
-
-    def _behaviour(self, learner: SARSALearner) -> EpsilonGreedyPolicy:
-        return EpsilonGreedyPolicy(learner.network, linear(self.epsilon, self.epsilon_end, learner.clock.progress))
 
     def update(
         self, learner: SARSALearner, trajectory: Trajectory, key: Key[Array, ""]
@@ -90,28 +89,31 @@ class SARSA:
         lived = jax.tree.map(lambda x: x[:-1], trajectory.steps)
         rows = jax.tree.map(lambda held, new: jnp.concatenate([held[None], new]), learner.row, lived)
         actions = jnp.concatenate([learner.action[None], trajectory.action])
-        step_size = linear(self.step_size, self.step_size_end, learner.clock.progress)
-        behaviour = self._behaviour(learner)
+        explorer, progress = learner.explorer, learner.clock.progress
 
-        def learn(network: Policy, x: tuple[TimeStep, TimeStep, Array, Array]) -> tuple[Policy, Float[Array, ""]]:
-            row, next_row, action, next_action = x
-            q = network.step(row.obs, row.first, ())[0]["q"]
-            heads = EpsilonGreedyPolicy(network, behaviour.epsilon).step(next_row.obs, next_row.first, ())[0]
+        def learn(
+            state: tuple[Policy, StepSize], x: tuple[TimeStep, TimeStep, Array, Array]
+        ) -> tuple[tuple[Policy, StepSize], Float[Array, ""]]:
+            (network, step_size), (row, next_row, action, next_action) = state, x
+            q, next_q = (network.step(r.obs, r.first, ())[0]["q"] for r in (row, next_row))
             discount = self.discount * next_row.discount
             if self.expected:
-                probs = heads["policy"].masked(next_row.legal).probs()
-                target = expected_sarsa_target(next_row.reward, discount, heads["q"], probs)
+                probs = explorer.choice(next_q, next_row.obs, progress).masked(next_row.legal).probs()
+                target = expected_sarsa_target(next_row.reward, discount, next_q, probs)
             else:
-                target = sarsa_target(next_row.reward, discount, heads["q"], next_action)
+                target = sarsa_target(next_row.reward, discount, next_q, next_action)
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(row.last, 0.0, td_error(q, action, target))
-            return nudge(network, "q", row.obs, action, step_size * error), jnp.abs(error)
+            alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
+            return (nudge(network, "q", row.obs, action, alpha * error), step_size), jnp.abs(error)
 
         now, then = (lambda x: x[:-1].reshape(-1, *x.shape[2:])), (lambda x: x[1:].reshape(-1, *x.shape[2:]))
         transitions = (jax.tree.map(now, rows), jax.tree.map(then, rows), now(actions), then(actions))
-        network, errors = jax.lax.scan(learn, learner.network, transitions)
+        (network, step_size), errors = jax.lax.scan(learn, (learner.network, learner.step_size), transitions)
         return SARSALearner(
             network=network,
+            step_size=step_size,
+            explorer=explorer.update(trajectory),
             clock=learner.clock.advance(trajectory),
             row=jax.tree.map(lambda x: x[-1], lived),
             action=trajectory.action[-1],

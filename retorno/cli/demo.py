@@ -31,6 +31,7 @@ from retorno.core.errors import RetornoError
 from retorno.core.solution import Solution
 from retorno.environments.registry import make
 from retorno.environments.toy_text import toy_text
+from retorno.networks import Epsilon
 from retorno.run import checkpoint
 from retorno.run.evaluate import evaluate
 from retorno.run.folder import CONFIG, read_metrics
@@ -41,7 +42,7 @@ LAKE, CART = "FrozenLake-v1", "CartPole-v1"
 DISCOUNT = 0.99
 SEEDS = range(30)
 LAKE_STEPS = 100_000
-LEARNER = QLearning(step_size=0.2, step_size_end=0.005, epsilon=0.3, discount=DISCOUNT)
+LEARNER = QLearning(step_size=0.2, step_size_end=0.005, exploration=Epsilon(0.3), discount=DISCOUNT)
 CART_EVERY = 4_000
 SOLVED = 475.0
 """The return at which Gymnasium calls CartPole-v1 solved."""

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -19,24 +19,20 @@ from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
 from retorno.environments.gymnasium import GymnasiumWorld
 from retorno.environments.registry import UnknownNameError, make, near
-from retorno.networks import GRU, LSTM, NETWORKS, Transformer
+from retorno.networks import EXPLORATIONS, GRU, LSTM, NETWORKS, Transformer
 from retorno.run.train import train
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
 
-if TYPE_CHECKING:
-    NetworkName = str
-else:
-    NetworkName = tyro.extras.literal_type_from_choices(tuple(NETWORKS))
+PARTS: dict[str, dict[str, Any]] = {"network": NETWORKS, "exploration": EXPLORATIONS}
+"""What an algorithm is made of, where it has it: chosen by name, each with options of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What belongs to the run and not to the algorithm."""
 
-    network: NetworkName
-    """Which network; its own settings follow below."""
     steps: int = DEFAULT_STEPS
     """The budget in environment steps, over all environments of one seed."""
     seed: int = 0
@@ -114,14 +110,17 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
     """
     published = settings(name, world or "")
     usual: Any = published.algorithm if published else ALGORITHMS[name]()
-    usual = with_network(usual, asked_network(arguments))
-    network = next(n for n, kind in NETWORKS.items() if type(usual.network) is kind)
-    options = Options(network=network, steps=published.steps if published else DEFAULT_STEPS)
+    for part in parts_of(usual):
+        usual = with_part(usual, part, asked(part, arguments))
+    options = Options(steps=published.steps if published else DEFAULT_STEPS)
     kind = dataclasses.make_dataclass(
         "Arguments",
         [
-            (part, Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default))
-            for part, default in (("options", options), ("algorithm", usual))
+            *(name_option(part, getattr(usual, part)) for part in parts_of(usual)),
+            *(
+                (part, Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default))
+                for part, default in (("options", options), ("algorithm", usual))
+            ),
         ],
     )
     described = first_line(usual)
@@ -132,26 +131,43 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
     return made.options, made.algorithm, published
 
 
-def asked_network(arguments: list[str]) -> str | None:
-    """The value of `--network`: it decides which other options there are, so it is read before them."""
+def parts_of(algorithm: Any) -> list[str]:
+    """Which parts an algorithm has."""
+    return [part for part, kinds in PARTS.items() if type(getattr(algorithm, part, None)) in kinds.values()]
+
+
+def part_name(part: str, made: Any) -> str:
+    """What the command line calls a part's kind."""
+    return next(name for name, kind in PARTS[part].items() if type(made) is kind)
+
+
+def name_option(part: str, default: Any) -> tuple[str, Any, Any]:
+    """The option that chooses a part, as a dataclass's field: `part` stays free for the part's own options."""
+    about = tyro.conf.arg(name=part, help=f"Which {part}; its own settings follow below.")
+    choices: Any = tyro.extras.literal_type_from_choices(tuple(PARTS[part]))
+    return f"{part}_name", Annotated[choices, about], dataclasses.field(default=part_name(part, default))
+
+
+def asked(part: str, arguments: list[str]) -> str | None:
+    """The value of `--network`, say: it decides which other options there are, so it is read before them."""
     for place, argument in enumerate(arguments):
-        if argument.startswith("--network="):
-            return argument.removeprefix("--network=")
-        if argument == "--network" and place + 1 < len(arguments):
+        if argument.startswith(f"--{part}="):
+            return argument.removeprefix(f"--{part}=")
+        if argument == f"--{part}" and place + 1 < len(arguments):
             return arguments[place + 1]
     return None
 
 
-def with_network(algorithm: Any, name: str | None) -> Any:
-    """The algorithm with another network, if one is asked for.
+def with_part(algorithm: Any, part: str, name: str | None) -> Any:
+    """The algorithm with another network or exploration, if one is asked for.
 
     A network with a memory learns from whole sequences, one for each environment: where these cannot be split
     into the usual number of minibatches, the default falls to one that fits.
     """
-    kind = NETWORKS.get(name or "")
-    if kind is None or type(algorithm.network) is kind:
+    kind = PARTS[part].get(name or "")
+    if kind is None or type(getattr(algorithm, part)) is kind:
         return algorithm
-    algorithm = dataclasses.replace(algorithm, network=kind())
+    algorithm = dataclasses.replace(algorithm, **{part: kind()})
     minibatches = getattr(algorithm, "minibatches", 1)
     if kind in (GRU, LSTM, Transformer) and algorithm.num_envs % minibatches:
         return dataclasses.replace(algorithm, minibatches=math.gcd(algorithm.num_envs, minibatches))
@@ -224,8 +240,10 @@ def told_settings(algorithm: Any, published: Published | None) -> str:
 
 def typed(made: Any, usual: Any) -> Iterator[str]:
     """What has to be typed to get from an algorithm's defaults to other settings."""
-    adapted = with_network(usual, next(name for name, kind in NETWORKS.items() if type(made.network) is kind))
-    return as_options(made, dataclasses.replace(adapted, network=usual.network))
+    adapted = usual
+    for part in parts_of(made):
+        adapted = with_part(adapted, part, part_name(part, getattr(made, part)))
+    return as_options(made, dataclasses.replace(adapted, **{part: getattr(usual, part) for part in parts_of(made)}))
 
 
 def as_options(made: Any, usual: Any, before: str = "--") -> Iterator[str]:
@@ -237,7 +255,7 @@ def as_options(made: Any, usual: Any, before: str = "--") -> Iterator[str]:
             continue
         if dataclasses.is_dataclass(value):
             if type(value) is not type(other):
-                yield f"{before}{name} {next(n for n, kind in NETWORKS.items() if type(value) is kind)}"
+                yield f"{before}{name} {part_name(field.name, value)}"
                 other = type(value)()  # type: ignore[call-arg]
             yield from as_options(value, other, f"{before}{name}.")
         elif isinstance(value, bool):

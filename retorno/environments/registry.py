@@ -204,6 +204,17 @@ def make(name: str, hosted: bool | None = None) -> World:
     return _late("gymnasium:gymnasium", name)()
 
 
+def native(name: str) -> Environment:
+    """The native world of a registered name.
+
+    Raises:
+        UnknownNameError: when there is none.
+    """
+    if name not in WORLDS:
+        raise UnknownNameError(f"no native world {name!r}{near(name, WORLDS)}")
+    return WORLDS[name].world()
+
+
 def model(name: str) -> MDP:
     """The exact model of a name, or of a model's or map's file.
 

@@ -38,6 +38,9 @@ class Categorical(NamedTuple):
     def mode(self) -> Int[Array, ""]:
         return jnp.argmax(self.logits).astype(jnp.int32)
 
+    def probs(self) -> Float[Array, " A"]:
+        return jax.nn.softmax(self.logits)
+
     def log_probs(self) -> Float[Array, " A"]:
         return jax.nn.log_softmax(self.logits)
 

@@ -1,6 +1,6 @@
 """Pictures and pages: learning curves, value maps, graphs of models, reports of runs."""
 
-from retorno.plots.curves import learning_curve, metric_curves
+from retorno.plots.curves import learning_curve, mean_reach, metric_curves, seed_curves
 from retorno.plots.graph import model_graph
 from retorno.plots.maps import greedy, value_map
 from retorno.plots.page import Picture, Section, Table, page, save_page
@@ -17,12 +17,14 @@ __all__ = [
     "bounds_plot",
     "greedy",
     "learning_curve",
+    "mean_reach",
     "metric_curves",
     "model_graph",
     "page",
     "report",
     "save",
     "save_page",
+    "seed_curves",
     "sweep_table",
     "value_map",
 ]

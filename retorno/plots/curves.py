@@ -129,18 +129,7 @@ def learning_curve(runs: Runs, references: Mapping[str, float] | None = None) ->
             if evaluations:
                 lines.append(_dots(axes, evaluations, colour))
                 labels.append(f"{name}, evaluated" if many else "evaluation")
-        for name, value in (references or {}).items():
-            axes.axhline(value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1)
-            axes.annotate(
-                name,
-                (1, value),
-                xytext=(-2, 3),
-                xycoords=axes.get_yaxis_transform(),
-                textcoords="offset points",
-                ha="right",
-                color=MUTED,
-                fontsize=9,
-            )
+        _reference_lines(axes, references)
         if len(lines) > 1:
             axes.legend(lines, labels, loc="best", handlelength=1.6)
         banded = [curve.seeds for curve in curves.values() if curve.seeds > 1]
@@ -153,6 +142,67 @@ def learning_curve(runs: Runs, references: Mapping[str, float] | None = None) ->
         axes.margins(y=0.08)
         number_axes(axes)
     return figure
+
+
+def seed_curves(
+    x: Float[np.ndarray, " K"],
+    series: Mapping[str, Float[np.ndarray, "S K"]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    references: Mapping[str, float] | None = None,
+    log_x: bool = False,
+) -> Figure:
+    """Lines that are means over seeds, with bands that are the means' 95% intervals.
+
+    Args:
+        x: what the K points stand at.
+        series: by name, a value for each of S seeds at each point.
+        xlabel: what `x` is.
+        ylabel: what the values are.
+        title: above the picture.
+        references: horizontal lines, by name; an optimum for instance.
+        log_x: powers of x at equal distances.
+    """
+    with style():
+        figure, (axes,) = panels(7.2, 3.8)
+        for (name, values), (line, colour) in zip(series.items(), _looks(), strict=False):
+            mean, reach = values.mean(0), mean_reach(values)
+            axes.plot(x, mean, line, color=colour, label=name)
+            axes.fill_between(x, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
+        _reference_lines(axes, references)
+        axes.set_title(title, pad=10)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.margins(x=0.01, y=0.08)
+        number_axes(axes)
+        if log_x:
+            axes.set_xscale("log")
+        if len(series) > 1:
+            axes.legend(loc="best", handlelength=1.6)
+    return figure
+
+
+def mean_reach(values: Float[np.ndarray, "S K"]) -> Float[np.ndarray, " K"]:
+    """Half of the 95% interval of each point's mean over S seeds (Student's t); 0 for one seed."""
+    low, high = np.array([interval95(point) for point in values.T]).T
+    return np.nan_to_num((high - low) / 2)
+
+
+def _reference_lines(axes: Any, references: Mapping[str, float] | None) -> None:
+    for name, value in (references or {}).items():
+        axes.axhline(value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1)
+        axes.annotate(
+            name,
+            (1, value),
+            xytext=(-2, 3),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            ha="right",
+            color=MUTED,
+            fontsize=9,
+        )
 
 
 def metric_curves(runs: Runs) -> Figure:

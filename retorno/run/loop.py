@@ -61,18 +61,19 @@ def keys_of(seed: UInt32[Array, ""], updates: Int[Array, ""]) -> Keys:
     return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), updates)))
 
 
-def _iterate(algorithm: Algorithm, world: Environment, run: Run) -> tuple[Run, Metrics]:
+def iterate(algorithm: Algorithm, world: Environment, run: Run) -> tuple[Run, Metrics, Trajectory]:
+    """Collect and learn once; the trajectory is what was lived."""
     stage, trajectory = collect(
         algorithm, run.learner, world, run.stage, run.seed, keys_of(run.seed, run.updates).collect
     )
-    return learn_from(algorithm, run, stage, trajectory)
+    return *learn_from(algorithm, run, stage, trajectory), trajectory
 
 
 def _advance_one(
     algorithm: Algorithm, world: Environment, run: Run, until: Int[Array, ""], most: Int[Array, ""]
 ) -> tuple[Run, Metrics]:
     """Iterate one seed until `until` steps or `most` updates, or until a metric is not finite; metrics are summed."""
-    shapes = jax.eval_shape(partial(_iterate, algorithm), world, run)[1]
+    shapes = jax.eval_shape(partial(iterate, algorithm), world, run)[1]
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
 
     def going(state: tuple[Run, Metrics, Array]) -> Array:
@@ -82,7 +83,7 @@ def _advance_one(
 
     def body(state: tuple[Run, Metrics, Array]) -> tuple[Run, Metrics, Array]:
         run, sums, count = state
-        run, metrics = _iterate(algorithm, world, run)
+        run, metrics, _ = iterate(algorithm, world, run)
         return run, jax.tree.map(lambda a, b: a + b, sums, metrics), count + 1
 
     run, sums, _ = jax.lax.while_loop(going, body, (run, zeros, jnp.int32(0)))

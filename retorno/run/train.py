@@ -28,7 +28,7 @@ from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
 from retorno.core.runtime import exchanges_in_one_order
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
-from retorno.networks import NETWORKS, Activation, Table
+from retorno.networks import EXPLORATIONS, NETWORKS, Activation, Decay, Table
 from retorno.ops.optimisers import Optimiser
 from retorno.run import checkpoint
 from retorno.run.collect import collect_hosted
@@ -53,7 +53,10 @@ REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 60.0
 MOST_STEPS = 2**31 - 1
 
-KNOWN = {c.__name__: c for c in (*ALGORITHMS.values(), *NETWORKS.values(), Activation, Optimiser)}
+KNOWN = {
+    c.__name__: c
+    for c in (*ALGORITHMS.values(), *NETWORKS.values(), *EXPLORATIONS.values(), Activation, Decay, Optimiser)
+}
 """Everything that settings in a file may be made of."""
 
 

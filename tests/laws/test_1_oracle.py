@@ -18,7 +18,7 @@ from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm
 from retorno.environments.sampled import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import Table
+from retorno.networks import Epsilon, Table
 from retorno.run.train import Training, train
 
 DISCOUNT = 0.8
@@ -68,7 +68,7 @@ def check_q_learning(name: str, limited: Callable[[Environment], Environment] = 
     exact = exploring(name)
     certain = (np.diff(exact.row_ptr) == 1).all()
     step_sizes = {"step_size": 1.0} if certain else {"step_size": 0.5, "step_size_end": 0.0}
-    algorithm = QLearning(discount=DISCOUNT, epsilon=1.0, **step_sizes)
+    algorithm = QLearning(discount=DISCOUNT, exploration=Epsilon(1.0), **step_sizes)
     seeds, visits = (range(2), 100) if certain else (SEEDS, VISITS)
     steps = max(4000, visits * exact.num_pairs)
     training = trained(algorithm, limited(sampled(exact)), steps, seeds)
@@ -91,7 +91,7 @@ def test_q_learning_finds_the_best_values(name: str) -> None:
 
 
 SARSAS = [
-    SARSA(discount=DISCOUNT, epsilon=EPSILON, step_size=0.5, step_size_end=0.0, expected=expected)
+    SARSA(discount=DISCOUNT, exploration=Epsilon(EPSILON), step_size=0.5, step_size_end=0.0, expected=expected)
     for expected in (False, True)
 ]
 
@@ -124,6 +124,7 @@ def deep(name: str) -> Algorithm:
         learning_rate=0.1,
         anneal_learning_rate=True,
         entropy_coefficient=0.01,
+        exploration=Epsilon(0.5),
         epsilon=0.5,
         epsilon_end=0.5,
         # Huber's loss has no minimum at the mean of noisy targets, but between it and their median.
@@ -171,4 +172,4 @@ def test_the_law_sees_a_time_limit_that_is_taken_as_death() -> None:
 
 def test_the_law_sees_values_of_another_policy() -> None:
     with pytest.raises(AssertionError, match="not strictly ordered"):
-        check_sarsa("student", dataclasses.replace(SARSAS[0], epsilon=0.05))
+        check_sarsa("student", dataclasses.replace(SARSAS[0], exploration=Epsilon(0.05)))

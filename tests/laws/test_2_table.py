@@ -13,7 +13,7 @@ from retorno.algorithms import DQN, QLearning
 from retorno.core.environment import Environment
 from retorno.environments.sampled import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import Table
+from retorno.networks import Epsilon, Table
 from retorno.ops.optimisers import Optimiser
 from retorno.run.report import Report
 from retorno.run.train import Training, train
@@ -21,7 +21,7 @@ from retorno.run.train import Training, train
 # Powers of two: a product with one is exact, so it is the same whether or not it is fused with a sum.
 STEP_SIZE, DISCOUNT, EPSILON = 0.25, 0.5, 0.25
 
-Q_LEARNING = QLearning(step_size=STEP_SIZE, discount=DISCOUNT, epsilon=EPSILON)
+Q_LEARNING = QLearning(step_size=STEP_SIZE, discount=DISCOUNT, exploration=Epsilon(EPSILON))
 PLAIN = DQN(
     network=Table(),
     num_envs=1,

@@ -17,7 +17,7 @@ from retorno.core.policy import Algorithm
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import NETWORKS, Table
+from retorno.networks import NETWORKS, Epsilon, Table
 from retorno.ops.distributions import Categorical
 from retorno.run.collect import choose
 from retorno.run.train import train
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(name: str) -> None
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_choices_follow_their_keys(name: str) -> None:
-    check_choices(small(name, epsilon=0.5, epsilon_end=0.5))
+    check_choices(small(name, exploration=Epsilon(0.5), epsilon=0.5, epsilon_end=0.5))
 
 
 @pytest.mark.parametrize("name", [n for n in NETWORKS if n != "table"])
@@ -93,7 +93,9 @@ def test_networks_start_from_their_seed(name: str) -> None:
 
 def certain(name: str) -> bool:
     """Whether a world has one way to begin and draws nothing."""
-    return name in MODELS and not ((np.diff(model(name).row_ptr) > 1).any() or (model(name).initial > 0).sum() > 1)
+    if name not in MODELS:
+        return name == "short_corridor_dark"
+    return not ((np.diff(model(name).row_ptr) > 1).any() or (model(name).initial > 0).sum() > 1)
 
 
 @pytest.mark.parametrize("name", [name for name in WORLDS if not certain(name)])
@@ -141,6 +143,6 @@ class Stuck(TimeLimit):
 
 def test_the_law_sees_an_ignored_key() -> None:
     with pytest.raises(AssertionError):
-        check_choices(Deaf(epsilon=0.5))
+        check_choices(Deaf(exploration=Epsilon(0.5)))
     with pytest.raises(AssertionError, match="seed is ignored"):
         check_worlds(Stuck(sampled(model("garnet")), 7))

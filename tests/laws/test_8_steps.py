@@ -12,6 +12,7 @@ from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
 from retorno.environments.sampled import sampled
+from retorno.networks import Epsilon
 from retorno.run.train import train
 
 STEPS, EVERY = 500, 96
@@ -54,7 +55,7 @@ def test_boundaries_worked_by_hand(num_envs: int, rollout: int) -> None:
 @pytest.mark.parametrize("num_envs", [1, 4])
 def test_exploration_falls_by_steps(num_envs: int) -> None:
     """ε falls from 1 to 0 over the budget: half-way the chance of a random action is a half."""
-    algorithm = small("q_learning", num_envs=num_envs, rollout=1, epsilon=1.0, epsilon_end=0.0)
+    algorithm = small("q_learning", num_envs=num_envs, rollout=1, exploration=Epsilon(1.0, 0.0))
     training = train(algorithm, sampled(constant_reward()), 400, every=200)
     next(told for told in training if told.boundary)
     assert float(training.run.learner.clock.progress) == 0.5

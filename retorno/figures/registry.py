@@ -1,0 +1,38 @@
+"""Every figure by its name. A chapter is imported only when one of its figures is made."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from retorno.figures.exhibit import Exhibit
+
+BOOK = "Sutton & Barto 2018"
+SILVER = "Silver 2015, lecture 2"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure that can be repeated."""
+
+    about: str
+    source: str
+    seeds: int | None
+    """Independent runs by default; None where the answer is exact."""
+    make: Callable[[int], Exhibit]
+    """Repeats it with so many seeds."""
+
+
+def _late(path: str) -> Callable[[int], Exhibit]:
+    """A call of "module:name", imported only then."""
+    module, name = path.split(":")
+    return lambda seeds: getattr(importlib.import_module(f"retorno.figures.{module}"), name)(seeds)
+
+
+FIGURES: dict[str, Entry] = {
+    "6.4": Entry("the cliff: Sarsa and Q-learning, return while learning", BOOK, 200, _late("chapter_6:cliff")),
+}
+"""In the order of the book; the student's come first."""

@@ -1,0 +1,122 @@
+"""Many short runs side by side, looked at after every update: what learning curves of the textbooks are made of.
+
+`train` is for runs that matter one by one: they report, are saved and resume. A study asks how a method
+behaves on average over hundreds of seeds, step by step, so everything is lived in one compiled program and
+only what a probe picks out is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, PartitionSpec
+from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
+
+from retorno.core.environment import Environment
+from retorno.core.policy import Algorithm, Relabel
+from retorno.core.time_step import Trajectory
+from retorno.run.loop import Run, begin_native, iterate
+
+Probe = Callable[[Run, Trajectory], PyTree[Array]]
+"""What to keep of one seed after an update: of its run as it now is, and of the trajectory just learnt from."""
+
+
+def lived(run: Run, trajectory: Trajectory) -> dict[str, Array]:
+    """What is mostly looked at: each interaction's reward [T, B], whether it ended an episode and was a step."""
+    steps = trajectory.steps
+    return {"reward": steps.reward[1:], "last": steps.last[1:], "counts": trajectory.transitions}
+
+
+def study(
+    algorithm: Algorithm,
+    world: Environment,
+    updates: int,
+    probe: Probe,
+    *,
+    seeds: Sequence[int],
+    every: int = 1,
+    relabel: Relabel | None = None,
+    steps: int | None = None,
+) -> PyTree[Shaped[np.ndarray, "S K ..."]]:
+    """What `probe` says of every seed after every `every` updates.
+
+    Args:
+        algorithm: a frozen dataclass of hyperparameters.
+        world: a native world.
+        updates: K · every, how many iterations each seed lives: `rollout` · `num_envs` interactions each.
+        probe: a function, looked at as (run, trajectory); one object for all calls, so that it is compiled once.
+        seeds: the S seeds, spread over as many devices as divide their number.
+        every: look only after so many updates.
+        relabel: rewrites trajectories between collect and update.
+        steps: the budget that schedules run over; all interactions by default.
+
+    Raises:
+        ValueError: when `updates` is not a positive multiple of `every`, or there are no seeds.
+    """
+    if updates < 1 or every < 1 or updates % every:
+        raise ValueError(f"updates must be a positive multiple of every, got {updates} and {every}")
+    if not len(seeds):
+        raise ValueError("a study needs seeds: pass for instance seeds=range(100)")
+    budget = updates * algorithm.rollout * algorithm.num_envs if steps is None else steps
+    devices = next(n for n in range(jax.local_device_count(), 0, -1) if len(seeds) % n == 0)
+    mesh = jax.make_mesh((devices,), ("shares",), axis_types=(AxisType.Auto,))
+    numbers = jnp.asarray(np.asarray(seeds), jnp.uint32)
+    found = _study(algorithm, world, relabel, numbers, jnp.int32(budget), probe, updates // every, every, mesh)
+    return jax.device_get(found)
+
+
+@partial(jax.jit, static_argnames=("algorithm", "probe", "points", "every", "mesh"))
+def _study(
+    algorithm: Algorithm,
+    world: Environment,
+    relabel: Relabel | None,
+    seeds: UInt32[Array, " S"],
+    steps: Array,
+    probe: Probe,
+    points: int,
+    every: int,
+    mesh: jax.sharding.Mesh,
+) -> PyTree[Array]:
+    def point(run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
+        # The earlier iterations of a point are not looked at.
+        run = jax.lax.fori_loop(0, every - 1, lambda _, r: iterate(algorithm, world, r)[0], run)
+        run, _, trajectory = iterate(algorithm, world, run)
+        return run, probe(run, trajectory)
+
+    def several(seeds: Array, world: Environment, relabel: Relabel | None, steps: Array) -> PyTree[Array]:
+        runs = begin_native(algorithm, world, relabel, seeds, steps, algorithm.num_envs)
+        return jax.vmap(lambda run: jax.lax.scan(point, run, None, length=points)[1])(runs)
+
+    split, same = PartitionSpec("shares"), PartitionSpec()
+    return jax.shard_map(several, mesh=mesh, in_specs=(split, same, same, same), out_specs=split, check_vma=False)(
+        seeds, world, relabel, steps
+    )
+
+
+def by_episode(
+    values: Float[np.ndarray, "S K"], last: Bool[np.ndarray, "S K"], episodes: int
+) -> Float[np.ndarray, "S E"]:
+    """Sums over each of the first `episodes` episodes of every seed: of rewards their return, of ones their length.
+
+    Args:
+        values: of every interaction, in the order lived.
+        last: whether it ended an episode.
+        episodes: E.
+
+    Raises:
+        ValueError: when a seed lived fewer episodes: give the study more updates.
+    """
+    fewest = int(last.sum(1).min())
+    if fewest < episodes:
+        raise ValueError(f"a seed lived only {fewest} of {episodes} episodes: give the study more updates")
+    sums = np.zeros((len(values), episodes))
+    episode = np.cumsum(last, 1) - last
+    inside = episode < episodes
+    rows = np.broadcast_to(np.arange(len(values))[:, None], values.shape)
+    np.add.at(sums, (rows[inside], episode[inside]), values[inside])
+    return sums
