@@ -1,0 +1,59 @@
+"""A study lives what `train` lives, and sums by episode."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from retorno.algorithms import QLearning
+from retorno.environments.registry import native
+from retorno.run.study import by_episode, lived, study
+from retorno.run.train import train
+
+ALGORITHM = QLearning()
+UPDATES = 60
+
+
+def learnt_table(run, trajectory):
+    return run.learner.network.tables["q"]
+
+
+def test_a_study_ends_where_training_ends_to_the_bit() -> None:
+    world, seeds = native("FrozenLake-v1"), (3, 11)
+    tables = study(ALGORITHM, world, UPDATES, learnt_table, seeds=seeds)
+    assert tables.shape[:2] == (2, UPDATES)
+    seen = study(ALGORITHM, world, UPDATES, lived, seeds=seeds)
+    for i, seed in enumerate(seeds):
+        steps = int(seen["counts"][i].sum())
+        training = train(ALGORITHM, world, steps, seed=seed)
+        training.run_to_end()
+        np.testing.assert_array_equal(tables[i, -1], training.run.learner.network.tables["q"])
+
+
+def test_every_so_many_updates_gives_those_points() -> None:
+    world = native("FrozenLake-v1")
+    all_points, some = (study(ALGORITHM, world, UPDATES, learnt_table, seeds=(0,), every=n) for n in (1, 20))
+    np.testing.assert_array_equal(all_points[:, 19::20], some)
+
+
+def test_seeds_are_spread_over_devices_without_a_difference() -> None:
+    world = native("student")
+    assert jax.local_device_count() == 2
+    spread = study(ALGORITHM, world, UPDATES, learnt_table, seeds=range(4))
+    alone = study(ALGORITHM, world, UPDATES, learnt_table, seeds=(3,))
+    np.testing.assert_array_equal(spread[3], alone[0])
+
+
+@pytest.mark.parametrize(("updates", "every", "seeds"), [(10, 3, (0,)), (0, 1, (0,)), (10, 1, ())])
+def test_a_study_without_points_or_seeds_is_refused(updates: int, every: int, seeds: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"positive multiple|needs seeds"):
+        study(ALGORITHM, native("student"), updates, lived, seeds=seeds, every=every)
+
+
+def test_sums_by_episode_by_hand() -> None:
+    values = np.array([[1.0, 2.0, 4.0, 8.0, 16.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
+    last = np.array([[False, True, False, True, False], [True, False, False, False, True]])
+    np.testing.assert_array_equal(by_episode(values, last, 2), [[3, 12], [1, 4]])
+    with pytest.raises(ValueError, match="only 2 of 3 episodes"):
+        by_episode(values, last, 3)
