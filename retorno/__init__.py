@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from retorno import bellman as bellman
     from retorno import environments as environments
+    from retorno import figures as figures
     from retorno import networks as networks
     from retorno import ops as ops
     from retorno import plots as plots
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
     from retorno.environments.sampled import sampled as sampled
     from retorno.run.evaluate import Evaluation as Evaluation
     from retorno.run.evaluate import evaluate as evaluate
+    from retorno.run.study import study as study
     from retorno.run.train import restore as restore
     from retorno.run.train import resume as resume
     from retorno.run.train import train as train
 
 __version__ = "0.1.0"
 
-_MODULES = {"algorithms", "bellman", "environments", "networks", "ops", "plots"}
+_MODULES = {"algorithms", "bellman", "environments", "figures", "networks", "ops", "plots"}
 _HOMES = {
     "DQN": "retorno.algorithms",
     "PPO": "retorno.algorithms",
@@ -59,6 +61,7 @@ _HOMES = {
     "Evaluation": "retorno.run.evaluate",
     "evaluate": "retorno.run.evaluate",
     "restore": "retorno.run.train",
+    "study": "retorno.run.study",
     "resume": "retorno.run.train",
     "train": "retorno.run.train",
 }
