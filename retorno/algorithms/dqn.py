@@ -72,8 +72,8 @@ class DQN:
     epsilon: float = 1.0
     """Probability of a random action at the start."""
     epsilon_end: float = 0.05
-    """Probability of a random action after `exploration`."""
-    exploration: float = 0.1
+    """Probability of a random action after `exploration_fraction`."""
+    exploration_fraction: float = 0.1
     """The share of the run in which ε falls, in a straight line."""
     double: bool = True
     """Let the online network choose the action that the target network judges."""
@@ -99,7 +99,8 @@ class DQN:
     def act(
         self, learner: DQNLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        explored = jnp.minimum(learner.clock.progress / self.exploration, 1.0) if self.exploration else jnp.float32(1)
+        share = self.exploration_fraction
+        explored = jnp.minimum(learner.clock.progress / share, 1.0) if share else jnp.float32(1)
         epsilon = linear(self.epsilon, self.epsilon_end, explored)
         heads, carry = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
         return heads["policy"].masked(row.legal).sample(key), (), carry
