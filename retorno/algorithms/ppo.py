@@ -22,6 +22,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normaliser import Normalised, ObservationNormaliser, RewardNormaliser
+from retorno.ops.distributions import judge
 from retorno.ops.objectives import (
     clipped_policy_gradient,
     clipped_value_error,
@@ -207,11 +208,6 @@ class PPO:
     ) -> tuple[Float[Array, ""], Metrics]:
         heads = unroll_batch(network, rows.obs, rows.first, carry)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
-
-        def judge(policy: Any, legal: Any, action: Any) -> tuple[Array, Array]:
-            policy = policy.masked(legal)
-            return policy.log_prob(action), policy.entropy()
-
         log_prob, entropy = over_rows(judge)(heads["policy"], rows.legal, rows.action)
         ratio = over_rows(importance_weight)(log_prob, rows.log_prob)
         advantage = masked_standardise(rows.advantage, rows.counts) if self.normalise_advantages else rows.advantage
