@@ -40,6 +40,7 @@ from retorno.run.loop import (
     advance_fused,
     advance_seeds,
     bad_leaf,
+    begin_beside,
     begin_hosted,
     begin_native,
     keys_of,
@@ -76,7 +77,9 @@ class Training:
         every: int | None,
         relabel: Relabel | None,
         devices: int = 1,
+        beside: bool = False,
     ) -> None:
+        """`beside` says that it will be trained at once, so that the program for it is compiled early."""
         self.algorithm = algorithm
         self.world = world
         self.steps = steps
@@ -87,7 +90,8 @@ class Training:
         if isinstance(world, Environment):
             numbers = jnp.asarray(seeds, jnp.uint32)
             numbers = numbers if len(seeds) > 1 else numbers[0]
-            run = own_buffers(begin_native(algorithm, world, relabel, numbers, jnp.int32(steps), algorithm.num_envs))
+            start = begin_beside if beside and len(seeds) == devices == 1 else begin_native
+            run = own_buffers(start(algorithm, world, relabel, numbers, jnp.int32(steps), algorithm.num_envs))
             self._mesh, self.run = _spread(run, len(seeds), devices)
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
@@ -326,11 +330,11 @@ def train(
             "it XLA may let them wait for each other for ever"
         )
     if folder is None:
-        return Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
+        return Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
     if not isinstance(opened, Environment) and opened.obstacle is not None:
         warnings.warn(opened.obstacle, stacklevel=2)
     every = every or max(int(steps) // 10, 1)
-    training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
+    training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
     settings = _settings(training, world if isinstance(world, str) else None, hosted, devices)
     training.folder = RunFolder.create(Path(folder), settings, tensorboard)
     return training
