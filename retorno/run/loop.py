@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +13,22 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int, Key, PyTree, UInt32
 
-from retorno.core.environment import Environment, HostedWorld
+from retorno.core.environment import Environment, HostedEnvironments, HostedWorld
 from retorno.core.keys import key_of
-from retorno.core.policy import Algorithm, Learner, Metrics, Relabel
-from retorno.core.spaces import Spec
+from retorno.core.policy import Algorithm, Carry, Learner, Metrics, Relabel
+from retorno.core.spaces import Bounds, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
-from retorno.run.collect import Scores, Stage, collect, initial_carries, no_scores, opening
+from retorno.run.collect import (
+    Choice,
+    Scores,
+    Stage,
+    choose,
+    collect,
+    collect_hosted,
+    initial_carries,
+    no_scores,
+    opening,
+)
 
 
 class Run(NamedTuple):
@@ -35,7 +45,7 @@ class Run(NamedTuple):
     """Environment steps taken."""
 
 
-def learn_from(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Trajectory) -> tuple[Run, Metrics]:
+def learn_from(algorithm: Algorithm, run: Run, trajectory: Trajectory) -> tuple[Run, Metrics]:
     """Relabel, update and count: what follows every rollout, fused and hosted alike."""
     relabel, lived = run.relabel, trajectory
     if relabel is not None:
@@ -43,7 +53,6 @@ def learn_from(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Traject
     learner, metrics = algorithm.update(run.learner, trajectory, keys_of(run.seed, run.updates).update)
     return run._replace(
         learner=learner,
-        stage=stage,
         relabel=relabel,
         scores=run.scores.update(lived),
         updates=run.updates + 1,
@@ -67,7 +76,7 @@ def _iterate(algorithm: Algorithm, world: Environment, run: Run) -> tuple[Run, M
     stage, trajectory = collect(
         algorithm, run.learner, world, run.stage, run.seed, keys_of(run.seed, run.updates).collect
     )
-    return learn_from(algorithm, run, stage, trajectory)
+    return learn_from(algorithm, run._replace(stage=stage), trajectory)
 
 
 def _advance_one(
@@ -122,10 +131,47 @@ def advance_seeds(
     return sharded(runs, world, until, most)
 
 
-@partial(jax.jit, static_argnames=("algorithm",), donate_argnames=("run",))
-def learn_hosted(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Trajectory) -> tuple[Run, Metrics]:
-    """`learn_from` as one compiled program, for trajectories that were collected in Python."""
-    return learn_from(algorithm, run, stage, trajectory)
+@lru_cache
+def _hosted_programs(algorithm: Algorithm, structure: Any) -> tuple[Callable[..., Choice], Callable[..., Any]]:
+    """Acting, and learning with the next iteration's first act after it, on the leaves of a run without its stage.
+
+    Plain lists of arrays go in and out: to flatten modules at every call costs more than to act.
+    """
+
+    def choose_as(run: Run, bounds: Bounds, row: TimeStep, carry: Carry, t: Any) -> Choice:
+        return choose(algorithm, run.learner, bounds, row, carry, keys_of(run.seed, run.updates).collect, t)
+
+    @jax.jit
+    def act(leaves: list[Array], bounds: Bounds, row: TimeStep, carry: Carry, t: Any) -> Choice:
+        return choose_as(jax.tree.unflatten(structure, leaves), bounds, row, carry, t)
+
+    @partial(jax.jit, donate_argnums=0)
+    def learn(
+        leaves: list[Array], bounds: Bounds, carry: Carry, trajectory: Trajectory
+    ) -> tuple[list[Array], Metrics, Choice]:
+        run, metrics = learn_from(algorithm, jax.tree.unflatten(structure, leaves), trajectory)
+        row = jax.tree.map(lambda x: x[-1], trajectory.steps)
+        return jax.tree.leaves(run), metrics, choose_as(run, bounds, row, carry, 0)
+
+    return act, learn
+
+
+def advance_hosted(
+    algorithm: Algorithm, environments: HostedEnvironments, bounds: Bounds, run: Run, until: int, most: int
+) -> tuple[Run, Metrics]:
+    """`advance_fused` over hosted environments: as many compiled calls as interactions, and no more."""
+    stage, step, told = run.stage, int(run.step), []
+    leaves, structure = jax.tree.flatten(run._replace(stage=None))
+    act, learn = _hosted_programs(algorithm, structure)
+    act_now = lambda row, carry, t: act(leaves, bounds, row, carry, t)  # noqa: E731
+    choice = act_now(stage.row, stage.carry, np.int32(0))
+    while step < until and len(told) < most:
+        stage, trajectory = collect_hosted(act_now, algorithm.rollout, environments, stage, choice)
+        leaves, metrics, choice = learn(leaves, bounds, stage.carry, trajectory)
+        step += int(trajectory.transitions.sum())
+        told.append(metrics)
+    sums = jax.tree.map(lambda *x: np.sum(x, axis=0), *jax.device_get(told))
+    return jax.tree.unflatten(structure, leaves)._replace(stage=stage), sums
 
 
 def _fresh(

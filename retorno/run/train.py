@@ -31,20 +31,18 @@ from retorno.environments.registry import make
 from retorno.networks import NETWORKS, Activation, Table
 from retorno.ops.optimisers import Optimiser
 from retorno.run import checkpoint
-from retorno.run.collect import collect_hosted
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, read_config
 from retorno.run.loop import (
     Run,
     advance_fused,
+    advance_hosted,
     advance_seeds,
     bad_leaf,
     begin_beside,
     begin_hosted,
     begin_native,
-    keys_of,
-    learn_hosted,
     own_buffers,
 )
 from retorno.run.report import Counters, Report, report
@@ -56,9 +54,6 @@ MOST_STEPS = 2**31 - 1
 
 KNOWN = {c.__name__: c for c in (*ALGORITHMS.values(), *NETWORKS.values(), Activation, Optimiser)}
 """Everything that settings in a file may be made of."""
-
-
-_keys_of = jax.jit(keys_of)
 
 
 class TrainingError(RetornoError):
@@ -202,7 +197,8 @@ class Training:
     def _advance(self, until: int, most: int) -> Metrics:
         """Go on to `until` steps or for `most` updates, whichever comes first; metrics are summed."""
         if self.environments is not None:
-            return self._advance_hosted(self.environments, until, most)
+            self.run, sums = advance_hosted(self.algorithm, self.environments, self._bounds, self.run, until, most)
+            return sums
         assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
             self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
@@ -210,20 +206,6 @@ class Training:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
             tables = isinstance(getattr(self.algorithm, "network", None), Table)
             self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, tables, self._mesh)
-        return sums
-
-    def _advance_hosted(self, environments: HostedEnvironments, until: int, most: int) -> Metrics:
-        sums: Metrics = {}
-        for _ in range(most):
-            key = _keys_of(self.run.seed, self.run.updates).collect
-            stage, trajectory = collect_hosted(
-                self.algorithm, self.run.learner, environments, self._bounds, self.run.stage, key
-            )
-            run, metrics = learn_hosted(self.algorithm, self.run._replace(stage=None), None, trajectory)
-            self.run = run._replace(stage=stage)
-            sums = {name: sums.get(name, 0.0) + x for name, x in jax.device_get(metrics).items()}
-            if self.step >= until:
-                break
         return sums
 
     def _hosted(self) -> dict[str, np.ndarray] | None:

@@ -23,10 +23,11 @@ from retorno.algorithms import PPO, QLearning
 from retorno.algorithms.published import settings
 from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
+from retorno.cli.play import Play, Player
 from retorno.cli.runs import complete
 from retorno.cli.train import choose, free_folder, typed
 from retorno.environments import student
-from retorno.environments.registry import WORLDS
+from retorno.environments.registry import WORLDS, make
 from retorno.networks import GRU, MLP, Activation, EpsilonGreedyPolicy
 from retorno.run import checkpoint
 from retorno.run.folder import read_config, read_metrics
@@ -274,6 +275,28 @@ def test_play_writes_a_gif(cli, tmp_path):
     with Image.open(tmp_path / "a.gif") as picture:
         # The first row has a picture too; equal neighbours are one.
         assert code == 0 and length - 2 <= picture.n_frames <= length + 1 and length > 8
+
+
+def test_play_writes_an_mp4(cli, tmp_path):
+    """As many pictures as rows, and each the one that was drawn, as far as compression leaves it."""
+    exe = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.mp4", "--seed", "3")
+    length = float(err.split()[-1])
+    decode = [exe, "-v", "error", "-i", tmp_path / "a.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(decode, check=True, stdout=subprocess.PIPE).stdout
+    given = Play("CartPole-v1", seed=3)
+    drawn = np.stack([*Player(make("CartPole-v1"), None, given).pictures()])
+    assert code == 0 and len(raw) == drawn.size and len(drawn) == length + 1
+    film = np.frombuffer(raw, np.uint8).reshape(drawn.shape)
+    far = np.abs(film.astype(int) - drawn) > 60
+    assert far.mean() < 0.002 < (np.abs(film[0].astype(int) - drawn[-1]) > 60).mean()
+
+
+def test_an_mp4_that_cannot_be_written_is_one_line(cli, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    (tmp_path / "a.mp4").mkdir()
+    code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.mp4")
+    assert code == 2 and "a.mp4 cannot be written: " in one_line(err)
 
 
 def test_a_window_without_a_display_is_one_line(cli, monkeypatch):
