@@ -22,6 +22,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normaliser import Normalised, ObservationNormaliser, RewardNormaliser
+from retorno.ops.distributions import judge
 from retorno.ops.objectives import (
     clipped_policy_gradient,
     clipped_value_error,
@@ -170,7 +171,10 @@ class PPO:
 
     @property
     def _optimiser(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optax.scale_by_adam(eps=1e-5))
+        # On one long vector: a few operations to compile and run instead of a few for each of many small tensors.
+        return optax.flatten(
+            optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optax.scale_by_adam(eps=1e-5))
+        )
 
     def _optimise(
         self, learner: PPOLearner, rows: _Rows, carry: Carry, progress: Float[Array, ""], key: Key[Array, ""]
@@ -207,11 +211,6 @@ class PPO:
     ) -> tuple[Float[Array, ""], Metrics]:
         heads = unroll_batch(network, rows.obs, rows.first, carry)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
-
-        def judge(policy: Any, legal: Any, action: Any) -> tuple[Array, Array]:
-            policy = policy.masked(legal)
-            return policy.log_prob(action), policy.entropy()
-
         log_prob, entropy = over_rows(judge)(heads["policy"], rows.legal, rows.action)
         ratio = over_rows(importance_weight)(log_prob, rows.log_prob)
         advantage = masked_standardise(rows.advantage, rows.counts) if self.normalise_advantages else rows.advantage

@@ -45,8 +45,18 @@ _EVERY_FOURTH = DQN(
     double=False,
 )
 _MEMORY = PPO(
-    num_envs=32, rollout=64, epochs=4, minibatches=4, learning_rate=1e-3, entropy_coefficient=0.05, network=GRU()
+    num_envs=32,
+    rollout=64,
+    epochs=4,
+    minibatches=4,
+    lambda_=1.0,
+    learning_rate=1e-3,
+    anneal_learning_rate=True,
+    entropy_coefficient=0.05,
+    anneal_entropy=True,
+    network=GRU(),
 )
+_WRITING = dataclasses.replace(_MEMORY, discount=1.0, learning_rate=3e-4, entropy_coefficient=0.1)
 
 _POLE = PPO(
     num_envs=8,
@@ -109,10 +119,8 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "retorno; the zoo's need state-dependent exploration",
     ),
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
-    ("ppo", "recall"): Published(
-        dataclasses.replace(_MEMORY, learning_rate=3e-3, anneal_learning_rate=True, lambda_=1.0), 200_000, "retorno"
-    ),
-    ("ppo", "tokens"): Published(dataclasses.replace(_MEMORY, discount=1.0), 300_000, "retorno"),
+    ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
+    ("ppo", "tokens"): Published(_WRITING, 300_000, "retorno"),
     ("dqn", "CartPole-v1"): Published(
         DQN(
             network=_WIDE,

@@ -21,6 +21,7 @@ from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
+from retorno.ops.distributions import judge
 from retorno.ops.objectives import linear, masked_mean, masked_standardise, policy_gradient
 from retorno.ops.optimisers import Optimiser
 from retorno.ops.returns import lambda_returns
@@ -154,11 +155,6 @@ class REINFORCE:
         empty = jax.tree.map(lambda x: jnp.repeat(x[None], counts.shape[1], 0), network.initial_carry())
         heads = unroll_batch(network, rows.obs, rows.first, empty)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
-
-        def judge(policy: Any, legal: Any, action: Any) -> tuple[Array, Array]:
-            policy = policy.masked(legal)
-            return policy.log_prob(action), policy.entropy()
-
         acted = jax.tree.map(lambda x: x[:-1], (heads["policy"], rows.legal))
         log_prob, entropy = over_rows(judge)(*acted, action)
         value = heads["value"] if self.baseline else jnp.zeros(rows.last.shape)

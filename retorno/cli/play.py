@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -62,7 +65,8 @@ class Player:
         self._carry = None if policy is None else policy.initial_carry()
         self._decide = jax.jit(partial(decide, greedy=not given.sampled))
         self._key = jax.random.key(given.seed)
-        world.action_space.seed(given.seed)
+        self._actions = world.action_space
+        self._actions.seed(given.seed)
 
     def pictures(self) -> Iterator[np.ndarray]:
         """The pictures [height, width, 3] of every row, episode after episode."""
@@ -97,10 +101,10 @@ class Player:
 
     def _act(self, row: TimeStep) -> Any:
         if self.policy is None:
-            return _random_action(self.world.action_space, row.legal)
+            return _random_action(self._actions, row.legal)
         self._key, key = jax.random.split(self._key)
         action, self._carry = self._decide(self.policy, row, self._carry, key)
-        return clip_action(action, action_bounds(self.world.action_space))
+        return clip_action(action, action_bounds(self._actions))
 
 
 def _random_action(space: Any, legal: Any) -> Any:
@@ -172,14 +176,35 @@ def _write(player: Player, out: Path) -> None:
         first, *rest = (Image.fromarray(picture) for picture in player.pictures())
         first.save(out, save_all=True, append_images=rest, duration=1000 / player.given.fps, loop=0, optimize=True)
         return
+    _write_mp4(player, out)
+
+
+def _write_mp4(player: Player, out: Path) -> None:
+    """H.264 in the colours that every player knows, which want even sizes."""
     try:
-        import imageio  # pyright: ignore[reportMissingImports]
-        import imageio_ffmpeg  # noqa: F401  # pyright: ignore[reportMissingImports]
+        from imageio_ffmpeg import get_ffmpeg_exe  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise CannotShow("an .mp4 needs imageio: `pip install 'retorno[video]'`, or write a .gif") from error
-    with imageio.get_writer(out, fps=player.given.fps, macro_block_size=2) as writer:
-        for picture in player.pictures():
-            writer.append_data(picture)  # type: ignore[attr-defined]
+        raise CannotShow("an .mp4 needs ffmpeg: `pip install 'retorno[video]'`, or write a .gif") from error
+    pictures = player.pictures()
+    first = next(pictures)
+    height, width, _ = first.shape
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(player.given.fps), "-i", "-"]
+    target = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-y", str(out)]
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(
+            [get_ffmpeg_exe(), "-v", "error", *source, *target], stdin=subprocess.PIPE, stderr=said
+        ) as ffmpeg,
+    ):
+        assert ffmpeg.stdin is not None
+        # Where ffmpeg has ended early its own words say why.
+        with contextlib.suppress(BrokenPipeError), ffmpeg.stdin as pipe:
+            for picture in (first, *pictures):
+                pipe.write(np.ascontiguousarray(picture, np.uint8))
+        if ffmpeg.wait():
+            said.seek(0)
+            reason = " ".join(said.read().decode(errors="replace").split())
+            raise CannotShow(f"{out} cannot be written: {reason}")
 
 
 def _window(player: Player, title: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium
@@ -36,6 +37,8 @@ class Recurrent(Trunk):
     """[H, G·H]"""
     states: ClassVar[int]
     """How many arrays the cell remembers."""
+    gates: ClassVar[int]
+    """G"""
 
     @abc.abstractmethod
     def cell(self, projected: Float[Array, " G"], state: State) -> State:
@@ -68,6 +71,7 @@ class GRUCell(Recurrent):
     """h ← (1 − z) n + z h, with n = tanh(xWₙ + r (hUₙ + b)): the reset gate r, the update gate z."""
 
     states: ClassVar[int] = 1
+    gates: ClassVar[int] = 3
 
     def cell(self, projected: Float[Array, " G"], state: State) -> State:
         (h,) = state
@@ -83,6 +87,7 @@ class LSTMCell(Recurrent):
     """c ← f c + i g and h = o tanh c, with input, forget and output gates i, f, o and the new content g."""
 
     states: ClassVar[int] = 2
+    gates: ClassVar[int] = 4
 
     def cell(self, projected: Float[Array, " G"], state: State) -> State:
         h, c = state
@@ -92,11 +97,11 @@ class LSTMCell(Recurrent):
 
 
 @dataclass(frozen=True)
-class GRU:
-    """A gated recurrent unit on an embedding of the observation."""
+class RecurrentConfig(abc.ABC):
+    """A cell on an embedding of the observation: the settings that every kind of cell has."""
 
     width: int = 64
-    """Units of the hidden state."""
+    """Units of each array that the cell remembers."""
     embed: tuple[int, ...] = (64,)
     """Units of each layer between the observation and the cell."""
     activation: Activation = Activation.tanh
@@ -106,6 +111,11 @@ class GRU:
     orthogonal: bool = True
     """Orthogonal weights and zero biases; else uniform in ±1/√inputs."""
 
+    @property
+    @abc.abstractmethod
+    def cell(self) -> type[Recurrent]:
+        """What remembers."""
+
     def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
         """A new network.
 
@@ -113,55 +123,34 @@ class GRU:
             SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
             ValueError: when there is no head, no layer in `embed`, or a layer without a unit.
         """
-        return _build(self, GRUCell, 3, key, observation_space, heads)
+        if self.width < 1:
+            raise ValueError(f"width must be positive, got {self.width}: try 64")
+        trunk = lambda k: self._trunk(k, observation_space)  # noqa: E731
+        return assemble(key, heads, self.shared, self.orthogonal, self.width, trunk)
+
+    def _trunk(self, key: Key[Array, ""], space: gymnasium.Space[Any]) -> Recurrent:
+        embed_key, input_key, hidden_key = jax.random.split(key, 3)
+        embed = dense(embed_key, space, self.embed, self.activation, math.sqrt(2) if self.orthogonal else None)
+        gates = partial(_gates, units=self.width, gates=self.cell.gates, orthogonally=self.orthogonal)
+        return self.cell(embed, gates(input_key, self.embed[-1]), gates(hidden_key, self.width))
 
 
 @dataclass(frozen=True)
-class LSTM:
+class GRU(RecurrentConfig):
+    """A gated recurrent unit on an embedding of the observation."""
+
+    @property
+    def cell(self) -> type[Recurrent]:
+        return GRUCell
+
+
+@dataclass(frozen=True)
+class LSTM(RecurrentConfig):
     """A long short-term memory on an embedding of the observation."""
 
-    width: int = 64
-    """Units of the hidden state, and as many of the cell's."""
-    embed: tuple[int, ...] = (64,)
-    """Units of each layer between the observation and the cell."""
-    activation: Activation = Activation.tanh
-    """The nonlinearity after each layer of `embed`."""
-    shared: bool = False
-    """Whether all heads share one cell. Where returns are large, a value head drowns the policy's gradient."""
-    orthogonal: bool = True
-    """Orthogonal weights and zero biases; else uniform in ±1/√inputs."""
-
-    def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
-        """A new network.
-
-        Raises:
-            SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
-            ValueError: when there is no head, no layer in `embed`, or a layer without a unit.
-        """
-        return _build(self, LSTMCell, 4, key, observation_space, heads)
-
-
-def _build(
-    config: GRU | LSTM,
-    cell: type[Recurrent],
-    gates: int,
-    key: Key[Array, ""],
-    space: gymnasium.Space[Any],
-    heads: dict[str, Head],
-) -> Network:
-    if config.width < 1:
-        raise ValueError(f"width must be positive, got {config.width}: try 64")
-
-    def trunk(key: Key[Array, ""]) -> Recurrent:
-        embed_key, input_key, hidden_key = jax.random.split(key, 3)
-        embed = dense(embed_key, space, config.embed, config.activation, math.sqrt(2) if config.orthogonal else None)
-        return cell(
-            embed,
-            _gates(input_key, config.embed[-1], config.width, gates, config.orthogonal),
-            _gates(hidden_key, config.width, config.width, gates, config.orthogonal),
-        )
-
-    return assemble(key, heads, config.shared, config.orthogonal, config.width, trunk)
+    @property
+    def cell(self) -> type[Recurrent]:
+        return LSTMCell
 
 
 def _gates(key: Key[Array, ""], inputs: int, units: int, gates: int, orthogonally: bool) -> Linear:

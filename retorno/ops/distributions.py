@@ -27,6 +27,14 @@ class Distribution(Protocol):
     def masked(self, legal: Bool[Array, " A"] | None) -> Distribution: ...
 
 
+def judge(
+    policy: Distribution, legal: Bool[Array, " A"] | None, action: Array
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Log π(a|s) over the legal actions, and the entropy of π(·|s): what a policy's gradient is made of."""
+    policy = policy.masked(legal)
+    return policy.log_prob(action), policy.entropy()
+
+
 class Categorical(NamedTuple):
     """π(a) ∝ exp(logits[a]): the softmax policy. Sutton & Barto 2018, eq. 13.2."""
 

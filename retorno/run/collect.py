@@ -8,7 +8,7 @@ keys and live the same episodes, so they return the same trajectory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -48,12 +48,32 @@ def opening(
     return Stage(episodes, row, initial_carries(algorithm, learner, num_envs))
 
 
+class Choice(NamedTuple):
+    """What was chosen on B rows."""
+
+    action: Any
+    """[B]"""
+    given: Any
+    """[B], the action as the world takes it: within its bounds."""
+    extras: PyTree[Any]
+    """[B]"""
+    carry: Carry
+    """[B]"""
+
+
 def choose(
-    algorithm: Algorithm, learner: Learner, row: TimeStep, carry: Carry, key: Key[Array, ""], t: Int[Array, ""]
-) -> tuple[Any, PyTree[Any], Carry]:
-    """Act on B rows: (action, extras, carry), each [B]. Step t of a rollout has its own keys."""
+    algorithm: Algorithm,
+    learner: Learner,
+    bounds: Bounds,
+    row: TimeStep,
+    carry: Carry,
+    key: Key[Array, ""],
+    t: Int[Array, ""],
+) -> Choice:
+    """Act on B rows. Step t of a rollout has its own keys."""
     keys = jax.random.split(jax.random.fold_in(key, t), row.last.shape[0])
-    return jax.vmap(partial(algorithm.act, learner))(row, carry, keys)
+    action, extras, carry = jax.vmap(partial(algorithm.act, learner))(row, carry, keys)
+    return Choice(action, clip_action(action, bounds), extras, carry)
 
 
 def collect(
@@ -69,51 +89,35 @@ def collect(
     bounds = action_bounds(world.action_space)
 
     def interact(stage: Stage, t: Int[Array, ""]) -> tuple[Stage, tuple[TimeStep, Any, PyTree[Any]]]:
-        action, extras, carry = choose(algorithm, learner, stage.row, stage.carry, key, t)
+        choice = choose(algorithm, learner, bounds, stage.row, stage.carry, key, t)
         episodes, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
-            stage.episodes, stage.row, clip_action(action, bounds), numbers
+            stage.episodes, stage.row, choice.given, numbers
         )
-        return Stage(episodes, row, carry), (stage.row, action, extras)
+        return Stage(episodes, row, choice.carry), (stage.row, choice.action, choice.extras)
 
     after, (rows, action, extras) = jax.lax.scan(interact, stage, jnp.arange(algorithm.rollout))
     steps = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), rows, after.row)
     return after, Trajectory(steps, action, extras, stage.carry)
 
 
-@lru_cache
-def _chooser(algorithm: Algorithm, structure: Any) -> Callable[..., Any]:
-    """`choose` as one compiled call on plain arrays: flattening modules and typed keys costs more than acting."""
-
-    @jax.jit
-    def compiled(leaves, bounds, row, carry, key_data, t):
-        learner, key = jax.tree.unflatten(structure, leaves), jax.random.wrap_key_data(key_data)
-        action, extras, carry = choose(algorithm, learner, row, carry, key, t)
-        return action, clip_action(action, bounds), extras, carry
-
-    return compiled
-
-
 def collect_hosted(
-    algorithm: Algorithm,
-    learner: Learner,
+    act: Callable[[TimeStep, Carry, Any], Choice],
+    rollout: int,
     environments: HostedEnvironments,
-    bounds: Bounds,
     stage: Stage,
-    key: Key[Array, ""],
+    choice: Choice,
 ) -> tuple[Stage, Trajectory]:
-    """T interactions with B hosted environments: one compiled call for each step."""
-    leaves, structure = jax.tree.flatten(learner)
-    act, key_data = _chooser(algorithm, structure), jax.random.key_data(key)
-    row, carry = stage.row, stage.carry
-    rows, actions, extras = [row], [], []
-    for t in range(algorithm.rollout):
-        action, world_action, extra, carry = act(leaves, bounds, row, carry, key_data, np.int32(t))
-        row = environments.step(jax.tree.map(np.asarray, world_action))
+    """T interactions with B hosted environments: `act(row, carry, t)` on each row but the first, that has a choice."""
+    row, rows, choices = stage.row, [stage.row], [choice]
+    for t in range(1, rollout + 1):
+        row = environments.step(jax.tree.map(np.asarray, choice.given))
         rows.append(row)
-        actions.append(action)
-        extras.append(extra)
+        if t < rollout:
+            choice = act(row, choice.carry, np.int32(t))
+            choices.append(choice)
     stack = partial(jax.tree.map, lambda *x: np.stack([np.asarray(y) for y in x]))
-    return Stage(None, row, carry), Trajectory(stack(*rows), stack(*actions), stack(*extras), stage.carry)
+    actions, extras = [c.action for c in choices], [c.extras for c in choices]
+    return Stage(None, row, choice.carry), Trajectory(stack(*rows), stack(*actions), stack(*extras), stage.carry)
 
 
 class Scores(NamedTuple):

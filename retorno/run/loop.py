@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,11 +13,21 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int, Key, PyTree, UInt32
 
-from retorno.core.environment import Environment, HostedWorld
-from retorno.core.policy import Algorithm, Learner, Metrics, Relabel
-from retorno.core.spaces import Spec
+from retorno.core.environment import Environment, HostedEnvironments, HostedWorld
+from retorno.core.policy import Algorithm, Carry, Learner, Metrics, Relabel
+from retorno.core.spaces import Bounds, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
-from retorno.run.collect import Scores, Stage, collect, initial_carries, no_scores, opening
+from retorno.run.collect import (
+    Choice,
+    Scores,
+    Stage,
+    choose,
+    collect,
+    collect_hosted,
+    initial_carries,
+    no_scores,
+    opening,
+)
 
 
 class Run(NamedTuple):
@@ -33,7 +44,7 @@ class Run(NamedTuple):
     """Environment steps taken."""
 
 
-def learn_from(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Trajectory) -> tuple[Run, Metrics]:
+def learn_from(algorithm: Algorithm, run: Run, trajectory: Trajectory) -> tuple[Run, Metrics]:
     """Relabel, update and count: what follows every rollout, fused and hosted alike."""
     relabel, lived = run.relabel, trajectory
     if relabel is not None:
@@ -41,7 +52,6 @@ def learn_from(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Traject
     learner, metrics = algorithm.update(run.learner, trajectory, keys_of(run.seed, run.updates).update)
     return run._replace(
         learner=learner,
-        stage=stage,
         relabel=relabel,
         scores=run.scores.update(lived),
         updates=run.updates + 1,
@@ -66,7 +76,7 @@ def iterate(algorithm: Algorithm, world: Environment, run: Run) -> tuple[Run, Me
     stage, trajectory = collect(
         algorithm, run.learner, world, run.stage, run.seed, keys_of(run.seed, run.updates).collect
     )
-    return *learn_from(algorithm, run, stage, trajectory), trajectory
+    return *learn_from(algorithm, run._replace(stage=stage), trajectory), trajectory
 
 
 def _advance_one(
@@ -121,10 +131,47 @@ def advance_seeds(
     return sharded(runs, world, until, most)
 
 
-@partial(jax.jit, static_argnames=("algorithm",), donate_argnames=("run",))
-def learn_hosted(algorithm: Algorithm, run: Run, stage: Stage, trajectory: Trajectory) -> tuple[Run, Metrics]:
-    """`learn_from` as one compiled program, for trajectories that were collected in Python."""
-    return learn_from(algorithm, run, stage, trajectory)
+@lru_cache
+def _hosted_programs(algorithm: Algorithm, structure: Any) -> tuple[Callable[..., Choice], Callable[..., Any]]:
+    """Acting, and learning with the next iteration's first act after it, on the leaves of a run without its stage.
+
+    Plain lists of arrays go in and out: to flatten modules at every call costs more than to act.
+    """
+
+    def choose_as(run: Run, bounds: Bounds, row: TimeStep, carry: Carry, t: Any) -> Choice:
+        return choose(algorithm, run.learner, bounds, row, carry, keys_of(run.seed, run.updates).collect, t)
+
+    @jax.jit
+    def act(leaves: list[Array], bounds: Bounds, row: TimeStep, carry: Carry, t: Any) -> Choice:
+        return choose_as(jax.tree.unflatten(structure, leaves), bounds, row, carry, t)
+
+    @partial(jax.jit, donate_argnums=0)
+    def learn(
+        leaves: list[Array], bounds: Bounds, carry: Carry, trajectory: Trajectory
+    ) -> tuple[list[Array], Metrics, Choice]:
+        run, metrics = learn_from(algorithm, jax.tree.unflatten(structure, leaves), trajectory)
+        row = jax.tree.map(lambda x: x[-1], trajectory.steps)
+        return jax.tree.leaves(run), metrics, choose_as(run, bounds, row, carry, 0)
+
+    return act, learn
+
+
+def advance_hosted(
+    algorithm: Algorithm, environments: HostedEnvironments, bounds: Bounds, run: Run, until: int, most: int
+) -> tuple[Run, Metrics]:
+    """`advance_fused` over hosted environments: as many compiled calls as interactions, and no more."""
+    stage, step, told = run.stage, int(run.step), []
+    leaves, structure = jax.tree.flatten(run._replace(stage=None))
+    act, learn = _hosted_programs(algorithm, structure)
+    act_now = lambda row, carry, t: act(leaves, bounds, row, carry, t)  # noqa: E731
+    choice = act_now(stage.row, stage.carry, np.int32(0))
+    while step < until and len(told) < most:
+        stage, trajectory = collect_hosted(act_now, algorithm.rollout, environments, stage, choice)
+        leaves, metrics, choice = learn(leaves, bounds, stage.carry, trajectory)
+        step += int(trajectory.transitions.sum())
+        told.append(metrics)
+    sums = jax.tree.map(lambda *x: np.sum(x, axis=0), *jax.device_get(told))
+    return jax.tree.unflatten(structure, leaves)._replace(stage=stage), sums
 
 
 def _fresh(
@@ -160,6 +207,23 @@ def begin_native(
 
     # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
     return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
+
+
+def begin_beside(
+    algorithm: Algorithm,
+    world: Environment,
+    relabel: Relabel | None,
+    seed: UInt32[Array, ""],
+    steps: Int[Array, ""],
+    num_envs: int,
+) -> Run:
+    """`begin_native` of one seed, which XLA compiles beside `advance_fused`: together they take most of a start."""
+    begin = partial(begin_native, algorithm, world, relabel, seed, steps, num_envs)
+    fresh = jax.eval_shape(begin)
+    with ThreadPoolExecutor(1) as beside:
+        run = beside.submit(begin)
+        advance_fused.lower(algorithm, world, fresh, 1, 1).compile()  # pyright: ignore[reportFunctionMemberAccess]
+        return run.result()
 
 
 def own_buffers(run: Run) -> Run:
@@ -201,15 +265,9 @@ def begin_hosted(
     return jax.jit(begin)(seed, steps)
 
 
-@jax.jit
-def _all_finite(tree: PyTree[Any]) -> list[Array]:
-    return [jnp.isfinite(x).all() for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-
-
 def bad_leaf(tree: PyTree[Any]) -> str | None:
     """The first leaf that holds NaN or infinity, by its path."""
-    if all(np.asarray(jax.device_get(_all_finite(tree)))):
-        return None
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    bad = (path for path, x in leaves if jnp.issubdtype(x.dtype, jnp.inexact) and not jnp.isfinite(x).all())
-    return jax.tree_util.keystr(next(bad), simple=True, separator="/")
+    floats = ((path, np.asarray(x)) for path, x in leaves if jnp.issubdtype(x.dtype, jnp.inexact))
+    bad = (jax.tree_util.keystr(path, simple=True, separator="/") for path, x in floats if not np.isfinite(x).all())
+    return next(bad, None)

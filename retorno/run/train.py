@@ -31,19 +31,18 @@ from retorno.environments.registry import make
 from retorno.networks import EXPLORATIONS, NETWORKS, Activation, Decay, Table
 from retorno.ops.optimisers import Optimiser
 from retorno.run import checkpoint
-from retorno.run.collect import collect_hosted
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, read_config
 from retorno.run.loop import (
     Run,
     advance_fused,
+    advance_hosted,
     advance_seeds,
     bad_leaf,
+    begin_beside,
     begin_hosted,
     begin_native,
-    keys_of,
-    learn_hosted,
     own_buffers,
 )
 from retorno.run.report import Counters, Report, report
@@ -58,9 +57,6 @@ KNOWN = {
     for c in (*ALGORITHMS.values(), *NETWORKS.values(), *EXPLORATIONS.values(), Activation, Decay, Optimiser)
 }
 """Everything that settings in a file may be made of."""
-
-
-_keys_of = jax.jit(keys_of)
 
 
 class TrainingError(RetornoError):
@@ -79,7 +75,9 @@ class Training:
         every: int | None,
         relabel: Relabel | None,
         devices: int = 1,
+        beside: bool = False,
     ) -> None:
+        """`beside` says that it will be trained at once, so that the program for it is compiled early."""
         self.algorithm = algorithm
         self.world = world
         self.steps = steps
@@ -90,7 +88,8 @@ class Training:
         if isinstance(world, Environment):
             numbers = jnp.asarray(seeds, jnp.uint32)
             numbers = numbers if len(seeds) > 1 else numbers[0]
-            run = own_buffers(begin_native(algorithm, world, relabel, numbers, jnp.int32(steps), algorithm.num_envs))
+            start = begin_beside if beside and len(seeds) == devices == 1 else begin_native
+            run = own_buffers(start(algorithm, world, relabel, numbers, jnp.int32(steps), algorithm.num_envs))
             self._mesh, self.run = _spread(run, len(seeds), devices)
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
@@ -201,7 +200,8 @@ class Training:
     def _advance(self, until: int, most: int) -> Metrics:
         """Go on to `until` steps or for `most` updates, whichever comes first; metrics are summed."""
         if self.environments is not None:
-            return self._advance_hosted(self.environments, until, most)
+            self.run, sums = advance_hosted(self.algorithm, self.environments, self._bounds, self.run, until, most)
+            return sums
         assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
             self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
@@ -209,20 +209,6 @@ class Training:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
             tables = isinstance(getattr(self.algorithm, "network", None), Table)
             self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, tables, self._mesh)
-        return sums
-
-    def _advance_hosted(self, environments: HostedEnvironments, until: int, most: int) -> Metrics:
-        sums: Metrics = {}
-        for _ in range(most):
-            key = _keys_of(self.run.seed, self.run.updates).collect
-            stage, trajectory = collect_hosted(
-                self.algorithm, self.run.learner, environments, self._bounds, self.run.stage, key
-            )
-            run, metrics = learn_hosted(self.algorithm, self.run._replace(stage=None), None, trajectory)
-            self.run = run._replace(stage=stage)
-            sums = {name: sums.get(name, 0.0) + x for name, x in jax.device_get(metrics).items()}
-            if self.step >= until:
-                break
         return sums
 
     def _hosted(self) -> dict[str, np.ndarray] | None:
@@ -329,11 +315,11 @@ def train(
             "it XLA may let them wait for each other for ever"
         )
     if folder is None:
-        return Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
+        return Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
     if not isinstance(opened, Environment) and opened.obstacle is not None:
         warnings.warn(opened.obstacle, stacklevel=2)
     every = every or max(int(steps) // 10, 1)
-    training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices)
+    training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
     settings = _settings(training, world if isinstance(world, str) else None, hosted, devices)
     training.folder = RunFolder.create(Path(folder), settings, tensorboard)
     return training

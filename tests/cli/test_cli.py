@@ -1,9 +1,11 @@
 """The command line as its user meets it: what is printed where, exit codes, and bad days."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,10 +25,11 @@ from retorno.algorithms import PPO, QLearning
 from retorno.algorithms.published import settings
 from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
+from retorno.cli.play import Play, Player
 from retorno.cli.runs import complete
 from retorno.cli.train import choose, free_folder, typed
 from retorno.environments import student
-from retorno.environments.registry import WORLDS
+from retorno.environments.registry import WORLDS, make
 from retorno.networks import GRU, MLP, Activation, EpsilonGreedyPolicy
 from retorno.run import checkpoint
 from retorno.run.folder import read_config, read_metrics
@@ -276,6 +279,28 @@ def test_play_writes_a_gif(cli, tmp_path):
         assert code == 0 and length - 2 <= picture.n_frames <= length + 1 and length > 8
 
 
+def test_play_writes_an_mp4(cli, tmp_path):
+    """As many pictures as rows, and each the one that was drawn, as far as compression leaves it."""
+    exe = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
+    code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.mp4", "--seed", "3")
+    length = float(err.split()[-1])
+    decode = [exe, "-v", "error", "-i", tmp_path / "a.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(decode, check=True, stdout=subprocess.PIPE).stdout
+    given = Play("CartPole-v1", seed=3)
+    drawn = np.stack([*Player(make("CartPole-v1"), None, given).pictures()])
+    assert code == 0 and len(raw) == drawn.size and len(drawn) == length + 1
+    film = np.frombuffer(raw, np.uint8).reshape(drawn.shape)
+    far = np.abs(film.astype(int) - drawn) > 60
+    assert far.mean() < 0.002 < (np.abs(film[0].astype(int) - drawn[-1]) > 60).mean()
+
+
+def test_an_mp4_that_cannot_be_written_is_one_line(cli, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    (tmp_path / "a.mp4").mkdir()
+    code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.mp4")
+    assert code == 2 and "a.mp4 cannot be written: " in one_line(err)
+
+
 def test_a_window_without_a_display_is_one_line(cli, monkeypatch):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
@@ -288,6 +313,54 @@ def test_list_names_everything(cli):
     out = cli("list")[1]
     assert all(f"  {name}  " in out or f"  {name} " in out for name in ("q_learning", "ppo", "gru", *WORLDS))
     assert "RL Baselines3 Zoo" in out and cli("list", "networks")[1].startswith("networks")
+
+
+# Bad days of the disk
+
+
+def test_a_disk_that_fills_up_is_one_line_and_the_run_goes_on_from_its_last_checkpoint(cli, tmp_path, monkeypatch):
+    folder, rename, calls = tmp_path / "run", os.rename, iter(range(100))
+
+    def full(*arguments, **options):
+        if next(calls) >= 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", full)
+        code, _, err = cli(*TRAIN, "--every", "1000", "--folder", folder)
+        assert code == 2 and "No space left on device" in err.splitlines()[-1] and "Traceback" not in err
+    kept = json.loads(cli("inspect", folder, "--json")[1])
+    assert 0 < kept["step"] < STEPS
+    assert cli("resume", folder)[0] == 0
+    whole = tmp_path / "whole"
+    assert cli(*TRAIN, "--every", "1000", "--folder", whole)[0] == 0
+    digests = [json.loads(cli("inspect", path, "--json")[1])["digest"] for path in (folder, whole)]
+    assert digests[0] == digests[1]
+
+
+def test_a_file_that_cannot_grow_is_one_line(cli, tmp_path, finished):
+    """The kernel's own limit on file sizes stands for a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
+    try:
+        code, _, err = cli(*TRAIN, "--folder", tmp_path / "run")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert code == 2 and "File too large" in err.splitlines()[-1] and "Traceback" not in err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(cli, tmp_path, monkeypatch):
+    """As root may write anywhere, the system's refusal is played."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkdir", refuse)
+        code, _, err = cli(*TRAIN, "--folder", tmp_path / "run")
+    assert code == 2 and "Read-only file system" in err.splitlines()[-1] and "Traceback" not in err
+    assert not (tmp_path / "run").exists()
 
 
 # Against the optimum

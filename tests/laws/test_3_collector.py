@@ -20,16 +20,23 @@ from retorno.environments.recall import Recall
 from retorno.environments.registry import WORLDS
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import NETWORKS
-from retorno.run.collect import collect, collect_hosted
+from retorno.run.collect import choose, collect, collect_hosted
 from retorno.run.train import train
 
 ROLLOUTS = 3
 
 collect_fused = jax.jit(collect, static_argnums=0)
+choose_once = jax.jit(choose, static_argnums=0)
+
+
+def collect_outside(algorithm: Any, learner: Any, environments: Any, bounds: Any, stage: Any, key: Any) -> Any:
+    act = lambda row, carry, t: choose_once(algorithm, learner, bounds, row, carry, key, t)  # noqa: E731
+    first = act(stage.row, stage.carry, np.int32(0))
+    return collect_hosted(act, algorithm.rollout, environments, stage, first)
 
 
 def check_collectors(
-    algorithm: Algorithm, world: Environment, exported: Environment | None = None, host: Any = collect_hosted
+    algorithm: Algorithm, world: Environment, exported: Environment | None = None, host: Any = collect_outside
 ) -> None:
     """Three rollouts in a row, with ends of episodes in them, lived in both ways by one learner."""
     hosted = gymnasium(lambda: to_gymnasium(exported or world))
@@ -51,6 +58,18 @@ def test_every_algorithm_collects_the_same_in_both_ways(name: str) -> None:
     check_collectors(small(name), busy_world())
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_learns_the_same_in_both_ways(name: str) -> None:
+    """Several updates, each with the keys of its number, acting with what the one before has learnt."""
+    algorithm, world = small(name, learning_starts=0), busy_world()
+    native = train(algorithm, world, 30)
+    with contextlib.closing(train(algorithm, gymnasium(lambda: to_gymnasium(world)), 30)) as outside:
+        for training in (native, outside):
+            training.run_to_end()
+        assert int(native.run.updates) > 2
+        assert_close(native.run._replace(stage=native.run.stage._replace(episodes=None)), outside.run, 1e-3)
+
+
 @pytest.mark.parametrize("name", WORLDS)
 def test_every_world_is_the_same_in_both_ways(name: str) -> None:
     check_collectors(small("ppo"), TimeLimit(WORLDS[name].world(), 5))
@@ -68,7 +87,7 @@ def test_the_law_sees_a_limit_that_is_off_by_one() -> None:
 
 def test_the_law_sees_keys_that_are_off_by_one() -> None:
     def late(algorithm: Any, learner: Any, environments: Any, bounds: Any, stage: Any, key: Any) -> Any:
-        return collect_hosted(algorithm, learner, environments, bounds, stage, jax.random.fold_in(key, 1))
+        return collect_outside(algorithm, learner, environments, bounds, stage, jax.random.fold_in(key, 1))
 
     with pytest.raises(AssertionError):
         check_collectors(small("ppo"), busy_world(), host=late)
@@ -76,7 +95,7 @@ def test_the_law_sees_keys_that_are_off_by_one() -> None:
 
 def test_the_law_sees_a_carry_that_is_lost_between_rollouts() -> None:
     def forgetful(algorithm: Any, learner: Any, environments: Any, bounds: Any, stage: Any, key: Any) -> Any:
-        stage, trajectory = collect_hosted(algorithm, learner, environments, bounds, stage, key)
+        stage, trajectory = collect_outside(algorithm, learner, environments, bounds, stage, key)
         return stage._replace(carry=jax.tree.map(np.zeros_like, stage.carry)), trajectory
 
     with pytest.raises(AssertionError):

@@ -56,6 +56,13 @@ def test_fused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_is_compiled_while_a_run_begins_is_what_runs(name: str) -> None:
+    with compiled() as names:
+        train(small(name, discount=0.875), busy_world(), 40).run_to_end()
+    assert [names.count(program) for program in ("jit(begin_native)", "jit(advance_fused)")] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_hosted(name: str) -> None:
     hosted = gymnasium(lambda: to_gymnasium(busy_world()))
     with contextlib.closing(train(small(name), hosted, 200, every=25)) as training:

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retorno.ops.distributions import Categorical, EpsilonGreedy, Gaussian, MultiCategorical, SquashedGaussian
+from retorno.ops.distributions import (
+    Categorical,
+    EpsilonGreedy,
+    Gaussian,
+    MultiCategorical,
+    SquashedGaussian,
+    judge,
+)
 
 SAMPLES = 40_000
 LOGITS = jnp.array([0.5, -1.0, 2.0, 0.0])
@@ -52,6 +59,14 @@ def test_masked_categorical_is_the_renormalised_rest() -> None:
     np.testing.assert_allclose(masked.entropy(), stats.entropy(rest), rtol=1e-5)
     assert int(masked.mode()) == 0
     assert_frequencies(draw(masked), rest)
+
+
+def test_an_action_is_judged_among_the_legal_ones() -> None:
+    """Two of three equal actions are legal: each has probability 1/2, entropy log 2; without a mask, 1/3 and log 3."""
+    thirds = Categorical(jnp.zeros(3))
+    masked = judge(thirds, jnp.array([True, False, True]), jnp.int32(2))
+    assert np.allclose(masked, (-np.log(2), np.log(2)))
+    assert np.allclose(judge(thirds, None, jnp.int32(2)), (-np.log(3), np.log(3)))
 
 
 @pytest.mark.parametrize("what", ["log_prob", "entropy"])
