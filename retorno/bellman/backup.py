@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Transitions whose sums are taken at once: temporary arrays stay small beside a large model."""
+LARGEST = 1e290
+"""Values beyond this are refused: with room for what methods add up on the way, float64 ends at 1.8e308."""
+UNDERFLOW = 1e-300
+"""More than a backup loses where numbers fall below 2.2e-308, the least that float64 holds in full precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,8 @@ class Backup:
 
     def noise(self, value: Float[np.ndarray, " n"]) -> float:
         """How far rounding may move one backup of `value`."""
-        return self.rounding * (self.largest_reward + 2 * float(max(value.max(), -value.min())))
+        size = self.largest_reward + 2 * float(max(value.max(), -value.min()))
+        return self.rounding * size + (UNDERFLOW if size else 0.0)
 
     def part(
         self, states: Bool[np.ndarray, " n"], pairs: Bool[np.ndarray, " P"], ended: Bool[np.ndarray, " n"]
@@ -178,7 +183,8 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
 
     Raises:
         ValueError: when γ is outside [0, 1].
-        ModelError: when a transition has a negative discount (a game of two players), or no state acts.
+        ModelError: when a transition has a negative discount (a game of two players), when no state acts, or
+            when rewards are so large that values would not fit into float64.
     """
     from scipy.sparse import csr_array
 
@@ -192,7 +198,13 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
             f"{model.describe(pair)}: a transition has a negative discount, which stands for a game's other "
             "player; only discounts in [0, 1] can be solved here"
         )
+    discount = float(discount)
     reward, leak, largest_reward = _expectations(model, discount)
+    if not largest_reward <= LARGEST * max(float(leak.min()), 2.0**-53):
+        raise ModelError(
+            f"rewards of up to {np.abs(model.reward).max():.3g} at discount {discount:g} may add up to more than "
+            "float64 can hold: divide all rewards by the same number"
+        )
     rounding = float(2 * np.diff(model.row_ptr).max() + 8) * 2.0**-53
     small = np.int32 if model.num_transitions < 2**31 - 1 else np.int64
     plain = model.discount.min() == 1 and discount > 0 and not model.terminal.any()
@@ -238,6 +250,8 @@ def _expectations(model: MDP, discount: float) -> tuple[Float[np.ndarray, " P"],
         if not plain:
             lost = model.probability[transitions] * (1 - discount * model.discount[transitions])
             leak[pairs] = np.add.reduceat(lost, starts)
+    if largest < UNDERFLOW and model.reward.any():
+        largest = UNDERFLOW  # The products may have come to nothing.
     return reward, leak, largest
 
 

@@ -64,6 +64,10 @@ class Journal:
     _began: float = field(default_factory=time.perf_counter)
     _told: float = -np.inf
 
+    def __post_init__(self) -> None:
+        if not self.accuracy >= 0:
+            raise ValueError(f"accuracy is a width of bounds, 0 or more, got {self.accuracy}")
+
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self._began
