@@ -11,7 +11,7 @@ from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.bounds import extrapolate
 from retorno.bellman.evaluation import BAND, COMPILED_FROM, SMALL, Evaluation, Policy, bandwidth, probabilities, suited
 from retorno.bellman.improvement import policy_iteration
-from retorno.bellman.journal import Best, Evaluated, Journal, Progress
+from retorno.bellman.journal import MOST_SWEEPS, Best, Evaluated, Journal, Progress
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
 from retorno.bellman.undiscounted import where_ending, where_finite
 from retorno.core.mdp import MDP
@@ -46,7 +46,7 @@ def solve(
     *,
     method: Method = auto,
     minimise: bool = False,
-    sweeps: int | None = None,
+    sweeps: int = MOST_SWEEPS,
     seconds: float | None = None,
     trace: bool = False,
     watch: Callable[[Progress], object] | None = None,
@@ -64,8 +64,8 @@ def solve(
             `modified_policy_iteration`, `gauss_seidel`, `asynchronous`, `prioritised_sweeping`,
             `topological`, `partitioned`, `interval_iteration`, `linear_programming`.
         minimise: rewards are costs, and the least return is the best.
-        sweeps: stop after so many, with the bounds reached and `converged=False`.
-        seconds: stop after this time, likewise.
+        sweeps: stop after so many, a million unless told, with the bounds reached and `converged=False`.
+        seconds: stop after this time, likewise. (At discount 1 to prove what was found may take as long again.)
         trace: keep values and bounds of every sweep in `Solution.trace`.
         watch: called about ten times a second with (sweeps, width of the bounds, seconds); the solve
             stops, with the bounds reached, where it returns True.
@@ -76,13 +76,7 @@ def solve(
         ModelError: when a transition has a negative discount, or no state acts.
     """
     backup = backup_of(model, discount, minimise)
-    journal = Journal(
-        accuracy,
-        np.inf if sweeps is None else sweeps,
-        np.inf if seconds is None else seconds,
-        trace,
-        watch,
-    )
+    journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     choice, answer = method(backup, journal) if backup.contracts else where_finite(backup, journal, method)
     policy = _one_hot(choice, backup)
     name = journal.method or method.__name__
@@ -117,8 +111,10 @@ def evaluate(
     *,
     accuracy: float = 1e-9,
     method: Evaluation | None = None,
-    sweeps: int | None = None,
+    sweeps: int = MOST_SWEEPS,
+    seconds: float | None = None,
     trace: bool = False,
+    watch: Callable[[Progress], object] | None = None,
 ) -> Solution:
     """The value of a policy: v = (I − γP)⁻¹ r.
 
@@ -132,7 +128,9 @@ def evaluate(
         accuracy: the width of the bounds at which an answer counts as `converged`.
         method: `closed_form` (the default up to 1,000 states and for chains), `iterative` (above) or `krylov`.
         sweeps: stop after so many, with the bounds reached and `converged=False`.
+        seconds: stop after this time, likewise.
         trace: keep values and bounds of every sweep in `Solution.trace`.
+        watch: as in `solve`.
 
     Returns:
         The policy's value with `lower ≤ v ≤ upper` [S]. `optimal` marks the pairs that tie for the
@@ -146,7 +144,7 @@ def evaluate(
     chances = probabilities(model, policy)
     chosen = backup.under(chances)
     method = method or suited(chosen)
-    journal = Journal(accuracy, np.inf if sweeps is None else sweeps, traced=trace)
+    journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     answer = method(chosen, journal) if chosen.contracts else where_ending(chosen, journal, method)
     return _solution(model, discount, backup, answer, chances, None, journal, method.__name__)
 

@@ -228,7 +228,7 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
     """
     choice = first_choice(backup)
     evaluate = suited(backup)
-    first = evaluate(backup.choose(choice), Journal(journal.accuracy))
+    first = evaluate(backup.choose(choice), journal.inside(journal.accuracy))
     value = first.lower
     if not np.isfinite(value).all():
         journal.record(np.inf)  # It takes so long to end that rounding hides it: there is nothing to start from.
@@ -241,7 +241,7 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
         rises = new - value > rise
         residual = float((new - value)[rises].max(initial=0.0))
         choice, value = np.where(rises, greedy, choice), np.where(rises, new, value)
-        stop = journal.record(residual, _swept(backup, choice, value) if journal.traced else None)
+        stop = journal.record(residual, _swept(backup, choice, value, journal) if journal.traced else None)
         if len(journal.residuals) >= check:
             require_finite(backup, choice)
             check *= 2
@@ -249,21 +249,23 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
             between(value, choice, rise, max(target, 0.03 * residual))
             continue
         require_finite(backup, choice)
-        answer = evaluate(backup.choose(choice), Journal(target / 10))
-        best = answer._replace(upper=upper_bound(backup, answer))
+        answer = evaluate(backup.choose(choice), journal.inside(target / 10))
+        best = answer._replace(upper=upper_bound(backup, answer, journal))
         journal.width = min(journal.width, best.width)
         if best.width <= journal.accuracy or residual == 0 or stop:
             return choice, best
         value, target = np.maximum(value, answer.lower), target / 100
 
 
-def _swept(backup: Backup, choice: Int[np.ndarray, " n"], value: Float[np.ndarray, " n"]) -> Evaluated:
+def _swept(
+    backup: Backup, choice: Int[np.ndarray, " n"], value: Float[np.ndarray, " n"], journal: Journal
+) -> Evaluated:
     """The value of a sweep, with bounds from the policy that it has come to, where that ends."""
     chosen = backup.choose(choice)
     if ending_choice(chosen)[1].any():
         return Evaluated(value, np.full_like(value, -np.inf), np.full_like(value, np.inf))
-    answer = suited(chosen)(chosen, Journal(0.0))
-    return Evaluated(value, np.minimum(answer.lower, value), upper_bound(backup, answer))
+    answer = suited(chosen)(chosen, journal.inside(0.0))
+    return Evaluated(value, np.minimum(answer.lower, value), upper_bound(backup, answer, journal))
 
 
 def rows_of(backup: Backup) -> Any:
