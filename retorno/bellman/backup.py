@@ -119,6 +119,21 @@ class Backup:
         size = self.largest_reward + 2 * float(max(value.max(), -value.min()))
         return self.rounding * size + (UNDERFLOW if size else 0.0)
 
+    def change(self, value: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " P"], float]:
+        """What a backup adds to each pair's state, q − v, and how far rounding may have moved it.
+
+        Around the middle c of the values, w = v − c: r + M w − w − leak · c. Near γ = 1 values are much
+        larger than they differ, and so rounding counts for as much less. What w and v differ by, rounded, is
+        for the caller to count (`rounding_of`).
+        """
+        low, high = float(value.min()), float(value.max())
+        middle = (low + high) / 2
+        if self.most_leak * abs(middle) + high - low >= 2 * max(high, -low):
+            return self.q(value) - value[self.owner], self.noise(value)
+        w = value - middle
+        size = self.largest_reward + 2 * (high - low) + 2 * self.most_leak * abs(middle)
+        return self.q(w) - w[self.owner] - self.leak * middle, self.rounding * size + UNDERFLOW
+
     def part(
         self, states: Bool[np.ndarray, " n"], pairs: Bool[np.ndarray, " P"], ended: Bool[np.ndarray, " n"]
     ) -> Backup:

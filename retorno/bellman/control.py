@@ -8,8 +8,18 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup, backup_of
-from retorno.bellman.bounds import extrapolate
-from retorno.bellman.evaluation import BAND, COMPILED_FROM, SMALL, Evaluation, Policy, bandwidth, probabilities, suited
+from retorno.bellman.bounds import best_above
+from retorno.bellman.evaluation import (
+    BAND,
+    COMPILED_FROM,
+    DENSE,
+    SMALL,
+    Evaluation,
+    Policy,
+    bandwidth,
+    probabilities,
+    suited,
+)
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.journal import MOST_SWEEPS, Best, Evaluated, Journal, Progress
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
@@ -21,6 +31,10 @@ Method = Callable[[Backup, Journal], Best]
 """Finds the best choice of a backup and bounds its value."""
 
 
+FILLING, MIXING = 1.5, 1e-3
+"""More next states than this to a pair fill a linear system up as it is solved; so much discounting lets sweeps mix."""
+
+
 def auto(backup: Backup, journal: Journal) -> Best:
     """Choose a method by the model's size and shape, and say why in `journal.reason`."""
     method, journal.reason = _chosen(backup)
@@ -29,9 +43,11 @@ def auto(backup: Backup, journal: Journal) -> Best:
 
 
 def _chosen(backup: Backup) -> tuple[Method, str]:
-    if backup.num_states <= SMALL:
-        return policy_iteration, f"at most {SMALL:,} states: a few linear systems are quickest and most exact"
     below, above = bandwidth(backup)
+    several = backup.rows.nnz > FILLING * backup.num_pairs and max(below, above) * 4 > backup.num_states
+    fills = backup.num_states > DENSE and several and backup.least_leak >= MIXING
+    if backup.num_states <= SMALL and not fills:
+        return policy_iteration, f"at most {SMALL:,} states: a few linear systems are quickest and most exact"
     if below + above <= BAND:
         return policy_iteration, f"a chain, {below + above + 1} diagonals wide: linear systems cost no more than sweeps"
     if max(below, above) * 16 <= backup.num_states:
@@ -168,7 +184,7 @@ def _solution(
 ) -> Solution:
     """Join an answer over the acting states to one over all. `optimum` bounds the best value from above."""
     sign = -1.0 if minimise else 1.0
-    acting = ~model.terminal
+    acting, answer = ~model.terminal, answer.within()
 
     def everywhere(value: Float[np.ndarray, " n"]) -> Float[np.ndarray, " S"]:
         if len(value) == model.num_states:
@@ -184,8 +200,7 @@ def _solution(
     finite = np.isfinite(answer.value)
     width = float((answer.upper[finite] - answer.lower[finite]).max(initial=0.0))
     if optimum is None and backup.contracts:
-        high = backup.best(backup.q(answer.upper))
-        optimum = high + extrapolate(backup, answer.upper, high)[1]
+        optimum = best_above(backup, answer.upper)
     loss = np.inf if optimum is None else float((optimum[finite] - answer.lower[finite]).max(initial=0.0))
     q, optimal = values_and_ties(backup, answer)
     low, high = everywhere(answer.lower), everywhere(answer.upper)

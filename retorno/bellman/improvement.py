@@ -64,12 +64,12 @@ def _best_of_constant(backup: Backup, evaluate: Evaluation, journal: Journal) ->
 
 def _greedy(backup: Backup, choice: Int[np.ndarray, " n"], answer: Evaluated) -> Int[np.ndarray, " n"]:
     """The greedy policy, with the old choice where that is as good."""
-    q = backup.q(answer.value)
+    q, noise = backup.change(answer.value)
     better = backup.best(q) - q[choice]
     # A gain below the rounding of one backup is no gain: taking it could go round in circles.
-    improved = replace(backup, choice, q, better > 4 * backup.noise(answer.value))
+    improved = replace(backup, choice, q, better > 4 * noise)
     if not backup.contracts and ending_choice(backup.choose(improved))[1].any():
         # Gains within the errors of the two values may close a loop of ties; larger ones pay for ever.
-        improved = replace(backup, choice, q, better > 2 * answer.width + 4 * backup.noise(answer.value))
+        improved = replace(backup, choice, q, better > 2 * answer.width + 4 * noise)
         require_finite(backup, improved)
     return improved

@@ -29,6 +29,10 @@ class Evaluated(NamedTuple):
     lower: Float[np.ndarray, " n"]
     upper: Float[np.ndarray, " n"]
 
+    def within(self) -> Evaluated:
+        """The same with a value between its bounds, which may be closer than the value was computed."""
+        return self._replace(value=np.clip(self.value, self.lower, self.upper))
+
     @property
     def width(self) -> float:
         return float((self.upper - self.lower).max())
@@ -89,7 +93,8 @@ class Journal:
         """Write a sweep down, with what it proved, if anything. Whether to stop."""
         self.residuals.append(float(residual))
         if answer is not None and self.traced:
-            self.trace.append(Sweep(answer.value.copy(), answer.lower.copy(), answer.upper.copy(), float(residual)))
+            value, lower, upper = (x.copy() for x in answer.within())
+            self.trace.append(Sweep(value, lower, upper, float(residual)))
         self.width = min(self.width, width)
         return self.pause() or len(self.residuals) >= self.most_sweeps
 

@@ -48,10 +48,10 @@ def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
     scratch = np.empty(backup.num_states)
 
     def evaluate_in_part(value: Any, choice: Any, rise: float, target: float) -> None:
-        first = None
+        first, step = None, policy_step(backup, choice)
         for _ in range(MOST_PASSES // 2):
             for old, new in ((value, scratch), (scratch, value)):
-                low, high = policy_sweep(backup, old, new, choice)
+                low, high = step(old, new)
                 if rise >= 0:
                     np.maximum(old, new, out=new)
             span = high - low if rise < 0 else high
@@ -286,6 +286,19 @@ def sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, flo
     from retorno.bellman.kernels import sweep
 
     return shared(sweep, rows_of(backup), value, new, choice, backup.rows.nnz)
+
+
+def policy_step(backup: Backup, choice: Any) -> Callable[[Any, Any], tuple[float, float]]:
+    """What sets new = T_π value for the chosen pairs, and tells the least and the largest change."""
+    if backup.rows.nnz >= COMPILED_FROM:
+        return lambda value, new: policy_sweep(backup, value, new, choice)
+    chosen = backup.choose(choice)
+
+    def step(value: Any, new: Any) -> tuple[float, float]:
+        new[:] = chosen.q(value)
+        return float((new - value).min()), float((new - value).max())
+
+    return step
 
 
 def policy_sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, float]:

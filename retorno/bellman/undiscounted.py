@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup
-from retorno.bellman.bounds import extrapolate
+from retorno.bellman.bounds import best_above
 from retorno.bellman.endings import (
     PaysForEverError,
     earns_nothing,
@@ -139,9 +139,9 @@ def upper_bound(backup: Backup, answer: Evaluated, journal: Journal) -> Float[np
         PaysForEverError: where a loop of ties pays for ever.
     """
     value, noise = answer.value, backup.noise(answer.value)
-    q = backup.q(value)
     if backup.contracts:
-        return backup.best(q) + extrapolate(backup, value, backup.best(q))[1]
+        return best_above(backup, value)
+    q = backup.q(value)
     gain = q - value[backup.owner]
     left = max(float(gain.max()), 0.0) + 4 * noise
     for share in (1e-9, 1e-6, 1e-3):
