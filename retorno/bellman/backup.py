@@ -215,11 +215,7 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
         )
     discount = float(discount)
     reward, leak, largest_reward = _expectations(model, discount)
-    if not largest_reward <= LARGEST * max(float(leak.min()), 2.0**-53):
-        raise ModelError(
-            f"rewards of up to {np.abs(model.reward).max():.3g} at discount {discount:g} may add up to more than "
-            "float64 can hold: divide all rewards by the same number"
-        )
+    require_float64(largest_reward, float(leak.min()), discount)
     rounding = float(2 * np.diff(model.row_ptr).max() + 8) * 2.0**-53
     small = np.int32 if model.num_transitions < 2**31 - 1 else np.int64
     plain = model.discount.min() == 1 and discount > 0 and not model.terminal.any()
@@ -251,6 +247,15 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
         model=model,
         minimise=minimise,
     )
+
+
+def require_float64(largest_reward: float, leak: float, discount: float) -> None:
+    """Raise where values, at most the largest mean reward over the least leak, may not fit into float64."""
+    if not largest_reward <= LARGEST * max(leak, 2.0**-53):
+        raise ModelError(
+            f"rewards of up to {largest_reward:.3g} at discount {discount:g} may add up to more than "
+            "float64 can hold: divide all rewards by the same number"
+        )
 
 
 def _expectations(model: MDP, discount: float) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"], float]:

@@ -199,7 +199,7 @@ def _solution(
 
     finite = np.isfinite(answer.value)
     width = float((answer.upper[finite] - answer.lower[finite]).max(initial=0.0))
-    if optimum is None and backup.contracts:
+    if optimum is None and backup.contracts and np.isfinite(answer.upper).all():
         optimum = best_above(backup, answer.upper)
     loss = np.inf if optimum is None else float((optimum[finite] - answer.lower[finite]).max(initial=0.0))
     q, optimal = values_and_ties(backup, answer)
