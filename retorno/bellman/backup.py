@@ -239,7 +239,7 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
         rows=rows,
         reward=-reward if minimise else reward,
         leak=leak,
-        ptr=np.append(model.state_ptr[:-1][acting], model.num_pairs),
+        ptr=model.state_ptr if plain else np.append(model.state_ptr[:-1][acting], model.num_pairs),
         names=names,
         rounding=rounding,
         largest_reward=largest_reward,
@@ -260,8 +260,10 @@ def require_float64(largest_reward: float, leak: float, discount: float) -> None
 
 def _expectations(model: MDP, discount: float) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"], float]:
     """The mean reward and the mean of 1 − γ · discount of each pair, and the largest mean of |reward|."""
-    reward, leak = np.empty(model.num_pairs), np.full(model.num_pairs, 1 - discount)
     plain, largest = model.discount.min() == 1, 0.0
+    reward, leak = np.empty(model.num_pairs), np.broadcast_to(1 - discount, model.num_pairs)
+    if not plain:
+        leak = np.empty(model.num_pairs)
     for pairs, transitions in _chunks(model):
         starts = model.row_ptr[pairs] - transitions.start
         weighted = model.probability[transitions] * model.reward[transitions]

@@ -95,6 +95,7 @@ def solve(
     journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     choice, answer = method(backup, journal) if backup.contracts else where_finite(backup, journal, method)
     policy = _one_hot(choice, backup)
+    del choice  # 8 MB a million states
     name = journal.method or method.__name__
     return _solution(model, discount, backup, answer, policy, answer.upper, journal, name, minimise)
 
@@ -198,7 +199,7 @@ def _solution(
         return Sweep(value, *((high, low) if minimise else (low, high)), sweep.residual)
 
     finite = np.isfinite(answer.value)
-    width = float((answer.upper[finite] - answer.lower[finite]).max(initial=0.0))
+    width = float(np.subtract(answer.upper, answer.lower, where=finite, out=np.zeros(len(finite))).max(initial=0.0))
     if optimum is None and backup.contracts and np.isfinite(answer.upper).all():
         optimum = best_above(backup, answer.upper)
     loss = np.inf if optimum is None else float((optimum[finite] - answer.lower[finite]).max(initial=0.0))

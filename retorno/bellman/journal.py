@@ -31,6 +31,8 @@ class Evaluated(NamedTuple):
 
     def within(self) -> Evaluated:
         """The same with a value between its bounds, which may be closer than the value was computed."""
+        if (self.lower <= self.value).all() and (self.value <= self.upper).all():
+            return self
         return self._replace(value=np.clip(self.value, self.lower, self.upper))
 
     @property

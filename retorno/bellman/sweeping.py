@@ -311,10 +311,14 @@ def policy_sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[flo
 def compiled_ties(
     backup: Backup, value: Float[np.ndarray, " n"], reach: float
 ) -> tuple[Float[np.ndarray, " P"], Bool[np.ndarray, " P"]]:
-    """The action values of `value`, and which are within `reach` of their state's best."""
+    """The action values of `value`, and which are within `reach` of their state's best.
+
+    They take the place of the backup's rewards, which nothing may read any more: a large model has one
+    array [P] less at its peak of memory.
+    """
     from retorno.bellman.kernels import ties
 
-    q, optimal = np.empty(backup.num_pairs), np.empty(backup.num_pairs, bool)
+    q, optimal = backup.reward, np.empty(backup.num_pairs, bool)
     shared(partial(ties, reach=reach), rows_of(backup), value, q, optimal, backup.rows.nnz)
     return q, optimal
 

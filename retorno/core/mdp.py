@@ -339,7 +339,7 @@ def check(model: MDP) -> Float[np.ndarray, " P"] | None:
                 f"{model.state_names[model.next_state[t]]!r}, expected {expected}"
             )
     total = np.add.reduceat(model.probability, model.row_ptr[:-1]) if pairs else np.ones(0)
-    off = float(np.abs(total - 1).max(initial=0.0))
+    off = max(float(total.max(initial=1.0)) - 1, 1 - float(total.min(initial=1.0)))
     if off > PROBABILITY_TOLERANCE:
         p = int(np.argmax(np.abs(total - 1) > PROBABILITY_TOLERANCE))
         raise ModelError(f"{model.describe(p)}: probabilities sum to {total[p]:.12g}, expected 1")
