@@ -68,9 +68,10 @@ def mdpsolver(algorithm: str, update: str, arrays: Arrays) -> Solve:
 
     problem = package.model()
     problem.mdp(**mdpsolver_lists(absorbing(arrays)))
+    nothing = [0.0] * arrays.num_states  # or it would begin with its last answer
 
     def solve() -> tuple[np.ndarray, dict[str, Any]]:
-        problem.solve(algorithm=algorithm, tolerance=ACCURACY, update=update)
+        problem.solve(algorithm=algorithm, tolerance=ACCURACY, update=update, initValueVector=nothing)
         return np.array(problem.getValueVector()), {}
 
     return solve
@@ -117,12 +118,12 @@ def storm(arrays: Arrays) -> Solve:
     model = SparseMdp[float](parts)
     question = stormpy.parse_properties(f'R{{"r"}}max=? [Cdiscount={float(arrays.discount)!r}]')[0]
     environment = stormpy.Environment()
-    solver = environment.solver_environment.minmax_solver_environment
-    solver.precision = stormpy.Rational(ACCURACY)
+    iteration = environment.solver().min_max()
+    iteration.precision, iteration.relative_termination_criterion = stormpy.Rational(ACCURACY), False
 
     def solve() -> tuple[np.ndarray, dict[str, Any]]:
         found = stormpy.model_checking(model, question, only_initial_states=False, environment=environment)
-        return np.array(found.get_values()), {}
+        return np.array(found.get_value_vector()), {}
 
     return solve
 

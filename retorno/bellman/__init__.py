@@ -9,12 +9,14 @@ from retorno.bellman.average import (
 from retorno.bellman.comparison import compare
 from retorno.bellman.control import auto, best_soft, evaluate, solve
 from retorno.bellman.derivatives import sensitivity
+from retorno.bellman.durations import discounted_by_time
 from retorno.bellman.evaluation import closed_form, iterative, krylov, uniform
 from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.matrix_free import MatrixFree, solve_matrix_free
 from retorno.bellman.programs import linear_programming, occupancy_program
-from retorno.bellman.rational import average_exactly, evaluate_average_exactly, evaluate_exactly, solve_exactly
+from retorno.bellman.rational import evaluate_exactly, solve_exactly
+from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
 from retorno.bellman.returns import return_distribution, return_variance
 from retorno.bellman.sweeping import (
     asynchronous,
@@ -53,6 +55,7 @@ __all__ = [
     "best_soft",
     "closed_form",
     "compare",
+    "discounted_by_time",
     "evaluate",
     "evaluate_average",
     "evaluate_average_exactly",

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 CHUNK = 1 << 20
 """Transitions whose sums are taken at once: temporary arrays stay small beside a large model."""
+LARGEST = 1e290
+"""Values beyond this are refused: with room for what methods add up on the way, float64 ends at 1.8e308."""
+UNDERFLOW = 1e-300
+"""More than a backup loses where numbers fall below 2.2e-308, the least that float64 holds in full precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,23 @@ class Backup:
 
     def noise(self, value: Float[np.ndarray, " n"]) -> float:
         """How far rounding may move one backup of `value`."""
-        return self.rounding * (self.largest_reward + 2 * float(max(value.max(), -value.min())))
+        size = self.largest_reward + 2 * float(max(value.max(), -value.min()))
+        return self.rounding * size + (UNDERFLOW if size else 0.0)
+
+    def change(self, value: Float[np.ndarray, " n"]) -> tuple[Float[np.ndarray, " P"], float]:
+        """What a backup adds to each pair's state, q − v, and how far rounding may have moved it.
+
+        Around the middle c of the values, w = v − c: r + M w − w − leak · c. Near γ = 1 values are much
+        larger than they differ, and so rounding counts for as much less. What w and v differ by, rounded, is
+        for the caller to count (`rounding_of`).
+        """
+        low, high = float(value.min()), float(value.max())
+        middle = (low + high) / 2
+        if self.most_leak * abs(middle) + high - low >= 2 * max(high, -low):
+            return self.q(value) - value[self.owner], self.noise(value)
+        w = value - middle
+        size = self.largest_reward + 2 * (high - low) + 2 * self.most_leak * abs(middle)
+        return self.q(w) - w[self.owner] - self.leak * middle, self.rounding * size + UNDERFLOW
 
     def part(
         self, states: Bool[np.ndarray, " n"], pairs: Bool[np.ndarray, " P"], ended: Bool[np.ndarray, " n"]
@@ -178,7 +198,8 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
 
     Raises:
         ValueError: when γ is outside [0, 1].
-        ModelError: when a transition has a negative discount (a game of two players), or no state acts.
+        ModelError: when a transition has a negative discount (a game of two players), when no state acts, or
+            when rewards are so large that values would not fit into float64.
     """
     from scipy.sparse import csr_array
 
@@ -192,7 +213,9 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
             f"{model.describe(pair)}: a transition has a negative discount, which stands for a game's other "
             "player; only discounts in [0, 1] can be solved here"
         )
+    discount = float(discount)
     reward, leak, largest_reward = _expectations(model, discount)
+    require_float64(largest_reward, float(leak.min()), discount)
     rounding = float(2 * np.diff(model.row_ptr).max() + 8) * 2.0**-53
     small = np.int32 if model.num_transitions < 2**31 - 1 else np.int64
     plain = model.discount.min() == 1 and discount > 0 and not model.terminal.any()
@@ -216,7 +239,7 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
         rows=rows,
         reward=-reward if minimise else reward,
         leak=leak,
-        ptr=np.append(model.state_ptr[:-1][acting], model.num_pairs),
+        ptr=model.state_ptr if plain else np.append(model.state_ptr[:-1][acting], model.num_pairs),
         names=names,
         rounding=rounding,
         largest_reward=largest_reward,
@@ -226,10 +249,21 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
     )
 
 
+def require_float64(largest_reward: float, leak: float, discount: float) -> None:
+    """Raise where values, at most the largest mean reward over the least leak, may not fit into float64."""
+    if not largest_reward <= LARGEST * max(leak, 2.0**-53):
+        raise ModelError(
+            f"rewards of up to {largest_reward:.3g} at discount {discount:g} may add up to more than "
+            "float64 can hold: divide all rewards by the same number"
+        )
+
+
 def _expectations(model: MDP, discount: float) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"], float]:
     """The mean reward and the mean of 1 − γ · discount of each pair, and the largest mean of |reward|."""
-    reward, leak = np.empty(model.num_pairs), np.full(model.num_pairs, 1 - discount)
     plain, largest = model.discount.min() == 1, 0.0
+    reward, leak = np.empty(model.num_pairs), np.broadcast_to(1 - discount, model.num_pairs)
+    if not plain:
+        leak = np.empty(model.num_pairs)
     for pairs, transitions in _chunks(model):
         starts = model.row_ptr[pairs] - transitions.start
         weighted = model.probability[transitions] * model.reward[transitions]
@@ -238,6 +272,8 @@ def _expectations(model: MDP, discount: float) -> tuple[Float[np.ndarray, " P"],
         if not plain:
             lost = model.probability[transitions] * (1 - discount * model.discount[transitions])
             leak[pairs] = np.add.reduceat(lost, starts)
+    if largest < UNDERFLOW and model.reward.any():
+        largest = UNDERFLOW  # The products may have come to nothing.
     return reward, leak, largest
 
 

@@ -35,6 +35,11 @@ class Comparison:
             unlike |= np.abs(policy - first) > 1e-12
         return np.bincount(self.model.pair_state, unlike, minlength=self.model.num_states) > 0
 
+    def unlike_best(self, name: str) -> Bool[np.ndarray, " S"]:
+        """States in which a policy may take an action that is not among the best."""
+        wrong = (self.policies[name].policy > 0) & ~self.best.optimal
+        return np.bincount(self.model.pair_state, wrong, minlength=self.model.num_states) > 0
+
     def loss(self, name: str) -> Float[np.ndarray, " S"]:
         """The best value minus that of a policy; within rounding of 0 where it is optimal."""
         best, own = self.best.value, self.policies[name].value

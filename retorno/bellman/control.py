@@ -8,10 +8,20 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup, backup_of
-from retorno.bellman.bounds import extrapolate
-from retorno.bellman.evaluation import BAND, COMPILED_FROM, SMALL, Evaluation, Policy, bandwidth, probabilities, suited
+from retorno.bellman.bounds import best_above
+from retorno.bellman.evaluation import (
+    BAND,
+    COMPILED_FROM,
+    DENSE,
+    SMALL,
+    Evaluation,
+    Policy,
+    bandwidth,
+    probabilities,
+    suited,
+)
 from retorno.bellman.improvement import policy_iteration
-from retorno.bellman.journal import Best, Evaluated, Journal, Progress
+from retorno.bellman.journal import MOST_SWEEPS, Best, Evaluated, Journal, Progress
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
 from retorno.bellman.undiscounted import where_ending, where_finite
 from retorno.core.mdp import MDP
@@ -19,6 +29,10 @@ from retorno.core.solution import Solution, Sweep
 
 Method = Callable[[Backup, Journal], Best]
 """Finds the best choice of a backup and bounds its value."""
+
+
+FILLING, MIXING = 1.5, 1e-3
+"""More next states than this to a pair fill a linear system up as it is solved; so much discounting lets sweeps mix."""
 
 
 def auto(backup: Backup, journal: Journal) -> Best:
@@ -29,9 +43,11 @@ def auto(backup: Backup, journal: Journal) -> Best:
 
 
 def _chosen(backup: Backup) -> tuple[Method, str]:
-    if backup.num_states <= SMALL:
-        return policy_iteration, f"at most {SMALL:,} states: a few linear systems are quickest and most exact"
     below, above = bandwidth(backup)
+    several = backup.rows.nnz > FILLING * backup.num_pairs and max(below, above) * 4 > backup.num_states
+    fills = backup.num_states > DENSE and several and backup.least_leak >= MIXING
+    if backup.num_states <= SMALL and not fills:
+        return policy_iteration, f"at most {SMALL:,} states: a few linear systems are quickest and most exact"
     if below + above <= BAND:
         return policy_iteration, f"a chain, {below + above + 1} diagonals wide: linear systems cost no more than sweeps"
     if max(below, above) * 16 <= backup.num_states:
@@ -46,7 +62,7 @@ def solve(
     *,
     method: Method = auto,
     minimise: bool = False,
-    sweeps: int | None = None,
+    sweeps: int = MOST_SWEEPS,
     seconds: float | None = None,
     trace: bool = False,
     watch: Callable[[Progress], object] | None = None,
@@ -64,8 +80,8 @@ def solve(
             `modified_policy_iteration`, `gauss_seidel`, `asynchronous`, `prioritised_sweeping`,
             `topological`, `partitioned`, `interval_iteration`, `linear_programming`.
         minimise: rewards are costs, and the least return is the best.
-        sweeps: stop after so many, with the bounds reached and `converged=False`.
-        seconds: stop after this time, likewise.
+        sweeps: stop after so many, a million unless told, with the bounds reached and `converged=False`.
+        seconds: stop after this time, likewise. (At discount 1 to prove what was found may take as long again.)
         trace: keep values and bounds of every sweep in `Solution.trace`.
         watch: called about ten times a second with (sweeps, width of the bounds, seconds); the solve
             stops, with the bounds reached, where it returns True.
@@ -76,15 +92,10 @@ def solve(
         ModelError: when a transition has a negative discount, or no state acts.
     """
     backup = backup_of(model, discount, minimise)
-    journal = Journal(
-        accuracy,
-        np.inf if sweeps is None else sweeps,
-        np.inf if seconds is None else seconds,
-        trace,
-        watch,
-    )
+    journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     choice, answer = method(backup, journal) if backup.contracts else where_finite(backup, journal, method)
     policy = _one_hot(choice, backup)
+    del choice  # 8 MB a million states
     name = journal.method or method.__name__
     return _solution(model, discount, backup, answer, policy, answer.upper, journal, name, minimise)
 
@@ -117,8 +128,10 @@ def evaluate(
     *,
     accuracy: float = 1e-9,
     method: Evaluation | None = None,
-    sweeps: int | None = None,
+    sweeps: int = MOST_SWEEPS,
+    seconds: float | None = None,
     trace: bool = False,
+    watch: Callable[[Progress], object] | None = None,
 ) -> Solution:
     """The value of a policy: v = (I − γP)⁻¹ r.
 
@@ -132,7 +145,9 @@ def evaluate(
         accuracy: the width of the bounds at which an answer counts as `converged`.
         method: `closed_form` (the default up to 1,000 states and for chains), `iterative` (above) or `krylov`.
         sweeps: stop after so many, with the bounds reached and `converged=False`.
+        seconds: stop after this time, likewise.
         trace: keep values and bounds of every sweep in `Solution.trace`.
+        watch: as in `solve`.
 
     Returns:
         The policy's value with `lower ≤ v ≤ upper` [S]. `optimal` marks the pairs that tie for the
@@ -146,7 +161,7 @@ def evaluate(
     chances = probabilities(model, policy)
     chosen = backup.under(chances)
     method = method or suited(chosen)
-    journal = Journal(accuracy, np.inf if sweeps is None else sweeps, traced=trace)
+    journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     answer = method(chosen, journal) if chosen.contracts else where_ending(chosen, journal, method)
     return _solution(model, discount, backup, answer, chances, None, journal, method.__name__)
 
@@ -170,7 +185,7 @@ def _solution(
 ) -> Solution:
     """Join an answer over the acting states to one over all. `optimum` bounds the best value from above."""
     sign = -1.0 if minimise else 1.0
-    acting = ~model.terminal
+    acting, answer = ~model.terminal, answer.within()
 
     def everywhere(value: Float[np.ndarray, " n"]) -> Float[np.ndarray, " S"]:
         if len(value) == model.num_states:
@@ -184,10 +199,9 @@ def _solution(
         return Sweep(value, *((high, low) if minimise else (low, high)), sweep.residual)
 
     finite = np.isfinite(answer.value)
-    width = float((answer.upper[finite] - answer.lower[finite]).max(initial=0.0))
-    if optimum is None and backup.contracts:
-        high = backup.best(backup.q(answer.upper))
-        optimum = high + extrapolate(backup, answer.upper, high)[1]
+    width = float(np.subtract(answer.upper, answer.lower, where=finite, out=np.zeros(len(finite))).max(initial=0.0))
+    if optimum is None and backup.contracts and np.isfinite(answer.upper).all():
+        optimum = best_above(backup, answer.upper)
     loss = np.inf if optimum is None else float((optimum[finite] - answer.lower[finite]).max(initial=0.0))
     q, optimal = values_and_ties(backup, answer)
     low, high = everywhere(answer.lower), everywhere(answer.upper)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from retorno.bellman.backup import Backup
-from retorno.bellman.bounds import extrapolate, weighted
+from retorno.bellman.bounds import extrapolate, rounding_of, weighted
 from retorno.bellman.journal import Evaluated, Journal
 from retorno.core.mdp import MDP
 
@@ -47,7 +47,7 @@ def closed_form(backup: Backup, journal: Journal) -> Evaluated:
     except (np.linalg.LinAlgError, RuntimeError):
         # What leaks is lost in rounding, so that float64 sees a policy that never ends: nothing is proved.
         value, time = np.zeros((2, backup.num_states))
-    answer = Evaluated(value, *weighted(backup, value, time))
+    answer = Evaluated(value, *weighted(backup, value, time)).within()
     journal.record(float(np.abs(backup.q(value) - value).max()), answer, answer.width)
     return answer
 
@@ -95,16 +95,18 @@ def iterative(backup: Backup, journal: Journal) -> Evaluated:
     """Sweep v ← r + M v from 0 until the bounds meet, or until only rounding is left to change."""
     value, time = np.zeros(backup.num_states), np.zeros(backup.num_states)
     while True:
-        new = backup.q(value)
-        residual = float(np.abs(new - value).max())
+        gain, noise = backup.change(value)
+        new = value + gain
+        residual = float(np.abs(gain).max())
         if backup.contracts:
-            below, above = extrapolate(backup, value, new)
+            below, above = extrapolate(backup, value, gain, noise)
             answer = Evaluated(new + (below + above) / 2, new + below, new + above)
         else:
             time = np.asarray(1 + backup.matrix @ time)
             answer = Evaluated(new, *weighted(backup, new, time))
         stop = journal.record(residual, answer, answer.width)
-        if stop or answer.width <= journal.accuracy or (residual <= backup.noise(new) and answer.width < np.inf):
+        settled = residual <= max(noise, rounding_of(value))
+        if stop or answer.width <= journal.accuracy or (settled and answer.width < np.inf):
             return answer
         value = new
 
@@ -124,8 +126,9 @@ def krylov(backup: Backup, journal: Journal) -> Evaluated:
         left = backup.q(value) - value
         value = value + bicgstab(system, left, rtol=1e-8, atol=max(target, 1e-14 * scale), M=inverse, maxiter=500)[0]
         if backup.contracts:
-            new = backup.q(value)
-            below, above = extrapolate(backup, value, new)
+            gain, noise = backup.change(value)
+            new = value + gain
+            below, above = extrapolate(backup, value, gain, noise)
             answer = Evaluated(new + (below + above) / 2, new + below, new + above)
         else:
             time = time + bicgstab(system, 1 + backup.matrix @ time - time, rtol=1e-3, M=inverse, maxiter=500)[0]
@@ -170,4 +173,4 @@ def probabilities(model: MDP, policy: Policy) -> Float[np.ndarray, " P"]:
         s = int(np.argmax(wrong))
         got = given[s] if given.shape == (model.num_states,) else chances[owner == s]
         raise ValueError(f"policy in state {model.state_names[s]!r}: got {got}, expected {expected}")
-    return chances
+    return chances / np.where(model.terminal, 1.0, total)[owner]

@@ -5,7 +5,6 @@ v_T = final, v_t(s) = max_a Σ p (r + γ v_{t+1}(s′)). Each step adds its roun
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.core.mdp import MDP
+from retorno.core.memory import available, readable
 
 COLUMNS, ROWS = 8, 50
 """A printed table shows so many times and states, and says what it leaves out."""
@@ -178,11 +178,11 @@ def _tables(model: MDP, horizon: int, discount: float, final: Any) -> HorizonSol
     if horizon < 0:
         raise ValueError(f"the horizon must be a number of steps, 0 or more, got {horizon}")
     states, pairs = model.num_states, model.num_pairs
-    need, have = (horizon + 1) * 8 * (states + 1) + horizon * (8 * states + pairs), _free_memory()
-    if need > have:
+    need, have = (horizon + 1) * 8 * (states + 1) + horizon * (8 * states + pairs), available()
+    if have is not None and need > have:
         raise MemoryError(
-            f"{horizon} steps of {states} states and {pairs} pairs need {need / 1e9:.2f} GB for the answer's tables, "
-            f"and {have / 1e9:.2f} GB are free: ask for at most {int(horizon * have / need)} steps at a time, "
+            f"{horizon:,} steps of {states:,} states and {pairs:,} pairs need {readable(need)} for the tables, "
+            f"and {readable(have)} are free: ask for at most {int(horizon * have / need):,} steps at a time, "
             "each with the values of the one before as `final`"
         )
     value = np.zeros((horizon + 1, states))
@@ -215,12 +215,3 @@ def _store(
     answer.value[t, acting] = value
     answer.policy[t, acting] = choice
     answer.optimal[t] = optimal
-
-
-def _free_memory() -> int:
-    """Bytes that can be had without swapping, where the system says; all of its memory otherwise."""
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**63

@@ -23,50 +23,53 @@ from retorno.bellman.undiscounted import first_choice, replace, require_finite, 
 def policy_iteration(backup: Backup, journal: Journal) -> Best:
     """Starts from a policy that ends, and changes an action only for a better one.
 
-    So at discount 1 every policy on the way ends too.
+    So at discount 1 every policy on the way ends too. A policy whose value float64 cannot tell is not
+    taken, nor one that was taken before: rounding could go round in circles.
     """
     improve = _greedy if backup.num_states <= SMALL else improve_in_passes
     choice = first_choice(backup)
     evaluate = suited(backup.choose(choice))
     if backup.num_states > SMALL and backup.contracts:
-        choice = _best_of_constant(backup, evaluate)
-    answer = evaluate(backup.choose(choice), Journal(0.0))
+        choice = _best_of_constant(backup, evaluate, journal)
+    answer = evaluate(backup.choose(choice), journal.inside(0.0))
     residual = float(np.abs(answer.value).max())
+    tried = {choice.tobytes()}
     while True:
-        bounded = answer._replace(upper=upper_bound(backup, answer)) if journal.traced else None
+        bounded = answer._replace(upper=upper_bound(backup, answer, journal)) if journal.traced else None
         if journal.record(residual, bounded, bounded.width if bounded else np.inf):
             break
         improved = improve(backup, choice, answer)
-        if (improved == choice).all():
+        if improved.tobytes() in tried:
             break
-        new = evaluate(backup.choose(improved), Journal(0.0))
+        tried.add(improved.tobytes())
+        new = evaluate(backup.choose(improved), journal.inside(0.0))
         residual = float(np.abs(new.value - answer.value).max())
-        if (new.value - answer.value).max() <= backup.noise(new.value):
+        if not np.isfinite(new.lower).all() or (new.value - answer.value).max() <= backup.noise(new.value):
             break
         choice, answer = improved, new
-    return choice, answer._replace(upper=upper_bound(backup, answer))
+    return choice, answer._replace(upper=upper_bound(backup, answer, journal))
 
 
 MOST_CONSTANT = 8
 """So many constant policies are tried."""
 
 
-def _best_of_constant(backup: Backup, evaluate: Evaluation) -> Int[np.ndarray, " n"]:
+def _best_of_constant(backup: Backup, evaluate: Evaluation, journal: Journal) -> Int[np.ndarray, " n"]:
     """In each state the action of that constant policy which earns most from there."""
     counts = np.diff(backup.ptr)
     constant = [backup.ptr[:-1] + np.minimum(k, counts - 1) for k in range(min(int(counts.max()), MOST_CONSTANT))]
-    values = [evaluate(backup.choose(choice), Journal(0.0)).value for choice in constant]
+    values = [evaluate(backup.choose(choice), journal.inside(0.0)).value for choice in constant]
     return np.choose(np.argmax(values, axis=0), constant)
 
 
 def _greedy(backup: Backup, choice: Int[np.ndarray, " n"], answer: Evaluated) -> Int[np.ndarray, " n"]:
     """The greedy policy, with the old choice where that is as good."""
-    q = backup.q(answer.value)
+    q, noise = backup.change(answer.value)
     better = backup.best(q) - q[choice]
     # A gain below the rounding of one backup is no gain: taking it could go round in circles.
-    improved = replace(backup, choice, q, better > 4 * backup.noise(answer.value))
+    improved = replace(backup, choice, q, better > 4 * noise)
     if not backup.contracts and ending_choice(backup.choose(improved))[1].any():
         # Gains within the errors of the two values may close a loop of ties; larger ones pay for ever.
-        improved = replace(backup, choice, q, better > 2 * answer.width + 4 * backup.noise(answer.value))
+        improved = replace(backup, choice, q, better > 2 * answer.width + 4 * noise)
         require_finite(backup, improved)
     return improved

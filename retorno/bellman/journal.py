@@ -29,6 +29,12 @@ class Evaluated(NamedTuple):
     lower: Float[np.ndarray, " n"]
     upper: Float[np.ndarray, " n"]
 
+    def within(self) -> Evaluated:
+        """The same with a value between its bounds, which may be closer than the value was computed."""
+        if (self.lower <= self.value).all() and (self.value <= self.upper).all():
+            return self
+        return self._replace(value=np.clip(self.value, self.lower, self.upper))
+
     @property
     def width(self) -> float:
         return float((self.upper - self.lower).max())
@@ -37,6 +43,8 @@ class Evaluated(NamedTuple):
 Best = tuple[Int[np.ndarray, " n"], Evaluated]
 """The pair chosen in each state, and the best value: bounded below by that policy's, above for every policy."""
 
+MOST_SWEEPS = 1_000_000
+"""Nearer to 1 a discount may ask for more than anyone waits for: then the bounds reached are the answer."""
 WATCH_EVERY = 0.1
 """Seconds between two calls of `watch`."""
 
@@ -47,7 +55,7 @@ class Journal:
 
     accuracy: float = 1e-6
     """The width of the bounds that is asked for."""
-    most_sweeps: float = np.inf
+    most_sweeps: float = MOST_SWEEPS
     most_seconds: float = np.inf
     traced: bool = False
     """Whether to keep values and bounds of every sweep."""
@@ -61,26 +69,46 @@ class Journal:
     width: float = np.inf
     stopped: bool = False
     """Out of sweeps or time, or told to stop: return what is certified so far."""
+    whole: Journal | None = None
+    """What this is a part of, where it is: it stops when that does."""
     _began: float = field(default_factory=time.perf_counter)
     _told: float = -np.inf
+
+    def __post_init__(self) -> None:
+        if not self.accuracy >= 0:
+            raise ValueError(f"accuracy is a width of bounds, 0 or more, got {self.accuracy}")
 
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self._began
 
+    def inside(self, accuracy: float) -> Journal:
+        """One for a part of the work, with sweeps of its own.
+
+        What has to be proved after this one has stopped gets as much time again.
+        """
+        if self.stopped:
+            return Journal(accuracy, most_seconds=max(self.seconds, 1.0))
+        return Journal(accuracy, whole=self)
+
     def record(self, residual: float, answer: Evaluated | None = None, width: float = np.inf) -> bool:
         """Write a sweep down, with what it proved, if anything. Whether to stop."""
         self.residuals.append(float(residual))
         if answer is not None and self.traced:
-            self.trace.append(Sweep(answer.value.copy(), answer.lower.copy(), answer.upper.copy(), float(residual)))
+            value, lower, upper = (x.copy() for x in answer.within())
+            self.trace.append(Sweep(value, lower, upper, float(residual)))
         self.width = min(self.width, width)
         return self.pause() or len(self.residuals) >= self.most_sweeps
 
     def pause(self) -> bool:
         """Between two passes that belong to one sweep: whether to stop."""
+        self.stopped = self._out_of_time() or len(self.residuals) >= self.most_sweeps
+        return self.stopped
+
+    def _out_of_time(self) -> bool:
         seconds = self.seconds
         if self.watch is not None and seconds - self._told >= WATCH_EVERY:
             self._told = seconds
             self.stopped = self.watch(Progress(len(self.residuals), self.width, seconds)) is True or self.stopped
-        self.stopped = self.stopped or seconds >= self.most_seconds or len(self.residuals) >= self.most_sweeps
-        return self.stopped
+        self.stopped = self.stopped or seconds >= self.most_seconds
+        return self.stopped or (self.whole is not None and self.whole._out_of_time())

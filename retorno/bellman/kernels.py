@@ -52,6 +52,8 @@ class Generated(NamedTuple):
     num_actions: Any
     num_outcomes: Any
     scale: Any
+    sign: Any
+    """−1 where rewards are costs."""
 
 
 def pairs_of(model: Rows | Generated, state: int) -> tuple[int, int]:
@@ -94,7 +96,7 @@ def _action_value(model, state, pair, value):
             target, probability, reward, discount = model.transition(state, pair - state * model.num_actions, k)
             if probability > 0:
                 there = True
-                total += probability * (reward + model.scale * discount * value[target])
+                total += probability * (model.sign * reward + model.scale * discount * value[target])
         return total if there else -np.inf
 
     return stored if _stored(model) else generated

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup
-from retorno.bellman.rational import average_exactly
+from retorno.bellman.rational_average import average_exactly
 from retorno.core.mdp import MDP, Numbered
 
 MOST_STATES, MOST_PAIRS = 40, 400

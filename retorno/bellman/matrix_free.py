@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from retorno.bellman.backup import UNDERFLOW, require_float64
 from retorno.bellman.bounds import tails
-from retorno.bellman.journal import Journal, Progress
+from retorno.bellman.journal import MOST_SWEEPS, Journal, Progress
 from retorno.bellman.sweeping import BLOCK, MOST_PASSES, shared
 from retorno.core.mdp import ModelError
+from retorno.core.memory import ensure_fits
 
+BYTES_A_STATE = 36
+"""Three values, a choice and what is computed from them."""
 FAULTS = (
     "",
     "a probability that is negative or not a number",
@@ -59,6 +63,28 @@ class MatrixFreeSolution:
     converged: bool
     sweeps: int
     residuals: tuple[float, ...]
+    minimise: bool = False
+    """Whether the least return is the best."""
+    rounding: float = 0.0
+    """How far rounding may move one backup of the value."""
+
+    def actions(self, state: int) -> tuple[int, ...]:
+        """*All* actions of a state that tie for the best within the bounds."""
+        better, worse = (self.lower, self.upper) if self.minimise else (self.upper, self.lower)
+        sign = -1.0 if self.minimise else 1.0
+        most = {a: sign * q for a in range(self.model.num_actions) if (q := self._q(state, a, better)) is not None}
+        least = max((sign * q for a in most if (q := self._q(state, a, worse)) is not None), default=0.0)
+        return tuple(a for a, q in most.items() if q + 4 * self.rounding >= least)
+
+    def _q(self, state: int, action: int, value: Float[np.ndarray, " S"]) -> float | None:
+        """An action's value, None where the state has no such action."""
+        outcomes = (self.model.transition(state, action, k) for k in range(self.model.num_outcomes))
+        possible = [
+            p * (reward + self.question_discount * discount * value[target])
+            for target, p, reward, discount in outcomes
+            if p > 0
+        ]
+        return float(sum(possible)) if possible else None
 
 
 def solve_matrix_free(
@@ -66,37 +92,48 @@ def solve_matrix_free(
     discount: float,
     accuracy: float = 1e-6,
     *,
+    minimise: bool = False,
+    sweeps: int = MOST_SWEEPS,
     seconds: float | None = None,
     watch: Callable[[Progress], object] | None = None,
 ) -> MatrixFreeSolution:
-    """The best value of each state and an action that reaches it. Arguments as in `solve`; γ below 1.
+    """The best value of each state and an action that reaches it. Arguments as in `solve`.
 
-    Memory: about 36 bytes a state.
+    Every action has to be discounted, by γ below 1 or by outcomes with discounts of their own.
+    Memory: about 36 bytes a state, estimated before it is allocated.
 
     Raises:
-        ValueError: when the discount is not in [0, 1).
+        ValueError: when the discount is not in [0, 1], or an action goes on undiscounted.
         ModelError: when the function returns what no model can hold, naming the state and the action.
     """
     from retorno.bellman import kernels
 
-    if not 0 <= discount < 1:
-        raise ValueError(f"a model that is not stored needs a discount in [0, 1), got {discount}: store it for 1")
+    if not 0 <= discount <= 1:
+        raise ValueError(f"discount must lie in [0, 1], got {discount}")
+    ensure_fits(BYTES_A_STATE * model.num_states, f"solving {model.num_states:,} states")
     transition = model.transition if hasattr(model.transition, "py_func") else kernels.inner(model.transition)
-    rows = kernels.Generated(transition, model.num_actions, model.num_outcomes, float(discount))
+    sign = -1.0 if minimise else 1.0
+    rows = kernels.Generated(transition, model.num_actions, model.num_outcomes, float(discount), sign)
     least_leak, most_leak, largest_reward = _survey(model, rows)
+    if least_leak <= 0:
+        raise ValueError(
+            f"some action goes on for certain, undiscounted at discount {discount:g}: a model that is not stored "
+            "needs a discount below 1; store it for discount 1"
+        )
+    require_float64(largest_reward, least_leak, discount)
     rounding = (2 * model.num_outcomes + 8) * 2.0**-53
     least_leak, most_leak = least_leak * (1 - rounding), min(most_leak * (1 + rounding), 1.0)
     sweep, pass_over_blocks = (kernels.compiled_anew(one) for one in (kernels.sweep, kernels.pass_over_blocks))
 
     size = max(BLOCK, model.num_states // 4096)
     leads = kernels.compiled_anew(kernels.leading_blocks)(rows, model.num_states, size)
-    journal = Journal(accuracy, most_seconds=np.inf if seconds is None else seconds, watch=watch)
+    journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, watch=watch)
     small = model.num_states * model.num_actions < 2**31
     value, choice = np.zeros(model.num_states), np.empty(model.num_states, np.int32 if small else np.int64)
     new = np.empty_like(value)
     while True:
         low, high = shared(sweep, rows, value, new, choice, model.num_states * model.num_actions)
-        noise = rounding * (largest_reward + 2 * float(max(value.max(), -value.min())))
+        noise = rounding * (largest_reward + 2 * float(max(value.max(), -value.min()))) + UNDERFLOW
         residual = max(-low, high, 0.0)
         below, above = tails(least_leak, most_leak, low, high, noise)
         stop = journal.record(residual, width=above - below)
@@ -116,6 +153,10 @@ def solve_matrix_free(
     np.add(new, below, out=value)
     upper = new + above
     new += (below + above) / 2
+    if minimise:
+        for each in (new, value, upper):
+            np.negative(each, out=each)
+        value, upper = upper, value
     return MatrixFreeSolution(
         model=model,
         question_discount=discount,
@@ -127,6 +168,8 @@ def solve_matrix_free(
         converged=above - below <= accuracy,
         sweeps=len(journal.residuals),
         residuals=tuple(journal.residuals),
+        minimise=minimise,
+        rounding=noise,
     )
 
 

@@ -36,8 +36,8 @@ def linear_programming(backup: Backup, journal: Journal) -> Best:
         return policy_iteration(backup, journal)
     while True:
         chain = backup.choose(choice)
-        answer = suited(chain)(chain, Journal(0.0))
-        best = answer._replace(upper=upper_bound(backup, answer))
+        answer = suited(chain)(chain, journal.inside(0.0))
+        best = answer._replace(upper=upper_bound(backup, answer, journal))
         q = backup.q(answer.value)
         left = backup.best(q) - q[choice]
         improved = replace(backup, choice, q, left > 2 * answer.width + 4 * backup.noise(answer.value))

@@ -48,10 +48,10 @@ def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
     scratch = np.empty(backup.num_states)
 
     def evaluate_in_part(value: Any, choice: Any, rise: float, target: float) -> None:
-        first = None
+        first, step = None, policy_step(backup, choice)
         for _ in range(MOST_PASSES // 2):
             for old, new in ((value, scratch), (scratch, value)):
-                low, high = policy_sweep(backup, old, new, choice)
+                low, high = step(old, new)
                 if rise >= 0:
                     np.maximum(old, new, out=new)
             span = high - low if rise < 0 else high
@@ -228,7 +228,7 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
     """
     choice = first_choice(backup)
     evaluate = suited(backup)
-    first = evaluate(backup.choose(choice), Journal(journal.accuracy))
+    first = evaluate(backup.choose(choice), journal.inside(journal.accuracy))
     value = first.lower
     if not np.isfinite(value).all():
         journal.record(np.inf)  # It takes so long to end that rounding hides it: there is nothing to start from.
@@ -241,7 +241,7 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
         rises = new - value > rise
         residual = float((new - value)[rises].max(initial=0.0))
         choice, value = np.where(rises, greedy, choice), np.where(rises, new, value)
-        stop = journal.record(residual, _swept(backup, choice, value) if journal.traced else None)
+        stop = journal.record(residual, _swept(backup, choice, value, journal) if journal.traced else None)
         if len(journal.residuals) >= check:
             require_finite(backup, choice)
             check *= 2
@@ -249,21 +249,23 @@ def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Bes
             between(value, choice, rise, max(target, 0.03 * residual))
             continue
         require_finite(backup, choice)
-        answer = evaluate(backup.choose(choice), Journal(target / 10))
-        best = answer._replace(upper=upper_bound(backup, answer))
+        answer = evaluate(backup.choose(choice), journal.inside(target / 10))
+        best = answer._replace(upper=upper_bound(backup, answer, journal))
         journal.width = min(journal.width, best.width)
         if best.width <= journal.accuracy or residual == 0 or stop:
             return choice, best
         value, target = np.maximum(value, answer.lower), target / 100
 
 
-def _swept(backup: Backup, choice: Int[np.ndarray, " n"], value: Float[np.ndarray, " n"]) -> Evaluated:
+def _swept(
+    backup: Backup, choice: Int[np.ndarray, " n"], value: Float[np.ndarray, " n"], journal: Journal
+) -> Evaluated:
     """The value of a sweep, with bounds from the policy that it has come to, where that ends."""
     chosen = backup.choose(choice)
     if ending_choice(chosen)[1].any():
         return Evaluated(value, np.full_like(value, -np.inf), np.full_like(value, np.inf))
-    answer = suited(chosen)(chosen, Journal(0.0))
-    return Evaluated(value, np.minimum(answer.lower, value), upper_bound(backup, answer))
+    answer = suited(chosen)(chosen, journal.inside(0.0))
+    return Evaluated(value, np.minimum(answer.lower, value), upper_bound(backup, answer, journal))
 
 
 def rows_of(backup: Backup) -> Any:
@@ -286,6 +288,19 @@ def sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, flo
     return shared(sweep, rows_of(backup), value, new, choice, backup.rows.nnz)
 
 
+def policy_step(backup: Backup, choice: Any) -> Callable[[Any, Any], tuple[float, float]]:
+    """What sets new = T_π value for the chosen pairs, and tells the least and the largest change."""
+    if backup.rows.nnz >= COMPILED_FROM:
+        return lambda value, new: policy_sweep(backup, value, new, choice)
+    chosen = backup.choose(choice)
+
+    def step(value: Any, new: Any) -> tuple[float, float]:
+        new[:] = chosen.q(value)
+        return float((new - value).min()), float((new - value).max())
+
+    return step
+
+
 def policy_sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, float]:
     """New = T_π value for the chosen pairs: the least and the largest change."""
     from retorno.bellman.kernels import policy_sweep
@@ -296,10 +311,14 @@ def policy_sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[flo
 def compiled_ties(
     backup: Backup, value: Float[np.ndarray, " n"], reach: float
 ) -> tuple[Float[np.ndarray, " P"], Bool[np.ndarray, " P"]]:
-    """The action values of `value`, and which are within `reach` of their state's best."""
+    """The action values of `value`, and which are within `reach` of their state's best.
+
+    They take the place of the backup's rewards, which nothing may read any more: a large model has one
+    array [P] less at its peak of memory.
+    """
     from retorno.bellman.kernels import ties
 
-    q, optimal = np.empty(backup.num_pairs), np.empty(backup.num_pairs, bool)
+    q, optimal = backup.reward, np.empty(backup.num_pairs, bool)
     shared(partial(ties, reach=reach), rows_of(backup), value, q, optimal, backup.rows.nnz)
     return q, optimal
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup
-from retorno.bellman.bounds import extrapolate
+from retorno.bellman.bounds import best_above
 from retorno.bellman.endings import (
     PaysForEverError,
     earns_nothing,
@@ -125,7 +125,7 @@ def require_finite(backup: Backup, choice: Int[np.ndarray, " n"]) -> None:
         raise PaysForEverError(backup, endless)
 
 
-def upper_bound(backup: Backup, answer: Evaluated) -> Float[np.ndarray, " n"]:
+def upper_bound(backup: Backup, answer: Evaluated, journal: Journal) -> Float[np.ndarray, " n"]:
     """Upper bounds of the best value from the value v of a policy that is (nearly) the best.
 
     Where the backup contracts, those of Porteus. Otherwise any u ≥ Tu is above the value of every
@@ -139,9 +139,9 @@ def upper_bound(backup: Backup, answer: Evaluated) -> Float[np.ndarray, " n"]:
         PaysForEverError: where a loop of ties pays for ever.
     """
     value, noise = answer.value, backup.noise(answer.value)
-    q = backup.q(value)
     if backup.contracts:
-        return backup.best(q) + extrapolate(backup, value, backup.best(q))[1]
+        return best_above(backup, value)
+    q = backup.q(value)
     gain = q - value[backup.owner]
     left = max(float(gain.max()), 0.0) + 4 * noise
     for share in (1e-9, 1e-6, 1e-3):
@@ -150,7 +150,7 @@ def upper_bound(backup: Backup, answer: Evaluated) -> Float[np.ndarray, " n"]:
         h, pays, unknown = potentials(backup, state_set, inner)
         if pays.any():
             raise PaysForEverError(backup, pays)
-        time = None if unknown.any() else _longest_time(backup, tight & ~inner, state_set)
+        time = None if unknown.any() else _longest_time(backup, tight & ~inner, state_set, journal)
         if time is None:
             continue
         for stretch in (2, 8, 32):
@@ -170,7 +170,7 @@ def _lifted(
 
 
 def _longest_time(
-    backup: Backup, pairs: Bool[np.ndarray, " P"], state_set: Int[np.ndarray, " n"]
+    backup: Backup, pairs: Bool[np.ndarray, " P"], state_set: Int[np.ndarray, " n"], journal: Journal
 ) -> Float[np.ndarray, " n"] | None:
     """The longest expected time to the end along `pairs`, to a quarter of a step; moves within a set are free.
 
@@ -195,7 +195,7 @@ def _longest_time(
         return None
     time = np.zeros(sets)
     while True:
-        before, time = time, suited(clock)(clock.choose(choice), Journal(0.01)).value
+        before, time = time, suited(clock)(clock.choose(choice), journal.inside(0.01)).value
         if clock.noise(time) > 0.1 or time.sum() <= before.sum():
             return None  # so long that rounding blurs a single step
         q = clock.q(time)

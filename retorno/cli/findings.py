@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from retorno.bellman.comparison import compare
 from retorno.bellman.derivatives import sensitivity
 from retorno.bellman.returns import return_distribution, return_variance
 from retorno.bellman.visits import occupancy
@@ -30,6 +31,18 @@ def explanation(answer: Solution, state: str) -> Finding:
     """Each action's backup of a state."""
     found = explain(answer, state)
     return Finding("explanation", str(found), found.as_dict())
+
+
+def comparison(answer: Solution, name: str) -> Finding:
+    """A policy beside the best one."""
+    found = compare(answer.model, {name: answer.policy}, answer.question_discount)
+    data = {
+        "best": _named(answer, found.best.value),
+        "loses": _named(answer, found.loss(name)),
+        "loses_at_most": found.most_lost(name),
+        "differs": [answer.model.state_names[int(s)] for s in np.flatnonzero(found.unlike_best(name))],
+    }
+    return Finding("comparison", str(found), data)
 
 
 def visits(answer: Solution) -> Finding:

@@ -17,13 +17,11 @@ import numpy as np
 import tyro
 
 from retorno import bellman
-from retorno.bellman.average import average_reward
-from retorno.bellman.horizon import finite_horizon
 from retorno.bellman.journal import Progress
-from retorno.bellman.rational import solve_exactly
 from retorno.cli.answers import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
-from retorno.cli.findings import FINDINGS, Finding, explanation
+from retorno.cli.findings import FINDINGS, Finding, comparison, explanation
 from retorno.cli.options import Flag, UsageError, parse
+from retorno.cli.questions import durations_in, policy_in
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
@@ -41,12 +39,18 @@ Method = Literal[
     "partitioned",
     "interval-iteration",
     "linear-programming",
+    "closed-form",
+    "iterative",
+    "krylov",
+    "relative-value-iteration",
+    "multichain-policy-iteration",
 ]
-METHODS: dict[str, Any] = {name: getattr(bellman, name.replace("-", "_")) for name in get_args(Method)}
+EVALUATIONS: tuple[Method, ...] = ("closed-form", "iterative", "krylov")
+AVERAGES: tuple[Method, ...] = ("relative-value-iteration", "multichain-policy-iteration")
+METHODS: dict[str, Any] = {name: getattr(bellman, name.replace("-", "_")) for name in get_args(Method)[:-5]}
+"""Those that find the best policy of the criteria discounted and total."""
 QUIET, LINE_SECONDS = 1.0, 5.0
 """Seconds before progress is told, and between two lines of it where no terminal is looking."""
-MOST_SWEEPS = 100_000
-"""Of the average reward, whose bounds may not close."""
 MOST_MAPPED = 1000
 """States of a map that is drawn as text."""
 MOST_EXACT = 300
@@ -65,10 +69,15 @@ class Solve:
     """discounted; total: undiscounted until it ends; horizon: so many steps; average: reward per step, for ever."""
     horizon: int | None = None
     """Steps of a finite horizon."""
-    policy: Literal["best", "uniform"] = "best"
-    """Whose values: the best policy's, or that of choosing at random."""
+    policy: str = "best"
+    """Whose values: those of the best policy, of choosing at random (uniform), or of a policy in a .json FILE: each
+    state's action, or the probabilities of several; what --out writes holds one."""
     method: Method = "auto"
-    """How; auto chooses by the model's size and shape, and says why."""
+    """How; auto chooses by the model's size and shape, and says why. The last five are for evaluating a --policy and
+    for the average."""
+    durations: Path | None = None
+    """How long steps take (a semi-Markov model): a .csv with the columns state,action,duration, 1 where not listed.
+    The average is then per unit of time, and a step of time t is discounted by γ^t."""
     accuracy: float = 1e-6
     """The width of the bounds at which the answer counts as converged."""
     initial: str | None = None
@@ -87,6 +96,8 @@ class Solve:
     """Show the derivatives of the start value to every reward and probability and to the discount."""
     visits: Flag = False
     """Show how often each state is visited from the start, discounted."""
+    compare: Flag = False
+    """Show the --policy beside the best one: what each is worth, where they differ, what it loses."""
     returns: Flag = False
     """Show how the return from the start is distributed: deviation and quantiles."""
     trace: Flag = False
@@ -139,10 +150,9 @@ def checked(given: Solve) -> Solve:
         raise UsageError("the average reward has no discount: leave --discount out")
     plain = criterion in ("discounted", "total") and not given.exact
     for name, used in (
-        ("method", given.method != "auto"),
-        ("policy", given.policy != "best"),
         ("explain", given.explain is not None),
         *((name, getattr(given, name)) for name in FINDINGS),
+        ("compare", given.compare),
         ("trace", given.trace),
         ("picture", given.picture is not None),
         ("bounds", given.bounds is not None),
@@ -151,12 +161,25 @@ def checked(given: Solve) -> Solve:
             raise UsageError(f"--{name} goes with the criteria discounted and total, and not with --exact")
     if given.exact and criterion not in ("discounted", "total"):
         raise UsageError("--exact goes with the criteria discounted and total")
-    for name, used in (("method", given.method != "auto"), ("minimise", given.minimise), ("seconds", given.seconds)):
-        if used and given.policy != "best":
-            raise UsageError(f"--{name} is for finding the best policy: leave out --policy {given.policy}")
+    if given.durations is not None and (criterion not in ("discounted", "average") or given.exact):
+        raise UsageError("--durations goes with the criteria discounted and average, and not with --exact")
+    best = given.policy == "best"
+    if not best and given.minimise:
+        raise UsageError(f"--minimise is for finding the best policy: leave out --policy {given.policy}")
+    if not best and given.policy != "uniform" and not given.policy.endswith(".json"):
+        raise UsageError(f"--policy is best, uniform or a .json file, got {given.policy!r}")
+    if given.compare and best:
+        raise UsageError("--compare holds a policy against the best one: give it with --policy uniform or FILE.json")
+    fitting = ("auto",)
+    if plain:
+        fitting += tuple(METHODS)[1:] if best else EVALUATIONS
+    elif criterion == "average" and best:
+        fitting += AVERAGES
+    if given.method not in fitting:
+        raise UsageError(f"--method {given.method} does not answer this question; here it is {' or '.join(fitting)}")
     limited = given.sweeps is not None or given.seconds is not None
-    if limited and (criterion == "horizon" or given.exact):
-        raise UsageError("--sweeps and --seconds stop the sweeps of other criteria: this one has a number of its own")
+    if limited and (criterion == "horizon" or given.exact or (criterion == "average" and not best)):
+        raise UsageError("--sweeps and --seconds stop the sweeps of other questions: this one has a number of its own")
     if given.out is not None and given.out.suffix not in WRITERS:
         raise UsageError(f"answers are written as .json, .csv or .npz, got {given.out.name!r}: name the file so")
     moving = given.picture is not None and given.picture.suffix == ".gif" and given.trace
@@ -179,53 +202,57 @@ def starting(model: MDP, state: str | None) -> MDP:
 def solved(model: MDP, given: Solve) -> Answer:
     """The answer to the question that was asked."""
     assert given.discount is not None
+    times = None if given.durations is None else durations_in(given.durations, model)
+    policy = None if given.policy == "best" else policy_of(model, given)
     if given.exact:
         if model.num_states > MOST_EXACT:
             raise UsageError(
                 f"fractions of {model.num_states:,} states take too long: up to {MOST_EXACT} do not; leave --exact out"
             )
-        return solve_exactly(model, repr(given.discount), minimise=given.minimise)
+        if policy is not None:
+            return bellman.evaluate_exactly(model, policy, repr(given.discount))
+        return bellman.solve_exactly(model, repr(given.discount), minimise=given.minimise)
     if given.criterion == "horizon":
         assert given.horizon is not None
-        return finite_horizon(model, given.horizon, given.discount, minimise=given.minimise)
-    if given.policy == "uniform":
-        trace = given.trace or given.bounds is not None
-        how = bellman.iterative if trace else None
-        return bellman.evaluate(
-            model,
-            bellman.uniform,
-            given.discount,
-            accuracy=given.accuracy,
-            method=how,
-            sweeps=given.sweeps,
-            trace=trace,
-        )
+        if policy is not None:
+            return bellman.evaluate_horizon(model, policy, given.horizon, given.discount)
+        return bellman.finite_horizon(model, given.horizon, given.discount, minimise=given.minimise)
+    if given.criterion == "average":
+        if policy is not None:
+            return bellman.evaluate_average(model, policy, accuracy=given.accuracy, duration=times)
+        how = None if given.method == "auto" else getattr(bellman, given.method.replace("-", "_"))
+        question: dict[str, Any] = {"minimise": given.minimise, "duration": times, "method": how}
+        with watching() as watch:
+            return bellman.average_reward(model, accuracy=given.accuracy, watch=watch, **question, **limits(given))
+    discount = given.discount
+    if times is not None:
+        model, discount = bellman.discounted_by_time(model, discount, times), 1.0
     with watching() as watch:
-        if given.criterion == "average":
-            return average_reward(
-                model,
-                minimise=given.minimise,
-                accuracy=given.accuracy,
-                sweeps=MOST_SWEEPS if given.sweeps is None else given.sweeps,
-                seconds=given.seconds,
-                watch=watch,
-            )
-        return bellman.solve(
-            model,
-            given.discount,
-            given.accuracy,
-            method=METHODS[given.method],
-            minimise=given.minimise,
-            sweeps=given.sweeps,
-            seconds=given.seconds,
-            trace=given.trace or given.bounds is not None,
-            watch=watch,
-        )
+        trace: dict[str, Any] = {"trace": given.trace or given.bounds is not None, "watch": watch, **limits(given)}
+        if policy is None:
+            how = METHODS[given.method]
+            return bellman.solve(model, discount, given.accuracy, method=how, minimise=given.minimise, **trace)
+        how = getattr(bellman, given.method.replace("-", "_")) if given.method != "auto" else None
+        if trace["trace"]:
+            how = how or bellman.iterative  # Elimination has no sweeps to show.
+        return bellman.evaluate(model, policy, discount, accuracy=given.accuracy, method=how, **trace)
+
+
+def policy_of(model: MDP, given: Solve) -> np.ndarray:
+    """The policy that is to be evaluated."""
+    return bellman.uniform(model) if given.policy == "uniform" else policy_in(Path(given.policy), model)
+
+
+def limits(given: Solve) -> dict[str, Any]:
+    """Where to stop; the solver's own limits where nothing is said."""
+    return {name: limit for name in ("sweeps", "seconds") if (limit := getattr(given, name)) is not None}
 
 
 def findings(answer: Solution, given: Solve) -> list[Finding]:
     """What was asked for beside the values."""
     told = [] if given.explain is None else [explanation(answer, given.explain)]
+    if given.compare:
+        told.append(comparison(answer, given.policy))
     return told + [find(answer) for name, find in FINDINGS.items() if getattr(given, name)]
 
 

@@ -7,7 +7,7 @@ terminates).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -181,34 +181,33 @@ def mdp(
     Raises:
         ModelError: as `MDP`, and when `initial` names a state that does not exist.
     """
-    states = list(transitions)
+    table = _checked_table(transitions)
+    states = list(table)
     known = set(states)
-    for choices in transitions.values():
+    for choices in table.values():
         for outcomes in choices.values():
-            for outcome in outcomes:
-                if outcome[1] not in known:
-                    known.add(outcome[1])
-                    states.append(outcome[1])
+            for _, target, *_ in outcomes:
+                if target not in known:
+                    known.add(target)
+                    states.append(target)
     number = {state: i for i, state in enumerate(states)}
-    actions = list(dict.fromkeys(a for choices in transitions.values() for a in choices))
+    actions = list(dict.fromkeys(a for choices in table.values() for a in choices))
     if actions and all(isinstance(a, int | np.integer) for a in actions):
-        actions.sort()
+        actions.sort()  # type: ignore[reportCallIssue]
     action_number = {a: i for i, a in enumerate(actions)}
 
     state_ptr, action, row_ptr = [0], [], [0]
     next_state, probability, reward, discount = [], [], [], []
     for state in states:
-        for choice, outcomes in transitions.get(state, {}).items():
+        for choice, outcomes in table.get(state, {}).items():
             action.append(action_number[choice])
-            for outcome in outcomes:
-                p, target, r = outcome[:3]
-                terminated = len(outcome) > 3 and bool(outcome[3])  # type: ignore[misc]
+            for p, target, r, terminated in outcomes:
                 if p == 0:
                     continue
                 next_state.append(number[target])
                 probability.append(p)
                 reward.append(r)
-                discount.append(0.0 if terminated or not transitions.get(target) else 1.0)
+                discount.append(0.0 if terminated or not table.get(target) else 1.0)
             row_ptr.append(len(next_state))
         state_ptr.append(len(action))
 
@@ -225,6 +224,58 @@ def mdp(
         action_names=tuple(str(a) for a in actions),
         grid=None if grid is None else tuple(grid.get(s) for s in states),
     )
+
+
+_Table = dict[Hashable, dict[Hashable, list[tuple[float, Hashable, float, bool]]]]
+
+
+def _checked_table(transitions: Any) -> _Table:
+    """The same with four parts to every outcome.
+
+    Raises:
+        ModelError: with the state and action where it is no table of outcomes.
+    """
+    if not isinstance(transitions, Mapping):
+        raise ModelError(f"expected a dictionary state → action → outcomes, got {type(transitions).__name__}")
+    table: _Table = {}
+    for state, choices in transitions.items():
+        if not isinstance(choices, Mapping):
+            raise ModelError(f"state {state!r}: expected a dictionary action → outcomes, got {choices!r:.80}")
+        table[state] = {}
+        for choice, outcomes in choices.items():
+            where = f"state {state!r}, action {choice!r}"
+            if isinstance(outcomes, str) or not isinstance(outcomes, Iterable):
+                raise ModelError(f"{where}: expected a list of outcomes, got {outcomes!r:.80}")
+            table[state][choice] = [checked_outcome(outcome, where) for outcome in outcomes]
+    return table
+
+
+def checked_outcome(outcome: Any, where: str) -> tuple[float, Hashable, float, bool]:
+    """An outcome with its four parts.
+
+    Raises:
+        ModelError: where it is none.
+    """
+    try:
+        probability, target, reward, *more = outcome
+        (terminated,) = more or [False]
+        made = (float(probability), target, float(reward), bool(terminated))
+    except (TypeError, ValueError):
+        raise ModelError(
+            f"{where}: expected outcomes (probability, next state, reward[, terminated]), got {outcome!r:.80}"
+        ) from None
+    check_hashable(target, where)
+    return made
+
+
+def check_hashable(state: Any, where: str) -> None:
+    """Raise unless it can name a state."""
+    try:
+        hash(state)
+    except TypeError:
+        raise ModelError(
+            f"{where}: the state {state!r:.80} cannot be hashed; use numbers, text and tuples, no lists or arrays"
+        ) from None
 
 
 def _initial(initial, number: dict[Hashable, int], acting: Bool[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
@@ -288,7 +339,7 @@ def check(model: MDP) -> Float[np.ndarray, " P"] | None:
                 f"{model.state_names[model.next_state[t]]!r}, expected {expected}"
             )
     total = np.add.reduceat(model.probability, model.row_ptr[:-1]) if pairs else np.ones(0)
-    off = float(np.abs(total - 1).max(initial=0.0))
+    off = max(float(total.max(initial=1.0)) - 1, 1 - float(total.min(initial=1.0)))
     if off > PROBABILITY_TOLERANCE:
         p = int(np.argmax(np.abs(total - 1) > PROBABILITY_TOLERANCE))
         raise ModelError(f"{model.describe(p)}: probabilities sum to {total[p]:.12g}, expected 1")

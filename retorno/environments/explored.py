@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from retorno.core.mdp import MDP, ModelError, Outcome, mdp
+from retorno.core.mdp import MDP, ModelError, Outcome, check_hashable, checked_outcome, mdp
 
 State = TypeVar("State", bound=Hashable)
 Action = TypeVar("Action", bound=Hashable)
@@ -60,7 +60,7 @@ def explored(
         waiting.append(state)
 
     for state in starts:
-        _check_hashable(state, "the beginning")
+        check_hashable(state, "the beginning")
         meet(state, "the beginning is")
     table: dict[Any, dict[Any, Sequence[Outcome]]] = {}
     while waiting:
@@ -70,7 +70,7 @@ def explored(
             where = f"state {state!r}, action {action!r}"
             if action in table[state]:
                 raise ModelError(f"{where}: listed twice")
-            outcomes = [made for outcome in step(state, action) if (made := _checked(outcome, where))[0] != 0]
+            outcomes = [made for outcome in step(state, action) if (made := checked_outcome(outcome, where))[0] != 0]
             table[state][action] = outcomes
             for _, target, _, terminated in outcomes:
                 if terminated:
@@ -81,26 +81,3 @@ def explored(
     if place is not None:
         grid = {state: where for state in table | ended if (where := place(state)) is not None}
     return mdp(table, initial, grid)
-
-
-def _checked(outcome: Any, where: str) -> tuple[float, Any, float, bool]:
-    """An outcome with its four parts."""
-    try:
-        probability, target, reward, *more = outcome
-        (terminated,) = more or [False]
-        made = (float(probability), target, float(reward), bool(terminated))
-    except (TypeError, ValueError):
-        raise ModelError(
-            f"{where}: expected outcomes (probability, next state, reward[, terminated]), got {outcome!r}"
-        ) from None
-    _check_hashable(target, where)
-    return made
-
-
-def _check_hashable(state: Any, where: str) -> None:
-    try:
-        hash(state)
-    except TypeError:
-        raise ModelError(
-            f"{where}: the state {state!r} cannot be hashed; use numbers, text and tuples, no lists or arrays"
-        ) from None

@@ -17,7 +17,7 @@ from retorno.bellman.average import (
     relative_value_iteration,
 )
 from retorno.bellman.evaluation import uniform
-from retorno.bellman.rational import average_exactly, evaluate_average_exactly
+from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
 from retorno.core.mdp import MDP, mdp
 from retorno.environments import garnet, student
 

@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from retorno import bellman
 from retorno.bellman.backup import backup_of
 from retorno.bellman.endings import earns_nothing
-from retorno.core.mdp import MDP, mdp
+from retorno.core.mdp import MDP, ModelError, mdp
+from retorno.environments import garnet
 
 # Quarters are exact in binary, so that sums of probabilities are exactly 1 in both arithmetics.
 SPLITS = [(1.0,), (0.5, 0.5), (0.25, 0.75), (0.25, 0.25, 0.5)]
@@ -200,3 +201,59 @@ def test_best_soft_policy(model, discount, epsilon):
     again = bellman.evaluate(model, solution.policy, discount)
     assert again.value == pytest.approx(solution.value, abs=1e-6)
     assert again.q == pytest.approx(solution.q, abs=1e-6)
+
+
+def test_a_discount_may_be_a_whole_number():
+    # Ends with probability ½ a step: worth 2. (An integer γ once truncated the probabilities of ending.)
+    half = mdp({"a": {"go": [(0.5, "a", 1.0), (0.5, "end", 1.0)]}})
+    for gamma in (1, 1.0, np.float32(1)):
+        assert bellman.solve(half, gamma).value[0] == pytest.approx(2)
+        assert bellman.evaluate(half, bellman.uniform, gamma).value[0] == pytest.approx(2)
+    assert bellman.solve(half, 0).value[0] == bellman.solve(half, 0.0).value[0] == 1
+
+
+def test_bounds_hold_where_numbers_underflow():
+    small = mdp({"a": {"go": [(0.25, "a", 5e-324), (0.75, "a", 1e-323)]}})
+    exact = bellman.solve_exactly(small, 0.99).value[0]
+    for method in bellman.METHODS:
+        answer = bellman.solve(small, 0.99, method=method, sweeps=2_000)
+        assert Fraction(float(answer.lower[0])) <= exact <= Fraction(float(answer.upper[0])), method
+
+
+def test_values_that_float64_cannot_hold_are_refused():
+    large = mdp({"a": {"go": [(0.5, "a", 1e300), (0.5, "a", -1e300)]}})
+    for ask in (
+        lambda: bellman.solve(large, 0.9),
+        lambda: bellman.evaluate(large, bellman.uniform, 0.9),
+        lambda: bellman.average_reward(large),
+        lambda: bellman.finite_horizon(large, 3),
+    ):
+        with pytest.raises(ModelError, match="more than float64 can hold: divide all rewards"):
+            ask()
+
+
+@pytest.mark.parametrize("accuracy", [-1.0, float("nan")])
+def test_an_accuracy_is_a_width(accuracy):
+    with pytest.raises(ValueError, match="accuracy is a width of bounds, 0 or more"):
+        bellman.solve(mdp({"a": {"go": [(1.0, "a", 1.0)]}}), 0.9, accuracy)
+
+
+def test_bounds_near_discount_1_are_as_narrow_as_values_differ():
+    # Values of about 7,000 that differ by 1: rounding counts around their middle, so 1e-6 can be proved.
+    model = garnet(50, 4, 5, seed=0)
+    for method in (bellman.policy_iteration, bellman.modified_policy_iteration, bellman.linear_programming):
+        answer = bellman.solve(model, 0.9999, method=method)
+        assert answer.converged and answer.value.min() > 1000
+    exact = bellman.solve_exactly(garnet(12, 3, 3, seed=1), 0.9999999).value
+    answer = bellman.solve(garnet(12, 3, 3, seed=1), 0.9999999)
+    assert all(
+        Fraction(float(a)) <= v <= Fraction(float(b)) for a, v, b in zip(answer.lower, exact, answer.upper, strict=True)
+    )
+
+
+def test_a_policys_probabilities_are_divided_by_their_sum():
+    model = mdp({"a": {"go": [(1.0, "a", 1.0)], "stay": [(1.0, "a", 3.0)]}})
+    rough = np.array([0.25, 0.75]) * (1 + 5e-10)
+    answer = bellman.evaluate(model, rough, 0.99)
+    exact = bellman.evaluate_exactly(model, rough, 0.99).value[0]
+    assert Fraction(float(answer.lower[0])) <= exact <= Fraction(float(answer.upper[0]))

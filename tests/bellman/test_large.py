@@ -126,6 +126,25 @@ def test_a_model_that_is_not_stored_has_the_same_answer():
     assert ((made.action < 0) == stored.model.terminal).all()
     ties = stored.model.state_ptr[:-1][made.action >= 0] + made.action[made.action >= 0]
     assert stored.optimal[ties].all()
+    for state in (0, 1, 700, SIDE * SIDE - 2):
+        names = {str(stored.model.action_names[a]) for a in made.actions(state)}
+        assert names == set(stored.actions(state))
+    cost = bellman.MatrixFree(_costs, 3, 2, 1)
+    least = bellman.solve_matrix_free(cost, 1.0, minimise=True)
+    # v(2) = 2 + v(2)/2 = 4, and v(1) = 2 + v(2)/2 = 4 either way.
+    assert least.value == pytest.approx([0, 4, 4], abs=1e-6) and least.actions(1) == (0, 1) and least.actions(0) == ()
+    assert (least.lower <= [0, 4, 4]).all() and (least.upper >= [0, 4, 4]).all() and least.minimise
+    few = bellman.solve_matrix_free(cost, 1.0, 1e-12, minimise=True, sweeps=1)
+    assert not few.converged and (few.lower <= [0, 4, 4]).all() and (few.upper >= [0, 4, 4]).all()
+
+
+def _costs(state, action, outcome):
+    """State 0 is terminal; 1 pays 2 and goes to 2, or 4 and ends; 2 pays 2 or 3 and stays, at half the value."""
+    if state == 0:
+        return 0, 0.0, 0.0, 0.0
+    if state == 1:
+        return (2, 1.0, 2.0, 0.5) if action == 0 else (0, 1.0, 4.0, 0.0)
+    return 2, 1.0, 2.0 + action, 0.5
 
 
 def _returns(target, probability, reward, discount):
@@ -148,8 +167,16 @@ def _returns(target, probability, reward, discount):
 def test_a_wrong_transition_function_is_refused(transition, says):
     with pytest.raises(ModelError, match=rf"state 0, action 0: the transition function returns .*{says}"):
         bellman.solve_matrix_free(bellman.MatrixFree(transition, 3, 1, 1), 0.9)
-    with pytest.raises(ValueError, match=r"needs a discount in \[0, 1\), got 1"):
-        bellman.solve_matrix_free(bellman.MatrixFree(transition, 3, 1, 1), 1.0)
+
+
+def test_a_model_that_is_not_stored_has_to_be_discounted():
+    loop = bellman.MatrixFree(_returns(0, 1.0, 1.0, 1.0), 3, 1, 1)
+    with pytest.raises(ValueError, match="goes on for certain, undiscounted at discount 1"):
+        bellman.solve_matrix_free(loop, 1.0)
+    with pytest.raises(ValueError, match=r"discount must lie in \[0, 1\], got 1.5"):
+        bellman.solve_matrix_free(loop, 1.5)
+    with pytest.raises(ModelError, match=r"solving 1,000,000,000,000 states would take 36.0 TB of memory"):
+        bellman.solve_matrix_free(bellman.MatrixFree(_returns(0, 1.0, 1.0, 1.0), 10**12, 1, 1), 0.9)
 
 
 def test_arrays_are_not_copied():

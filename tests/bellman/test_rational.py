@@ -10,12 +10,8 @@ from hypothesis import given, settings
 from models import discounts, models, random_model
 
 from retorno.bellman.evaluation import uniform
-from retorno.bellman.rational import (
-    average_exactly,
-    evaluate_average_exactly,
-    evaluate_exactly,
-    solve_exactly,
-)
+from retorno.bellman.rational import evaluate_exactly, solve_exactly
+from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
 from retorno.core.mdp import MDP, mdp
 from retorno.environments import student
 

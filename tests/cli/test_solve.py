@@ -15,7 +15,9 @@ import pytest
 from retorno import bellman
 from retorno.cli.answers import ALL, FIRST
 from retorno.cli.main import main
-from retorno.cli.solve import METHODS
+from retorno.cli.solve import AVERAGES, EVALUATIONS, METHODS
+from retorno.core.mdp import mdp
+from retorno.environments.exploration import river_swim
 from retorno.environments.garnet import garnet
 from retorno.environments.registry import Entry
 from retorno.environments.textbook import random_walk, student
@@ -79,8 +81,6 @@ def test_a_finite_horizon(cli) -> None:
 
 def test_an_average_reward(cli, named) -> None:
     # In turn 1 and 3: two a step; staying in b pays 2.5.
-    from retorno.core.mdp import mdp
-
     loop = mdp({"a": {"go": [(1, "b", 1.0)]}, "b": {"back": [(1, "a", 3.0)], "stay": [(1, "b", 2.5)]}})
     answer = json.loads(cli(named(loop), "--criterion", "average", "--json")[1])
     assert answer["gain"] == pytest.approx({"a": 2.5, "b": 2.5}) and answer["policy"]["b"] == "stay"
@@ -112,6 +112,77 @@ def test_choosing_at_random(cli) -> None:
     answer = json.loads(cli("student", "--discount", "1", "--policy", "uniform", "--json")[1])
     assert answer["value"]["C2"] == pytest.approx(35 / 13) and answer["policy"]["C1"] is None
     assert answer["optimal"]["C1"] == ["study"]  # What an improvement would choose.
+
+
+def test_a_policy_from_a_file(cli, tmp_path) -> None:
+    file = tmp_path / "policy.json"
+    cli("student", "--discount", "0.9", "--out", file)  # What an answer holds is one.
+    answer = json.loads(cli("student", "--discount", "1", "--policy", file, "--json")[1])
+    assert answer["value"]["C1"] == pytest.approx(6)
+    mixed = {"Facebook": "quit", "C1": {"study": "1/2", "facebook": 0.5}, "C2": "study", "C3": "pub"}
+    file.write_text(json.dumps(mixed))
+    told = json.loads(cli("student", "--discount", "0.9", "--policy", file, "--compare", "--json")[1])
+    own = bellman.evaluate(student(), np.array([0, 1, 0.5, 0.5, 0, 1, 0, 1.0]), 0.9)
+    assert told["value"] == pytest.approx(dict(zip(student().state_names, own.value, strict=True)))
+    assert told["comparison"]["differs"] == ["C1", "C3"]
+    assert told["comparison"]["loses"]["C1"] == pytest.approx(4.3 - own.value[1])
+    assert told["comparison"]["loses_at_most"] == pytest.approx(max(told["comparison"]["loses"].values()))
+    assert "any loses at most" in cli("student", "--discount", "0.9", "--policy", file, "--compare")[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "not JSON"),
+        ("[]", "expected an object of each state's action"),
+        ('{"C9": "study"}', "no state 'C9'"),
+        ('{"C1": "pub"}', "state 'C1' has no action 'pub'; it has facebook, study"),
+        ('{"C1": 1}', "state 'C1': expected an action or the probabilities"),
+        ('{"C1": {"study": "x"}}', "state 'C1': 'x' is no finite number"),
+        ('{"C1": "study"}', "state 'Facebook': no action is given"),
+        ('{"Facebook": "quit", "C1": {"study": 0.7}, "C2": "study", "C3": "pub"}', "policy in state 'C1'"),
+    ],
+)
+def test_a_file_that_is_no_policy(cli, tmp_path, text, message) -> None:
+    (tmp_path / "p.json").write_text(text)
+    code, out, err = cli("student", "--policy", tmp_path / "p.json")
+    assert code == 2 and out == "" and message in err
+
+
+def test_the_policy_of_every_criterion(cli) -> None:
+    random = bellman.uniform
+    assert "35/13" in cli("student", "--discount", "1", "--policy", "uniform", "--exact")[1]
+    answer = json.loads(cli("student", "--horizon", "3", "--policy", "uniform", "--json")[1])
+    assert answer["start_value"] == pytest.approx(bellman.evaluate_horizon(student(), random, 3).start_value)
+    answer = json.loads(cli("river_swim", "--criterion", "average", "--policy", "uniform", "--json")[1])
+    assert answer["start_gain"] == pytest.approx(bellman.evaluate_average(river_swim(), random).start_gain)
+    for method in EVALUATIONS:
+        arguments = ("--policy", "uniform", "--method", method, "--accuracy", "1e-9")
+        answer = json.loads(cli("student", "--discount", "1", *arguments, "--json")[1])
+        assert answer["method"] == method.replace("-", " ") and answer["start_value"] == pytest.approx(-17 / 13)
+    for method in AVERAGES:
+        answer = json.loads(cli("river_swim", "--criterion", "average", "--method", method, "--json")[1])
+        assert answer["method"] == method.replace("-", " ") and answer["converged"]
+
+
+def test_steps_that_take_time(cli, named, tmp_path) -> None:
+    # Round a and b: 1 and 3 earned in 2 + 1 units of time. Staying in b pays 2.5 in 5.
+    loop = mdp({"a": {"go": [(1, "b", 1.0)]}, "b": {"back": [(1, "a", 3.0)], "stay": [(1, "b", 2.5)]}})
+    file = tmp_path / "times.csv"
+    file.write_text("state,action,duration\na,go,2\nb,stay,5\n")
+    answer = json.loads(cli(named(loop), "--criterion", "average", "--durations", file, "--json")[1])
+    assert answer["start_gain"] == pytest.approx(4 / 3) and answer["policy"]["b"] == "back"
+    answer = json.loads(cli("here", "--discount", "0.5", "--durations", file, "--json")[1])
+    # v(a) = 1 + ¼ v(b), v(b) = 3 + ½ v(a)
+    assert answer["value"] == pytest.approx({"a": 2, "b": 4})
+    for text, message in (("a,go,2", "line 1"), ("state,action,duration\na,go", "line 2: expected"), ("", "line 1")):
+        file.write_text(text)
+        assert message in cli("here", "--criterion", "average", "--durations", file)[2]
+    for row, message in (("a,go,x", "line 2: 'x' is no"), ("a,no,1", "line 2: state 'a' has no action 'no'")):
+        file.write_text(f"state,action,duration\n{row}\n")
+        assert message in cli("here", "--criterion", "average", "--durations", file)[2]
+    file.write_text("state,action,duration\na,go,-1\n")
+    assert "durations must be positive" in cli("here", "--criterion", "average", "--durations", file)[2]
 
 
 def test_what_else_a_policy_tells(cli) -> None:
@@ -244,7 +315,16 @@ def test_ctrl_c_returns_what_is_certified_and_progress_is_told(cli, named, monke
         (["student", "--criterion", "total", "--discount", "0.9"], "leave --discount out"),
         (["student", "--criterion", "average", "--discount", "0.9"], "leave --discount out"),
         (["student", "--horizon", "3", "--explain", "C1"], "--explain goes with"),
-        (["student", "--exact", "--method", "value-iteration"], "--method goes with"),
+        (["student", "--exact", "--method", "value-iteration"], "--method value-iteration does not answer this"),
+        (["student", "--criterion", "average", "--method", "topological"], "here it is auto or relative-value"),
+        (["student", "--policy", "uniform", "--method", "topological"], "here it is auto or closed-form"),
+        (["student", "--policy", "sometimes"], "best, uniform or a .json file"),
+        (["student", "--policy", "missing.json"], "missing.json"),
+        (["student", "--compare"], "give it with --policy"),
+        (["student", "--horizon", "3", "--durations", "x.csv"], "--durations goes with"),
+        (["student", "--durations", "missing.csv"], "missing.csv"),
+        (["student", "--accuracy", "-1"], "accuracy is a width"),
+        (["student", "--horizon", "99999999999"], "out of memory"),
         (["student", "--horizon", "3", "--exact"], "--exact goes with"),
         (["student", "--exact", "--sweeps", "3"], "number of its own"),
         (["student", "--policy", "uniform", "--minimise"], "leave out --policy uniform"),

@@ -930,3 +930,20 @@ def test_npz_is_read_by_numpy_without_pickle(tmp_path):
     save(student(), tmp_path / "m.npz")
     with np.load(io.BytesIO((tmp_path / "m.npz").read_bytes()), allow_pickle=False) as arrays:
         assert np.array_equal(arrays["probability"], student().probability)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([], "expected a dictionary state → action → outcomes, got list"),
+        ({"a": [(1.0, "a", 0.0)]}, r"state 'a': expected a dictionary action → outcomes, got \[\(1.0"),
+        ({"a": {"b": 1.0}}, "state 'a', action 'b': expected a list of outcomes, got 1.0"),
+        ({"a": {"b": "none"}}, "state 'a', action 'b': expected a list of outcomes, got 'none'"),
+        ({"a": {"b": [(1.0,)]}}, r"state 'a', action 'b': expected outcomes \(probability, next state, reward"),
+        ({"a": {"b": [(1.0, "a", "much")]}}, "state 'a', action 'b': expected outcomes"),
+        ({"a": {"b": [(1.0, ["a"], 0.0)]}}, r"state 'a', action 'b': the state \['a'\] cannot be hashed"),
+    ],
+)
+def test_a_dictionary_that_is_no_model(table, message):
+    with pytest.raises(ModelError, match=message):
+        mdp(table)

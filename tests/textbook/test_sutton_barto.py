@@ -8,9 +8,9 @@ import pytest
 
 from retorno import bellman
 from retorno.bellman.average import average_reward
-from retorno.environments import bandits, blackjack, chains, counterexamples, exploration, grids, mazes
+from retorno.environments import bandits, chains, counterexamples, exploration, grids, mazes
 from retorno.environments.access_control import access_control
-from retorno.environments.blackjack import CASINO, LEGACY, PLAIN, SUTTON_BARTO
+from retorno.environments.blackjack import CASINO, LEGACY, PLAIN, SUTTON_BARTO, blackjack
 from retorno.environments.car_rental import car_rental
 from retorno.environments.gambler import gambler
 from retorno.environments.racetrack import LEFT_TRACK, RIGHT_TRACK, racetrack
@@ -80,12 +80,12 @@ def test_a_fair_or_favourable_coin():
     ("rules", "value"), [(SUTTON_BARTO, -0.043113), (PLAIN, -0.046556), (CASINO, -0.020565), (LEGACY, -0.025729)]
 )
 def test_blackjack(rules, value):
-    assert bellman.solve(blackjack.blackjack(rules), 1.0).start_value == pytest.approx(value, abs=1e-6)
+    assert bellman.solve(blackjack(rules), 1.0).start_value == pytest.approx(value, abs=1e-6)
 
 
 def test_when_to_stick_in_blackjack():
     """Figure 5.2."""
-    answer = bellman.solve(blackjack.blackjack(), 1.0)
+    answer = bellman.solve(blackjack(), 1.0)
     for shown in range(1, 11):
         hard = 13 if shown in (2, 3) else 12 if shown in (4, 5, 6) else 17
         soft = 19 if shown in (1, 9, 10) else 18
@@ -97,7 +97,7 @@ def test_when_to_stick_in_blackjack():
 
 def test_a_state_of_blackjack():
     """Example 5.4: sticking on 20 and 21 only, from 13 with a usable ace against a deuce."""
-    model = blackjack.blackjack()
+    model = blackjack()
     stick = np.array([name.split()[0] in ("20", "21", "natural,") for name in model.state_names])
     chosen = np.array(model.action_names)[model.action] == np.where(stick, "stick", "hit")[model.pair_state]
     answer = bellman.evaluate(model, chosen.astype(float), 1.0)

@@ -70,7 +70,8 @@ def from_rows(
         raise ModelError(f"state_ptr ends at {state_ptr[-1]}, expected {pairs}, the number of rows in row_ptr")
     counts = np.diff(state_ptr)
     if action is None:
-        numbers = np.arange(pairs) - np.repeat(state_ptr[:-1], counts)
+        numbers = np.arange(pairs, dtype=np.int32 if pairs < 2**31 else np.int64)
+        numbers -= np.repeat(state_ptr[:-1].astype(numbers.dtype, copy=False), counts)
     else:
         numbers = integers(action, "action")
     if action_names is None:

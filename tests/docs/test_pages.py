@@ -1,0 +1,42 @@
+"""What a page shows is what its code prints, and its pictures are there."""
+
+from pathlib import Path
+
+import pytest
+from pages import DOCS, PICTURE, comparable, executed, runnable
+
+
+@pytest.mark.parametrize("page", runnable(), ids=lambda page: page.name)
+def test_a_page_shows_what_its_code_prints(page, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert comparable(executed(text, str(page), tmp_path)) == comparable(text), (
+        f"run: python tests/docs/pages.py --write docs/{page.name}"
+    )
+    for name in PICTURE.findall(text):
+        assert (DOCS / name).exists() and (tmp_path / name).exists(), name
+
+
+def test_there_are_pages() -> None:
+    assert runnable()
+
+
+def test_outputs_are_written_once(tmp_path: Path) -> None:
+    page = "Text.\n\n```python\nx = 2\nprint(x)\n```\n\n```python\nx += 1\n```\n\nand\n\n```python\nprint(x)\n```\n"
+    once = executed(page, "page", tmp_path)
+    assert once.count("```text") == 2 and "```text\n2\n```" in once and "```text\n3\n```" in once
+    assert executed(once, "page", tmp_path) == once
+
+
+def test_an_error_has_the_pages_line(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError) as error:
+        executed("# A page\n\n```python\n\n1 / 0\n```\n", "page.md", tmp_path)
+    assert error.traceback[-1].lineno == 4  # from 0
+
+
+def test_only_retorno_is_run(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a page runs retorno alone, got"):
+        executed("```console\n$ rm x\n```\n", "page", tmp_path)
+
+
+def test_rounding_is_not_compared() -> None:
+    assert comparable("loses 1.1e-12") == comparable("loses 8e-13") != comparable("loses 1.1e-09")
