@@ -33,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "learning_starts": 16,
     "target_period": 16,
     "longest_episode": 12,
+    "n": 3,
 }
 """For whichever of these an algorithm has."""
 
