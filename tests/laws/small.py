@@ -46,6 +46,17 @@ NETWORK: dict[str, Any] = {
 }
 NETWORK |= {name: config() for name, config in NETWORKS.items() if name not in NETWORK}
 
+
+def having(field: str) -> list[str]:
+    """The algorithms that have a setting."""
+    return [name for name, kind in ALGORITHMS.items() if field in {f.name for f in dataclasses.fields(kind)}]
+
+
+DISCOUNTED = having("discount")
+"""The others maximise the average reward."""
+EPISODIC = having("longest_episode")
+"""They learn from episodes that have ended."""
+
 FINITE = [name for name in WORLDS if isinstance(WORLDS[name].world().observation_space, spaces.Discrete)]
 MODELS = [name for name in WORLDS if WORLDS[name].model is not None]
 
