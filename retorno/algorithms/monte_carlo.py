@@ -26,7 +26,7 @@ from retorno.networks.layers import Observed
 from retorno.networks.visits import StepSize, require_step_size, step_sizes
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.objectives import linear
-from retorno.ops.returns import backup, ended_since, lambda_returns
+from retorno.ops.returns import backup, ended_since, expectation, lambda_returns
 
 
 class Pairs(eqx.Module):
@@ -185,7 +185,7 @@ class MonteCarloControl:
 
         def worth(q: Array, row: TimeStep) -> Array:
             choice = learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal)
-            return jnp.where(row.last & (row.discount != 0), choice.probs() @ q, 0.0)
+            return jnp.where(row.last & (row.discount != 0), expectation(choice.probs(), q), 0.0)
 
         value = jax.vmap(jax.vmap(worth))(q, rows)
         return jax.vmap(lambda r, d, v, cut: lambda_returns(r, d, v, cut, 1.0), in_axes=1, out_axes=1)(

@@ -24,7 +24,7 @@ from retorno.networks.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.networks.visits import StepSize, step_sizes
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.objectives import linear
-from retorno.ops.returns import q_sigma_return, td_error
+from retorno.ops.returns import expectation, q_sigma_return, td_error
 
 
 class QSigmaLearner(NamedTuple):
@@ -153,7 +153,7 @@ class QSigma:
             q = network.step(row.obs, row.first, ())[0]["q"]
             choice = EpsilonGreedy(q, jnp.float32(0)) if self.greedy else explorer.choice(q, row.obs, progress)
             probs = choice.masked(row.legal).probs()
-            return q[action], probs @ q, probs[action]
+            return q[action], expectation(probs, q), probs[action]
 
         after = jax.tree.map(lambda x: x[1:], rows)
         next_q, next_value, next_prob = jax.vmap(judge)(after, action[1:])

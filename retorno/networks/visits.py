@@ -110,14 +110,18 @@ def falling(first: float, end: float | None, decay: Decay, spec: Spec, actions: 
 class StepSize(eqx.Module):
     """α: from `first` to `end` in a straight line over the run; where `first` is None, 1/n at a pair's nth visit."""
 
-    first: Float[Array, ""] | None
-    end: Float[Array, ""] | None
+    first: float | None = eqx.field(static=True)
+    end: float | None = eqx.field(static=True)
     visited: Visits | None
+    swept: Float[Array, ""] | None = None
+    """α where a sweep traces it."""
 
     def next(
         self, obs: PyTree[Any], action: Int[Array, ""], progress: Float[Array, ""], counts: Bool[Array, ""]
     ) -> tuple[Float[Array, ""], StepSize]:
         """The step size for one transition, and what comes after it; a reset `counts` as no visit."""
+        if self.swept is not None:
+            return linear(self.swept, self.end, progress), self
         if self.first is not None:
             return linear(self.first, self.end, progress), self
         assert self.visited is not None
@@ -125,7 +129,7 @@ class StepSize(eqx.Module):
         return 1 / jnp.maximum(visited.at(obs)[action], 1), StepSize(None, None, visited)
 
 
-def step_sizes(first: float | None, end: float | None, spec: Spec, actions: int) -> StepSize:
+def step_sizes(first: float | Array | None, end: float | None, spec: Spec, actions: int) -> StepSize:
     """Before the first step.
 
     Raises:
@@ -135,7 +139,9 @@ def step_sizes(first: float | None, end: float | None, spec: Spec, actions: int)
     if first is None:
         return StepSize(None, None, visits(spec, actions))
     require_step_size(first, end)
-    return StepSize(jnp.float32(first), None if end is None else jnp.float32(end), None)
+    if isinstance(first, Array):
+        return StepSize(None, end, None, first)
+    return StepSize(first, end, None)
 
 
 def require_step_size(*steps: float | Array | None) -> None:

@@ -109,6 +109,12 @@ def sarsa_target(
     return backup(reward, discount, next_q[next_action])
 
 
+def expectation(probs: Float[Array, " A"], q: Float[Array, " A"]) -> Float[Array, ""]:
+    """v(s) = Σₐ π(a|s) q(s, a).  Sutton & Barto 2018, exercise 3.18."""
+    # Not a product of vectors, which is rounded otherwise when many seeds are batched.
+    return jnp.sum(probs * q)
+
+
 def expected_sarsa_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],
@@ -116,7 +122,7 @@ def expected_sarsa_target(
     next_probs: Float[Array, " A"],
 ) -> Float[Array, ""]:
     """R + γ Σₐ π(a|s′) q(s′, a).  Sutton & Barto 2018, eq. 6.9."""
-    return backup(reward, discount, next_probs @ next_q)
+    return backup(reward, discount, expectation(next_probs, next_q))
 
 
 def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:

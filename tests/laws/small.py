@@ -34,6 +34,7 @@ SETTINGS: dict[str, Any] = {
     "target_period": 16,
     "longest_episode": 12,
     "n": 3,
+    "step_size": 0.1,
 }
 """For whichever of these an algorithm has."""
 
