@@ -33,6 +33,19 @@ def _late(path: str) -> Callable[[int], Exhibit]:
 
 
 FIGURES: dict[str, Entry] = {
+    "6.3": Entry(
+        "the cliff: what a step size is worth, at first and in the long run",
+        BOOK,
+        100,
+        _late("chapter_6_control:interim_and_asymptotic"),
+    ),
     "6.4": Entry("the cliff: Sarsa and Q-learning, return while learning", BOOK, 200, _late("chapter_6:cliff")),
+    "6.5": Entry(
+        "example 6.7, maximisation bias: Q-learning and double Q-learning",
+        BOOK,
+        10_000,
+        _late("chapter_6_control:maximisation_bias"),
+    ),
+    "example-6.5": Entry("Sarsa in the windy gridworld", BOOK, 200, _late("chapter_6_control:windy")),
 }
 """In the order of the book; the student's come first."""

@@ -69,7 +69,7 @@ def study(
 
 def sweep(
     make: Callable[[Array], Algorithm],
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     world: Environment,
     updates: int,
     probe: Probe,
@@ -105,7 +105,11 @@ def sweep(
 
 
 def _checked(
-    make: Callable[[Any], Algorithm], values: Sequence[float], updates: int, every: int, seeds: Sequence[int]
+    make: Callable[[Any], Algorithm],
+    values: Sequence[float] | np.ndarray,
+    updates: int,
+    every: int,
+    seeds: Sequence[int],
 ) -> Algorithm:
     """The first of the algorithms; each is made once, so that its own settings are looked at."""
     if updates < 1 or every < 1 or updates % every:
