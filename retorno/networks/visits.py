@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any
 
 import equinox as eqx
@@ -109,8 +110,8 @@ def falling(first: float, end: float | None, decay: Decay, spec: Spec, actions: 
 class StepSize(eqx.Module):
     """α: from `first` to `end` in a straight line over the run; where `first` is None, 1/n at a pair's nth visit."""
 
-    first: float | None = eqx.field(static=True)
-    end: float | None = eqx.field(static=True)
+    first: Float[Array, ""] | None
+    end: Float[Array, ""] | None
     visited: Visits | None
 
     def next(
@@ -129,10 +130,20 @@ def step_sizes(first: float | None, end: float | None, spec: Spec, actions: int)
 
     Raises:
         SpaceError: when visits are counted and the observation space is not finite.
-        ValueError: for a step size below 0.
+        ValueError: for a step size below 0 or not finite.
     """
     if first is None:
         return StepSize(None, None, visits(spec, actions))
-    if first < 0 or (end or 0) < 0:
-        raise ValueError(f"a step size is at least 0, got {first} falling to {end}")
-    return StepSize(first, end, None)
+    require_step_size(first, end)
+    return StepSize(jnp.float32(first), None if end is None else jnp.float32(end), None)
+
+
+def require_step_size(*steps: float | Array | None) -> None:
+    """Refuse what cannot be a step size; one that a sweep traces was looked at before.
+
+    Raises:
+        ValueError: for a step size below 0 or not finite.
+    """
+    for size in steps:
+        if isinstance(size, int | float) and not 0 <= size < math.inf:
+            raise ValueError(f"a step size is at least 0 and finite, got {size}: pass for instance 0.1")

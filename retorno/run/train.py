@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from retorno.algorithms import ALGORITHMS
+from retorno.algorithms import ALGORITHMS, Trace
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
@@ -55,7 +55,7 @@ MOST_STEPS = 2**31 - 1
 
 KNOWN = {
     c.__name__: c
-    for c in (*ALGORITHMS.values(), *NETWORKS.values(), *EXPLORATIONS.values(), Activation, Decay, Optimiser)
+    for c in (*ALGORITHMS.values(), *NETWORKS.values(), *EXPLORATIONS.values(), Activation, Decay, Optimiser, Trace)
 }
 """Everything that settings in a file may be made of."""
 
