@@ -23,7 +23,7 @@ from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, NetworkConfig, Table, require_memoryless
 from retorno.networks.exploration import Epsilon, Exploration, Explorer, explore
-from retorno.networks.visits import require_step_size
+from retorno.networks.visits import require_lambda, require_step_size
 from retorno.ops import traces
 from retorno.ops.objectives import linear
 from retorno.ops.returns import q_learning_target, sarsa_target
@@ -85,8 +85,7 @@ class SARSALambda:
 
     def __post_init__(self) -> None:
         require_step_size(self.step_size, self.step_size_end)
-        if isinstance(self.lambda_, int | float) and not 0 <= self.lambda_ <= 1:
-            raise ValueError(f"λ lies in [0, 1], got {self.lambda_}: 0 looks one step ahead, 1 to the episode's end")
+        require_lambda(self.lambda_)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> SARSALambdaLearner:
         actions = num_actions(spec.action_space, "SARSA(λ)")

@@ -153,3 +153,13 @@ def require_step_size(*steps: float | Array | None) -> None:
     for size in steps:
         if isinstance(size, int | float) and not 0 <= size < math.inf:
             raise ValueError(f"a step size is at least 0 and finite, got {size}: pass for instance 0.1")
+
+
+def require_lambda(lambda_: float | Array) -> None:
+    """Refuse what cannot be λ; one that a sweep traces was looked at before.
+
+    Raises:
+        ValueError: for a λ outside [0, 1].
+    """
+    if isinstance(lambda_, int | float) and not 0 <= lambda_ <= 1:
+        raise ValueError(f"λ lies in [0, 1], got {lambda_}: 0 looks one step ahead, 1 to the episode's end")

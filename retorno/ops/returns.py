@@ -80,6 +80,20 @@ def importance_weight(log_prob: Float[Array, ""], behaviour_log_prob: Float[Arra
     return jnp.exp(log_prob - behaviour_log_prob)
 
 
+def weights_to_end(ratio: Float[Array, " T"], cut: Bool[Array, " T"]) -> Float[Array, " T"]:
+    """ρₜ:ₑ: the product of the ratios π/b from each transition to where the sequence is cut or ends.
+
+    Sutton & Barto 2018, eq. 5.3.
+    """
+
+    def step(after: Float[Array, ""], x: tuple[Array, Array]) -> tuple[Array, Array]:
+        rho, ends = x
+        weight = rho * jnp.where(ends, 1.0, after)
+        return weight, weight
+
+    return jax.lax.scan(step, jnp.ones_like(ratio[0]), (ratio, cut), reverse=True)[1]
+
+
 def q_learning_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,7 @@ def busy_world(limit: int = 7) -> Environment:
     return TimeLimit(sampled(model("garnet")), limit)
 
 
+@functools.cache
 def model(name: str) -> MDP:
     """A registered model."""
     make = WORLDS[name].model
