@@ -33,7 +33,7 @@ def scored(run: Run, trajectory: Trajectory) -> tuple[Array, Array]:
 def interim_and_asymptotic(seeds: int) -> Exhibit:
     """Figure 6.3: what a step size is worth in the first hundred episodes, and in the long run."""
     steps = np.round(np.arange(0.1, 1.05, 0.1), 2)
-    methods: dict[str, Callable[[Array], Algorithm]] = {
+    methods: dict[str, Callable[[Any], Algorithm]] = {
         "expected Sarsa": lambda alpha: ExpectedSARSA(step_size=alpha, **SETTINGS),
         "Sarsa": lambda alpha: SARSA(step_size=alpha, **SETTINGS),
         "Q-learning": lambda alpha: QLearning(step_size=alpha, **SETTINGS),

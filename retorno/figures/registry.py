@@ -43,9 +43,14 @@ FIGURES: dict[str, Entry] = {
     "6.5": Entry(
         "example 6.7, maximisation bias: Q-learning and double Q-learning",
         BOOK,
-        10_000,
+        5_000,
         _late("chapter_6_control:maximisation_bias"),
     ),
+    "10.1": Entry("mountain car: the cost to go", BOOK, 10, _late("chapter_10:mountain_car_values")),
+    "10.2": Entry("mountain car: steps an episode", BOOK, 100, _late("chapter_10:mountain_car_learning")),
+    "10.3": Entry("mountain car: one step and eight", BOOK, 100, _late("chapter_10:mountain_car_n_steps")),
+    "10.4": Entry("mountain car: n and the step size", BOOK, 30, _late("chapter_10:mountain_car_sweep")),
+    "10.5": Entry("access control by differential Sarsa", BOOK, 8, _late("chapter_10:access")),
     "example-6.5": Entry("Sarsa in the windy gridworld", BOOK, 200, _late("chapter_6_control:windy")),
 }
 """In the order of the book; the student's come first."""

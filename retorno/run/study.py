@@ -68,7 +68,7 @@ def study(
 
 
 def sweep(
-    make: Callable[[Array], Algorithm],
+    make: Callable[[Any], Algorithm],
     values: Sequence[float] | np.ndarray,
     world: Environment,
     updates: int,
@@ -166,7 +166,7 @@ def _study(
 
 @partial(jax.jit, static_argnames=("make", "probe", "points", "every", "num_envs", "mesh"))
 def _sweep(
-    make: Callable[[Array], Algorithm],
+    make: Callable[[Any], Algorithm],
     world: Environment,
     values: Float[Array, " VS"],
     seeds: UInt32[Array, " VS"],
