@@ -24,6 +24,7 @@ $(READY): pyproject.toml constraints.txt
 # The speed of retorno beside its peers, which get an environment of their own.
 bench: $(READY) .venv-peers/.ready
 	$(BIN)/python benchmarks/deep.py --peers .venv-peers/bin/python
+	$(BIN)/python benchmarks/tabular.py
 
 .venv-peers/.ready: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers
