@@ -25,6 +25,7 @@ $(READY): pyproject.toml constraints.txt
 bench: $(READY) .venv-peers/.ready
 	$(BIN)/python benchmarks/deep.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/bellman.py --peers .venv-peers/bin/python
+	$(BIN)/python benchmarks/tabular.py
 
 .venv-peers/.ready: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers

@@ -186,13 +186,13 @@ def main() -> None:
     for name in asked.names or PARTS:
         title, bar, measure = PARTS[name]
         result = measure(asked.peers)
-        results[name] = {**result, "machine": f"{_processor()}, {os.cpu_count()} cores", "commit": commit}
+        results[name] = {**result, "machine": f"{processor()}, {os.cpu_count()} cores", "commit": commit}
         print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
         kept.write_text(json.dumps(results, indent=1) + "\n")
         (ROOT / "docs" / "speed.md").write_text(render(results))
 
 
-def _processor() -> str:
+def processor() -> str:
     names = [
         x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
     ]

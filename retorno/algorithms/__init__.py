@@ -1,12 +1,85 @@
 """One file per algorithm: a frozen dataclass of hyperparameters with pure methods."""
 
+from retorno.algorithms.average_reward import DifferentialSARSA, RLearning
+from retorno.algorithms.batch import BatchMonteCarlo, BatchTD
+from retorno.algorithms.double_q_learning import DoubleQLearning
 from retorno.algorithms.dqn import DQN
+from retorno.algorithms.emphatic_td import EmphaticTD
+from retorno.algorithms.gradient_td import GTD2, TDC
+from retorno.algorithms.lstd import LSTD
+from retorno.algorithms.monte_carlo import MonteCarloControl, MonteCarloES, OffPolicyMonteCarlo
+from retorno.algorithms.monte_carlo_prediction import LambdaReturn, MonteCarloPrediction, Weighing
 from retorno.algorithms.ppo import PPO
 from retorno.algorithms.q_learning import QLearning
+from retorno.algorithms.q_sigma import NStepSARSA, QSigma, TreeBackup
 from retorno.algorithms.reinforce import REINFORCE
-from retorno.algorithms.sarsa import SARSA
+from retorno.algorithms.sarsa import SARSA, ExpectedSARSA
+from retorno.algorithms.sarsa_lambda import QLambda, SARSALambda, Trace
+from retorno.algorithms.td import TD
+from retorno.algorithms.td_lambda import TDLambda, TrueOnlineTD
 
-ALGORITHMS = {"q_learning": QLearning, "sarsa": SARSA, "dqn": DQN, "reinforce": REINFORCE, "ppo": PPO}
+ALGORITHMS = {
+    "q_learning": QLearning,
+    "double_q_learning": DoubleQLearning,
+    "sarsa": SARSA,
+    "expected_sarsa": ExpectedSARSA,
+    "n_step_sarsa": NStepSARSA,
+    "tree_backup": TreeBackup,
+    "q_sigma": QSigma,
+    "sarsa_lambda": SARSALambda,
+    "q_lambda": QLambda,
+    "monte_carlo": MonteCarloControl,
+    "monte_carlo_es": MonteCarloES,
+    "off_policy_monte_carlo": OffPolicyMonteCarlo,
+    "differential_sarsa": DifferentialSARSA,
+    "r_learning": RLearning,
+    "monte_carlo_prediction": MonteCarloPrediction,
+    "lambda_return": LambdaReturn,
+    "td": TD,
+    "td_lambda": TDLambda,
+    "true_online_td": TrueOnlineTD,
+    "batch_td": BatchTD,
+    "batch_monte_carlo": BatchMonteCarlo,
+    "tdc": TDC,
+    "gtd2": GTD2,
+    "emphatic_td": EmphaticTD,
+    "lstd": LSTD,
+    "dqn": DQN,
+    "reinforce": REINFORCE,
+    "ppo": PPO,
+}
 """Every algorithm by the name that the command line gives it."""
 
-__all__ = ["ALGORITHMS", "DQN", "PPO", "REINFORCE", "SARSA", "QLearning"]
+__all__ = [
+    "ALGORITHMS",
+    "DQN",
+    "GTD2",
+    "LSTD",
+    "PPO",
+    "REINFORCE",
+    "SARSA",
+    "TD",
+    "TDC",
+    "BatchMonteCarlo",
+    "BatchTD",
+    "DifferentialSARSA",
+    "DoubleQLearning",
+    "EmphaticTD",
+    "ExpectedSARSA",
+    "LambdaReturn",
+    "MonteCarloControl",
+    "MonteCarloES",
+    "MonteCarloPrediction",
+    "NStepSARSA",
+    "OffPolicyMonteCarlo",
+    "QLambda",
+    "QLearning",
+    "QSigma",
+    "RLearning",
+    "SARSALambda",
+    "TDLambda",
+    "Trace",
+    "TreeBackup",
+    "TrueOnlineTD",
+    "Weighing",
+]

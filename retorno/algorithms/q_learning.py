@@ -18,7 +18,7 @@ from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, NetworkConfig, Table, nudge, require_memoryless
-from retorno.networks.exploration import Epsilon, Exploration, Explorer
+from retorno.networks.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.networks.visits import StepSize, step_sizes
 from retorno.ops.returns import q_learning_target, td_error
 
@@ -67,8 +67,7 @@ class QLearning:
     def act(
         self, learner: QLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        q = learner.network.step(row.obs, row.first, ())[0]["q"]
-        return learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal).sample(key), (), carry
+        return explore(learner.network, learner.explorer, row, learner.clock.progress, key), (), carry
 
     def policy(self, learner: QLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))

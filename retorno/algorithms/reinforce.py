@@ -24,7 +24,7 @@ from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.ops.distributions import judge
 from retorno.ops.objectives import linear, masked_mean, masked_standardise, policy_gradient
 from retorno.ops.optimisers import Optimiser
-from retorno.ops.returns import lambda_returns
+from retorno.ops.returns import ended_since, lambda_returns
 
 
 class REINFORCELearner(NamedTuple):
@@ -106,9 +106,8 @@ class REINFORCE:
         join = lambda held, new: jnp.concatenate([held, new])  # noqa: E731
         rows = jax.tree.map(join, learner.held, trajectory.steps)
         action = jax.tree.map(join, learner.held_action, trajectory.action)
-        counts = self._ended_now(rows)
-
         over_envs = lambda f: jax.vmap(f, in_axes=1, out_axes=1)  # noqa: E731
+        counts = over_envs(lambda last: ended_since(last, self.longest_episode + 1))(rows.last)
         weight = over_envs(self._weights)(rows.first[:-1])
         learnable = counts.any()
         (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(
@@ -125,13 +124,6 @@ class REINFORCE:
             held_action=jax.tree.map(lambda x: x[-self.longest_episode :], action),
             clock=learner.clock.advance(trajectory),
         ), metrics
-
-    def _ended_now(self, rows: TimeStep) -> Bool[Array, "H+T B"]:
-        """Transitions of episodes that ended in the fresh rows, not before them and not later."""
-        fresh = jnp.arange(rows.last.shape[0]) > self.longest_episode
-        ends = jax.lax.cummax(jnp.where(rows.last & fresh[:, None], 1, 0), 0, reverse=True)
-        ended_before = jax.lax.cummax(jnp.where(rows.last & ~fresh[:, None], 1, 0), 0, reverse=True)
-        return ((ends == 1) & (ended_before == 0))[1:] & ~rows.last[:-1]
 
     def _weights(self, first: Bool[Array, " H"]) -> Float[Array, " H"]:
         """γᵗ, or 1."""

@@ -19,7 +19,7 @@ from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, NetworkConfig, Table, nudge, require_memoryless
-from retorno.networks.exploration import Epsilon, Exploration, Explorer
+from retorno.networks.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.networks.visits import StepSize, step_sizes
 from retorno.ops.returns import expected_sarsa_target, sarsa_target, td_error
 
@@ -76,8 +76,7 @@ class SARSA:
     def act(
         self, learner: SARSALearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        q = learner.network.step(row.obs, row.first, ())[0]["q"]
-        return learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal).sample(key), (), carry
+        return explore(learner.network, learner.explorer, row, learner.clock.progress, key), (), carry
 
     def policy(self, learner: SARSALearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -118,3 +117,11 @@ class SARSA:
             row=jax.tree.map(lambda x: x[-1], lived),
             action=trajectory.action[-1],
         ), {"td_error": errors.sum() / jnp.maximum((~rows.last[:-1]).sum(), 1)}
+
+
+@dataclass(frozen=True)
+class ExpectedSARSA(SARSA):
+    """Expected SARSA (van Seijen et al. 2009): the mean over the next action. Actions: Discrete."""
+
+    expected: bool = True
+    """Take the mean over the next action instead of the one taken."""

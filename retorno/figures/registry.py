@@ -33,6 +33,24 @@ def _late(path: str) -> Callable[[int], Exhibit]:
 
 
 FIGURES: dict[str, Entry] = {
+    "6.3": Entry(
+        "the cliff: what a step size is worth, at first and in the long run",
+        BOOK,
+        100,
+        _late("chapter_6_control:interim_and_asymptotic"),
+    ),
     "6.4": Entry("the cliff: Sarsa and Q-learning, return while learning", BOOK, 200, _late("chapter_6:cliff")),
+    "6.5": Entry(
+        "example 6.7, maximisation bias: Q-learning and double Q-learning",
+        BOOK,
+        5_000,
+        _late("chapter_6_control:maximisation_bias"),
+    ),
+    "10.1": Entry("mountain car: the cost to go", BOOK, 10, _late("chapter_10:mountain_car_values")),
+    "10.2": Entry("mountain car: steps an episode", BOOK, 100, _late("chapter_10:mountain_car_learning")),
+    "10.3": Entry("mountain car: one step and eight", BOOK, 100, _late("chapter_10:mountain_car_n_steps")),
+    "10.4": Entry("mountain car: n and the step size", BOOK, 30, _late("chapter_10:mountain_car_sweep")),
+    "10.5": Entry("access control by differential Sarsa", BOOK, 8, _late("chapter_10:access")),
+    "example-6.5": Entry("Sarsa in the windy gridworld", BOOK, 200, _late("chapter_6_control:windy")),
 }
 """In the order of the book; the student's come first."""

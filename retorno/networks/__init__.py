@@ -1,6 +1,7 @@
 """Policies and value functions: a configuration's `build` makes a network with any heads."""
 
 from retorno.networks.exploration import EXPLORATIONS, UCB, Epsilon, Exploration, Softmax
+from retorno.networks.fixed import FIXED, FixedConfig, Followed, Judged, Tabulated, Uniform, followed, tabulated
 from retorno.networks.greedy import EpsilonGreedyPolicy
 from retorno.networks.heads import (
     ActionValueHead,
@@ -13,10 +14,11 @@ from retorno.networks.heads import (
     policy_head,
 )
 from retorno.networks.layers import Activation
+from retorno.networks.linear import Aggregation, Features, Fourier, LinearNetwork, Polynomial, TileCoding
 from retorno.networks.mlp import MLP
 from retorno.networks.network import Network, NetworkConfig, require_memoryless
 from retorno.networks.recurrent import GRU, LSTM
-from retorno.networks.table import Table, TableNetwork, nudge
+from retorno.networks.table import Table, TableNetwork, nudge, require_linear
 from retorno.networks.transformer import Transformer
 from retorno.networks.visits import Decay
 
@@ -26,11 +28,17 @@ NETWORKS: dict[str, type[NetworkConfig]] = {
     "gru": GRU,
     "lstm": LSTM,
     "transformer": Transformer,
+    "features": Features,
+    "aggregation": Aggregation,
+    "tilecoding": TileCoding,
+    "fourier": Fourier,
+    "polynomial": Polynomial,
 }
 """Every network by the name that the command line gives it."""
 
 __all__ = [
     "EXPLORATIONS",
+    "FIXED",
     "GRU",
     "LSTM",
     "MLP",
@@ -38,23 +46,37 @@ __all__ = [
     "UCB",
     "ActionValueHead",
     "Activation",
+    "Aggregation",
     "CategoricalHead",
     "Decay",
     "Epsilon",
     "EpsilonGreedyPolicy",
     "Exploration",
+    "Features",
+    "FixedConfig",
+    "Followed",
+    "Fourier",
     "GaussianHead",
     "Head",
+    "Judged",
+    "LinearNetwork",
     "MultiCategoricalHead",
     "Network",
     "NetworkConfig",
+    "Polynomial",
     "Softmax",
     "SquashedGaussianHead",
     "Table",
     "TableNetwork",
+    "Tabulated",
+    "TileCoding",
     "Transformer",
+    "Uniform",
     "ValueHead",
+    "followed",
     "nudge",
     "policy_head",
+    "require_linear",
     "require_memoryless",
+    "tabulated",
 ]

@@ -14,10 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, PyTree
+from jaxtyping import Float, Int, Key, PyTree
 
+from retorno.core.policy import Policy
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Trajectory
+from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks.visits import Decay, Falling, Visits, falling, visits
 from retorno.ops.distributions import Categorical, EpsilonGreedy
 
@@ -32,6 +33,14 @@ class Explorer(eqx.Module):
     def update(self, trajectory: Trajectory) -> Explorer:
         """The explorer after a trajectory [T+1, B]."""
         return self
+
+
+def explore(
+    network: Policy, explorer: Explorer, row: TimeStep, progress: Float[Array, ""], key: Key[Array, ""]
+) -> Int[Array, ""]:
+    """An action on one row, by the "q" head of a network without memory."""
+    q = network.step(row.obs, row.first, ())[0]["q"]
+    return explorer.choice(q, row.obs, progress).masked(row.legal).sample(key)
 
 
 @runtime_checkable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import gymnasium
 import jax
@@ -11,10 +11,13 @@ from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.time_step import TimeStep
 from retorno.networks.heads import Head, Readout
 from retorno.networks.layers import Linear, Trunk, linear
 
 SHARED = "shared"
+
+AnyPolicy = TypeVar("AnyPolicy", bound=Policy)
 
 
 @runtime_checkable
@@ -109,3 +112,18 @@ def require_memoryless(network: Policy, algorithm: str) -> Policy:
             "choose network=Table() or MLP(), or PPO or REINFORCE, which learn from whole sequences"
         )
     return network
+
+
+def value_of(network: Policy, row: TimeStep) -> Float[Array, ""]:
+    """v(s): the "value" head of a network without memory on one row."""
+    return network.step(row.obs, row.first, ())[0]["value"]
+
+
+def value_and_slope(network: AnyPolicy, row: TimeStep) -> tuple[Float[Array, ""], AnyPolicy]:
+    """v(s) and ∇v(s), which has the network's shape."""
+    return jax.value_and_grad(lambda weights: value_of(weights, row))(network)
+
+
+def moved(network: AnyPolicy, step: Float[Array, ""] | float, direction: AnyPolicy) -> AnyPolicy:
+    """Weights moved along a direction: w + step · direction."""
+    return jax.tree.map(lambda w, d: w + step * d, network, direction)

@@ -16,6 +16,7 @@ from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.spaces import SpaceError, cardinality, index
 from retorno.networks.heads import Head, Readout
 from retorno.networks.layers import Observed
+from retorno.networks.linear import LinearNetwork
 
 MOST_ENTRIES = 2_000_000_000
 
@@ -82,7 +83,7 @@ def nudge(
 ) -> AnyPolicy:
     """Move q(obs, action) by the semi-gradient: w ← w + change · ∇q(s, a, w). Sutton & Barto 2018, eq. 10.1.
 
-    Of a table that adds `change` to one entry, in place inside compiled code. `change` is the step
+    Of a table that adds `change` to one entry, of tiles to a few, in place inside compiled code. `change` is the step
     size times the error. An `action` of None moves a value head (eq. 9.7).
 
     Raises:
@@ -92,6 +93,9 @@ def nudge(
         row = index(network.observed.space, obs)
         table = network.tables[head].at[row, 0 if action is None else action].add(change)
         return replace(network, tables={**network.tables, head: table})
+    if isinstance(network, LinearNetwork):
+        moved = network.moved(head, obs, 0 if action is None else action, change)
+        return replace(network, weights={**network.weights, head: moved})
     if not network.memoryless:
         raise ValueError(
             f"{type(network).__name__} has a memory and cannot be moved on one row: "
@@ -103,3 +107,17 @@ def nudge(
         return answer if action is None else answer[action]
 
     return jax.tree.map(lambda w, g: w + change * g, network, jax.grad(estimate)(network))
+
+
+def require_linear(network: Policy, algorithm: str) -> Policy:
+    """The network itself, where its values are linear in its weights.
+
+    Raises:
+        ValueError: when they are not, which an algorithm for linear values cannot use.
+    """
+    if not isinstance(network, TableNetwork | LinearNetwork):
+        raise ValueError(
+            f"{algorithm} is for values that are linear in the weights, got a {type(network).__name__}: choose "
+            "network=Table(), TileCoding(), Fourier(), Polynomial(), Aggregation() or Features(), or use TD"
+        )
+    return network

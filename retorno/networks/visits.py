@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any
 
 import equinox as eqx
@@ -112,11 +113,15 @@ class StepSize(eqx.Module):
     first: float | None = eqx.field(static=True)
     end: float | None = eqx.field(static=True)
     visited: Visits | None
+    swept: Float[Array, ""] | None = None
+    """α where a sweep traces it."""
 
     def next(
         self, obs: PyTree[Any], action: Int[Array, ""], progress: Float[Array, ""], counts: Bool[Array, ""]
     ) -> tuple[Float[Array, ""], StepSize]:
         """The step size for one transition, and what comes after it; a reset `counts` as no visit."""
+        if self.swept is not None:
+            return linear(self.swept, self.end, progress), self
         if self.first is not None:
             return linear(self.first, self.end, progress), self
         assert self.visited is not None
@@ -124,15 +129,37 @@ class StepSize(eqx.Module):
         return 1 / jnp.maximum(visited.at(obs)[action], 1), StepSize(None, None, visited)
 
 
-def step_sizes(first: float | None, end: float | None, spec: Spec, actions: int) -> StepSize:
+def step_sizes(first: float | Array | None, end: float | None, spec: Spec, actions: int) -> StepSize:
     """Before the first step.
 
     Raises:
         SpaceError: when visits are counted and the observation space is not finite.
-        ValueError: for a step size below 0.
+        ValueError: for a step size below 0 or not finite.
     """
     if first is None:
         return StepSize(None, None, visits(spec, actions))
-    if first < 0 or (end or 0) < 0:
-        raise ValueError(f"a step size is at least 0, got {first} falling to {end}")
+    require_step_size(first, end)
+    if isinstance(first, Array):
+        return StepSize(None, end, None, first)
     return StepSize(first, end, None)
+
+
+def require_step_size(*steps: float | Array | None) -> None:
+    """Refuse what cannot be a step size; one that a sweep traces was looked at before.
+
+    Raises:
+        ValueError: for a step size below 0 or not finite.
+    """
+    for size in steps:
+        if isinstance(size, int | float) and not 0 <= size < math.inf:
+            raise ValueError(f"a step size is at least 0 and finite, got {size}: pass for instance 0.1")
+
+
+def require_lambda(lambda_: float | Array) -> None:
+    """Refuse what cannot be λ; one that a sweep traces was looked at before.
+
+    Raises:
+        ValueError: for a λ outside [0, 1].
+    """
+    if isinstance(lambda_, int | float) and not 0 <= lambda_ <= 1:
+        raise ValueError(f"λ lies in [0, 1], got {lambda_}: 0 looks one step ahead, 1 to the episode's end")

@@ -50,6 +50,8 @@ def masked_standardise(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Ar
     return (x - masked_mean(x, mask)) / (jnp.sqrt(masked_variance(x, mask)) + 1e-8)
 
 
-def linear(start: float, end: float | None, progress: Float[Array, ""]) -> Float[Array, ""]:
+def linear(
+    start: Float[Array, ""] | float, end: Float[Array, ""] | float | None, progress: Float[Array, ""]
+) -> Float[Array, ""]:
     """From `start` at progress 0 to `end` at progress 1 in a straight line; constant where `end` is None."""
     return jnp.asarray(start, jnp.float32) if end is None else start + (end - start) * progress

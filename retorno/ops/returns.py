@@ -80,6 +80,20 @@ def importance_weight(log_prob: Float[Array, ""], behaviour_log_prob: Float[Arra
     return jnp.exp(log_prob - behaviour_log_prob)
 
 
+def weights_to_end(ratio: Float[Array, " T"], cut: Bool[Array, " T"]) -> Float[Array, " T"]:
+    """ρₜ:ₑ: the product of the ratios π/b from each transition to where the sequence is cut or ends.
+
+    Sutton & Barto 2018, eq. 5.3.
+    """
+
+    def step(after: Float[Array, ""], x: tuple[Array, Array]) -> tuple[Array, Array]:
+        rho, ends = x
+        weight = rho * jnp.where(ends, 1.0, after)
+        return weight, weight
+
+    return jax.lax.scan(step, jnp.ones_like(ratio[0]), (ratio, cut), reverse=True)[1]
+
+
 def q_learning_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],
@@ -109,6 +123,12 @@ def sarsa_target(
     return backup(reward, discount, next_q[next_action])
 
 
+def expectation(probs: Float[Array, " A"], q: Float[Array, " A"]) -> Float[Array, ""]:
+    """v(s) = Σₐ π(a|s) q(s, a).  Sutton & Barto 2018, exercise 3.18."""
+    # Not a product of vectors, which is rounded otherwise when many seeds are batched.
+    return jnp.sum(probs * q)
+
+
 def expected_sarsa_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],
@@ -116,9 +136,62 @@ def expected_sarsa_target(
     next_probs: Float[Array, " A"],
 ) -> Float[Array, ""]:
     """R + γ Σₐ π(a|s′) q(s′, a).  Sutton & Barto 2018, eq. 6.9."""
-    return backup(reward, discount, next_probs @ next_q)
+    return backup(reward, discount, expectation(next_probs, next_q))
 
 
 def td_error(q: Float[Array, " A"], action: Int[Array, ""], target: Float[Array, ""]) -> Float[Array, ""]:
     """δ = y − q(s, a).  Sutton & Barto 2018, eq. 6.8."""
     return target - q[action]
+
+
+def q_sigma_return(
+    reward: Float[Array, " n"],
+    discount: Float[Array, " n"],
+    next_q: Float[Array, " n"],
+    next_value: Float[Array, " n"],
+    next_prob: Float[Array, " n"],
+    cut: Bool[Array, " n"],
+    sigma: Float[Array, ""] | float,
+    ratio: Float[Array, " n"] | None = None,
+) -> Float[Array, ""]:
+    """Gₜ:ₜ₊ₙ of Q(σ): what follows is sampled with weight σ and expected with weight 1 − σ.
+
+    G = R + γ[σ G′ + (1 − σ)(v̄ + π(A′|S′)(G′ − q(S′, A′)))] on policy (De Asis et al. 2018, eq. 10), where
+    σ = 1 is n-step SARSA and σ = 0 the tree backup. With ratios ρ = π/b of another behaviour the sample is
+    corrected, v̄ + ρ(G′ − q(S′, A′)) in place of G′: Sutton & Barto 2018, eq. 7.17.
+
+    Args:
+        reward: of each of the n transitions.
+        discount: γ, 0 where the episode terminated.
+        next_q: q(S′, A′) of the actions really taken.
+        next_value: v̄(S′) = Σ π(a|S′) q(S′, a).
+        next_prob: π(A′|S′) of the actions really taken.
+        cut: the episode ends after this transition: the return goes on from q(S′, A′) there, as at the horizon.
+        sigma: σ
+        ratio: π(A′|S′) / b(A′|S′); None on policy.
+    """
+
+    def step(after: Float[Array, ""], x: tuple[Array, ...]) -> tuple[Array, None]:
+        r, d, q, v, p, ends, rho = x
+        beyond = jnp.where(ends, q, after)
+        sampled = beyond if ratio is None else v + rho * (beyond - q)
+        return backup(r, d, sigma * sampled + (1 - sigma) * (v + p * (beyond - q))), None
+
+    ratios = jnp.ones_like(reward) if ratio is None else ratio
+    steps = (reward, discount, next_q, next_value, next_prob, cut, ratios)
+    return jax.lax.scan(step, next_q[-1], steps, reverse=True)[0]
+
+
+def differential_error(
+    q: Float[Array, ""], reward: Float[Array, ""], average: Float[Array, ""], next_value: Float[Array, ""]
+) -> Float[Array, ""]:
+    """δ = R − R̄ + v(s′) − q(s, a).  Sutton & Barto 2018, eq. 10.10."""
+    return reward - average + next_value - q
+
+
+def ended_since(last: Bool[Array, " T+1"], fresh: int) -> Bool[Array, " T"]:
+    """Transitions of episodes that ended in rows `fresh` and later: not before them, and not still under way."""
+    after = jnp.arange(last.shape[0]) >= fresh
+    ends = jax.lax.cummax(jnp.where(last & after, 1, 0), 0, reverse=True)
+    ended_before = jax.lax.cummax(jnp.where(last & ~after, 1, 0), 0, reverse=True)
+    return ((ends == 1) & (ended_before == 0))[1:] & ~last[:-1]

@@ -197,14 +197,7 @@ def begin_native(
     num_envs: int,
 ) -> Run:
     """Fresh runs [S] over a native world, or one run of one seed []."""
-    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
-    spec = Spec(world.observation_space, world.action_space, num_envs, steps, row)
-
-    def begin_one(seed: UInt32[Array, ""]) -> Run:
-        return _fresh(
-            algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs)
-        )
-
+    begin_one = partial(begin_run, algorithm, world, relabel, steps, num_envs)
     # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
     return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
 
@@ -224,6 +217,20 @@ def begin_beside(
         run = beside.submit(begin)
         advance_fused.lower(algorithm, world, fresh, 1, 1).compile()  # pyright: ignore[reportFunctionMemberAccess]
         return run.result()
+
+
+def begin_run(
+    algorithm: Algorithm,
+    world: Environment,
+    relabel: Relabel | None,
+    steps: Int[Array, ""],
+    num_envs: int,
+    seed: UInt32[Array, ""],
+) -> Run:
+    """A fresh run over a native world, to be called inside a compiled program."""
+    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
+    spec = Spec(world.observation_space, world.action_space, num_envs, steps, row)
+    return _fresh(algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs))
 
 
 def own_buffers(run: Run) -> Run:

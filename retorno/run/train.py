@@ -21,14 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from retorno.algorithms import ALGORITHMS
+from retorno.algorithms import ALGORITHMS, Trace, Weighing
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
 from retorno.core.runtime import exchanges_in_one_order
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
-from retorno.networks import EXPLORATIONS, NETWORKS, Activation, Decay, Table
+from retorno.networks import EXPLORATIONS, FIXED, NETWORKS, Activation, Decay, Table
 from retorno.ops.optimisers import Optimiser
 from retorno.run import checkpoint
 from retorno.run.config import code_version, differences, from_json, to_json
@@ -54,7 +54,17 @@ MOST_STEPS = 2**31 - 1
 
 KNOWN = {
     c.__name__: c
-    for c in (*ALGORITHMS.values(), *NETWORKS.values(), *EXPLORATIONS.values(), Activation, Decay, Optimiser)
+    for c in (
+        *ALGORITHMS.values(),
+        *NETWORKS.values(),
+        *EXPLORATIONS.values(),
+        *FIXED.values(),
+        Activation,
+        Decay,
+        Optimiser,
+        Trace,
+        Weighing,
+    )
 }
 """Everything that settings in a file may be made of."""
 

@@ -34,6 +34,8 @@ SETTINGS: dict[str, Any] = {
     "learning_starts": 16,
     "target_period": 16,
     "longest_episode": 12,
+    "n": 3,
+    "step_size": 0.1,
 }
 """For whichever of these an algorithm has."""
 
@@ -45,6 +47,17 @@ NETWORK: dict[str, Any] = {
     "transformer": Transformer(8, layers=1, num_heads=2, window=8),
 }
 NETWORK |= {name: config() for name, config in NETWORKS.items() if name not in NETWORK}
+
+
+def having(field: str) -> list[str]:
+    """The algorithms that have a setting."""
+    return [name for name, kind in ALGORITHMS.items() if field in {f.name for f in dataclasses.fields(kind)}]
+
+
+DISCOUNTED = having("discount")
+"""The others maximise the average reward."""
+EPISODIC = having("longest_episode")
+"""They learn from episodes that have ended."""
 
 FINITE = [name for name in WORLDS if isinstance(WORLDS[name].world().observation_space, spaces.Discrete)]
 MODELS = [name for name in WORLDS if WORLDS[name].model is not None]

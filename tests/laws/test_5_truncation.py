@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from small import Deadly, constant_reward, small, table
+from small import DISCOUNTED, EPISODIC, Deadly, constant_reward, small, table
 
-from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import World
 from retorno.core.policy import Algorithm
 from retorno.environments.export import to_gymnasium
@@ -52,14 +51,14 @@ def check_truncation(algorithm: Algorithm, world: World) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", DISCOUNTED)
 def test_a_time_limit_changes_no_value(name: str, limit: int) -> None:
     check_truncation(learner(name), TimeLimit(sampled(constant_reward()), limit))
 
 
-@pytest.mark.parametrize("name", [name for name in ALGORITHMS if name != "reinforce"])
+@pytest.mark.parametrize("name", [name for name in DISCOUNTED if name not in EPISODIC])
 def test_the_value_without_a_limit(name: str) -> None:
-    """REINFORCE is not asked: it learns from episodes that end."""
+    """Those are not asked that learn from episodes that end."""
     check_truncation(learner(name), sampled(constant_reward()))
 
 
@@ -77,7 +76,7 @@ def test_every_autoreset_mode(mode: AutoresetMode) -> None:
     vector.close()
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", DISCOUNTED)
 def test_the_law_sees_a_time_limit_that_is_taken_as_death(name: str) -> None:
     with pytest.raises(AssertionError):
         check_truncation(learner(name), Deadly(TimeLimit(sampled(constant_reward()), 3)))

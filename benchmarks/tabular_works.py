@@ -1,0 +1,70 @@
+"""Both sides of tabular.py: each work prepares itself and answers with its rate in environment steps a second."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from measure import serve
+
+ALPHA, GAMMA, EPSILON = 0.1, 0.99, 0.1
+LOOP_STEPS = 50_000
+
+
+def python_loop(name: str) -> Callable[[], float]:
+    """Q-learning as a beginner writes it well: a NumPy table, Gymnasium's environment, one step after another."""
+    import gymnasium
+
+    env = gymnasium.make(name)
+    actions = int(env.action_space.n)  # type: ignore[attr-defined]
+    q = np.zeros((int(env.observation_space.n), actions))  # type: ignore[attr-defined]
+    rng = np.random.default_rng(0)
+    state, _ = env.reset(seed=0)
+
+    def measure() -> float:
+        nonlocal state
+        began = time.perf_counter()
+        for _ in range(LOOP_STEPS):
+            row = q[state]
+            action = int(rng.integers(actions)) if rng.random() < EPSILON else int(row.argmax())
+            after, reward, terminated, truncated, _ = env.step(action)
+            target = reward if terminated else reward + GAMMA * q[after].max()
+            row[action] += ALPHA * (target - row[action])
+            state = env.reset()[0] if terminated or truncated else after
+        return LOOP_STEPS / (time.perf_counter() - began)
+
+    return measure
+
+
+def retorno(name: str, seeds: int, steps: int) -> Callable[[], float]:
+    """The same settings: one seed, or many in one call."""
+    import retorno as rt
+    from retorno.algorithms import QLearning
+    from retorno.networks import Epsilon
+
+    method = QLearning(step_size=ALPHA, discount=GAMMA, exploration=Epsilon(EPSILON))
+    training = rt.train(method, name, 2**30, seed=0 if seeds == 1 else range(seeds))
+
+    def measure() -> float:
+        before, began = training.step, time.perf_counter()
+        training._advance(before + steps, 2**30)
+        return (training.step - before) * seeds / (time.perf_counter() - began)
+
+    return measure
+
+
+WORLDS = {"lake": "FrozenLake-v1", "cliff": "CliffWalking-v1"}
+WORKS = {
+    f"{work}_{short}": made
+    for short, name in WORLDS.items()
+    for work, made in {
+        "python": partial(python_loop, name),
+        "one": partial(retorno, name, 1, 2_000_000),
+        "hundred": partial(retorno, name, 100, 200_000),
+    }.items()
+}
+
+if __name__ == "__main__":
+    serve(WORKS)

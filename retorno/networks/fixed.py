@@ -1,0 +1,154 @@
+"""Policies that do not learn: those whose value is asked for, and those that act in their place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import equinox as eqx
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key, PyTree
+
+from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.spaces import SpaceError, Spec, cardinality, index, num_actions
+from retorno.core.time_step import TimeStep
+from retorno.networks.layers import Observed
+from retorno.ops.distributions import Categorical
+from retorno.ops.returns import importance_weight
+
+
+class FixedPolicy(Policy):
+    """Logarithms of probabilities: one row for each observation of a finite space, or one for all."""
+
+    log_prob: Float[Array, "S A"]
+    observed: Observed = eqx.field(static=True)
+
+    @property
+    def memoryless(self) -> bool:
+        return True
+
+    def initial_carry(self) -> Carry:
+        return ()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        row = 0 if len(self.log_prob) == 1 else index(self.observed.space, obs)
+        return {"policy": Categorical(self.log_prob[row])}, ()
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)
+
+
+@runtime_checkable
+class FixedConfig(Protocol):
+    """The settings of a policy that does not learn: a frozen dataclass that can build it."""
+
+    def build(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> Policy:
+        """The policy.
+
+        Raises:
+            SpaceError: when it does not fit the spaces.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Every legal action is equally likely."""
+
+    def build(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> FixedPolicy:
+        actions = num_actions(action_space, "the uniform policy")
+        return FixedPolicy(jnp.zeros((1, actions)), Observed(observation_space))
+
+
+@dataclass(frozen=True)
+class Tabulated:
+    """Given probabilities of the actions."""
+
+    probabilities: tuple[tuple[float, ...], ...]
+    """One row for each observation of a finite space, in order, or one row for all observations."""
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.probabilities):
+            if min(row, default=-1.0) < 0 or not math.isclose(sum(row), 1, abs_tol=1e-6):
+                raise ValueError(f"probabilities are at least 0 and sum to 1, got {row} in row {number}")
+
+    def build(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> FixedPolicy:
+        actions, rows = num_actions(action_space, "a table of probabilities"), len(self.probabilities)
+        if rows != 1 and rows != cardinality(observation_space):
+            raise SpaceError(
+                f"{rows} rows of probabilities for the {cardinality(observation_space)} observations of "
+                f"{observation_space}: give one row for each, or one for all"
+            )
+        if len(self.probabilities[0]) != actions or len({len(row) for row in self.probabilities}) != 1:
+            raise SpaceError(f"every row needs a probability for each of the {actions} actions of {action_space}")
+        with np.errstate(divide="ignore"):
+            log_prob = np.log(np.array(self.probabilities))
+        return FixedPolicy(jnp.asarray(log_prob, jnp.float32), Observed(observation_space))
+
+
+FIXED: dict[str, type[FixedConfig]] = {"uniform": Uniform, "tabulated": Tabulated}
+"""Every policy that does not learn, by name."""
+
+
+def tabulated(probabilities: Float[np.ndarray, "S A"]) -> Tabulated:
+    """The settings that hold an array of probabilities; rows of zeros, of terminal states, become uniform."""
+    rows = np.where(probabilities.sum(1, keepdims=True) > 0, probabilities, 1 / probabilities.shape[1])
+    return Tabulated(tuple(tuple(map(float, row)) for row in rows))
+
+
+class Followed(eqx.Module):
+    """The policy whose value is asked for, and the one that acts; on policy they are one."""
+
+    target: Policy
+    behaviour: Policy | None
+
+    def act(self, row: TimeStep, key: Key[Array, ""]) -> Int[Array, ""]:
+        """An action of the one that acts."""
+        return self._choice(self.behaviour or self.target, row).sample(key)
+
+    def ratio(self, row: TimeStep, action: Int[Array, ""]) -> Float[Array, ""]:
+        """ρ = π(a|s) / b(a|s)."""
+        if self.behaviour is None:
+            return jnp.float32(1)
+        return importance_weight(*(self._choice(p, row).log_prob(action) for p in (self.target, self.behaviour)))
+
+    def _choice(self, policy: Policy, row: TimeStep) -> Any:
+        return policy.step(row.obs, row.first, ())[0]["policy"].masked(row.legal)
+
+
+def followed(target: FixedConfig, behaviour: FixedConfig | None, spec: Spec) -> Followed:
+    """The policies over a world's spaces.
+
+    Raises:
+        SpaceError: when they do not fit.
+    """
+    built = [
+        None if one is None else one.build(spec.observation_space, spec.action_space) for one in (target, behaviour)
+    ]
+    assert built[0] is not None
+    return Followed(built[0], built[1])
+
+
+class Judged(Policy):
+    """A policy with what was learnt about its value."""
+
+    policy: Policy
+    network: Policy
+
+    @property
+    def memoryless(self) -> bool:
+        return True
+
+    def initial_carry(self) -> Carry:
+        return ()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        return {**self.policy.step(obs, first, ())[0], **self.network.step(obs, first, ())[0]}, ()
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        return {**self.policy.unroll(obs, first, ()), **self.network.unroll(obs, first, ())}
