@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from retorno.figures.exhibit import Exhibit
 
 BOOK = "Sutton & Barto 2018"
+BANDITS = "Auer et al. 2002; Zimmert & Seldin 2021; Li et al. 2010"
 SILVER = "Silver 2015, lecture 2"
 
 
@@ -33,6 +34,16 @@ def _late(path: str) -> Callable[[int], Exhibit]:
 
 
 FIGURES: dict[str, Entry] = {
+    "2.1": Entry("the ten-armed testbed: one of its bandits", BOOK, 2000, _late("chapter_2:testbed")),
+    "2.2": Entry("ε-greedy methods on the testbed", BOOK, 2000, _late("chapter_2:epsilons")),
+    "2.3": Entry("optimistic initial values", BOOK, 2000, _late("chapter_2:optimism")),
+    "2.4": Entry("upper-confidence-bound action selection", BOOK, 2000, _late("chapter_2:upper_confidence")),
+    "2.5": Entry("the gradient bandit with and without a baseline", BOOK, 2000, _late("chapter_2:gradient")),
+    "2.6": Entry("a parameter study of the bandit methods", BOOK, 2000, _late("chapter_2:parameter_study")),
+    "exercise_2.5": Entry(
+        "arms that walk: averages against a constant step", BOOK, 500, _late("chapter_2:exercise_2_5")
+    ),
+    "bandits": Entry("regret of all bandit methods, beside theory", BANDITS, 100, _late("chapter_2:regrets")),
     "6.4": Entry("the cliff: Sarsa and Q-learning, return while learning", BOOK, 200, _late("chapter_6:cliff")),
 }
 """In the order of the book; the student's come first."""
