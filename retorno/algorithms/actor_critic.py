@@ -5,8 +5,9 @@
     z_θ ← γ λ_θ z_θ + γᵗ ∇ln π(A|S, θ)     θ ← θ + α_θ δ z_θ
 
 λ = 0 is the one-step actor–critic. With `at_the_end` the same steps are added up and taken when the
-episode is over: with both λ = 1 that is REINFORCE with baseline, exactly and in constant memory, since
-Gₜ − v(Sₜ) = Σ_k γᵏ δₜ₊ₖ; without a critic (a step size of 0) it is REINFORCE.
+episode is over: with both λ = 1 that is REINFORCE with baseline in constant memory, since
+Gₜ − v(Sₜ) = Σ_k γᵏ δₜ₊ₖ; without a critic (a step size of 0) it is REINFORCE. (The book's boxes take an
+episode's steps one after another, each with the parameters that the one before left: the same to first order.)
 
 Where several environments, or several steps between two updates, are learnt from, their policies differ
 a little from the one that chose.

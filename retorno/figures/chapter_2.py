@@ -268,7 +268,7 @@ def regrets(seeds: int) -> Exhibit:
     }
     worlds = {
         "five arms, .9 against .6": (still, stationary),
-        "two arms in good and bad times": (AlternatingBandit(2, 0.25), swinging),
+        "two arms in good and bad times": (AlternatingBandit(2), swinging),
         "five arms in a context": (ContextualBandit(), linear),
     }
     lost = {

@@ -45,5 +45,11 @@ FIGURES: dict[str, Entry] = {
     ),
     "bandits": Entry("regret of all bandit methods, beside theory", BANDITS, 100, _late("chapter_2:regrets")),
     "6.4": Entry("the cliff: Sarsa and Q-learning, return while learning", BOOK, 200, _late("chapter_6:cliff")),
+    "example_13.1": Entry("the short corridor's value over its policy", BOOK, None, _late("chapter_13:corridor")),
+    "13.1": Entry("REINFORCE on the short corridor", BOOK, 100, _late("chapter_13:step_sizes")),
+    "13.2": Entry("REINFORCE with and without a baseline", BOOK, 100, _late("chapter_13:baseline")),
+    "policy_gradient": Entry(
+        "estimates of the gradient beside the exact one", "Sutton et al. 2000", 200, _late("chapter_13:estimates")
+    ),
 }
 """In the order of the book; the student's come first."""

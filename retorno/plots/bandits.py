@@ -28,7 +28,12 @@ def arms_picture(means: Float[np.ndarray, " k"], deviation: float, title: str) -
             axes.fill_betweenx(y, arm - half, arm + half, color=LINES[0], alpha=0.22, linewidth=0)
             axes.plot([arm - 0.42, arm + 0.42], [mean, mean], color=LINES[0], linewidth=1.6)
             axes.annotate(
-                number(float(mean), 2), (arm + 0.1, mean), xytext=(0, 3), textcoords="offset points", fontsize=8
+                f"{mean:.2f}".replace("-", "−"),
+                (arm, mean),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
             )
         axes.axhline(0, color=MUTED, linewidth=0.9, dashes=(5, 3), zorder=1)
         axes.set_xticks(range(1, len(means) + 1))
@@ -85,7 +90,7 @@ def regret_panels(
 ) -> Figure:
     """Regret so far over pulls, a panel a world, with bands of 95% intervals; dashed lines are from theory."""
     with style():
-        figure, axes = panels(4.0 * len(lost), 4.6, columns=len(lost))
+        figure, axes = panels(4.0 * len(lost), 5.2, columns=len(lost))
         colours: dict[str, str] = {}
         for pane, (world, curves) in zip(axes, lost.items(), strict=True):
             for name, values in curves.items():
@@ -97,11 +102,11 @@ def regret_panels(
             top = max(values.mean(0)[-1] for values in curves.values())
             for name, line in references.get(world, {}).items():
                 pane.plot(np.arange(1, len(line) + 1), line, color=INK, linewidth=1.1, dashes=(5, 3), label=name)
-            pane.set_ylim(0, 1.12 * top)
+            pane.set_ylim(0, 1.25 * top)
             pane.set_title(world, pad=8)
             pane.set_xlabel("pulls")
             number_axes(pane, 4)
-            pane.legend(loc="upper left", handlelength=1.4, fontsize=8)
+            pane.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), handlelength=1.4, fontsize=8, ncols=2)
         axes[0].set_ylabel("regret so far")
         figure.suptitle(title, fontsize=10.5)
     return figure
