@@ -1,14 +1,19 @@
 """One file per algorithm: a frozen dataclass of hyperparameters with pure methods."""
 
+from retorno.algorithms.actor_critic import ActorCritic
 from retorno.algorithms.average_reward import DifferentialSARSA, RLearning
 from retorno.algorithms.batch import BatchMonteCarlo, BatchTD
 from retorno.algorithms.double_q_learning import DoubleQLearning
 from retorno.algorithms.dqn import DQN
 from retorno.algorithms.emphatic_td import EmphaticTD
+from retorno.algorithms.exp3 import EXP3
+from retorno.algorithms.gradient_bandit import GradientBandit
 from retorno.algorithms.gradient_td import GTD2, TDC
+from retorno.algorithms.linucb import LinUCB
 from retorno.algorithms.lstd import LSTD
 from retorno.algorithms.monte_carlo import MonteCarloControl, MonteCarloES, OffPolicyMonteCarlo
 from retorno.algorithms.monte_carlo_prediction import LambdaReturn, MonteCarloPrediction, Weighing
+from retorno.algorithms.natural_actor_critic import NaturalActorCritic
 from retorno.algorithms.ppo import PPO
 from retorno.algorithms.q_learning import QLearning
 from retorno.algorithms.q_sigma import NStepSARSA, QSigma, TreeBackup
@@ -17,8 +22,19 @@ from retorno.algorithms.sarsa import SARSA, ExpectedSARSA
 from retorno.algorithms.sarsa_lambda import QLambda, SARSALambda, Trace
 from retorno.algorithms.td import TD
 from retorno.algorithms.td_lambda import TDLambda, TrueOnlineTD
+from retorno.algorithms.thompson import BernoulliThompson, GaussianThompson
+
+BANDITS = {
+    "gradient_bandit": GradientBandit,
+    "thompson_gaussian": GaussianThompson,
+    "thompson_bernoulli": BernoulliThompson,
+    "exp3": EXP3,
+    "linucb": LinUCB,
+}
+"""Algorithms that look no further than the next reward: each observation is a bandit."""
 
 ALGORITHMS = {
+    **BANDITS,
     "q_learning": QLearning,
     "double_q_learning": DoubleQLearning,
     "sarsa": SARSA,
@@ -44,6 +60,8 @@ ALGORITHMS = {
     "gtd2": GTD2,
     "emphatic_td": EmphaticTD,
     "lstd": LSTD,
+    "actor_critic": ActorCritic,
+    "natural_actor_critic": NaturalActorCritic,
     "dqn": DQN,
     "reinforce": REINFORCE,
     "ppo": PPO,
@@ -52,7 +70,9 @@ ALGORITHMS = {
 
 __all__ = [
     "ALGORITHMS",
+    "BANDITS",
     "DQN",
+    "EXP3",
     "GTD2",
     "LSTD",
     "PPO",
@@ -60,17 +80,23 @@ __all__ = [
     "SARSA",
     "TD",
     "TDC",
+    "ActorCritic",
     "BatchMonteCarlo",
     "BatchTD",
+    "BernoulliThompson",
     "DifferentialSARSA",
     "DoubleQLearning",
     "EmphaticTD",
     "ExpectedSARSA",
+    "GaussianThompson",
+    "GradientBandit",
     "LambdaReturn",
+    "LinUCB",
     "MonteCarloControl",
     "MonteCarloES",
     "MonteCarloPrediction",
     "NStepSARSA",
+    "NaturalActorCritic",
     "OffPolicyMonteCarlo",
     "QLambda",
     "QLearning",

@@ -73,7 +73,7 @@ class QLearning:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(self, learner: QLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[QLearner, Metrics]:
-        steps, counts, progress = trajectory.steps, trajectory.transitions, learner.clock.progress
+        counts, progress = trajectory.transitions, learner.clock.progress
 
         def learn(
             state: tuple[Policy, StepSize], x: tuple[TimeStep, TimeStep, Array]
@@ -86,12 +86,7 @@ class QLearning:
             alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
             return (nudge(network, "q", row.obs, action, alpha * error), step_size), jnp.abs(error)
 
-        transitions = (
-            jax.tree.map(lambda x: x[:-1].reshape(-1, *x.shape[2:]), steps),
-            jax.tree.map(lambda x: x[1:].reshape(-1, *x.shape[2:]), steps),
-            trajectory.action.reshape(-1),
-        )
-        (network, step_size), errors = jax.lax.scan(learn, (learner.network, learner.step_size), transitions)
+        (network, step_size), errors = jax.lax.scan(learn, (learner.network, learner.step_size), trajectory.in_order())
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
         explorer = learner.explorer.update(trajectory)
         return QLearner(network, step_size, explorer, learner.clock.advance(trajectory)), metrics

@@ -67,6 +67,11 @@ class REINFORCE:
     """Weight of the baseline's loss."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
+    sum_over_episode: bool = False
+    """Add up an episode's steps and average over episodes, as the theorem has it, instead of averaging over all steps.
+
+    With a table, one environment, a rollout of 1 and plain gradient steps this is the book's method, an episode's
+    steps taken at once; `ActorCritic(at_the_end=True)` does the same without holding rows."""
     normalise_advantages: bool = False
     """Standardise the advantages of each update."""
     max_gradient_norm: float = 0.5
@@ -157,8 +162,10 @@ class REINFORCE:
         advantage = returns - jax.lax.stop_gradient(value[:-1])
         if self.normalise_advantages:
             advantage = masked_standardise(advantage, counts)
-        policy_loss = masked_mean(weight * over_rows(policy_gradient)(log_prob, advantage), counts)
-        baseline_loss = masked_mean((returns - value[:-1]) ** 2, counts)
+        # The sum over each episode, averaged over episodes, is the mean over steps times the mean length.
+        length = counts.sum() / jnp.maximum((counts & rows.last[1:]).sum(), 1) if self.sum_over_episode else 1.0
+        policy_loss = length * masked_mean(weight * over_rows(policy_gradient)(log_prob, advantage), counts)
+        baseline_loss = length * masked_mean((returns - value[:-1]) ** 2, counts)
         mean_entropy = masked_mean(entropy, counts)
         loss = policy_loss + self.baseline_coefficient * baseline_loss - self.entropy_coefficient * mean_entropy
         return loss, {"policy_loss": policy_loss, "baseline_loss": baseline_loss, "entropy": mean_entropy}

@@ -14,6 +14,7 @@ from retorno.bellman.evaluation import closed_form, iterative, krylov, uniform
 from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.matrix_free import MatrixFree, solve_matrix_free
+from retorno.bellman.policy_gradients import policy_gradient, softmax_policy
 from retorno.bellman.programs import linear_programming, occupancy_program
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
 from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
@@ -73,12 +74,14 @@ __all__ = [
     "occupancy",
     "occupancy_program",
     "partitioned",
+    "policy_gradient",
     "policy_iteration",
     "prioritised_sweeping",
     "relative_value_iteration",
     "return_distribution",
     "return_variance",
     "sensitivity",
+    "softmax_policy",
     "solve",
     "solve_exactly",
     "solve_matrix_free",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import equinox as eqx
 import gymnasium
@@ -22,6 +22,9 @@ class Environment(eqx.Module):
     Its arrays are leaves and its settings static fields, so one compiled program serves every
     world of the same shape. It never resets by itself: `advance` does.
     """
+
+    endless: ClassVar[bool] = False
+    """Whether no row is ever `last`: then no next episode has to stand ready at each step."""
 
     @property
     @abc.abstractmethod
@@ -134,6 +137,8 @@ def advance(
     again on its own.
     """
     stepped = world.step(episodes.state, action, step_key(episode_seed(seed, env, episodes.episode), episodes.age))
+    if world.endless:
+        return Episodes(stepped[0], episodes.episode, episodes.age + 1), stepped[1]
     fresh = world.reset(jax.random.key(episode_seed(seed, env, episodes.episode + 1)))
     state, row_after = jax.tree.map(lambda new, old: jnp.where(row.last, new, old), fresh, stepped)
     episode = episodes.episode + row.last

@@ -56,6 +56,13 @@ class Trajectory(NamedTuple):
         """True where row t → row t + 1 is a transition, False where it is a reset."""
         return ~self.steps.last[:-1]
 
+    def in_order(self) -> tuple[TimeStep, TimeStep, PyTree[Any]]:
+        """Rows t, rows t + 1 and actions, [T·B], to be learnt from one after another; resets are among them."""
+        flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
+        before = jax.tree.map(lambda x: flat(x[:-1]), self.steps)
+        after = jax.tree.map(lambda x: flat(x[1:]), self.steps)
+        return before, after, jax.tree.map(flat, self.action)
+
 
 def restart(obs: PyTree[Any], legal: Bool[Array, " A"] | None = None) -> TimeStep:
     """An episode's first row."""

@@ -56,22 +56,30 @@ if TYPE_CHECKING:
     from retorno.environments.recall import Recall as Recall
     from retorno.environments.sampled import sampled as sampled
     from retorno.environments.summary import summarise as summarise
+    from retorno.environments.testbed import AlternatingBandit as AlternatingBandit
+    from retorno.environments.testbed import BernoulliTestbed as BernoulliTestbed
+    from retorno.environments.testbed import ContextualBandit as ContextualBandit
+    from retorno.environments.testbed import ContinuousBandit as ContinuousBandit
+    from retorno.environments.testbed import Testbed as Testbed
     from retorno.environments.textbook import random_walk as random_walk
     from retorno.environments.textbook import student as student
     from retorno.environments.textbook import student_process as student_process
     from retorno.environments.tic_tac_toe import tic_tac_toe as tic_tac_toe
     from retorno.environments.tokens import Tokens as Tokens
     from retorno.environments.toy_text import toy_text as toy_text
-    from retorno.environments.walking_bandit import WalkingBandit as WalkingBandit
     from retorno.environments.wrappers import Hidden as Hidden
     from retorno.environments.wrappers import TimeLimit as TimeLimit
 
 _HOMES = {
+    "AlternatingBandit": "testbed",
+    "BernoulliTestbed": "testbed",
+    "ContextualBandit": "testbed",
+    "ContinuousBandit": "testbed",
     "Hidden": "wrappers",
     "Recall": "recall",
+    "Testbed": "testbed",
     "TimeLimit": "wrappers",
     "Tokens": "tokens",
-    "WalkingBandit": "walking_bandit",
     "access_control": "access_control",
     "acrobot": "classic_control",
     "baird": "counterexamples",
@@ -124,11 +132,15 @@ _HOMES = {
 }
 
 __all__ = [
+    "AlternatingBandit",
+    "BernoulliTestbed",
+    "ContextualBandit",
+    "ContinuousBandit",
     "Hidden",
     "Recall",
+    "Testbed",
     "TimeLimit",
     "Tokens",
-    "WalkingBandit",
     "access_control",
     "acrobot",
     "baird",

@@ -86,8 +86,16 @@ def _dark_corridor() -> Environment:
     return _late("wrappers:TimeLimit", _late("observed:observed", endless, [0, 0, 0, 0])(), 1000)()
 
 
-def _walking_bandit() -> Environment:
-    return _late("wrappers:TimeLimit", _late("walking_bandit:WalkingBandit")(), 10_000)()
+def _bandits(name: str, limit: int, **settings: float) -> Callable[[], Environment]:
+    """A testbed whose every episode is another bandit, of so many pulls."""
+
+    def world() -> Environment:
+        from retorno.environments import testbed
+        from retorno.environments.wrappers import TimeLimit
+
+        return TimeLimit(getattr(testbed, name)(**settings), limit)
+
+    return world
 
 
 def _veiled_cart_pole() -> Environment:
@@ -157,7 +165,18 @@ WORLDS: dict[str, Entry] = {
         "Sutton & Barto, section 2.3: a bandit of the testbed", partial(gaussian_testbed, 0), 1000, _one
     ),
     "ten_armed_bernoulli": _modelled("a bandit whose arms pay 1 or 0", partial(bernoulli_testbed, 0), 1000),
-    "ten_armed_walk": Entry("Sutton & Barto, exercise 2.5: a bandit whose arms change", _walking_bandit),
+    "testbed": Entry("Sutton & Barto, section 2.3: each episode is another bandit", _bandits("Testbed", 1000)),
+    "testbed_walk": Entry(
+        "Sutton & Barto, exercise 2.5: arms that change", _bandits("Testbed", 10_000, spread=0.0, walk=0.01)
+    ),
+    "testbed_bernoulli": Entry(
+        "each episode is another bandit whose arms pay 1 or 0", _bandits("BernoulliTestbed", 1000)
+    ),
+    "testbed_alternating": Entry(
+        "Zimmert & Seldin 2021: arms in good times and bad times", _bandits("AlternatingBandit", 1000)
+    ),
+    "contextual_bandit": Entry("Li et al. 2010: arms that pay by what is seen", _bandits("ContextualBandit", 1000)),
+    "continuous_bandit": Entry("each real number is an arm, one is best", _bandits("ContinuousBandit", 1000)),
     "garnet": _modelled("a random model: 20 states, 4 actions, 3 outcomes", partial(garnet, 20, 4, 3, 0, 0.1), 10_000),
     "FrozenLake-v1": _modelled("a slippery lake, 4×4", _late("toy_text:toy_text", "FrozenLake-v1"), 100),
     "FrozenLake8x8-v1": _modelled("a slippery lake, 8×8", _late("toy_text:toy_text", "FrozenLake8x8-v1"), 200),

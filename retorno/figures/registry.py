@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from retorno.figures.exhibit import Exhibit
 
 BOOK = "Sutton & Barto 2018"
+BANDITS = "Auer et al. 2002; Zimmert & Seldin 2021; Li et al. 2010"
 SILVER = "Silver 2015, lecture 2"
 
 
@@ -39,7 +40,6 @@ FIGURES: dict[str, Entry] = {
         100,
         _late("chapter_6_control:interim_and_asymptotic"),
     ),
-    "6.4": Entry("the cliff: Sarsa and Q-learning, return while learning", BOOK, 200, _late("chapter_6:cliff")),
     "6.5": Entry(
         "example 6.7, maximisation bias: Q-learning and double Q-learning",
         BOOK,
@@ -52,5 +52,22 @@ FIGURES: dict[str, Entry] = {
     "10.4": Entry("mountain car: n and the step size", BOOK, 30, _late("chapter_10:mountain_car_sweep")),
     "10.5": Entry("access control by differential Sarsa", BOOK, 8, _late("chapter_10:access")),
     "example-6.5": Entry("Sarsa in the windy gridworld", BOOK, 200, _late("chapter_6_control:windy")),
+    "2.1": Entry("the ten-armed testbed: one of its bandits", BOOK, 2000, _late("chapter_2:testbed")),
+    "2.2": Entry("ε-greedy methods on the testbed", BOOK, 2000, _late("chapter_2:epsilons")),
+    "2.3": Entry("optimistic initial values", BOOK, 2000, _late("chapter_2:optimism")),
+    "2.4": Entry("upper-confidence-bound action selection", BOOK, 2000, _late("chapter_2:upper_confidence")),
+    "2.5": Entry("the gradient bandit with and without a baseline", BOOK, 2000, _late("chapter_2:gradient")),
+    "2.6": Entry("a parameter study of the bandit methods", BOOK, 2000, _late("chapter_2:parameter_study")),
+    "exercise_2.5": Entry(
+        "arms that walk: averages against a constant step", BOOK, 500, _late("chapter_2:exercise_2_5")
+    ),
+    "bandits": Entry("regret of all bandit methods, beside theory", BANDITS, 100, _late("chapter_2:regrets")),
+    "6.4": Entry("the cliff: Sarsa and Q-learning, return while learning", BOOK, 200, _late("chapter_6:cliff")),
+    "example_13.1": Entry("the short corridor's value over its policy", BOOK, None, _late("chapter_13:corridor")),
+    "13.1": Entry("REINFORCE on the short corridor", BOOK, 100, _late("chapter_13:step_sizes")),
+    "13.2": Entry("REINFORCE with and without a baseline", BOOK, 100, _late("chapter_13:baseline")),
+    "policy_gradient": Entry(
+        "estimates of the gradient beside the exact one", "Sutton et al. 2000", 200, _late("chapter_13:estimates")
+    ),
 }
 """In the order of the book; the student's come first."""

@@ -44,6 +44,11 @@ class TableNetwork(Policy):
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)
 
+    def add(self, head: str, obs: PyTree[Any], change: Float[Array, " outputs"]) -> TableNetwork:
+        """The table with one row changed."""
+        table = self.tables[head].at[index(self.observed.space, obs)].add(change)
+        return replace(self, tables={**self.tables, head: table})
+
 
 @dataclass(frozen=True)
 class Table:

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float, Key
 
-from retorno.algorithms import ALGORITHMS
+from retorno.algorithms import ALGORITHMS, BANDITS
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP, mdp
 from retorno.core.policy import Algorithm, Learner
@@ -68,6 +68,11 @@ def small(name: str, **settings: Any) -> Algorithm:
     algorithm = ALGORITHMS[name]()
     known = {field.name for field in dataclasses.fields(algorithm)}
     return dataclasses.replace(algorithm, **{k: v for k, v in (SETTINGS | settings).items() if k in known})
+
+
+def horizon(name: str, discount: float) -> float:
+    """The discount of the question that an algorithm answers: bandits look no further than the next reward."""
+    return 0.0 if name in BANDITS else discount
 
 
 def busy_world(limit: int = 7) -> Environment:

@@ -6,12 +6,14 @@ import dataclasses
 import math
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Float
-from small import DISCOUNTED, MODELS, Deadly, model, small, table
+from small import DISCOUNTED, MODELS, Deadly, horizon, model, small, table
 
-from retorno.algorithms import SARSA, QLearning
+from retorno.algorithms import BANDITS, SARSA, QLearning
 from retorno.bellman import best_soft, evaluate, solve, uniform
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
@@ -19,6 +21,7 @@ from retorno.core.policy import Algorithm
 from retorno.environments.sampled import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Epsilon, Table
+from retorno.run.oracle import regret
 from retorno.run.train import Training, train
 
 DISCOUNT = 0.8
@@ -123,6 +126,10 @@ def deep(name: str) -> Algorithm:
         lambda_=0.5,
         step_size=0.5,
         step_size_end=0.0,
+        critic_step_size=0.5,
+        critic_step_size_end=0.0,
+        lowest=-2.0,
+        highest=10.0,
         learning_rate=0.1,
         anneal_learning_rate=True,
         entropy_coefficient=0.01,
@@ -135,18 +142,17 @@ def deep(name: str) -> Algorithm:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DISCOUNTED)
+@pytest.mark.parametrize("name", [*BANDITS, *DISCOUNTED])
 @pytest.mark.parametrize("world", ["student", "random_walk"])
 def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
     """What it learnt, taken greedily and evaluated exactly, loses nothing, with any of five seeds."""
     exact = exploring(world)
     training = trained(deep(name), TimeLimit(sampled(exact), LIMIT), 20_000, range(5))
-    tables = training.run.learner.network.tables
-    preferences = table(training.run.learner, "q" if "q" in tables else "policy")
-    best = solve(exact, DISCOUNT).value
+    learner, discount = training.run.learner, horizon(name, DISCOUNT)
+    best = solve(exact, discount)
     for seed in range(5):
-        choice = np.where(exact.legal, preferences[seed], -np.inf).argmax(1)
-        np.testing.assert_allclose(evaluate(exact, choice, DISCOUNT).value, best, atol=1e-6)
+        policy = training.algorithm.policy(jax.tree.map(lambda x, seed=seed: x[seed], learner))
+        assert regret([policy], best).mean == pytest.approx(0, abs=1e-6)
 
 
 def check_prediction(name: str, limited: Callable[[Environment], Environment] = limit) -> None:
@@ -154,13 +160,14 @@ def check_prediction(name: str, limited: Callable[[Environment], Environment] = 
     exact = exploring("student_process")
     # Adam moves an entry by no more than its step size an update: enough of them for the largest value, 10.
     training = trained(deep(name), limited(sampled(exact)), 40_000)
-    tables = training.run.learner.network.tables
-    value = table(training.run.learner, "q" if "q" in tables else "value")[:, ~exact.terminal, 0]
-    check_mean(value, evaluate(exact, uniform, DISCOUNT).value[~exact.terminal])
+    network, states = training.run.learner.network, np.flatnonzero(~exact.terminal)
+    heads = jax.vmap(lambda n: jax.vmap(lambda s: n.step(s, jnp.array(False), ())[0])(states))(network)
+    value = np.asarray(heads["q"][..., 0] if "q" in heads else heads["value"])
+    check_mean(value, evaluate(exact, uniform, horizon(name, DISCOUNT)).value[states])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DISCOUNTED)
+@pytest.mark.parametrize("name", [*(name for name in BANDITS if name != "exp3"), *DISCOUNTED])  # It holds no value.
 def test_every_algorithm_predicts_the_value(name: str) -> None:
     check_prediction(name)
 

@@ -1,0 +1,166 @@
+"""Actor–critic with eligibility traces. Sutton & Barto 2018, section 13.5.
+
+    δ = R + γ v(S′, w) − v(S, w)
+    z_w ← γ λ_w z_w + ∇v(S, w)            w ← w + α_w δ z_w
+    z_θ ← γ λ_θ z_θ + γᵗ ∇ln π(A|S, θ)     θ ← θ + α_θ δ z_θ
+
+λ = 0 is the one-step actor–critic. With `at_the_end` the same steps are added up and taken when the
+episode is over: with both λ = 1 that is REINFORCE with baseline in constant memory, since
+Gₜ − v(Sₜ) = Σ_k γᵏ δₜ₊ₖ; without a critic (a step size of 0) it is REINFORCE. (The book's boxes take an
+episode's steps one after another, each with the parameters that the one before left: the same to first order.)
+
+Where several environments, or several steps between two updates, are learnt from, their policies differ
+a little from the one that chose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Key, PyTree
+
+from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.spaces import Spec
+from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_memoryless
+from retorno.ops.objectives import linear
+from retorno.ops.returns import backup
+
+
+class Traces(NamedTuple):
+    """What an episode under way left: shaped like the network, one for each environment [B]."""
+
+    actor: Policy
+    critic: Policy
+    actor_sum: Policy
+    """Σ δ z_θ of the episode so far, where it is learnt from at its end."""
+    critic_sum: Policy
+    weight: Float[Array, ""]
+    """γᵗ, or 1."""
+
+
+class ActorCriticLearner(NamedTuple):
+    """Everything that changes while the actor–critic learns."""
+
+    network: Policy
+    traces: Traces
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class ActorCritic:
+    """Actor–critic with traces (Sutton & Barto 2018, section 13.5). Actions: Discrete, MultiDiscrete, Box."""
+
+    network: NetworkConfig = field(default_factory=Table)
+    """Where the policy's preferences and the values are held."""
+    num_envs: int = 1
+    """Environments that act side by side; their steps are added up."""
+    rollout: int = 1
+    """Interactions of each environment between two updates."""
+    step_size: float = 0.1
+    """α_θ, the actor's."""
+    step_size_end: float | None = None
+    """α_θ at the end of the run, reached in a straight line; None to keep it."""
+    critic_step_size: float = 0.2
+    """α_w, the critic's; 0 for none."""
+    critic_step_size_end: float | None = None
+    """α_w at the end of the run, reached in a straight line; None to keep it."""
+    discount: float = 0.99
+    """γ"""
+    actor_lambda: float = 0.0
+    """λ_θ, how far back the actor's traces reach."""
+    critic_lambda: float = 0.0
+    """λ_w, how far back the critic's traces reach."""
+    discount_gradient: bool = True
+    """Weigh the step at time t by γᵗ, as the policy gradient theorem has it and most code leaves out."""
+    at_the_end: bool = False
+    """Hold the steps back until the episode is over: with both λ at 1, REINFORCE."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.actor_lambda <= 1 and 0 <= self.critic_lambda <= 1):
+            raise ValueError(f"traces decay by a λ in [0, 1], got {self.actor_lambda} and {self.critic_lambda}")
+        sizes = (self.step_size, self.step_size_end or 0, self.critic_step_size, self.critic_step_size_end or 0)
+        if min(sizes) < 0:
+            raise ValueError(f"step sizes are at least 0, got {min(sizes)}")
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> ActorCriticLearner:
+        heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}
+        network = require_memoryless(self.network.build(key, spec.observation_space, heads), "actor–critic")
+        none = jax.tree.map(lambda x: jnp.zeros((spec.num_envs, *x.shape), x.dtype), network)
+        traces = Traces(none, none, none, none, jnp.ones(spec.num_envs))
+        return ActorCriticLearner(network, traces, Clock.start(spec.steps))
+
+    def initial_carry(self, learner: ActorCriticLearner) -> Carry:
+        return ()
+
+    def act(
+        self, learner: ActorCriticLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        return learner.network.step(row.obs, row.first, ())[0]["policy"].masked(row.legal).sample(key), (), carry
+
+    def policy(self, learner: ActorCriticLearner) -> Policy:
+        return learner.network
+
+    def update(
+        self, learner: ActorCriticLearner, trajectory: Trajectory, key: Key[Array, ""]
+    ) -> tuple[ActorCriticLearner, Metrics]:
+        progress = learner.clock.progress
+        actor_rate = linear(self.step_size, self.step_size_end, progress)
+        critic_rate = linear(self.critic_step_size, self.critic_step_size_end, progress)
+
+        def learn(
+            state: tuple[Policy, Traces], x: tuple[TimeStep, TimeStep, PyTree[Any]]
+        ) -> tuple[tuple[Policy, Traces], Float[Array, " B"]]:
+            (network, traces), (row, next_row, action) = state, x
+            steps, traces, error = jax.vmap(partial(self._step, network))(traces, row, next_row, action)
+            actor, critic = jax.tree.map(lambda each: each.sum(0), steps)
+            network = jax.tree.map(lambda w, a, c: w + actor_rate * a + critic_rate * c, network, actor, critic)
+            return (network, traces), error
+
+        steps = trajectory.steps
+        before, after = jax.tree.map(lambda x: x[:-1], steps), jax.tree.map(lambda x: x[1:], steps)
+        state = (learner.network, learner.traces)
+        (network, traces), errors = jax.lax.scan(learn, state, (before, after, trajectory.action))
+        metrics = {"td_error": jnp.abs(errors).sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
+        return ActorCriticLearner(network, traces, learner.clock.advance(trajectory)), metrics
+
+    def _step(
+        self, network: Policy, traces: Traces, row: TimeStep, next_row: TimeStep, action: PyTree[Any]
+    ) -> tuple[tuple[Policy, Policy], Traces, Float[Array, ""]]:
+        """The actor's and the critic's direction from one transition of one environment, traces, and δ."""
+        score, slope, value = score_and_slope(network, row, action)
+        next_value = network.step(next_row.obs, next_row.first, ())[0]["value"]
+        error = jnp.where(row.last, 0.0, backup(next_row.reward, self.discount * next_row.discount, next_value) - value)
+        weight = jnp.where(row.first, 1.0, traces.weight)
+
+        def trace(old: Policy, new: Policy, decay: float, weight: Array | float) -> Any:
+            return jax.tree.map(lambda z, g: jnp.where(row.first, 0.0, decay * z) + weight * g, old, new)
+
+        actor = trace(traces.actor, score, self.discount * self.actor_lambda, weight)
+        critic = trace(traces.critic, slope, self.discount * self.critic_lambda, 1.0)
+        steps = jax.tree.map(lambda z: error * z, (actor, critic))
+        sums = (traces.actor_sum, traces.critic_sum)
+        if self.at_the_end:
+            sums = jax.tree.map(lambda old, new: jnp.where(row.first, 0.0, old) + new, sums, steps)
+            # The step after the end repeats nothing: `error` is 0 there, but the sums still stand.
+            steps = jax.tree.map(lambda total: jnp.where(next_row.last & ~row.last, total, 0.0), sums)
+        following = weight * self.discount if self.discount_gradient else weight
+        return steps, Traces(actor, critic, sums[0], sums[1], following), error
+
+
+def score_and_slope(network: Policy, row: TimeStep, action: PyTree[Any]) -> tuple[Policy, Policy, Float[Array, ""]]:
+    """∇ln π(A|S), ∇v(S), and v(S) of one row."""
+
+    def log_prob(weights: Policy) -> Float[Array, ""]:
+        return weights.step(row.obs, row.first, ())[0]["policy"].masked(row.legal).log_prob(action)
+
+    def value(weights: Policy) -> Float[Array, ""]:
+        return weights.step(row.obs, row.first, ())[0]["value"]
+
+    v, slope = jax.value_and_grad(value)(network)
+    return jax.grad(log_prob)(network), slope, v

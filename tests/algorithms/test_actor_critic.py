@@ -1,0 +1,174 @@
+"""Policy gradients in tables: one step by hand, REINFORCE as a twin, and the exact gradient of the model."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from retorno.algorithms import REINFORCE, ActorCritic, NaturalActorCritic
+from retorno.bellman import policy_gradient
+from retorno.core.spaces import Spec
+from retorno.core.time_step import TimeStep, Trajectory, blank
+from retorno.environments.registry import model
+from retorno.environments.sampled import sampled
+from retorno.environments.testbed import ContinuousBandit
+from retorno.figures.chapter_13 import Begin
+from retorno.ops.optimisers import Optimiser
+from retorno.run.study import study
+
+WORLD = sampled(model("student"))
+STATES, ACTIONS = model("student").num_states, model("student").num_actions
+
+
+def begun(algorithm):
+    row = blank(jax.eval_shape(WORLD.reset, jax.random.key(0))[1])
+    return algorithm.init(jax.random.key(0), Spec(WORLD.observation_space, WORLD.action_space, 1, 1000, row))
+
+
+def episode(reward, terminated=True):
+    """An episode over states 0, 1, 2, …, always action 0."""
+    steps = len(reward)
+    column = lambda x, dtype: jnp.asarray(x, dtype)[:, None]  # noqa: E731
+    ends = np.arange(steps + 1) == steps
+    rows = TimeStep(
+        obs=column(np.arange(steps + 1), jnp.int32),
+        reward=column([0.0, *reward], jnp.float32),
+        discount=column(1.0 - (ends & terminated), jnp.float32),
+        first=column(np.arange(steps + 1) == 0, bool),
+        last=column(ends, bool),
+        legal=jnp.ones((steps + 1, 1, ACTIONS), bool),
+    )
+    return Trajectory(rows, jnp.zeros((steps, 1), jnp.int32), (), ())
+
+
+def learnt(algorithm, trajectory):
+    return algorithm.update(begun(algorithm), trajectory, jax.random.key(0))[0].network.tables
+
+
+def score(state):
+    """∇ln π(0|state) of the uniform policy."""
+    table = np.zeros((STATES, ACTIONS))
+    table[state] = -1 / ACTIONS
+    table[state, 0] += 1
+    return table
+
+
+def test_two_steps_by_hand():
+    """Rewards 1 and 2, γ = ½, no values yet: δ = 1, then 2; with λ the second error also moves the first state."""
+    settings = {"step_size": 0.1, "critic_step_size": 0.4, "discount": 0.5, "critic_lambda": 0.5, "actor_lambda": 0.8}
+    found = learnt(ActorCritic(**settings), episode([1.0, 2.0]))
+    expected = np.zeros((STATES, 1))
+    expected[:2, 0] = [0.4 * (1 + 0.25 * 2), 0.4 * 2]
+    np.testing.assert_allclose(found["value"], expected, rtol=1e-6)
+    # The second step weighs γ; the first score's trace has fallen by γλ.
+    actor = 0.1 * (score(0) * 1 + 2 * (0.4 * score(0) + 0.5 * score(1)))
+    np.testing.assert_allclose(found["policy"], actor, atol=1e-6)
+
+
+@pytest.mark.parametrize("discount_gradient", [True, False])
+def test_at_the_end_with_full_traces_it_is_reinforce(discount_gradient):
+    """Both from the same preferences and values: Gₜ − v(Sₜ) is the sum of the errors to come."""
+    begin = Begin(tuple(map(tuple, np.random.default_rng(0).normal(size=(STATES, ACTIONS)).tolist())), (0.5,) * STATES)
+    trajectory = episode([1.0, -2.0, 3.0])
+    ours = ActorCritic(
+        network=begin,
+        step_size=0.1,
+        critic_step_size=0.2,
+        discount=0.8,
+        actor_lambda=1.0,
+        critic_lambda=1.0,
+        at_the_end=True,
+        discount_gradient=discount_gradient,
+    )
+    theirs = REINFORCE(
+        network=begin,
+        num_envs=1,
+        longest_episode=8,
+        learning_rate=0.1,
+        optimiser=Optimiser.sgd,
+        discount=0.8,
+        baseline_coefficient=1.0,
+        max_gradient_norm=1e9,
+        sum_over_episode=True,
+        discount_gradient=discount_gradient,
+    )
+    # The gradient of a square is twice the error, so a coefficient of 1 makes .2 of .1.
+    one, other = learnt(ours, trajectory), learnt(theirs, trajectory)
+    np.testing.assert_allclose(one["policy"], other["policy"], atol=1e-5)
+    np.testing.assert_allclose(one["value"], other["value"], atol=1e-5)
+
+
+def summed(run, trajectory):
+    return run.learner.traces.actor_sum.tables["policy"][0], trajectory.steps.last[1, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("discount_gradient", [True, False])
+def test_its_steps_are_the_models_gradient_on_average(discount_gradient):
+    """A policy held still: the mean of an episode's step is the exact gradient, within four standard errors."""
+    exact = model("student")
+    theta = np.random.default_rng(1).normal(size=(STATES, ACTIONS)) / 2
+    begin = Begin(tuple(map(tuple, theta.tolist())), (0.0,) * STATES)
+    still = ActorCritic(
+        network=begin,
+        step_size=0.0,
+        critic_step_size=0.0,
+        discount=0.9,
+        actor_lambda=1.0,
+        at_the_end=True,
+        discount_gradient=discount_gradient,
+    )
+    sums, last = study(still, WORLD, 1000, summed, seeds=range(100))
+    found = sums[last]
+    truth = policy_gradient(exact, theta, 0.9, discount_gradient=discount_gradient).gradient
+    error = found.std(0, ddof=1) / math.sqrt(len(found))
+    np.testing.assert_array_less(np.abs(found.mean(0) - truth), 4 * error + 1e-4)
+
+
+@pytest.mark.slow
+def test_the_natural_direction_is_the_advantage():
+    """A policy held still: the regression's weights, centred, are the exact natural gradient."""
+    exact = model("student")
+    theta = np.zeros((STATES, ACTIONS))
+    still = NaturalActorCritic(step_size=0.0, critic_step_size=0.1, critic_step_size_end=0.0, discount=0.9)
+
+    def direction(run, trajectory):
+        return run.learner.direction.tables["policy"]
+
+    found = study(still, WORLD, 20_000, direction, seeds=range(20), every=20_000)[:, 0]
+    truth = policy_gradient(exact, theta, 0.9)
+    chance = np.zeros((STATES, ACTIONS))
+    chance[exact.pair_state, exact.action] = truth.policy
+    centred = (found - (found * chance).sum(-1, keepdims=True))[:, chance > 0]
+    noise = centred.std(0, ddof=1)
+    np.testing.assert_array_less(np.abs(centred.mean(0) - truth.natural[chance > 0]), 4 * noise / math.sqrt(20) + noise)
+    assert noise.max() < 0.5
+
+
+@pytest.mark.slow
+def test_a_gaussian_policy_finds_the_best_number():
+    def lost(run, trajectory):
+        return run.stage.episodes.state.regret[0]
+
+    algorithm = ActorCritic(discount=0.0, step_size=0.01, critic_step_size=0.1)
+    found = study(algorithm, ContinuousBandit(), 5000, lost, seeds=range(20))
+    # It begins with a standard deviation of 1 and a mean of 0: 1 + E[a*²] = 2.33 is lost at first.
+    assert found[:, :50].mean() > 1.0
+    assert found[:, -500:].mean() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ActorCritic(actor_lambda=1.5), "traces decay by"),
+        (lambda: ActorCritic(critic_step_size=-1.0), "step sizes are at least 0"),
+        (lambda: NaturalActorCritic(step_size=-1.0), "step sizes are at least 0"),
+    ],
+)
+def test_bad_settings_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
