@@ -163,7 +163,7 @@ def test_what_explores_finds_the_way_up_the_river() -> None:
     }
     lost = {}
     for name, method in methods.items():
-        training = train(method, world, 5000, seed=range(10))
+        training = train(method, world, 4000, seed=range(6))
         training.run_to_end()
         lost[name] = regret(training.policies, best).regrets / best.start_value
     assert np.abs(lost["rmax"]).max() < 1e-6 and np.abs(lost["psrl"]).max() < 1e-6
