@@ -5,16 +5,19 @@ from retorno.algorithms.average_reward import DifferentialSARSA, RLearning
 from retorno.algorithms.batch import BatchMonteCarlo, BatchTD
 from retorno.algorithms.double_q_learning import DoubleQLearning
 from retorno.algorithms.dqn import DQN
+from retorno.algorithms.dyna import DynaQ
 from retorno.algorithms.emphatic_td import EmphaticTD
 from retorno.algorithms.exp3 import EXP3
 from retorno.algorithms.gradient_bandit import GradientBandit
 from retorno.algorithms.gradient_td import GTD2, TDC
 from retorno.algorithms.linucb import LinUCB
 from retorno.algorithms.lstd import LSTD
+from retorno.algorithms.model_based import PSRL, CertaintyEquivalence, RMax
 from retorno.algorithms.monte_carlo import MonteCarloControl, MonteCarloES, OffPolicyMonteCarlo
 from retorno.algorithms.monte_carlo_prediction import LambdaReturn, MonteCarloPrediction, Weighing
 from retorno.algorithms.natural_actor_critic import NaturalActorCritic
 from retorno.algorithms.ppo import PPO
+from retorno.algorithms.prioritised_sweeping import PrioritisedSweeping
 from retorno.algorithms.q_learning import QLearning
 from retorno.algorithms.q_sigma import NStepSARSA, QSigma, TreeBackup
 from retorno.algorithms.reinforce import REINFORCE
@@ -62,6 +65,11 @@ ALGORITHMS = {
     "lstd": LSTD,
     "actor_critic": ActorCritic,
     "natural_actor_critic": NaturalActorCritic,
+    "dyna_q": DynaQ,
+    "prioritised_sweeping": PrioritisedSweeping,
+    "certainty_equivalence": CertaintyEquivalence,
+    "rmax": RMax,
+    "psrl": PSRL,
     "dqn": DQN,
     "reinforce": REINFORCE,
     "ppo": PPO,
@@ -76,6 +84,7 @@ __all__ = [
     "GTD2",
     "LSTD",
     "PPO",
+    "PSRL",
     "REINFORCE",
     "SARSA",
     "TD",
@@ -84,8 +93,10 @@ __all__ = [
     "BatchMonteCarlo",
     "BatchTD",
     "BernoulliThompson",
+    "CertaintyEquivalence",
     "DifferentialSARSA",
     "DoubleQLearning",
+    "DynaQ",
     "EmphaticTD",
     "ExpectedSARSA",
     "GaussianThompson",
@@ -98,10 +109,12 @@ __all__ = [
     "NStepSARSA",
     "NaturalActorCritic",
     "OffPolicyMonteCarlo",
+    "PrioritisedSweeping",
     "QLambda",
     "QLearning",
     "QSigma",
     "RLearning",
+    "RMax",
     "SARSALambda",
     "TDLambda",
     "Trace",

@@ -109,7 +109,8 @@ def finish(folder: Path, episodes: int) -> bool:
 
 def complete(training: Training, title: str, episodes: int) -> Evaluation | None:
     """Train to the budget with everything shown, evaluate the greedy policy and note it in the run's folder."""
-    follow(training, training.step, training.steps)
+    if training.step < training.steps:
+        follow(training, training.step, training.steps)
     if episodes == 0:
         return None
     result = evaluate(training.policies, training.world, episodes)

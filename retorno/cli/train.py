@@ -15,12 +15,14 @@ from retorno.algorithms.published import PUBLISHED, Published, settings
 from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.runs import SEED, complete, finish, use_cores
 from retorno.cli.terminal import note
+from retorno.cli.watch import watch, watched_model, with_live
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
 from retorno.environments.gymnasium import GymnasiumWorld
 from retorno.environments.registry import UnknownNameError, make, near
 from retorno.networks import EXPLORATIONS, GRU, LSTM, NETWORKS, Transformer
 from retorno.run.train import train
+from retorno.run.watching import require_watchable
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
@@ -49,6 +51,8 @@ class Options:
     """Use Gymnasium's environment where a native one has the same name."""
     fused: Flag = False
     """Insist on a native world, compiled into one program with the update."""
+    watch: str | None = None
+    """Watch a table learn on a map: alone in the terminal, or as a file in .gif or .html (with a slider)."""
     tensorboard: Flag = False
     """Write figures for TensorBoard as well."""
 
@@ -66,7 +70,7 @@ def run(arguments: list[str]) -> int:
     world, rest = (rest[0], rest[1:]) if rest and not rest[0].startswith("-") else (None, rest)
     if world is None and not {"-h", "--help"} & set(rest):
         raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
-    options, algorithm, published = choose(name, world, rest)
+    options, algorithm, published = choose(name, world, with_live(rest))
     assert world is not None, "the help has exited"
     return start(name, world, options, algorithm, published)
 
@@ -93,6 +97,7 @@ examples:
   {COMMAND} ppo CartPole-v1 --seed 0
   {COMMAND} ppo recall --network gru --steps 200000
   {COMMAND} q_learning FrozenLake-v1 --seeds 10 --step-size 0.2
+  {COMMAND} q_learning cliff --watch
   {COMMAND} ppo LunarLander-v3 --folder runs/lander
 """
 
@@ -189,6 +194,9 @@ def start(name: str, world: str, options: Options, algorithm: Algorithm, publish
         raise UsageError("--seeds must be positive and --episodes not negative")
     hosted = True if options.hosted else False if options.fused else None
     made = make(world, hosted)
+    watched = None if options.watch is None else watched_model(world, options.watch)
+    if watched is not None:
+        require_watchable(algorithm, made, watched, options.seeds)
     folder = options.folder or free_folder(name, world)
     seeds = range(options.seed, options.seed + options.seeds)
     native = isinstance(made, Environment)
@@ -208,6 +216,8 @@ def start(name: str, world: str, options: Options, algorithm: Algorithm, publish
         use_cores(len(seeds))
         seed = seeds[0] if len(seeds) == 1 else seeds
         with train(algorithm, world, options.steps, seed=seed, folder=folder, **more) as training:
+            if watched is not None and options.watch is not None:
+                watch(training, watched, options.watch, f"{name} on {world}")
             complete(training, f"{name} {world}", options.episodes)
     else:
         # All of them are begun before the first is trained, so that an interrupted call can be resumed whole.

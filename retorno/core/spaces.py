@@ -110,6 +110,33 @@ def index(space: Space[Any], obs: PyTree[Any]) -> Int[Array, ""]:
     return number
 
 
+def element(space: Space[Any], number: Int[Array, ""]) -> PyTree[Any]:
+    """The element of a finite space that `index` gives this number."""
+    match space:
+        case spaces.Discrete():
+            return number + int(space.start)
+        case spaces.MultiDiscrete():
+            digits = _digits(number, space.nvec.reshape(-1).tolist())
+            return jnp.stack(digits).reshape(space.shape) + space.start
+        case spaces.MultiBinary():
+            return jnp.stack(_digits(number, [2] * int(np.prod(space.shape)))).reshape(space.shape)
+        case spaces.Dict() | spaces.Tuple():
+            held = parts(space)
+            numbers = _digits(number, [cardinality(part) for part in held])
+            made = [element(part, n) for part, n in zip(held, numbers, strict=True)]
+            return dict(zip(space.spaces, made, strict=True)) if isinstance(space, spaces.Dict) else tuple(made)
+    raise SpaceError(f"{space} is not finite")
+
+
+def _digits(number: Int[Array, ""], sizes: list[int]) -> list[Int[Array, ""]]:
+    """A number written with these bases, the last digit running fastest."""
+    digits = []
+    for size in reversed(sizes):
+        digits.append(number % size)
+        number = number // size
+    return digits[::-1]
+
+
 def parts(space: spaces.Dict | spaces.Tuple) -> tuple[Space[Any], ...]:
     """The spaces inside a Dict or Tuple, in order."""
     return tuple(space.spaces.values()) if isinstance(space, spaces.Dict) else tuple(space.spaces)

@@ -98,6 +98,10 @@ def _bandits(name: str, limit: int, **settings: float) -> Callable[[], Environme
     return world
 
 
+def _changing(maze: Callable[[bool], MDP], at: int) -> Environment:
+    return _late("changing:changing", maze(False), maze(True), at)()
+
+
 def _veiled_cart_pole() -> Environment:
     from retorno.environments.classic_control import cart_pole
     from retorno.environments.wrappers import Hidden
@@ -133,6 +137,8 @@ WORLDS: dict[str, Entry] = {
     "blocking_maze_after": _modelled("the same, open at the left instead", partial(blocking_maze, True), 10_000),
     "shortcut_maze": _modelled("Sutton & Barto, example 8.3: a wall open at the left", shortcut_maze, 10_000),
     "shortcut_maze_after": _modelled("the same, open at the right as well", partial(shortcut_maze, True), 10_000),
+    "blocking_maze_change": Entry("from the one to the other after 1,000", partial(_changing, blocking_maze, 1000)),
+    "shortcut_maze_change": Entry("a shortcut opens after 3,000 steps", partial(_changing, shortcut_maze, 3000)),
     "racetrack": _modelled("Sutton & Barto, exercise 5.12: the left track of figure 5.5", racetrack, 1000),
     "racetrack_right": _modelled("Sutton & Barto, exercise 5.12: the right one", partial(racetrack, RIGHT_TRACK), 1000),
     "car_rental": _modelled("Sutton & Barto, example 4.2: Jack moves cars over night", car_rental, 1000),

@@ -69,5 +69,14 @@ FIGURES: dict[str, Entry] = {
     "policy_gradient": Entry(
         "estimates of the gradient beside the exact one", "Sutton et al. 2000", 200, _late("chapter_13:estimates")
     ),
+    "3.2": Entry("a gridworld: values of the random policy", BOOK, None, _late("chapter_3:random_policy")),
+    "3.5": Entry("the same: best values and all best actions", BOOK, None, _late("chapter_3:best_policy")),
+    "4.1": Entry("iterative evaluation of the random policy", BOOK, None, _late("chapter_4:iterative_evaluation")),
+    "4.2": Entry("Jack's car rental: the policies of policy iteration", BOOK, None, _late("chapter_4:rental")),
+    "4.3": Entry("the gambler: values and all best stakes", BOOK, None, _late("chapter_4:gamblers_problem")),
+    "8.2": Entry("the maze of Dyna: steps an episode by planning", BOOK, 60, _late("chapter_8:dyna_maze")),
+    "8.3": Entry("the same: what is known in the second episode", BOOK, 10, _late("chapter_8:halfway")),
+    "8.4": Entry("Dyna-Q+ where the way is blocked", BOOK, 50, _late("chapter_8:blocking_maze")),
+    "8.5": Entry("Dyna-Q+ where a shortcut opens", BOOK, 50, _late("chapter_8:shortcut_maze")),
 }
 """In the order of the book; the student's come first."""

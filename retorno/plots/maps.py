@@ -116,7 +116,9 @@ def places(model: MDP) -> Float[np.ndarray, "S 2"]:
     return np.array([(np.nan, np.nan) if at is None else at for at in model.grid], float)
 
 
-def value_map(answers: Answer | Mapping[str, Answer], limits: tuple[float, float] | None = None) -> Figure:
+def value_map(
+    answers: Answer | Mapping[str, Answer], limits: tuple[float, float] | None = None, across: int | None = None
+) -> Figure:
     """A heat map of values with the best actions, all ties shown as arrows.
 
     A star marks the ends that pay most to enter and a cross the others; a frame marks where
@@ -127,6 +129,7 @@ def value_map(answers: Answer | Mapping[str, Answer], limits: tuple[float, float
         answers: a solution (or `greedy(model, q)`); or several by title, drawn side by side in one
             scale of colours.
         limits: the values of the first and last colour; of the answers' own values if None.
+        across: how many maps stand in a row; all, or one where they are wide, if None.
 
     Raises:
         PlotError: when there is no answer, or a model has no map.
@@ -137,7 +140,8 @@ def value_map(answers: Answer | Mapping[str, Answer], limits: tuple[float, float
     rows, columns = (int(x) + 1 for x in np.nanmax([np.nanmax(places(a.model), 0) for a in titled.values()], 0))
     size = min(0.95, max(0.3, 9.5 / columns))
     stacked = columns * size * len(titled) > 10
-    shape = (len(titled), 1) if stacked else (1, len(titled))
+    beside = across or (1 if stacked else len(titled))
+    shape = (-(-len(titled) // beside), beside)
     with style():
         figure, panes = panels(
             shape[1] * (columns * size + 0.25) + 1.0 * (size < NUMBERED),
@@ -148,7 +152,9 @@ def value_map(answers: Answer | Mapping[str, Answer], limits: tuple[float, float
         shown = shown[np.isfinite(shown)] if np.isfinite(shown).any() else np.zeros(1)
         lowest, highest = limits or (float(shown.min()), float(shown.max()))
         norm = Normalize(lowest, highest if highest > lowest else lowest + 1)
-        for pane, (title, answer) in zip(panes, titled.items(), strict=True):
+        for pane in panes[len(titled) :]:
+            pane.set_visible(False)
+        for pane, (title, answer) in zip(panes, titled.items(), strict=False):
             _draw_map(pane, answer, norm, _decimals(np.append(shown, limits or ())), size)
             pane.set_title(title)
             pane.set(xlim=(-0.52, columns - 0.48), ylim=(rows - 0.48, -0.52), aspect="equal")

@@ -95,6 +95,10 @@ class Training:
         self.every = every
         self.folder: RunFolder | None = None
         self.environments: HostedEnvironments | None = None
+        self.pauses: Sequence[int] = ()
+        """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
+        self.advance: Callable[[int, int], Metrics] = self._advance
+        """How the run goes on to so many steps or for so many updates; `watching` counts on the way."""
         if isinstance(world, Environment):
             numbers = jnp.asarray(seeds, jnp.uint32)
             numbers = numbers if len(seeds) > 1 else numbers[0]
@@ -198,13 +202,13 @@ class Training:
         began, most = time.perf_counter(), 1
         while self.step < self.steps:
             boundary = self.steps if self.every is None else (self.step // self.every + 1) * self.every
-            until = min(boundary, self.steps)
+            until = min(boundary, next((pause for pause in self.pauses if pause > self.step), self.steps), self.steps)
             start, before = time.perf_counter(), Counters.read(self.run)
-            sums = jax.device_get(self._advance(until, most))
+            sums = jax.device_get(self.advance(until, most))
             after, seconds = Counters.read(self.run), time.perf_counter() - start
             most = _next_pace(most, seconds)
             self._stop_if_not_finite(sums)
-            elapsed, reached = time.perf_counter() - began, self.step >= until
+            elapsed, reached = time.perf_counter() - began, self.step >= min(boundary, self.steps)
             yield report(before, after, sums, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached)
 
     def _advance(self, until: int, most: int) -> Metrics:
@@ -217,7 +221,8 @@ class Training:
             self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
         else:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
-            tables = isinstance(getattr(self.algorithm, "network", None), Table)
+            # An algorithm that has no choice of a network holds tables.
+            tables = isinstance(getattr(self.algorithm, "network", Table()), Table)
             self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, tables, self._mesh)
         return sums
 

@@ -1,0 +1,137 @@
+"""`retorno train … --watch`: a table is looked at while it learns, in the terminal, a GIF or a page with a slider."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from retorno.cli.options import UsageError
+from retorno.cli.terminal import note, stderr
+from retorno.core.mdp import MDP
+from retorno.environments.registry import UnknownNameError, model
+from retorno.plots.film import film, shown_values
+from retorno.plots.film_page import save_film_page
+from retorno.plots.maps import directions, ends, entry_rewards, places
+from retorno.plots.style import number
+from retorno.run.train import Training
+from retorno.run.watching import Look, Watched, WatchError
+
+LIVE = "live"
+SUFFIXES = (".gif", ".html")
+SECONDS = 0.08
+"""Between two looks in a terminal, so that they can be seen."""
+PLAIN_LOOKS = 5
+"""Where no terminal is looking."""
+ARROWS = {(0, -1): "←", (0, 1): "→", (-1, 0): "↑", (1, 0): "↓", (-1, -1): "↖", (-1, 1): "↗", (1, -1): "↙", (1, 1): "↘"}
+
+
+def with_live(arguments: list[str]) -> list[str]:
+    """A bare `--watch` with what it means spelled out."""
+    bare = [
+        i
+        for i, argument in enumerate(arguments)
+        if argument == "--watch" and (i + 1 == len(arguments) or arguments[i + 1].startswith("-"))
+    ]
+    return [part for i, argument in enumerate(arguments) for part in ([argument, LIVE] if i in bare else [argument])]
+
+
+def watched_model(name: str, asked: str) -> MDP:
+    """The model of the world to watch.
+
+    Raises:
+        UsageError: when what was asked for is neither live nor a GIF nor a page.
+        WatchError: when the world has no exact model.
+    """
+    if asked != LIVE and Path(asked).suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--watch draws in the terminal, or writes a file in {' or '.join(SUFFIXES)}, got {asked!r}")
+    try:
+        return model(name)
+    except UnknownNameError as error:
+        raise WatchError(f"only worlds with an exact model on a map can be watched: {error}") from None
+
+
+def watch(training: Training, made: MDP, asked: str, title: str) -> None:
+    """Train to the end and show it."""
+    watched = Watched(training, made)
+    if asked == LIVE:
+        console = stderr()
+        if console.is_terminal:
+            _live(watched, console)
+        else:
+            _plain(watched)
+        return
+    looks = []
+    for look in watched:
+        looks.append(look)
+        if len(looks) % 10 == 1:
+            note(_line(look))
+    path = film(made, looks, asked, title) if Path(asked).suffix.lower() == ".gif" else None
+    note(f"watch it: {path or save_film_page(made, looks, asked, title)}")
+
+
+def _live(watched: Watched, console: Console) -> None:
+    board = Board(watched.model)
+    with Live(console=console, auto_refresh=False) as live:
+        for look in watched:
+            live.update(board.drawn(look), refresh=True)
+            time.sleep(SECONDS)
+
+
+def _plain(watched: Watched) -> None:
+    board, looks = Board(watched.model), list(watched)
+    for i in np.unique(np.linspace(0, len(looks) - 1, PLAIN_LOOKS).round().astype(int)):
+        print(board.drawn(looks[i]).plain, file=sys.stderr, flush=True)
+
+
+def _line(look: Look) -> str:
+    return f"step {look.step:,}  return {number(look.mean_return)}  regret {number(look.regret)}"
+
+
+class Board:
+    """A map of cells in a terminal: the colour is the value, arrows are best actions, a disc is the agent."""
+
+    def __init__(self, made: MDP) -> None:
+        self.model, self.heading, self.end, self.paid = made, directions(made), ends(made), entry_rewards(made)
+        place = places(made)
+        self.state = {(int(r), int(c)): s for s, (r, c) in enumerate(place) if np.isfinite(r)}
+        self.rows, self.columns = (int(x) + 1 for x in np.nanmax(place, 0))
+
+    def drawn(self, look: Look) -> Text:
+        """One look: the map, and below it the numbers."""
+        values, best = shown_values(self.model, look)
+        known = values[[s for s in self.state.values() if not self.end[s]]]
+        known = known[np.isfinite(known)]
+        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+        text = Text()
+        for row in range(self.rows):
+            for column in range(self.columns):
+                s = self.state.get((row, column))
+                share = 0.0 if s is None or high <= low else (values[s] - low) / (high - low)
+                text.append(*self._cell(s, best, look, share))
+            text.append("\n")
+        return text.append(_line(look)).append(f"  visits {int(look.visits.sum()):,}")
+
+    def _cell(self, s: int | None, best: list[list[int]], look: Look, share: float) -> tuple[str, str]:
+        """Four characters and their style."""
+        if s is None:
+            return "    ", ""
+        if self.end[s]:
+            goal = s in self.paid and self.paid[s] >= max(self.paid.values(), default=0.0)
+            return (" ★  ", "bold green") if goal else (" ×  ", "dim")
+        r, g, b = (round(255 * x) for x in matplotlib.colormaps["cividis"](share)[:3])
+        ink = "black" if 0.299 * r + 0.587 * g + 0.114 * b > 128 else "white"
+        arrows = "".join(ARROWS.get(_sign(self.heading[a]), "·") for a in best[s])[:2]
+        agent = "●" if s == look.agent else " "
+        return f"{agent}{arrows or '·':<2} ", f"{ink} on rgb({r},{g},{b})"
+
+
+def _sign(heading: Any) -> tuple[int, int]:
+    return int(np.sign(heading[0])), int(np.sign(heading[1]))

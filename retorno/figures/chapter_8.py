@@ -1,0 +1,142 @@
+"""Planning and learning. Sutton & Barto 2018, chapter 8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jax import Array
+
+from retorno.algorithms import DynaQ
+from retorno.core.time_step import Trajectory
+from retorno.environments.registry import model, native
+from retorno.figures.exhibit import Exhibit, measured
+from retorno.networks import Epsilon
+from retorno.plots.curves import mean_reach, seed_curves
+from retorno.plots.maps import Greedy, greedy, value_map
+from retorno.run.loop import Run
+from retorno.run.study import by_episode, lived, study
+
+MAZE = {"step_size": 0.1, "discount": 0.95, "exploration": Epsilon(0.1)}
+EPISODES = 50
+STEPS = {0: 24_000, 5: 14_000, 50: 14_000}
+"""Interactions that are enough for so many episodes."""
+
+
+def dyna_maze(seeds: int) -> Exhibit:
+    """Figure 8.2: the more is planned, the fewer episodes it takes."""
+    lengths = {}
+    for n, steps in STEPS.items():
+        seen = study(DynaQ(**MAZE, planning_steps=n), native("dyna_maze"), steps, lived, seeds=range(seeds))
+        counts, last = (seen[x].reshape(seeds, -1) for x in ("counts", "last"))
+        lengths[n] = by_episode(counts.astype(float), last, EPISODES)
+    x = np.arange(2, EPISODES + 1)
+    second = {n: values[:, 1] for n, values in lengths.items()}
+    return Exhibit(
+        picture=seed_curves(
+            x,
+            {_planned(n): values[:, 1:] for n, values in lengths.items()},
+            xlabel="episode",
+            ylabel="steps to the goal",
+            title=f"The maze of Dyna, ε = .1, α = .1, γ = .95: mean of {seeds} seeds",
+            references={"shortest way, 14": 14},
+        ),
+        columns=("episode", *(f"n = {n} {part}" for n in STEPS for part in ("mean", "± 95%"))),
+        rows=_rows(x, {n: values[:, 1:] for n, values in lengths.items()}),
+        checks=tuple(
+            measured(f"steps in episode 2, {_planned(n)}", book, second[n])
+            for n, book in ((0, 685), (5, 157), (50, 40))
+        ),
+    )
+
+
+def _rows(x: np.ndarray, series: Mapping[Any, np.ndarray]) -> list[list[float]]:
+    """Each point with every series' mean over seeds and its interval."""
+    return np.column_stack([x, *(p for v in series.values() for p in (v.mean(0), mean_reach(v)))]).tolist()
+
+
+def _planned(n: int) -> str:
+    return "no planning (n = 0)" if n == 0 else f"{n} planning steps"
+
+
+def _table(run: Run, trajectory: Trajectory) -> dict[str, Array]:
+    return {"q": run.learner.network.tables["q"], "last": trajectory.steps.last[1:]}
+
+
+def halfway(seeds: int) -> Exhibit:
+    """Figure 8.3: what the maze's learner knows halfway through its second episode, without planning and with."""
+    maze, shown, rows = model("dyna_maze"), {}, []
+    for n in (0, 50):
+        seen: Any = study(DynaQ(**MAZE, planning_steps=n), native("dyna_maze"), 8_000, _table, seeds=range(seeds))
+        ends = [np.flatnonzero(last)[:2] for last in seen["last"].reshape(seeds, -1)]
+        # The row after an episode's last one is a reset.
+        tables = np.array([q[(first + second) // 2 + 1] for q, (first, second) in zip(seen["q"], ends, strict=True)])
+        known = [_known(greedy(maze, q)) for q in tables]
+        count = np.array([len(np.unique(maze.pair_state[each.optimal])) for each in known])
+        shown[f"{_planned(n)}, seed 0"] = known[0]
+        rows += [(n, seed, int(states)) for seed, states in enumerate(count)]
+    states = int((~maze.terminal).sum())
+    none, planned = (np.array([r[2] for r in rows if r[0] == n]) for n in (0, 50))
+    return Exhibit(
+        picture=value_map(shown),
+        columns=("planning steps", "seed", "states with a preferred action"),
+        rows=rows,
+        checks=(
+            Check("states with a preferred action, no planning", 1, float(none.mean()), float(none.std() / seeds**0.5)),
+        ),
+        notes=(
+            f"no planning has learnt a preferred action in {none.mean():.0f} of {states} states, 50 planning steps "
+            f"in {planned.mean():.0f}; cells without an arrow have none",
+        ),
+    )
+
+
+def _known(answer: Greedy) -> Greedy:
+    """Without the arrows of states in which all actions are still alike."""
+    pairs = np.bincount(answer.model.pair_state, minlength=answer.model.num_states)
+    ties = np.bincount(answer.model.pair_state, answer.optimal, minlength=answer.model.num_states)
+    return answer._replace(optimal=answer.optimal & (ties < pairs)[answer.model.pair_state])
+
+
+def _reward(run: Run, trajectory: Trajectory) -> Array:
+    return trajectory.steps.reward[1:].sum()
+
+
+def blocking_maze(seeds: int) -> Exhibit:
+    """Figure 8.4: the way is blocked after 1,000 steps; the bonus finds the new one sooner."""
+    return _changed("blocking_maze_change", 1000, 3000, planning=10, bonus=1e-4, seeds=seeds)
+
+
+def shortcut_maze(seeds: int) -> Exhibit:
+    """Figure 8.5: a shorter way opens after 3,000 steps; without a bonus no one finds it."""
+    return _changed("shortcut_maze_change", 3000, 6000, planning=50, bonus=1e-3, seeds=seeds)
+
+
+def _changed(world: str, at: int, steps: int, planning: int, bonus: float, seeds: int) -> Exhibit:
+    settings = {**MAZE, "step_size": 1.0, "planning_steps": planning}
+    methods = {"Dyna-Q+": DynaQ(**settings, bonus=bonus), "Dyna-Q": DynaQ(**settings)}
+    rewards = {
+        name: study(method, native(world), steps, _reward, seeds=range(seeds)).astype(float).cumsum(1)
+        for name, method in methods.items()
+    }
+    x = np.arange(10, steps + 1, 10)
+    shown = {name: total[:, 9::10] for name, total in rewards.items()}
+    late = {name: total[:, -1] - total[:, steps - 1001] for name, total in rewards.items()}
+    gained = late["Dyna-Q+"] - late["Dyna-Q"]
+    return Exhibit(
+        picture=seed_curves(
+            x,
+            shown,
+            xlabel="time step",
+            ylabel="cumulative reward",
+            title=f"The maze changes after {at:,} steps: mean of {seeds} seeds, n = {planning}, κ = {bonus:g}",
+        ),
+        columns=("step", *(f"{name} {part}" for name in methods for part in ("mean", "± 95%"))),
+        rows=_rows(x, shown),
+        notes=(
+            "the book gives no numbers and no α: here α = 1, for the mazes have no chance",
+            f"goals reached in the last 1,000 steps: Dyna-Q+ {late['Dyna-Q+'].mean():.1f}, Dyna-Q "
+            f"{late['Dyna-Q'].mean():.1f}, difference {gained.mean():.1f} ± {gained.std(ddof=1) / seeds**0.5:.1f}",
+        ),
+    )

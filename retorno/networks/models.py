@@ -1,0 +1,157 @@
+"""Models that are learnt beside the values: what each action led to, of all times or the last time.
+
+Sutton & Barto 2018, section 8.1: a *distribution* model says what may happen and how probable it is, a
+*sample* model gives one outcome.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int, PyTree
+
+from retorno.core.memory import readable
+from retorno.core.spaces import SpaceError, Spec, cardinality, index
+from retorno.core.time_step import TimeStep, Trajectory
+from retorno.networks.layers import Observed
+
+MOST_TRANSITIONS = 100_000_000
+"""Entries of a table of states × actions × next states."""
+
+
+class LatestModel(eqx.Module):
+    """What each action led to when it was last taken: all there is to know of a world without chance."""
+
+    next_state: Int[Array, "S A"]
+    """Of an action that was never taken, the state itself (Sutton & Barto 2018, section 8.3, footnote)."""
+    reward: Float[Array, "S A"]
+    discount: Float[Array, "S A"]
+    tried: Int[Array, "S A"]
+    """When it was last taken, counted in transitions from 1; 0 for never."""
+    legal: Bool[Array, "S A"] | None
+    """As far as seen; None where all actions always are."""
+    visited: Int[Array, " S"]
+    """The states in which an action was taken, in the order first met, …"""
+    met: Int[Array, ""]
+    """… of which there are so many."""
+    now: Int[Array, ""]
+    """Transitions lived."""
+    observed: Observed = eqx.field(static=True)
+
+    def learn(self, row: TimeStep, action: Int[Array, ""], next_row: TimeStep) -> LatestModel:
+        """After one more transition; a reset, out of a row that is `last`, is none."""
+        state, next_state = (index(self.observed.space, r.obs) for r in (row, next_row))
+        counts = ~row.last
+        now = self.now + counts
+        new = counts & (self.tried[state] == 0).all()
+
+        def write(table: Array, value: Array) -> Array:
+            return table.at[state, action].set(jnp.where(counts, value, table[state, action]))
+
+        legal = self.legal
+        if legal is not None:
+            legal = legal.at[state].set(row.legal).at[next_state].set(next_row.legal)
+        return LatestModel(
+            next_state=write(self.next_state, next_state),
+            reward=write(self.reward, next_row.reward),
+            discount=write(self.discount, next_row.discount),
+            tried=write(self.tried, now),
+            legal=legal,
+            visited=self.visited.at[self.met].set(jnp.where(new, state, self.visited[self.met])),
+            met=self.met + new,
+            now=now,
+            observed=self.observed,
+        )
+
+    def legal_in(self, state: Int[Array, ""]) -> Bool[Array, " A"] | None:
+        """The legal actions of one state."""
+        return None if self.legal is None else self.legal[state]
+
+
+def latest_model(spec: Spec, actions: int) -> LatestModel:
+    """Nothing seen yet.
+
+    Raises:
+        SpaceError: when the observation space is not finite.
+    """
+    states = cardinality(spec.observation_space)
+    shape = (states, actions)
+    return LatestModel(
+        next_state=jnp.broadcast_to(jnp.arange(states)[:, None], shape),
+        reward=jnp.zeros(shape),
+        discount=jnp.ones(shape),
+        tried=jnp.zeros(shape, jnp.int32),
+        legal=None if spec.row.legal is None else jnp.ones(shape, bool),
+        visited=jnp.zeros(states, jnp.int32),
+        met=jnp.int32(0),
+        now=jnp.int32(0),
+        observed=Observed(spec.observation_space),
+    )
+
+
+class CountedModel(eqx.Module):
+    """How often each action led where, and what it paid: the most likely model is their quotient."""
+
+    count: Float[Array, "S A"]
+    reward: Float[Array, "S A"]
+    """Sums."""
+    onward: Float[Array, "S A S"]
+    """Sums of the discounts on the way to each state: the count of transitions that went on."""
+    legal: Bool[Array, "S A"] | None
+    """As far as seen; None where all actions always are."""
+    observed: Observed = eqx.field(static=True)
+
+    def states(self, obs: PyTree[Any]) -> Int[Array, " N"]:
+        """The numbers of N observations."""
+        return jax.vmap(lambda one: index(self.observed.space, one))(obs)
+
+    def update(self, trajectory: Trajectory) -> CountedModel:
+        """Add a trajectory's transitions."""
+        rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), trajectory.steps)
+        envs = trajectory.steps.last.shape[1]
+        state, action = self.states(rows.obs), trajectory.action.reshape(-1)
+        counts = trajectory.transitions.reshape(-1).astype(jnp.float32)
+        return CountedModel(
+            count=self.count.at[state[:-envs], action].add(counts),
+            reward=self.reward.at[state[:-envs], action].add(counts * rows.reward[envs:]),
+            onward=self.onward.at[state[:-envs], action, state[envs:]].add(counts * rows.discount[envs:]),
+            legal=None if self.legal is None else self.legal.at[state].set(rows.legal),
+            observed=self.observed,
+        )
+
+    @property
+    def mean_reward(self) -> Float[Array, "S A"]:
+        """r̂(s, a); 0 for what was never tried."""
+        return self.reward / jnp.maximum(self.count, 1)
+
+    @property
+    def onward_chance(self) -> Float[Array, "S A S"]:
+        """p̂(s′|s, a) without the share of what terminates; 0 for what was never tried."""
+        return self.onward / jnp.maximum(self.count, 1)[..., None]
+
+
+def counted_model(spec: Spec, actions: int, algorithm: str) -> CountedModel:
+    """Nothing counted yet.
+
+    Raises:
+        SpaceError: when the observation space is not finite, or the counts would not fit.
+    """
+    states = cardinality(spec.observation_space)
+    entries = states * actions * states
+    if entries > MOST_TRANSITIONS:
+        raise SpaceError(
+            f"{algorithm} counts how often each of {states:,} states follows each other under {actions} actions: "
+            f"{entries:,} numbers ({readable(4 * entries)}), at most {MOST_TRANSITIONS:,} can be held; DynaQ keeps "
+            "one outcome of each action only, QLearning none"
+        )
+    return CountedModel(
+        count=jnp.zeros((states, actions)),
+        reward=jnp.zeros((states, actions)),
+        onward=jnp.zeros((states, actions, states)),
+        legal=None if spec.row.legal is None else jnp.ones((states, actions), bool),
+        observed=Observed(spec.observation_space),
+    )

@@ -1,0 +1,208 @@
+"""Planning: backups worked by hand, what planners find that others do not, and the book's maze."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from retorno import bellman
+from retorno.algorithms import PSRL, CertaintyEquivalence, DynaQ, PrioritisedSweeping, QLearning, RMax
+from retorno.core.spaces import SpaceError, Spec, element, index
+from retorno.core.time_step import Trajectory, restart, transition
+from retorno.environments import drawn
+from retorno.environments.exploration import river_swim
+from retorno.environments.registry import native
+from retorno.environments.sampled import sampled
+from retorno.environments.wrappers import TimeLimit
+from retorno.figures import FIGURES
+from retorno.networks import Epsilon
+from retorno.networks.models import counted_model
+from retorno.run.oracle import regret
+from retorno.run.train import train
+
+GAMMA = 0.5
+SPEC = Spec(spaces.Discrete(3), spaces.Discrete(2), 1, 100, restart(jnp.int32(0))._replace(last=jnp.array(True)))
+
+
+def learnt(algorithm: Any, lived: list[tuple[int, int, float, int, bool]], extra: int = 0) -> Any:
+    """A learner after these transitions (state, action, reward, next state, terminated), one update each."""
+    learner = algorithm.init(jax.random.key(0), SPEC)
+    update = jax.jit(algorithm.update)
+    for i, (s, a, r, after, ends) in enumerate(lived):
+        rows = [restart(jnp.int32(s)), transition(jnp.int32(after), r, ends)]
+        steps = jax.tree.map(lambda *x: jnp.stack(x)[:, None], *rows)
+        learner, _ = update(learner, Trajectory(steps, jnp.array([[a]]), (), ()), jax.random.key(i))
+    return learner
+
+
+CHAIN = [(0, 1, 0.0, 1, False), (1, 0, 0.0, 2, False), (2, 1, 8.0, 0, True)]
+"""Three states in a row, and 8 at the end."""
+
+
+def test_without_planning_only_the_last_step_is_learnt() -> None:
+    q = learnt(DynaQ(step_size=1.0, discount=GAMMA, planning_steps=0), CHAIN).network.tables["q"]
+    np.testing.assert_array_equal(q, [[0, 0], [0, 0], [0, 8]])
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        DynaQ(step_size=1.0, discount=GAMMA, planning_steps=60),
+        PrioritisedSweeping(discount=GAMMA, planning_steps=3),
+        CertaintyEquivalence(discount=GAMMA, sweeps=3),
+    ],
+    ids=["dyna", "sweeping", "certainty"],
+)
+def test_planning_carries_the_reward_back(algorithm: Any) -> None:
+    """8 at the end is worth 4 a step before and 2 two before; what was not tried stays 0."""
+    q = learnt(algorithm, CHAIN).network.tables["q"]
+    np.testing.assert_allclose(q, [[0, 2], [4, 0], [0, 8]])
+
+
+def test_sweeping_makes_only_the_backups_that_matter() -> None:
+    """No priority until the reward is found; then one backup for each of the three states and no more."""
+    algorithm = PrioritisedSweeping(discount=GAMMA, planning_steps=10)
+    assert learnt(algorithm, CHAIN[:2]).backups == 0
+    learner = learnt(algorithm, CHAIN)
+    assert learner.backups == 3
+    np.testing.assert_array_equal(learner.priority, np.zeros((3, 2)))
+
+
+def test_sweeping_by_expectation() -> None:
+    """One half 8, one half nothing: 4, whichever came last."""
+    q = learnt(PrioritisedSweeping(discount=GAMMA), [(0, 0, 8.0, 1, True), (0, 0, 0.0, 1, True)]).network.tables["q"]
+    assert q[0, 0] == 4
+
+
+def test_the_bonus_grows_with_the_root_of_time() -> None:
+    """Action 0 of state 0 was tried at time 1 of 5: κ√4 = 2κ. The other leads nowhere: κ√5 + γ max q."""
+    algorithm = DynaQ(step_size=1.0, discount=0.0, planning_steps=40, bonus=1.0)
+    q = learnt(algorithm, [(0, 0, 0.0, 1, False), *[(1, 0, 0.0, 1, False)] * 4]).network.tables["q"]
+    np.testing.assert_allclose(q[0], [2, 5**0.5], rtol=1e-6)
+    np.testing.assert_allclose(q[2], [0, 0])
+
+
+def test_what_is_not_known_is_paradise() -> None:
+    """R-max 3 at γ = ½ is worth 6 everywhere; tried twice, action 0 pays 1 and goes on: 1 + 6/2."""
+    algorithm = RMax(discount=GAMMA, reward_max=3.0, known=2, sweeps=1)
+    once = learnt(algorithm, [(0, 0, 1.0, 1, False)]).network.tables["q"]
+    np.testing.assert_array_equal(once, np.full((3, 2), 6))
+    twice = learnt(algorithm, [(0, 0, 1.0, 1, False)] * 2).network.tables["q"]
+    np.testing.assert_array_equal(twice, [[4, 6], [6, 6], [6, 6]])
+
+
+def test_a_drawn_model_comes_close_to_what_was_seen() -> None:
+    """A thousand times the same: the posterior is narrow, and the sampled values those of the counts."""
+    lived = [(s, a, float(s + a), (s + 1) % 3, False) for s in range(3) for a in range(2)]
+    algorithm = PSRL(discount=GAMMA, period=1, reward_noise=0.01, concentration=0.01)
+    learner = learnt(algorithm, lived * 20)
+    np.testing.assert_allclose(learner.played.tables["q"], learner.network.tables["q"], atol=0.1)
+    sampled_again = learnt(algorithm, lived)
+    assert (np.asarray(sampled_again.played.tables["q"]) != np.asarray(learner.played.tables["q"])).any()
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(5, start=2),
+        spaces.MultiDiscrete([2, 3]),
+        spaces.MultiBinary(3),
+        spaces.Tuple((spaces.Discrete(2), spaces.MultiDiscrete([2, 2]))),
+        spaces.Dict({"a": spaces.Discrete(3), "b": spaces.Discrete(2, start=-1)}),
+    ],
+    ids=str,
+)
+def test_elements_and_their_numbers(space: Any) -> None:
+    from retorno.core.spaces import cardinality
+
+    for number in range(cardinality(space)):
+        assert int(index(space, element(space, jnp.int32(number)))) == number
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DynaQ(planning_steps=-1), "planning_steps and bonus are at least 0"),
+        (lambda: DynaQ(bonus=-0.1), "planning_steps and bonus are at least 0"),
+        (lambda: PrioritisedSweeping(planning_steps=0), "planning_steps is at least 1"),
+        (lambda: CertaintyEquivalence(sweeps=0), "sweeps must be at least 1"),
+        (lambda: RMax(discount=1.0), "R-max needs a discount below 1"),
+        (lambda: PSRL(reward_noise=0.0), "are positive"),
+    ],
+)
+def test_settings_out_of_range(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_tables_that_cannot_be() -> None:
+    continuous = Spec(spaces.Box(0, 1, (2,)), spaces.Discrete(2), 1, 100, SPEC.row)
+    for algorithm in (DynaQ(), PrioritisedSweeping(), RMax(), PSRL(), CertaintyEquivalence()):
+        with pytest.raises(SpaceError, match="a table needs finitely many observations"):
+            algorithm.init(jax.random.key(0), continuous)
+    large = Spec(spaces.Discrete(100_000), spaces.Discrete(2), 1, 100, SPEC.row)
+    with pytest.raises(SpaceError, match=r"20,000,000,000 numbers \(80\.0 GB\).*DynaQ keeps one outcome"):
+        counted_model(large, 2, "R-max")
+
+
+@pytest.mark.slow
+def test_what_explores_finds_the_way_up_the_river() -> None:
+    """Optimism and posterior sampling reach the optimum with every seed; ε-greedy Q-learning with none."""
+    model, settings = river_swim(), {"discount": 0.95}
+    best = bellman.solve(model, 0.95)
+    world = TimeLimit(sampled(model), 1000)
+    methods = {
+        "rmax": RMax(**settings, reward_max=1e4, known=20),
+        "psrl": PSRL(**settings, rollout=20, reward_deviation=1e4, reward_noise=1e3),
+        "q_learning": QLearning(**settings),
+    }
+    lost = {}
+    for name, method in methods.items():
+        training = train(method, world, 4000, seed=range(6))
+        training.run_to_end()
+        lost[name] = regret(training.policies, best).regrets / best.start_value
+    assert np.abs(lost["rmax"]).max() < 1e-6 and np.abs(lost["psrl"]).max() < 1e-6
+    assert lost["q_learning"].min() > 0.9
+
+
+@pytest.mark.slow
+def test_what_explores_dives_to_the_treasure() -> None:
+    """A random diver finds it in one of 1,024 dives; here are 450. R-max tries each of 110 pairs once."""
+    from retorno.environments.exploration import deep_sea
+
+    best = bellman.solve(deep_sea(), 0.99)
+    for method, finds in ((RMax(known=1), True), (QLearning(exploration=Epsilon(0.1)), False)):
+        training = train(method, native("deep_sea"), 4500, seed=range(6))
+        training.run_to_end()
+        lost = regret(training.policies, best).regrets
+        assert (lost < 1e-6).all() if finds else (lost > 0.5).all()
+
+
+@pytest.mark.slow
+def test_the_maze_of_dyna() -> None:
+    """Figure 8.2's second episode, within four standard errors over 30 seeds."""
+    exhibit = FIGURES["8.2"].make(30)
+    assert len(exhibit.checks) == 3
+    for check in exhibit.checks:
+        assert check.agrees, exhibit.told()
+
+
+@pytest.mark.slow
+def test_planners_find_the_shortest_way_through_the_maze() -> None:
+    maze = drawn("S..#\n.#..\n...G")
+    best = bellman.solve(maze, 0.9)
+    for method in (
+        DynaQ(discount=0.9, step_size=1.0, exploration=Epsilon(0.5)),
+        DynaQ(discount=0.9, step_size=1.0, exploration=Epsilon(0.5), trajectories=True),
+        PrioritisedSweeping(discount=0.9, exploration=Epsilon(0.5)),
+        CertaintyEquivalence(discount=0.9, exploration=Epsilon(0.5)),
+        RMax(discount=0.9, known=1),
+    ):
+        training = train(method, TimeLimit(sampled(maze), 200), 1500, seed=range(5))
+        training.run_to_end()
+        np.testing.assert_allclose(regret(training.policies, best).regrets, 0, atol=1e-6, err_msg=str(method))
