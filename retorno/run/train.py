@@ -221,8 +221,8 @@ class Training:
             self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
         else:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
-            # An algorithm that has no choice of a network holds tables.
-            tables = isinstance(getattr(self.algorithm, "network", Table()), Table)
+            # Nor do counted models, whose sums over all states are wide already, and are rounded otherwise in a batch.
+            tables = isinstance(getattr(self.algorithm, "network", None), Table)
             self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, tables, self._mesh)
         return sums
 

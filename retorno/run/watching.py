@@ -29,6 +29,7 @@ from retorno.run.oracle import observes_states, policy_value
 from retorno.run.train import Training
 
 LOOKS = 100
+ROUNDING = 1e-12
 
 
 class WatchError(RetornoError):
@@ -119,6 +120,7 @@ class Watched:
         run = self.training.run
         try:
             regret = self.best.start_value - policy_value(self.training.policy, self.best).start_value
+            regret = 0.0 if abs(regret) < ROUNDING else regret
         except ValueError:
             regret = np.nan
         learner: Any = run.learner

@@ -154,7 +154,7 @@ def test_a_gaussian_policy_finds_the_best_number():
     def lost(run, trajectory):
         return run.stage.episodes.state.regret[0]
 
-    algorithm = ActorCritic(discount=0.0, step_size=0.01, critic_step_size=0.1)
+    algorithm = ActorCritic(discount=0.0, step_size=0.01, critic_step_size=0.1, discount_gradient=False)
     found = study(algorithm, ContinuousBandit(), 5000, lost, seeds=range(20))
     # It begins with a standard deviation of 1 and a mean of 0: 1 + E[a*²] = 2.33 is lost at first.
     assert found[:, :50].mean() > 1.0
