@@ -140,8 +140,7 @@ def _fresh(
     return Run(learner, stage(learner), relabel, no_scores(spec.num_envs), seed, jnp.int32(0), jnp.int32(0))
 
 
-@partial(jax.jit, static_argnames=("algorithm", "num_envs"))
-def begin_native(
+def begin_runs(
     algorithm: Algorithm,
     world: Environment,
     relabel: Relabel | None,
@@ -160,6 +159,10 @@ def begin_native(
 
     # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
     return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
+
+
+begin_native = jax.jit(begin_runs, static_argnames=("algorithm", "num_envs"))
+"""`begin_runs` as one compiled program."""
 
 
 def own_buffers(run: Run) -> Run:

@@ -7,8 +7,10 @@ only what a probe picks out is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Relabel
 from retorno.core.time_step import Trajectory
-from retorno.run.loop import Run, begin_native, iterate
+from retorno.run.loop import Run, begin_runs, iterate
 
 Probe = Callable[[Run, Trajectory], PyTree[Array]]
 """What to keep of one seed after an update: of its run as it now is, and of the trajectory just learnt from."""
@@ -42,7 +44,8 @@ def study(
     every: int = 1,
     relabel: Relabel | None = None,
     steps: int | None = None,
-) -> PyTree[Shaped[np.ndarray, "S K ..."]]:
+    over: Mapping[str, Sequence[float]] | None = None,
+) -> PyTree[Shaped[np.ndarray, "*settings S K ..."]]:
     """What `probe` says of every seed after every `every` updates.
 
     Args:
@@ -54,9 +57,12 @@ def study(
         every: look only after so many updates.
         relabel: rewrites trajectories between collect and update.
         steps: the budget that schedules run over; all interactions by default.
+        over: numbers among the algorithm's settings that are compared, by their fields' names: lists of one length.
+            They are lived side by side in one compiled program, and what is found has their axis in front.
 
     Raises:
-        ValueError: when `updates` is not a positive multiple of `every`, or there are no seeds.
+        ValueError: when `updates` is not a positive multiple of `every`, there are no seeds, a setting is
+            refused by the algorithm, or the lists have several lengths.
     """
     if updates < 1 or every < 1 or updates % every:
         raise ValueError(f"updates must be a positive multiple of every, got {updates} and {every}")
@@ -66,7 +72,13 @@ def study(
     devices = next(n for n in range(jax.local_device_count(), 0, -1) if len(seeds) % n == 0)
     mesh = jax.make_mesh((devices,), ("shares",), axis_types=(AxisType.Auto,))
     numbers = jnp.asarray(np.asarray(seeds), jnp.uint32)
-    found = _study(algorithm, world, relabel, numbers, jnp.int32(budget), probe, updates // every, every, mesh)
+    for values in zip(*(over or {}).values(), strict=True):
+        # What cannot be is refused here: a compiled program does not look at numbers.
+        dataclasses.replace(algorithm, **dict(zip(over or {}, values, strict=True)))  # type: ignore[type-var]
+    compared = {name: jnp.asarray(values, jnp.float32) for name, values in (over or {}).items()}
+    found = _study(
+        algorithm, world, relabel, numbers, jnp.int32(budget), compared, probe, updates // every, every, mesh
+    )
     return jax.device_get(found)
 
 
@@ -77,25 +89,53 @@ def _study(
     relabel: Relabel | None,
     seeds: UInt32[Array, " S"],
     steps: Array,
+    over: dict[str, Float[Array, " settings"]],
     probe: Probe,
     points: int,
     every: int,
     mesh: jax.sharding.Mesh,
 ) -> PyTree[Array]:
-    def point(run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
+    def point(method: Any, world: Environment, run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
         # The earlier iterations of a point are not looked at.
-        run = jax.lax.fori_loop(0, every - 1, lambda _, r: iterate(algorithm, world, r)[0], run)
-        run, _, trajectory = iterate(algorithm, world, run)
+        run = jax.lax.fori_loop(0, every - 1, lambda _, r: iterate(method, world, r)[0], run)
+        run, _, trajectory = iterate(method, world, run)
         return run, probe(run, trajectory)
 
-    def several(seeds: Array, world: Environment, relabel: Relabel | None, steps: Array) -> PyTree[Array]:
-        runs = begin_native(algorithm, world, relabel, seeds, steps, algorithm.num_envs)
-        return jax.vmap(lambda run: jax.lax.scan(point, run, None, length=points)[1])(runs)
+    def several(
+        seeds: Array, world: Environment, relabel: Relabel | None, steps: Array, over: dict[str, Array]
+    ) -> PyTree[Array]:
+        def with_settings(settings: dict[str, Array]) -> PyTree[Array]:
+            method: Any = dataclasses.replace(algorithm, **settings)  # type: ignore[type-var]
+            runs = begin_runs(method, world, relabel, seeds, steps, algorithm.num_envs)
+            live = partial(point, method, world)
+            return jax.vmap(lambda run: jax.lax.scan(live, run, None, length=points)[1])(runs)
+
+        return jax.vmap(with_settings)(over) if over else with_settings({})
 
     split, same = PartitionSpec("shares"), PartitionSpec()
-    return jax.shard_map(several, mesh=mesh, in_specs=(split, same, same, same), out_specs=split, check_vma=False)(
-        seeds, world, relabel, steps
-    )
+    found = PartitionSpec(None, "shares") if over else split
+    whole = jax.shard_map(several, mesh=mesh, in_specs=(split, *(same,) * 4), out_specs=found, check_vma=False)
+    return whole(seeds, world, relabel, steps, over)
+
+
+def at_episodes(
+    values: Shaped[np.ndarray, "*settings S K"], last: Bool[np.ndarray, "*settings S K"], episodes: int
+) -> Shaped[np.ndarray, "*settings S E"]:
+    """What stood at the ends of the first `episodes` episodes of every seed.
+
+    Args:
+        values: after every interaction, in the order lived.
+        last: whether it ended an episode.
+        episodes: E.
+
+    Raises:
+        ValueError: when a seed lived fewer episodes: give the study more updates.
+    """
+    fewest = int(last.sum(-1).min())
+    if fewest < episodes:
+        raise ValueError(f"a seed lived only {fewest} of {episodes} episodes: give the study more updates")
+    ends = np.argsort(~last, axis=-1, kind="stable")[..., :episodes]
+    return np.take_along_axis(values, ends, -1)
 
 
 def by_episode(
