@@ -23,7 +23,7 @@ from retorno.networks.linear import TileCoding
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import LINES, number_axes, panels, style
 from retorno.run.loop import Run
-from retorno.run.study import by_episode, study, sweep
+from retorno.run.study import by_episode, study
 
 TILINGS = 8
 SETTINGS: dict[str, Any] = {
@@ -146,13 +146,13 @@ def mountain_car_sweep(seeds: int) -> Exhibit:
     }
     found, spread = {}, {}
     for n, alphas in steps.items():
-        seen = sweep(
-            lambda alpha, n=n: NStepSARSA(n=n, step_size=alpha / TILINGS, **SETTINGS),
-            alphas,
+        seen = study(
+            NStepSARSA(n=n, **SETTINGS),
             MountainCar(),
             INTERACTIONS,
             ends,
             seeds=range(seeds),
+            over={"step_size": [alpha / TILINGS for alpha in alphas]},
         )
         taken = np.minimum(np.cumsum(seen["last"], -1), 50)
         within = seen["counts"] & (np.cumsum(seen["last"], -1) - seen["last"] < 50)

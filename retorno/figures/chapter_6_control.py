@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from retorno.networks import Epsilon
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import LINES, number_axes, panels, style
 from retorno.run.loop import Run
-from retorno.run.study import by_episode, lived, study, sweep
+from retorno.run.study import by_episode, lived, study
 
 EPSILON = 0.1
 SETTINGS: dict[str, Any] = {"discount": 1.0, "exploration": Epsilon(EPSILON)}
@@ -33,18 +32,19 @@ def scored(run: Run, trajectory: Trajectory) -> tuple[Array, Array]:
 def interim_and_asymptotic(seeds: int) -> Exhibit:
     """Figure 6.3: what a step size is worth in the first hundred episodes, and in the long run."""
     steps = np.round(np.arange(0.1, 1.05, 0.1), 2)
-    methods: dict[str, Callable[[Any], Algorithm]] = {
-        "expected Sarsa": lambda alpha: ExpectedSARSA(step_size=alpha, **SETTINGS),
-        "Sarsa": lambda alpha: SARSA(step_size=alpha, **SETTINGS),
-        "Q-learning": lambda alpha: QLearning(step_size=alpha, **SETTINGS),
+    methods: dict[str, Algorithm] = {
+        "expected Sarsa": ExpectedSARSA(**SETTINGS),
+        "Sarsa": SARSA(**SETTINGS),
+        "Q-learning": QLearning(**SETTINGS),
     }
+    over = {"step_size": steps.tolist()}
     interim, asymptotic = {}, {}
     for name, method in methods.items():
-        seen = sweep(method, steps, native("cliff"), 15_000, lived, seeds=range(seeds))
+        seen = study(method, native("cliff"), 15_000, lived, seeds=range(seeds), over=over)
         flat = {key: x.reshape(len(steps) * seeds, -1) for key, x in seen.items()}
         interim[name] = by_episode(flat["reward"], flat["last"], 100).mean(1).reshape(len(steps), seeds)
         late = seeds // 10 or 2
-        episodes, returns = sweep(method, steps, native("cliff"), 200_000, scored, seeds=range(late), every=50_000)
+        episodes, returns = study(method, native("cliff"), 200_000, scored, seeds=range(late), every=50_000, over=over)
         asymptotic[name] = (returns[:, :, -1] - returns[:, :, 0]) / (episodes[:, :, -1] - episodes[:, :, 0])
     model = cliff()
     edge = bellman.solve(model, 1.0)

@@ -78,5 +78,18 @@ FIGURES: dict[str, Entry] = {
     "8.3": Entry("the same: what is known in the second episode", BOOK, 10, _late("chapter_8:halfway")),
     "8.4": Entry("Dyna-Q+ where the way is blocked", BOOK, 50, _late("chapter_8:blocking_maze")),
     "8.5": Entry("Dyna-Q+ where a shortcut opens", BOOK, 50, _late("chapter_8:shortcut_maze")),
+    "5.1": Entry("blackjack, sticking on 20 and 21", BOOK, 4, _late("chapter_5:blackjack")),
+    "5.2": Entry("blackjack, the best play", BOOK, None, _late("chapter_5:best_play")),
+    "5.3": Entry("ordinary and weighted importance sampling", BOOK, 100, _late("chapter_5:weighing")),
+    "5.4": Entry("importance sampling of infinite variance", BOOK, 10, _late("chapter_5:infinite_variance")),
+    "example_6.2": Entry("TD(0) and Monte Carlo on a random walk", BOOK, 100, _late("random_walks:example")),
+    "6.2": Entry("batch TD and batch Monte Carlo", BOOK, 100, _late("random_walks:batch")),
+    "7.2": Entry("n-step TD on nineteen states", BOOK, 100, _late("random_walks:n_step")),
+    "11.2": Entry("Baird's counterexample: off-policy TD diverges", BOOK, 100, _late("chapter_11:baird")),
+    "11.5": Entry("TD with gradient correction on it", BOOK, 100, _late("chapter_11:corrected")),
+    "11.6": Entry("emphatic TD on it", BOOK, None, _late("chapter_11:emphatic")),
+    "12.3": Entry("the off-line λ-return algorithm", BOOK, 40, _late("random_walks:offline_lambda_return")),
+    "12.6": Entry("TD(λ) on nineteen states", BOOK, 100, _late("random_walks:td_lambda")),
+    "12.8": Entry("true online TD(λ)", BOOK, 100, _late("random_walks:true_online")),
 }
 """In the order of the book; the student's come first."""

@@ -14,7 +14,7 @@ from retorno.networks.heads import (
     policy_head,
 )
 from retorno.networks.layers import Activation
-from retorno.networks.linear import Aggregation, Features, Fourier, LinearNetwork, Polynomial, TileCoding
+from retorno.networks.linear import Aggregation, Features, Fourier, LinearNetwork, Polynomial, TileCoding, features
 from retorno.networks.mlp import MLP
 from retorno.networks.network import Network, NetworkConfig, require_memoryless
 from retorno.networks.recurrent import GRU, LSTM
@@ -73,6 +73,7 @@ __all__ = [
     "Transformer",
     "Uniform",
     "ValueHead",
+    "features",
     "followed",
     "nudge",
     "policy_head",

@@ -45,10 +45,14 @@ class Basis(abc.ABC):
     def features(self, space: gymnasium.Space[Any], obs: PyTree[Any]) -> Float[Array, " d"] | Int[Array, " k"]:
         """All features, as floats; or the numbers of those that are 1, as whole numbers, the others being 0."""
 
+    def start(self, size: int, outputs: int) -> Float[Array, "d outputs"]:
+        """The weights of one head before learning."""
+        return jnp.zeros((size, outputs), jnp.float32)
+
     def build(
         self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]
     ) -> LinearNetwork:
-        """A new network, of zeros; `key` is not used.
+        """A new network; `key` is not used.
 
         Raises:
             SpaceError: when the basis cannot read the space, or it would have more than five hundred million weights.
@@ -61,7 +65,7 @@ class Basis(abc.ABC):
                 f"{MOST_WEIGHTS:,} can be held: take fewer features, or a network such as network=MLP()"
             )
         return LinearNetwork(
-            weights={name: jnp.zeros((size, head.outputs), jnp.float32) for name, head in heads.items()},
+            weights={name: self.start(size, head.outputs) for name, head in heads.items()},
             readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
             basis=self,
             observed=Observed(observation_space),
@@ -108,6 +112,8 @@ class Features(Basis):
 
     rows: tuple[tuple[float, ...], ...] = ()
     """The features of each observation of a finite space, in order; else the observation itself."""
+    initial: tuple[float, ...] = ()
+    """The weight of each feature before learning; none for zeros."""
 
     def size(self, space: gymnasium.Space[Any]) -> int:
         if not self.rows:
@@ -115,6 +121,13 @@ class Features(Basis):
         if len(self.rows) != cardinality(space) or len({len(row) for row in self.rows}) != 1:
             raise SpaceError(f"{len(self.rows)} rows of features do not fit {space}: give one for each, equally long")
         return len(self.rows[0])
+
+    def start(self, size: int, outputs: int) -> Float[Array, "d outputs"]:
+        if not self.initial:
+            return super().start(size, outputs)
+        if len(self.initial) != size:
+            raise SpaceError(f"{len(self.initial)} weights for {size} features: give one for each, or none")
+        return jnp.repeat(jnp.array(self.initial, jnp.float32)[:, None], outputs, 1)
 
     def features(self, space: gymnasium.Space[Any], obs: PyTree[Any]) -> Float[Array, " d"]:
         return jnp.array(self.rows, jnp.float32)[index(space, obs)] if self.rows else encode(space, obs)
@@ -291,3 +304,9 @@ def scaled(
     least, largest = bounds(space, low, high)
     reach = np.where(largest > least, largest - least, 1)
     return jnp.clip((numbers(space, obs) - least.astype(np.float32)) / reach.astype(np.float32), 0, 1)
+
+
+def features(rows: Float[np.ndarray, "S d"], initial: Float[np.ndarray, " d"] | None = None) -> Features:
+    """The settings that hold arrays of features and of weights."""
+    start = () if initial is None else tuple(map(float, initial))
+    return Features(tuple(tuple(map(float, row)) for row in rows), start)

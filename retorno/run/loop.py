@@ -26,7 +26,6 @@ from retorno.run.collect import (
     collect_hosted,
     initial_carries,
     no_scores,
-    opening,
 )
 
 
@@ -187,8 +186,7 @@ def _fresh(
     return Run(learner, stage(learner), relabel, no_scores(spec.num_envs), seed, jnp.int32(0), jnp.int32(0))
 
 
-@partial(jax.jit, static_argnames=("algorithm", "num_envs"))
-def begin_native(
+def begin_runs(
     algorithm: Algorithm,
     world: Environment,
     relabel: Relabel | None,
@@ -200,6 +198,10 @@ def begin_native(
     begin_one = partial(begin_run, algorithm, world, relabel, steps, num_envs)
     # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
     return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
+
+
+begin_native = jax.jit(begin_runs, static_argnames=("algorithm", "num_envs"))
+"""`begin_runs` as one compiled program."""
 
 
 def begin_beside(
@@ -217,20 +219,6 @@ def begin_beside(
         run = beside.submit(begin)
         advance_fused.lower(algorithm, world, fresh, 1, 1).compile()  # pyright: ignore[reportFunctionMemberAccess]
         return run.result()
-
-
-def begin_run(
-    algorithm: Algorithm,
-    world: Environment,
-    relabel: Relabel | None,
-    steps: Int[Array, ""],
-    num_envs: int,
-    seed: UInt32[Array, ""],
-) -> Run:
-    """A fresh run over a native world, to be called inside a compiled program."""
-    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
-    spec = Spec(world.observation_space, world.action_space, num_envs, steps, row)
-    return _fresh(algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs))
 
 
 def own_buffers(run: Run) -> Run:

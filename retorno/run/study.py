@@ -7,7 +7,8 @@ only what a probe picks out is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Relabel
 from retorno.core.time_step import Trajectory
-from retorno.run.loop import Run, begin_native, begin_run, iterate
+from retorno.run.loop import Run, begin_runs, iterate
 
 Probe = Callable[[Run, Trajectory], PyTree[Array]]
 """What to keep of one seed after an update: of its run as it now is, and of the trajectory just learnt from."""
@@ -43,7 +44,8 @@ def study(
     every: int = 1,
     relabel: Relabel | None = None,
     steps: int | None = None,
-) -> PyTree[Shaped[np.ndarray, "S K ..."]]:
+    over: Mapping[str, Sequence[float]] | None = None,
+) -> PyTree[Shaped[np.ndarray, "*settings S K ..."]]:
     """What `probe` says of every seed after every `every` updates.
 
     Args:
@@ -55,91 +57,29 @@ def study(
         every: look only after so many updates.
         relabel: rewrites trajectories between collect and update.
         steps: the budget that schedules run over; all interactions by default.
+        over: numbers among the algorithm's settings that are compared, by their fields' names: lists of one length.
+            They are lived side by side in one compiled program, and what is found has their axis in front.
 
     Raises:
-        ValueError: when `updates` is not a positive multiple of `every`, or there are no seeds.
+        ValueError: when `updates` is not a positive multiple of `every`, there are no seeds, a setting is
+            refused by the algorithm, or the lists have several lengths.
     """
-    _checked(lambda _: algorithm, (0,), updates, every, seeds)
-    budget = updates * algorithm.rollout * algorithm.num_envs if steps is None else steps
-    numbers = jnp.asarray(np.asarray(seeds), jnp.uint32)
-    mesh = _shares(len(seeds))
-    found = _study(algorithm, world, relabel, numbers, jnp.int32(budget), probe, updates // every, every, mesh)
-    return jax.device_get(found)
-
-
-def sweep(
-    make: Callable[[Any], Algorithm],
-    values: Sequence[float] | np.ndarray,
-    world: Environment,
-    updates: int,
-    probe: Probe,
-    *,
-    seeds: Sequence[int],
-    every: int = 1,
-) -> PyTree[Shaped[np.ndarray, "V S K ..."]]:
-    """A study of one method with many values of a setting, in one compiled program: every value with every seed.
-
-    ```python
-    sweep(lambda alpha: SARSA(step_size=alpha), [0.1, 0.5, 0.9], world, 10_000, lived, seeds=range(100))
-    ```
-
-    Args:
-        make: value → algorithm. Only what the value changes by arithmetic can be swept: step sizes, λ, σ, γ.
-        values: the V values.
-        world: a native world.
-        updates: as in `study`, as are all others.
-        probe: a function, looked at as (run, trajectory).
-        seeds: the S seeds.
-        every: look only after so many updates.
-
-    Raises:
-        ValueError: as `study`, and when there are no values.
-    """
-    example = _checked(make, values, updates, every, seeds)
-    pairs = np.array([(v, s) for v in range(len(values)) for s in seeds])
-    swept, numbers = jnp.asarray(np.asarray(values, np.float32)[pairs[:, 0]]), jnp.asarray(pairs[:, 1], jnp.uint32)
-    budget = jnp.int32(updates * example.rollout * example.num_envs)
-    mesh = _shares(len(pairs))
-    found = _sweep(make, world, swept, numbers, budget, probe, updates // every, every, example.num_envs, mesh)
-    return jax.tree.map(lambda x: x.reshape(len(values), len(seeds), *x.shape[1:]), jax.device_get(found))
-
-
-def _checked(
-    make: Callable[[Any], Algorithm],
-    values: Sequence[float] | np.ndarray,
-    updates: int,
-    every: int,
-    seeds: Sequence[int],
-) -> Algorithm:
-    """The first of the algorithms; each is made once, so that its own settings are looked at."""
     if updates < 1 or every < 1 or updates % every:
         raise ValueError(f"updates must be a positive multiple of every, got {updates} and {every}")
     if not len(seeds):
         raise ValueError("a study needs seeds: pass for instance seeds=range(100)")
-    if not len(values):
-        raise ValueError("a sweep needs values: pass for instance values=[0.1, 0.5]")
-    made = [make(value) for value in values]
-    return made[0]
-
-
-def _shares(runs: int) -> jax.sharding.Mesh:
-    """As many devices as divide a number of runs."""
-    devices = next(n for n in range(jax.local_device_count(), 0, -1) if runs % n == 0)
-    return jax.make_mesh((devices,), ("shares",), axis_types=(AxisType.Auto,))
-
-
-def _looked_at(
-    algorithm: Algorithm, world: Environment, run: Run, probe: Probe, points: int, every: int
-) -> PyTree[Array]:
-    """One run, lived to its end."""
-
-    def point(run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
-        # The earlier iterations of a point are not looked at.
-        run = jax.lax.fori_loop(0, every - 1, lambda _, r: iterate(algorithm, world, r)[0], run)
-        run, _, trajectory = iterate(algorithm, world, run)
-        return run, probe(run, trajectory)
-
-    return jax.lax.scan(point, run, None, length=points)[1]
+    budget = updates * algorithm.rollout * algorithm.num_envs if steps is None else steps
+    devices = next(n for n in range(jax.local_device_count(), 0, -1) if len(seeds) % n == 0)
+    mesh = jax.make_mesh((devices,), ("shares",), axis_types=(AxisType.Auto,))
+    numbers = jnp.asarray(np.asarray(seeds), jnp.uint32)
+    for values in zip(*(over or {}).values(), strict=True):
+        # What cannot be is refused here: a compiled program does not look at numbers.
+        dataclasses.replace(algorithm, **dict(zip(over or {}, values, strict=True)))  # type: ignore[type-var]
+    compared = {name: jnp.asarray(values, jnp.float32) for name, values in (over or {}).items()}
+    found = _study(
+        algorithm, world, relabel, numbers, jnp.int32(budget), compared, probe, updates // every, every, mesh
+    )
+    return jax.device_get(found)
 
 
 @partial(jax.jit, static_argnames=("algorithm", "probe", "points", "every", "mesh"))
@@ -149,42 +89,53 @@ def _study(
     relabel: Relabel | None,
     seeds: UInt32[Array, " S"],
     steps: Array,
+    over: dict[str, Float[Array, " settings"]],
     probe: Probe,
     points: int,
     every: int,
     mesh: jax.sharding.Mesh,
 ) -> PyTree[Array]:
-    def several(seeds: Array, world: Environment, relabel: Relabel | None, steps: Array) -> PyTree[Array]:
-        runs = begin_native(algorithm, world, relabel, seeds, steps, algorithm.num_envs)
-        return jax.vmap(lambda run: _looked_at(algorithm, world, run, probe, points, every))(runs)
+    def point(method: Any, world: Environment, run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
+        # The earlier iterations of a point are not looked at.
+        run = jax.lax.fori_loop(0, every - 1, lambda _, r: iterate(method, world, r)[0], run)
+        run, _, trajectory = iterate(method, world, run)
+        return run, probe(run, trajectory)
+
+    def several(
+        seeds: Array, world: Environment, relabel: Relabel | None, steps: Array, over: dict[str, Array]
+    ) -> PyTree[Array]:
+        def with_settings(settings: dict[str, Array]) -> PyTree[Array]:
+            method: Any = dataclasses.replace(algorithm, **settings)  # type: ignore[type-var]
+            runs = begin_runs(method, world, relabel, seeds, steps, algorithm.num_envs)
+            live = partial(point, method, world)
+            return jax.vmap(lambda run: jax.lax.scan(live, run, None, length=points)[1])(runs)
+
+        return jax.vmap(with_settings)(over) if over else with_settings({})
 
     split, same = PartitionSpec("shares"), PartitionSpec()
-    return jax.shard_map(several, mesh=mesh, in_specs=(split, same, same, same), out_specs=split, check_vma=False)(
-        seeds, world, relabel, steps
-    )
+    found = PartitionSpec(None, "shares") if over else split
+    whole = jax.shard_map(several, mesh=mesh, in_specs=(split, *(same,) * 4), out_specs=found, check_vma=False)
+    return whole(seeds, world, relabel, steps, over)
 
 
-@partial(jax.jit, static_argnames=("make", "probe", "points", "every", "num_envs", "mesh"))
-def _sweep(
-    make: Callable[[Any], Algorithm],
-    world: Environment,
-    values: Float[Array, " VS"],
-    seeds: UInt32[Array, " VS"],
-    steps: Array,
-    probe: Probe,
-    points: int,
-    every: int,
-    num_envs: int,
-    mesh: jax.sharding.Mesh,
-) -> PyTree[Array]:
-    def several(values: Array, seeds: Array, world: Environment, steps: Array) -> PyTree[Array]:
-        runs = jax.lax.map(lambda x: begin_run(make(x[0]), world, None, steps, num_envs, x[1]), (values, seeds))
-        return jax.vmap(lambda value, run: _looked_at(make(value), world, run, probe, points, every))(values, runs)
+def at_episodes(
+    values: Shaped[np.ndarray, "*settings S K"], last: Bool[np.ndarray, "*settings S K"], episodes: int
+) -> Shaped[np.ndarray, "*settings S E"]:
+    """What stood at the ends of the first `episodes` episodes of every seed.
 
-    split, same = PartitionSpec("shares"), PartitionSpec()
-    return jax.shard_map(several, mesh=mesh, in_specs=(split, split, same, same), out_specs=split, check_vma=False)(
-        values, seeds, world, steps
-    )
+    Args:
+        values: after every interaction, in the order lived.
+        last: whether it ended an episode.
+        episodes: E.
+
+    Raises:
+        ValueError: when a seed lived fewer episodes: give the study more updates.
+    """
+    fewest = int(last.sum(-1).min())
+    if fewest < episodes:
+        raise ValueError(f"a seed lived only {fewest} of {episodes} episodes: give the study more updates")
+    ends = np.argsort(~last, axis=-1, kind="stable")[..., :episodes]
+    return np.take_along_axis(values, ends, -1)
 
 
 def by_episode(

@@ -58,6 +58,10 @@ DISCOUNTED = having("discount")
 """The others maximise the average reward."""
 EPISODIC = having("longest_episode")
 """They learn from episodes that have ended."""
+PREDICTION = having("target")
+"""They learn the value of a policy that they do not change."""
+LINEAR = ["tdc", "gtd2", "lstd"]
+"""They are for values that are linear in the weights."""
 
 FINITE = [name for name in WORLDS if isinstance(WORLDS[name].world().observation_space, spaces.Discrete)]
 MODELS = [name for name in WORLDS if WORLDS[name].model is not None]
@@ -67,6 +71,8 @@ def small(name: str, **settings: Any) -> Algorithm:
     """A registered algorithm with small settings, or these."""
     algorithm = ALGORITHMS[name]()
     known = {field.name for field in dataclasses.fields(algorithm)}
+    if name in LINEAR:
+        settings["network"] = Table()
     return dataclasses.replace(algorithm, **{k: v for k, v in (SETTINGS | settings).items() if k in known})
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jaxtyping import Float
-from small import DISCOUNTED, MODELS, Deadly, horizon, model, small, table
+from small import DISCOUNTED, MODELS, PREDICTION, Deadly, having, horizon, model, small, table
 
 from retorno.algorithms import BANDITS, SARSA, QLearning
 from retorno.bellman import best_soft, evaluate, solve, uniform
@@ -20,7 +21,7 @@ from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm
 from retorno.environments.sampled import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import Epsilon, Table
+from retorno.networks import Epsilon, Table, Tabulated, Uniform
 from retorno.run.oracle import regret
 from retorno.run.train import Training, train
 
@@ -142,7 +143,7 @@ def deep(name: str) -> Algorithm:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*BANDITS, *DISCOUNTED])
+@pytest.mark.parametrize("name", [name for name in [*BANDITS, *DISCOUNTED] if name not in PREDICTION])
 @pytest.mark.parametrize("world", ["student", "random_walk"])
 def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
     """What it learnt, taken greedily and evaluated exactly, loses nothing, with any of five seeds."""
@@ -172,11 +173,55 @@ def test_every_algorithm_predicts_the_value(name: str) -> None:
     check_prediction(name)
 
 
+TARGET = Tabulated(((0.4, 0.3, 0.2, 0.1),))
+"""A policy for a model of four actions that all its states have."""
+
+
+def check_evaluation(
+    name: str, world: str, limited: Callable[[Environment], Environment] = limit, **settings: Any
+) -> None:
+    """The value of a policy, which is followed, or another one's, which is seen through its importance ratios."""
+    exact = exploring(world)
+    settings = {"target": TARGET if world == "garnet" else Uniform()} | settings
+    algorithm = dataclasses.replace(evaluating(name), **settings)
+    training = trained(algorithm, limited(sampled(exact)), 40_000)
+    followed = np.resize(TARGET.probabilities[0], exact.num_pairs) if world == "garnet" else uniform
+    going = ~exact.terminal
+    check_mean(table(training.run.learner, "value")[:, going, 0], evaluate(exact, followed, DISCOUNT).value[going])
+
+
+def evaluating(name: str) -> Algorithm:
+    """A prediction method whose steps fall to nothing, or count."""
+    # An emphasis may be 1 / (1 − γ) and more, by which steps have to be smaller.
+    return dataclasses.replace(deep(name), **({"step_size": 0.1} if name == "emphatic_td" else {}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["student", "random_walk", "example_4_1", "garnet"])
+@pytest.mark.parametrize("name", PREDICTION)
+def test_every_prediction_method_finds_the_policys_value(name: str, world: str) -> None:
+    check_evaluation(name, world)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in having("behaviour") if n not in ("lambda_return", "true_online_td")])
+def test_off_policy_methods_are_consistent(name: str) -> None:
+    """The uniform policy acts in the target's place."""
+    check_evaluation(name, "garnet", behaviour=Uniform())
+
+
+def test_the_law_sees_a_behaviour_whose_ratios_are_left_out() -> None:
+    with pytest.raises(AssertionError, match="not strictly ordered"):
+        check_evaluation("td", "garnet", target=Uniform())
+
+
 def test_the_law_sees_a_time_limit_that_is_taken_as_death() -> None:
     with pytest.raises(AssertionError, match="not strictly ordered"):
         check_q_learning("garnet", deadly)
     with pytest.raises(AssertionError, match="not strictly ordered"):
         check_sarsa("student", SARSAS[0], deadly)
+    with pytest.raises(AssertionError, match="not strictly ordered"):
+        check_evaluation("td", "garnet", deadly)
 
 
 def test_the_law_sees_values_of_another_policy() -> None:

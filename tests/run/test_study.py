@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from retorno.algorithms import QLearning, SARSALambda
 from retorno.environments.registry import native
-from retorno.run.study import by_episode, lived, study, sweep
+from retorno.run.study import by_episode, lived, study
 from retorno.run.train import train
 
 ALGORITHM = QLearning()
@@ -45,20 +47,18 @@ def test_seeds_are_spread_over_devices_without_a_difference() -> None:
     np.testing.assert_array_equal(spread[3], alone[0])
 
 
-def test_a_sweep_is_a_study_of_each_value_to_the_bit() -> None:
+def test_settings_side_by_side_are_a_study_of_each_to_the_bit() -> None:
     world, seeds = native("FrozenLake-v1"), (3, 11)
-    methods = [(lambda alpha: QLearning(step_size=alpha), 0.5), (lambda x: SARSALambda(lambda_=x), 0.25)]
-    for make, value in methods:
-        swept = sweep(make, [0.125, value], world, UPDATES, learnt_table, seeds=seeds, every=20)
-        alone = study(make(value), world, UPDATES, learnt_table, seeds=seeds, every=20)
-        np.testing.assert_array_equal(swept[1], alone)
+    for method, name, value in [(QLearning(), "step_size", 0.5), (SARSALambda(), "lambda_", 0.25)]:
+        over = {name: [0.125, value]}
+        compared = study(method, world, UPDATES, learnt_table, seeds=seeds, every=20, over=over)
+        alone = study(dataclasses.replace(method, **{name: value}), world, UPDATES, learnt_table, seeds=seeds, every=20)
+        np.testing.assert_array_equal(compared[1], alone)
 
 
-def test_a_sweep_refuses_what_its_method_refuses() -> None:
+def test_settings_that_the_method_refuses_are_refused_before_anything_is_lived() -> None:
     with pytest.raises(ValueError, match="step size is at least 0"):
-        sweep(lambda alpha: SARSALambda(step_size=alpha), [0.5, -1.0], native("student"), 10, lived, seeds=(0,))
-    with pytest.raises(ValueError, match="needs values"):
-        sweep(lambda alpha: QLearning(step_size=alpha), [], native("student"), 10, lived, seeds=(0,))
+        study(SARSALambda(), native("student"), 10, lived, seeds=(0,), over={"step_size": [0.5, -1.0]})
 
 
 @pytest.mark.parametrize(("updates", "every", "seeds"), [(10, 3, (0,)), (0, 1, (0,)), (10, 1, ())])

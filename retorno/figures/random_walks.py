@@ -1,0 +1,206 @@
+"""Random walks: how wrong the values of each prediction method are. Sutton & Barto 2018, chapters 6, 7 and 12."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from itertools import product
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from retorno import bellman
+from retorno.algorithms import LSTD, TD, LambdaReturn, MonteCarloPrediction, TDLambda, TrueOnlineTD
+from retorno.core.time_step import Trajectory
+from retorno.environments.registry import model, native
+from retorno.figures.exhibit import Check, Exhibit, measured
+from retorno.networks import Table
+from retorno.plots.curves import mean_reach, seed_curves
+from retorno.plots.style import LINES, MUTED, number_axes, panels, style
+from retorno.run.loop import Run
+from retorno.run.study import at_episodes, study
+
+STEPS = {"random_walk": 1500, "random_walk_19": 2600, "random_walk_1000": 1700}
+"""Enough for the episodes that are looked at: 100 of the first, 10 of the others."""
+ENORMOUS = 1e6
+
+
+@cache
+def exact(world: str) -> Float[np.ndarray, " S"]:
+    """The values of the uniform policy; the ends' are left out."""
+    walk = model(world)
+    return bellman.evaluate(walk, bellman.uniform, 1.0).value[~walk.terminal]
+
+
+@cache
+def errors(world: str, late: bool = False) -> Callable[[Run, Trajectory], dict[str, Array]]:
+    """Looks at the root mean square error over states, and at whether an episode has been learnt from to its end.
+
+    n-step TD is `late`: the first row that it holds is the one after the last that was learnt from.
+    """
+    walk, value = model(world), jnp.asarray(exact(world), jnp.float32)
+    acting = np.flatnonzero(~walk.terminal)
+
+    def look(run: Run, trajectory: Trajectory) -> dict[str, Array]:
+        network = run.learner.network
+        learnt = network.unroll(jnp.asarray(acting), jnp.zeros(len(acting), bool), ())["value"]
+        last = run.learner.held.rows.last[0] if late else trajectory.steps.last[1]
+        return {"error": jnp.sqrt(jnp.mean((learnt - value) ** 2)), "last": last[0]}
+
+    return look
+
+
+def by_episode(
+    method: Any, world: str, seeds: int, episodes: int, over: Mapping[str, Sequence[float]] | None = None
+) -> Float[np.ndarray, "*settings S E"]:
+    """The root mean square error at the ends of the first episodes."""
+    n = getattr(method, "n", 1)
+    seen = study(method, native(world), STEPS[world] + n, errors(world, n > 1), seeds=range(seeds), over=over)
+    # The rows that n-step TD holds before the first are no episodes' ends.
+    seen["last"] = seen["last"] & (np.arange(seen["last"].shape[-1]) >= n - 1)
+    # Too large a step size diverges: such an error is as large as it is shown, or larger.
+    error = np.nan_to_num(seen["error"].astype(float), nan=ENORMOUS, posinf=ENORMOUS)
+    return at_episodes(np.minimum(error, ENORMOUS), seen["last"], episodes)
+
+
+def example(seeds: int) -> Exhibit:
+    """Example 6.2: TD(0) and constant-α Monte Carlo on five states, every α with its own noise."""
+    start, world, episodes = Table(initial=0.5), "random_walk", 100
+    td, mc = (0.05, 0.1, 0.15), (0.01, 0.02, 0.03, 0.04)
+    every_visit = MonteCarloPrediction(network=start, discount=1.0, step_size=0.1, rollout=1, longest_episode=64)
+    found = {
+        "TD": by_episode(TD(network=start, discount=1.0), world, seeds, episodes, {"step_size": td}),
+        "MC": by_episode(every_visit, world, seeds, episodes, {"step_size": mc}),
+    }
+    curves = {
+        f"{name} α = {alpha:g}": error
+        for name, alphas in (("TD", td), ("MC", mc))
+        for alpha, error in zip(alphas, found[name], strict=True)
+    }
+    x = np.arange(1, episodes + 1)
+    return Exhibit(
+        picture=seed_curves(
+            x,
+            curves,
+            xlabel="episodes",
+            ylabel="root mean square error over states",
+            title=f"Five states, all values begin at ½: mean of {seeds} seeds",
+        ),
+        columns=("episode", *(f"{name} {part}" for name in curves for part in ("mean", "± 95%"))),
+        rows=np.column_stack([x, *(part for v in curves.values() for part in (v.mean(0), mean_reach(v)))]).tolist(),
+        checks=(
+            measured("TD(0) α = .05, after 100 episodes", 0.0352, found["TD"][0, :, -1], 0.002),
+            measured("TD(0) α = .1, after 100 episodes", 0.0551, found["TD"][1, :, -1], 0.002),
+            measured("Monte Carlo α = .02, after 100 episodes", 0.0822, found["MC"][1, :, -1], 0.002),
+        ),
+        notes=("the book's values are means of 100 seeds; they are trusted to .002",),
+    )
+
+
+def batch(seeds: int) -> Exhibit:
+    """Figure 6.2: batch training, solved at once by least squares, which is what the sweeps settle on."""
+    world, episodes = "random_walk", 100
+    found = {
+        f"batch {name}": by_episode(LSTD(discount=1.0, lambda_=lambda_), world, seeds, episodes)
+        for name, lambda_ in (("TD", 0.0), ("Monte Carlo", 1.0))
+    }
+    x = np.arange(1, episodes + 1)
+    return Exhibit(
+        picture=seed_curves(
+            x,
+            found,
+            xlabel="episodes",
+            ylabel="root mean square error over states",
+            title=f"Batch training on five states: mean of {seeds} seeds",
+        ),
+        columns=("episode", *(f"{name} {part}" for name in found for part in ("mean", "± 95%"))),
+        rows=np.column_stack([x, *(part for v in found.values() for part in (v.mean(0), mean_reach(v)))]).tolist(),
+        notes=("the book prints no number here: its figure shows batch TD below batch Monte Carlo throughout",),
+    )
+
+
+ALPHAS = tuple(round(0.1 * i, 1) for i in range(1, 11))
+"""Step sizes of the figures over nineteen states."""
+LAMBDAS = (0.0, 0.4, 0.8, 0.9, 0.95, 0.99, 1.0)
+HIGHEST = 0.55
+"""Where the book cuts its figures off."""
+
+
+def sweep(
+    title: str, found: dict[str, Float[np.ndarray, "alphas S"]], alphas: Sequence[float], checks: tuple[Check, ...]
+) -> Exhibit:
+    """Mean errors over step sizes, one line for each method; what is above the book's range is left out."""
+    with style():
+        figure, (axes,) = panels(7.2, 4.2)
+        colours = [*LINES, MUTED, "#22262d", "#994f88"]
+        for (name, error), colour in zip(found.items(), colours, strict=False):
+            mean, reach = error.mean(1), mean_reach(error.T)
+            shown = mean <= HIGHEST * 1.02
+            x = np.asarray(alphas)[shown]
+            axes.plot(x, mean[shown], color=colour, label=name, marker="o", markersize=3)
+            axes.fill_between(x, (mean - reach)[shown], (mean + reach)[shown], color=colour, alpha=0.2, linewidth=0)
+        axes.set_title(title, pad=10)
+        axes.set_xlabel("step size α")
+        axes.set_ylabel("error over states and the first 10 episodes")
+        axes.set_ylim(top=HIGHEST)
+        number_axes(axes)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1.6)
+    rows = [
+        [name, alpha, float(one.mean()), float(mean_reach(one[:, None])[0])]
+        for name, error in found.items()
+        for alpha, one in zip(alphas, error, strict=True)
+    ]
+    return Exhibit(figure, ("method", "α", "mean error", "± 95%"), rows, checks)
+
+
+def best(what: str, book: float, error: Float[np.ndarray, "alphas S"]) -> Check:
+    """The error with the best step size beside the book's; a grid of step sizes may miss the best by a little."""
+    return measured(what, book, error[error.mean(1).argmin()], 0.006)
+
+
+def n_step(seeds: int) -> Exhibit:
+    """Figure 7.2: n-step TD on nineteen states."""
+    sizes = (1, 2, 4, 8, 16, 32)
+    found = {
+        f"n = {n}": by_episode(TD(n=n, discount=1.0), "random_walk_19", seeds, 10, {"step_size": ALPHAS}).mean(-1)
+        for n in sizes
+    }
+    book = {1: 0.345, 2: 0.277, 4: 0.264, 8: 0.277, 16: 0.312}
+    checks = tuple(best(f"n = {n}, best α", value, found[f"n = {n}"]) for n, value in book.items())
+    return sweep(f"n-step TD on nineteen states: mean of {seeds} seeds", found, ALPHAS, checks)
+
+
+def over_lambda(
+    method: Any, seeds: int, lambdas: Sequence[float], alphas: Sequence[float]
+) -> dict[str, Float[np.ndarray, "alphas S"]]:
+    """The errors for every λ and α, all lived side by side."""
+    pairs = list(product(lambdas, alphas))
+    over = {"lambda_": [pair[0] for pair in pairs], "step_size": [pair[1] for pair in pairs]}
+    found = by_episode(method, "random_walk_19", seeds, 10, over).mean(-1)
+    return dict(zip((f"λ = {x:g}" for x in lambdas), found.reshape(len(lambdas), len(alphas), seeds), strict=True))
+
+
+def offline_lambda_return(seeds: int) -> Exhibit:
+    """Figure 12.3: the off-line λ-return algorithm on nineteen states."""
+    method = LambdaReturn(discount=1.0, rollout=1, longest_episode=400)
+    alphas = ALPHAS[::2]
+    found = over_lambda(method, seeds, (0.0, 0.4, 0.8, 0.9, 0.95), alphas)
+    checks = (best("λ = .8, best α", 0.261, found["λ = 0.8"]),)
+    return sweep(f"Off-line λ-returns on nineteen states: mean of {seeds} seeds", found, alphas, checks)
+
+
+def td_lambda(seeds: int) -> Exhibit:
+    """Figure 12.6: TD(λ) on nineteen states."""
+    found = over_lambda(TDLambda(discount=1.0), seeds, LAMBDAS, ALPHAS)
+    checks = (best("λ = .8, best α", 0.261, found["λ = 0.8"]),)
+    return sweep(f"TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, checks)
+
+
+def true_online(seeds: int) -> Exhibit:
+    """Figure 12.8: true online TD(λ), which is the online λ-return algorithm, on nineteen states."""
+    found = over_lambda(TrueOnlineTD(discount=1.0), seeds, LAMBDAS, ALPHAS)
+    checks = (best("λ = .8, best α", 0.253, found["λ = 0.8"]),)
+    return sweep(f"True online TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, checks)
