@@ -195,7 +195,14 @@ def begin_runs(
     num_envs: int,
 ) -> Run:
     """Fresh runs [S] over a native world, or one run of one seed []."""
-    begin_one = partial(begin_run, algorithm, world, relabel, steps, num_envs)
+    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
+    spec = Spec(world.observation_space, world.action_space, num_envs, steps, row)
+
+    def begin_one(seed: UInt32[Array, ""]) -> Run:
+        return _fresh(
+            algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs)
+        )
+
     # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
     return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
 
