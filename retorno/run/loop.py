@@ -26,6 +26,7 @@ from retorno.run.collect import (
     collect_hosted,
     initial_carries,
     no_scores,
+    opening,
 )
 
 
