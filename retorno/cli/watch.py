@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from rich.console import Console
 from rich.live import Live
@@ -17,10 +16,6 @@ from retorno.cli.options import UsageError
 from retorno.cli.terminal import note, stderr
 from retorno.core.mdp import MDP
 from retorno.environments.registry import UnknownNameError, model
-from retorno.plots.film import film, shown_values
-from retorno.plots.film_page import save_film_page
-from retorno.plots.maps import directions, ends, entry_rewards, places
-from retorno.plots.style import number
 from retorno.run.train import Training
 from retorno.run.watching import Look, Watched, WatchError
 
@@ -68,6 +63,9 @@ def watch(training: Training, made: MDP, asked: str, title: str) -> None:
         else:
             _plain(watched)
         return
+    from retorno.plots.film import film
+    from retorno.plots.film_page import save_film_page
+
     looks = []
     for look in watched:
         looks.append(look)
@@ -92,6 +90,8 @@ def _plain(watched: Watched) -> None:
 
 
 def _line(look: Look) -> str:
+    from retorno.plots.style import number
+
     return f"step {look.step:,}  return {number(look.mean_return)}  regret {number(look.regret)}"
 
 
@@ -99,6 +99,11 @@ class Board:
     """A map of cells in a terminal: the colour is the value, arrows are best actions, a disc is the agent."""
 
     def __init__(self, made: MDP) -> None:
+        import matplotlib
+
+        from retorno.plots.maps import directions, ends, entry_rewards, places
+
+        self.colours = matplotlib.colormaps["cividis"]
         self.model, self.heading, self.end, self.paid = made, directions(made), ends(made), entry_rewards(made)
         place = places(made)
         self.state = {(int(r), int(c)): s for s, (r, c) in enumerate(place) if np.isfinite(r)}
@@ -106,6 +111,8 @@ class Board:
 
     def drawn(self, look: Look) -> Text:
         """One look: the map, and below it the numbers."""
+        from retorno.plots.film import shown_values
+
         values, best = shown_values(self.model, look)
         known = values[[s for s in self.state.values() if not self.end[s]]]
         known = known[np.isfinite(known)]
@@ -126,7 +133,7 @@ class Board:
         if self.end[s]:
             goal = s in self.paid and self.paid[s] >= max(self.paid.values(), default=0.0)
             return (" ★  ", "bold green") if goal else (" ×  ", "dim")
-        r, g, b = (round(255 * x) for x in matplotlib.colormaps["cividis"](share)[:3])
+        r, g, b = (round(255 * x) for x in self.colours(share)[:3])
         ink = "black" if 0.299 * r + 0.587 * g + 0.114 * b > 128 else "white"
         arrows = "".join(ARROWS.get(_sign(self.heading[a]), "·") for a in best[s])[:2]
         agent = "●" if s == look.agent else " "

@@ -82,9 +82,7 @@ def halfway(seeds: int) -> Exhibit:
         picture=value_map(shown),
         columns=("planning steps", "seed", "states with a preferred action"),
         rows=rows,
-        checks=(
-            Check("states with a preferred action, no planning", 1, float(none.mean()), float(none.std() / seeds**0.5)),
-        ),
+        checks=(measured("states with a preferred action, no planning", 1, none),),
         notes=(
             f"no planning has learnt a preferred action in {none.mean():.0f} of {states} states, 50 planning steps "
             f"in {planned.mean():.0f}; cells without an arrow have none",
