@@ -31,7 +31,7 @@ def sticking(game: MDP) -> Float[np.ndarray, "S A"]:
     stick = game.action_names.index("stick")
     chances = np.zeros((game.num_states, game.num_actions))
     for state, name in enumerate(game.state_names):
-        total = 21 if name.startswith("natural") else int(name.split(",")[0]) if name[0].isdigit() else 21
+        total = 21 if name.startswith("natural") else int(name.split()[0]) if name[0].isdigit() else 21
         chances[state, stick if total >= STICK_FROM else 1 - stick] = 1
     return chances
 
@@ -40,10 +40,10 @@ def hands(game: MDP, values: Float[np.ndarray, " S"], usable: bool) -> Float[np.
     """The values of sums 12–21 against each card of the dealer's."""
     kind = "soft" if usable else "hard"
     place = {name: i for i, name in enumerate(game.state_names)}
-    return np.array([[values[place[f"{total}, {kind}, {card}"]] for card in CARDS] for total in range(12, 22)])
+    return np.array([[values[place[f"{total} {kind}, {card}"]] for card in range(1, 11)] for total in range(12, 22)])
 
 
-def surfaces(game: MDP, columns: dict[str, Float[np.ndarray, " S"]], title: str, low: float = -1.0) -> Any:
+def surfaces(game: MDP, columns: dict[str, Float[np.ndarray, " S"]], title: str) -> Any:
     """Values as colours: usable aces above, others below; one column for each of several tables."""
     with style():
         figure, panes = panels(2.9 * len(columns) + 1, 5.4, 2, len(columns))
@@ -53,7 +53,7 @@ def surfaces(game: MDP, columns: dict[str, Float[np.ndarray, " S"]], title: str,
             shown = pane.imshow(
                 hands(game, values, usable),
                 origin="lower",
-                vmin=low,
+                vmin=-1,
                 vmax=1,
                 cmap="RdBu",
                 extent=(-0.5, 9.5, 11.5, 21.5),
@@ -114,11 +114,11 @@ def best_play(seeds: int) -> Exhibit:
     rows = [[name, float(best.value[i]), float(sticks[i])] for i, name in enumerate(game.state_names)]
     checks = [Check("value of the game", -0.043113, float(best.start_value), 0.0, 1e-6)]
     for kind, least in (
-        ("hard", {"A": 17, "2": 13, "4": 12, "7": 17, "10": 17}),
-        ("soft", {"A": 19, "2": 18, "9": 19}),
+        ("hard", {"1": 17, "2": 13, "4": 12, "7": 17, "10": 17}),
+        ("soft", {"1": 19, "2": 18, "9": 19}),
     ):
         for card, total in least.items():
-            found = min(t for t in range(12, 22) if sticks[game.state_names.index(f"{t}, {kind}, {card}")] > 0.5)
+            found = min(t for t in range(12, 22) if sticks[game.state_names.index(f"{t} {kind}, {card}")] > 0.5)
             checks.append(Check(f"sticks from, {kind}, dealer shows {card}", total, found, 0.0))
     return Exhibit(
         picture=surfaces(
@@ -153,7 +153,7 @@ def weighing(seeds: int) -> Exhibit:
     """Figure 5.3: ordinary and weighted importance sampling of one state of blackjack, with random play."""
     game, episodes = model("blackjack"), 10_000
     chances = sticking(game)
-    state = game.state_names.index("13, soft, 2")
+    state = game.state_names.index("13 soft, 2")
     alone = dataclasses.replace(game, initial=np.eye(game.num_states)[state])
     exact = float(bellman.evaluate(game, chances[game.pair_state, game.action], 1.0).value[state])
     usual = MonteCarloPrediction(
