@@ -166,7 +166,7 @@ def weighing(seeds: int) -> Exhibit:
 
     found = {}
     for way in Weighing:
-        seen = study(dataclasses.replace(usual, weighing=way), sampled(alone), 27_000, look, seeds=range(seeds))
+        seen = study(dataclasses.replace(usual, weighing=way), sampled(alone), 29_000, look, seeds=range(seeds))
         found[way.value] = at_episodes(seen["value"], seen["last"], episodes)
     x = np.arange(1, episodes + 1)
     squared = {name: ((values - exact) ** 2).mean(0) for name, values in found.items()}
