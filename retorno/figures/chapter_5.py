@@ -104,33 +104,6 @@ def blackjack(seeds: int) -> Exhibit:
     )
 
 
-def best_play(seeds: int) -> Exhibit:
-    """Figure 5.2: the best play and its value, exact."""
-    game = model("blackjack")
-    best = bellman.solve(game, 1.0)
-    stick = game.action_names.index("stick")
-    sticks = np.zeros(game.num_states)
-    sticks[game.pair_state[game.action == stick]] = best.policy[game.action == stick]
-    rows = [[name, float(best.value[i]), float(sticks[i])] for i, name in enumerate(game.state_names)]
-    checks = [Check("value of the game", -0.043113, float(best.start_value), 0.0, 1e-6)]
-    for kind, least in (
-        ("hard", {"1": 17, "2": 13, "4": 12, "7": 17, "10": 17}),
-        ("soft", {"1": 19, "2": 18, "9": 19}),
-    ):
-        for card, total in least.items():
-            found = min(t for t in range(12, 22) if sticks[game.state_names.index(f"{t} {kind}, {card}")] > 0.5)
-            checks.append(Check(f"sticks from, {kind}, dealer shows {card}", total, found, 0.0))
-    return Exhibit(
-        picture=surfaces(
-            game, {"stick (1) or hit (0)": sticks, "value": best.value}, "Blackjack, the best play: exact"
-        ),
-        columns=("state", "value", "stick"),
-        rows=rows,
-        checks=tuple(checks),
-        notes=("solved exactly; the book learns it by Monte Carlo with exploring starts",),
-    )
-
-
 def spread(title: str, x: Any, curves: dict[str, Any], xlabel: str, ylabel: str, log_y: bool = False) -> Any:
     """Plain lines over a logarithmic axis."""
     with style():

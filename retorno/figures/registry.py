@@ -34,7 +34,6 @@ def _late(path: str) -> Callable[[int], Exhibit]:
 
 FIGURES: dict[str, Entry] = {
     "5.1": Entry("blackjack, sticking on 20 and 21", BOOK, 4, _late("chapter_5:blackjack")),
-    "5.2": Entry("blackjack, the best play", BOOK, None, _late("chapter_5:best_play")),
     "5.3": Entry("ordinary and weighted importance sampling", BOOK, 100, _late("chapter_5:weighing")),
     "5.4": Entry("importance sampling of infinite variance", BOOK, 10, _late("chapter_5:infinite_variance")),
     "example_6.2": Entry("TD(0) and Monte Carlo on a random walk", BOOK, 100, _late("random_walks:example")),

@@ -35,6 +35,7 @@ SETTINGS: dict[str, Any] = {
     "target_period": 16,
     "longest_episode": 12,
     "n": 3,
+    "sweeps": 4,
 }
 """For whichever of these an algorithm has."""
 
