@@ -175,7 +175,7 @@ def infinite_variance(seeds: int) -> Exhibit:
     def look(run: Run, trajectory: Trajectory) -> dict[str, Array]:
         return {"value": run.learner.network.tables["value"][0, 0], "episodes": jnp.float32(run.scores.episodes)}
 
-    seen = study(method, sampled(looping()), 20_000, look, seeds=range(seeds), every=4)
+    seen = study(method, sampled(looping()), 8_000, look, seeds=range(seeds), every=4)
     x = seen["episodes"].mean(0)
     picked = np.unique(np.geomspace(1, len(x), 600).astype(int)) - 1
     values = seen["value"][:, picked]
