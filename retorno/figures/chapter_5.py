@@ -31,7 +31,7 @@ def sticking(game: MDP) -> Float[np.ndarray, "S A"]:
     stick = game.action_names.index("stick")
     chances = np.zeros((game.num_states, game.num_actions))
     for state, name in enumerate(game.state_names):
-        total = 21 if name.startswith("natural") else int(name.split(",")[0]) if name[0].isdigit() else 21
+        total = 21 if name.startswith("natural") else int(name.split()[0]) if name[0].isdigit() else 21
         chances[state, stick if total >= STICK_FROM else 1 - stick] = 1
     return chances
 
@@ -40,10 +40,10 @@ def hands(game: MDP, values: Float[np.ndarray, " S"], usable: bool) -> Float[np.
     """The values of sums 12–21 against each card of the dealer's."""
     kind = "soft" if usable else "hard"
     place = {name: i for i, name in enumerate(game.state_names)}
-    return np.array([[values[place[f"{total}, {kind}, {card}"]] for card in CARDS] for total in range(12, 22)])
+    return np.array([[values[place[f"{total} {kind}, {card}"]] for card in range(1, 11)] for total in range(12, 22)])
 
 
-def surfaces(game: MDP, columns: dict[str, Float[np.ndarray, " S"]], title: str, low: float = -1.0) -> Any:
+def surfaces(game: MDP, columns: dict[str, Float[np.ndarray, " S"]], title: str) -> Any:
     """Values as colours: usable aces above, others below; one column for each of several tables."""
     with style():
         figure, panes = panels(2.9 * len(columns) + 1, 5.4, 2, len(columns))
@@ -53,7 +53,7 @@ def surfaces(game: MDP, columns: dict[str, Float[np.ndarray, " S"]], title: str,
             shown = pane.imshow(
                 hands(game, values, usable),
                 origin="lower",
-                vmin=low,
+                vmin=-1,
                 vmax=1,
                 cmap="RdBu",
                 extent=(-0.5, 9.5, 11.5, 21.5),
@@ -104,33 +104,6 @@ def blackjack(seeds: int) -> Exhibit:
     )
 
 
-def best_play(seeds: int) -> Exhibit:
-    """Figure 5.2: the best play and its value, exact."""
-    game = model("blackjack")
-    best = bellman.solve(game, 1.0)
-    stick = game.action_names.index("stick")
-    sticks = np.zeros(game.num_states)
-    sticks[game.pair_state[game.action == stick]] = best.policy[game.action == stick]
-    rows = [[name, float(best.value[i]), float(sticks[i])] for i, name in enumerate(game.state_names)]
-    checks = [Check("value of the game", -0.043113, float(best.start_value), 0.0, 1e-6)]
-    for kind, least in (
-        ("hard", {"A": 17, "2": 13, "4": 12, "7": 17, "10": 17}),
-        ("soft", {"A": 19, "2": 18, "9": 19}),
-    ):
-        for card, total in least.items():
-            found = min(t for t in range(12, 22) if sticks[game.state_names.index(f"{t}, {kind}, {card}")] > 0.5)
-            checks.append(Check(f"sticks from, {kind}, dealer shows {card}", total, found, 0.0))
-    return Exhibit(
-        picture=surfaces(
-            game, {"stick (1) or hit (0)": sticks, "value": best.value}, "Blackjack, the best play: exact"
-        ),
-        columns=("state", "value", "stick"),
-        rows=rows,
-        checks=tuple(checks),
-        notes=("solved exactly; the book learns it by Monte Carlo with exploring starts",),
-    )
-
-
 def spread(title: str, x: Any, curves: dict[str, Any], xlabel: str, ylabel: str, log_y: bool = False) -> Any:
     """Plain lines over a logarithmic axis."""
     with style():
@@ -153,7 +126,7 @@ def weighing(seeds: int) -> Exhibit:
     """Figure 5.3: ordinary and weighted importance sampling of one state of blackjack, with random play."""
     game, episodes = model("blackjack"), 10_000
     chances = sticking(game)
-    state = game.state_names.index("13, soft, 2")
+    state = game.state_names.index("13 soft, 2")
     alone = dataclasses.replace(game, initial=np.eye(game.num_states)[state])
     exact = float(bellman.evaluate(game, chances[game.pair_state, game.action], 1.0).value[state])
     usual = MonteCarloPrediction(
@@ -166,7 +139,7 @@ def weighing(seeds: int) -> Exhibit:
 
     found = {}
     for way in Weighing:
-        seen = study(dataclasses.replace(usual, weighing=way), sampled(alone), 27_000, look, seeds=range(seeds))
+        seen = study(dataclasses.replace(usual, weighing=way), sampled(alone), 29_000, look, seeds=range(seeds))
         found[way.value] = at_episodes(seen["value"], seen["last"], episodes)
     x = np.arange(1, episodes + 1)
     squared = {name: ((values - exact) ** 2).mean(0) for name, values in found.items()}
@@ -202,7 +175,7 @@ def infinite_variance(seeds: int) -> Exhibit:
     def look(run: Run, trajectory: Trajectory) -> dict[str, Array]:
         return {"value": run.learner.network.tables["value"][0, 0], "episodes": jnp.float32(run.scores.episodes)}
 
-    seen = study(method, sampled(looping()), 20_000, look, seeds=range(seeds), every=4)
+    seen = study(method, sampled(looping()), 8_000, look, seeds=range(seeds), every=4)
     x = seen["episodes"].mean(0)
     picked = np.unique(np.geomspace(1, len(x), 600).astype(int)) - 1
     values = seen["value"][:, picked]

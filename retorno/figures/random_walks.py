@@ -122,7 +122,7 @@ def batch(seeds: int) -> Exhibit:
     )
 
 
-ALPHAS = tuple(round(0.1 * i, 1) for i in range(1, 11))
+ALPHAS = (0.02, 0.05, *(round(0.1 * i, 1) for i in range(1, 11)))
 """Step sizes of the figures over nineteen states."""
 LAMBDAS = (0.0, 0.4, 0.8, 0.9, 0.95, 0.99, 1.0)
 HIGHEST = 0.55
@@ -186,7 +186,7 @@ def over_lambda(
 def offline_lambda_return(seeds: int) -> Exhibit:
     """Figure 12.3: the off-line λ-return algorithm on nineteen states."""
     method = LambdaReturn(discount=1.0, rollout=1, longest_episode=400)
-    alphas = ALPHAS[::2]
+    alphas = (0.05, *ALPHAS[2::2])
     found = over_lambda(method, seeds, (0.0, 0.4, 0.8, 0.9, 0.95), alphas)
     checks = (best("λ = .8, best α", 0.261, found["λ = 0.8"]),)
     return sweep(f"Off-line λ-returns on nineteen states: mean of {seeds} seeds", found, alphas, checks)

@@ -79,7 +79,6 @@ FIGURES: dict[str, Entry] = {
     "8.4": Entry("Dyna-Q+ where the way is blocked", BOOK, 50, _late("chapter_8:blocking_maze")),
     "8.5": Entry("Dyna-Q+ where a shortcut opens", BOOK, 50, _late("chapter_8:shortcut_maze")),
     "5.1": Entry("blackjack, sticking on 20 and 21", BOOK, 4, _late("chapter_5:blackjack")),
-    "5.2": Entry("blackjack, the best play", BOOK, None, _late("chapter_5:best_play")),
     "5.3": Entry("ordinary and weighted importance sampling", BOOK, 100, _late("chapter_5:weighing")),
     "5.4": Entry("importance sampling of infinite variance", BOOK, 10, _late("chapter_5:infinite_variance")),
     "example_6.2": Entry("TD(0) and Monte Carlo on a random walk", BOOK, 100, _late("random_walks:example")),

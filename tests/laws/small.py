@@ -36,6 +36,7 @@ SETTINGS: dict[str, Any] = {
     "longest_episode": 12,
     "n": 3,
     "step_size": 0.1,
+    "sweeps": 4,
 }
 """For whichever of these an algorithm has."""
 
