@@ -41,7 +41,9 @@ def exploring_starts(seeds: int) -> Exhibit:
     q, exact = q[:, -1], bellman.solve(model, 1.0)
     stick, hit = (model.action_names.index(name) for name in ("stick", "hit"))
     best = {model.state(s): exact.actions(s) for s in range(model.num_states) if begins[s]}
-    agree = [np.mean([("hit" if one[s, hit] > one[s, stick] else "stick") in best[s] for s in best]) for one in q]
+    agree = [
+        float(np.mean([("hit" if one[s, hit] > one[s, stick] else "stick") in best[s] for s in best])) for one in q
+    ]
     losses = [exact.start_value - _worth(model, one).start_value for one in q]
     with style():
         figure, panes = panels(9.6, 5.6, 2, 2)
@@ -86,7 +88,9 @@ def exploring_starts(seeds: int) -> Exhibit:
 def _worth(model: MDP, q: Float[np.ndarray, "S A"]) -> Solution:
     """The exact value of a table's greedy policy; hands that never begin in the game are played as at best."""
     values = q[model.pair_state, model.action]
-    best = values == np.maximum.reduceat(values, model.state_ptr[:-1])[model.pair_state]
+    top = np.full(model.num_states, -np.inf)
+    np.maximum.at(top, model.pair_state, values)
+    best = values == top[model.pair_state]
     chances = best / np.bincount(model.pair_state, best)[model.pair_state]
     seen = np.abs(q).sum(1)[model.pair_state] > 0
     return bellman.evaluate(model, np.where(seen, chances, bellman.solve(model, 1.0).policy), 1.0)
