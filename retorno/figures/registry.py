@@ -34,6 +34,8 @@ def _late(path: str) -> Callable[[int], Exhibit]:
 
 
 FIGURES: dict[str, Entry] = {
+    "student": Entry("the student's tables, and learners", SILVER, 40, _late("student:tables_and_learners")),
+    "5.2": Entry("blackjack by Monte Carlo with exploring starts", BOOK, 10, _late("blackjack:exploring_starts")),
     "6.3": Entry(
         "the cliff: what a step size is worth, at first and in the long run",
         BOOK,
