@@ -136,7 +136,7 @@ def learning(methods: Mapping[str, ActorCritic], seeds: int, title: str, checked
             for name in checked
         ),
         notes=(
-            "an episode's steps are taken at once, so the step sizes are 2^−11 and 2^−10 for the book's 2^−9 and 2^−6: "
+            "an episode's steps are taken at once, so the step sizes are 2⁻¹¹ and 2⁻¹⁰ for the book's 2⁻⁹ and 2⁻⁶: "
             "with hundreds of steps in an episode those would overshoot",
         )
         if len(checked) < len(methods) == 2
@@ -146,15 +146,15 @@ def learning(methods: Mapping[str, ActorCritic], seeds: int, title: str, checked
 
 def step_sizes(seeds: int) -> Exhibit:
     """Figure 13.1: REINFORCE with three step sizes."""
-    methods = {f"α = 2^−{n}": reinforce(2.0**-n) for n in (12, 13, 14)}
-    return learning(methods, seeds, "REINFORCE on the short corridor", ("α = 2^−13",))
+    methods = {f"α = 2⁻¹{digit}": reinforce(2.0 ** -(10 + n)) for n, digit in ((2, "²"), (3, "³"), (4, "⁴"))}
+    return learning(methods, seeds, "REINFORCE on the short corridor", ("α = 2⁻¹³",))
 
 
 def baseline(seeds: int) -> Exhibit:
     """Figure 13.2: a baseline makes REINFORCE faster."""
     methods = {
-        "with baseline: α = 2^−11, baseline 2^−10": reinforce(2.0**-11, 2.0**-10),
-        "without: α = 2^−13": reinforce(2.0**-13),
+        "with baseline: α = 2⁻¹¹, baseline 2⁻¹⁰": reinforce(2.0**-11, 2.0**-10),
+        "without: α = 2⁻¹³": reinforce(2.0**-13),
     }
     return learning(methods, seeds, "REINFORCE on the short corridor", tuple(methods)[:1])
 
