@@ -11,7 +11,7 @@ from jax import Array
 from retorno.algorithms import DynaQ
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import model, native
-from retorno.figures.exhibit import Check, Exhibit, measured
+from retorno.figures.exhibit import Exhibit, measured
 from retorno.networks import Epsilon
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.maps import Greedy, greedy, value_map
