@@ -8,7 +8,7 @@ from retorno.figures import FIGURES
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "seeds"), [("6.4", 20), ("6.5", 500), ("example-6.5", 40)])
+@pytest.mark.parametrize(("name", "seeds"), [("6.4", 20), ("6.5", 500), ("example_6.5", 40)])
 def test_the_figure_agrees_with_the_book(name: str, seeds: int) -> None:
     differing = [check for check in FIGURES[name].make(seeds).checks if not check.agrees]
     assert not differing
