@@ -14,6 +14,7 @@ from small import MODELS, NETWORK, assert_close, bits, busy_world, model, small
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment, advance, begin
 from retorno.core.policy import Algorithm
+from retorno.core.spaces import action_bounds
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled import sampled
 from retorno.environments.wrappers import TimeLimit
@@ -34,9 +35,9 @@ def learnt(algorithm: Algorithm, seed: Any, world: Environment | None = None, st
 
 def check_choices(algorithm: Algorithm) -> None:
     """What is chosen on one row depends on the key, on the step and on the environment, and on nothing else."""
-    run = train(algorithm, busy_world(), STEPS, seed=0).run
+    run, bounds = train(algorithm, busy_world(), STEPS, seed=0).run, action_bounds(busy_world().action_space)
     row, carry = (jax.tree.map(lambda x: jnp.repeat(x[:1], 16, 0), x) for x in (run.stage.row, run.stage.carry))
-    chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, row, carry, jax.random.key(seed), t)[0])
+    chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, bounds, row, carry, jax.random.key(seed), t).action)
     actions = np.array([[chosen(seed, t) for t in range(8)] for seed in range(4)])
     np.testing.assert_array_equal(chosen(2, 5), actions[2, 5])
     for axis in range(3):
