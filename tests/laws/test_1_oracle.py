@@ -178,13 +178,13 @@ TARGET = Tabulated(((0.4, 0.3, 0.2, 0.1),))
 
 
 def check_evaluation(
-    name: str, world: str, limited: Callable[[Environment], Environment] = limit, **settings: Any
+    name: str, world: str, limited: Callable[[Environment], Environment] = limit, steps: int = 40_000, **settings: Any
 ) -> None:
     """The value of a policy, which is followed, or another one's, which is seen through its importance ratios."""
     exact = exploring(world)
     settings = {"target": TARGET if world == "garnet" else Uniform()} | settings
     algorithm = dataclasses.replace(evaluating(name), **settings)
-    training = trained(algorithm, limited(sampled(exact)), 40_000)
+    training = trained(algorithm, limited(sampled(exact)), steps)
     followed = np.resize(TARGET.probabilities[0], exact.num_pairs) if world == "garnet" else uniform
     going = ~exact.terminal
     check_mean(table(training.run.learner, "value")[:, going, 0], evaluate(exact, followed, DISCOUNT).value[going])
@@ -206,8 +206,9 @@ def test_every_prediction_method_finds_the_policys_value(name: str, world: str) 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in having("behaviour") if n not in ("lambda_return", "true_online_td")])
 def test_off_policy_methods_are_consistent(name: str) -> None:
-    """The uniform policy acts in the target's place."""
-    check_evaluation(name, "garnet", behaviour=Uniform())
+    """The uniform policy acts in the target's place. Whole returns have heavy tails, which only averages calm."""
+    averages = {"step_size": None, "step_size_end": None} if name == "monte_carlo_prediction" else {}
+    check_evaluation(name, "garnet", steps=120_000, behaviour=Uniform(), **averages)
 
 
 def test_the_law_sees_a_behaviour_whose_ratios_are_left_out() -> None:
@@ -221,7 +222,7 @@ def test_the_law_sees_a_time_limit_that_is_taken_as_death() -> None:
     with pytest.raises(AssertionError, match="not strictly ordered"):
         check_sarsa("student", SARSAS[0], deadly)
     with pytest.raises(AssertionError, match="not strictly ordered"):
-        check_evaluation("td", "garnet", deadly)
+        check_evaluation("td", "example_4_1", deadly)
 
 
 def test_the_law_sees_values_of_another_policy() -> None:

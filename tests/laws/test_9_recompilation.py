@@ -58,7 +58,7 @@ def test_fused(name: str) -> None:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_what_is_compiled_while_a_run_begins_is_what_runs(name: str) -> None:
     with compiled() as names:
-        train(small(name, discount=0.875), busy_world(), 40).run_to_end()
+        train(small(name, num_envs=3), busy_world(), 40).run_to_end()
     assert [names.count(program) for program in ("jit(begin_runs)", "jit(advance_fused)")] == [1, 1]
 
 
