@@ -64,6 +64,9 @@ PREDICTION = having("target")
 LINEAR = ["tdc", "gtd2", "lstd"]
 """They are for values that are linear in the weights."""
 
+FAMILIES = list({kind.__module__: name for name, kind in reversed(ALGORITHMS.items())}.values())
+"""One algorithm of each file: the others of a file differ by a setting or an equation, not by how they run."""
+
 FINITE = [name for name in WORLDS if isinstance(WORLDS[name].world().observation_space, spaces.Discrete)]
 MODELS = [name for name in WORLDS if WORLDS[name].model is not None]
 

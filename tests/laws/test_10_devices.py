@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import pytest
-from small import NETWORK, assert_close, busy_world, small
+from small import FAMILIES, NETWORK, assert_close, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.policy import Algorithm
@@ -43,8 +43,9 @@ def test_memories_over_two_devices(network: str) -> None:
     check_devices(small("ppo", num_envs=4, rollout=4, network=NETWORK[network]), Recall(delay=3))
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("network", ["table", "mlp"])
+@pytest.mark.parametrize(
+    ("network", "name"), [*(("table", name) for name in ALGORITHMS), *(("mlp", name) for name in FAMILIES)]
+)
 def test_seeds_over_two_devices(name: str, network: str) -> None:
     """Four seeds are spread over two devices, three stay on one."""
     algorithm = small(name, network=NETWORK[network], learning_starts=0)
