@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import shlex
 import shutil
@@ -26,6 +27,13 @@ RUN = re.compile(
 PICTURE = re.compile(r"!\[[^\]]*\]\((images/[^)]+)\)")
 ROUNDING = re.compile(r"\b\d(?:\.\d+)?e-1\d\b")
 """Figures of the size of rounding: other processors and libraries round otherwise."""
+
+
+NUMBER = re.compile(r"(?:(?<=[\s|(])[-−])?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
+NEAR = 0.1
+"""How far a figure that was learnt may be off, of itself or of one: rounding differs, and with it what is chosen."""
+EXACT = ("exact.md",)
+"""Pages on which nothing is learnt."""
 
 
 def runnable() -> list[Path]:
@@ -70,6 +78,21 @@ def command(line: str) -> str:
 def comparable(text: str) -> list[str]:
     """The lines of a page, without the figures that differ between machines."""
     return ROUNDING.sub("ROUNDING", text).splitlines()
+
+
+def skeleton(line: str) -> tuple[str, list[float]]:
+    """A line without its numbers and the spaces that align them, and the numbers."""
+    numbers = [float(x.replace(",", "").replace("−", "-")) for x in NUMBER.findall(line)]
+    return "".join(NUMBER.sub("#", line).split()), numbers
+
+
+def alike(text: str, other: str) -> bool:
+    """Whether two pages say the same, with figures that learning on another processor may give."""
+    lines, others = ([skeleton(line) for line in page.splitlines()] for page in (text, other))
+    return len(lines) == len(others) and all(
+        a == b and all(math.isclose(x, y, rel_tol=NEAR, abs_tol=NEAR) for x, y in zip(xs, ys, strict=True))
+        for (a, xs), (b, ys) in zip(lines, others, strict=True)
+    )
 
 
 def write(page: Path) -> None:
