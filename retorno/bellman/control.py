@@ -105,13 +105,16 @@ def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-
 
     Policy iteration where choosing an action means taking it with probability 1 − ε and any of the
     state's actions otherwise. Sutton & Barto 2018, section 5.4. `q` holds the plain action values;
-    `policy` the ε-soft probabilities [P]; bounds and loss are against the best ε-soft policy.
+    `policy` the ε-soft probabilities [P]; bounds and loss are against the best ε-soft policy. With ε = 0
+    every policy is ε-soft, and the answer is that of `solve`.
 
     Raises:
         ValueError: as `solve`, and when ε is outside [0, 1].
     """
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon must lie in [0, 1], got {epsilon}")
+    if epsilon == 0:
+        return solve(model, discount, accuracy)
     plain = backup_of(model, discount)
     journal = Journal(accuracy)
     choice, answer = policy_iteration(plain.soft(epsilon), journal)
