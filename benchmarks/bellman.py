@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from bellman_models import MODELS, WARM
-from deep import _processor
+from deep import processor
 from measure import HERE, Worker, in_turn, ratio, timed
 
 ROOT = HERE.parent
@@ -379,7 +379,7 @@ def main() -> None:
             title, bar, measure = PARTS[name]
             began = time.monotonic()
             result = measure(run)
-            results[name] = {**result, "machine": f"{_processor()}, {os.cpu_count()} cores", "commit": commit}
+            results[name] = {**result, "machine": f"{processor()}, {os.cpu_count()} cores", "commit": commit}
             print(f"{title} (bar {bar}; {time.monotonic() - began:.0f} s): {json.dumps(result)}", flush=True)
             kept.write_text(json.dumps(results, indent=1) + "\n")
             if name == "growth":
