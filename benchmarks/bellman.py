@@ -90,7 +90,10 @@ def solves(model: str, *peers: str) -> Callable[[Run], Result]:
     """Seconds of a solve against each peer's."""
 
     def measure(run: Run) -> Result:
-        return {"peers": {peer: _against(run, run.model(model), peer) for peer in peers}}
+        against = {peer: _against(run, run.model(model), peer) for peer in peers}
+        with run.worker(PYTHON, f"retorno {model}") as mine:
+            alone = sorted(mine.measure() for _ in range(3))[1]
+        return {"peers": against, "alone": alone}
 
     return measure
 
@@ -215,7 +218,10 @@ def render(results: dict[str, Result]) -> str:
         title, bar, _ = PARTS[name]
         done = {peer: r for peer, r in result["peers"].items() if "ratio" in r}
         if not done:
-            lines.append(f"| {title} | {bar} | | none can | | |")
+            lines.append(
+                f"| {title} | {bar} | **{_seconds(result['alone'])}** | none in {LIMIT} s | "
+                f"**> {LIMIT / result['alone']:.0f}** | |"
+            )
             continue
         best = min(done, key=lambda peer: done[peer]["mine"])
         r = done[best]
@@ -247,7 +253,8 @@ def render(results: dict[str, Result]) -> str:
     lines += [
         "",
         "The floor of a sweep is a compiled sum over the same arrays (columns, weights, rewards, values), each read",
-        "once and in order; a sweep reads the values wherever the columns say.",
+        "once and in order. A sweep reads the values wherever the columns say: the dot product of the weights with",
+        "the values so gathered, one long loop without states, actions or a maximum, is the floor beside it.",
     ]
     if "growth" in results:
         lines += [
@@ -303,7 +310,8 @@ def _sweep_cell(r: Result) -> str:
     one, two = r["one"], r["two"]
     return (
         f"**{one['ratio']:.2f}** ({one['low']:.2f} to {one['high']:.2f}) | {_seconds(one['sweep'])} over "
-        f"{_seconds(one['read'])}, {one['gb']:.2f} GB, one thread each; two threads: {_seconds(two['sweep'])}, "
+        f"{_seconds(one['read'])}, {one['gb']:.2f} GB, one thread each; {one['sweep'] / one['gather']:.2f} × their "
+        f"dot product ({_seconds(one['gather'])}); two threads: {_seconds(two['sweep'])}, "
         f"{r['gain']:.2f} × as fast"
     )
 

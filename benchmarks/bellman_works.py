@@ -136,6 +136,15 @@ def read(column: Any, weight: Any, reward: Any, value: Any) -> float:
     return total + reward.sum() + value.sum()
 
 
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def gather(column: Any, weight: Any, value: Any) -> float:
+    """The same with each value where its column says: the least that any sweep over such rows does."""
+    total = 0.0
+    for i in range(len(column)):
+        total += weight[i] * value[np.uint64(column[i])]
+    return total
+
+
 @contextmanager
 def threads(count: int) -> Iterator[Callable[[Any, np.ndarray], object]]:
     """So many for the sweeps inside, and a `read` with as many."""
@@ -154,12 +163,13 @@ def against_reading(backup: Backup, count: int, pairs: int = PAIRS) -> dict[str,
     """One synchronous sweep over the time to read its bytes once, with so many threads each."""
     model, value = rows_of(backup), np.random.default_rng(1).random(backup.num_states)
     new, choice = np.empty_like(value), np.empty(backup.num_states, np.int64)
-    swept, read_in = [], []
+    swept, read_in, gathered = [], [], []
     with threads(count) as share:
         for _ in range(pairs + 1):
             swept.append(seconds(lambda: sweep(backup, value, new, choice)))
             read_in.append(seconds(lambda: share(model, value)))
-    swept, read_in = swept[1:], read_in[1:]  # The first warms up.
+            gathered.append(seconds(lambda: gather(model.column, model.weight, value)))
+    swept, read_in, gathered = swept[1:], read_in[1:], gathered[1:]  # The first warms up.
     ratios = [a / b for a, b in zip(swept, read_in, strict=True)]
     read_bytes = sum(x.nbytes for x in (model.column, model.weight, model.reward, model.begin, model.ptr, value))
     return {
@@ -168,6 +178,7 @@ def against_reading(backup: Backup, count: int, pairs: int = PAIRS) -> dict[str,
         "high": max(ratios),
         "sweep": statistics.median(swept),
         "read": statistics.median(read_in),
+        "gather": statistics.median(gathered),
         "gb": read_bytes / 1e9,
         "pairs": pairs,
     }

@@ -9,7 +9,7 @@ A method proposes a policy and a bias; the certificate is made of the two, whate
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from retorno.bellman.gains import (
 )
 from retorno.bellman.journal import Journal, Progress
 from retorno.bellman.staying import go_and_stay, upper_bound
+from retorno.core.explanation import Explanation, Onward, backups, ranked
 from retorno.core.mdp import MDP
 
 
@@ -63,6 +64,10 @@ class AverageSolution:
     residuals: tuple[float, ...]
     """How far apart the bounds of the components were after each sweep, or how much each improvement gained."""
     method: str
+    time: Float[np.ndarray, " P"] = field(repr=False)
+    """The expected time that each pair takes: 1 unless durations are given."""
+    minimise: bool = False
+    """Whether the least reward is the best."""
 
     @property
     def policy_loss_bound(self) -> float:
@@ -84,6 +89,36 @@ class AverageSolution:
         s = self.model.state(state)
         pairs = range(self.model.state_ptr[s], self.model.state_ptr[s + 1])
         return tuple(str(self.model.action_names[self.model.action[p]]) for p in pairs if self.optimal[p])
+
+    def explain(self, state: str | int) -> Explanation:
+        """Each action's backup of a state, r + Ph − τg, term by term, and the gain that it leads to.
+
+        Raises:
+            KeyError: when there is no such state.
+        """
+        s = self.model.state(state)
+        keeping, losing = [], []
+        choices = backups(self.model, s, Onward(self.bias, self.bias, self.bias, 1.0), self.optimal, self.policy)
+        for p, choice in enumerate(choices, start=int(self.model.state_ptr[s])):
+            rows = slice(self.model.row_ptr[p], self.model.row_ptr[p + 1])
+            chances = self.model.probability[rows] * self.model.discount[rows]
+            gain = float(chances @ self.gain[self.model.next_state[rows]])
+            value = choice.value - float(self.time[p] * self.gain[s])
+            choice = replace(choice, value=value, lower=value, upper=value, gain=gain)
+            worse = float(gain - self.gain[s] if self.minimise else self.gain[s] - gain)
+            if worse > self.policy_loss_bound + 1e-9 * abs(float(self.gain[s])):
+                losing.append(replace(choice, loss=worse))
+            else:
+                keeping.append(choice)
+        return Explanation(
+            state=self.model.state_names[s],
+            value=float(self.bias[s]),
+            lower=float(self.lower[s]),
+            upper=float(self.upper[s]),
+            discount=1.0,
+            choices=(*ranked(keeping, self.minimise), *sorted(losing, key=lambda choice: choice.loss)),
+            gain=float(self.gain[s]),
+        )
 
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [("state", "gain", "lower", "upper", "bias", "class", "policy")]
@@ -175,7 +210,7 @@ def average_reward(
     tolerance = 2 * question.time * width + np.abs(left[proposal.choice]).max() + 4 * backup.noise(chain.bias)
     optimal = (onwards >= chain.lower[backup.owner]) & (left >= -tolerance)
     optimal[proposal.choice] = True
-    return _solution(model, minimise, chain._replace(upper=upper), policy, optimal, journal, name)
+    return _solution(model, minimise, chain._replace(upper=upper), policy, optimal, journal, name, question.time)
 
 
 def evaluate_average(
@@ -204,7 +239,7 @@ def evaluate_average(
     keeps = onwards >= backup.best(onwards)[backup.owner] - accuracy
     left = np.where(keeps, advantage(question, chain.gain, chain.bias), -np.inf)
     optimal = left >= backup.best(left)[backup.owner] - accuracy
-    return _solution(model, False, chain, chances, optimal, journal, "policy evaluation")
+    return _solution(model, False, chain, chances, optimal, journal, "policy evaluation", question.time)
 
 
 def relative_value_iteration(question: Question, journal: Journal, *, step: float = 0.9) -> Proposal:
@@ -278,6 +313,7 @@ def _solution(
     optimal: Bool[np.ndarray, " P"],
     journal: Journal,
     method: str,
+    time: Float[np.ndarray, " P"],
 ) -> AverageSolution:
     """Join an answer over the acting states to one over all, for costs with their sign."""
 
@@ -303,4 +339,6 @@ def _solution(
         sweeps=len(journal.residuals),
         residuals=tuple(journal.residuals),
         method=method,
+        time=time,
+        minimise=minimise,
     )

@@ -22,6 +22,7 @@ from retorno.bellman.evaluation import (
 )
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.journal import MOST_SWEEPS, Best, Evaluated, Journal, Progress
+from retorno.bellman.loops import pays_nothing_under
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
 from retorno.bellman.undiscounted import where_ending, where_finite
 from retorno.core.mdp import MDP
@@ -82,7 +83,8 @@ def solve(
         minimise: rewards are costs, and the least return is the best.
         sweeps: stop after so many, a million unless told, with the bounds reached and `converged=False`.
         seconds: stop after this time, likewise. (At discount 1 to prove what was found may take as long again.)
-        trace: keep values and bounds of every sweep in `Solution.trace`.
+        trace: keep values and bounds of every sweep in `Solution.trace`. The solve stops where they fill the
+            memory, and `Solution.stopped` says so.
         watch: called about ten times a second with (sweeps, width of the bounds, seconds); the solve
             stops, with the bounds reached, where it returns True.
 
@@ -165,7 +167,10 @@ def evaluate(
     chosen = backup.under(chances)
     method = method or suited(chosen)
     journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
-    answer = method(chosen, journal) if chosen.contracts else where_ending(chosen, journal, method)
+    if chosen.contracts:
+        answer = method(chosen, journal)
+    else:
+        answer = where_ending(chosen, journal, method, pays_nothing_under(backup, chances))
     return _solution(model, discount, backup, answer, chances, None, journal, method.__name__)
 
 
@@ -224,6 +229,7 @@ def _solution(
         method=method.replace("_", " "),
         reason=journal.reason,
         minimise=minimise,
+        stopped=journal.full,
         trace=tuple(swept(sweep) for sweep in journal.trace),
     )
 

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from retorno.bellman.backup import Backup
-from retorno.bellman.loops import pays_nothing
 
 
 class PaysForEverError(ValueError):
@@ -57,10 +56,10 @@ def reaching(
         reached = wider
 
 
-def earns_nothing(backup: Backup) -> Bool[np.ndarray, " n"]:
-    """The states from which no policy ends or earns anything: they might as well be the end."""
+def earns_nothing(backup: Backup, nothing: Bool[np.ndarray, " P"]) -> Bool[np.ndarray, " n"]:
+    """The states from which no policy ends or earns, by pairs that pay `nothing`: they might as well be the end."""
     earning = np.zeros(backup.num_states, bool)
-    earning[backup.owner[~pays_nothing(backup) | (backup.leak > 0)]] = True
+    earning[backup.owner[~nothing | (backup.leak > 0)]] = True
     return ~reaching(backup, earning)
 
 

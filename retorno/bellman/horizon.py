@@ -6,7 +6,7 @@ v_T = final, v_t(s) = max_a Σ p (r + γ v_{t+1}(s′)). Each step adds its roun
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.evaluation import Policy, probabilities
+from retorno.core.explanation import Explanation, Onward, backups, ranked
 from retorno.core.mdp import MDP
 from retorno.core.memory import available, readable
 
@@ -40,6 +41,10 @@ class HorizonSolution:
     """The pair chosen at each time, −1 in terminal states; of a policy that was evaluated, its most probable one."""
     optimal: Bool[np.ndarray, "T P"]
     """*All* pairs that tie for the best within the bounds (against the values of a policy that was evaluated)."""
+    minimise: bool = False
+    """Whether the least return is the best."""
+    chances: Float[np.ndarray, "1 P"] | Float[np.ndarray, "T P"] | None = field(default=None, repr=False)
+    """The probability of each pair under a policy that was evaluated, for all times or for each."""
 
     @property
     def horizon(self) -> int:
@@ -70,6 +75,31 @@ class HorizonSolution:
         s = self.model.state(state)
         pairs = range(self.model.state_ptr[s], self.model.state_ptr[s + 1])
         return tuple(str(self.model.action_names[self.model.action[p]]) for p in pairs if self.optimal[time, p])
+
+    def explain(self, state: str | int, time: int = 0) -> Explanation:
+        """Each action's backup in a state at a time, term by term.
+
+        Raises:
+            KeyError: when there is no such state.
+            IndexError: when nothing is done at that time.
+        """
+        if not 0 <= time < self.horizon:
+            raise IndexError(f"there are actions at times 0 to {self.horizon - 1}, got {time}")
+        s = self.model.state(state)
+        lower, upper = self.lower, self.upper
+        onward = Onward(self.value[time + 1], lower[time + 1], upper[time + 1], self.question_discount)
+        policy = np.bincount(self.policy[time][self.policy[time] >= 0], minlength=self.model.num_pairs).astype(float)
+        if self.chances is not None:
+            policy = self.chances[time if len(self.chances) > 1 else 0]
+        return Explanation(
+            state=self.model.state_names[s],
+            value=float(self.value[time, s]),
+            lower=float(lower[time, s]),
+            upper=float(upper[time, s]),
+            discount=self.question_discount,
+            choices=ranked(backups(self.model, s, onward, self.optimal[time], policy), self.minimise),
+            time=(time, self.horizon),
+        )
 
     def __str__(self) -> str:
         times = list(range(self.horizon + 1))
@@ -118,7 +148,7 @@ def finite_horizon(
     """
     backup = backup_of(model, discount, minimise)
     sign = -1.0 if minimise else 1.0
-    answer = _tables(model, horizon, discount, final)
+    answer = replace(_tables(model, horizon, discount, final), minimise=minimise)
     value = sign * answer.value[horizon][~model.terminal]
     for t in reversed(range(horizon)):
         q = backup.q(value)
@@ -153,6 +183,8 @@ def evaluate_horizon(
     backup = backup_of(model, discount)
     answer = _tables(model, horizon, discount, final)
     given: Any = np.asarray(policy(model) if callable(policy) else policy)
+    if not np.issubdtype(given.dtype, np.integer):
+        answer = replace(answer, chances=np.atleast_2d(given))
     if given.ndim == 2 and len(given) != horizon:
         raise ValueError(f"the policy is for {len(given)} steps, the horizon is {horizon}: give one row a step")
     value = answer.value[horizon][~model.terminal]

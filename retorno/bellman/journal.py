@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from retorno.core.memory import available, readable
 from retorno.core.solution import Sweep
 
 
@@ -58,7 +59,7 @@ class Journal:
     most_sweeps: float = MOST_SWEEPS
     most_seconds: float = np.inf
     traced: bool = False
-    """Whether to keep values and bounds of every sweep."""
+    """Whether to keep values and bounds of every sweep; where memory runs short the solve stops, and says so."""
     watch: Callable[[Progress], object] | None = None
     """Told of the progress about ten times a second; the solve stops where it answers True."""
     method: str = ""
@@ -67,6 +68,8 @@ class Journal:
     residuals: list[float] = field(default_factory=list)
     trace: list[Sweep] = field(default_factory=list)
     width: float = np.inf
+    full: str = ""
+    """That the trace fills the memory, where it does."""
     stopped: bool = False
     """Out of sweeps or time, or told to stop: return what is certified so far."""
     whole: Journal | None = None
@@ -97,8 +100,16 @@ class Journal:
         if answer is not None and self.traced:
             value, lower, upper = (x.copy() for x in answer.within())
             self.trace.append(Sweep(value, lower, upper, float(residual)))
+            self._check_room(4 * 3 * value.nbytes)
         self.width = min(self.width, width)
         return self.pause() or len(self.residuals) >= self.most_sweeps
+
+    def _check_room(self, needed: int) -> None:
+        """Stop before the trace fills the memory: a few more sweeps have to fit."""
+        free = available()
+        if free is not None and needed > free:
+            held = len(self.trace) * needed // 4
+            self.full = f"the trace of {len(self.trace):,} sweeps fills the memory ({readable(held)})"
 
     def pause(self) -> bool:
         """Between two passes that belong to one sweep: whether to stop."""
@@ -110,5 +121,5 @@ class Journal:
         if self.watch is not None and seconds - self._told >= WATCH_EVERY:
             self._told = seconds
             self.stopped = self.watch(Progress(len(self.residuals), self.width, seconds)) is True or self.stopped
-        self.stopped = self.stopped or seconds >= self.most_seconds
+        self.stopped = self.stopped or seconds >= self.most_seconds or bool(self.full)
         return self.stopped or (self.whole is not None and self.whole._out_of_time())

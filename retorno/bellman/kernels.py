@@ -21,6 +21,8 @@ compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 """A pass: kept on disk, so that a later process need not compile it again."""
 inner = numba.njit(nogil=True, error_model="numpy")
 """A part of passes, compiled into each."""
+place = np.uint64
+"""An index that is never negative: asking each whether it counts from the end would take as long as the backup."""
 inlined = numba.njit(nogil=True, inline="always", error_model="numpy")
 """One that is written into them: a call for every state would cost half as much again."""
 
@@ -78,7 +80,7 @@ def _stored(model: Any) -> bool:
 @overload(pairs_of, inline="always")
 def _pairs_of(model, state):
     if _stored(model):
-        return lambda model, state: (model.ptr[state], model.ptr[state + 1])
+        return lambda model, state: (model.ptr[place(state)], model.ptr[place(state + 1)])
     return lambda model, state: (state * model.num_actions, (state + 1) * model.num_actions)
 
 
@@ -86,9 +88,9 @@ def _pairs_of(model, state):
 def _action_value(model, state, pair, value):
     def stored(model, state, pair, value):
         total = 0.0
-        for t in range(model.begin[pair], model.begin[pair + 1]):
-            total += model.weight[t] * value[model.column[t]]
-        return model.reward[pair] + model.scale * total
+        for t in range(place(model.begin[place(pair)]), place(model.begin[place(pair + 1)])):
+            total += model.weight[t] * value[place(model.column[t])]
+        return model.reward[place(pair)] + model.scale * total
 
     def generated(model, state, pair, value):
         total, there = 0.0, False
@@ -152,6 +154,17 @@ def policy_sweep(model, value, new, choice, begin, end):
         new[state] = q
         low, high = min(low, q - value[state]), max(high, q - value[state])
     return low, high
+
+
+@compiled
+def copy_rows(model, choice, column, weight, first, last, begin):
+    """Copy the row of the chosen pair of each state first:last to `begin` of the state, side by side."""
+    for state in range(first, last):
+        to = place(begin[state])
+        for t in range(place(model.begin[choice[state]]), place(model.begin[choice[state] + 1])):
+            column[to], weight[to] = model.column[t], model.weight[t]
+            to += place(1)
+    return 0.0, 0.0
 
 
 @compiled
@@ -328,13 +341,13 @@ def predecessors(ptr, begin, column, weight, num_states):
 
 
 @inner
-def swap(heap, place, i, j):
+def swap(heap, rank, i, j):
     heap[i], heap[j] = heap[j], heap[i]
-    place[heap[i]], place[heap[j]] = i, j
+    rank[heap[i]], rank[heap[j]] = i, j
 
 
 @inner
-def sink(heap, place, priority, root):
+def sink(heap, rank, priority, root):
     while True:
         child = 2 * root + 1
         if child >= len(heap):
@@ -343,14 +356,14 @@ def sink(heap, place, priority, root):
             child += 1
         if priority[heap[child]] <= priority[heap[root]]:
             return
-        swap(heap, place, root, child)
+        swap(heap, rank, root, child)
         root = child
 
 
 @inner
-def climb(heap, place, priority, at):
+def climb(heap, rank, priority, at):
     while at > 0 and priority[heap[at]] > priority[heap[(at - 1) // 2]]:
-        swap(heap, place, at, (at - 1) // 2)
+        swap(heap, rank, at, (at - 1) // 2)
         at = (at - 1) // 2
 
 
@@ -358,23 +371,23 @@ def climb(heap, place, priority, at):
 def prioritised(model, value, choice, first, last, before, share, priority, rise, target, most):
     """Back up the state with the highest priority, raise those of its predecessors, repeat: the backups made.
 
-    A binary heap of states with the place of each, so that a priority can be raised where it lies.
+    A binary heap of states with the rank of each, so that a priority can be raised where it lies.
     """
     num_states = len(value)
-    heap, place = np.arange(num_states), np.arange(num_states)
+    heap, rank = np.arange(num_states), np.arange(num_states)
     for root in range(num_states // 2 - 1, -1, -1):
-        sink(heap, place, priority, root)
+        sink(heap, rank, priority, root)
     done = 0
     while done < most and priority[heap[0]] > target:
         state = heap[0]
         done += 1
         priority[state] = 0.0
-        sink(heap, place, priority, 0)
+        sink(heap, rank, priority, 0)
         change = update(model, value, choice, state, rise)
         if change == 0:
             continue
         for i in range(first[state], last[state]):
             other = before[i]
             priority[other] += model.scale * share[i] * change
-            climb(heap, place, priority, place[other])
+            climb(heap, rank, priority, rank[other])
     return done

@@ -39,6 +39,20 @@ def pays_nothing(backup: Backup) -> Bool[np.ndarray, " P"]:
     return nothing
 
 
+def pays_nothing_under(backup: Backup, policy: Float[np.ndarray, " P"]) -> Bool[np.ndarray, " n"]:
+    """The states whose expected reward under a policy is exactly zero."""
+    mean = np.bincount(backup.owner, policy * backup.reward, minlength=backup.num_states)
+    nothing = mean == 0
+    if backup.traceable:
+        counts = np.diff(backup.ptr)
+        near = np.abs(mean) <= backup.rounding * (1 + counts) * backup.largest_reward
+        for state in np.flatnonzero(near)[: 10 * MOST_PAIRS]:
+            pairs = range(int(backup.ptr[state]), int(backup.ptr[state + 1]))
+            paid = (Fraction(float(policy[p])) * exact_mean(backup, p) for p in pairs if policy[p] > 0)
+            nothing[state] = sum(paid, Fraction(0)) == 0
+    return nothing
+
+
 def potentials(
     backup: Backup, state_set: Int[np.ndarray, " n"], inner: Bool[np.ndarray, " P"]
 ) -> tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:

@@ -6,7 +6,7 @@ leads. The sweeps are those of `partitioned` and its bounds the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from retorno.bellman.backup import UNDERFLOW, require_float64
 from retorno.bellman.bounds import tails
 from retorno.bellman.journal import MOST_SWEEPS, Journal, Progress
 from retorno.bellman.sweeping import BLOCK, MOST_PASSES, shared
-from retorno.core.mdp import ModelError
+from retorno.core.mdp import ModelError, Numbered
 from retorno.core.memory import ensure_fits
 
 BYTES_A_STATE = 36
@@ -46,6 +46,16 @@ class MatrixFree:
     num_states: int
     num_actions: int
     num_outcomes: int
+    start: int = 0
+    """The state in which an episode begins."""
+
+    @property
+    def state_names(self) -> Sequence[str]:
+        return Numbered(self.num_states)
+
+    @property
+    def action_names(self) -> Sequence[str]:
+        return Numbered(self.num_actions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +77,10 @@ class MatrixFreeSolution:
     """Whether the least return is the best."""
     rounding: float = 0.0
     """How far rounding may move one backup of the value."""
+
+    @property
+    def start_value(self) -> float:
+        return float(self.value[self.model.start])
 
     def actions(self, state: int) -> tuple[int, ...]:
         """*All* actions of a state that tie for the best within the bounds."""

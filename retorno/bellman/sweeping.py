@@ -34,6 +34,8 @@ A value may only be replaced where it rises by more than `rise`; −∞ where an
 
 SHARED_FROM = 1_000_000
 """From this many on it is worth a second thread."""
+COPIED_TO = 5_000_000
+"""Up to this many the rows of a policy are copied side by side; of more, the memory would be missed."""
 MOST_PASSES = 64
 """Passes between two full backups, which tell how far the answer is."""
 
@@ -46,9 +48,18 @@ def value_iteration(backup: Backup, journal: Journal) -> Best:
 def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
     """After each sweep, some sweeps for the greedy policy alone. Puterman & Shin 1978; Puterman 1994, section 6.5."""
     scratch = np.empty(backup.num_states)
+    settled, step = np.empty(0), None
 
     def evaluate_in_part(value: Any, choice: Any, rise: float, target: float) -> None:
-        first, step = None, policy_step(backup, choice)
+        nonlocal settled, step
+        first, enough = None, 0.1
+        if step is not None and np.array_equal(choice, settled):
+            enough = 0.001  # The policy has stayed the same: a full backup will find little new.
+        else:
+            settled, step = choice.copy(), policy_step(backup, choice)
+        if rise < 0:
+            # The bounds are as close as the changes of all states are alike, however large these are.
+            target = max(journal.accuracy * backup.least_leak / 4, backup.noise(value))
         for _ in range(MOST_PASSES // 2):
             for old, new in ((value, scratch), (scratch, value)):
                 low, high = step(old, new)
@@ -56,7 +67,7 @@ def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
                     np.maximum(old, new, out=new)
             span = high - low if rise < 0 else high
             first = span if first is None else first
-            if span <= max(0.1 * first, target) or journal.pause():
+            if span <= max(enough * first, target) or journal.pause():
                 return
 
     return sweep_until(backup, journal, evaluate_in_part)
@@ -290,22 +301,31 @@ def sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, flo
 
 def policy_step(backup: Backup, choice: Any) -> Callable[[Any, Any], tuple[float, float]]:
     """What sets new = T_π value for the chosen pairs, and tells the least and the largest change."""
-    if backup.rows.nnz >= COMPILED_FROM:
-        return lambda value, new: policy_sweep(backup, value, new, choice)
-    chosen = backup.choose(choice)
+    if backup.rows.nnz < COMPILED_FROM:
+        chosen = backup.choose(choice)
 
-    def step(value: Any, new: Any) -> tuple[float, float]:
-        new[:] = chosen.q(value)
-        return float((new - value).min()), float((new - value).max())
+        def step(value: Any, new: Any) -> tuple[float, float]:
+            new[:] = chosen.q(value)
+            return float((new - value).min()), float((new - value).max())
 
-    return step
+        return step
 
-
-def policy_sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, float]:
-    """New = T_π value for the chosen pairs: the least and the largest change."""
     from retorno.bellman.kernels import policy_sweep
 
-    return shared(policy_sweep, rows_of(backup), value, new, choice, backup.rows.nnz)
+    rows, pair = rows_of(backup), choice
+    if backup.rows.nnz <= COPIED_TO:
+        rows, pair = _copied(rows, choice), np.arange(backup.num_states)
+    return lambda value, new: shared(policy_sweep, rows, value, new, pair, backup.rows.nnz)
+
+
+def _copied(rows: Any, choice: Any) -> Any:
+    """The rows of the chosen pairs alone, side by side."""
+    from retorno.bellman.kernels import copy_rows
+
+    begin = np.append(0, np.cumsum(rows.begin[choice + 1] - rows.begin[choice])).astype(rows.begin.dtype)
+    column, weight = np.empty(begin[-1], rows.column.dtype), np.empty(begin[-1])
+    shared(partial(copy_rows, begin=begin), rows, choice, column, weight, len(rows.column))
+    return rows._replace(begin=begin, column=column, weight=weight, reward=rows.reward[choice])
 
 
 def compiled_ties(

@@ -20,7 +20,7 @@ from retorno.bellman.endings import (
 )
 from retorno.bellman.evaluation import Evaluation, suited
 from retorno.bellman.journal import Best, Evaluated, Journal
-from retorno.bellman.loops import potentials
+from retorno.bellman.loops import pays_nothing, potentials
 from retorno.core.mdp import Numbered
 
 
@@ -33,7 +33,7 @@ def where_finite(backup: Backup, journal: Journal, method: Callable[[Backup, Jou
     Raises:
         ValueError: when no state has a finite value.
     """
-    ended = earns_nothing(backup)
+    ended = earns_nothing(backup, pays_nothing(backup))
     dead, endless = np.zeros_like(ended), np.zeros_like(ended)
     choice = backup.greedy(backup.reward)
     while True:
@@ -68,13 +68,15 @@ def where_finite(backup: Backup, journal: Journal, method: Callable[[Backup, Jou
     return choice, _with_the_rest(states, Evaluated(*np.zeros((3, 0))), rest)
 
 
-def where_ending(backup: Backup, journal: Journal, method: Evaluation) -> Evaluated:
-    """A policy's value (one pair a state) where it may never end but then earns nothing, which counts as the end.
+def where_ending(backup: Backup, journal: Journal, method: Evaluation, nothing: Bool[np.ndarray, " n"]) -> Evaluated:
+    """A policy's value where it may never end but then earns nothing, which counts as the end.
+
+    The backup has one pair a state, and `nothing` marks those whose expected reward is exactly zero.
 
     Raises:
         ValueError: when a state never ends and goes on earning, naming it.
     """
-    ended = earns_nothing(backup)
+    ended = earns_nothing(backup, nothing)
     part = backup.part(~ended, ~ended, ended)
     require_end(part, "under this policy")
     answer = method(part, journal) if part.num_states else Evaluated(*np.zeros((3, 0)))

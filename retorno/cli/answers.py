@@ -19,13 +19,16 @@ import numpy as np
 
 from retorno.bellman.average import AverageSolution
 from retorno.bellman.horizon import HorizonSolution
+from retorno.bellman.matrix_free import MatrixFreeSolution
 from retorno.bellman.rational import RationalSolution
 from retorno.core.explanation import sweep_rows, widest
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
 from retorno.environments.formats.files import write_whole
 
-Answer = Solution | HorizonSolution | AverageSolution | RationalSolution
+Answer = Solution | HorizonSolution | AverageSolution | RationalSolution | MatrixFreeSolution
+Stored = Solution | HorizonSolution | AverageSolution | RationalSolution
+"""Answers about models that are tables."""
 
 ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑", "west": "←", "south": "↓", "east": "→", "north": "↑"}
 ALL, FIRST = 50, 20
@@ -48,14 +51,14 @@ def columns(answer: Answer) -> dict[str, np.ndarray]:
             return {"value": answer.value, "lower": answer.lower, "upper": answer.upper}
 
 
-def optimal(answer: Answer) -> np.ndarray:
+def optimal(answer: Stored) -> np.ndarray:
     """All pairs [P] that tie for the best; of a finite horizon, with all steps to go."""
     if isinstance(answer, HorizonSolution):
         return answer.optimal[0] if answer.horizon else np.zeros(answer.model.num_pairs, bool)
     return answer.optimal
 
 
-def pairs(answer: Answer) -> np.ndarray:
+def pairs(answer: Stored) -> np.ndarray:
     """The pair [S] that the answer's policy takes in each state, −1 where it takes none, or several at random."""
     if isinstance(answer, RationalSolution):
         return answer.policy
@@ -75,8 +78,19 @@ def action(model: MDP, pair: int) -> str | None:
     return None if pair < 0 else model.action_names[int(model.action[pair])]
 
 
+def chosen(answer: Answer) -> Callable[[int], str | None]:
+    """The action that the answer's policy takes in a state; None where it takes none, or several at random."""
+    if isinstance(answer, MatrixFreeSolution):
+        names = answer.model.action_names
+        return lambda state: None if answer.action[state] < 0 else names[int(answer.action[state])]
+    taken = pairs(answer)
+    return lambda state: action(answer.model, int(taken[state]))
+
+
 def ties(answer: Answer, state: int) -> list[str]:
     """The names of all best actions of a state."""
+    if isinstance(answer, MatrixFreeSolution):
+        return [answer.model.action_names[a] for a in answer.actions(state)]
     model, best = answer.model, optimal(answer)
     owned = range(int(model.state_ptr[state]), int(model.state_ptr[state + 1]))
     return [model.action_names[int(model.action[p])] for p in owned if best[p]]
@@ -117,6 +131,17 @@ def facts(answer: Answer) -> dict[str, Any]:
                 "converged": True,
                 "policy_loss_bound": 0.0,
             }
+        case MatrixFreeSolution():
+            return {
+                "start_value": answer.start_value,
+                "discount": answer.question_discount,
+                "minimise": answer.minimise,
+                "method": "sweeps over blocks, not stored",
+                "converged": answer.converged,
+                "width": float((answer.upper - answer.lower).max()),
+                "policy_loss_bound": answer.policy_loss_bound,
+                "sweeps": answer.sweeps,
+            }
         case _:
             return {
                 "start_value": answer.start_value,
@@ -124,6 +149,7 @@ def facts(answer: Answer) -> dict[str, Any]:
                 "minimise": answer.minimise,
                 "method": answer.method,
                 "reason": answer.reason,
+                "stopped": answer.stopped,
                 "converged": answer.converged,
                 "width": widest(answer),
                 "policy_loss_bound": answer.policy_loss_bound,
@@ -143,19 +169,23 @@ def _fraction(x: float) -> Any:
 def as_text(answer: Answer) -> str:
     """The whole table of a small model; of a large one a summary and its first states."""
     count = answer.model.num_states
-    if count <= ALL or isinstance(answer, HorizonSolution):
+    if isinstance(answer, HorizonSolution) or (count <= ALL and not isinstance(answer, MatrixFreeSolution)):
         return str(answer)
     shown = columns(answer)
     rows = [["state", *shown, "policy"]]
-    for s in range(FIRST):
+    for s in range(min(FIRST, count)):
         numbers = (f"{x[s]:.6f}" for x in shown.values())
         rows.append([answer.model.state_names[s], *numbers, " or ".join(ties(answer, s)) or "(terminal)"])
     lines = aligned(rows, names=(0, len(rows[0]) - 1))
-    lines.append(f"… and {count - FIRST:,} more states; --out FILE.csv, .npz or .json writes all of them")
+    if count > FIRST:
+        lines.append(f"… and {count - FIRST:,} more states; --out FILE.csv, .npz or .json writes all of them")
     foremost = next(iter(shown.values()))
     finite = foremost[np.isfinite(foremost)]
     if len(finite):
         lines.append(f"smallest {finite.min():.6f}, largest {finite.max():.6f}" + _infinite(foremost))
+    if isinstance(answer, MatrixFreeSolution):
+        lines.append(f"{count:,} states, up to {answer.model.num_actions:,} actions each, not stored")
+        return "\n".join([*lines, summary(answer)])
     first = answer.model.state_ptr[:-1][~answer.model.terminal]
     several = np.add.reduceat(optimal(answer), first, dtype=np.int64) > 1
     lines.append(
@@ -231,14 +261,15 @@ def as_json(answer: Answer) -> dict[str, Any]:
     told: dict[str, Any] = {name: dict(zip(names, map(float, x), strict=True)) for name, x in columns(answer).items()}
     if isinstance(answer, RationalSolution):
         told["exact"] = {name: str(x) for name, x in zip(names, answer.value, strict=True)}
-    told["policy"] = {name: action(model, int(p)) for name, p in zip(names, pairs(answer), strict=True)}
+    takes = chosen(answer)
+    told["policy"] = {name: takes(s) for s, name in enumerate(names)}
     told["optimal"] = {name: ties(answer, s) for s, name in enumerate(names)}
     if isinstance(answer, HorizonSolution):
         told["times"] = [
             {
                 "time": t,
                 "value": dict(zip(names, map(float, answer.value[t]), strict=True)),
-                "policy": {name: action(model, int(p)) for name, p in zip(names, answer.policy[t], strict=True)},
+                "policy": {name: action(answer.model, int(p)) for name, p in zip(names, answer.policy[t], strict=True)},
             }
             for t in range(answer.horizon)
         ]
@@ -278,28 +309,31 @@ def _csv(answer: Answer, more: dict[str, Any]) -> Callable[[BinaryIO], object]:
     def write(file: BinaryIO) -> None:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         out = csv.writer(text, lineterminator="\n")
-        shown, taken = columns(answer), pairs(answer)
+        shown, takes = columns(answer), chosen(answer)
         out.writerow(["state", *shown, "policy", "optimal"])
         for s, name in enumerate(answer.model.state_names):
             numbers = (repr(float(x[s])) for x in shown.values())
-            out.writerow([name, *numbers, action(answer.model, int(taken[s])) or "", "|".join(ties(answer, s))])
+            out.writerow([name, *numbers, takes(s) or "", "|".join(ties(answer, s))])
         text.detach()
 
     return write
 
 
 def _npz(answer: Answer, more: dict[str, Any]) -> Callable[[BinaryIO], object]:
+    about = np.array(json.dumps(finite(facts(answer)), ensure_ascii=False))
+    arrays: dict[str, Any] = {**columns(answer)}
+    if isinstance(answer, MatrixFreeSolution):
+        return lambda file: np.savez(file, about=about, policy=answer.action, **arrays)
     model = answer.model
     taken = pairs(answer)
     policy = np.where(taken >= 0, model.action[taken], -1) if model.num_pairs else taken
-    arrays: dict[str, Any] = {**columns(answer), "policy": policy, "optimal": optimal(answer)}
+    arrays |= {"policy": policy, "optimal": optimal(answer)}
     if isinstance(answer, HorizonSolution):
         arrays |= {"value": answer.value, "lower": answer.lower, "upper": answer.upper}
         arrays |= {"policy": answer.action, "optimal": answer.optimal}
     arrays["action_names"] = np.array([str(name) for name in model.action_names])
     if isinstance(model.state_names, tuple):
         arrays["state_names"] = np.array([str(name) for name in model.state_names])
-    about = np.array(json.dumps(finite(facts(answer)), ensure_ascii=False))
     return lambda file: np.savez(file, about=about, **arrays)
 
 

@@ -7,13 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from retorno.bellman.average import AverageSolution
 from retorno.bellman.comparison import compare
 from retorno.bellman.derivatives import sensitivity
+from retorno.bellman.horizon import HorizonSolution
 from retorno.bellman.returns import return_distribution, return_variance
 from retorno.bellman.visits import occupancy
 from retorno.cli.answers import FIRST, aligned
-from retorno.core.explanation import explain
 from retorno.core.solution import Solution
+
+Explained = Solution | HorizonSolution | AverageSolution
 
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Of the return's quantiles."""
@@ -27,9 +30,9 @@ class Finding(NamedTuple):
     data: dict[str, Any]
 
 
-def explanation(answer: Solution, state: str) -> Finding:
-    """Each action's backup of a state."""
-    found = explain(answer, state)
+def explanation(answer: Explained, state: str, time: int) -> Finding:
+    """Each action's backup of a state; of a finite horizon at a time."""
+    found = answer.explain(state, time) if isinstance(answer, HorizonSolution) else answer.explain(state)
     return Finding("explanation", str(found), found.as_dict())
 
 

@@ -18,8 +18,9 @@ import tyro
 
 from retorno import bellman
 from retorno.bellman.journal import Progress
+from retorno.bellman.matrix_free import MatrixFree, MatrixFreeSolution
 from retorno.cli.answers import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
-from retorno.cli.findings import FINDINGS, Finding, comparison, explanation
+from retorno.cli.findings import FINDINGS, Explained, Finding, comparison, explanation
 from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.questions import durations_in, policy_in
 from retorno.cli.terminal import note, print_json
@@ -62,7 +63,8 @@ class Solve:
     """The best value of each state of a model, with bounds, and all actions that reach it."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|FILE")]
-    """A world with an exact model (`retorno list worlds` marks them), or the file of one: .json, .yaml, .npz, .tra."""
+    """A world with an exact model (`retorno list worlds` marks them); the file of one: .json, .yaml, .npz, .tra; a .csv
+    of recorded transitions; or Python's FILE.py:NAME."""
     discount: float | None = None
     """γ, in [0, 1]; 0.99 if not given, and 1 for a horizon."""
     criterion: Criterion | None = None
@@ -92,6 +94,8 @@ class Solve:
     """Stop after this time, with the bounds reached. Ctrl-C does the same."""
     explain: str | None = None
     """Show how this state's value comes about: each action's backup, term by term."""
+    time: int = 0
+    """Of a horizon: explain the state at this time."""
     sensitivity: Flag = False
     """Show the derivatives of the start value to every reward and probability and to the discount."""
     visits: Flag = False
@@ -115,13 +119,20 @@ class Solve:
 
 def run(arguments: list[str]) -> int:
     given = checked(parse(Solve, arguments, "retorno solve"))
-    from retorno.environments.registry import model
+    from retorno.cli.sources import opened
 
-    asked = starting(model(given.name), given.initial)
+    found = opened(given.name)
+    if isinstance(found, MatrixFree):
+        return tell(solved_unstored(found, given), given, [])
+    asked = starting(found, given.initial)
     if given.explain is not None:
         asked.state(given.explain)  # An unknown state is told now, not after a long solve.
     answer = solved(asked, given)
-    told = findings(answer, given) if isinstance(answer, Solution) else []
+    return tell(answer, given, findings(answer, given) if isinstance(answer, Explained) else [])
+
+
+def tell(answer: Answer, given: Solve, told: list[Finding]) -> int:
+    """Print, write and draw what was asked for."""
     more = {finding.name: finding.data for finding in told}
     if given.json:
         print_json(as_json(answer) | more)
@@ -150,7 +161,6 @@ def checked(given: Solve) -> Solve:
         raise UsageError("the average reward has no discount: leave --discount out")
     plain = criterion in ("discounted", "total") and not given.exact
     for name, used in (
-        ("explain", given.explain is not None),
         *((name, getattr(given, name)) for name in FINDINGS),
         ("compare", given.compare),
         ("trace", given.trace),
@@ -159,6 +169,12 @@ def checked(given: Solve) -> Solve:
     ):
         if used and not plain:
             raise UsageError(f"--{name} goes with the criteria discounted and total, and not with --exact")
+    if given.explain is not None and given.exact:
+        raise UsageError("--explain shows rounded numbers: leave --exact out")
+    if given.time and (given.explain is None or given.horizon is None):
+        raise UsageError("--time goes with --horizon and --explain")
+    if given.explain is not None and given.horizon is not None and not 0 <= given.time < given.horizon:
+        raise UsageError(f"--explain needs a --time from 0 to {given.horizon - 1}, got {given.time}")
     if given.exact and criterion not in ("discounted", "total"):
         raise UsageError("--exact goes with the criteria discounted and total")
     if given.durations is not None and (criterion not in ("discounted", "average") or given.exact):
@@ -238,6 +254,36 @@ def solved(model: MDP, given: Solve) -> Answer:
         return bellman.evaluate(model, policy, discount, accuracy=given.accuracy, method=how, **trace)
 
 
+KEPT = ("name", "discount", "criterion", "accuracy", "minimise", "sweeps", "seconds", "initial", "json", "out", "time")
+"""The options that go with a model that is not stored."""
+
+
+def solved_unstored(model: MatrixFree, given: Solve) -> MatrixFreeSolution:
+    """The answer about a model that is a compiled function.
+
+    Raises:
+        UsageError: for what needs the model as a table.
+    """
+    for setting in dataclasses.fields(Solve):
+        if setting.name not in KEPT and getattr(given, setting.name) != setting.default:
+            raise UsageError(f"--{setting.name} needs a model that is stored, and {given.name} is not")
+    if given.criterion not in ("discounted", "total"):
+        raise UsageError(f"--criterion {given.criterion} needs a model that is stored, and {given.name} is not")
+    first = given.initial or "0"
+    if not first.isdigit() or int(first) >= model.num_states:
+        raise UsageError(f"--initial is one of the states 0 to {model.num_states - 1:,} of {given.name}, got {first}")
+    assert given.discount is not None
+    with watching() as watch:
+        return bellman.solve_matrix_free(
+            dataclasses.replace(model, start=int(first)),
+            given.discount,
+            given.accuracy,
+            minimise=given.minimise,
+            watch=watch,
+            **limits(given),
+        )
+
+
 def policy_of(model: MDP, given: Solve) -> np.ndarray:
     """The policy that is to be evaluated."""
     return bellman.uniform(model) if given.policy == "uniform" else policy_in(Path(given.policy), model)
@@ -248,9 +294,11 @@ def limits(given: Solve) -> dict[str, Any]:
     return {name: limit for name in ("sweeps", "seconds") if (limit := getattr(given, name)) is not None}
 
 
-def findings(answer: Solution, given: Solve) -> list[Finding]:
+def findings(answer: Explained, given: Solve) -> list[Finding]:
     """What was asked for beside the values."""
-    told = [] if given.explain is None else [explanation(answer, given.explain)]
+    told = [] if given.explain is None else [explanation(answer, given.explain, given.time)]
+    if not isinstance(answer, Solution):
+        return told
     if given.compare:
         told.append(comparison(answer, given.policy))
     return told + [find(answer) for name, find in FINDINGS.items() if getattr(given, name)]
@@ -269,6 +317,8 @@ def text(answer: Answer, given: Solve, told: list[Finding]) -> str:
     parts.append(as_text(answer))
     if isinstance(answer, Solution) and answer.reason:
         parts[-1] += f"\nauto chose {answer.method}: {answer.reason}"
+    if isinstance(answer, Solution) and answer.stopped:
+        parts[-1] += f"\nstopped early: {answer.stopped}"
     if given.initial is not None:
         parts[-1] += f"\nthe start is {given.initial}"
     return "\n\n".join(parts)

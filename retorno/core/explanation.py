@@ -5,11 +5,13 @@ q(s, a) = Σ_s′ probability · (reward + γ · discount · v(s′)).   Sutton 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 
+from retorno.core.mdp import MDP
 from retorno.core.solution import Solution, Sweep
 
 MOST = 12
@@ -36,16 +38,18 @@ class Choice:
     action: str
     terms: tuple[Term, ...]
     value: float
-    """q, the sum of the terms."""
+    """q, the sum of the terms; under the average criterion less the gain of the time that the action takes."""
     lower: float
     upper: float
-    """Bounds of q that follow from those of the next states' values."""
+    """Bounds of q that follow from those of the next states' values; a bias has none, and they are its value."""
     loss: float
-    """How much worse than the state's best action."""
+    """How much worse than the state's best action; of one that leads to a worse gain, by how much it is worse."""
     best: bool
     """Whether it is the best, or ties with it within the bounds."""
     probability: float
     """How often the solution's policy takes it."""
+    gain: float | None = None
+    """Under the average criterion what is earned per step, for ever, where it leads."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,17 @@ class Explanation:
 
     state: str
     value: float
+    """Under the average criterion the bias."""
     lower: float
     upper: float
     discount: float
     """γ of the question."""
     choices: tuple[Choice, ...]
     """None in a terminal state, whose value is 0."""
+    time: tuple[int, int] | None = None
+    """Of a finite horizon: the time, and the horizon."""
+    gain: float | None = None
+    """Under the average criterion: the reward per step, for ever."""
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -75,23 +84,39 @@ class Explanation:
         return told
 
     def __str__(self) -> str:
+        if not self.choices:
+            return f"{self._head()}: it is terminal"
+        lines = [self._head()]
+        for choice in self.choices:
+            lines += ["", _headline(choice, self), *_table(choice, self.gain)]
+        return "\n".join([*lines, "", self._sum()])
+
+    def _head(self) -> str:
         width = self.upper - self.lower
         within = f", within {width:.1e}" if np.isfinite(self.value) else ""
-        lines = [f"{self.state} is worth {_text(self.value)}{within}, at discount {self.discount:g}"]
-        if not self.choices:
-            return f"{lines[0]}: it is terminal"
-        for choice in self.choices:
-            lines += ["", _headline(choice, self.best), *_table(choice)]
-        return "\n".join([*lines, "", self._sum()])
+        if self.gain is not None:
+            return f"{self.state} earns {_text(self.gain)} a step for ever{within}; its bias is {_text(self.value)}"
+        when = "" if self.time is None else f" at time {self.time[0]} of {self.time[1]}"
+        return f"{self.state} is worth {_text(self.value)}{within}{when}, at discount {self.discount:g}"
 
     def _sum(self) -> str:
         """How the actions' values make up the state's."""
+        name = "value" if self.gain is None else "bias"
         taken = [choice for choice in self.choices if choice.probability > 0]
         if len(taken) == 1:
             kind = "best" if taken[0].best else "policy's"
-            return f"value = {_text(self.value)}, that of the {kind} action {taken[0].action}"
+            return f"{name} = {_text(self.value)}, that of the {kind} action {taken[0].action}"
         terms = " + ".join(f"{_text(c.probability)} × {_text(c.value, True)}" for c in taken)
-        return f"value = {terms} = {_text(self.value)}, the policy's mean over its actions"
+        return f"{name} = {terms} = {_text(self.value)}, the policy's mean over its actions"
+
+
+class Onward(NamedTuple):
+    """What the next states are worth to a backup."""
+
+    value: Float[np.ndarray, " S"]
+    lower: Float[np.ndarray, " S"]
+    upper: Float[np.ndarray, " S"]
+    discount: float
 
 
 def explain(solution: Solution, state: str | int) -> Explanation:
@@ -106,63 +131,76 @@ def explain(solution: Solution, state: str | int) -> Explanation:
     Raises:
         KeyError: when there is no such state.
     """
-    model, s = solution.model, solution.model.state(state)
-    pairs = range(int(model.state_ptr[s]), int(model.state_ptr[s + 1]))
-    terms = {p: _terms(solution, p) for p in pairs}
-    value = {p: sum(term.total for term in terms[p]) for p in pairs}
-    best = (min if solution.minimise else max)(value.values(), default=0.0)
-    choices = [
-        Choice(
-            action=model.action_names[int(model.action[p])],
-            terms=terms[p],
-            value=value[p],
-            lower=_bound(solution, p, solution.lower),
-            upper=_bound(solution, p, solution.upper),
-            loss=0.0 if value[p] == best else abs(best - value[p]),
-            best=bool(solution.optimal[p]),
-            probability=float(solution.policy[p]),
-        )
-        for p in pairs
-    ]
+    s = solution.model.state(state)
+    onward = Onward(solution.value, solution.lower, solution.upper, solution.question_discount)
     return Explanation(
-        state=model.state_names[s],
+        state=solution.model.state_names[s],
         value=float(solution.value[s]),
         lower=float(solution.lower[s]),
         upper=float(solution.upper[s]),
         discount=solution.question_discount,
-        choices=tuple(sorted(choices, key=lambda choice: choice.loss)),
+        choices=ranked(backups(solution.model, s, onward, solution.optimal, solution.policy), solution.minimise),
     )
 
 
-def _terms(solution: Solution, pair: int) -> tuple[Term, ...]:
-    model = solution.model
+def backups(
+    model: MDP, state: int, onward: Onward, optimal: Bool[np.ndarray, " P"], policy: Float[np.ndarray, " P"]
+) -> list[Choice]:
+    """A state's actions in the model's order, not compared yet."""
+    choices = []
+    for p in range(int(model.state_ptr[state]), int(model.state_ptr[state + 1])):
+        terms = _terms(model, onward, p)
+        choices.append(
+            Choice(
+                action=model.action_names[int(model.action[p])],
+                terms=terms,
+                value=sum(term.total for term in terms),
+                lower=_bound(model, onward, p, onward.lower),
+                upper=_bound(model, onward, p, onward.upper),
+                loss=0.0,
+                best=bool(optimal[p]),
+                probability=float(policy[p]),
+            )
+        )
+    return choices
+
+
+def ranked(choices: list[Choice], minimise: bool) -> tuple[Choice, ...]:
+    """The same with what each loses, the best first."""
+    best = (min if minimise else max)((choice.value for choice in choices), default=0.0)
+    lost = [replace(c, loss=0.0 if c.value == best else abs(best - c.value)) for c in choices]
+    return tuple(sorted(lost, key=lambda choice: choice.loss))
+
+
+def _terms(model: MDP, onward: Onward, pair: int) -> tuple[Term, ...]:
     terms = []
     for n in range(int(model.row_ptr[pair]), int(model.row_ptr[pair + 1])):
         target = int(model.next_state[n])
-        p, r, v = float(model.probability[n]), float(model.reward[n]), float(solution.value[target])
-        discount = solution.question_discount * float(model.discount[n])
+        p, r, v = float(model.probability[n]), float(model.reward[n]), float(onward.value[target])
+        discount = onward.discount * float(model.discount[n])
         # 0 · ∞ is 0 here: what does not go on has no next value.
         terms.append(Term(model.state_names[target], p, r, discount, v, p * (r + discount * v if discount else r)))
     return tuple(terms)
 
 
-def _bound(solution: Solution, pair: int, values: np.ndarray) -> float:
-    model = solution.model
+def _bound(model: MDP, onward: Onward, pair: int, values: np.ndarray) -> float:
     rows = slice(model.row_ptr[pair], model.row_ptr[pair + 1])
-    going = solution.question_discount * model.discount[rows]
+    going = onward.discount * model.discount[rows]
     after = np.where(going > 0, values[model.next_state[rows]], 0.0)
     return float((model.probability[rows] * (model.reward[rows] + np.where(going > 0, going, 1.0) * after)).sum())
 
 
-def _headline(choice: Choice, best: tuple[str, ...]) -> str:
+def _headline(choice: Choice, told: Explanation) -> str:
     if choice.best:
-        verdict = "the best" if len(best) == 1 else "tied for the best"
+        verdict = "the best" if len(told.best) == 1 else "tied for the best"
+    elif choice.gain is not None and told.gain is not None and abs(choice.gain - told.gain) == choice.loss > 0:
+        verdict = f"leads to {_text(choice.gain)} a step only"
     else:
         verdict = f"loses {_text(choice.loss)}"
     return f"{choice.action} = {_text(choice.value)}, {verdict}"
 
 
-def _table(choice: Choice) -> list[str]:
+def _table(choice: Choice, gain: float | None) -> list[str]:
     shown = sorted(choice.terms, key=lambda term: -abs(term.total))[:MOST] if len(choice.terms) > MOST else choice.terms
     rows = [
         (
@@ -179,9 +217,12 @@ def _table(choice: Choice) -> list[str]:
         f"  {p:>{width[0]}} × ({r:>{width[1]}} + {after:>{width[2]}}) = {total:>{width[3]}}   → {name}"
         for p, r, after, total, name in rows
     ]
+    whole = sum(t.total for t in choice.terms)
     if len(shown) < len(choice.terms):
-        rest = choice.value - sum(t.total for t in shown)
+        rest = whole - sum(t.total for t in shown)
         lines.append(f"  … and {len(choice.terms) - len(shown)} smaller terms, together {_text(rest)}")
+    if gain is not None:
+        lines.append(f"  less the gain of its time: {_text(whole)} − {_text(whole - choice.value, True)}")
     return lines
 
 

@@ -55,6 +55,8 @@ class Solution:
     """Why this method, where the solver chose it."""
     minimise: bool = False
     """Whether the least return is the best."""
+    stopped: str = ""
+    """What ended it early, beside the limits that were asked for: a trace that filled the memory."""
     trace: tuple[Sweep, ...] = field(default=(), repr=False)
     """Every sweep, where that was asked for."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,8 +17,10 @@ from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits, model_bytes
-from retorno.core.time_step import Trajectory
 from retorno.environments.formats.arrays import floats, integers, uniform
+
+if TYPE_CHECKING:
+    from retorno.core.time_step import Trajectory
 
 
 class Recorded(NamedTuple):

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from models import models, random_policy
 
-from retorno.bellman import evaluate, solve, uniform
+from retorno.bellman import (
+    average_reward,
+    evaluate,
+    evaluate_average,
+    evaluate_horizon,
+    finite_horizon,
+    solve,
+    uniform,
+)
 from retorno.bellman.comparison import compare
 from retorno.core.explanation import explain, shown_sweeps, sweep_rows
 from retorno.core.mdp import MDP, mdp
@@ -46,6 +54,54 @@ def test_an_evaluation_is_the_mean_over_its_actions() -> None:
     assert [choice.probability for choice in found.choices] == [0.5, 0.5]
     assert found.value == pytest.approx(np.mean([choice.value for choice in found.choices]))
     assert "0.5 × 0.6923077 + 0.5 × (-3.307692) = -1.307692" in str(found)
+
+
+def test_each_time_of_a_horizon() -> None:
+    answer = finite_horizon(student(), 3)
+    found = answer.explain("C3", 1)  # Two steps to go: 0.2 (1 − 1) + 0.4 (1 + 0) + 0.4 (1 + 10) = 4.8.
+    study, pub = found.choices
+    assert (study.action, study.value, study.probability) == ("study", 10, 1) and found.time == (1, 3)
+    assert pub.value == pytest.approx(4.8) and pub.loss == pytest.approx(5.2) and pub.lower <= 4.8 <= pub.upper
+    assert "at time 1 of 3" in str(found)
+    with pytest.raises(IndexError, match="times 0 to 2, got 3"):
+        answer.explain("C3", 3)
+
+
+def test_a_policy_over_a_horizon_is_the_mean_over_its_actions() -> None:
+    found = evaluate_horizon(student(), uniform, 3).explain("C1")
+    assert [choice.probability for choice in found.choices] == [0.5, 0.5]
+    assert found.value == pytest.approx(np.mean([choice.value for choice in found.choices]))
+    costs = finite_horizon(student(), 3, minimise=True).explain("C1")
+    assert costs.choices[0].value == min(choice.value for choice in costs.choices) == costs.value
+
+
+def fork() -> MDP:
+    """Stay for 1 a step, wait for ¾, or take 5 once and have ½ a step for ever."""
+    choices = {"stay": [(1, "a", 1.0)], "go": [(1, "b", 5.0)], "wait": [(0.5, "a", 1.0), (0.5, "a", 0.5)]}
+    return mdp({"a": choices, "b": {"loop": [(1, "b", 0.5)]}})
+
+
+def test_a_bias_and_the_gain_that_an_action_leads_to() -> None:
+    found = average_reward(fork()).explain("a")
+    assert [choice.action for choice in found.choices] == ["stay", "wait", "go"]
+    stay, wait, go = found.choices
+    assert found.gain == pytest.approx(1) and stay.value == pytest.approx(found.value) == 0
+    assert wait.loss == pytest.approx(0.25) and wait.gain == pytest.approx(1)  # ¾ − 1
+    assert go.gain == pytest.approx(0.5) and go.loss == pytest.approx(0.5) and go.value == pytest.approx(4)
+    assert "go = 4, leads to 0.5 a step only" in str(found) and "less the gain of its time: 5 − 1" in str(found)
+
+
+def test_a_gain_is_of_the_time_that_an_action_takes() -> None:
+    found = average_reward(fork(), duration=np.array([2.0, 1, 1, 1])).explain("a")
+    wait, stay, _ = found.choices  # ¾ a unit of time against ½: 1 − 2 · ¾ = −½.
+    assert wait.action == "wait" and stay.loss == pytest.approx(0.5) and found.gain == pytest.approx(0.75)
+
+
+def test_costs_and_a_policy_under_the_average() -> None:
+    found = average_reward(fork(), minimise=True).explain("a")
+    assert [choice.action for choice in found.choices] == ["go", "wait", "stay"] and found.gain == pytest.approx(0.5)
+    mean = evaluate_average(fork(), uniform).explain("a")
+    assert mean.value == pytest.approx(sum(c.probability * c.value for c in mean.choices))
 
 
 def test_a_terminal_state_and_an_unknown_one() -> None:

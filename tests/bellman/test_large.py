@@ -5,7 +5,7 @@ import pytest
 
 from retorno import bellman
 from retorno.bellman.backup import backup_of
-from retorno.bellman.sweeping import components, policy_sweep, sweep
+from retorno.bellman.sweeping import components, policy_step, sweep
 from retorno.core.mdp import MDP, ModelError, Numbered, Selected
 from retorno.environments import garnet
 from retorno.environments.lakes import frozen_lake
@@ -69,7 +69,7 @@ def test_compiled_sweeps_equal_plain_ones():
         assert q[choice] == pytest.approx(new, rel=1e-12)
         assert (low, high) == pytest.approx(((new - value).min(), (new - value).max()))
         again = np.empty_like(value)
-        policy_sweep(backup, value, again, choice)
+        policy_step(backup, choice)(value, again)
         assert again == pytest.approx(new, rel=1e-12)
 
 

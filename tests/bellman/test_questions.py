@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from models import random_kind, random_model
 
 from retorno import bellman
 from retorno.core.mdp import ModelError, mdp
@@ -51,6 +52,26 @@ def test_loops_whose_rewards_cancel_are_certified():
     for method in (bellman.policy_iteration, bellman.value_iteration):
         answer = bellman.solve(model, 1.0, method=method)
         assert answer.value == pytest.approx([0, -1, 0]) and answer.converged
+
+
+def test_going_round_for_nothing_counts_as_the_end_however_it_is_rounded():
+    # Six outcomes of 1/6 that pay 0 in all: their sum in floating point is not 0.
+    rewards = (-2.0, -2.0, -2.0, 2.0, 1.0, 3.0)
+    model = mdp({"a": {"go": [(1 / 6, "a", r) for r in rewards]}, "b": {"to": [(1, "a", 1.0)]}})
+    assert bellman.evaluate(model, bellman.uniform, 1.0).value == pytest.approx([0, 1])
+    either = mdp({"a": {str(i): [(1, "a", r)] for i, r in enumerate(rewards)}})
+    assert bellman.evaluate(either, bellman.uniform, 1.0).value == pytest.approx([0])
+    with pytest.raises(ValueError, match="never terminates under this policy"):
+        bellman.evaluate(mdp({"a": {"go": [(1, "a", 1e-300)]}}), bellman.uniform, 1.0)
+
+
+def test_policy_iteration_does_not_go_round_in_circles():
+    """A model in which rounding once made two policies each look better than the other."""
+    generator = np.random.default_rng(103_350)
+    model = random_model(generator, random_kind(generator, 14, 6))
+    for discount in (0.5, 0.9, 0.99, 0.999_999_9):
+        answer = bellman.solve(model, discount, method=bellman.policy_iteration, sweeps=1000)
+        assert answer.sweeps < 100
 
 
 def test_at_discount_one_the_best_is_among_the_policies_that_end():

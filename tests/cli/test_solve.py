@@ -108,6 +108,14 @@ def test_explanations(cli) -> None:
     assert told["explanation"]["choices"][1]["loss"] == pytest.approx(0.6) and told["value"]["C1"] == pytest.approx(6)
 
 
+def test_explanations_of_other_criteria(cli) -> None:
+    out = cli("student", "--horizon", "3", "--explain", "C3", "--time", "1")[1]
+    assert out.startswith("C3 is worth 10, within") and "at time 1 of 3" in out and "pub = 4.8, loses 5.2" in out
+    told = json.loads(cli("access_control", "--criterion", "average", "--explain", "1 free, pays 8", "--json")[1])
+    assert told["explanation"]["gain"] == pytest.approx(told["start_gain"])
+    assert told["explanation"]["choices"][0]["action"] == "accept"
+
+
 def test_choosing_at_random(cli) -> None:
     answer = json.loads(cli("student", "--discount", "1", "--policy", "uniform", "--json")[1])
     assert answer["value"]["C2"] == pytest.approx(35 / 13) and answer["policy"]["C1"] is None
@@ -314,7 +322,9 @@ def test_ctrl_c_returns_what_is_certified_and_progress_is_told(cli, named, monke
         (["student", "--criterion", "average", "--horizon", "3"], "go together"),
         (["student", "--criterion", "total", "--discount", "0.9"], "leave --discount out"),
         (["student", "--criterion", "average", "--discount", "0.9"], "leave --discount out"),
-        (["student", "--horizon", "3", "--explain", "C1"], "--explain goes with"),
+        (["student", "--horizon", "3", "--explain", "C1", "--time", "3"], "a --time from 0 to 2, got 3"),
+        (["student", "--explain", "C1", "--time", "3"], "--time goes with --horizon"),
+        (["student", "--explain", "C1", "--exact"], "leave --exact out"),
         (["student", "--exact", "--method", "value-iteration"], "--method value-iteration does not answer this"),
         (["student", "--criterion", "average", "--method", "topological"], "here it is auto or relative-value"),
         (["student", "--policy", "uniform", "--method", "topological"], "here it is auto or closed-form"),

@@ -3,6 +3,7 @@
 | from | read | written |
 |---|---|---|
 | a file: .json, .yaml, .npz, PRISM's and Storm's .tra | `load` | `save` |
+| recorded transitions: .csv | `load`, `recorded.estimate` | |
 | our own compressed rows | `from_rows` | the fields of `MDP` |
 | a matrix for each action, dense or sparse (pymdptoolbox) | `from_matrices` | `to_matrices` |
 | QuantEcon's `DiscreteDP` | `from_quantecon` | `to_quantecon` |
@@ -22,7 +23,7 @@ from typing import NamedTuple
 
 from retorno.core.mdp import MDP, ModelError
 from retorno.core.memory import ensure_fits
-from retorno.environments.formats import document, explicit, npz
+from retorno.environments.formats import document, explicit, npz, recorded
 from retorno.environments.formats.arrays import absorbing, from_matrices, from_rows, to_matrices
 from retorno.environments.formats.peers import (
     from_gymnasium,
@@ -38,7 +39,7 @@ class Format(NamedTuple):
     """How files with a suffix are read and written."""
 
     read: Callable[[Path], MDP]
-    write: Callable[[MDP, Path], None]
+    write: Callable[[MDP, Path], None] | None
 
 
 FORMATS = {
@@ -47,7 +48,10 @@ FORMATS = {
     ".yml": Format(document.read_yaml, document.write_yaml),
     ".npz": Format(npz.read, npz.write),
     ".tra": Format(explicit.read, explicit.write),
+    ".csv": Format(recorded.read, None),
 }
+
+WRITTEN = ", ".join(suffix for suffix, format in FORMATS.items() if format.write is not None)
 
 
 def is_model_file(name: str | Path) -> bool:
@@ -56,7 +60,7 @@ def is_model_file(name: str | Path) -> bool:
 
 
 def load(path: str | Path) -> MDP:
-    """The model in a file, by its suffix: .json, .yaml, .npz, or .tra with what lies beside it.
+    """The model in a file, by its suffix: .json, .yaml, .npz, .tra with what lies beside it, or .csv (transitions).
 
     Raises:
         ModelError: for an unknown suffix, and for any file that does not hold a whole model, with
@@ -75,7 +79,10 @@ def save(model: MDP, path: str | Path) -> None:
         ModelError: for an unknown suffix, and for a model that the format cannot hold.
         OSError: when the file cannot be written.
     """
-    _format(Path(path)).write(model, Path(path))
+    write = _format(Path(path)).write
+    if write is None:
+        raise ModelError(f"{path}: a table of transitions is read, not written; models are written as {WRITTEN}")
+    write(model, Path(path))
 
 
 def _format(path: Path) -> Format:
