@@ -264,7 +264,7 @@ def render(results: dict[str, Result]) -> str:
             "",
             "Value iteration as it is and mixed from its last six sweeps (Anderson; Geist & Scherrer 2018), to the",
             "same bounds, beside what is chosen for the model. It saves sweeps where they mix slowly, but to find the",
-            "mix costs more than the sweeps saved, and the methods that follow a model's shape are ahead of both: so it",
+            "mix costs more than the sweeps saved, and the methods that follow a model's shape are ahead of both: it",
             "is not built in. (For a policy's value `krylov` is its linear case: Walker & Ni 2011.) Best of three.",
             "",
             "| model | γ | value iteration | accelerated | chosen |",
