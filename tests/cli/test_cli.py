@@ -41,18 +41,6 @@ STEPS = 3_000
 TRAIN = ["train", "q_learning", "student", "--steps", str(STEPS), "--episodes", "20"]
 
 
-@pytest.fixture
-def cli(capsys):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A small run that has reached its budget; look only."""

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retorno.cli.main import main
 from retorno.core.mdp import MDP, Numbered, mdp
 from retorno.environments import garnet, load, save, student, summarise
 from retorno.environments.formats import from_rows
@@ -25,18 +24,6 @@ states:
   limbo:
     wait: {to: limbo, reward: 1}
 """
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`retorno solve` as its user meets it: every criterion, what is written where, limits, interruptions and mistakes."""
 
 import csv
+import functools
 import json
 import os
 import signal
@@ -14,7 +15,6 @@ import pytest
 
 from retorno import bellman
 from retorno.cli.answers import ALL, FIRST
-from retorno.cli.main import main
 from retorno.cli.solve import AVERAGES, EVALUATIONS, METHODS
 from retorno.core.mdp import mdp
 from retorno.environments.exploration import river_swim
@@ -24,15 +24,9 @@ from retorno.environments.textbook import random_walk, student
 
 
 @pytest.fixture
-def cli(capsys):
+def solve(cli):
     """Run `retorno solve` in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = main(["solve", *(str(a) for a in arguments)])
-        return code, *capsys.readouterr()
-
-    return call
+    return functools.partial(cli, "solve")
 
 
 @pytest.fixture
@@ -47,8 +41,8 @@ def named(monkeypatch):
     return name
 
 
-def test_the_table_of_the_student(cli) -> None:
-    code, out, err = cli("student", "--criterion", "total")
+def test_the_table_of_the_student(solve) -> None:
+    code, out, err = solve("student", "--criterion", "total")
     lines = [line.split() for line in out.splitlines()]
     assert (code, err) == (0, "")
     assert lines[2] == ["C1", "6.000000", "6.000000", "6.000000", "study"]
@@ -56,86 +50,86 @@ def test_the_table_of_the_student(cli) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_gives_the_lakes_value(cli, method: str) -> None:
-    answer = json.loads(cli("FrozenLake-v1", "--method", method, "--accuracy", "1e-7", "--json")[1])
+def test_every_method_gives_the_lakes_value(solve, method: str) -> None:
+    answer = json.loads(solve("FrozenLake-v1", "--method", method, "--accuracy", "1e-7", "--json")[1])
     assert answer["start_value"] == pytest.approx(0.542026, abs=1e-6)
     assert answer["converged"] and answer["width"] <= 1e-7
     assert answer["optimal"]["6"] == ["left", "right"]
 
 
-def test_costs_are_minimised(cli) -> None:
-    answer = json.loads(cli("student", "--discount", "0.5", "--minimise", "--json")[1])
+def test_costs_are_minimised(solve) -> None:
+    answer = json.loads(solve("student", "--discount", "0.5", "--minimise", "--json")[1])
     least = bellman.solve(student(), 0.5, minimise=True)
     assert answer["minimise"] and answer["start_value"] == pytest.approx(least.start_value)
     assert answer["policy"]["Facebook"] == "facebook" and answer["value"]["Facebook"] == pytest.approx(-2)
 
 
-def test_a_finite_horizon(cli) -> None:
+def test_a_finite_horizon(solve) -> None:
     # Three steps from C1: study, study, study. With one step left it is better to stay on Facebook.
-    answer = json.loads(cli("student", "--horizon", "3", "--json")[1])
+    answer = json.loads(solve("student", "--horizon", "3", "--json")[1])
     assert answer["value"]["C1"] == 6 and answer["policy"]["C1"] == "study" and answer["discount"] == 1
     assert answer["times"][2]["policy"]["C1"] == "facebook" and answer["times"][2]["value"]["C1"] == -1
-    code, out, _ = cli("student", "--criterion", "horizon", "--horizon", "3", "--discount", "0.9")
+    code, out, _ = solve("student", "--criterion", "horizon", "--horizon", "3", "--discount", "0.9")
     assert code == 0 and "3 steps, discount 0.9" in out
 
 
-def test_an_average_reward(cli, named) -> None:
+def test_an_average_reward(solve, named) -> None:
     # In turn 1 and 3: two a step; staying in b pays 2.5.
     loop = mdp({"a": {"go": [(1, "b", 1.0)]}, "b": {"back": [(1, "a", 3.0)], "stay": [(1, "b", 2.5)]}})
-    answer = json.loads(cli(named(loop), "--criterion", "average", "--json")[1])
+    answer = json.loads(solve(named(loop), "--criterion", "average", "--json")[1])
     assert answer["gain"] == pytest.approx({"a": 2.5, "b": 2.5}) and answer["policy"]["b"] == "stay"
     assert answer["start_gain"] == pytest.approx(2.5) and "bias" in answer
-    code, out, _ = cli("here", "--criterion", "average")
+    code, out, _ = solve("here", "--criterion", "average")
     assert code == 0 and "average reward" in out
 
 
-def test_fractions(cli) -> None:
-    answer = json.loads(cli("student", "--discount", "0.9", "--exact", "--json")[1])
+def test_fractions(solve) -> None:
+    answer = json.loads(solve("student", "--discount", "0.9", "--exact", "--json")[1])
     assert answer["exact"] == {"Facebook": "387/100", "C1": "43/10", "C2": "7", "C3": "10", "Sleep": "0"}
     assert answer["start_value"] == 4.3 and answer["policy_loss_bound"] == 0
-    assert "387/100" in cli("student", "--discount", "0.9", "--exact")[1]
+    assert "387/100" in solve("student", "--discount", "0.9", "--exact")[1]
 
 
-def test_another_start(cli) -> None:
-    assert json.loads(cli("student", "--initial", "C3", "--json")[1])["start_value"] == pytest.approx(10)
-    assert "the start is C3" in cli("student", "--initial", "C3")[1]
+def test_another_start(solve) -> None:
+    assert json.loads(solve("student", "--initial", "C3", "--json")[1])["start_value"] == pytest.approx(10)
+    assert "the start is C3" in solve("student", "--initial", "C3")[1]
 
 
-def test_explanations(cli) -> None:
-    code, out, _ = cli("student", "--discount", "1", "--explain", "C3")
+def test_explanations(solve) -> None:
+    code, out, _ = solve("student", "--discount", "1", "--explain", "C3")
     assert code == 0 and "pub = 9.4, loses 0.6" in out and "Facebook" not in out
-    told = json.loads(cli("student", "--discount", "1", "--explain", "C3", "--json")[1])
+    told = json.loads(solve("student", "--discount", "1", "--explain", "C3", "--json")[1])
     assert told["explanation"]["choices"][1]["loss"] == pytest.approx(0.6) and told["value"]["C1"] == pytest.approx(6)
 
 
-def test_explanations_of_other_criteria(cli) -> None:
-    out = cli("student", "--horizon", "3", "--explain", "C3", "--time", "1")[1]
+def test_explanations_of_other_criteria(solve) -> None:
+    out = solve("student", "--horizon", "3", "--explain", "C3", "--time", "1")[1]
     assert out.startswith("C3 is worth 10, within") and "at time 1 of 3" in out and "pub = 4.8, loses 5.2" in out
-    told = json.loads(cli("access_control", "--criterion", "average", "--explain", "1 free, pays 8", "--json")[1])
+    told = json.loads(solve("access_control", "--criterion", "average", "--explain", "1 free, pays 8", "--json")[1])
     assert told["explanation"]["gain"] == pytest.approx(told["start_gain"])
     assert told["explanation"]["choices"][0]["action"] == "accept"
 
 
-def test_choosing_at_random(cli) -> None:
-    answer = json.loads(cli("student", "--discount", "1", "--policy", "uniform", "--json")[1])
+def test_choosing_at_random(solve) -> None:
+    answer = json.loads(solve("student", "--discount", "1", "--policy", "uniform", "--json")[1])
     assert answer["value"]["C2"] == pytest.approx(35 / 13) and answer["policy"]["C1"] is None
     assert answer["optimal"]["C1"] == ["study"]  # What an improvement would choose.
 
 
-def test_a_policy_from_a_file(cli, tmp_path) -> None:
+def test_a_policy_from_a_file(solve, tmp_path) -> None:
     file = tmp_path / "policy.json"
-    cli("student", "--discount", "0.9", "--out", file)  # What an answer holds is one.
-    answer = json.loads(cli("student", "--discount", "1", "--policy", file, "--json")[1])
+    solve("student", "--discount", "0.9", "--out", file)  # What an answer holds is one.
+    answer = json.loads(solve("student", "--discount", "1", "--policy", file, "--json")[1])
     assert answer["value"]["C1"] == pytest.approx(6)
     mixed = {"Facebook": "quit", "C1": {"study": "1/2", "facebook": 0.5}, "C2": "study", "C3": "pub"}
     file.write_text(json.dumps(mixed))
-    told = json.loads(cli("student", "--discount", "0.9", "--policy", file, "--compare", "--json")[1])
+    told = json.loads(solve("student", "--discount", "0.9", "--policy", file, "--compare", "--json")[1])
     own = bellman.evaluate(student(), np.array([0, 1, 0.5, 0.5, 0, 1, 0, 1.0]), 0.9)
     assert told["value"] == pytest.approx(dict(zip(student().state_names, own.value, strict=True)))
     assert told["comparison"]["differs"] == ["C1", "C3"]
     assert told["comparison"]["loses"]["C1"] == pytest.approx(4.3 - own.value[1])
     assert told["comparison"]["loses_at_most"] == pytest.approx(max(told["comparison"]["loses"].values()))
-    assert "any loses at most" in cli("student", "--discount", "0.9", "--policy", file, "--compare")[1]
+    assert "any loses at most" in solve("student", "--discount", "0.9", "--policy", file, "--compare")[1]
 
 
 @pytest.mark.parametrize(
@@ -151,51 +145,51 @@ def test_a_policy_from_a_file(cli, tmp_path) -> None:
         ('{"Facebook": "quit", "C1": {"study": 0.7}, "C2": "study", "C3": "pub"}', "policy in state 'C1'"),
     ],
 )
-def test_a_file_that_is_no_policy(cli, tmp_path, text, message) -> None:
+def test_a_file_that_is_no_policy(solve, tmp_path, text, message) -> None:
     (tmp_path / "p.json").write_text(text)
-    code, out, err = cli("student", "--policy", tmp_path / "p.json")
+    code, out, err = solve("student", "--policy", tmp_path / "p.json")
     assert code == 2 and out == "" and message in err
 
 
-def test_the_policy_of_every_criterion(cli) -> None:
+def test_the_policy_of_every_criterion(solve) -> None:
     random = bellman.uniform
-    assert "35/13" in cli("student", "--discount", "1", "--policy", "uniform", "--exact")[1]
-    answer = json.loads(cli("student", "--horizon", "3", "--policy", "uniform", "--json")[1])
+    assert "35/13" in solve("student", "--discount", "1", "--policy", "uniform", "--exact")[1]
+    answer = json.loads(solve("student", "--horizon", "3", "--policy", "uniform", "--json")[1])
     assert answer["start_value"] == pytest.approx(bellman.evaluate_horizon(student(), random, 3).start_value)
-    answer = json.loads(cli("river_swim", "--criterion", "average", "--policy", "uniform", "--json")[1])
+    answer = json.loads(solve("river_swim", "--criterion", "average", "--policy", "uniform", "--json")[1])
     assert answer["start_gain"] == pytest.approx(bellman.evaluate_average(river_swim(), random).start_gain)
     for method in EVALUATIONS:
         arguments = ("--policy", "uniform", "--method", method, "--accuracy", "1e-9")
-        answer = json.loads(cli("student", "--discount", "1", *arguments, "--json")[1])
+        answer = json.loads(solve("student", "--discount", "1", *arguments, "--json")[1])
         assert answer["method"] == method.replace("-", " ") and answer["start_value"] == pytest.approx(-17 / 13)
     for method in AVERAGES:
-        answer = json.loads(cli("river_swim", "--criterion", "average", "--method", method, "--json")[1])
+        answer = json.loads(solve("river_swim", "--criterion", "average", "--method", method, "--json")[1])
         assert answer["method"] == method.replace("-", " ") and answer["converged"]
 
 
-def test_steps_that_take_time(cli, named, tmp_path) -> None:
+def test_steps_that_take_time(solve, named, tmp_path) -> None:
     # Round a and b: 1 and 3 earned in 2 + 1 units of time. Staying in b pays 2.5 in 5.
     loop = mdp({"a": {"go": [(1, "b", 1.0)]}, "b": {"back": [(1, "a", 3.0)], "stay": [(1, "b", 2.5)]}})
     file = tmp_path / "times.csv"
     file.write_text("state,action,duration\na,go,2\nb,stay,5\n")
-    answer = json.loads(cli(named(loop), "--criterion", "average", "--durations", file, "--json")[1])
+    answer = json.loads(solve(named(loop), "--criterion", "average", "--durations", file, "--json")[1])
     assert answer["start_gain"] == pytest.approx(4 / 3) and answer["policy"]["b"] == "back"
-    answer = json.loads(cli("here", "--discount", "0.5", "--durations", file, "--json")[1])
+    answer = json.loads(solve("here", "--discount", "0.5", "--durations", file, "--json")[1])
     # v(a) = 1 + ¼ v(b), v(b) = 3 + ½ v(a)
     assert answer["value"] == pytest.approx({"a": 2, "b": 4})
     for text, message in (("a,go,2", "line 1"), ("state,action,duration\na,go", "line 2: expected"), ("", "line 1")):
         file.write_text(text)
-        assert message in cli("here", "--criterion", "average", "--durations", file)[2]
+        assert message in solve("here", "--criterion", "average", "--durations", file)[2]
     for row, message in (("a,go,x", "line 2: 'x' is no"), ("a,no,1", "line 2: state 'a' has no action 'no'")):
         file.write_text(f"state,action,duration\n{row}\n")
-        assert message in cli("here", "--criterion", "average", "--durations", file)[2]
+        assert message in solve("here", "--criterion", "average", "--durations", file)[2]
     file.write_text("state,action,duration\na,go,-1\n")
-    assert "durations must be positive" in cli("here", "--criterion", "average", "--durations", file)[2]
+    assert "durations must be positive" in solve("here", "--criterion", "average", "--durations", file)[2]
 
 
-def test_what_else_a_policy_tells(cli) -> None:
+def test_what_else_a_policy_tells(solve) -> None:
     arguments = ("student", "--discount", "1", "--policy", "uniform", "--visits", "--returns", "--sensitivity")
-    answer = json.loads(cli(*arguments, "--json")[1])
+    answer = json.loads(solve(*arguments, "--json")[1])
     assert answer["visits"]["total"] == pytest.approx(sum(answer["visits"]["state"].values()))
     assert answer["visits"]["ending"]["Sleep"] == pytest.approx(1)
     found = answer["return"]
@@ -204,12 +198,12 @@ def test_what_else_a_policy_tells(cli) -> None:
     # Each visit of C1 goes to study half of the time.
     (study,) = (t for t in answer["sensitivity"]["transitions"] if (t["state"], t["action"]) == ("C1", "study"))
     assert study["reward"] == pytest.approx(answer["visits"]["state"]["C1"] / 2)
-    _, out, _ = cli(*arguments)
+    _, out, _ = solve(*arguments)
     assert "visits in all 6.307692" in out and "standard deviation 5.39669" in out and "∂/∂γ" in out
 
 
-def test_every_sweep(cli) -> None:
-    _, out, _ = cli("student", "--discount", "0.9", "--method", "value-iteration", "--trace")
+def test_every_sweep(solve) -> None:
+    _, out, _ = solve("student", "--discount", "0.9", "--method", "value-iteration", "--trace")
     head, *rows = (line.split() for line in out.split("\n\n")[0].splitlines())
     assert head == ["sweep", "Facebook", "C1", "C2", "C3", "residual", "width"]
     assert [row[0] for row in rows] == ["1", "2", "3", "4", "5"] and rows[-1][1:5] == [
@@ -219,7 +213,7 @@ def test_every_sweep(cli) -> None:
         "10.0000",
     ]
     arguments = ("student", "--discount", "0.9", "--method", "value-iteration", "--trace", "--json")
-    trace = json.loads(cli(*arguments)[1])["trace"]
+    trace = json.loads(solve(*arguments)[1])["trace"]
     assert len(trace) == 5 and trace[-1]["value"]["C1"] == pytest.approx(4.3)
     assert all(sweep["lower"]["C1"] <= 4.3 + 1e-9 <= sweep["upper"]["C1"] + 2e-9 for sweep in trace)
 
@@ -227,10 +221,10 @@ def test_every_sweep(cli) -> None:
 # Files
 
 
-def test_what_is_written_can_be_read(cli, tmp_path) -> None:
+def test_what_is_written_can_be_read(solve, tmp_path) -> None:
     best = bellman.solve(student(), 0.9)
     for suffix in ("json", "csv", "npz"):
-        code, out, err = cli("student", "--discount", "0.9", "--out", tmp_path / f"answer.{suffix}", "--json")
+        code, out, err = solve("student", "--discount", "0.9", "--out", tmp_path / f"answer.{suffix}", "--json")
         assert code == 0 and json.loads(out) and f"answer.{suffix}" in err
     told = json.loads((tmp_path / "answer.json").read_text())
     assert told["value"] == dict(zip(student().state_names, map(float, best.value), strict=True))
@@ -244,25 +238,25 @@ def test_what_is_written_can_be_read(cli, tmp_path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_horizons_tables_are_written_whole(cli, tmp_path) -> None:
-    cli("student", "--horizon", "3", "--out", tmp_path / "answer.npz")
+def test_a_horizons_tables_are_written_whole(solve, tmp_path) -> None:
+    solve("student", "--horizon", "3", "--out", tmp_path / "answer.npz")
     with np.load(tmp_path / "answer.npz", allow_pickle=False) as arrays:
         assert arrays["value"].shape == (4, 5) and arrays["policy"].shape == (3, 5)
 
 
-def test_a_models_file_is_solved(cli, tmp_path) -> None:
+def test_a_models_file_is_solved(solve, tmp_path) -> None:
     from retorno.environments.formats import save
 
     save(student(), tmp_path / "student.json")
-    answer = json.loads(cli(tmp_path / "student.json", "--discount", "1", "--json")[1])
+    answer = json.loads(solve(tmp_path / "student.json", "--discount", "1", "--json")[1])
     assert answer["value"]["C1"] == pytest.approx(6)
-    code, _, err = cli(tmp_path / "missing.json")
+    code, _, err = solve(tmp_path / "missing.json")
     assert code == 2 and "missing.json" in err
 
 
-def test_pictures(cli, tmp_path) -> None:
+def test_pictures(solve, tmp_path) -> None:
     swept = ("--method", "value-iteration", "--trace", "--json")
-    code, out, _ = cli("FrozenLake-v1", *swept, "--picture", tmp_path / "lake.gif", "--bounds", tmp_path / "lake.png")
+    code, out, _ = solve("FrozenLake-v1", *swept, "--picture", tmp_path / "lake.gif", "--bounds", tmp_path / "lake.png")
     assert code == 0 and json.loads(out)
     assert (tmp_path / "lake.gif").read_bytes()[:4] == b"GIF8" and (tmp_path / "lake.png").stat().st_size > 10_000
 
@@ -270,9 +264,9 @@ def test_pictures(cli, tmp_path) -> None:
 # Large models, long solves
 
 
-def test_a_large_model_is_summarised(cli, named) -> None:
+def test_a_large_model_is_summarised(solve, named) -> None:
     model = garnet(400, 3, 3, seed=1)
-    _, out, _ = cli(named(model), "--discount", "0.9")
+    _, out, _ = solve(named(model), "--discount", "0.9")
     lines = out.splitlines()
     assert len(lines) < FIRST + 10 < ALL and lines[1].split()[0] == "0"
     assert f"… and {400 - FIRST} more states" in out and "400 states, 1,200 pairs" in out
@@ -280,15 +274,15 @@ def test_a_large_model_is_summarised(cli, named) -> None:
     assert f"smallest {value.min():.6f}, largest {value.max():.6f}" in out
 
 
-def test_limits_leave_what_is_certified(cli) -> None:
-    code, out, _ = cli("FrozenLake-v1", "--method", "value-iteration", "--sweeps", "20", "--json")
+def test_limits_leave_what_is_certified(solve) -> None:
+    code, out, _ = solve("FrozenLake-v1", "--method", "value-iteration", "--sweeps", "20", "--json")
     answer = json.loads(out)
     assert code == 0 and not answer["converged"] and answer["sweeps"] == 20
     assert answer["lower"]["0"] <= 0.542026 <= answer["upper"]["0"] and answer["width"] > 1e-3
-    assert "NOT converged" in cli("FrozenLake-v1", "--method", "value-iteration", "--sweeps", "20")[1]
+    assert "NOT converged" in solve("FrozenLake-v1", "--method", "value-iteration", "--sweeps", "20")[1]
 
 
-def test_ctrl_c_returns_what_is_certified_and_progress_is_told(cli, named, monkeypatch) -> None:
+def test_ctrl_c_returns_what_is_certified_and_progress_is_told(solve, named, monkeypatch) -> None:
     monkeypatch.setattr("retorno.cli.solve.QUIET", 0.2)
     name = named(garnet(3000, 4, 4, seed=1))
 
@@ -299,7 +293,7 @@ def test_ctrl_c_returns_what_is_certified_and_progress_is_told(cli, named, monke
     before = signal.getsignal(signal.SIGINT)
     hand = threading.Thread(target=press)
     hand.start()
-    code, out, err = cli(name, "--discount", "0.9999999", "--method", "value-iteration", "--json")
+    code, out, err = solve(name, "--discount", "0.9999999", "--method", "value-iteration", "--json")
     hand.join()
     answer = json.loads(out)
     assert code == 0 and answer["converged"] is False
@@ -345,9 +339,9 @@ def test_ctrl_c_returns_what_is_certified_and_progress_is_told(cli, named, monke
         (["Taxi-v4", "--exact"], "up to 300"),
     ],
 )
-def test_mistakes_get_one_line_and_exit_code_2(cli, tmp_path, monkeypatch, arguments, expected) -> None:
+def test_mistakes_get_one_line_and_exit_code_2(solve, tmp_path, monkeypatch, arguments, expected) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = cli(*arguments)
+    code, out, err = solve(*arguments)
     told = " ".join(err.replace("\n", " ").split())
     assert code == 2 and expected in told and out == "" and "Traceback" not in err
     assert not list(tmp_path.iterdir())
@@ -360,6 +354,6 @@ def test_solving_a_small_model_imports_nothing_heavy() -> None:
     assert told.stdout.splitlines()[-1] == "[]"
 
 
-def test_random_walks_are_drawn_as_text(cli, named) -> None:
-    _, out, _ = cli(named(random_walk()), "--discount", "1")
+def test_random_walks_are_drawn_as_text(solve, named) -> None:
+    _, out, _ = solve(named(random_walk()), "--discount", "1")
     assert out.splitlines()[0].split()[:2] == ["·", "1.000"]

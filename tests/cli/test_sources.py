@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from retorno.cli.main import main
-
 GRID = """\
 from retorno.bellman import MatrixFree
 from retorno.core.mdp import mdp
@@ -31,18 +29,6 @@ def wrong():
 
 number = 3
 """
-
-
-@pytest.fixture
-def cli(capsys):
-    """Run a command in this process: (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture
