@@ -66,6 +66,8 @@ def _run(file: str, call: Any) -> Any:
         return call()
     except OSError:
         raise
+    except SystemExit as stop:
+        raise UsageError(f"{Path(file).name} ended itself ({stop.code}) before it made a model") from None
     except Exception as error:
         own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         line = getattr(error, "lineno", None) or (own[-1] if own else None)

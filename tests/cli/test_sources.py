@@ -73,6 +73,12 @@ def test_one_line_says_what_is_wrong(cli, grid, name, more, message):
     assert code == 2 and message in err and len(err.splitlines()) == 1 and not out
 
 
+def test_a_file_that_ends_itself(cli, tmp_path):
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit(3)\n")
+    code, _, err = cli("solve", f"{tmp_path}/ends.py:model")
+    assert code == 2 and "ends.py ended itself (3) before it made a model" in err
+
+
 def test_a_model_that_is_not_stored_has_no_summary(cli, grid):
     code, _, err = cli("model", f"{grid}:walk")
     assert code == 2 and "is not stored, so there is nothing to summarise" in err

@@ -50,6 +50,8 @@ def test_numbers_are_themselves_and_columns_may_stand_in_any_order(walk):
         (WALK + "home,walk,1,park,maybe\n", "line 6: terminated 'maybe' is not 1 or 0"),
         (WALK + "home,walk,1,park\n", "line 6: expected 5 fields, got 4"),
         (WALK + ",walk,1,park,0\n", "line 6: state '' is not a name"),
+        (WALK.splitlines()[0] + f"\n{10**30},0,1,0,1\n", "too large for the number of a state"),
+        (WALK.splitlines()[0] + f"\n{10**13},0,1,0,1\n", "would take .* of memory"),
         (WALK.splitlines()[0], "no transitions were recorded"),
         (WALK + "home,walk,nan,park,0\n", "reward nan"),
         (WALK + "home,walk,1,bench,0\n", "state 'bench': episodes went on from it"),

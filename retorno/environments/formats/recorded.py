@@ -104,5 +104,7 @@ def _numbered(first: list[str], second: list[str]) -> tuple[np.ndarray, np.ndarr
         known: dict[str, int] = {}
         number = [known.setdefault(text, len(known)) for text in both]
         names = list(known)
+    if max(number, default=0) >= 2**63:
+        raise ModelError(f"{max(number)} is too large for the number of a state or action")
     numbers = np.array(number, np.int64)
     return numbers[: len(first)], numbers[len(first) :], names
