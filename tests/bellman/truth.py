@@ -1,6 +1,6 @@
 """Random questions held against exact arithmetic: every method, criterion and representation, and no bound violated.
 
-    python tests/bellman/truth.py 10000           # so many models, each asked everything: some twenty minutes
+    python tests/bellman/truth.py 10000           # so many models, each asked everything: half an hour
     python tests/bellman/truth.py 100 --from 7    # a few, from another seed on
 
 A check takes a seed, draws a model of any kind and a question about it, and raises where an answer is
