@@ -31,11 +31,11 @@ from retorno.ops.returns import lambda_returns
 
 
 class Tree(NamedTuple):
-    """N nodes at most; the first is the root."""
+    """Nodes in a table of N places, of which half are free at least, by hashes of their states and depths."""
 
     state: Int[Array, " N"]
     depth: Int[Array, " N"]
-    """−1 where there is no node yet."""
+    """−1 where no node is yet."""
     visits: Int[Array, "N A"]
     total: Float[Array, "N A"]
     """Sums of returns."""
@@ -43,7 +43,25 @@ class Tree(NamedTuple):
     most: Float[Array, ""]
     """Of all returns so far, from wherever in the tree."""
 
-    def mean(self, node: Int[Array, ""] | int) -> Float[Array, " A"]:
+    def place(self, state: Int[Array, ""], depth: Int[Array, ""] | int) -> Int[Array, ""]:
+        """Where a node is, or the free place where it would be: from its hash on (Knuth 1973, section 6.4)."""
+        size = len(self.state)
+        mixed = (jnp.uint32(31) * jnp.uint32(depth) + state.astype(jnp.uint32)) * jnp.uint32(0x9E3779B1)
+        hashed = (mixed >> jnp.uint32(33 - size.bit_length())).astype(jnp.int32)
+
+        def another(place: Int[Array, ""]) -> Bool[Array, ""]:
+            same = (self.state[place] == state) & (self.depth[place] == depth)
+            return (self.depth[place] >= 0) & ~same
+
+        return jax.lax.while_loop(another, lambda place: (place + 1) % size, hashed)
+
+    def added(self, place: Int[Array, ""], state: Int[Array, ""], depth: Int[Array, ""]) -> Tree:
+        """With one more node, or none where its place is beyond the table."""
+        return self._replace(
+            state=self.state.at[place].set(state, mode="drop"), depth=self.depth.at[place].set(depth, mode="drop")
+        )
+
+    def mean(self, node: Int[Array, ""]) -> Float[Array, " A"]:
         """Mean returns of a node's actions; 0 for those that were never taken."""
         return self.total[node] / jnp.maximum(self.visits[node], 1)
 
@@ -60,10 +78,8 @@ class Walk(NamedTuple):
     step: Int[Array, ""]
     node: Int[Array, ""]
     """Where it is in the tree; N beyond it."""
-    added_state: Int[Array, ""]
-    """Of the node to be added, where it left the tree, …"""
-    added_depth: Int[Array, ""]
-    """… −1 if it did not."""
+    leaf: tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""]]
+    """Place, state and depth of the node to be added, where it left the tree; the place is N if it did not."""
     nodes: Int[Array, " D"]
     """Where each step was taken."""
     actions: Int[Array, " D"]
@@ -144,34 +160,42 @@ class UCT:
     def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Search:
         """Search from one row."""
         actions = base.step(row.obs, row.first, ())[0]["policy"].logits.shape[0]
-        size = self.simulations + 1
-        start = Tree(
-            state=jnp.zeros(size, jnp.int32).at[0].set(model.number(row.obs)),
-            depth=jnp.full(size, -1).at[0].set(0),
+        size = 2 ** (2 * self.simulations + 1).bit_length()
+        empty = Tree(
+            state=jnp.zeros(size, jnp.int32),
+            depth=jnp.full(size, -1),
             visits=jnp.zeros((size, actions), jnp.int32),
             total=jnp.zeros((size, actions)),
             least=jnp.float32(jnp.inf),
             most=jnp.float32(-jnp.inf),
         )
+        here = model.number(row.obs)
+        root = empty.place(here, 0)
 
         def simulate(number: Int[Array, ""], tree: Tree) -> Tree:
-            walk = self._walk(tree, model, base, row, jax.random.fold_in(key, number))
+            walk = self._walk(tree, root, model, base, row, jax.random.fold_in(key, number))
             returns = lambda_returns(walk.rewards, walk.discounts, *_nothing_beyond(self.depth), 1.0)
             inside = walk.nodes < size
-            return Tree(
-                state=tree.state.at[number + 1].set(walk.added_state),
-                depth=tree.depth.at[number + 1].set(walk.added_depth),
+            return tree.added(*walk.leaf)._replace(
                 visits=tree.visits.at[walk.nodes, walk.actions].add(1, mode="drop"),
                 total=tree.total.at[walk.nodes, walk.actions].add(returns, mode="drop"),
                 least=jnp.minimum(tree.least, jnp.min(returns, where=inside, initial=jnp.inf)),
                 most=jnp.maximum(tree.most, jnp.max(returns, where=inside, initial=-jnp.inf)),
             )
 
-        tree = jax.lax.fori_loop(0, self.simulations, simulate, start)
-        mean = tree.mean(0)
-        return Search(tree.visits[0], mean, tree.scaled(mean))
+        tree = jax.lax.fori_loop(0, self.simulations, simulate, empty.added(root, here, jnp.int32(0)))
+        mean = tree.mean(root)
+        return Search(tree.visits[root], mean, tree.scaled(mean))
 
-    def _walk(self, tree: Tree, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Walk:
+    def _walk(
+        self,
+        tree: Tree,
+        root: Int[Array, ""],
+        model: SampleModel,
+        base: Policy,
+        row: TimeStep,
+        key: Key[Array, ""],
+    ) -> Walk:
         """One simulation."""
         beyond = jnp.int32(len(tree.state))
 
@@ -188,14 +212,14 @@ class UCT:
             action = jnp.where(inside, by_tree, by_base)
             after = model.step(row.obs, action, happening)
             state = model.number(after.obs)
-            here = (tree.state == state) & (tree.depth == depth + 1)
-            leaves = inside & ~here.any() & (after.discount != 0)
+            place = tree.place(state, depth + 1)
+            known = tree.depth[place] >= 0
+            leaves = inside & ~known & (after.discount != 0)
             return Walk(
                 row=after,
                 step=depth + 1,
-                node=jnp.where(inside & here.any(), jnp.argmax(here), beyond),
-                added_state=jnp.where(leaves, state, walk.added_state),
-                added_depth=jnp.where(leaves, depth + 1, walk.added_depth),
+                node=jnp.where(inside & known, place, beyond),
+                leaf=jax.tree.map(lambda a, b: jnp.where(leaves, a, b), (place, state, depth + 1), walk.leaf),
                 nodes=walk.nodes.at[depth].set(node),
                 actions=walk.actions.at[depth].set(action),
                 rewards=walk.rewards.at[depth].set(after.reward),
@@ -207,9 +231,8 @@ class UCT:
         start = Walk(
             row=row._replace(discount=jnp.float32(1), last=jnp.array(False)),
             step=jnp.int32(0),
-            node=jnp.int32(0),
-            added_state=jnp.int32(0),
-            added_depth=jnp.int32(-1),
+            node=root,
+            leaf=(beyond, jnp.int32(0), jnp.int32(0)),
             nodes=nowhere + beyond,
             actions=nowhere,
             rewards=zeros,
