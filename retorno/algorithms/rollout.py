@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Float, Int, Key, PyTree, UInt32
 
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
@@ -31,7 +31,7 @@ class PlanningLearner(NamedTuple):
     model: SampleModel
     base: Policy
     explorer: Explorer
-    key: Key[Array, ""]
+    seed: UInt32[Array, ""]
     """What the policy thinks with after training."""
     clock: Clock
 
@@ -43,7 +43,7 @@ class PlanningLearner(NamedTuple):
             model=settings.model.build(spec, actions, name),
             base=settings.base.build(spec.observation_space, spec.action_space),
             explorer=settings.exploration.start(spec, actions),
-            key=key,
+            seed=jax.random.bits(key),
             clock=Clock.start(spec.steps),
         )
 
@@ -105,7 +105,7 @@ class Rollout:
         return choice.sample(choosing), {"q": plan.q}, carry
 
     def policy(self, learner: PlanningLearner) -> Policy:
-        return PlannedPolicy(learner.model, learner.base, learner.key, self)
+        return PlannedPolicy(learner.model, learner.base, learner.seed, self)
 
     def update(
         self, learner: PlanningLearner, trajectory: Trajectory, key: Key[Array, ""]

@@ -149,7 +149,7 @@ class UCT:
         return choice.sample(choosing), {"search_policy": plan.policy, "q": plan.q}, carry
 
     def policy(self, learner: PlanningLearner) -> Policy:
-        return PlannedPolicy(learner.model, learner.base, learner.key, self)
+        return PlannedPolicy(learner.model, learner.base, learner.seed, self)
 
     def update(
         self, learner: PlanningLearner, trajectory: Trajectory, key: Key[Array, ""]

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Key, PyTree
+from jaxtyping import Bool, Float, Key, PyTree, UInt32
 
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.time_step import TimeStep
@@ -46,7 +46,7 @@ class PlannedPolicy(Policy):
 
     model: SampleModel
     base: Policy
-    key: Key[Array, ""]
+    seed: UInt32[Array, ""]
     planner: Planner = eqx.field(static=True)
 
     @property
@@ -57,7 +57,7 @@ class PlannedPolicy(Policy):
         return ()
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
-        plan = self.planner.plan(self.model, self.base, self.model.enter(obs), self.key)
+        plan = self.planner.plan(self.model, self.base, self.model.enter(obs), jax.random.key(self.seed))
         return {"q": plan.q, "policy": EpsilonGreedy(plan.preference, jnp.float32(0))}, ()
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:

@@ -166,7 +166,7 @@ def test_rollouts_are_worth_what_the_base_policy_is(base: Any) -> None:
     q = bellman.evaluate(exact, followed, 0.9).q.reshape(-1, exact.num_actions)
     algorithm = Rollout(discount=0.9, base=base, simulations=simulations, depth=60)
     learner, _ = begun(algorithm, sampled(exact))
-    policies = jax.vmap(lambda seed: algorithm.policy(learner._replace(key=jax.random.key(seed))))(jnp.arange(12))
+    policies = jax.vmap(lambda seed: algorithm.policy(learner._replace(seed=seed)))(jnp.arange(12, dtype=jnp.uint32))
     found = jax.jit(jax.vmap(lambda p: jax.vmap(lambda s: p.step(s, jnp.array(False), ())[0]["q"])(jnp.arange(4))))(
         policies
     )
