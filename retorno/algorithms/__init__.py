@@ -21,11 +21,13 @@ from retorno.algorithms.prioritised_sweeping import PrioritisedSweeping
 from retorno.algorithms.q_learning import QLearning
 from retorno.algorithms.q_sigma import NStepSARSA, QSigma, TreeBackup
 from retorno.algorithms.reinforce import REINFORCE
+from retorno.algorithms.rollout import Rollout
 from retorno.algorithms.sarsa import SARSA, ExpectedSARSA
 from retorno.algorithms.sarsa_lambda import QLambda, SARSALambda, Trace
 from retorno.algorithms.td import TD
 from retorno.algorithms.td_lambda import TDLambda, TrueOnlineTD
 from retorno.algorithms.thompson import BernoulliThompson, GaussianThompson
+from retorno.algorithms.uct import UCT
 
 BANDITS = {
     "gradient_bandit": GradientBandit,
@@ -70,6 +72,8 @@ ALGORITHMS = {
     "certainty_equivalence": CertaintyEquivalence,
     "rmax": RMax,
     "psrl": PSRL,
+    "rollout": Rollout,
+    "uct": UCT,
     "dqn": DQN,
     "reinforce": REINFORCE,
     "ppo": PPO,
@@ -115,6 +119,7 @@ __all__ = [
     "QSigma",
     "RLearning",
     "RMax",
+    "Rollout",
     "SARSALambda",
     "TDLambda",
     "Trace",

@@ -42,6 +42,14 @@ class Environment(eqx.Module):
     def step(self, state: PyTree[Any], action: Any, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
         """Take one action on a row that is not `last`: (state, next row)."""
 
+    def restart(self, state: PyTree[Any], key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        """Begin the episode after the one that ended in `state`, for worlds that remember more than one."""
+        return self.reset(key)
+
+    def enter(self, obs: PyTree[Any]) -> tuple[PyTree[Any], TimeStep]:
+        """Begin an episode in the state that shows an observation, where that tells all: what planning asks for."""
+        raise NotImplementedError(f"an observation of {type(self).__name__} does not tell its state")
+
     def render(self, state: PyTree[Any]) -> np.ndarray:
         """A picture [height, width, 3] (uint8) of a state, where the world can be drawn."""
         raise NotImplementedError(f"{type(self).__name__} cannot be drawn: it has no render(state)")
@@ -139,7 +147,7 @@ def advance(
     stepped = world.step(episodes.state, action, step_key(episode_seed(seed, env, episodes.episode), episodes.age))
     if world.endless:
         return Episodes(stepped[0], episodes.episode, episodes.age + 1), stepped[1]
-    fresh = world.reset(jax.random.key(episode_seed(seed, env, episodes.episode + 1)))
+    fresh = world.restart(episodes.state, jax.random.key(episode_seed(seed, env, episodes.episode + 1)))
     state, row_after = jax.tree.map(lambda new, old: jnp.where(row.last, new, old), fresh, stepped)
     episode = episodes.episode + row.last
     age = jnp.where(row.last, 0, episodes.age + 1)

@@ -13,6 +13,7 @@ from gymnasium import Space, spaces
 from jax import Array
 from jaxtyping import Float, Int, PyTree
 
+from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep
 
 
@@ -32,6 +33,8 @@ class Spec:
     """The run's budget of environment steps, over which schedules run."""
     row: TimeStep
     """A row of zeros that ends an episode (`last`): shapes and dtypes, and a place to start from."""
+    world: Environment | None = None
+    """The world itself, where it is native: for what plans in it."""
 
 
 def width(space: Space[Any]) -> int:

@@ -29,9 +29,7 @@ class Changed(NamedTuple):
 class Changing(Environment):
     """Two worlds with the same spaces and states, of which the second takes over after `at` steps.
 
-    All of life is one episode, for a world's clock starts anew with each: where a task terminates, the
-    row has discount 0 as ever, but shows the start of the next one and is not `last`. So a
-    goal bootstraps nothing, and the next action is chosen at the start.
+    Steps are counted over all episodes: a `restart` goes on counting, only a `reset` is the beginning of time.
     """
 
     before: Environment
@@ -57,15 +55,16 @@ class Changing(Environment):
         state, row = self.before.reset(key)
         return Changed(state, jnp.int32(0)), row
 
+    def restart(self, state: Changed, key: Key[Array, ""]) -> tuple[Changed, TimeStep]:
+        inner, row = self._now(state).restart(state.state, key)
+        return Changed(inner, state.steps), row
+
     def step(self, state: Changed, action: Any, key: Key[Array, ""]) -> tuple[Changed, TimeStep]:
-        step_key, reset_key = jax.random.split(key)
-        now = jax.tree.map(lambda a, b: jnp.where(state.steps < self.at, a, b), self.before, self.after)
-        (inner, row), (fresh, start) = now.step(state.state, action, step_key), now.reset(reset_key)
-        inner = jax.tree.map(lambda new, old: jnp.where(row.last, new, old), fresh, inner)
-        obs, legal = jax.tree.map(
-            lambda new, old: jnp.where(row.last, new, old), (start.obs, start.legal), (row.obs, row.legal)
-        )
-        return Changed(inner, state.steps + 1), row._replace(obs=obs, legal=legal, last=jnp.array(False))
+        inner, row = self._now(state).step(state.state, action, key)
+        return Changed(inner, state.steps + 1), row
+
+    def _now(self, state: Changed) -> Environment:
+        return jax.tree.map(lambda a, b: jnp.where(state.steps < self.at, a, b), self.before, self.after)
 
 
 def changing(before: MDP, after: MDP, at: int) -> Changing:

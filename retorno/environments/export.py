@@ -22,6 +22,11 @@ def _reset(world: Environment, seed: Int[Array, ""]) -> tuple[PyTree[Any], TimeS
 
 
 @jax.jit
+def _restart(world: Environment, state: PyTree[Any], seed: Int[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+    return world.restart(state, jax.random.key(seed))
+
+
+@jax.jit
 def _step(
     world: Environment, state: PyTree[Any], action: Any, seed: Int[Array, ""], age: Int[Array, ""]
 ) -> tuple[PyTree[Any], TimeStep]:
@@ -33,7 +38,8 @@ class Exported(gym.Env):
 
     An episode is the one that the native collector lives with the same 32-bit seed and actions. A
     row's `legal` is given as `info["action_mask"]`. Gymnasium knows no discount but 0
-    (`terminated`) and 1: a discount in between, or of −1 in a game of two, is lost.
+    (`terminated`) and 1: a discount in between, or of −1 in a game of two, is lost. A world that
+    remembers more than one episode goes on with what it remembers, so its runs are not restored from a seed.
     """
 
     def __init__(self, world: Environment, render_mode: str | None = None) -> None:
@@ -53,7 +59,10 @@ class Exported(gym.Env):
             seed = int(self.np_random.integers(2**32, dtype=np.uint32))
         self._seed, self._age = np.uint32(seed & 0xFFFFFFFF), 0
         with jax.default_device(self._cpu):
-            self._state, row = _reset(self.world, self._seed)
+            fresh = self._state is None
+            self._state, row = (
+                _reset(self.world, self._seed) if fresh else _restart(self.world, self._state, self._seed)
+            )
         return self._tell(row)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

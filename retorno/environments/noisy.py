@@ -39,6 +39,9 @@ class Noisy(Environment):
     def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
         return self.world.reset(key)
 
+    def enter(self, obs: Int[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
+        return self.world.enter(obs)
+
     def step(
         self, state: Int[Array, ""], action: Int[Array, ""], key: Key[Array, ""]
     ) -> tuple[Int[Array, ""], TimeStep]:

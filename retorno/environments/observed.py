@@ -53,6 +53,10 @@ class Observed(Environment):
         state, row = self.world.reset(key)
         return state, row._replace(obs=self.table[row.obs])
 
+    def restart(self, state: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
+        state, row = self.world.restart(state, key)
+        return state, row._replace(obs=self.table[row.obs])
+
     def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
         state, row = self.world.step(state, action, key)
         return state, row._replace(obs=self.table[row.obs])

@@ -49,8 +49,10 @@ class Sampled(Environment):
 
     def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
         size = len(self.start)
-        state = self.start[_draw(key, self.start_cumulative, jnp.int32(0), jnp.int32(size - 1), size)]
-        return state, restart(state, self._legal(state))
+        return self.enter(self.start[_draw(key, self.start_cumulative, jnp.int32(0), jnp.int32(size - 1), size)])
+
+    def enter(self, obs: Int[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
+        return obs, restart(obs, self._legal(obs))
 
     def step(
         self, state: Int[Array, ""], action: Int[Array, ""], key: Key[Array, ""]

@@ -49,6 +49,14 @@ class TimeLimit(Environment):
         state, row = self.world.reset(key)
         return Limited(state, jnp.int32(0)), row
 
+    def restart(self, state: Limited, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
+        after, row = self.world.restart(state.state, key)
+        return Limited(after, jnp.int32(0)), row
+
+    def enter(self, obs: PyTree[Any]) -> tuple[Limited, TimeStep]:
+        state, row = self.world.enter(obs)
+        return Limited(state, jnp.int32(0)), row
+
     def step(self, state: Limited, action: Any, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
         after, row = self.world.step(state.state, action, key)
         steps = state.steps + 1
@@ -92,6 +100,10 @@ class Hidden(Environment):
 
     def reset(self, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
         state, row = self.world.reset(key)
+        return state, self._veil(row)
+
+    def restart(self, state: PyTree[Any], key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        state, row = self.world.restart(state, key)
         return state, self._veil(row)
 
     def step(self, state: PyTree[Any], action: Any, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from retorno.algorithms import DynaQ
 from retorno.core.time_step import Trajectory
@@ -16,9 +17,11 @@ from retorno.networks import Epsilon
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.maps import Greedy, greedy, value_map
 from retorno.run.loop import Run
-from retorno.run.study import by_episode, lived, study
+from retorno.run.study import at_episodes, by_episode, lived, study
 
 MAZE = {"step_size": 0.1, "discount": 0.95, "exploration": Epsilon(0.1)}
+SHORTEST = 10
+"""Steps of the shortest way through the mazes that change, before or after."""
 EPISODES = 50
 STEPS = {0: 24_000, 5: 14_000, 50: 14_000}
 """Interactions that are enough for so many episodes."""
@@ -97,10 +100,6 @@ def _known(answer: Greedy) -> Greedy:
     return answer._replace(optimal=answer.optimal & (ties < pairs)[answer.model.pair_state])
 
 
-def _reward(run: Run, trajectory: Trajectory) -> Array:
-    return trajectory.steps.reward[1:].sum()
-
-
 def blocking_maze(seeds: int) -> Exhibit:
     """Figure 8.4: the way is blocked after 1,000 steps; the bonus finds the new one sooner."""
     return _changed("blocking_maze_change", 1000, 3000, planning=10, bonus=1e-4, seeds=seeds)
@@ -114,10 +113,7 @@ def shortcut_maze(seeds: int) -> Exhibit:
 def _changed(world: str, at: int, steps: int, planning: int, bonus: float, seeds: int) -> Exhibit:
     settings = {**MAZE, "step_size": 1.0, "planning_steps": planning}
     methods = {"Dyna-Q+": DynaQ(**settings, bonus=bonus), "Dyna-Q": DynaQ(**settings)}
-    rewards = {
-        name: study(method, native(world), steps, _reward, seeds=range(seeds)).astype(float).cumsum(1)
-        for name, method in methods.items()
-    }
+    rewards = {name: _gains(method, world, steps, seeds) for name, method in methods.items()}
     x = np.arange(10, steps + 1, 10)
     shown = {name: total[:, 9::10] for name, total in rewards.items()}
     late = {name: total[:, -1] - total[:, steps - 1001] for name, total in rewards.items()}
@@ -138,3 +134,10 @@ def _changed(world: str, at: int, steps: int, planning: int, bonus: float, seeds
             f"{late['Dyna-Q'].mean():.1f}, difference {gained.mean():.1f} ± {gained.std(ddof=1) / seeds**0.5:.1f}",
         ),
     )
+
+
+def _gains(method: DynaQ, world: str, steps: int, seeds: int) -> Float[np.ndarray, "S steps"]:
+    """The cumulative reward after each environment step; resets, one for each goal, are left out."""
+    seen = study(method, native(world), steps + steps // SHORTEST, lived, seeds=range(seeds))
+    reward, counts = (seen[x].reshape(seeds, -1) for x in ("reward", "counts"))
+    return at_episodes(reward.astype(float).cumsum(1), counts, steps)

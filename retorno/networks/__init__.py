@@ -16,6 +16,7 @@ from retorno.networks.heads import (
 from retorno.networks.layers import Activation
 from retorno.networks.linear import Aggregation, Features, Fourier, LinearNetwork, Polynomial, TileCoding, features
 from retorno.networks.mlp import MLP
+from retorno.networks.models import MODELS, Counted, Exact, ModelConfig
 from retorno.networks.network import Network, NetworkConfig, require_memoryless
 from retorno.networks.recurrent import GRU, LSTM
 from retorno.networks.table import Table, TableNetwork, nudge, require_linear
@@ -42,15 +43,18 @@ __all__ = [
     "GRU",
     "LSTM",
     "MLP",
+    "MODELS",
     "NETWORKS",
     "UCB",
     "ActionValueHead",
     "Activation",
     "Aggregation",
     "CategoricalHead",
+    "Counted",
     "Decay",
     "Epsilon",
     "EpsilonGreedyPolicy",
+    "Exact",
     "Exploration",
     "Features",
     "FixedConfig",
@@ -60,6 +64,7 @@ __all__ = [
     "Head",
     "Judged",
     "LinearNetwork",
+    "ModelConfig",
     "MultiCategoricalHead",
     "Network",
     "NetworkConfig",

@@ -20,6 +20,7 @@ from retorno.core.policy import Policy
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks.visits import Decay, Falling, Visits, falling, visits
+from retorno.ops.bandits import upper_confidence
 from retorno.ops.distributions import Categorical, EpsilonGreedy
 
 
@@ -126,9 +127,7 @@ class UCBExplorer(Explorer):
     confidence: float = eqx.field(static=True)
 
     def choice(self, q: Float[Array, " A"], obs: PyTree[Any], progress: Float[Array, ""]) -> EpsilonGreedy:
-        tried = self.visited.at(obs)
-        bonus = self.confidence * jnp.sqrt(jnp.log(jnp.maximum(tried.sum(), 1)) / jnp.maximum(tried, 1))
-        return EpsilonGreedy(jnp.where(tried == 0, jnp.inf, q + bonus), jnp.float32(0))
+        return EpsilonGreedy(upper_confidence(q, self.visited.at(obs), self.confidence), jnp.float32(0))
 
     def update(self, trajectory: Trajectory) -> Explorer:
         return UCBExplorer(self.visited.update(trajectory), self.confidence)

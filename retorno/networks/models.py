@@ -1,22 +1,26 @@
-"""Models that are learnt beside the values: what each action led to, of all times or the last time.
+"""Models to plan in: the world itself, or what each action led to, of all times or the last time.
 
 Sutton & Barto 2018, section 8.1: a *distribution* model says what may happen and how probable it is, a
-*sample* model gives one outcome.
+*sample* model gives one outcome. A sample model answers as a world does, with a row, and can be asked
+about any observation: what is planned at decision time needs no more.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import abc
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.environment import Environment
 from retorno.core.memory import readable
-from retorno.core.spaces import SpaceError, Spec, cardinality, index
-from retorno.core.time_step import TimeStep, Trajectory
+from retorno.core.spaces import SpaceError, Spec, cardinality, element, index
+from retorno.core.time_step import TimeStep, Trajectory, restart
 from retorno.networks.layers import Observed
 
 MOST_TRANSITIONS = 100_000_000
@@ -93,7 +97,42 @@ def latest_model(spec: Spec, actions: int) -> LatestModel:
     )
 
 
-class CountedModel(eqx.Module):
+class SampleModel(eqx.Module):
+    """What can be asked what an action may lead to."""
+
+    @abc.abstractmethod
+    def enter(self, obs: PyTree[Any]) -> TimeStep:
+        """The row on which an episode that begins with an observation would begin."""
+
+    @abc.abstractmethod
+    def step(self, obs: PyTree[Any], action: Int[Array, ""], key: Key[Array, ""]) -> TimeStep:
+        """One outcome. Time limits are no part of a model: only a discount of 0 ends anything."""
+
+    @abc.abstractmethod
+    def number(self, obs: PyTree[Any]) -> Int[Array, ""]:
+        """Which of finitely many observations one is."""
+
+    def update(self, trajectory: Trajectory) -> SampleModel:
+        """The model after a trajectory [T+1, B]."""
+        return self
+
+
+class WorldModel(SampleModel):
+    """The world itself, stepped in thought."""
+
+    world: Environment
+
+    def enter(self, obs: PyTree[Any]) -> TimeStep:
+        return self.world.enter(obs)[1]
+
+    def step(self, obs: PyTree[Any], action: Int[Array, ""], key: Key[Array, ""]) -> TimeStep:
+        return self.world.step(self.world.enter(obs)[0], action, key)[1]
+
+    def number(self, obs: PyTree[Any]) -> Int[Array, ""]:
+        return index(self.world.observation_space, obs)
+
+
+class CountedModel(SampleModel):
     """How often each action led where, and what it paid: the most likely model is their quotient."""
 
     count: Float[Array, "S A"]
@@ -105,9 +144,36 @@ class CountedModel(eqx.Module):
     """As far as seen; None where all actions always are."""
     observed: Observed = eqx.field(static=True)
 
+    def enter(self, obs: PyTree[Any]) -> TimeStep:
+        return restart(obs, self._legal(self.number(obs)))
+
+    def step(self, obs: PyTree[Any], action: Int[Array, ""], key: Key[Array, ""]) -> TimeStep:
+        """One of the outcomes so far, which pays the mean reward; what was never tried stays in place and pays 0."""
+        state = self.number(obs)
+        count = self.count[state, action]
+        # The trials that went on, by their next states, and behind them those that ended.
+        after = (jnp.cumsum(self.onward[state, action]) <= jax.random.uniform(key) * count).sum(dtype=jnp.int32)
+        goes_on = after < self.onward.shape[-1]
+        after = jnp.where(goes_on, after, state)
+        ended = (count > 0) & ~goes_on
+        return TimeStep(
+            obs=element(self.observed.space, after),
+            reward=self.reward[state, action] / jnp.maximum(count, 1),
+            discount=1 - ended.astype(jnp.float32),
+            first=jnp.array(False),
+            last=ended,
+            legal=self._legal(after),
+        )
+
+    def number(self, obs: PyTree[Any]) -> Int[Array, ""]:
+        return index(self.observed.space, obs)
+
+    def _legal(self, state: Int[Array, ""]) -> Bool[Array, " A"] | None:
+        return None if self.legal is None else self.legal[state]
+
     def states(self, obs: PyTree[Any]) -> Int[Array, " N"]:
         """The numbers of N observations."""
-        return jax.vmap(lambda one: index(self.observed.space, one))(obs)
+        return jax.vmap(self.number)(obs)
 
     def update(self, trajectory: Trajectory) -> CountedModel:
         """Add a trajectory's transitions."""
@@ -155,3 +221,48 @@ def counted_model(spec: Spec, actions: int, algorithm: str) -> CountedModel:
         legal=None if spec.row.legal is None else jnp.ones((states, actions), bool),
         observed=Observed(spec.observation_space),
     )
+
+
+@runtime_checkable
+class ModelConfig(Protocol):
+    """Which model is planned in: a frozen dataclass that can build it."""
+
+    def build(self, spec: Spec, actions: int, algorithm: str) -> SampleModel:
+        """The model before anything was lived.
+
+        Raises:
+            SpaceError: when the world allows no such model; it says which it does.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The world itself, where it is native and an observation tells its state."""
+
+    def build(self, spec: Spec, actions: int, algorithm: str) -> WorldModel:
+        if spec.world is None:
+            raise SpaceError(
+                f"{algorithm} plans in the world itself, and a hosted one cannot be asked what would happen: "
+                "plan in a learnt model, model=Counted()"
+            )
+        try:
+            jax.eval_shape(spec.world.enter, spec.row.obs)
+        except NotImplementedError as error:
+            raise SpaceError(
+                f"{algorithm} plans in the world itself, but {error}: plan in a learnt model, model=Counted()"
+            ) from None
+        # What a run holds is finite; how a model marks what cannot happen is not, and never looked at.
+        return WorldModel(jax.tree.map(jnp.nan_to_num, spec.world))
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The most likely model of what was lived. Observations: finite."""
+
+    def build(self, spec: Spec, actions: int, algorithm: str) -> CountedModel:
+        return counted_model(spec, actions, algorithm)
+
+
+MODELS: dict[str, type[ModelConfig]] = {"exact": Exact, "counted": Counted}
+"""Every model to plan in by the name that the command line gives it."""

@@ -32,6 +32,17 @@ def exponential_weights(log_weights: Float[Array, " A"], exploration: Float[Arra
     return (1 - exploration) * jax.nn.softmax(log_weights) + exploration / len(log_weights)
 
 
+def upper_confidence(
+    mean: Float[Array, " A"], tried: Int[Array, " A"], width: Float[Array, ""] | float
+) -> Float[Array, " A"]:
+    """q(a) + c √(ln t / n(a)) with t = Σ n(a), infinite for what was never tried.  Auer et al. 2002, figure 1.
+
+    UCB1 has c = √2, for rewards in [0, 1]; Sutton & Barto 2018, eq. 2.10.
+    """
+    bonus = width * jnp.sqrt(jnp.log(jnp.maximum(tried.sum(), 1)) / jnp.maximum(tried, 1))
+    return jnp.where(tried == 0, jnp.inf, mean + bonus)
+
+
 def confidence_bound(
     x: Float[Array, " d"], mean: Float[Array, " d"], inverse: Float[Array, "d d"], width: float
 ) -> Float[Array, ""]:

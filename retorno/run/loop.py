@@ -197,7 +197,7 @@ def begin_runs(
 ) -> Run:
     """Fresh runs [S] over a native world, or one run of one seed []."""
     row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
-    spec = Spec(world.observation_space, world.action_space, num_envs, steps, row)
+    spec = Spec(world.observation_space, world.action_space, num_envs, steps, row, world)
 
     def begin_one(seed: UInt32[Array, ""]) -> Run:
         return _fresh(

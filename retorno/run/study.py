@@ -125,7 +125,7 @@ def at_episodes(
 
     Args:
         values: after every interaction, in the order lived.
-        last: whether it ended an episode.
+        last: whether it ended an episode, or whatever else is counted.
         episodes: E.
 
     Raises:

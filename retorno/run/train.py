@@ -28,7 +28,7 @@ from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
 from retorno.core.runtime import exchanges_in_one_order
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
-from retorno.networks import EXPLORATIONS, FIXED, NETWORKS, Activation, Decay, Table
+from retorno.networks import EXPLORATIONS, FIXED, MODELS, NETWORKS, Activation, Decay, Table
 from retorno.ops.optimisers import Optimiser
 from retorno.run import checkpoint
 from retorno.run.config import code_version, differences, from_json, to_json
@@ -59,6 +59,7 @@ KNOWN = {
         *NETWORKS.values(),
         *EXPLORATIONS.values(),
         *FIXED.values(),
+        *MODELS.values(),
         Activation,
         Decay,
         Optimiser,

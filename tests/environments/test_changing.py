@@ -1,42 +1,60 @@
-"""Worlds that change: the old one before, the new one after, and life goes on where a task ends."""
+"""Worlds that change: the old one before, the new one after, and episodes that begin and end as ever."""
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from retorno.core.environment import Environment, advance, begin
 from retorno.environments import drawn
 from retorno.environments.changing import Changing, changing
+from retorno.environments.export import to_gymnasium
 from retorno.environments.mazes import blocking_maze
 from retorno.environments.sampled import sampled
+from retorno.environments.wrappers import TimeLimit
 
 LEFT, RIGHT = 0, 2
 OPEN, SHUT = "S.G", "S#G\n..."
 
 
-def test_the_second_world_takes_over() -> None:
-    """Two cells to the goal, again and again; after five steps the goal pays twice as much."""
-    world = changing(drawn(OPEN), drawn("goal: 2\nS.G"), at=5)
-    state, row = world.reset(jax.random.key(0))
+def lived(world: Environment, steps: int) -> list[tuple[int, float, float, bool, bool]]:
+    """Going right: observation, reward, discount, first and last of the first rows."""
+    episodes, row = begin(world, jnp.uint32(0), jnp.uint32(0))
     seen = []
-    for t in range(8):
-        state, row = world.step(state, jnp.int32(RIGHT), jax.random.key(t))
-        seen.append((int(row.obs), float(row.reward), float(row.discount), bool(row.last)))
-    goal, twice, on = (0, 1.0, 0.0, False), (0, 2.0, 0.0, False), (1, 0.0, 1.0, False)
-    assert seen == [on, goal, on, goal, on, twice, on, twice]
+    for _ in range(steps):
+        seen.append((int(row.obs), float(row.reward), float(row.discount), bool(row.first), bool(row.last)))
+        episodes, row = advance(world, episodes, row, jnp.int32(RIGHT), jnp.uint32(0), jnp.uint32(0))
+    return seen
+
+
+FIRST, ON = (0, 0.0, 1.0, True, False), (1, 0.0, 1.0, False, False)
+
+
+def goal(reward: float) -> tuple[int, float, float, bool, bool]:
+    return (2, reward, 0.0, False, True)
+
+
+@pytest.mark.parametrize("limited", [lambda world: world, lambda world: TimeLimit(world, 9)])
+def test_the_second_world_takes_over(limited) -> None:
+    """Two cells to the goal, again and again; after five steps, resets not counted, it pays twice as much."""
+    world = limited(changing(drawn(OPEN), drawn("goal: 2\nS.G"), at=5))
+    assert lived(world, 12) == [FIRST, ON, goal(1), FIRST, ON, goal(1), FIRST, ON, goal(2), FIRST, ON, goal(2)]
+
+
+def test_the_export_remembers_as_well() -> None:
+    """Through Gymnasium the count goes on over resets, as it does here."""
+    env, paid = to_gymnasium(changing(drawn(OPEN), drawn("goal: 2\nS.G"), at=5)), []
+    for seed in range(4):
+        env.reset(seed=seed)
+        env.step(RIGHT)
+        paid.append(env.step(RIGHT)[1])
+    assert paid == [1, 1, 2, 2]
 
 
 def test_a_wall_where_one_stands_is_a_dead_end() -> None:
-    world = changing(drawn(OPEN + "\n..."), drawn(SHUT), at=1)
-    state, row = world.reset(jax.random.key(0))
-    state, row = world.step(state, jnp.int32(RIGHT), jax.random.key(1))
-    assert int(row.obs) == 1
-    state, row = world.step(state, jnp.int32(RIGHT), jax.random.key(2))
-    assert (int(row.obs), float(row.reward), float(row.discount)) == (0, 0.0, 0.0)
-    state, row = world.step(state, jnp.int32(RIGHT), jax.random.key(3))
-    assert (int(row.obs), float(row.discount)) == (0, 1.0)
+    dead_end = (1, 0.0, 0.0, False, True)
+    assert lived(changing(drawn(OPEN + "\n..."), drawn(SHUT), at=1), 4) == [FIRST, ON, dead_end, FIRST]
 
 
 def test_states_are_known_by_their_names() -> None:

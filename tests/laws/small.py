@@ -21,7 +21,7 @@ from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
+from retorno.networks import GRU, LSTM, MLP, NETWORKS, Counted, Table, Transformer
 
 SETTINGS: dict[str, Any] = {
     "network": MLP((8,)),
@@ -37,6 +37,9 @@ SETTINGS: dict[str, Any] = {
     "n": 3,
     "step_size": 0.1,
     "sweeps": 4,
+    "model": Counted(),
+    "simulations": 6,
+    "depth": 5,
 }
 """For whichever of these an algorithm has."""
 
@@ -61,6 +64,8 @@ EPISODIC = having("longest_episode")
 """They learn from episodes that have ended."""
 PREDICTION = having("target")
 """They learn the value of a policy that they do not change."""
+PLANNING = having("simulations")
+"""They plan before each choice, in a model that is given or learnt, and keep no values."""
 LINEAR = ["tdc", "gtd2", "lstd"]
 """They are for values that are linear in the weights."""
 

@@ -49,6 +49,7 @@ def check_collectors(
             fused_stage, fused = collect_fused(algorithm, learner, world, fused_stage, native.run.seed, key)
             hosted_stage, lived = host(algorithm, learner, outside.environments, bounds, hosted_stage, key)
             assert_close(fused, lived, 1e-4)
+            assert (fused.steps.last | (fused.steps.discount != 0)).all(), "a discount of 0 ends an episode"
             ended += np.asarray(fused.steps.last[1:]).sum()
         assert ended >= ROLLOUTS
 
