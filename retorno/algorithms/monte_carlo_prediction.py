@@ -159,7 +159,9 @@ class MonteCarloPrediction:
         returns = over_envs(lambda r, d, v, cut: lambda_returns(r, d, v, cut, self.lambda_))(
             rows.reward[1:], self.discount * rows.discount[1:], value[1:], rows.last[1:]
         )
-        ratios = over_envs(weights_to_end)(extras["ratio"], rows.last[1:])
+        ratios = (
+            extras["ratio"] if self.behaviour is None else over_envs(weights_to_end)(extras["ratio"], rows.last[1:])
+        )
 
         def learn(state: tuple[Policy, StepSize, Any], x: tuple[TimeStep, Array, Array, Array]) -> tuple[Any, Array]:
             (network, step_size, weight), (row, value, ratio, counted) = state, x

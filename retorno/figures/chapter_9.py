@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from math import isqrt
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +25,8 @@ from retorno.environments.registry import model, native
 from retorno.figures.exhibit import Check, Exhibit, measured
 from retorno.figures.random_walks import ALPHAS, exact, over_n, sweep_axes, sweep_rows
 from retorno.networks import Aggregation, Fourier, Polynomial, TileCoding
-from retorno.networks.linear import Basis
-from retorno.plots.curves import mean_reach, seed_curves
+from retorno.networks.linear import Basis, Features
+from retorno.plots.curves import mean_reach
 from retorno.plots.style import INK, LINES, MUTED, number_axes, panels, style
 from retorno.run.loop import Run
 from retorno.run.study import study
@@ -57,13 +58,18 @@ def updates(episodes: int, rollout: int) -> int:
     return round(episodes * (visits().length + 1) / rollout)
 
 
+def ended(updates: int, rollout: int) -> int:
+    """How many episodes have ended after so many updates, on average."""
+    return round(updates * rollout / (visits().length + 1))
+
+
 def values(run: Run, trajectory: Trajectory) -> Array:
     """The value of every state."""
     network = run.learner.network
     return network.unroll(jnp.arange(STATES), jnp.zeros(STATES, bool), ())["value"]
 
 
-def monte_carlo(network: Basis, step_size: float, rollout: int = LONGEST) -> MonteCarloPrediction:
+def monte_carlo(network: Basis, step_size: float, rollout: int) -> MonteCarloPrediction:
     """Gradient Monte Carlo. Sutton & Barto 2018, section 9.3."""
     return MonteCarloPrediction(
         network=network, step_size=step_size, discount=1.0, rollout=rollout, longest_episode=LONGEST
@@ -116,13 +122,15 @@ def pull(basis: Basis, bootstraps: bool = False) -> Pull:
 
 
 EPISODES = 100_000
+LONG = 8192
+"""Interactions between two updates where only the end is looked at: the more, the less is gone through twice."""
 GROUP = 100
 
 
 def aggregated(seeds: int, episodes: int = EPISODES) -> Exhibit:
     """Figure 9.1: gradient Monte Carlo over ten groups of a hundred states, with the states' distribution μ."""
-    method = monte_carlo(Aggregation(GROUP), 2e-5)
-    lived, theory = updates(episodes, LONGEST), pull(Aggregation(GROUP))
+    method = monte_carlo(Aggregation(GROUP), 2e-5, LONG)
+    lived, theory = updates(episodes, LONG), pull(Aggregation(GROUP))
     learnt = study(method, native(WALK), lived, values, seeds=range(seeds), every=lived)[:, 0]
     settles = theory.settled()
     states = np.arange(1, STATES + 1)
@@ -131,13 +139,24 @@ def aggregated(seeds: int, episodes: int = EPISODES) -> Exhibit:
         above.plot(states, exact(WALK), color=INK, linewidth=1.2, label="true value")
         _steps(above, learnt, LINES[0], "gradient Monte Carlo")
         above.plot(states, settles, color=LINES[1], dashes=(2, 2), linewidth=1, label="least VE")
-        below.fill_between(states, 0, visits().share, color=MUTED, alpha=0.35, linewidth=0)
+        share, start = visits().share, int(visits().share.argmax())
+        below.fill_between(states, 0, share, color=MUTED, alpha=0.35, linewidth=0)
+        # Every episode begins in one state, which stands out.
+        below.set_ylim(0, 1.25 * np.delete(share, start).max())
+        below.plot([start + 1] * 2, [0, share[start]], color=MUTED, linewidth=1)
+        below.annotate(
+            f"the start: {share[start]:.4f}",
+            (start + 1, 1),
+            xytext=(5, -12),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=MUTED,
+        )
         above.set_title(
             f"A thousand states in ten groups, {episodes:,} episodes, α = 2·10⁻⁵: mean of {seeds} seeds", pad=10
         )
         above.set_ylabel("value")
-        below.set_ylabel("share of visits μ, exact")
-        below.set_ylim(bottom=0)
+        below.set_ylabel("share of visits μ")
         below.set_xlabel("state")
         for axes in (above, below):
             axes.set_xlim(1, STATES)
@@ -156,7 +175,7 @@ def aggregated(seeds: int, episodes: int = EPISODES) -> Exhibit:
                 settles,
             ]
         ).tolist(),
-        checks=in_groups("on average", theory.after(episodes, 2e-5), learnt),
+        checks=in_groups("on average", theory.after(ended(lived, LONG), 2e-5), learnt),
     )
 
 
@@ -181,8 +200,8 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 def bootstrapped(seeds: int, episodes: int = EPISODES) -> Exhibit:
     """Figure 9.2: where semi-gradient TD settles with groups, and n-step TD over them."""
-    lived, theory = updates(episodes, LONGEST), pull(Aggregation(GROUP), bootstraps=True)
-    method = TD(network=Aggregation(GROUP), step_size=2e-4, discount=1.0, rollout=LONGEST)
+    lived, theory = updates(episodes, LONG), pull(Aggregation(GROUP), bootstraps=True)
+    method = TD(network=Aggregation(GROUP), step_size=2e-4, discount=1.0, rollout=LONG)
     learnt = study(method, native(WALK), lived, values, seeds=range(seeds), every=lived)[:, 0]
     reach = mean_reach(learnt).tolist()
     found = over_n(WALK, SIZES, seeds, network=Aggregation(SMALL_GROUP), group=SMALL_GROUP)
@@ -212,14 +231,15 @@ def bootstrapped(seeds: int, episodes: int = EPISODES) -> Exhibit:
             *sweep_rows(found, ALPHAS),
         ],
         # Steps of a constant size leave a bias of their order, times the visits to a group in an episode.
-        checks=in_groups("on average", theory.after(episodes, 2e-4), learnt, 2e-4 * visits().length / 5),
+        checks=in_groups("on average", theory.after(ended(lived, LONG), 2e-4), learnt, 2e-4 * visits().length / 5),
         notes=("the book prints no number here: its right side looks like figure 7.2",),
     )
 
 
 BASES = 5000
 """Episodes of figures 9.5 and 9.10."""
-ROLLOUT = 2048
+ROLLOUT = 4096
+"""Interactions between two points of those figures."""
 ASKED = 249
 """The state whose value is held against theory, the 250th."""
 
@@ -232,12 +252,27 @@ def value_error(run: Run, trajectory: Trajectory) -> dict[str, Array]:
     return {"error": error, "value": learnt[ASKED], "episodes": run.scores.episodes}
 
 
-def compared(methods: Mapping[str, tuple[Basis, float]], seeds: int, episodes: int, title: str) -> Exhibit:
+class Compared(NamedTuple):
+    """A basis, the step size with which it learns, and how its line is drawn."""
+
+    basis: Basis
+    step_size: float
+    colour: str
+    dashes: Any = (None, None)
+
+
+def looked_up(basis: Basis) -> Basis:
+    """The same features, of each state worked out once."""
+    rows = np.concatenate([features(basis), np.zeros((2, features(basis).shape[1]))])
+    return Features(tuple(map(tuple, rows.tolist())))
+
+
+def compared(methods: Mapping[str, Compared], seeds: int, episodes: int, title: str) -> Exhibit:
     """√VE of gradient Monte Carlo over episodes, for several bases with their step sizes."""
-    x, errors, checks = np.linspace(0, episodes, 101), {}, []
+    x, errors, checks = np.linspace(0, episodes, 51), {}, []
     start = np.sqrt((visits().share * exact(WALK) ** 2).sum())
-    for name, (basis, step_size) in methods.items():
-        method, lived = monte_carlo(basis, step_size, ROLLOUT), updates(episodes + 300, ROLLOUT)
+    for name, (basis, step_size, *_) in methods.items():
+        method, lived = monte_carlo(basis, step_size, ROLLOUT), updates(episodes + 5 * isqrt(episodes), ROLLOUT)
         seen = study(method, native(WALK), lived, value_error, seeds=range(seeds))
         error, value = (
             np.array(
@@ -248,37 +283,51 @@ def compared(methods: Mapping[str, tuple[Basis, float]], seeds: int, episodes: i
         errors[name] = error
         average = pull(basis).after(episodes, step_size)[ASKED]
         checks.append(measured(f"{name}: state {ASKED + 1}, on average", average, value[:, -1]))
+    least = {
+        name: float(np.sqrt((visits().share * (pull(way.basis).settled() - exact(WALK)) ** 2).sum()))
+        for name, way in methods.items()
+    }
+    with style():
+        figure, (axes,) = panels(7.2, 4.0)
+        for name, way in methods.items():
+            mean, reach = errors[name].mean(0), mean_reach(errors[name])
+            axes.plot(x, mean, color=way.colour, dashes=way.dashes, linewidth=1.5, label=name)
+            axes.fill_between(x, mean - reach, mean + reach, color=way.colour, alpha=0.15, linewidth=0)
+        axes.set_title(f"{title}: mean of {seeds} seeds", pad=10)
+        axes.set_xlabel("episodes")
+        axes.set_ylabel("√VE")
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.01)
+        number_axes(axes)
+        axes.legend(loc="upper right", handlelength=2.4)
     return Exhibit(
-        picture=seed_curves(x, errors, xlabel="episodes", ylabel="√VE", title=f"{title}: mean of {seeds} seeds"),
+        picture=figure,
         columns=("episodes", *(f"{name} {part}" for name in errors for part in ("√VE", "± 95%"))),
         rows=np.column_stack([x, *(p for v in errors.values() for p in (v.mean(0), mean_reach(v)))]).tolist(),
         checks=tuple(checks),
         notes=tuple(
-            f"{name}: √VE {error[:, -1].mean():.3f} after {episodes:,} episodes, the least that there is: "
-            f"{np.sqrt((visits().share * (pull(basis).settled() - exact(WALK)) ** 2).sum()):.3f}"
-            for (name, error), (basis, _) in zip(errors.items(), methods.values(), strict=True)
+            f"{name}: √VE {error[:, -1].mean():.3f} after {episodes:,} episodes; the least is {least[name]:.3f}"
+            for name, error in errors.items()
         ),
     )
 
 
 def bases(seeds: int, episodes: int = BASES) -> Exhibit:
     """Figure 9.5: Fourier bases against polynomials."""
-    orders, reach = (5, 10, 20), {"low": (0.0,), "high": (STATES - 1.0,)}
-    methods: dict[str, tuple[Basis, float]] = {
-        **{f"polynomial, order {order}": (Polynomial(order, **reach), 1e-4) for order in orders},
-        **{f"Fourier, order {order}": (Fourier(order, **reach), 5e-5) for order in orders},
-    }
+    reach: dict[str, Any] = {"low": (0.0,), "high": (STATES - 1.0,)}
+    methods = {}
+    for order, dashes in ((5, (None, None)), (10, (5, 2)), (20, (2, 2))):
+        polynomial, fourier = looked_up(Polynomial(order, **reach)), looked_up(Fourier(order, **reach))
+        methods[f"polynomial, order {order}"] = Compared(polynomial, 1e-4, LINES[0], dashes)
+        methods[f"Fourier, order {order}"] = Compared(fourier, 5e-5, LINES[1], dashes)
     return compared(methods, seeds, episodes, "Gradient Monte Carlo on a thousand states")
 
 
 def tilings(seeds: int, episodes: int = BASES) -> Exhibit:
     """Figure 9.10: one tiling against fifty."""
     # A tile is two hundred states wide, and each tiling lies four states off the one before.
-    methods: dict[str, tuple[Basis, float]] = {
-        f"{count} tiling{'s' if count > 1 else ''}": (
-            TileCoding(tiles=5, tilings=count, low=(0.0,), high=(float(STATES),)),
-            1e-4 / count,
-        )
-        for count in (1, 50)
+    methods = {
+        name: Compared(TileCoding(5, count, low=(0.0,), high=(float(STATES),)), 1e-4 / count, colour)
+        for name, count, colour in (("one tiling", 1, LINES[0]), ("fifty tilings", 50, LINES[1]))
     }
     return compared(methods, seeds, episodes, "Tiles of two hundred states, gradient Monte Carlo")

@@ -95,11 +95,18 @@ def example(seeds: int) -> Exhibit:
         states = np.arange(len(exact(world)))
         left.plot(states, exact(world), color=INK, marker="o", markersize=3.5, label="true values")
         for (count, values), colour in zip(shown.items(), (MUTED, *LINES[2:]), strict=False):
-            left.plot(states, values, color=colour, marker="o", markersize=3.5, label=f"after {count}")
+            left.plot(
+                states,
+                values,
+                color=colour,
+                marker="o",
+                markersize=3.5,
+                label=f"after {count:,} episode{'' if count == 1 else 's'}",
+            )
         left.set_xticks(states, "ABCDE")
         left.set_xlabel("state")
         left.set_ylabel("estimated value")
-        left.set_title("One seed of TD(0), α = .1: values after so many episodes", fontsize=9.5)
+        left.set_title("One seed of TD(0), α = .1: values while it learns", fontsize=9.5)
         left.legend(loc="upper left", handlelength=1.6)
         for (name, error), dashes in zip(curves.items(), (*DASHES[:3], *DASHES), strict=True):
             mean, reach, colour = error.mean(0), mean_reach(error), colours[name[:2]]
@@ -164,9 +171,9 @@ def batch(seeds: int) -> Exhibit:
     )
 
 
-ALPHAS = (0.02, 0.05, *(round(0.1 * i, 1) for i in range(1, 11)))
+ALPHAS = (0.02, *(round(0.05 * i, 2) for i in range(1, 9)), *(round(0.1 * i, 1) for i in range(5, 11)))
 """Step sizes of the figures over nineteen states."""
-LAMBDAS = (0.0, 0.4, 0.8, 0.9, 0.95, 0.99, 1.0)
+LAMBDAS = (0.0, 0.4, 0.8, 0.9, 0.95, 0.975, 0.99, 1.0)
 HIGHEST = 0.55
 """Where the book cuts its figures off."""
 TABLE = Table()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from retorno.environments.registry import model
-from retorno.figures.chapter_9 import Pull, aggregated, bases, bootstrapped, features, pull, tilings, visits
+from retorno.figures.chapter_9 import Compared, Pull, aggregated, compared, features, looked_up, pull, visits
 from retorno.figures.random_walks import exact
 from retorno.networks import Aggregation, Fourier, Polynomial, TileCoding
 
@@ -15,14 +15,12 @@ WALK = "random_walk_1000"
 
 def test_visits_by_simulation_of_the_definition() -> None:
     """Episodes of NumPy's own: the mean length, and the shares of the ten groups, within four standard errors."""
-    rng, lengths, counts = np.random.default_rng(0), [], []
-    for _ in range(2000):
-        state, seen = 499, []
-        while 0 <= state < 1000:
-            seen.append(state // 100)
-            state += int(rng.integers(1, 101)) * (1 if rng.random() < 0.5 else -1)
-        lengths.append(len(seen))
-        counts.append(np.bincount(seen, minlength=10))
+    rng, walkers = np.random.default_rng(0), 2000
+    state, lengths, counts = np.full(walkers, 499), np.zeros(walkers), np.zeros((walkers, 10))
+    while (inside := (state >= 0) & (state < 1000)).any():
+        lengths += inside
+        counts[inside, state[inside] // 100] += 1
+        state = state + inside * rng.integers(1, 101, walkers) * rng.choice([-1, 1], walkers)
     error = np.std(counts, 0, ddof=1) / np.sqrt(len(counts))
     assert abs(np.mean(lengths) - visits().length) < 4 * np.std(lengths, ddof=1) / np.sqrt(len(lengths))
     expected = visits().length * visits().share.reshape(10, 100).sum(1)
@@ -37,8 +35,7 @@ def test_monte_carlo_settles_on_the_weighted_mean_of_each_group() -> None:
 
 
 def test_one_weight_a_state_settles_on_the_values_themselves() -> None:
-    for bootstraps in (False, True):
-        np.testing.assert_allclose(pull(Aggregation(1), bootstraps).settled(), exact(WALK), atol=1e-6)
+    np.testing.assert_allclose(pull(Aggregation(1), bootstraps=True).settled(), exact(WALK), atol=1e-6)
 
 
 def test_td_settles_where_the_aggregated_process_says() -> None:
@@ -75,8 +72,8 @@ def test_features_of_the_bases() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("figure", [aggregated, bases, tilings, bootstrapped])
-def test_learners_are_where_theory_says(figure) -> None:
-    """Half-way and less: what is checked is the mean path itself, not where it ends."""
-    exhibit = figure(8, 400)
-    assert exhibit.checks and all(check.agrees for check in exhibit.checks), exhibit.told()
+def test_learners_are_where_theory_says() -> None:
+    """Long before the end: what is checked is the mean path itself, not where it leads."""
+    fourier = {"Fourier": Compared(looked_up(Fourier(5, low=(0.0,), high=(999.0,))), 5e-5, "k")}
+    for exhibit in (aggregated(8, 400), compared(fourier, 8, 200, "")):
+        assert exhibit.checks and all(check.agrees for check in exhibit.checks), exhibit.told()
