@@ -180,7 +180,7 @@ def measure(result: Result) -> None:
         "steps": result.budget,
         "seeds": SEEDS,
         "minutes": round((time.perf_counter() - began) / 60, 1),
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": f"{processor()}, {os.cpu_count()} cores",
         "commit": commit.stdout.strip(),
         **measured,
     }
@@ -189,7 +189,7 @@ def measure(result: Result) -> None:
     print(f"  {kept['mean']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}] asked {result.asked}", flush=True)
 
 
-def _processor() -> str:
+def processor() -> str:
     names = [
         x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
     ]

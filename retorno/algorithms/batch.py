@@ -102,7 +102,7 @@ class BatchTD:
     def update(
         self, learner: BatchLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[BatchLearner, Metrics]:
-        (rows, _, _), _, held = learner.held.join(trajectory)
+        rows = learner.held.join(trajectory).rows
         counts = ~rows.last[:-1]
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
         targets = jax.vmap(lambda r, d, v, cut: lambda_returns(r, d, v, cut, self.lambda_), in_axes=1, out_axes=1)
@@ -116,7 +116,7 @@ class BatchTD:
             return moved(network, alpha, direction), jnp.abs(error).sum()
 
         network, errors = jax.lax.scan(sweep, learner.network, None, length=self.sweeps)
-        clock = learner.clock.advance(trajectory)
+        clock, held = learner.clock.advance(trajectory), learner.held.after(trajectory)
         return BatchLearner(network, learner.followed, clock, held), {"batch_error": errors[-1]}
 
 

@@ -8,7 +8,9 @@ from together. Behind a time limit's cut stands the present estimate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -73,17 +75,28 @@ class Episodes(NamedTuple):
         rows, extras = jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *x.shape)), (spec.row, extras))
         return cls(rows, jnp.zeros(shape, jnp.int32), extras)
 
-    def join(self, trajectory: Trajectory) -> tuple[Episodes, Bool[Array, "H+T B"], Episodes]:
-        """With a trajectory's rows [H+T+1, B], which transitions belong to episodes that have now ended, and the rest.
-
-        The rest is what is held for the next time.
-        """
+    def join(self, trajectory: Trajectory) -> Episodes:
+        """With a trajectory's rows behind them: rows [H+T+1, B]."""
         new = Episodes(trajectory.steps, trajectory.action, trajectory.extras)
-        joined = jax.tree.map(lambda held, lived: jnp.concatenate([held, lived]), self, new)
-        longest = self.action.shape[0]
-        ended = jax.vmap(lambda last: ended_since(last, longest + 1), in_axes=1, out_axes=1)(joined.rows.last)
-        acted = jax.tree.map(lambda x: x[-longest:], (joined.action, joined.extras))
-        return joined, ended, Episodes(jax.tree.map(lambda x: x[-longest - 1 : -1], joined.rows), *acted)
+        return jax.tree.map(lambda held, lived: jnp.concatenate([held, lived]), self, new)
+
+    def ended(self, trajectory: Trajectory) -> Bool[Array, "H+T B"]:
+        """Which transitions belong to episodes that have ended with a trajectory."""
+        last = jnp.concatenate([self.rows.last, trajectory.steps.last])
+        return jax.vmap(lambda x: ended_since(x, len(self.action) + 1), in_axes=1, out_axes=1)(last)
+
+    def after(self, trajectory: Trajectory) -> Episodes:
+        """The last H rows before the next trajectory's first."""
+        acted = jax.tree.map(lambda x: x[:-1], trajectory.steps)
+        new, size = Episodes(acted, trajectory.action, trajectory.extras), len(self.action)
+        return jax.tree.map(lambda held, lived: jnp.concatenate([held[len(lived) :], lived[-size:]]), self, new)
+
+
+def where_ended(
+    ended: Bool[Array, "H+T B"], learn: Callable[[Any], tuple[Any, Array]], before: Any
+) -> tuple[Any, Float[Array, ""]]:
+    """`learn(before)`, which goes through all rows held, but only where an episode has ended; and the mean error."""
+    return jax.lax.cond(ended.any(), learn, lambda same: (same, jnp.float32(0)), before)
 
 
 class MonteCarloLearner(NamedTuple):
@@ -157,11 +170,26 @@ class MonteCarloControl:
     def update(
         self, learner: MonteCarloLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[MonteCarloLearner, Metrics]:
-        (rows, action, _), counts, rest = learner.held.join(trajectory)
+        ended = learner.held.ended(trajectory)
+        before = (learner.network, learner.step_size)
+        learn = partial(self._learn, learner, trajectory, ended)
+        (network, step_size), error = where_ended(ended, learn, before)
+        explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
+        after = MonteCarloLearner(network, step_size, explorer, clock, learner.held.after(trajectory), learner.pairs)
+        return after, {"return_error": error}
+
+    def _learn(
+        self,
+        learner: MonteCarloLearner,
+        trajectory: Trajectory,
+        counts: Bool[Array, "H+T B"],
+        before: tuple[Policy, StepSize],
+    ) -> tuple[tuple[Policy, StepSize], Float[Array, ""]]:
+        """From all transitions that count, in the order lived."""
+        rows, action, _ = learner.held.join(trajectory)
         if learner.pairs is not None:
             counts = counts & jax.vmap(learner.pairs.first_visits, in_axes=1, out_axes=1)(rows, action)
-        progress = learner.clock.progress
-        returns = self._returns(learner, rows)
+        progress, returns = learner.clock.progress, self._returns(learner, rows)
 
         def learn(
             state: tuple[Policy, StepSize], x: tuple[Any, Array, Array, Array]
@@ -174,10 +202,8 @@ class MonteCarloControl:
 
         obs = jax.tree.map(lambda x: x[:-1], rows.obs)
         seen = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (obs, action, returns, counts))
-        (network, step_size), errors = jax.lax.scan(learn, (learner.network, learner.step_size), seen)
-        explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
-        metrics = {"return_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
-        return MonteCarloLearner(network, step_size, explorer, clock, rest, learner.pairs), metrics
+        after, errors = jax.lax.scan(learn, before, seen)
+        return after, errors.sum() / jnp.maximum(counts.sum(), 1)
 
     def _returns(self, learner: MonteCarloLearner, rows: TimeStep) -> Float[Array, "H+T B"]:
         """What followed each action; behind a cut, what the policy followed is thought to earn."""
@@ -270,7 +296,22 @@ class OffPolicyMonteCarlo:
     def update(
         self, learner: OffPolicyLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[OffPolicyLearner, Metrics]:
-        (rows, action, extras), counts, rest = learner.held.join(trajectory)
+        ended = learner.held.ended(trajectory)
+        learn = partial(self._learn, learner, trajectory, ended)
+        (network, weight), error = where_ended(ended, learn, (learner.network, learner.weight))
+        explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
+        after = OffPolicyLearner(network, weight, explorer, clock, learner.held.after(trajectory), learner.pairs)
+        return after, {"return_error": error}
+
+    def _learn(
+        self,
+        learner: OffPolicyLearner,
+        trajectory: Trajectory,
+        counts: Bool[Array, "H+T B"],
+        before: tuple[Policy, Array],
+    ) -> tuple[tuple[Policy, Array], Float[Array, ""]]:
+        """From all transitions that count, backwards."""
+        rows, action, extras = learner.held.join(trajectory)
         fading = 0.0 if self.step_size is None else linear(self.step_size, self.step_size_end, learner.clock.progress)
 
         def learn(state: tuple[Policy, Array], x: Any) -> tuple[tuple[Policy, Array], Any]:
@@ -299,15 +340,9 @@ class OffPolicyMonteCarlo:
 
         now, then = (jax.tree.map(lambda x, cut=cut: x[cut], rows) for cut in (slice(None, -1), slice(1, None)))
         nothing = jnp.zeros(counts.shape[1])
-        ((network, weight), _), errors = jax.lax.scan(
-            step,
-            ((learner.network, learner.weight), (nothing, nothing)),
-            (now, then, action, extras["prob"], counts),
-            reverse=True,
-        )
-        explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
-        metrics = {"return_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
-        return OffPolicyLearner(network, weight, explorer, clock, rest, learner.pairs), metrics
+        transitions = (now, then, action, extras["prob"], counts)
+        (after, _), errors = jax.lax.scan(step, (before, (nothing, nothing)), transitions, reverse=True)
+        return after, errors.sum() / jnp.maximum(counts.sum(), 1)
 
 
 def refuse_unless_finite(pairs: Pairs, otherwise: str) -> None:

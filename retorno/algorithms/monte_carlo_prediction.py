@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Key, PyTree
+from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.algorithms.monte_carlo import Episodes, Pairs, refuse_unless_finite
+from retorno.algorithms.monte_carlo import Episodes, Pairs, refuse_unless_finite, where_ended
 from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -129,7 +130,28 @@ class MonteCarloPrediction:
     def update(
         self, learner: MonteCarloPredictionLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[MonteCarloPredictionLearner, Metrics]:
-        (rows, action, extras), counts, held = learner.held.join(trajectory)
+        ended = learner.held.ended(trajectory)
+        learn = partial(self._learn, learner, trajectory, ended)
+        before = (learner.network, learner.step_size, learner.weight)
+        (network, step_size, weight), error = where_ended(ended, learn, before)
+        after = learner._replace(
+            network=network,
+            step_size=step_size,
+            weight=weight,
+            clock=learner.clock.advance(trajectory),
+            held=learner.held.after(trajectory),
+        )
+        return after, {"return_error": error}
+
+    def _learn(
+        self,
+        learner: MonteCarloPredictionLearner,
+        trajectory: Trajectory,
+        counts: Bool[Array, "H+T B"],
+        before: tuple[Policy, StepSize, Array | None],
+    ) -> tuple[tuple[Policy, StepSize, Array | None], Float[Array, ""]]:
+        """From all transitions that count, in the order lived."""
+        rows, action, extras = learner.held.join(trajectory)
         over_envs = lambda f: jax.vmap(f, in_axes=1, out_axes=1)  # noqa: E731
         if self.first_visit:
             counts = counts & over_envs(learner.seen.first_visits)(rows, jnp.zeros_like(action))
@@ -137,7 +159,9 @@ class MonteCarloPrediction:
         returns = over_envs(lambda r, d, v, cut: lambda_returns(r, d, v, cut, self.lambda_))(
             rows.reward[1:], self.discount * rows.discount[1:], value[1:], rows.last[1:]
         )
-        ratios = over_envs(weights_to_end)(extras["ratio"], rows.last[1:])
+        ratios = (
+            extras["ratio"] if self.behaviour is None else over_envs(weights_to_end)(extras["ratio"], rows.last[1:])
+        )
 
         def learn(state: tuple[Policy, StepSize, Any], x: tuple[TimeStep, Array, Array, Array]) -> tuple[Any, Array]:
             (network, step_size, weight), (row, value, ratio, counted) = state, x
@@ -154,12 +178,8 @@ class MonteCarloPrediction:
 
         acted = jax.tree.map(lambda x: x[:-1], rows)
         seen = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (acted, returns, ratios, counts))
-        before = (learner.network, learner.step_size, learner.weight)
-        (network, step_size, weight), errors = jax.lax.scan(learn, before, seen)
-        metrics = {"return_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
-        clock = learner.clock.advance(trajectory)
-        after = MonteCarloPredictionLearner(network, learner.followed, step_size, weight, clock, held, learner.seen)
-        return after, metrics
+        after, errors = jax.lax.scan(learn, before, seen)
+        return after, errors.sum() / jnp.maximum(counts.sum(), 1)
 
 
 @dataclass(frozen=True)

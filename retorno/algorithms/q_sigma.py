@@ -24,7 +24,7 @@ from retorno.networks.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.networks.visits import StepSize, step_sizes
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.objectives import linear
-from retorno.ops.returns import expectation, q_sigma_return, td_error
+from retorno.ops.returns import expectation, horizon, n_step_return, q_sigma_return, td_error
 
 
 class QSigmaLearner(NamedTuple):
@@ -138,6 +138,12 @@ class QSigma:
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
         return QSigmaLearner(network, step_size, explorer, clock, rows, action, prob), metrics
 
+    @property
+    def _samples_all(self) -> bool:
+        """Whether σ is always 1 on policy, as in n-step SARSA: no action on the way need be judged."""
+        always = isinstance(self.sigma, int | float) and self.sigma == 1 and self.sigma_end in (None, 1)
+        return always and not self.greedy
+
     def _target(
         self,
         network: Policy,
@@ -156,6 +162,10 @@ class QSigma:
             return q[action], expectation(probs, q), probs[action]
 
         after = jax.tree.map(lambda x: x[1:], rows)
+        if self._samples_all:
+            row, taken = jax.tree.map(lambda x: x[horizon(after.last)], (after, action[1:]))
+            value = network.step(row.obs, row.first, ())[0]["q"][taken]
+            return n_step_return(after.reward, self.discount * after.discount, value, after.last)
         next_q, next_value, next_prob = jax.vmap(judge)(after, action[1:])
         return q_sigma_return(
             after.reward,

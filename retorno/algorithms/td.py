@@ -33,7 +33,7 @@ from retorno.networks import (
 )
 from retorno.networks.network import value_of
 from retorno.networks.visits import StepSize, require_step_size, step_sizes
-from retorno.ops.returns import lambda_returns, weights_to_end
+from retorno.ops.returns import horizon, n_step_return, weights_to_end
 
 
 class TDLearner(NamedTuple):
@@ -100,8 +100,8 @@ class TD:
     def update(self, learner: TDLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[TDLearner, Metrics]:
         rows, ratio, held = trajectory.steps, trajectory.extras["ratio"], None
         if learner.held is not None:
-            (rows, _, extras), _, held = learner.held.join(trajectory)
-            ratio = extras["ratio"]
+            rows, _, extras = learner.held.join(trajectory)
+            ratio, held = extras["ratio"], learner.held.after(trajectory)
 
         def learn(
             state: tuple[Policy, StepSize], window: tuple[TimeStep, Array]
@@ -109,12 +109,13 @@ class TD:
             """One row, by the n transitions out of it."""
             (network, step_size), (rows, ratio) = state, window
             row, after = jax.tree.map(lambda x: x[0], rows), jax.tree.map(lambda x: x[1:], rows)
-            next_value = jax.vmap(lambda r: value_of(network, r))(after)
-            target = lambda_returns(after.reward, self.discount * after.discount, next_value, after.last, 1.0)[0]
+            value = value_of(network, jax.tree.map(lambda x: x[horizon(after.last)], after))
+            target = n_step_return(after.reward, self.discount * after.discount, value, after.last)
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(row.last, 0.0, target - value_of(network, row))
             alpha, step_size = step_size.next(row.obs, jnp.int32(0), learner.clock.progress, ~row.last)
-            change = alpha * weights_to_end(ratio, after.last)[0] * error
+            weight = 1.0 if self.behaviour is None else weights_to_end(ratio, after.last)[0]
+            change = alpha * weight * error
             return (nudge(network, "value", row.obs, None, change), step_size), (jnp.abs(error), ~row.last)
 
         starts = jnp.arange(trajectory.action.shape[0])

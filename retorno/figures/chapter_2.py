@@ -88,7 +88,7 @@ def compared(
             measured(f"{name}: % best arm", percent, other, 4 * other.std() / math.sqrt(2000)),
         ]
     return Exhibit(
-        picture=reward_and_choice({n: (p.reward, 100.0 * p.best) for n, p in played.items()}, title),
+        picture=reward_and_choice({n: (p.reward, 100.0 * p.best) for n, p in played.items()}, title, book=book),
         columns=("step", *(f"{name} {part}" for name in methods for part in ("reward", "± 95%", "% best arm"))),
         rows=np.column_stack(
             [

@@ -15,7 +15,7 @@ from retorno.environments.gambler import gambler
 from retorno.environments.grids import example_4_1
 from retorno.figures.exhibit import Check, Exhibit
 from retorno.plots.maps import Greedy, greedy, value_map
-from retorno.plots.style import LINES, MUTED, number_axes, panels, style
+from retorno.plots.style import INK, LINES, MUTED, number_axes, panels, style
 
 SWEEPS = (0, 1, 2, 3, 10)
 
@@ -89,9 +89,6 @@ def rental(seeds: int) -> Exhibit:
         norm = BoundaryNorm(np.arange(-5.5, 6), 256)
         for k, (pane, moves) in enumerate(zip(panes, table, strict=False)):
             image = pane.imshow(moves, origin="lower", cmap="RdBu_r", norm=norm)
-            levels = [level for level in np.arange(-4.5, 5) if moves.min() < level < moves.max()]
-            if levels:
-                pane.contour(moves, levels=levels, colors=MUTED, linewidths=0.6)
             pane.set_title(f"π{'₀₁₂₃₄'[k]}")
         figure.colorbar(
             image, ax=list(panes[: len(table)]), label="cars moved to the second", shrink=0.6, ticks=range(-5, 6)
@@ -157,9 +154,10 @@ def gamblers_problem(seeds: int) -> Exhibit:
     smallest = {c: min(a for d, a in stakes if d == c) for c in capital}
     with style():
         figure, (above, below) = panels(7.2, 6.4, 2, 1)
-        for (k, each), colour in zip(sweeps.items(), LINES[1:], strict=False):
-            above.plot(capital, each, color=colour, linewidth=1.2, label=f"sweep {k}")
-        above.plot(capital, answer.value[state], color=LINES[0], label="exact")
+        above.plot(capital, answer.value[state], color=LINES[0], linewidth=4, alpha=0.4, label="exact")
+        for (k, each), colour in zip(sweeps.items(), (*LINES[1:4], INK), strict=True):
+            dashes = (None, None) if k < 32 else (3, 2)
+            above.plot(capital, each, color=colour, dashes=dashes, linewidth=1.2, label=f"sweep {k}")
         above.set(xlabel="capital", ylabel="probability to win", xlim=(0, 100))
         above.set_title("The gambler's problem, heads with probability .4", pad=10)
         above.legend(loc="upper left")

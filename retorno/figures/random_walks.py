@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,10 +17,10 @@ from retorno import bellman
 from retorno.algorithms import LSTD, TD, LambdaReturn, MonteCarloPrediction, TDLambda, TrueOnlineTD
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import model, native
-from retorno.figures.exhibit import Check, Exhibit, measured
+from retorno.figures.exhibit import Exhibit, measured
 from retorno.networks import Table
 from retorno.plots.curves import mean_reach, seed_curves
-from retorno.plots.style import LINES, MUTED, number_axes, panels, style
+from retorno.plots.style import INK, LINES, MUTED, mark_book, number_axes, panels, style
 from retorno.run.loop import Run
 from retorno.run.study import at_episodes, study
 
@@ -36,29 +37,36 @@ def exact(world: str) -> Float[np.ndarray, " S"]:
 
 
 @cache
-def errors(world: str, late: bool = False) -> Callable[[Run, Trajectory], dict[str, Array]]:
+def errors(world: str, late: bool = False, group: int = 1) -> Callable[[Run, Trajectory], dict[str, Array]]:
     """Looks at the root mean square error over states, and at whether an episode has been learnt from to its end.
 
-    n-step TD is `late`: the first row that it holds is the one after the last that was learnt from.
+    n-step TD is `late`: the first row that it holds is the one after the last that was learnt from. Where each
+    `group` of neighbours shares its value, only one of them is looked at.
     """
-    walk, value = model(world), jnp.asarray(exact(world), jnp.float32)
-    acting = np.flatnonzero(~walk.terminal)
+    value = exact(world).reshape(-1, group)
+    middle, within = jnp.asarray(value.mean(1), jnp.float32), float(value.var(1).mean())
+    acting = np.flatnonzero(~model(world).terminal)[::group]
 
     def look(run: Run, trajectory: Trajectory) -> dict[str, Array]:
         network = run.learner.network
         learnt = network.unroll(jnp.asarray(acting), jnp.zeros(len(acting), bool), ())["value"]
         last = run.learner.held.rows.last[0] if late else trajectory.steps.last[1]
-        return {"error": jnp.sqrt(jnp.mean((learnt - value) ** 2)), "last": last[0]}
+        return {"error": jnp.sqrt(jnp.mean((learnt - middle) ** 2) + within), "last": last[0]}
 
     return look
 
 
 def by_episode(
-    method: Any, world: str, seeds: int, episodes: int, over: Mapping[str, Sequence[float]] | None = None
+    method: Any,
+    world: str,
+    seeds: int,
+    episodes: int,
+    over: Mapping[str, Sequence[float]] | None = None,
+    group: int = 1,
 ) -> Float[np.ndarray, "*settings S E"]:
     """The root mean square error at the ends of the first episodes."""
     n = getattr(method, "n", 1)
-    seen = study(method, native(world), STEPS[world] + n, errors(world, n > 1), seeds=range(seeds), over=over)
+    seen = study(method, native(world), STEPS[world] + n, errors(world, n > 1, group), seeds=range(seeds), over=over)
     # The rows that n-step TD holds before the first are no episodes' ends.
     seen["last"] = seen["last"] & (np.arange(seen["last"].shape[-1]) >= n - 1)
     # Too large a step size diverges: such an error is as large as it is shown, or larger.
@@ -80,15 +88,40 @@ def example(seeds: int) -> Exhibit:
         for name, alphas in (("TD", td), ("MC", mc))
         for alpha, error in zip(alphas, found[name], strict=True)
     }
-    x = np.arange(1, episodes + 1)
+    x, colours = np.arange(episodes + 1), {"TD": LINES[0], "MC": LINES[1]}
+    shown = estimates(TD(network=start, discount=1.0, step_size=0.1), world, (0, 1, 10, 100))
+    with style():
+        figure, (left, right) = panels(9.6, 4.0, 1, 2)
+        states = np.arange(len(exact(world)))
+        left.plot(states, exact(world), color=INK, marker="o", markersize=3.5, label="true values")
+        for (count, values), colour in zip(shown.items(), (MUTED, *LINES[2:]), strict=False):
+            left.plot(
+                states,
+                values,
+                color=colour,
+                marker="o",
+                markersize=3.5,
+                label=f"after {count:,} episode{'' if count == 1 else 's'}",
+            )
+        left.set_xticks(states, "ABCDE")
+        left.set_xlabel("state")
+        left.set_ylabel("estimated value")
+        left.set_title("One seed of TD(0), α = .1: values while it learns", fontsize=9.5)
+        left.legend(loc="upper left", handlelength=1.6)
+        for (name, error), dashes in zip(curves.items(), (*DASHES[:3], *DASHES), strict=True):
+            mean, reach, colour = error.mean(0), mean_reach(error), colours[name[:2]]
+            right.plot(x[1:], mean, color=colour, dashes=dashes, linewidth=1.5, label=name)
+            right.fill_between(x[1:], mean - reach, mean + reach, color=colour, alpha=0.15, linewidth=0)
+        mark_book(right, [(episodes, value) for value in (0.0352, 0.0551, 0.0822)])
+        right.set_ylim(0, 0.25)
+        right.set_xlabel("episodes")
+        right.set_ylabel("RMS error over states")
+        right.set_title(f"All values begin at ½: mean of {seeds} seeds", fontsize=9.5)
+        number_axes(right)
+        right.legend(loc="upper right", ncols=2, handlelength=2.4)
+    x = x[1:]
     return Exhibit(
-        picture=seed_curves(
-            x,
-            curves,
-            xlabel="episodes",
-            ylabel="root mean square error over states",
-            title=f"Five states, all values begin at ½: mean of {seeds} seeds",
-        ),
+        picture=figure,
         columns=("episode", *(f"{name} {part}" for name in curves for part in ("mean", "± 95%"))),
         rows=np.column_stack([x, *(part for v in curves.values() for part in (v.mean(0), mean_reach(v)))]).tolist(),
         checks=(
@@ -98,6 +131,22 @@ def example(seeds: int) -> Exhibit:
         ),
         notes=("the book's values are means of 100 seeds; they are trusted to .002",),
     )
+
+
+DASHES = ((None, None), (5, 2), (2, 2), (1, 2))
+
+
+def estimates(method: TD, world: str, counts: Sequence[int]) -> dict[int, Float[np.ndarray, " S"]]:
+    """The values of one seed after so many episodes; before the first they are as they began."""
+    acting = np.flatnonzero(~model(world).terminal)
+
+    def look(run: Run, trajectory: Trajectory) -> dict[str, Array]:
+        return {"value": run.learner.network.tables["value"][acting, 0], "last": trajectory.steps.last[1, 0]}
+
+    seen = study(method, native(world), STEPS[world], look, seeds=[0])
+    ends = np.flatnonzero(seen["last"][0])
+    begun = np.full(len(acting), getattr(method.network, "initial", 0.0))
+    return {count: seen["value"][0, ends[count - 1]] if count else begun for count in counts}
 
 
 def batch(seeds: int) -> Exhibit:
@@ -122,55 +171,83 @@ def batch(seeds: int) -> Exhibit:
     )
 
 
-ALPHAS = (0.02, 0.05, *(round(0.1 * i, 1) for i in range(1, 11)))
+ALPHAS = (0.02, *(round(0.05 * i, 2) for i in range(1, 9)), *(round(0.1 * i, 1) for i in range(5, 11)))
 """Step sizes of the figures over nineteen states."""
-LAMBDAS = (0.0, 0.4, 0.8, 0.9, 0.95, 0.99, 1.0)
+LAMBDAS = (0.0, 0.4, 0.8, 0.9, 0.95, 0.975, 0.99, 1.0)
 HIGHEST = 0.55
 """Where the book cuts its figures off."""
+TABLE = Table()
+LOOKS = [(colour, dashes) for dashes in ((None, None), (4, 2)) for colour in (*LINES, MUTED, INK)]
+"""Colours, then again with dashes."""
 
 
-def sweep(
-    title: str, found: dict[str, Float[np.ndarray, "alphas S"]], alphas: Sequence[float], checks: tuple[Check, ...]
-) -> Exhibit:
-    """Mean errors over step sizes, one line for each method; what is above the book's range is left out."""
-    with style():
-        figure, (axes,) = panels(7.2, 4.2)
-        colours = [*LINES, MUTED, "#22262d", "#994f88"]
-        for (name, error), colour in zip(found.items(), colours, strict=False):
-            mean, reach = error.mean(1), mean_reach(error.T)
-            shown = mean <= HIGHEST * 1.02
-            x = np.asarray(alphas)[shown]
-            axes.plot(x, mean[shown], color=colour, label=name, marker="o", markersize=3)
-            axes.fill_between(x, (mean - reach)[shown], (mean + reach)[shown], color=colour, alpha=0.2, linewidth=0)
-        axes.set_title(title, pad=10)
-        axes.set_xlabel("step size α")
-        axes.set_ylabel("error over states and the first 10 episodes")
-        axes.set_ylim(top=HIGHEST)
-        number_axes(axes)
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=1.6)
-    rows = [
+def sweep_axes(
+    axes: Any,
+    found: Mapping[str, Float[np.ndarray, "alphas S"]],
+    alphas: Sequence[float],
+    book: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Mean errors over step sizes, one line for each method; what is above the book's range is left out.
+
+    `book` has the book's lowest errors: they are marked at our best step sizes.
+    """
+    for (name, error), (colour, dashes) in zip(found.items(), LOOKS, strict=False):
+        mean, reach = error.mean(1), mean_reach(error.T)
+        shown = mean <= HIGHEST * 1.02
+        x = np.asarray(alphas)[shown]
+        axes.plot(x, mean[shown], color=colour, dashes=dashes, label=name, marker="o", markersize=3)
+        axes.fill_between(x, (mean - reach)[shown], (mean + reach)[shown], color=colour, alpha=0.2, linewidth=0)
+    mark_book(axes, [(alphas[found[name].mean(1).argmin()], value) for name, value in book.items()])
+    axes.set_xlabel("step size α")
+    axes.set_ylabel("RMS error over states, first 10 episodes")
+    axes.set_ylim(top=HIGHEST)
+    number_axes(axes)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handlelength=2)
+
+
+def sweep_rows(found: Mapping[str, Float[np.ndarray, "alphas S"]], alphas: Sequence[float]) -> list[list[float | str]]:
+    """The numbers of `sweep_axes`."""
+    return [
         [name, alpha, float(one.mean()), float(mean_reach(one[:, None])[0])]
         for name, error in found.items()
         for alpha, one in zip(alphas, error, strict=True)
     ]
-    return Exhibit(figure, ("method", "α", "mean error", "± 95%"), rows, checks)
 
 
-def best(what: str, book: float, error: Float[np.ndarray, "alphas S"]) -> Check:
-    """The error with the best step size beside the book's; a grid of step sizes may miss the best by a little."""
-    return measured(what, book, error[error.mean(1).argmin()], 0.006)
+def sweep(
+    title: str, found: dict[str, Float[np.ndarray, "alphas S"]], alphas: Sequence[float], book: Mapping[str, float]
+) -> Exhibit:
+    """Mean errors over step sizes, the lowest beside the book's; a grid of step sizes may miss it by a little."""
+    with style():
+        figure, (axes,) = panels(7.2, 4.2)
+        sweep_axes(axes, found, alphas, book)
+        axes.set_title(title, pad=10)
+    return Exhibit(
+        picture=figure,
+        columns=("method", "α", "mean error", "± 95%"),
+        rows=sweep_rows(found, alphas),
+        checks=tuple(
+            measured(f"{name}, best α", value, found[name][found[name].mean(1).argmin()], 0.006)
+            for name, value in book.items()
+        ),
+    )
+
+
+def over_n(
+    world: str, sizes: Sequence[int], seeds: int, network: Any = TABLE, group: int = 1
+) -> dict[str, Float[np.ndarray, "alphas S"]]:
+    """The errors of n-step TD for every n and α, those of one n lived side by side."""
+    return {
+        f"n = {n}": by_episode(TD(network, n=n, discount=1.0), world, seeds, 10, {"step_size": ALPHAS}, group).mean(-1)
+        for n in sizes
+    }
 
 
 def n_step(seeds: int) -> Exhibit:
     """Figure 7.2: n-step TD on nineteen states."""
-    sizes = (1, 2, 4, 8, 16, 32)
-    found = {
-        f"n = {n}": by_episode(TD(n=n, discount=1.0), "random_walk_19", seeds, 10, {"step_size": ALPHAS}).mean(-1)
-        for n in sizes
-    }
-    book = {1: 0.345, 2: 0.277, 4: 0.264, 8: 0.277, 16: 0.312}
-    checks = tuple(best(f"n = {n}, best α", value, found[f"n = {n}"]) for n, value in book.items())
-    return sweep(f"n-step TD on nineteen states: mean of {seeds} seeds", found, ALPHAS, checks)
+    found = over_n("random_walk_19", (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), seeds)
+    book = {"n = 1": 0.345, "n = 2": 0.277, "n = 4": 0.264, "n = 8": 0.277, "n = 16": 0.312}
+    return sweep(f"n-step TD on nineteen states: mean of {seeds} seeds", found, ALPHAS, book)
 
 
 def over_lambda(
@@ -188,19 +265,19 @@ def offline_lambda_return(seeds: int) -> Exhibit:
     method = LambdaReturn(discount=1.0, rollout=1, longest_episode=400)
     alphas = (0.05, *ALPHAS[2::2])
     found = over_lambda(method, seeds, (0.0, 0.4, 0.8, 0.9, 0.95), alphas)
-    checks = (best("λ = .8, best α", 0.261, found["λ = 0.8"]),)
-    return sweep(f"Off-line λ-returns on nineteen states: mean of {seeds} seeds", found, alphas, checks)
+    book = {"λ = 0.8": 0.261}
+    return sweep(f"Off-line λ-returns on nineteen states: mean of {seeds} seeds", found, alphas, book)
 
 
 def td_lambda(seeds: int) -> Exhibit:
     """Figure 12.6: TD(λ) on nineteen states."""
     found = over_lambda(TDLambda(discount=1.0), seeds, LAMBDAS, ALPHAS)
-    checks = (best("λ = .8, best α", 0.261, found["λ = 0.8"]),)
-    return sweep(f"TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, checks)
+    book = {"λ = 0.8": 0.261}
+    return sweep(f"TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, book)
 
 
 def true_online(seeds: int) -> Exhibit:
     """Figure 12.8: true online TD(λ), which is the online λ-return algorithm, on nineteen states."""
     found = over_lambda(TrueOnlineTD(discount=1.0), seeds, LAMBDAS, ALPHAS)
-    checks = (best("λ = .8, best α", 0.253, found["λ = 0.8"]),)
-    return sweep(f"True online TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, checks)
+    book = {"λ = 0.8": 0.253}
+    return sweep(f"True online TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, book)

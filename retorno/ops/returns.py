@@ -55,6 +55,26 @@ def n_step_returns(
     return target
 
 
+def horizon(cut: Bool[Array, " n"]) -> Int[Array, ""]:
+    """The transition behind which the first one's n-step return goes on from an estimate: the first cut, or the nth."""
+    return jnp.where(cut.any(), jnp.argmax(cut), cut.shape[0] - 1)
+
+
+def n_step_return(
+    reward: Float[Array, " n"], discount: Float[Array, " n"], value: Float[Array, ""], cut: Bool[Array, " n"]
+) -> Float[Array, ""]:
+    """Gₜ:ₜ₊ₙ of the first transition alone, with the one `value` that it needs: behind the `horizon`.
+
+    Sutton & Barto 2018, eq. 7.1.
+    """
+
+    def step(after: Float[Array, ""], x: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        r, d, ends = x
+        return backup(r, d, jnp.where(ends, value, after)), None
+
+    return jax.lax.scan(step, value, (reward, discount, cut), reverse=True)[0]
+
+
 def gae(
     reward: Float[Array, " T"],
     discount: Float[Array, " T"],

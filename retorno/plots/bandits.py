@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from retorno.plots.curves import mean_reach
-from retorno.plots.style import INK, LINES, MUTED, number, number_axes, panels, style
+from retorno.plots.style import INK, LINES, MUTED, mark_book, number, number_axes, panels, style
 
 Samples = Float[np.ndarray, "S K"]
 """A value of each of S seeds at each of K points."""
@@ -45,9 +45,19 @@ def arms_picture(means: Float[np.ndarray, " k"], deviation: float, title: str) -
 
 
 def reward_and_choice(
-    series: Mapping[str, tuple[Samples, Samples]], title: str, x: Sequence[float] | np.ndarray | None = None
+    series: Mapping[str, tuple[Samples, Samples]],
+    title: str,
+    x: Sequence[float] | np.ndarray | None = None,
+    book: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
-    """The average reward above, how often the best arm is pulled (in %) below; bands are 95% intervals over seeds."""
+    """The average reward above, how often the best arm is pulled (in %) below; bands are 95% intervals over seeds.
+
+    Args:
+        series: both of each method.
+        title: above the picture.
+        x: the steps; 1, 2, … by default.
+        book: the book's values of both at the end, by method: marked with diamonds.
+    """
     with style():
         figure, axes = panels(7.2, 6.2, rows=2)
         for pane, part, label in zip(axes, (0, 1), ("average reward", "% best arm"), strict=True):
@@ -56,6 +66,7 @@ def reward_and_choice(
                 points = np.arange(1, len(mean) + 1) if x is None else np.asarray(x)
                 pane.plot(points, mean, color=colour, label=name, linewidth=1.2)
                 pane.fill_between(points, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
+            mark_book(pane, [(points[-1], values[part]) for values in (book or {}).values()])
             pane.set_ylabel(label)
             pane.margins(x=0.01)
             number_axes(pane)
@@ -88,7 +99,10 @@ def regret_panels(
     references: Mapping[str, Mapping[str, Float[np.ndarray, " K"]]],
     title: str,
 ) -> Figure:
-    """Regret so far over pulls, a panel a world, with bands of 95% intervals; dashed lines are from theory."""
+    """Regret so far over pulls, a panel a world, with bands of 95% intervals.
+
+    Dashed lines are from theory; one that lies above all that is shown is left out.
+    """
     with style():
         figure, axes = panels(4.0 * len(lost), 5.2, columns=len(lost))
         colours: dict[str, str] = {}
@@ -100,7 +114,8 @@ def regret_panels(
                 pane.plot(points, mean, color=colour, label=name, linewidth=1.5)
                 pane.fill_between(points, mean - reach, mean + reach, color=colour, alpha=0.18, linewidth=0)
             top = max(values.mean(0)[-1] for values in curves.values())
-            for name, line in references.get(world, {}).items():
+            shown = {name: line for name, line in references.get(world, {}).items() if line.min() < 1.25 * top}
+            for name, line in shown.items():
                 pane.plot(np.arange(1, len(line) + 1), line, color=INK, linewidth=1.1, dashes=(5, 3), label=name)
             pane.set_ylim(0, 1.25 * top)
             pane.set_title(world, pad=8)

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from retorno.plots.style import LINES, MUTED, PlotError, number_axes, panels, style
-from retorno.run.evaluate import interval95
+from retorno.plots.style import LINES, MUTED, PlotError, mark_book, number_axes, panels, style
+from retorno.run.evaluate import interval95, reach95
 
 Row = Mapping[str, Any]
 Runs = Mapping[str, Sequence[Row]]
@@ -152,6 +152,7 @@ def seed_curves(
     ylabel: str,
     title: str = "",
     references: Mapping[str, float] | None = None,
+    book: Sequence[tuple[float, float]] = (),
     log_x: bool = False,
 ) -> Figure:
     """Lines that are means over seeds, with bands that are the means' 95% intervals.
@@ -163,6 +164,7 @@ def seed_curves(
         ylabel: what the values are.
         title: above the picture.
         references: horizontal lines, by name; an optimum for instance.
+        book: points that a book gives.
         log_x: powers of x at equal distances.
     """
     with style():
@@ -172,6 +174,7 @@ def seed_curves(
             axes.plot(x, mean, line, color=colour, label=name)
             axes.fill_between(x, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
         _reference_lines(axes, references)
+        mark_book(axes, book)
         axes.set_title(title, pad=10)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
@@ -186,8 +189,7 @@ def seed_curves(
 
 def mean_reach(values: Float[np.ndarray, "S K"]) -> Float[np.ndarray, " K"]:
     """Half of the 95% interval of each point's mean over S seeds (Student's t); 0 for one seed."""
-    low, high = np.array([interval95(point) for point in values.T]).T
-    return np.nan_to_num((high - low) / 2)
+    return reach95(values) if len(values) > 1 else np.zeros(values.shape[1])
 
 
 def _reference_lines(axes: Any, references: Mapping[str, float] | None) -> None:

@@ -60,7 +60,7 @@ def estimates_picture(
             )
             spreads.bar(x, values.std(0, ddof=1), 0.9 * width, color=colour)
         for axes, label in ((means, "gradient of the value"), (spreads, "standard deviation, one episode")):
-            axes.set_xticks(at, names, fontsize=8)
+            axes.set_xticks(at, [name.replace(": ", "\n") for name in names], fontsize=8.5)
             axes.grid(axis="x", visible=False)
             axes.set_ylabel(label)
         means.set_title(title, pad=10)

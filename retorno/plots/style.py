@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,12 @@ def number_axes(axes: matplotlib.axes.Axes, x_ticks: int = 6, y_ticks: int = 6) 
     for axis, ticks in ((axes.xaxis, x_ticks), (axes.yaxis, y_ticks)):
         axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda x, _: number(x, 6)))
+
+
+def mark_book(axes: matplotlib.axes.Axes, points: Sequence[tuple[float, float]]) -> None:
+    """Diamonds at the values that the book gives."""
+    if points:
+        axes.plot(*zip(*points, strict=True), "D", color=INK, markersize=4.5, label="book", zorder=4, clip_on=False)
 
 
 def save(figure: Figure, path: str | Path) -> Path:

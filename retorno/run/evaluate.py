@@ -77,13 +77,17 @@ class Evaluation:
 
 def interval95(samples: np.ndarray) -> tuple[float, float]:
     """The 95% interval of the mean of independent samples [N], by Student's t; NaN for fewer than two."""
-    from scipy.special import stdtrit
-
     if len(samples) < 2:
         return (float("nan"), float("nan"))
-    mean, error = samples.mean(), samples.std(ddof=1) / np.sqrt(len(samples))
-    reach = stdtrit(len(samples) - 1, 0.975) * error
+    mean, reach = samples.mean(), reach95(samples)
     return (float(mean - reach), float(mean + reach))
+
+
+def reach95(samples: np.ndarray) -> np.ndarray:
+    """Half the width of `interval95` for each column [K] of at least two samples [N, K]."""
+    from scipy.special import stdtrit
+
+    return stdtrit(len(samples) - 1, 0.975) * samples.std(0, ddof=1) / np.sqrt(len(samples))
 
 
 class _Play(NamedTuple):

@@ -229,6 +229,14 @@ def begin_beside(
         return run.result()
 
 
+def mostly_waits(algorithm: Algorithm) -> bool:
+    """Whether nothing is learnt at most updates, since episodes are far longer than rollouts.
+
+    Seeds are then lived one after another: in a batch of them the work of an episode's end is done at every update.
+    """
+    return getattr(algorithm, "longest_episode", 0) > 8 * algorithm.rollout
+
+
 def own_buffers(run: Run) -> Run:
     """The same run with no two leaves in one buffer, which could not be donated twice. Large leaves are not copied."""
     seen = set()

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Relabel
 from retorno.core.time_step import Trajectory
-from retorno.run.loop import Run, begin_runs, iterate
+from retorno.run.loop import Run, begin_runs, iterate, mostly_waits
 
 Probe = Callable[[Run, Trajectory], PyTree[Array]]
 """What to keep of one seed after an update: of its run as it now is, and of the trajectory just learnt from."""
@@ -101,6 +101,9 @@ def _study(
         run, _, trajectory = iterate(method, world, run)
         return run, probe(run, trajectory)
 
+    def each(one: Callable[[Any], PyTree[Array]], many: Any) -> PyTree[Array]:
+        return jax.lax.map(one, many) if mostly_waits(algorithm) else jax.vmap(one)(many)
+
     def several(
         seeds: Array, world: Environment, relabel: Relabel | None, steps: Array, over: dict[str, Array]
     ) -> PyTree[Array]:
@@ -108,9 +111,9 @@ def _study(
             method: Any = dataclasses.replace(algorithm, **settings)  # type: ignore[type-var]
             runs = begin_runs(method, world, relabel, seeds, steps, algorithm.num_envs)
             live = partial(point, method, world)
-            return jax.vmap(lambda run: jax.lax.scan(live, run, None, length=points)[1])(runs)
+            return each(lambda run: jax.lax.scan(live, run, None, length=points)[1], runs)
 
-        return jax.vmap(with_settings)(over) if over else with_settings({})
+        return each(with_settings, over) if over else with_settings({})
 
     split, same = PartitionSpec("shares"), PartitionSpec()
     found = PartitionSpec(None, "shares") if over else split

@@ -43,6 +43,7 @@ from retorno.run.loop import (
     begin_beside,
     begin_hosted,
     begin_native,
+    mostly_waits,
     own_buffers,
 )
 from retorno.run.report import Counters, Report, report
@@ -223,7 +224,7 @@ class Training:
         else:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
             # Nor do counted models, whose sums over all states are wide already, and are rounded otherwise in a batch.
-            tables = isinstance(getattr(self.algorithm, "network", None), Table)
+            tables = isinstance(getattr(self.algorithm, "network", None), Table) and not mostly_waits(self.algorithm)
             self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, tables, self._mesh)
         return sums
 

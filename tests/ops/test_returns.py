@@ -1,5 +1,6 @@
 """Returns: worked by hand, then against a twin that sums term by term."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from retorno.ops.returns import (
     double_q_learning_target,
     expected_sarsa_target,
     gae,
+    horizon,
     importance_weight,
     lambda_returns,
+    n_step_return,
     n_step_returns,
     q_learning_target,
     sarsa_target,
@@ -106,6 +109,18 @@ def test_returns_equal_their_sums(seed):
         twin = np.array([lambda_twin(reward, discount, next_value, cut, t, lambda_) for t in range(len(reward))])
         close(lambda_returns(*given, lambda_), twin)
         close(gae(*arrays(reward, discount, value, next_value, cut), lambda_), twin - value)
+
+
+first_return = jax.jit(lambda r, d, v, ends: n_step_return(r, d, v[horizon(ends)], ends))
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_the_first_ones_return_needs_one_value(n):
+    for seed in range(3):
+        reward, discount, _, next_value, cut = lived(seed)
+        for t in range(len(reward) - n + 1):
+            window = arrays(*(x[t : t + n] for x in (reward, discount, next_value, cut)))
+            close(first_return(*window), n_step_twin(reward, discount, next_value, cut, t, n))
 
 
 def test_targets_by_hand():

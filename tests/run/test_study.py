@@ -8,12 +8,15 @@ import jax
 import numpy as np
 import pytest
 
-from retorno.algorithms import QLearning, SARSALambda
+from retorno.algorithms import MonteCarloControl, QLearning, SARSALambda
 from retorno.environments.registry import native
+from retorno.run.loop import mostly_waits
 from retorno.run.study import by_episode, lived, study
 from retorno.run.train import train
 
 ALGORITHM = QLearning()
+WAITING = MonteCarloControl(rollout=1, longest_episode=20)
+"""Learns at an episode's end alone."""
 UPDATES = 60
 
 
@@ -21,14 +24,15 @@ def learnt_table(run, trajectory):
     return run.learner.network.tables["q"]
 
 
-def test_a_study_ends_where_training_ends_to_the_bit() -> None:
+@pytest.mark.parametrize("algorithm", [ALGORITHM, WAITING], ids=["side by side", "one after another"])
+def test_a_study_ends_where_training_ends_to_the_bit(algorithm) -> None:
     world, seeds = native("FrozenLake-v1"), (3, 11)
-    tables = study(ALGORITHM, world, UPDATES, learnt_table, seeds=seeds)
+    tables = study(algorithm, world, UPDATES, learnt_table, seeds=seeds)
     assert tables.shape[:2] == (2, UPDATES)
-    seen = study(ALGORITHM, world, UPDATES, lived, seeds=seeds)
+    seen = study(algorithm, world, UPDATES, lived, seeds=seeds)
     for i, seed in enumerate(seeds):
         steps = int(seen["counts"][i].sum())
-        training = train(ALGORITHM, world, steps, seed=seed)
+        training = train(algorithm, world, steps, seed=seed)
         training.run_to_end()
         np.testing.assert_array_equal(tables[i, -1], training.run.learner.network.tables["q"])
 
@@ -49,11 +53,19 @@ def test_seeds_are_spread_over_devices_without_a_difference() -> None:
 
 def test_settings_side_by_side_are_a_study_of_each_to_the_bit() -> None:
     world, seeds = native("FrozenLake-v1"), (3, 11)
-    for method, name, value in [(QLearning(), "step_size", 0.5), (SARSALambda(), "lambda_", 0.25)]:
+    for method, name, value in [
+        (QLearning(), "step_size", 0.5),
+        (SARSALambda(), "lambda_", 0.25),
+        (WAITING, "step_size", 0.5),
+    ]:
         over = {name: [0.125, value]}
         compared = study(method, world, UPDATES, learnt_table, seeds=seeds, every=20, over=over)
         alone = study(dataclasses.replace(method, **{name: value}), world, UPDATES, learnt_table, seeds=seeds, every=20)
         np.testing.assert_array_equal(compared[1], alone)
+
+
+def test_only_who_waits_for_an_episodes_end_is_lived_one_after_another() -> None:
+    assert mostly_waits(WAITING) and not mostly_waits(ALGORITHM) and not mostly_waits(MonteCarloControl())
 
 
 def test_settings_that_the_method_refuses_are_refused_before_anything_is_lived() -> None:
