@@ -26,7 +26,7 @@ from jaxtyping import Float, Key, PyTree
 
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
 from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_memoryless
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
@@ -122,10 +122,8 @@ class ActorCritic:
             network = jax.tree.map(lambda w, a, c: w + actor_rate * a + critic_rate * c, network, actor, critic)
             return (network, traces), error
 
-        steps = trajectory.steps
-        before, after = jax.tree.map(lambda x: x[:-1], steps), jax.tree.map(lambda x: x[1:], steps)
-        state = (learner.network, learner.traces)
-        (network, traces), errors = jax.lax.scan(learn, state, (before, after, trajectory.action))
+        state, transitions = (learner.network, learner.traces), (*before_and_after(trajectory.steps), trajectory.action)
+        (network, traces), errors = jax.lax.scan(learn, state, transitions)
         metrics = {"td_error": jnp.abs(errors).sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return ActorCriticLearner(network, traces, learner.clock.advance(trajectory)), metrics
 

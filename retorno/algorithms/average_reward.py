@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Float, Key, PyTree
 
+from retorno.algorithms.monte_carlo import Episodes
+from retorno.algorithms.sarsa import with_next_action
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
 from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, NetworkConfig, Table, nudge, require_memoryless
 from retorno.networks.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.networks.visits import StepSize, require_step_size, step_sizes
@@ -34,10 +36,8 @@ class DifferentialLearner(NamedTuple):
     step_size: StepSize
     explorer: Explorer
     clock: Clock
-    row: TimeStep
-    """[B] The row before the next trajectory's first, whose next action is not known yet."""
-    action: Int[Array, " B"]
-    """[B] What was done on it."""
+    held: Episodes
+    """The row before the next trajectory's first: the action after it is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class DifferentialSARSA:
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            row=jax.tree.map(lambda x: jnp.repeat(x[None], spec.num_envs, 0), spec.row),
-            action=jnp.zeros(spec.num_envs, jnp.int32),
+            held=Episodes.none(spec, 1, ()),
         )
 
     def initial_carry(self, learner: DifferentialLearner) -> Carry:
@@ -93,10 +92,7 @@ class DifferentialSARSA:
     def update(
         self, learner: DifferentialLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[DifferentialLearner, Metrics]:
-        # Rows −1 … T−1, of which the next action is known for all but the last.
-        lived = jax.tree.map(lambda x: x[:-1], trajectory.steps)
-        rows = jax.tree.map(lambda held, new: jnp.concatenate([held[None], new]), learner.row, lived)
-        actions = jnp.concatenate([learner.action[None], trajectory.action])
+        transitions, held = with_next_action(learner.held, trajectory)
         progress = learner.clock.progress
         beta = linear(self.average_step_size, self.average_step_size_end, progress)
 
@@ -113,19 +109,17 @@ class DifferentialSARSA:
             average = average + jnp.where(follows, beta * error, 0.0)
             return (nudge(network, "q", row.obs, action, alpha * error), average, step_size), jnp.abs(error)
 
-        now, then = (lambda x: x[:-1].reshape(-1, *x.shape[2:])), (lambda x: x[1:].reshape(-1, *x.shape[2:]))
-        transitions = (jax.tree.map(now, rows), jax.tree.map(then, rows), now(actions), then(actions))
         state = (learner.network, learner.average, learner.step_size)
-        (network, average, step_size), errors = jax.lax.scan(learn, state, transitions)
+        (network, average, step_size), errors = jax.lax.scan(learn, state, one_after_another(transitions))
+        count = jnp.maximum((~transitions[0].last).sum(), 1)
         return DifferentialLearner(
             network=network,
             average=average,
             step_size=step_size,
             explorer=learner.explorer.update(trajectory),
             clock=learner.clock.advance(trajectory),
-            row=jax.tree.map(lambda x: x[-1], lived),
-            action=trajectory.action[-1],
-        ), {"td_error": errors.sum() / jnp.maximum((~rows.last[:-1]).sum(), 1), "average_reward": average}
+            held=held,
+        ), {"td_error": errors.sum() / count, "average_reward": average}
 
 
 @dataclass(frozen=True)

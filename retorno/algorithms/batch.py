@@ -23,7 +23,6 @@ from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import (
     FixedConfig,
     Followed,
-    Judged,
     NetworkConfig,
     Table,
     Uniform,
@@ -93,11 +92,11 @@ class BatchTD:
     def act(
         self, learner: BatchLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        action = learner.followed.act(row, key)
+        action, _, carry = learner.followed.act(row, key)
         return action, (), carry
 
     def policy(self, learner: BatchLearner) -> Policy:
-        return Judged(learner.followed.target, learner.network)
+        return learner.followed.judged(learner.network)
 
     def update(
         self, learner: BatchLearner, trajectory: Trajectory, key: Key[Array, ""]

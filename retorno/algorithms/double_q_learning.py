@@ -105,7 +105,7 @@ class DoubleQLearning:
     def update(
         self, learner: DoubleQLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[DoubleQLearner, Metrics]:
-        steps, counts, progress = trajectory.steps, trajectory.transitions, learner.clock.progress
+        counts, progress = trajectory.transitions, learner.clock.progress
 
         def learn(state: Any, x: tuple[TimeStep, TimeStep, Array, Array]) -> tuple[Any, Float[Array, ""]]:
             row, next_row, action, second = x
@@ -123,12 +123,7 @@ class DoubleQLearning:
                 errors.append(jnp.abs(error))
             return tuple(learnt), errors[0] + errors[1]
 
-        transitions = (
-            jax.tree.map(lambda x: x[:-1].reshape(-1, *x.shape[2:]), steps),
-            jax.tree.map(lambda x: x[1:].reshape(-1, *x.shape[2:]), steps),
-            trajectory.action.reshape(-1),
-            jax.random.bernoulli(key, 0.5, (counts.size,)),
-        )
+        transitions = (*trajectory.in_order(), jax.random.bernoulli(key, 0.5, (counts.size,)))
         state = ((learner.network, learner.step_size), (learner.twin, learner.twin_step_size))
         ((network, step_size), (twin, twin_step_size)), errors = jax.lax.scan(learn, state, transitions)
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}

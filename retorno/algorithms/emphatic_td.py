@@ -20,13 +20,13 @@ from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import (
     FixedConfig,
     Followed,
-    Judged,
     NetworkConfig,
     Table,
     Uniform,
     ValueHead,
     followed,
     require_memoryless,
+    weighed,
 )
 from retorno.networks.network import moved, value_and_slope, value_of
 from retorno.networks.visits import require_lambda, require_step_size
@@ -89,17 +89,14 @@ class EmphaticTD:
     def act(
         self, learner: EmphaticTDLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        action = learner.followed.act(row, key)
-        return action, {"ratio": learner.followed.ratio(row, action)}, carry
+        return learner.followed.act(row, key)
 
     def policy(self, learner: EmphaticTDLearner) -> Policy:
-        return Judged(learner.followed.target, learner.network)
+        return learner.followed.judged(learner.network)
 
     def update(
         self, learner: EmphaticTDLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[EmphaticTDLearner, Metrics]:
-        now, then = (jax.tree.map(lambda x, cut=cut: x[cut], trajectory.steps) for cut in (slice(-1), slice(1, None)))
-        transitions = (now, then, trajectory.extras["ratio"])
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
 
         def learn(network: Policy, x: Any) -> tuple[Policy, Any]:
@@ -123,7 +120,7 @@ class EmphaticTD:
             return (learnt, held), errors
 
         before = (learner.network, (learner.trace, learner.follow_on))
-        (network, (trace, follow_on)), errors = jax.lax.scan(step, before, transitions)
+        (network, (trace, follow_on)), errors = jax.lax.scan(step, before, weighed(trajectory))
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         clock = learner.clock.advance(trajectory)
         return EmphaticTDLearner(network, learner.followed, trace, follow_on, clock), metrics

@@ -16,11 +16,10 @@ from jaxtyping import Key, PyTree
 
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
 from retorno.networks import (
     FixedConfig,
     Followed,
-    Judged,
     NetworkConfig,
     Table,
     Uniform,
@@ -28,6 +27,7 @@ from retorno.networks import (
     followed,
     nudge,
     require_linear,
+    weighed,
 )
 from retorno.networks.network import value_of
 from retorno.networks.visits import require_step_size
@@ -88,11 +88,10 @@ class TDC:
     def act(
         self, learner: GradientTDLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        action = learner.followed.act(row, key)
-        return action, {"ratio": learner.followed.ratio(row, action)}, carry
+        return learner.followed.act(row, key)
 
     def policy(self, learner: GradientTDLearner) -> Policy:
-        return Judged(learner.followed.target, learner.network)
+        return learner.followed.judged(learner.network)
 
     def update(
         self, learner: GradientTDLearner, trajectory: Trajectory, key: Key[Array, ""]
@@ -112,10 +111,8 @@ class TDC:
             second = nudge(second, "value", row.obs, None, self.second_step_size * ratio * (error - guess))
             return (network, second), jnp.where(row.last, 0.0, jnp.abs(error))
 
-        now, then = (jax.tree.map(lambda x, cut=cut: x[cut], trajectory.steps) for cut in (slice(-1), slice(1, None)))
-        transitions = (now, then, trajectory.extras["ratio"])
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
-        (network, second), errors = jax.lax.scan(learn, (learner.network, learner.second), flat)
+        transitions = one_after_another(weighed(trajectory))
+        (network, second), errors = jax.lax.scan(learn, (learner.network, learner.second), transitions)
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return GradientTDLearner(network, second, learner.followed, learner.clock.advance(trajectory)), metrics
 

@@ -23,13 +23,13 @@ from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks import (
     FixedConfig,
     Followed,
-    Judged,
     NetworkConfig,
     Table,
     Uniform,
     ValueHead,
     followed,
     require_linear,
+    weighed,
 )
 from retorno.networks.network import value_and_slope
 from retorno.networks.visits import require_lambda
@@ -98,11 +98,10 @@ class LSTD:
     def act(
         self, learner: LSTDLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        action = learner.followed.act(row, key)
-        return action, {"ratio": learner.followed.ratio(row, action)}, carry
+        return learner.followed.act(row, key)
 
     def policy(self, learner: LSTDLearner) -> Policy:
-        return Judged(learner.followed.target, learner.network)
+        return learner.followed.judged(learner.network)
 
     def update(self, learner: LSTDLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[LSTDLearner, Metrics]:
         _, unravel = ravel_pytree(learner.network)
@@ -125,10 +124,8 @@ class LSTD:
             learnt, trace = jax.lax.scan(learn, learnt, (trace, transition))
             return (learnt, trace), None
 
-        now, then = (jax.tree.map(lambda x, cut=cut: x[cut], trajectory.steps) for cut in (slice(-1), slice(1, None)))
-        transitions = (now, then, trajectory.extras["ratio"])
         before = ((learner.inverse, learner.rewards), learner.trace)
-        ((inverse, rewards), trace), _ = jax.lax.scan(step, before, transitions)
+        ((inverse, rewards), trace), _ = jax.lax.scan(step, before, weighed(trajectory))
         network = unravel(inverse @ rewards)
         return LSTDLearner(network, learner.followed, inverse, rewards, trace), {}
 

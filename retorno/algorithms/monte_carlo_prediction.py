@@ -25,7 +25,6 @@ from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import (
     FixedConfig,
     Followed,
-    Judged,
     NetworkConfig,
     Table,
     Uniform,
@@ -121,11 +120,10 @@ class MonteCarloPrediction:
     def act(
         self, learner: MonteCarloPredictionLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        action = learner.followed.act(row, key)
-        return action, {"ratio": learner.followed.ratio(row, action)}, carry
+        return learner.followed.act(row, key)
 
     def policy(self, learner: MonteCarloPredictionLearner) -> Policy:
-        return Judged(learner.followed.target, learner.network)
+        return learner.followed.judged(learner.network)
 
     def update(
         self, learner: MonteCarloPredictionLearner, trajectory: Trajectory, key: Key[Array, ""]

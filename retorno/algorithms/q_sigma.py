@@ -16,9 +16,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
+from retorno.algorithms.monte_carlo import Episodes
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, windows
 from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, NetworkConfig, Table, nudge, require_memoryless
 from retorno.networks.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.networks.visits import StepSize, step_sizes
@@ -34,12 +35,8 @@ class QSigmaLearner(NamedTuple):
     step_size: StepSize
     explorer: Explorer
     clock: Clock
-    rows: TimeStep
-    """[n, B] The rows before the next trajectory's first, whose returns are not known yet."""
-    action: Int[Array, "n B"]
-    """What was done on them."""
-    prob: Float[Array, "n B"]
-    """How probable that was."""
+    held: Episodes
+    """The n rows before the next trajectory's first, whose returns are not known yet."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +81,7 @@ class QSigma:
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            rows=jax.tree.map(lambda x: jnp.broadcast_to(x, (self.n, spec.num_envs, *x.shape)), spec.row),
-            action=jnp.zeros((self.n, spec.num_envs), jnp.int32),
-            prob=jnp.ones((self.n, spec.num_envs)),
+            held=Episodes.none(spec, self.n, {"prob": jnp.float32(1)}),
         )
 
     def initial_carry(self, learner: QSigmaLearner) -> Carry:
@@ -107,10 +102,7 @@ class QSigma:
     def update(
         self, learner: QSigmaLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[QSigmaLearner, Metrics]:
-        # Rows −n … T−1; the windows of n + 1 rows in them begin with the T transitions to learn from.
-        lived = jax.tree.map(lambda x: x[:-1], trajectory.steps)
-        new = (lived, trajectory.action, trajectory.extras["prob"])
-        held = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (learner.rows, learner.action, learner.prob), new)
+        (rows, action, extras), _, held = learner.held.join(trajectory)
         progress = learner.clock.progress
 
         def learn(
@@ -125,18 +117,12 @@ class QSigma:
             alpha, step_size = step_size.next(obs, action[0], progress, ~rows.last[0])
             return (nudge(network, "q", obs, action[0], alpha * error), step_size), (jnp.abs(error), ~rows.last[0])
 
-        starts = jnp.arange(trajectory.action.shape[0])
-        windows = jax.tree.map(
-            lambda x: jnp.moveaxis(x[starts[:, None] + jnp.arange(self.n + 1)], 1, 2).reshape(
-                -1, self.n + 1, *x.shape[2:]
-            ),
-            held,
-        )
-        (network, step_size), (errors, counts) = jax.lax.scan(learn, (learner.network, learner.step_size), windows)
-        rows, action, prob = jax.tree.map(lambda x: x[-self.n :], held)
+        # Each begins with a transition to learn from: those out of rows −n … T−1−n.
+        seen = windows((rows, action, extras["prob"]), len(trajectory.action), self.n + 1)
+        (network, step_size), (errors, counts) = jax.lax.scan(learn, (learner.network, learner.step_size), seen)
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
-        return QSigmaLearner(network, step_size, explorer, clock, rows, action, prob), metrics
+        return QSigmaLearner(network, step_size, explorer, clock, held), metrics
 
     @property
     def _samples_all(self) -> bool:

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
+from retorno.algorithms.monte_carlo import Episodes
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after, one_after_another
 from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, NetworkConfig, Table, nudge, require_memoryless
 from retorno.networks.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.networks.visits import StepSize, step_sizes
@@ -31,10 +32,8 @@ class SARSALearner(NamedTuple):
     step_size: StepSize
     explorer: Explorer
     clock: Clock
-    row: TimeStep
-    """[B] The row before the next trajectory's first, whose next action is not known yet."""
-    action: Int[Array, " B"]
-    """[B] What was done on it."""
+    held: Episodes
+    """The row before the next trajectory's first: the action after it is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,7 @@ class SARSA:
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            row=jax.tree.map(lambda x: jnp.repeat(x[None], spec.num_envs, 0), spec.row),
-            action=jnp.zeros(spec.num_envs, jnp.int32),
+            held=Episodes.none(spec, 1, ()),
         )
 
     def initial_carry(self, learner: SARSALearner) -> Carry:
@@ -84,10 +82,7 @@ class SARSA:
     def update(
         self, learner: SARSALearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[SARSALearner, Metrics]:
-        # Rows −1 … T−1, of which the next action is known for all but the last.
-        lived = jax.tree.map(lambda x: x[:-1], trajectory.steps)
-        rows = jax.tree.map(lambda held, new: jnp.concatenate([held[None], new]), learner.row, lived)
-        actions = jnp.concatenate([learner.action[None], trajectory.action])
+        transitions, held = with_next_action(learner.held, trajectory)
         explorer, progress = learner.explorer, learner.clock.progress
 
         def learn(
@@ -106,17 +101,21 @@ class SARSA:
             alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
             return (nudge(network, "q", row.obs, action, alpha * error), step_size), jnp.abs(error)
 
-        now, then = (lambda x: x[:-1].reshape(-1, *x.shape[2:])), (lambda x: x[1:].reshape(-1, *x.shape[2:]))
-        transitions = (jax.tree.map(now, rows), jax.tree.map(then, rows), now(actions), then(actions))
-        (network, step_size), errors = jax.lax.scan(learn, (learner.network, learner.step_size), transitions)
-        return SARSALearner(
-            network=network,
-            step_size=step_size,
-            explorer=explorer.update(trajectory),
-            clock=learner.clock.advance(trajectory),
-            row=jax.tree.map(lambda x: x[-1], lived),
-            action=trajectory.action[-1],
-        ), {"td_error": errors.sum() / jnp.maximum((~rows.last[:-1]).sum(), 1)}
+        before = (learner.network, learner.step_size)
+        (network, step_size), errors = jax.lax.scan(learn, before, one_after_another(transitions))
+        metrics = {"td_error": errors.sum() / jnp.maximum((~transitions[0].last).sum(), 1)}
+        clock = learner.clock.advance(trajectory)
+        return SARSALearner(network, step_size, explorer.update(trajectory), clock, held), metrics
+
+
+def with_next_action(
+    held: Episodes, trajectory: Trajectory
+) -> tuple[tuple[TimeStep, TimeStep, Int[Array, "T B"], Int[Array, "T B"]], Episodes]:
+    """Transitions (row, next row, action, next action) [T, B] from the row held on, and what is held after them."""
+    (rows, action, _), _, after = held.join(trajectory)
+    # On the newest row no action is chosen yet.
+    row, next_row = before_and_after(jax.tree.map(lambda x: x[:-1], rows))
+    return (row, next_row, action[:-1], action[1:]), after
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Float, Key, PyTree
 
+from retorno.algorithms.monte_carlo import Episodes
+from retorno.algorithms.sarsa import with_next_action
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -50,12 +52,10 @@ class SARSALambdaLearner(NamedTuple):
     """[B] Already faded; shaped like the network."""
     explorer: Explorer
     clock: Clock
-    row: TimeStep
-    """[B] The row before the next trajectory's first, whose next action is not known yet."""
-    action: Int[Array, " B"]
-    """[B] What was done on it."""
+    held: Episodes
+    """The row before the next trajectory's first: the action after it is not known yet."""
     value: Float[Array, " B"]
-    """[B] What it was estimated to be worth then."""
+    """[B] What its action was estimated to be worth then."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,7 @@ class SARSALambda:
             trace=jax.tree.map(lambda w: jnp.zeros((spec.num_envs, *w.shape)), network),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            row=jax.tree.map(lambda x: jnp.repeat(x[None], spec.num_envs, 0), spec.row),
-            action=jnp.zeros(spec.num_envs, jnp.int32),
+            held=Episodes.none(spec, 1, ()),
             value=jnp.zeros(spec.num_envs),
         )
 
@@ -114,12 +113,7 @@ class SARSALambda:
     def update(
         self, learner: SARSALambdaLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[SARSALambdaLearner, Metrics]:
-        # Rows −1 … T−1, of which the next action is known for all but the last.
-        lived = jax.tree.map(lambda x: x[:-1], trajectory.steps)
-        rows = jax.tree.map(lambda held, new: jnp.concatenate([held[None], new]), learner.row, lived)
-        actions = jnp.concatenate([learner.action[None], trajectory.action])
-        now, then = (lambda x: x[:-1]), (lambda x: x[1:])
-        transitions = (jax.tree.map(now, rows), jax.tree.map(then, rows), now(actions), then(actions))
+        transitions, held = with_next_action(learner.held, trajectory)
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
 
         def learn(network: Policy, x: Any) -> tuple[Policy, Any]:
@@ -147,21 +141,20 @@ class SARSALambda:
 
         def step(state: Any, transition: Any) -> tuple[Any, Array]:
             """The environments one after another."""
-            network, held = state
-            network, (held, errors) = jax.lax.scan(learn, network, (held, transition))
-            return (network, held), errors
+            network, traced = state
+            network, (traced, errors) = jax.lax.scan(learn, network, (traced, transition))
+            return (network, traced), errors
 
-        held = (learner.trace, learner.value)
-        (network, (trace, value)), errors = jax.lax.scan(step, (learner.network, held), transitions)
+        before = (learner.network, (learner.trace, learner.value))
+        (network, (trace, value)), errors = jax.lax.scan(step, before, transitions)
         return SARSALambdaLearner(
             network=network,
             trace=trace,
             explorer=learner.explorer.update(trajectory),
             clock=learner.clock.advance(trajectory),
-            row=jax.tree.map(lambda x: x[-1], lived),
-            action=trajectory.action[-1],
+            held=held,
             value=value,
-        ), {"td_error": errors.sum() / jnp.maximum((~rows.last[:-1]).sum(), 1)}
+        ), {"td_error": errors.sum() / jnp.maximum((~transitions[0].last).sum(), 1)}
 
     def _grown(self, network: Policy, faded: Any, gradient: Any, row: TimeStep, alpha: Float[Array, ""]) -> Any:
         """The trace with the present gradient in it."""

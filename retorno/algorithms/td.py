@@ -18,11 +18,10 @@ from jaxtyping import Key, PyTree
 from retorno.algorithms.monte_carlo import Episodes
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, windows
 from retorno.networks import (
     FixedConfig,
     Followed,
-    Judged,
     NetworkConfig,
     Table,
     Uniform,
@@ -91,11 +90,10 @@ class TD:
     def act(
         self, learner: TDLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        action = learner.followed.act(row, key)
-        return action, {"ratio": learner.followed.ratio(row, action)}, carry
+        return learner.followed.act(row, key)
 
     def policy(self, learner: TDLearner) -> Policy:
-        return Judged(learner.followed.target, learner.network)
+        return learner.followed.judged(learner.network)
 
     def update(self, learner: TDLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[TDLearner, Metrics]:
         rows, ratio, held = trajectory.steps, trajectory.extras["ratio"], None
@@ -118,13 +116,8 @@ class TD:
             change = alpha * weight * error
             return (nudge(network, "value", row.obs, None, change), step_size), (jnp.abs(error), ~row.last)
 
-        starts = jnp.arange(trajectory.action.shape[0])
-
-        def windows(x: Array, size: int) -> Array:
-            """Of each row that is learnt from: [T · B, size, …]."""
-            return jnp.moveaxis(x[starts[:, None] + jnp.arange(size)], 1, 2).reshape(-1, size, *x.shape[2:])
-
-        seen = (jax.tree.map(lambda x: windows(x, self.n + 1), rows), windows(ratio, self.n))
+        length = len(trajectory.action)
+        seen = windows(rows, length, self.n + 1), windows(ratio, length, self.n)
         (network, step_size), (errors, counts) = jax.lax.scan(learn, (learner.network, learner.step_size), seen)
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
         return TDLearner(network, learner.followed, step_size, learner.clock.advance(trajectory), held), metrics

@@ -22,13 +22,13 @@ from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import (
     FixedConfig,
     Followed,
-    Judged,
     NetworkConfig,
     Table,
     Uniform,
     ValueHead,
     followed,
     require_memoryless,
+    weighed,
 )
 from retorno.networks.network import moved, value_and_slope, value_of
 from retorno.networks.visits import require_lambda, require_step_size
@@ -96,17 +96,14 @@ class TDLambda:
     def act(
         self, learner: TDLambdaLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        action = learner.followed.act(row, key)
-        return action, {"ratio": learner.followed.ratio(row, action)}, carry
+        return learner.followed.act(row, key)
 
     def policy(self, learner: TDLambdaLearner) -> Policy:
-        return Judged(learner.followed.target, learner.network)
+        return learner.followed.judged(learner.network)
 
     def update(
         self, learner: TDLambdaLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[TDLambdaLearner, Metrics]:
-        now, then = (jax.tree.map(lambda x, cut=cut: x[cut], trajectory.steps) for cut in (slice(-1), slice(1, None)))
-        transitions = (now, then, trajectory.extras["ratio"])
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
 
         def learn(network: Policy, x: Any) -> tuple[Policy, Any]:
@@ -132,7 +129,7 @@ class TDLambda:
             return (learnt, held), errors
 
         before = (learner.network, (learner.trace, learner.value))
-        (network, (trace, value)), errors = jax.lax.scan(step, before, transitions)
+        (network, (trace, value)), errors = jax.lax.scan(step, before, weighed(trajectory))
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return TDLambdaLearner(network, learner.followed, trace, learner.clock.advance(trajectory), value), metrics
 

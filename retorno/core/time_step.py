@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from retorno.core.runtime import compile_small_loops_whole, exchange_in_one_orde
 keep_compiled_programs()
 exchange_in_one_order()
 compile_small_loops_whole()
+
+AnyTree = TypeVar("AnyTree")
 
 
 class TimeStep(NamedTuple):
@@ -58,10 +60,23 @@ class Trajectory(NamedTuple):
 
     def in_order(self) -> tuple[TimeStep, TimeStep, PyTree[Any]]:
         """Rows t, rows t + 1 and actions, [T·B], to be learnt from one after another; resets are among them."""
-        flat = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
-        before = jax.tree.map(lambda x: flat(x[:-1]), self.steps)
-        after = jax.tree.map(lambda x: flat(x[1:]), self.steps)
-        return before, after, jax.tree.map(flat, self.action)
+        return one_after_another((*before_and_after(self.steps), self.action))
+
+
+def before_and_after(rows: TimeStep) -> tuple[TimeStep, TimeStep]:
+    """Of rows [T+1, …]: rows t and rows t + 1, [T, …]; resets are among them."""
+    return jax.tree.map(lambda x: x[:-1], rows), jax.tree.map(lambda x: x[1:], rows)
+
+
+def one_after_another(tree: AnyTree) -> AnyTree:
+    """[T, B, …] as [T·B, …]: at each time one environment after another."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
+def windows(tree: AnyTree, count: int, size: int) -> AnyTree:
+    """Of rows [R, B, …] the first `count` stretches of `size`, [count·B, size, …], in the same order."""
+    rows = jnp.arange(count)[:, None] + jnp.arange(size)
+    return one_after_another(jax.tree.map(lambda x: jnp.moveaxis(x[rows], 1, 2), tree))
 
 
 def restart(obs: PyTree[Any], legal: Bool[Array, " A"] | None = None) -> TimeStep:

@@ -1,7 +1,17 @@
 """Policies and value functions: a configuration's `build` makes a network with any heads."""
 
 from retorno.networks.exploration import EXPLORATIONS, UCB, Epsilon, Exploration, Softmax
-from retorno.networks.fixed import FIXED, FixedConfig, Followed, Judged, Tabulated, Uniform, followed, tabulated
+from retorno.networks.fixed import (
+    FIXED,
+    FixedConfig,
+    Followed,
+    Judged,
+    Tabulated,
+    Uniform,
+    followed,
+    tabulated,
+    weighed,
+)
 from retorno.networks.greedy import EpsilonGreedyPolicy
 from retorno.networks.heads import (
     ActionValueHead,
@@ -85,4 +95,5 @@ __all__ = [
     "require_linear",
     "require_memoryless",
     "tabulated",
+    "weighed",
 ]

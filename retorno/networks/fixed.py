@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.spaces import SpaceError, Spec, cardinality, index, num_actions
-from retorno.core.time_step import TimeStep
+from retorno.core.time_step import TimeStep, Trajectory, before_and_after
 from retorno.networks.layers import Observed
 from retorno.ops.distributions import Categorical
 from retorno.ops.returns import importance_weight
@@ -107,18 +107,27 @@ class Followed(eqx.Module):
     target: Policy
     behaviour: Policy | None
 
-    def act(self, row: TimeStep, key: Key[Array, ""]) -> Int[Array, ""]:
-        """An action of the one that acts."""
-        return self._choice(self.behaviour or self.target, row).sample(key)
+    def act(self, row: TimeStep, key: Key[Array, ""]) -> tuple[Int[Array, ""], dict[str, Float[Array, ""]], Carry]:
+        """An action of the one that acts, and its ratio ρ = π(a|s) / b(a|s): what an algorithm's `act` gives."""
+        action = self._choice(self.behaviour or self.target, row).sample(key)
+        return action, {"ratio": self._ratio(row, action)}, ()
 
-    def ratio(self, row: TimeStep, action: Int[Array, ""]) -> Float[Array, ""]:
-        """ρ = π(a|s) / b(a|s)."""
+    def judged(self, network: Policy) -> Judged:
+        """The policy whose value is asked for, with what was learnt about it."""
+        return Judged(self.target, network)
+
+    def _ratio(self, row: TimeStep, action: Int[Array, ""]) -> Float[Array, ""]:
         if self.behaviour is None:
             return jnp.float32(1)
         return importance_weight(*(self._choice(p, row).log_prob(action) for p in (self.target, self.behaviour)))
 
     def _choice(self, policy: Policy, row: TimeStep) -> Any:
         return policy.step(row.obs, row.first, ())[0]["policy"].masked(row.legal)
+
+
+def weighed(trajectory: Trajectory) -> tuple[TimeStep, TimeStep, Float[Array, "T B"]]:
+    """What was lived as (row, next row, ρ) [T, B]; resets are among them."""
+    return *before_and_after(trajectory.steps), trajectory.extras["ratio"]
 
 
 def followed(target: FixedConfig, behaviour: FixedConfig | None, spec: Spec) -> Followed:

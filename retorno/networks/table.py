@@ -94,6 +94,9 @@ def nudge(
     Raises:
         ValueError: when the network has a memory: its gradient needs the whole sequence.
     """
+    # A choice between the product of step size and error and the sum: they would be one operation, rounded once, where
+    # the compiler sees both at a time, and what it sees differs between one seed and a batch of them.
+    change = jnp.where(change == 0, 0.0, change)
     if isinstance(network, TableNetwork):
         row = index(network.observed.space, obs)
         table = network.tables[head].at[row, 0 if action is None else action].add(change)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from retorno.algorithms import ALGORITHMS, Trace, Weighing
+from retorno.algorithms import ALGORITHMS, LSTD, Trace, Weighing
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
@@ -223,9 +223,11 @@ class Training:
             self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
         else:
             # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
-            # Nor do counted models, whose sums over all states are wide already, and are rounded otherwise in a batch.
-            tables = isinstance(getattr(self.algorithm, "network", None), Table) and not mostly_waits(self.algorithm)
-            self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, tables, self._mesh)
+            # Nor do counted models and LSTD's matrix: their sums are wide already, and rounded otherwise in a batch.
+            method = self.algorithm
+            tables = isinstance(getattr(method, "network", None), Table) and not isinstance(method, LSTD)
+            tables = tables and not mostly_waits(method)
+            self.run, sums = advance_seeds(method, self.world, self.run, until, most, tables, self._mesh)
         return sums
 
     def _hosted(self) -> dict[str, np.ndarray] | None:

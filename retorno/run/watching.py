@@ -21,7 +21,7 @@ from retorno.core.environment import Environment, World
 from retorno.core.errors import RetornoError
 from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Metrics
-from retorno.core.time_step import Trajectory
+from retorno.core.time_step import Trajectory, before_and_after
 from retorno.networks import TableNetwork
 from retorno.ops.returns import q_learning_target, td_error
 from retorno.run.loop import Run, begin_native, iterate
@@ -182,7 +182,7 @@ def advance_watched(
 
 def _seen(sight: Sight, q: Float[Array, "S A"], trajectory: Trajectory, algorithm: Any) -> Sight:
     """Count a trajectory, with the action values that it began with."""
-    now, then = (jax.tree.map(lambda x, s=s: x[s], trajectory.steps) for s in (slice(None, -1), slice(1, None)))
+    now, then = before_and_after(trajectory.steps)
 
     def error(obs: Array, action: Array, next_row: Any) -> Array:
         discount = algorithm.discount * next_row.discount

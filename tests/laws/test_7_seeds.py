@@ -108,13 +108,7 @@ def test_worlds_follow_their_seed(name: str) -> None:
     check_worlds(WORLDS[name].world())
 
 
-ROUNDED = ("td", "tdc", "gtd2", "lstd")
-"""Each step is a sum of several products, which a batch fuses otherwise: their last bit may differ."""
-TABULAR = [
-    name
-    for name in ALGORITHMS
-    if isinstance(getattr(ALGORITHMS[name](), "network", Table()), Table) and name not in ROUNDED
-]
+TABULAR = [name for name in ALGORITHMS if isinstance(getattr(ALGORITHMS[name](), "network", Table()), Table)]
 
 
 @pytest.mark.parametrize("name", TABULAR)
