@@ -102,7 +102,7 @@ class QSigma:
     def update(
         self, learner: QSigmaLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[QSigmaLearner, Metrics]:
-        (rows, action, extras), _, held = learner.held.join(trajectory)
+        rows, action, extras = learner.held.join(trajectory)
         progress = learner.clock.progress
 
         def learn(
@@ -122,7 +122,7 @@ class QSigma:
         (network, step_size), (errors, counts) = jax.lax.scan(learn, (learner.network, learner.step_size), seen)
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
-        return QSigmaLearner(network, step_size, explorer, clock, held), metrics
+        return QSigmaLearner(network, step_size, explorer, clock, learner.held.after(trajectory)), metrics
 
     @property
     def _samples_all(self) -> bool:
