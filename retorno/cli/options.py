@@ -21,6 +21,38 @@ from retorno.core.errors import RetornoError
 
 T = TypeVar("T")
 
+Rows = tuple[tuple[float, ...], ...]
+
+_TABLES = tyro.constructors.ConstructorRegistry()
+
+
+@_TABLES.primitive_rule
+def _table(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Rows] | None:
+    """A table of numbers: `0.2,0.8 0.5,0.5` is two rows, `0.2 0.8` is one."""
+    if info.type != Rows:
+        return None
+
+    def read(given: list[str]) -> Rows:
+        if any("," in row for row in given):
+            return tuple(tuple(float(number) for number in row.split(",")) for row in given)
+        return (tuple(map(float, given)),) if given else ()
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="NUMBER … | ROW,ROW …",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, tuple) and all(isinstance(row, tuple) for row in value),
+        str_from_instance=spelled,
+    )
+
+
+def spelled(rows: Rows) -> list[str]:
+    """A table of numbers as it is typed."""
+    if len(rows) == 1:
+        return [str(number) for number in rows[0]]
+    return [",".join(map(str, row)) for row in rows]
+
+
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """An option that is given or not."""
 
@@ -48,7 +80,7 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, description: st
     """
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint), _plain_if_asked():
+        with contextlib.redirect_stderr(complaint), _plain_if_asked(), _TABLES:
             made, unknown = tyro.cli(
                 kind,
                 args=list(arguments),

@@ -12,7 +12,7 @@ import tyro
 
 from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.published import PUBLISHED, Published, settings
-from retorno.cli.options import Flag, UsageError, parse
+from retorno.cli.options import Flag, UsageError, parse, spelled
 from retorno.cli.runs import SEED, complete, finish, use_cores
 from retorno.cli.terminal import note
 from retorno.cli.watch import watch, watched_model, with_live
@@ -20,14 +20,21 @@ from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
 from retorno.environments.gymnasium import GymnasiumWorld
 from retorno.environments.registry import UnknownNameError, make, near
-from retorno.networks import EXPLORATIONS, GRU, LSTM, NETWORKS, Transformer
+from retorno.networks import EXPLORATIONS, FIXED, GRU, LSTM, MODELS, NETWORKS, Transformer
 from retorno.run.train import train
 from retorno.run.watching import require_watchable
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
 
-PARTS: dict[str, dict[str, Any]] = {"network": NETWORKS, "exploration": EXPLORATIONS}
+PARTS: dict[str, dict[str, Any]] = {
+    "network": NETWORKS,
+    "exploration": EXPLORATIONS,
+    "target": FIXED,
+    "behaviour": {"none": type(None), **FIXED},
+    "model": MODELS,
+    "base": FIXED,
+}
 """What an algorithm is made of, where it has it: chosen by name, each with options of its own."""
 
 
@@ -118,13 +125,14 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
     for part in parts_of(usual):
         usual = with_part(usual, part, asked(part, arguments))
     options = Options(steps=published.steps if published else DEFAULT_STEPS)
+    shown = with_known_parts(usual)
     kind = dataclasses.make_dataclass(
         "Arguments",
         [
             *(name_option(part, getattr(usual, part)) for part in parts_of(usual)),
             *(
                 (part, Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default))
-                for part, default in (("options", options), ("algorithm", usual))
+                for part, default in (("options", options), ("algorithm", shown))
             ),
         ],
     )
@@ -133,12 +141,33 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
         described += f"\n\nThe defaults for {world} are {published.source}'s."
     command = " ".join(part for part in (COMMAND, name, world) if part)
     made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described)
-    return made.options, made.algorithm, published
+    return made.options, type(usual)(**values_of(made.algorithm)), published
+
+
+def with_known_parts(algorithm: Any) -> Any:
+    """The algorithm as one whose parts have the types that they have here: a part that is None has no options."""
+    nothing = Annotated[None, tyro.conf.Suppress, tyro.conf.arg(name="nothing")]
+    types = [
+        (part, nothing if value is None else type(value), dataclasses.field(default=value))
+        for part in parts_of(algorithm)
+        for value in (getattr(algorithm, part),)
+    ]
+    kind: Any = dataclasses.make_dataclass(type(algorithm).__name__, types, bases=(type(algorithm),), frozen=True)
+    return kind(**values_of(algorithm))
+
+
+def values_of(made: Any) -> dict[str, Any]:
+    """A dataclass's fields, by name."""
+    return {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
 
 
 def parts_of(algorithm: Any) -> list[str]:
     """Which parts an algorithm has."""
-    return [part for part, kinds in PARTS.items() if type(getattr(algorithm, part, None)) in kinds.values()]
+    return [
+        part
+        for part, kinds in PARTS.items()
+        if hasattr(algorithm, part) and type(getattr(algorithm, part)) in kinds.values()
+    ]
 
 
 def part_name(part: str, made: Any) -> str:
@@ -148,7 +177,7 @@ def part_name(part: str, made: Any) -> str:
 
 def name_option(part: str, default: Any) -> tuple[str, Any, Any]:
     """The option that chooses a part, as a dataclass's field: `part` stays free for the part's own options."""
-    about = tyro.conf.arg(name=part, help=f"Which {part}; its own settings follow below.")
+    about = tyro.conf.arg(name=part, help=f"Which {part}; its own settings, if it has any, follow below.")
     choices: Any = tyro.extras.literal_type_from_choices(tuple(PARTS[part]))
     return f"{part}_name", Annotated[choices, about], dataclasses.field(default=part_name(part, default))
 
@@ -263,13 +292,17 @@ def as_options(made: Any, usual: Any, before: str = "--") -> Iterator[str]:
         name = field.name.strip("_").replace("_", "-")
         if value == other:
             continue
-        if dataclasses.is_dataclass(value):
+        if field.name in PARTS and value is None:
+            yield f"{before}{name} {part_name(field.name, value)}"
+        elif dataclasses.is_dataclass(value):
             if type(value) is not type(other):
                 yield f"{before}{name} {part_name(field.name, value)}"
                 other = type(value)()  # type: ignore[call-arg]
             yield from as_options(value, other, f"{before}{name}.")
         elif isinstance(value, bool):
             yield f"{before}{'' if value else 'no-'}{name}"
+        elif isinstance(value, tuple) and value and isinstance(value[0], tuple):
+            yield " ".join([f"{before}{name}", *spelled(value)])
         else:
             values = value if isinstance(value, tuple) else (value,)
             yield " ".join([f"{before}{name}", *(str(getattr(v, "name", v)) for v in values)])

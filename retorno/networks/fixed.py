@@ -69,7 +69,7 @@ class Uniform:
 class Tabulated:
     """Given probabilities of the actions."""
 
-    probabilities: tuple[tuple[float, ...], ...]
+    probabilities: tuple[tuple[float, ...], ...] = ()
     """One row for each observation of a finite space, in order, or one row for all observations."""
 
     def __post_init__(self) -> None:

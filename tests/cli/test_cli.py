@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from retorno import bellman
-from retorno.algorithms import PPO, QLearning
+from retorno.algorithms import LSTD, PPO, TD, UCT, QLearning, Rollout, TDLambda
 from retorno.algorithms.published import settings
 from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
@@ -30,7 +30,17 @@ from retorno.cli.runs import complete
 from retorno.cli.train import choose, free_folder, typed
 from retorno.environments import student
 from retorno.environments.registry import WORLDS, make
-from retorno.networks import GRU, MLP, Activation, EpsilonGreedyPolicy
+from retorno.networks import (
+    GRU,
+    MLP,
+    Activation,
+    Counted,
+    Epsilon,
+    EpsilonGreedyPolicy,
+    Features,
+    Tabulated,
+    Uniform,
+)
 from retorno.run import checkpoint
 from retorno.run.folder import read_config, read_metrics
 from retorno.run.oracle import entered, regret
@@ -128,6 +138,38 @@ def test_told_settings_can_be_typed_again():
     assert list(typed(PPO(network=MLP(hidden=(1,))), PPO())) == ["--network.hidden 1"]
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "made"),
+    [
+        ("td", "--target uniform --behaviour none", TD()),
+        ("td", "--behaviour uniform", TD(behaviour=Uniform())),
+        (
+            "td_lambda",
+            "--target tabulated --target.probabilities 0.4 0.6 --behaviour tabulated "
+            "--behaviour.probabilities 0.1,0.9 0.5,0.5",
+            TDLambda(target=Tabulated(((0.4, 0.6),)), behaviour=Tabulated(((0.1, 0.9), (0.5, 0.5)))),
+        ),
+        ("lstd", "--network features --network.rows 1,0 0,1 1,1", LSTD(network=Features(((1, 0), (0, 1), (1, 1))))),
+        ("uct", "--model counted --exploration.epsilon 0.2", UCT(model=Counted(), exploration=Epsilon(0.2))),
+        ("rollout", "--base tabulated --base.probabilities 1 0", Rollout(base=Tabulated(((1, 0),)))),
+    ],
+)
+def test_parts_of_every_kind(name, line, made):
+    """What is typed makes the settings, and the settings tell what to type."""
+    assert choose(name, None, line.split())[1] == made
+    assert choose(name, None, " ".join(typed(made, type(made)())).split())[1] == made
+
+
+def test_a_part_that_is_none_can_be_left_out_again():
+    assert list(typed(TD(), TD(behaviour=Uniform()))) == ["--behaviour none"]
+
+
+def test_the_help_shows_the_options_of_what_is_asked_for(cli):
+    shown = cli("train", "td", "--behaviour", "tabulated", "--help")[1]
+    assert "--behaviour.probabilities" in shown and "--behaviour {none,uniform,tabulated}" in shown
+    assert "--behaviour.probabilities" not in cli("train", "td", "--help")[1] and "--nothing" not in shown
+
+
 def test_the_next_free_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert free_folder("dqn", "ALE/Pong-v5") == Path("runs/dqn-ALE-Pong-v5-1")
@@ -152,6 +194,10 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["train", "ppo", "LunarLander-v3", "--fused"], "no native world"),
         (["train", "dqn", "Pendulum-v1"], "PPO takes it"),
         (["train", "q_learning", "CartPole-v1"], "network=MLP()"),
+        (["train", "td", "student", "--target", "tabulated", "--target.probabilities", ".4", ".5"], "sum to 1"),
+        (["train", "td", "student", "--target", "tabulated", "--target.probabilities", ".4", "x"], "to float: 'x'"),
+        (["train", "td", "student", "--behaviour", "tabulated"], "0 rows of probabilities"),
+        (["train", "uct", "recall"], "plan in a learnt model"),
         (["solve"], "needs NAME"),
         (["solve", "studen"], "did you mean student"),
         (["solve", "student", "--discount", "1.5"], "discount must lie in [0, 1]"),
