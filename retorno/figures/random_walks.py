@@ -262,9 +262,9 @@ def over_lambda(
 
 def offline_lambda_return(seeds: int) -> Exhibit:
     """Figure 12.3: the off-line λ-return algorithm on nineteen states."""
-    method = LambdaReturn(discount=1.0, rollout=1, longest_episode=400)
-    alphas = (0.05, *ALPHAS[2::2])
-    found = over_lambda(method, seeds, (0.0, 0.4, 0.8, 0.9, 0.95), alphas)
+    # Of a million episodes one or two are longer.
+    method, alphas = LambdaReturn(discount=1.0, rollout=1, longest_episode=1024), (0.05, *ALPHAS[2::2])
+    found = over_lambda(method, seeds, LAMBDAS, alphas)
     book = {"λ = 0.8": 0.261}
     return sweep(f"Off-line λ-returns on nineteen states: mean of {seeds} seeds", found, alphas, book)
 
