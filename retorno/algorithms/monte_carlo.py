@@ -79,11 +79,10 @@ class Episodes(NamedTuple):
 
     def join(self, trajectory: Trajectory) -> Episodes:
         """With a trajectory's rows behind them: rows [H+T+1, B], in the order lived."""
-        held = self[:3]
-        if self.oldest is not None:
-            held = jax.tree.map(lambda x: jnp.roll(x, -self.oldest, 0), held)
-        new = (trajectory.steps, trajectory.action, trajectory.extras)
-        return Episodes(*jax.tree.map(lambda x, lived: jnp.concatenate([x, lived]), held, new), None)
+        oldest, new = self.oldest, (trajectory.steps, trajectory.action, trajectory.extras)
+        join = lambda x, lived: jnp.concatenate([x if oldest is None else jnp.roll(x, -oldest, 0), lived])  # noqa: E731
+        rows, action, extras = jax.tree.map(join, self[:3], new)
+        return Episodes(rows, action, extras, None)
 
     def ended(self, joined: Episodes) -> Bool[Array, "H+T B"]:
         """Which transitions of the joined rows belong to episodes that have now ended."""
@@ -93,12 +92,15 @@ class Episodes(NamedTuple):
     def after(self, trajectory: Trajectory) -> Episodes:
         """The last H rows before the next trajectory's first."""
         acted = jax.tree.map(lambda x: x[:-1], trajectory.steps)
-        held, new, size = self[:3], (acted, trajectory.action, trajectory.extras), len(self.action)
-        if self.oldest is None:
-            join = lambda x, lived: jnp.concatenate([x[len(lived) :], lived[-size:]])  # noqa: E731
-            return Episodes(*jax.tree.map(join, held, new), None)
-        write = lambda x, lived: jax.lax.dynamic_update_index_in_dim(x, lived, self.oldest, 0)  # noqa: E731
-        return Episodes(*jax.tree.map(write, held, new), (self.oldest + 1) % size)
+        oldest, size = self.oldest, len(self.action)
+
+        def keep(x: Array, lived: Array) -> Array:
+            if oldest is None:
+                return jnp.concatenate([x[len(lived) :], lived[-size:]])
+            return jax.lax.dynamic_update_index_in_dim(x, lived, oldest, 0)
+
+        rows, action, extras = jax.tree.map(keep, self[:3], (acted, trajectory.action, trajectory.extras))
+        return Episodes(rows, action, extras, None if oldest is None else (oldest + 1) % size)
 
 
 def where_ended(
