@@ -67,36 +67,47 @@ class Episodes(NamedTuple):
     action: Int[Array, "H B"]
     extras: PyTree[Any]
     """[H, B]"""
+    oldest: Int[Array, ""] | None
+    """Where a ring's oldest row stands, which the next one overwrites; None where rows stand in the order lived."""
 
     @classmethod
-    def none(cls, spec: Spec, longest: int, extras: PyTree[Any]) -> Episodes:
-        """Blank rows; `extras` are those of one row."""
+    def none(cls, spec: Spec, longest: int, extras: PyTree[Any], rollout: int | None = None) -> Episodes:
+        """Blank rows; `extras` are those of one row. Where a `rollout` is one row they are a ring: nothing is moved."""
         shape = (longest, spec.num_envs)
         rows, extras = jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *x.shape)), (spec.row, extras))
-        return cls(rows, jnp.zeros(shape, jnp.int32), extras)
+        return cls(rows, jnp.zeros(shape, jnp.int32), extras, jnp.int32(0) if rollout == 1 else None)
 
     def join(self, trajectory: Trajectory) -> Episodes:
-        """With a trajectory's rows behind them: rows [H+T+1, B]."""
-        new = Episodes(trajectory.steps, trajectory.action, trajectory.extras)
-        return jax.tree.map(lambda held, lived: jnp.concatenate([held, lived]), self, new)
+        """With a trajectory's rows behind them: rows [H+T+1, B], in the order lived."""
+        oldest, new = self.oldest, (trajectory.steps, trajectory.action, trajectory.extras)
+        join = lambda x, lived: jnp.concatenate([x if oldest is None else jnp.roll(x, -oldest, 0), lived])  # noqa: E731
+        rows, action, extras = jax.tree.map(join, self[:3], new)
+        return Episodes(rows, action, extras, None)
 
-    def ended(self, trajectory: Trajectory) -> Bool[Array, "H+T B"]:
-        """Which transitions belong to episodes that have ended with a trajectory."""
-        last = jnp.concatenate([self.rows.last, trajectory.steps.last])
-        return jax.vmap(lambda x: ended_since(x, len(self.action) + 1), in_axes=1, out_axes=1)(last)
+    def ended(self, joined: Episodes) -> Bool[Array, "H+T B"]:
+        """Which transitions of the joined rows belong to episodes that have now ended."""
+        fresh = len(self.action) + 1
+        return jax.vmap(lambda x: ended_since(x, fresh), in_axes=1, out_axes=1)(joined.rows.last)
 
     def after(self, trajectory: Trajectory) -> Episodes:
         """The last H rows before the next trajectory's first."""
         acted = jax.tree.map(lambda x: x[:-1], trajectory.steps)
-        new, size = Episodes(acted, trajectory.action, trajectory.extras), len(self.action)
-        return jax.tree.map(lambda held, lived: jnp.concatenate([held[len(lived) :], lived[-size:]]), self, new)
+        oldest, size = self.oldest, len(self.action)
+
+        def keep(x: Array, lived: Array) -> Array:
+            if oldest is None:
+                return jnp.concatenate([x[len(lived) :], lived[-size:]])
+            return jax.lax.dynamic_update_index_in_dim(x, lived, oldest, 0)
+
+        rows, action, extras = jax.tree.map(keep, self[:3], (acted, trajectory.action, trajectory.extras))
+        return Episodes(rows, action, extras, None if oldest is None else (oldest + 1) % size)
 
 
 def where_ended(
-    ended: Bool[Array, "H+T B"], learn: Callable[[Any], tuple[Any, Array]], before: Any
+    trajectory: Trajectory, learn: Callable[[Any], tuple[Any, Array]], before: Any
 ) -> tuple[Any, Float[Array, ""]]:
     """`learn(before)`, which goes through all rows held, but only where an episode has ended; and the mean error."""
-    return jax.lax.cond(ended.any(), learn, lambda same: (same, jnp.float32(0)), before)
+    return jax.lax.cond(trajectory.steps.last[1:].any(), learn, lambda same: (same, jnp.float32(0)), before)
 
 
 class MonteCarloLearner(NamedTuple):
@@ -146,7 +157,7 @@ class MonteCarloControl:
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.longest_episode, ()),
+            held=Episodes.none(spec, self.longest_episode, (), self.rollout),
             pairs=pairs if self.first_visit else None,
         )
 
@@ -170,10 +181,8 @@ class MonteCarloControl:
     def update(
         self, learner: MonteCarloLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[MonteCarloLearner, Metrics]:
-        ended = learner.held.ended(trajectory)
-        before = (learner.network, learner.step_size)
-        learn = partial(self._learn, learner, trajectory, ended)
-        (network, step_size), error = where_ended(ended, learn, before)
+        learn = partial(self._learn, learner, trajectory)
+        (network, step_size), error = where_ended(trajectory, learn, (learner.network, learner.step_size))
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         after = MonteCarloLearner(network, step_size, explorer, clock, learner.held.after(trajectory), learner.pairs)
         return after, {"return_error": error}
@@ -182,11 +191,11 @@ class MonteCarloControl:
         self,
         learner: MonteCarloLearner,
         trajectory: Trajectory,
-        counts: Bool[Array, "H+T B"],
         before: tuple[Policy, StepSize],
     ) -> tuple[tuple[Policy, StepSize], Float[Array, ""]]:
-        """From all transitions that count, in the order lived."""
-        rows, action, _ = learner.held.join(trajectory)
+        """From the episodes that have ended, in the order lived."""
+        joined = learner.held.join(trajectory)
+        rows, action, counts = joined.rows, joined.action, learner.held.ended(joined)
         if learner.pairs is not None:
             counts = counts & jax.vmap(learner.pairs.first_visits, in_axes=1, out_axes=1)(rows, action)
         progress, returns = learner.clock.progress, self._returns(learner, rows)
@@ -275,7 +284,7 @@ class OffPolicyMonteCarlo:
             weight=jnp.zeros(pairs.count),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.longest_episode, {"prob": jnp.float32(1)}),
+            held=Episodes.none(spec, self.longest_episode, {"prob": jnp.float32(1)}, self.rollout),
             pairs=pairs,
         )
 
@@ -296,9 +305,8 @@ class OffPolicyMonteCarlo:
     def update(
         self, learner: OffPolicyLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[OffPolicyLearner, Metrics]:
-        ended = learner.held.ended(trajectory)
-        learn = partial(self._learn, learner, trajectory, ended)
-        (network, weight), error = where_ended(ended, learn, (learner.network, learner.weight))
+        learn = partial(self._learn, learner, trajectory)
+        (network, weight), error = where_ended(trajectory, learn, (learner.network, learner.weight))
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         after = OffPolicyLearner(network, weight, explorer, clock, learner.held.after(trajectory), learner.pairs)
         return after, {"return_error": error}
@@ -307,11 +315,11 @@ class OffPolicyMonteCarlo:
         self,
         learner: OffPolicyLearner,
         trajectory: Trajectory,
-        counts: Bool[Array, "H+T B"],
         before: tuple[Policy, Array],
     ) -> tuple[tuple[Policy, Array], Float[Array, ""]]:
-        """From all transitions that count, backwards."""
-        rows, action, extras = learner.held.join(trajectory)
+        """From the episodes that have ended, backwards."""
+        joined = learner.held.join(trajectory)
+        rows, counts = joined.rows, learner.held.ended(joined)
         fading = 0.0 if self.step_size is None else linear(self.step_size, self.step_size_end, learner.clock.progress)
 
         def learn(state: tuple[Policy, Array], x: Any) -> tuple[tuple[Policy, Array], Any]:
@@ -340,7 +348,7 @@ class OffPolicyMonteCarlo:
 
         now, then = (jax.tree.map(lambda x, cut=cut: x[cut], rows) for cut in (slice(None, -1), slice(1, None)))
         nothing = jnp.zeros(counts.shape[1])
-        transitions = (now, then, action, extras["prob"], counts)
+        transitions = (now, then, joined.action, joined.extras["prob"], counts)
         (after, _), errors = jax.lax.scan(step, (before, (nothing, nothing)), transitions, reverse=True)
         return after, errors.sum() / jnp.maximum(counts.sum(), 1)
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Key, PyTree
+from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.monte_carlo import Episodes, Pairs, refuse_unless_finite, where_ended
 from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
@@ -110,7 +110,7 @@ class MonteCarloPrediction:
             step_size=step_sizes(0.0 if weighted else self.step_size, self.step_size_end, spec, 1),
             weight=jnp.zeros(counted.count) if weighted else None,
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.longest_episode, {"ratio": jnp.float32(1)}),
+            held=Episodes.none(spec, self.longest_episode, {"ratio": jnp.float32(1)}, self.rollout),
             seen=counted,
         )
 
@@ -128,10 +128,9 @@ class MonteCarloPrediction:
     def update(
         self, learner: MonteCarloPredictionLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[MonteCarloPredictionLearner, Metrics]:
-        ended = learner.held.ended(trajectory)
-        learn = partial(self._learn, learner, trajectory, ended)
+        learn = partial(self._learn, learner, trajectory)
         before = (learner.network, learner.step_size, learner.weight)
-        (network, step_size, weight), error = where_ended(ended, learn, before)
+        (network, step_size, weight), error = where_ended(trajectory, learn, before)
         after = learner._replace(
             network=network,
             step_size=step_size,
@@ -145,21 +144,21 @@ class MonteCarloPrediction:
         self,
         learner: MonteCarloPredictionLearner,
         trajectory: Trajectory,
-        counts: Bool[Array, "H+T B"],
         before: tuple[Policy, StepSize, Array | None],
     ) -> tuple[tuple[Policy, StepSize, Array | None], Float[Array, ""]]:
-        """From all transitions that count, in the order lived."""
-        rows, action, extras = learner.held.join(trajectory)
+        """From the episodes that have ended, in the order lived."""
+        joined = learner.held.join(trajectory)
+        rows, counts = joined.rows, learner.held.ended(joined)
         over_envs = lambda f: jax.vmap(f, in_axes=1, out_axes=1)  # noqa: E731
         if self.first_visit:
-            counts = counts & over_envs(learner.seen.first_visits)(rows, jnp.zeros_like(action))
+            counts = counts & over_envs(learner.seen.first_visits)(rows, jnp.zeros_like(joined.action))
         value = unroll_batch(learner.network, rows.obs, rows.first, ())["value"]
         returns = over_envs(lambda r, d, v, cut: lambda_returns(r, d, v, cut, self.lambda_))(
             rows.reward[1:], self.discount * rows.discount[1:], value[1:], rows.last[1:]
         )
-        ratios = (
-            extras["ratio"] if self.behaviour is None else over_envs(weights_to_end)(extras["ratio"], rows.last[1:])
-        )
+        ratios = joined.extras["ratio"]
+        if self.behaviour is not None:
+            ratios = over_envs(weights_to_end)(ratios, rows.last[1:])
 
         def learn(state: tuple[Policy, StepSize, Any], x: tuple[TimeStep, Array, Array, Array]) -> tuple[Any, Array]:
             (network, step_size, weight), (row, value, ratio, counted) = state, x

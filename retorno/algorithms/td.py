@@ -98,8 +98,8 @@ class TD:
     def update(self, learner: TDLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[TDLearner, Metrics]:
         rows, ratio, held = trajectory.steps, trajectory.extras["ratio"], None
         if learner.held is not None:
-            rows, _, extras = learner.held.join(trajectory)
-            ratio, held = extras["ratio"], learner.held.after(trajectory)
+            joined, held = learner.held.join(trajectory), learner.held.after(trajectory)
+            rows, ratio = joined.rows, joined.extras["ratio"]
 
         def learn(
             state: tuple[Policy, StepSize], window: tuple[TimeStep, Array]

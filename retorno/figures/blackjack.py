@@ -52,12 +52,13 @@ def exploring_starts(seeds: int) -> Exhibit:
             hits = (q[:, :, hit] > q[:, :, stick]).mean(0)[hands]
             policy, value = panes[2 * row], panes[2 * row + 1]
             edges: dict[str, Any] = {"origin": "lower", "extent": (0.5, 10.5, 11.5, 21.5), "aspect": "auto"}
-            policy.imshow(hits, cmap="cividis", vmin=0, vmax=1, **edges)
+            shares = policy.imshow(hits, cmap="cividis", vmin=0, vmax=1, **edges)
+            figure.colorbar(shares, ax=policy)
             _outline(policy, np.array([["hit" in exact.actions(s) for s in hand] for hand in hands]))
             drawn = value.imshow(q.max(2).mean(0)[hands], cmap="cividis", vmin=-1, vmax=1, **edges)
             figure.colorbar(drawn, ax=value)
             ace = "usable ace" if kind == "soft" else "no usable ace"
-            policy.set_title(f"{ace}: share of seeds that hit; line: exact", fontsize=9.5)
+            policy.set_title(f"{ace}: share of seeds that hit; line: the exact policy", fontsize=9.5)
             value.set_title(f"{ace}: value", fontsize=9.5)
             policy.set_ylabel("player's sum")
             for pane in (policy, value):

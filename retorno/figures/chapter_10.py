@@ -21,7 +21,7 @@ from retorno.figures.exhibit import Exhibit, measured
 from retorno.networks import Epsilon
 from retorno.networks.linear import TileCoding
 from retorno.plots.curves import mean_reach, seed_curves
-from retorno.plots.style import LINES, number_axes, panels, style
+from retorno.plots.style import LINES, mark_book, number, number_axes, panels, style
 from retorno.run.loop import Run
 from retorno.run.study import by_episode, study
 
@@ -65,7 +65,7 @@ def mountain_car_values(seeds: int) -> Exhibit:
             pane.set_title(f"{name}: up to {mean.max():.0f}", fontsize=9.5)
             pane.set_xlabel("position")
             pane.grid(visible=False)
-            figure.colorbar(drawn, ax=pane, orientation="horizontal", aspect=18)
+            figure.colorbar(drawn, ax=pane, orientation="horizontal", aspect=18, label="steps to go")
         panes[0].set_ylabel("velocity")
         for pane in panes[1:]:
             pane.set_yticklabels([])
@@ -117,7 +117,8 @@ def _learning(found: dict[str, Float[np.ndarray, "S E"]], title: str) -> Exhibit
     figure = seed_curves(x, found, xlabel="episode", ylabel="steps an episode", title=title)
     axes = figure.axes[0]
     axes.set_yscale("log")
-    axes.set_yticks([100, 200, 400, 1000], ["100", "200", "400", "1,000"])
+    ticks = [tick for tick in (100, 200, 400, 1000, 2000) if tick < axes.get_ylim()[1]]
+    axes.set_yticks(ticks, [number(tick) for tick in ticks])
     axes.minorticks_off()
     return Exhibit(
         picture=figure,
@@ -131,6 +132,8 @@ def _learning(found: dict[str, Float[np.ndarray, "S E"]], title: str) -> Exhibit
     )
 
 
+BEST = 220
+"""The least number of steps an episode, as far as it can be read off the book's figure."""
 INTERACTIONS = 18_000
 """At most, for 50 episodes: a mean of 360 steps, beyond the picture's edge."""
 
@@ -162,6 +165,7 @@ def mountain_car_sweep(seeds: int) -> Exhibit:
         figure, (axes,) = panels(7.2, 4.2)
         for (n, means), colour in zip(found.items(), LINES, strict=False):
             axes.errorbar(steps[n], means.mean(1), spread[n], color=colour, capsize=2.5, label=f"n = {n}")
+        mark_book(axes, [(steps[4][int(found[4].mean(1).argmin())], BEST)])
         axes.set_ylim(210, 300)
         axes.set_xlabel("step size α × tilings (8)")
         axes.set_ylabel("steps an episode, first 50")
@@ -177,7 +181,7 @@ def mountain_car_sweep(seeds: int) -> Exhibit:
             for n in steps
             for alpha, mean, reach in zip(steps[n], found[n].mean(1), spread[n], strict=True)
         ],
-        checks=(measured("n = 4, the best step size (read off)", 220, best, 8.0),),
+        checks=(measured("n = 4, the best step size (read off)", BEST, best, 8.0),),
         notes=("a run that has not finished 50 episodes after 18,000 steps counts with those that it has finished",),
     )
 
@@ -208,13 +212,15 @@ def access(seeds: int) -> Exhibit:
         panes[0].set_ylabel("the customer pays")
         panes[0].set_title("accept (light) or reject (dark); ×: not the optimum", fontsize=9.5)
         panes[0].grid(visible=False)
+        values = np.where(model.legal, q.mean(0), -np.inf).max(1)
+        # Differential values are known up to a constant: the exact ones are put where those of the states visited are.
+        exact_values = best.bias + best.stationary @ (values - best.bias)
         for pays, colour in zip(PAYMENTS, LINES, strict=False):
             states = [model.state(f"{n} free, pays {pays}") for n in free]
-            values = np.where(model.legal[states], q.mean(0)[states], -np.inf).max(1)
-            panes[1].plot(free, values, color=colour, marker="o", markersize=3.5, label=f"pays {pays}")
-            shift = best.bias[[model.state(f"{n} free, pays {p}") for n in free for p in PAYMENTS]].mean()
-            panes[1].plot(free, best.bias[states] - shift, color=colour, dashes=(2, 2), linewidth=1)
-        panes[1].set_title("differential value of the best action; dotted: exact", fontsize=9.5)
+            panes[1].plot(free, values[states], color=colour, marker="o", markersize=3.5, label=f"pays {pays}")
+            panes[1].plot(free, exact_values[states], color=colour, dashes=(2, 2), linewidth=1)
+        panes[1].set_ylabel("differential value")
+        panes[1].set_title("the best action's; dotted: exact (8 to 10 are rarely free)", fontsize=9.5)
         panes[1].set_xlabel("free servers")
         panes[1].legend(ncols=2)
     return Exhibit(

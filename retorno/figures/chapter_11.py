@@ -67,7 +67,7 @@ def expected_emphasis(step_size: float, steps: int) -> Float[np.ndarray, "steps+
 def drawn(curves: dict[str, Float[np.ndarray, "K 8"]], xlabels: tuple[str, ...], title: str) -> Any:
     """One panel for each method: its weights over time."""
     with style():
-        figure, panes = panels(7.6, 3.6, 1, len(curves))
+        figure, panes = panels(7.6, 3.9, 1, len(curves))
         for pane, (name, w), xlabel in zip(panes, curves.items(), xlabels, strict=True):
             for i in range(6):
                 pane.plot(w[:, i], color=LINES[0], linewidth=1, alpha=0.6, label="w₁ … w₆" if i == 0 else None)
@@ -77,7 +77,7 @@ def drawn(curves: dict[str, Float[np.ndarray, "K 8"]], xlabels: tuple[str, ...],
             pane.set_title(name)
             pane.set_xlabel(xlabel)
             number_axes(pane)
-        panes[0].legend(loc="upper left")
+        figure.legend(*panes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
         figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
     return figure
 

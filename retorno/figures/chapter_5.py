@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import cycle, product
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,7 +19,8 @@ from retorno.environments.registry import model
 from retorno.environments.sampled import sampled
 from retorno.figures.exhibit import Check, Exhibit, measured
 from retorno.networks import Tabulated, Uniform, tabulated
-from retorno.plots.style import number_axes, panels, style
+from retorno.plots.curves import mean_reach, seed_curves
+from retorno.plots.style import INK, LINES, log_x_axis, number_axes, panels, style
 from retorno.run.loop import Run
 from retorno.run.study import at_episodes, study
 
@@ -104,24 +106,6 @@ def blackjack(seeds: int) -> Exhibit:
     )
 
 
-def spread(title: str, x: Any, curves: dict[str, Any], xlabel: str, ylabel: str, log_y: bool = False) -> Any:
-    """Plain lines over a logarithmic axis."""
-    with style():
-        figure, (axes,) = panels(7.2, 3.8)
-        for name, values in curves.items():
-            axes.plot(x, values, label=name, linewidth=1.4)
-        number_axes(axes)
-        axes.set_xscale("log")
-        if log_y:
-            axes.set_yscale("log")
-        axes.set_title(title, pad=10)
-        axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
-        if len(curves) <= 4:
-            axes.legend()
-    return figure
-
-
 def weighing(seeds: int) -> Exhibit:
     """Figure 5.3: ordinary and weighted importance sampling of one state of blackjack, with random play."""
     game, episodes = model("blackjack"), 10_000
@@ -141,19 +125,22 @@ def weighing(seeds: int) -> Exhibit:
     for way in Weighing:
         seen = study(dataclasses.replace(usual, weighing=way), sampled(alone), 29_000, look, seeds=range(seeds))
         found[way.value] = at_episodes(seen["value"], seen["last"], episodes)
-    x = np.arange(1, episodes + 1)
-    squared = {name: ((values - exact) ** 2).mean(0) for name, values in found.items()}
-    rows = np.column_stack([x, *squared.values()])[np.unique(np.geomspace(1, episodes, 200).astype(int)) - 1]
+    x = np.unique(np.geomspace(1, episodes, 200).astype(int))
+    squared = {f"{name} importance sampling": (v[:, x - 1] - exact) ** 2 for name, v in found.items()}
+    picture = seed_curves(
+        x,
+        squared,
+        xlabel="episodes",
+        ylabel="mean square error",
+        title=f"One state of blackjack off-policy: mean of {seeds} seeds",
+        log_x=True,
+    )
+    # The book's range: the first ordinary estimates lie far above it.
+    picture.axes[0].set_ylim(0, 5)
     return Exhibit(
-        picture=spread(
-            f"One state of blackjack off-policy: mean of {seeds} seeds",
-            x,
-            {f"{name} importance sampling": values for name, values in squared.items()},
-            "episodes",
-            "mean square error",
-        ),
-        columns=("episode", *squared),
-        rows=rows.tolist(),
+        picture=picture,
+        columns=("episode", *(f"{name} {part}" for name in squared for part in ("mean square error", "± 95%"))),
+        rows=np.column_stack([x, *(p for v in squared.values() for p in (v.mean(0), mean_reach(v)))]).tolist(),
         checks=(
             Check("exact value", -0.27720, exact, 0.0, 5e-6),
             *(measured(f"{name}, after 10,000 episodes", exact, values[:, -1]) for name, values in found.items()),
@@ -169,26 +156,37 @@ def looping() -> MDP:
 def infinite_variance(seeds: int) -> Exhibit:
     """Figure 5.4: ordinary importance sampling whose variance is infinite: it does not settle on 1."""
     method = MonteCarloPrediction(
-        discount=1.0, target=Tabulated(((1.0, 0.0),)), behaviour=Uniform(), first_visit=True, rollout=128
+        discount=1.0,
+        target=Tabulated(((1.0, 0.0),)),
+        behaviour=Uniform(),
+        first_visit=True,
+        rollout=128,
+        longest_episode=32,
     )
 
     def look(run: Run, trajectory: Trajectory) -> dict[str, Array]:
         return {"value": run.learner.network.tables["value"][0, 0], "episodes": jnp.float32(run.scores.episodes)}
 
-    seen = study(method, sampled(looping()), 8_000, look, seeds=range(seeds), every=4)
+    seen = study(method, sampled(looping()), 8_000, look, seeds=range(seeds))
     x = seen["episodes"].mean(0)
     picked = np.unique(np.geomspace(1, len(x), 600).astype(int)) - 1
     values = seen["value"][:, picked]
     weighted = dataclasses.replace(method, weighing=Weighing.weighted)
     steady = study(weighted, sampled(looping()), 200, look, seeds=range(seeds))["value"][:, -1]
+    with style():
+        figure, (axes,) = panels(7.2, 3.8)
+        for one, (colour, dashes) in zip(values, cycle(product(LINES, ((None, None), (4, 2)))), strict=False):
+            axes.plot(x[picked], one, color=colour, dashes=dashes, linewidth=1.2)
+        axes.axhline(1, color=INK, linewidth=1, dashes=(5, 3), label="the value, which weighted estimates have at once")
+        axes.set_title(f"Ordinary importance sampling of infinite variance: {seeds} seeds, a line each", pad=10)
+        axes.set_xlabel("episodes")
+        axes.set_ylabel("estimate")
+        axes.set_ylim(bottom=0)
+        number_axes(axes)
+        log_x_axis(axes)
+        axes.legend(loc="upper left")
     return Exhibit(
-        picture=spread(
-            f"Ordinary importance sampling, the value is 1: {seeds} seeds",
-            x[picked],
-            {str(seed): one for seed, one in enumerate(values)},
-            "episodes",
-            "estimate",
-        ),
+        picture=figure,
         columns=("episodes", *(f"seed {i}" for i in range(seeds))),
         rows=np.column_stack([x[picked], values.T]).tolist(),
         checks=(Check("weighted importance sampling, any seed", 1.0, float(steady.mean()), 0.0, 1e-6),),

@@ -38,16 +38,18 @@ def dyna_maze(seeds: int) -> Exhibit:
         lengths[n] = by_episode(counts.astype(float), last, EPISODES)
     x = np.arange(2, EPISODES + 1)
     second = {n: values[:, 1] for n, values in lengths.items()}
+    picture = seed_curves(
+        x,
+        {_planned(n): values[:, 1:] for n, values in lengths.items()},
+        xlabel="episode",
+        ylabel="steps to the goal",
+        title=f"The maze of Dyna, ε = .1, α = .1, γ = .95: mean of {seeds} seeds",
+        references={"shortest way, 14": 14},
+        book=[(2, steps) for steps in BOOK.values()],
+    )
+    picture.axes[0].set_ylim(bottom=0)
     return Exhibit(
-        picture=seed_curves(
-            x,
-            {_planned(n): values[:, 1:] for n, values in lengths.items()},
-            xlabel="episode",
-            ylabel="steps to the goal",
-            title=f"The maze of Dyna, ε = .1, α = .1, γ = .95: mean of {seeds} seeds",
-            references={"shortest way, 14": 14},
-            book=[(2, steps) for steps in BOOK.values()],
-        ),
+        picture=picture,
         columns=("episode", *(f"n = {n} {part}" for n in STEPS for part in ("mean", "± 95%"))),
         rows=_rows(x, {n: values[:, 1:] for n, values in lengths.items()}),
         checks=tuple(measured(f"steps in episode 2, {_planned(n)}", book, second[n]) for n, book in BOOK.items()),

@@ -87,7 +87,7 @@ FIGURES: dict[str, Entry] = {
     "11.2": Entry("Baird's counterexample: off-policy TD diverges", BOOK, 100, _late("chapter_11:baird")),
     "11.5": Entry("TD with gradient correction on it", BOOK, 100, _late("chapter_11:corrected")),
     "11.6": Entry("emphatic TD on it", BOOK, None, _late("chapter_11:emphatic")),
-    "12.3": Entry("the off-line λ-return algorithm", BOOK, 40, _late("random_walks:offline_lambda_return")),
+    "12.3": Entry("the off-line λ-return algorithm", BOOK, 100, _late("random_walks:offline_lambda_return")),
     "12.6": Entry("TD(λ) on nineteen states", BOOK, 100, _late("random_walks:td_lambda")),
     "12.8": Entry("true online TD(λ)", BOOK, 100, _late("random_walks:true_online")),
     "example_13.1": Entry("the short corridor's value over its policy", BOOK, None, _late("chapter_13:corridor")),

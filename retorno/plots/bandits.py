@@ -123,5 +123,5 @@ def regret_panels(
             number_axes(pane, 4)
             pane.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), handlelength=1.4, fontsize=8, ncols=2)
         axes[0].set_ylabel("regret so far")
-        figure.suptitle(title, fontsize=10.5)
+        figure.suptitle(title, fontsize=10.5, x=0.01, ha="left")
     return figure

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from retorno.plots.style import LINES, MUTED, PlotError, mark_book, number_axes, panels, style
+from retorno.plots.style import LINES, MUTED, PlotError, log_x_axis, mark_book, number_axes, panels, style
 from retorno.run.evaluate import interval95, reach95
 
 Row = Mapping[str, Any]
@@ -173,7 +173,8 @@ def seed_curves(
             mean, reach = values.mean(0), mean_reach(values)
             axes.plot(x, mean, line, color=colour, label=name)
             axes.fill_between(x, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
-        _reference_lines(axes, references)
+        for name, value in (references or {}).items():
+            axes.axhline(value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1, label=name or None)
         mark_book(axes, book)
         axes.set_title(title, pad=10)
         axes.set_xlabel(xlabel)
@@ -181,7 +182,7 @@ def seed_curves(
         axes.margins(x=0.01, y=0.08)
         number_axes(axes)
         if log_x:
-            axes.set_xscale("log")
+            log_x_axis(axes)
         if len(series) > 1:
             axes.legend(loc="best", handlelength=1.6)
     return figure

@@ -18,7 +18,7 @@ import matplotlib
 import matplotlib.axes
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from retorno.core.errors import RetornoError
 
@@ -104,6 +104,13 @@ def number_axes(axes: matplotlib.axes.Axes, x_ticks: int = 6, y_ticks: int = 6) 
     for axis, ticks in ((axes.xaxis, x_ticks), (axes.yaxis, y_ticks)):
         axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(FuncFormatter(lambda x, _: number(x, 6)))
+
+
+def log_x_axis(axes: matplotlib.axes.Axes) -> None:
+    """Powers of x at equal distances, with readable numbers at the powers of ten."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(10))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: number(x, 6)))
 
 
 def mark_book(axes: matplotlib.axes.Axes, points: Sequence[tuple[float, float]]) -> None:
