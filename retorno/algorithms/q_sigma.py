@@ -102,7 +102,7 @@ class QSigma:
     def update(
         self, learner: QSigmaLearner, trajectory: Trajectory, key: Key[Array, ""]
     ) -> tuple[QSigmaLearner, Metrics]:
-        rows, action, extras = learner.held.join(trajectory)
+        rows, action, extras, _ = learner.held.join(trajectory)
         progress = learner.clock.progress
 
         def learn(

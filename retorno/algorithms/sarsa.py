@@ -112,7 +112,7 @@ def with_next_action(
     held: Episodes, trajectory: Trajectory
 ) -> tuple[tuple[TimeStep, TimeStep, Int[Array, "T B"], Int[Array, "T B"]], Episodes]:
     """Transitions (row, next row, action, next action) [T, B] from the row held on, and what is held after them."""
-    rows, action, _ = held.join(trajectory)
+    rows, action, *_ = held.join(trajectory)
     # On the newest row no action is chosen yet.
     row, next_row = before_and_after(jax.tree.map(lambda x: x[:-1], rows))
     return (row, next_row, action[:-1], action[1:]), held.after(trajectory)
