@@ -93,6 +93,7 @@ __all__ = [
     "SARSA",
     "TD",
     "TDC",
+    "UCT",
     "ActorCritic",
     "BatchMonteCarlo",
     "BatchTD",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry, Metrics, Policy
 from retorno.core.spaces import Spec, num_actions
@@ -24,6 +24,16 @@ from retorno.networks import ActionValueHead, EpsilonGreedyPolicy, Table, TableN
 from retorno.networks.exploration import Epsilon, Exploration, Explorer
 from retorno.networks.models import CountedModel, counted_model
 from retorno.ops.planning import best_value, expected_backup
+
+
+class Sweep(NamedTuple):
+    """What backups change."""
+
+    q: Float[Array, "S A"]
+    priority: Float[Array, "S A"]
+    """0 where nothing waits."""
+    backups: Int[Array, ""]
+    """Those that were made."""
 
 
 class SweepingLearner(NamedTuple):
@@ -107,23 +117,24 @@ class PrioritisedSweeping:
         change = jnp.where(counts.reshape(-1) & (change > self.threshold), change, 0.0)
         priority = learner.priority.at[states, actions].max(change)
 
-        def sweep(
-            _: Int[Array, ""], state: tuple[Float[Array, "S A"], Float[Array, "S A"], Int[Array, ""]]
-        ) -> tuple[Float[Array, "S A"], Float[Array, "S A"], Int[Array, ""]]:
+        most = learner.backups + self.planning_steps * len(actions)
+
+        def waits(state: Sweep) -> Bool[Array, ""]:
+            return (state.backups < most) & (state.priority > 0).any()
+
+        def sweep(state: Sweep) -> Sweep:
             q, priority, backups = state
             s, a = jnp.unravel_index(jnp.argmax(priority), priority.shape)
-            waits = priority[s, a] > 0
             legal = None if model.legal is None else model.legal[s]
             before = best_value(q[s], legal)
-            q = q.at[s, a].set(jnp.where(waits, expected(q, s, a), q[s, a]))
+            q = q.at[s, a].set(expected(q, s, a))
             moved = jnp.abs(best_value(q[s], legal) - before)
             urgent = self.discount * model.onward[:, :, s] / jnp.maximum(model.count, 1) * moved
             priority = priority.at[s, a].set(0.0)
             priority = jnp.maximum(priority, jnp.where(urgent > self.threshold, urgent, 0.0))
-            return q, priority, backups + waits
+            return Sweep(q, priority, backups + 1)
 
-        most = self.planning_steps * len(actions)
-        q, priority, backups = jax.lax.fori_loop(0, most, sweep, (q, priority, learner.backups))
+        q, priority, backups = jax.lax.while_loop(waits, sweep, Sweep(q, priority, learner.backups))
         return SweepingLearner(
             network=replace(learner.network, tables={"q": q}),
             model=model,

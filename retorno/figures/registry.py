@@ -75,6 +75,16 @@ FIGURES: dict[str, Entry] = {
     "8.3": Entry("the same: what is known in the second episode", BOOK, 10, _late("chapter_8:halfway")),
     "8.4": Entry("Dyna-Q+ where the way is blocked", BOOK, 50, _late("chapter_8:blocking_maze")),
     "8.5": Entry("Dyna-Q+ where a shortcut opens", BOOK, 50, _late("chapter_8:shortcut_maze")),
+    "example_8.4": Entry(
+        "prioritised sweeping and Dyna-Q in mazes of growing size", BOOK, 10, _late("chapter_8_focus:mazes")
+    ),
+    "8.8": Entry("updates that follow the policy, or are uniform", BOOK, 100, _late("chapter_8_focus:trajectories")),
+    "uct": Entry(
+        "rollouts and tree search beside the exact optimum",
+        "Tesauro & Galperin 1997; Kocsis & Szepesvári 2006",
+        10,
+        _late("chapter_8:decision_time"),
+    ),
     "9.1": Entry("a thousand states in ten groups, by Monte Carlo", BOOK, 20, _late("chapter_9:aggregated")),
     "9.2": Entry("the same by TD, and by n-step TD", BOOK, 20, _late("chapter_9:bootstrapped")),
     "9.5": Entry("Fourier bases against polynomials", BOOK, 30, _late("chapter_9:bases")),

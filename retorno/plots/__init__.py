@@ -1,6 +1,6 @@
 """Pictures and pages: learning curves, value maps, graphs of models, reports of runs."""
 
-from retorno.plots.curves import learning_curve, mean_reach, metric_curves, seed_curves
+from retorno.plots.curves import learning_curve, mean_reach, metric_curves, seed_curves, seed_panels
 from retorno.plots.graph import model_graph
 from retorno.plots.maps import greedy, value_map
 from retorno.plots.page import Picture, Section, Table, page, save_page
@@ -25,6 +25,7 @@ __all__ = [
     "save",
     "save_page",
     "seed_curves",
+    "seed_panels",
     "sweep_table",
     "value_map",
 ]

@@ -12,10 +12,10 @@ from itertools import cycle, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from matplotlib.figure import Figure
 
-from retorno.plots.style import LINES, MUTED, PlotError, log_x_axis, mark_book, number_axes, panels, style
+from retorno.plots.style import LINES, MUTED, PlotError, log_x_axis, log_y_axis, mark_book, number_axes, panels, style
 from retorno.run.evaluate import interval95, reach95
 
 Row = Mapping[str, Any]
@@ -154,6 +154,7 @@ def seed_curves(
     references: Mapping[str, float] | None = None,
     book: Sequence[tuple[float, float]] = (),
     log_x: bool = False,
+    log_y: bool = False,
 ) -> Figure:
     """Lines that are means over seeds, with bands that are the means' 95% intervals.
 
@@ -166,26 +167,54 @@ def seed_curves(
         references: horizontal lines, by name; an optimum for instance.
         book: points that a book gives.
         log_x: powers of x at equal distances.
+        log_y: the same for the values.
     """
     with style():
         figure, (axes,) = panels(7.2, 3.8)
-        for (name, values), (line, colour) in zip(series.items(), _looks(), strict=False):
-            mean, reach = values.mean(0), mean_reach(values)
-            axes.plot(x, mean, line, color=colour, label=name)
-            axes.fill_between(x, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
+        _mean_lines(axes, x, series)
         for name, value in (references or {}).items():
             axes.axhline(value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1, label=name or None)
         mark_book(axes, book)
         axes.set_title(title, pad=10)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
-        axes.margins(x=0.01, y=0.08)
         number_axes(axes)
         if log_x:
             log_x_axis(axes)
+        if log_y:
+            log_y_axis(axes)
         if len(series) > 1:
             axes.legend(loc="best", handlelength=1.6)
     return figure
+
+
+def seed_panels(
+    parts: Mapping[str, tuple[Shaped[np.ndarray, " K"], Mapping[str, Float[np.ndarray, "S K"]]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+) -> Figure:
+    """Several `seed_curves` side by side under their titles: for each what the points stand at, and the series."""
+    with style():
+        figure, panes = panels(9.6, 4.2, 1, len(parts))
+        for axes, (title, (x, series)) in zip(panes, parts.items(), strict=True):
+            _mean_lines(axes, x, series)
+            axes.set_title(title, pad=10)
+            axes.set_xlabel(xlabel)
+            number_axes(axes, 4)
+        panes[0].set_ylabel(ylabel)
+        lines = {line.get_label(): line for axes in panes for line in axes.lines}
+        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=3, handlelength=1.6)
+    return figure
+
+
+def _mean_lines(axes: Any, x: Shaped[np.ndarray, " K"], series: Mapping[str, Float[np.ndarray, "S K"]]) -> None:
+    """Means over seeds, and bands that are their 95% intervals."""
+    for (name, values), (line, colour) in zip(series.items(), _looks(), strict=False):
+        mean, reach = values.mean(0), mean_reach(values)
+        axes.plot(x, mean, line, color=colour, label=name)
+        axes.fill_between(x, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
+    axes.margins(x=0.01, y=0.08)
 
 
 def mean_reach(values: Float[np.ndarray, "S K"]) -> Float[np.ndarray, " K"]:

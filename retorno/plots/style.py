@@ -18,7 +18,7 @@ import matplotlib
 import matplotlib.axes
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from retorno.core.errors import RetornoError
 
@@ -109,8 +109,19 @@ def number_axes(axes: matplotlib.axes.Axes, x_ticks: int = 6, y_ticks: int = 6) 
 def log_x_axis(axes: matplotlib.axes.Axes) -> None:
     """Powers of x at equal distances, with readable numbers at the powers of ten."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: number(x, 6)))
+    _powers_of_ten(axes.xaxis)
+
+
+def log_y_axis(axes: matplotlib.axes.Axes) -> None:
+    """The same for y."""
+    axes.set_yscale("log")
+    _powers_of_ten(axes.yaxis)
+
+
+def _powers_of_ten(axis: Any) -> None:
+    axis.set_major_locator(LogLocator(10))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: number(x, 6)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def mark_book(axes: matplotlib.axes.Axes, points: Sequence[tuple[float, float]]) -> None:

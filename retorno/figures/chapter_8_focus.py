@@ -1,0 +1,215 @@
+"""Where to plan: backwards from what changed, along trajectories, or everywhere. Sutton & Barto 2018, 8.4 and 8.6."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key
+
+from retorno import bellman
+from retorno.algorithms import DynaQ, PrioritisedSweeping
+from retorno.core.mdp import MDP
+from retorno.core.time_step import Trajectory
+from retorno.environments.mazes import dyna_maze
+from retorno.environments.sampled import sampled
+from retorno.figures.exhibit import Exhibit
+from retorno.networks import Epsilon
+from retorno.ops.distributions import EpsilonGreedy
+from retorno.ops.returns import q_learning_target
+from retorno.plots.curves import mean_reach, seed_curves, seed_panels
+from retorno.plots.style import number
+from retorno.run.loop import Run
+from retorno.run.study import study
+
+NEAR = 1.2
+"""A way is near the shortest that is at most so many times as long."""
+UPDATES = 5
+"""At most so many of the model in an interaction."""
+SCALES = {1: (4_000, 4), 2: (16_000, 8), 3: (32_000, 16), 4: (60_000, 30)}
+"""How many times finer each maze is: interactions that are enough, and after how many one looks."""
+
+
+def mazes(seeds: int) -> Exhibit:
+    """Example 8.4: updates until the way that is best so far is near the shortest, by the size of the maze."""
+    settings: dict[str, Any] = {"discount": 0.95, "planning_steps": UPDATES, "exploration": Epsilon(0.1)}
+    methods = {"Dyna-Q": DynaQ(step_size=1.0, **settings), "prioritised sweeping": PrioritisedSweeping(**settings)}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in methods}
+    states = []
+    for scale, (steps, every) in SCALES.items():
+        maze = dyna_maze(scale)
+        states.append(int((~maze.terminal).sum()))
+        probe = partial(_solved, *_ways(maze))
+        for name, method in methods.items():
+            seen: Any = study(method, sampled(maze), steps, probe, seeds=range(seeds), every=every)
+            if not seen["solved"].any(1).all():
+                raise ValueError(f"{name} did not solve a maze of {states[-1]} states in {steps:,} interactions")
+            first = seen["solved"].argmax(1)
+            found[name].append(np.take_along_axis(seen["updates"], first[:, None], 1)[:, 0])
+    x, curves = np.array(states), {name: np.log10(np.stack(each, 1)) for name, each in found.items()}
+    ratio = 10 ** (curves["Dyna-Q"] - curves["prioritised sweeping"]).mean(0)
+    return Exhibit(
+        picture=seed_curves(
+            x,
+            {name: np.stack(each, 1).astype(float) for name, each in found.items()},
+            xlabel="states",
+            ylabel="updates until the way is near the shortest",
+            title=f"Mazes of growing size, at most {UPDATES} planned updates a step: mean of {seeds} seeds",
+            log_x=True,
+            log_y=True,
+        ),
+        columns=("states", *(f"{name} {part}" for name in found for part in ("mean", "± 95%"))),
+        rows=np.column_stack(
+            [x, *(p for each in found.values() for v in (np.stack(each, 1),) for p in (v.mean(0), mean_reach(v)))]
+        ).tolist(),
+        notes=(
+            "the book prints no numbers; it calls the advantage of prioritised sweeping decisive",
+            "Dyna-Q's updates over prioritised sweeping's, geometric mean: "
+            + ", ".join(f"{r:.1f} ({n} states)" for r, n in zip(ratio, x, strict=True)),
+            "near is at most a fifth longer: the very shortest hangs on luck in exploring, whatever the planning",
+            "α = 1 for Dyna-Q, for the mazes have no chance; its real updates are counted as well",
+        ),
+    )
+
+
+def _ways(maze: MDP) -> tuple[Int[Array, ""], Int[Array, "S A"], Bool[Array, " S"], int]:
+    """Start, next states, which states are goals, and how many steps are near enough to the fewest."""
+    after = np.zeros((maze.num_states, maze.num_actions), np.int32)
+    after[maze.pair_state, maze.action] = maze.next_state
+    fewest = -bellman.solve(replace(maze, reward=np.full(len(maze.reward), -1.0)), 1.0).start_value
+    start = np.argmax(maze.initial)
+    return jnp.int32(start), jnp.asarray(after), jnp.asarray(maze.terminal), round(NEAR * fewest)
+
+
+def _solved(
+    start: Int[Array, ""],
+    after: Int[Array, "S A"],
+    goal: Bool[Array, " S"],
+    most: int,
+    run: Run,
+    trajectory: Trajectory,
+) -> dict[str, Array]:
+    """Whether the greedy way reaches a goal in so many steps, and the updates so far."""
+    best = run.learner.network.tables["q"].argmax(1)
+    end = jax.lax.fori_loop(0, most, lambda _, s: jnp.where(goal[s], s, after[s, best[s]]), start)
+    made = getattr(run.learner, "backups", (UPDATES + 1) * run.step)
+    return {"solved": goal[end], "updates": made}
+
+
+class Task(NamedTuple):
+    """A random task: two actions in each state lead to b states, all equally likely, or end with chance .1."""
+
+    after: Int[Array, "S 2 b"]
+    reward: Float[Array, "S 2 b"]
+
+
+GOES_ON = 0.9
+ACTIONS = 2
+POINTS = 40
+EARLY = 1
+"""Which point is told beside the last."""
+SWEEPS = 100
+"""Of evaluation: .9¹⁰⁰ of the value is left out, 3·10⁻⁵."""
+
+
+def trajectories(seeds: int) -> Exhibit:
+    """Figure 8.8: the start state's value when updates are spread evenly, and when they follow the policy."""
+    few = max(seeds // 10, 2)
+    panes = {
+        "1,000 states": {b: _compared(1000, b, 20_000, seeds) for b in (1, 3, 10)},
+        "10,000 states": {1: _compared(10_000, 1, 200_000, few)},
+    }
+    rows = [
+        [title, b, name, int(x), float(v), float(reach)]
+        for title, curves in panes.items()
+        for b, found in curves.items()
+        for name, values in found.items()
+        for x, v, reach in zip(_points(title), values.mean(0), mean_reach(values), strict=True)
+    ]
+    ahead = []
+    for title, curves in panes.items():
+        for b, found in curves.items():
+            gain = found["on-policy"] - found["uniform"]
+            for at in (EARLY, POINTS - 1):
+                error = gain[:, at].std(ddof=1) / len(gain) ** 0.5
+                ahead.append(
+                    f"{title}, b = {b}, after {_points(title)[at]:,} updates: on-policy less uniform "
+                    f"{number(gain[:, at].mean(), 2)} ± {number(error, 2)}"
+                )
+    return Exhibit(
+        picture=seed_panels(
+            {
+                f"{title}: mean of {seeds if title == '1,000 states' else few} tasks": (
+                    _points(title),
+                    {f"b = {b}, {name}": v for b, found in curves.items() for name, v in found.items()},
+                )
+                for title, curves in panes.items()
+            },
+            xlabel="expected updates",
+            ylabel="value of the start under the greedy policy",
+        ),
+        columns=("states", "b", "updates", "number of updates", "value mean", "± 95%"),
+        rows=rows,
+        notes=("the book prints no numbers; it says that following the policy pays at first and costs later", *ahead),
+    )
+
+
+def _points(title: str) -> Int[np.ndarray, " K"]:
+    return np.arange(1, POINTS + 1) * ((20_000 if title == "1,000 states" else 200_000) // POINTS)
+
+
+def _compared(states: int, branching: int, updates: int, seeds: int) -> dict[str, Float[np.ndarray, "S K"]]:
+    keys = jax.random.split(jax.random.key(states + branching), seeds)
+    return {
+        name: np.asarray(_values(keys, states, branching, updates // POINTS, follows))
+        for name, follows in (("on-policy", True), ("uniform", False))
+    }
+
+
+@partial(jax.jit, static_argnames=("states", "branching", "every", "follows"))
+def _values(keys: Key[Array, " S"], states: int, branching: int, every: int, follows: bool) -> Float[Array, "S K"]:
+    """The start's value after every so many updates, one row a task."""
+    return jax.lax.map(lambda key: _planned(key, states, branching, every, follows), keys)
+
+
+def _planned(key: Key[Array, ""], states: int, branching: int, every: int, follows: bool) -> Float[Array, " K"]:
+    leading, paying, walking = jax.random.split(key, 3)
+    shape = (states, ACTIONS, branching)
+    task = Task(jax.random.randint(leading, shape, 0, states), jax.random.normal(paying, shape))
+
+    def update(number: Int[Array, ""], held: tuple[Array, Array]) -> tuple[Array, Array]:
+        q, state = held
+        choosing, going, branch = jax.random.split(jax.random.fold_in(walking, number), 3)
+        if follows:
+            action = EpsilonGreedy(q[state], jnp.float32(0.1)).sample(choosing)
+        else:
+            state, action = number // ACTIONS % states, number % ACTIONS
+        after, reward = task.after[state, action], task.reward[state, action]
+        targets = jax.vmap(lambda r, s: q_learning_target(r, jnp.float32(GOES_ON), q[s]))(reward, after)
+        chosen = after[jax.random.randint(branch, (), 0, branching)]
+        onward = jnp.where(jax.random.uniform(going) < GOES_ON, chosen, 0)
+        return q.at[state, action].set(targets.mean()), onward
+
+    def point(held: tuple[Array, Array], number: Int[Array, ""]) -> tuple[tuple[Array, Array], Array]:
+        held = jax.lax.fori_loop(number * every, (number + 1) * every, update, held)
+        return held, _start_value(task, held[0])
+
+    start = (jnp.zeros((states, ACTIONS)), jnp.int32(0))
+    return jax.lax.scan(point, start, jnp.arange(POINTS))[1]
+
+
+def _start_value(task: Task, q: Float[Array, "S 2"]) -> Float[Array, ""]:
+    """The value of state 0 under the greedy policy."""
+    states = jnp.arange(len(q))
+    best = q.argmax(1)
+    after, reward = task.after[states, best], task.reward[states, best].mean(1)
+
+    def sweep(_: Int[Array, ""], value: Float[Array, " S"]) -> Float[Array, " S"]:
+        return reward + GOES_ON * value[after].mean(1)
+
+    return jax.lax.fori_loop(0, SWEEPS, sweep, jnp.zeros(len(q)))[0]
