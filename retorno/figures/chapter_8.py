@@ -18,6 +18,7 @@ from retorno.figures.exhibit import Exhibit, measured
 from retorno.networks import Epsilon
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.maps import Greedy, greedy, value_map
+from retorno.plots.style import number
 from retorno.run.loop import Run
 from retorno.run.oracle import regret
 from retorno.run.study import at_episodes, by_episode, lived, study
@@ -149,7 +150,7 @@ def _gains(method: DynaQ, world: str, steps: int, seeds: int) -> Float[np.ndarra
     return at_episodes(reward.astype(float).cumsum(1), counts, steps)
 
 
-SIMULATIONS = (10, 30, 100, 300, 1000, 3000)
+SIMULATIONS = (10, 100, 1000, 3000)
 """Of a choice, over all its actions."""
 
 
@@ -189,7 +190,7 @@ def decision_time(seeds: int) -> Exhibit:
             measured(f"UCT, {most}: the best", best.start_value, values["UCT"][:, -1], 0.01),
         ),
         notes=(
-            f"the uniform policy itself is worth {base.start_value:.3f}",
+            f"the uniform policy itself is worth {number(base.start_value)}",
             "the book has no such figure: what is expected is exact here",
         ),
     )

@@ -166,29 +166,35 @@ def _points(title: str) -> Int[np.ndarray, " K"]:
 def _compared(states: int, branching: int, updates: int, seeds: int) -> dict[str, Float[np.ndarray, "S K"]]:
     keys = jax.random.split(jax.random.key(states + branching), seeds)
     return {
-        name: np.asarray(_values(keys, states, branching, updates // POINTS, follows))
+        name: np.asarray(_values(keys, follows, states, branching, updates // POINTS))
         for name, follows in (("on-policy", True), ("uniform", False))
     }
 
 
-@partial(jax.jit, static_argnames=("states", "branching", "every", "follows"))
-def _values(keys: Key[Array, " S"], states: int, branching: int, every: int, follows: bool) -> Float[Array, "S K"]:
+@partial(jax.jit, static_argnames=("states", "branching", "every"))
+def _values(
+    keys: Key[Array, " S"], follows: Bool[Array, ""], states: int, branching: int, every: int
+) -> Float[Array, "S K"]:
     """The start's value after every so many updates, one row a task."""
-    return jax.lax.map(lambda key: _planned(key, states, branching, every, follows), keys)
+    return jax.lax.map(lambda key: _planned(_task(key, states, branching), key, follows, every), keys)
 
 
-def _planned(key: Key[Array, ""], states: int, branching: int, every: int, follows: bool) -> Float[Array, " K"]:
-    leading, paying, walking = jax.random.split(key, 3)
+def _task(key: Key[Array, ""], states: int, branching: int) -> Task:
+    leading, paying = jax.random.split(jax.random.fold_in(key, 0))
     shape = (states, ACTIONS, branching)
-    task = Task(jax.random.randint(leading, shape, 0, states), jax.random.normal(paying, shape))
+    return Task(jax.random.randint(leading, shape, 0, states), jax.random.normal(paying, shape))
+
+
+def _planned(task: Task, key: Key[Array, ""], follows: Bool[Array, ""], every: int) -> Float[Array, " K"]:
+    """One task: updates of what an ε-greedy walker meets, or of all pairs in turn."""
+    states, _, branching = task.after.shape
+    walking = jax.random.fold_in(key, 1)
 
     def update(number: Int[Array, ""], held: tuple[Array, Array]) -> tuple[Array, Array]:
-        q, state = held
+        q, walker = held
         choosing, going, branch = jax.random.split(jax.random.fold_in(walking, number), 3)
-        if follows:
-            action = EpsilonGreedy(q[state], jnp.float32(0.1)).sample(choosing)
-        else:
-            state, action = number // ACTIONS % states, number % ACTIONS
+        state = jnp.where(follows, walker, number // ACTIONS % states)
+        action = jnp.where(follows, EpsilonGreedy(q[state], jnp.float32(0.1)).sample(choosing), number % ACTIONS)
         after, reward = task.after[state, action], task.reward[state, action]
         targets = jax.vmap(lambda r, s: q_learning_target(r, jnp.float32(GOES_ON), q[s]))(reward, after)
         chosen = after[jax.random.randint(branch, (), 0, branching)]

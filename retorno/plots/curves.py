@@ -223,15 +223,19 @@ def mean_reach(values: Float[np.ndarray, "S K"]) -> Float[np.ndarray, " K"]:
 
 
 def _reference_lines(axes: Any, references: Mapping[str, float] | None) -> None:
+    """Horizontal lines; where the nearest curve ends above one, its name stands below it."""
+    ends = [float(line.get_ydata()[-1]) for line in axes.lines if len(line.get_ydata())]
     for name, value in (references or {}).items():
+        below = min((abs(end - value), end > value) for end in [*ends, -math.inf])[1]
         axes.axhline(value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1)
         axes.annotate(
             name,
             (1, value),
-            xytext=(-2, 3),
+            xytext=(-2, -4 if below else 3),
             xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
             ha="right",
+            va="top" if below else "bottom",
             color=MUTED,
             fontsize=9,
         )

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from retorno import bellman
+from retorno.environments.mazes import dyna_maze
 from retorno.figures import FIGURES
+from retorno.figures.chapter_8_focus import GOES_ON, POINTS, Task, _planned, _solved, _task, _ways
 
 
 @pytest.mark.parametrize("name", ["3.2", "3.5", "4.1", "4.2", "4.3"])
@@ -40,3 +48,32 @@ def test_the_bonus_finds_the_shortcut() -> None:
     plus, plain = (rows[:, columns.index(f"{name} mean")] for name in ("Dyna-Q+", "Dyna-Q"))
     late = (plus[-1] - plus[-101]) - (plain[-1] - plain[-101])
     assert late > 10
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_way_is_solved_when_it_leads_to_the_goal(scale: int) -> None:
+    """By the best values it does, by nothing and by the worst actions it does not. The fewest steps are 14 and 27."""
+    maze = dyna_maze(scale)
+    ways = _ways(maze)
+    assert ways[-1] == round(1.2 * {1: 14, 2: 27}[scale])
+    table = np.full((maze.num_states, maze.num_actions), -1.0)
+    table[maze.pair_state, maze.action] = bellman.solve(maze, 0.95).q
+    for q, solved in ((table, True), (-table, False), (0 * table, False)):
+        network = SimpleNamespace(tables={"q": jnp.asarray(q, jnp.float32)})
+        run: Any = SimpleNamespace(learner=SimpleNamespace(network=network), step=jnp.int32(7))
+        told = _solved(*ways, run, run)
+        assert bool(told["solved"]) == solved and told["updates"] == 6 * 7
+
+
+def test_uniform_updates_come_to_the_optimum() -> None:
+    """A small task of figure 8.8, by both ways of updating, beside value iteration in NumPy."""
+    key = jax.random.key(3)
+    task: Task = _task(key, 12, 2)
+    after, reward = np.asarray(task.after), np.asarray(task.reward, float)
+    q = np.zeros(reward.shape[:2])
+    for _ in range(400):
+        q = (reward + GOES_ON * q.max(1)[after]).mean(2)
+    for follows in (True, False):
+        values = jax.jit(_planned, static_argnames="every")(task, key, follows, every=200)
+        assert values.shape == (POINTS,) and float(values[0]) <= q[0].max() + 1e-3
+        np.testing.assert_allclose(values[-1], q[0].max(), rtol=1e-3)
