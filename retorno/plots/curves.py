@@ -183,7 +183,7 @@ def seed_curves(
         number_axes(axes)
         if log_x:
             log_x_axis(axes)
-        if len(series) > 1:
+        if len(series) > 1 or references or book:
             axes.legend(loc="best", handlelength=1.6)
     return figure
 
