@@ -58,7 +58,7 @@ def exploring_starts(seeds: int) -> Exhibit:
             drawn = value.imshow(q.max(2).mean(0)[hands], cmap="cividis", vmin=-1, vmax=1, **edges)
             figure.colorbar(drawn, ax=value)
             ace = "usable ace" if kind == "soft" else "no usable ace"
-            policy.set_title(f"{ace}: share of seeds that hit; line: the exact policy", fontsize=9.5)
+            policy.set_title(f"{ace}: share that hits; line: the exact policy", fontsize=9.5)
             value.set_title(f"{ace}: value", fontsize=9.5)
             policy.set_ylabel("player's sum")
             for pane in (policy, value):

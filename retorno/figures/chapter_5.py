@@ -184,7 +184,7 @@ def infinite_variance(seeds: int) -> Exhibit:
         axes.set_ylim(bottom=0)
         number_axes(axes)
         log_x_axis(axes)
-        axes.legend(loc="upper left")
+        axes.legend(loc="upper right")
     return Exhibit(
         picture=figure,
         columns=("episodes", *(f"seed {i}" for i in range(seeds))),

@@ -183,7 +183,7 @@ def seed_curves(
             log_x_axis(axes)
         if log_y:
             log_y_axis(axes)
-        if len(series) > 1:
+        if len(series) > 1 or references or book:
             axes.legend(loc="best", handlelength=1.6)
     return figure
 

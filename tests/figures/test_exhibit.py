@@ -32,6 +32,15 @@ def test_bands_are_the_means_intervals() -> None:
     np.testing.assert_allclose(mean_reach(np.array([[1.0], [2.0], [3.0]])), 4.3027 / np.sqrt(3), rtol=1e-4)
 
 
+def test_powers_of_ten_are_numbers_and_the_book_is_in_the_legend() -> None:
+    x, values = np.array([1.0, 10.0, 1000.0]), {"values": np.ones((2, 3))}
+    picture = seed_curves(x, values, xlabel="x", ylabel="y", book=[(10, 1.0)], log_x=True)
+    picture.draw_without_rendering()
+    (axes,) = picture.axes
+    assert {"1", "10", "1,000"} <= {label.get_text() for label in axes.get_xticklabels()}
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["values", "book"]
+
+
 def test_the_command_writes_picture_and_numbers(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setitem(FIGURES, "mine", Entry("a line", "nobody", 5, lambda seeds: exhibit(2.0)))
     monkeypatch.setitem(FIGURES, "other", Entry("a line", "nobody", 5, lambda seeds: exhibit(9.0)))
