@@ -31,7 +31,7 @@ NEAR = 1.2
 """A way is near the shortest that is at most so many times as long."""
 UPDATES = 5
 """At most so many of the model in an interaction."""
-SCALES = {1: (4_000, 4), 2: (16_000, 8), 3: (32_000, 16), 4: (60_000, 30)}
+SCALES = {1: (2_400, 4), 2: (9_600, 8), 3: (19_200, 16), 4: (39_000, 30)}
 """How many times finer each maze is: interactions that are enough, and after how many one looks."""
 
 
@@ -53,16 +53,18 @@ def mazes(seeds: int) -> Exhibit:
             found[name].append(np.take_along_axis(seen["updates"], first[:, None], 1)[:, 0])
     x, curves = np.array(states), {name: np.log10(np.stack(each, 1)) for name, each in found.items()}
     ratio = 10 ** (curves["Dyna-Q"] - curves["prioritised sweeping"]).mean(0)
+    picture = seed_curves(
+        x,
+        {name: np.stack(each, 1).astype(float) for name, each in found.items()},
+        xlabel="states",
+        ylabel="updates until the way is near the shortest",
+        title=f"Mazes of growing size, at most {UPDATES} planned updates a step: mean of {seeds} seeds",
+        log_x=True,
+        log_y=True,
+    )
+    picture.axes[0].set_xticks(x)
     return Exhibit(
-        picture=seed_curves(
-            x,
-            {name: np.stack(each, 1).astype(float) for name, each in found.items()},
-            xlabel="states",
-            ylabel="updates until the way is near the shortest",
-            title=f"Mazes of growing size, at most {UPDATES} planned updates a step: mean of {seeds} seeds",
-            log_x=True,
-            log_y=True,
-        ),
+        picture=picture,
         columns=("states", *(f"{name} {part}" for name in found for part in ("mean", "± 95%"))),
         rows=np.column_stack(
             [x, *(p for each in found.values() for v in (np.stack(each, 1),) for p in (v.mean(0), mean_reach(v)))]
