@@ -24,6 +24,8 @@ Runs = Mapping[str, Sequence[Row]]
 
 POINTS = 120
 """A longer run is averaged over this many equal spans of steps."""
+DASHES = ((5, 3), (1.5, 2), (8, 2, 2, 2))
+"""Of horizontal lines, which have one colour."""
 
 
 class Curve(NamedTuple):
@@ -172,8 +174,8 @@ def seed_curves(
     with style():
         figure, (axes,) = panels(7.2, 3.8)
         _mean_lines(axes, x, series)
-        for name, value in (references or {}).items():
-            axes.axhline(value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1, label=name or None)
+        for (name, value), dashes in zip((references or {}).items(), cycle(DASHES), strict=False):
+            axes.axhline(value, color=MUTED, linewidth=1.1, dashes=dashes, zorder=1, label=name or None)
         mark_book(axes, book)
         axes.set_title(title, pad=10)
         axes.set_xlabel(xlabel)
@@ -223,19 +225,15 @@ def mean_reach(values: Float[np.ndarray, "S K"]) -> Float[np.ndarray, " K"]:
 
 
 def _reference_lines(axes: Any, references: Mapping[str, float] | None) -> None:
-    """Horizontal lines; where the nearest curve ends above one, its name stands below it."""
-    ends = [float(line.get_ydata()[-1]) for line in axes.lines if len(line.get_ydata())]
     for name, value in (references or {}).items():
-        below = min((abs(end - value), end > value) for end in [*ends, -math.inf])[1]
         axes.axhline(value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1)
         axes.annotate(
             name,
             (1, value),
-            xytext=(-2, -4 if below else 3),
+            xytext=(-2, 3),
             xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
             ha="right",
-            va="top" if below else "bottom",
             color=MUTED,
             fontsize=9,
         )
