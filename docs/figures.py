@@ -64,7 +64,8 @@ def render(kept: dict[str, Any]) -> None:
         "| figure | what | seeds | seconds | values that agree |",
         "|---|---|---|---|---|",
         *(
-            f"| {name} | {FIGURES[name].about} | {found['seeds'] or 'exact'} | {found['seconds']:.1f}{'*' * found['shared']} | "
+            f"| {name} | {FIGURES[name].about} | {found['seeds'] or 'exact'} | "
+            f"{found['seconds']:.1f}{'*' * found['shared']} | "
             f"{found['values'] - len(found['differing'])} of {found['values']} |"
             for name, found in there.items()
         ),
