@@ -2,6 +2,7 @@
 
     python docs/figures.py           # all of them: minutes on two cores
     python docs/figures.py 7.2 12.6  # the named ones again
+    python docs/figures.py --shared  # the same while the machine does other work, which the page then says
     python docs/figures.py --render  # only write docs/figures.md again
 
 What is found is kept in docs/figures.json with the machine and the commit; docs/figures.md is made from it. The
@@ -44,6 +45,7 @@ def measure(name: str) -> dict[str, Any]:
         "differing": differing,
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "commit": commit.stdout.strip(),
+        "shared": "--shared" in sys.argv,
     }
 
 
@@ -62,13 +64,14 @@ def render(kept: dict[str, Any]) -> None:
         "| figure | what | seeds | seconds | values that agree |",
         "|---|---|---|---|---|",
         *(
-            f"| {name} | {FIGURES[name].about} | {found['seeds'] or 'exact'} | {found['seconds']:.1f} | "
+            f"| {name} | {FIGURES[name].about} | {found['seeds'] or 'exact'} | "
+            f"{found['seconds']:.1f}{'*' * found['shared']} | "
             f"{found['values'] - len(found['differing'])} of {found['values']} |"
             for name, found in there.items()
         ),
         f"| **all {len(there)}** | | | **{minutes:.1f} minutes** | |",
         "",
-        f"Measured at commit {'; '.join(sorted(marks))}.",
+        f"Measured at commit {'; '.join(sorted(marks))}. *: the machine did other work as well.",
         "",
     ]
     (HERE / "figures.md").write_text("\n".join(lines), encoding="utf-8")
@@ -76,7 +79,7 @@ def render(kept: dict[str, Any]) -> None:
 
 def main() -> None:
     """Make the named figures, or all of them, and write the page."""
-    names = [name for name in sys.argv[1:] if name != "--render"]
+    names = [name for name in sys.argv[1:] if not name.startswith("--")]
     unknown = set(names) - set(FIGURES)
     if unknown:
         sys.exit(f"no figure {', '.join(sorted(unknown))}: `retorno figure --list` says which there are")
