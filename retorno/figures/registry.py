@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 BOOK = "Sutton & Barto 2018"
 BANDITS = "Auer et al. 2002; Zimmert & Seldin 2021; Li et al. 2010"
+EXACT = "Sutton & Barto 2018, chapters 5 to 12"
 SILVER = "Silver 2015, lecture 2"
 
 
@@ -71,6 +72,9 @@ FIGURES: dict[str, Entry] = {
         _late("chapter_6_control:maximisation_bias"),
     ),
     "7.2": Entry("n-step TD on nineteen states", BOOK, 100, _late("random_walks:n_step")),
+    "prediction": Entry(
+        "every prediction method against exact values: bias, deviation, steps", EXACT, 16, _late("prediction:table")
+    ),
     "8.2": Entry("the maze of Dyna: steps an episode by planning", BOOK, 60, _late("chapter_8:dyna_maze")),
     "8.3": Entry("the same: what is known in the second episode", BOOK, 10, _late("chapter_8:halfway")),
     "8.4": Entry("Dyna-Q+ where the way is blocked", BOOK, 50, _late("chapter_8:blocking_maze")),

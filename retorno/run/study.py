@@ -45,7 +45,8 @@ def study(
     relabel: Relabel | None = None,
     steps: int | None = None,
     over: Mapping[str, Sequence[float]] | None = None,
-) -> PyTree[Shaped[np.ndarray, "*settings S K ..."]]:
+    side_by_side: bool = False,
+) -> PyTree[Shaped[np.ndarray, "*worlds_and_settings S K ..."]]:
     """What `probe` says of every seed after every `every` updates.
 
     Args:
@@ -59,6 +60,8 @@ def study(
         steps: the budget that schedules run over; all interactions by default.
         over: numbers among the algorithm's settings that are compared, by their fields' names: lists of one length.
             They are lived side by side in one compiled program, and what is found has their axis in front.
+        side_by_side: `world` is several of one shape, with their axis in front (`environments.side_by_side`); so has
+            what is found, before the settings'.
 
     Raises:
         ValueError: when `updates` is not a positive multiple of `every`, there are no seeds, a setting is
@@ -77,12 +80,22 @@ def study(
         dataclasses.replace(algorithm, **dict(zip(over or {}, values, strict=True)))  # type: ignore[type-var]
     compared = {name: jnp.asarray(values, jnp.float32) for name, values in (over or {}).items()}
     found = _study(
-        algorithm, world, relabel, numbers, jnp.int32(budget), compared, probe, updates // every, every, mesh
+        algorithm,
+        world,
+        relabel,
+        numbers,
+        jnp.int32(budget),
+        compared,
+        probe,
+        updates // every,
+        every,
+        mesh,
+        side_by_side,
     )
     return jax.device_get(found)
 
 
-@partial(jax.jit, static_argnames=("algorithm", "probe", "points", "every", "mesh"))
+@partial(jax.jit, static_argnames=("algorithm", "probe", "points", "every", "mesh", "side_by_side"))
 def _study(
     algorithm: Algorithm,
     world: Environment,
@@ -94,11 +107,17 @@ def _study(
     points: int,
     every: int,
     mesh: jax.sharding.Mesh,
+    side_by_side: bool,
 ) -> PyTree[Array]:
     def point(method: Any, world: Environment, run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
-        # The earlier iterations of a point are not looked at.
-        run = jax.lax.fori_loop(0, every - 1, lambda _, r: iterate(method, world, r)[0], run)
-        run, _, trajectory = iterate(method, world, run)
+        def step(_: Any, state: tuple[Run, Trajectory]) -> tuple[Run, Trajectory]:
+            run, _, trajectory = iterate(method, world, state[0])
+            return run, trajectory
+
+        # Only the last iteration of a point is looked at; one loop for all is half as much to compile.
+        shapes = jax.eval_shape(step, 0, (run, None))[1]
+        nothing_yet = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        run, trajectory = jax.lax.fori_loop(0, every, step, (run, nothing_yet))
         return run, probe(run, trajectory)
 
     def each(one: Callable[[Any], PyTree[Array]], many: Any) -> PyTree[Array]:
@@ -107,16 +126,19 @@ def _study(
     def several(
         seeds: Array, world: Environment, relabel: Relabel | None, steps: Array, over: dict[str, Array]
     ) -> PyTree[Array]:
-        def with_settings(settings: dict[str, Array]) -> PyTree[Array]:
+        def with_settings(world: Environment, settings: dict[str, Array]) -> PyTree[Array]:
             method: Any = dataclasses.replace(algorithm, **settings)  # type: ignore[type-var]
             runs = begin_runs(method, world, relabel, seeds, steps, algorithm.num_envs)
             live = partial(point, method, world)
             return each(lambda run: jax.lax.scan(live, run, None, length=points)[1], runs)
 
-        return each(with_settings, over) if over else with_settings({})
+        def within(world: Environment) -> PyTree[Array]:
+            return each(partial(with_settings, world), over) if over else with_settings(world, {})
+
+        return jax.vmap(within)(world) if side_by_side else within(world)
 
     split, same = PartitionSpec("shares"), PartitionSpec()
-    found = PartitionSpec(None, "shares") if over else split
+    found = PartitionSpec(*[None] * (side_by_side + bool(over)), "shares")
     whole = jax.shard_map(several, mesh=mesh, in_specs=(split, *(same,) * 4), out_specs=found, check_vma=False)
     return whole(seeds, world, relabel, steps, over)
 

@@ -1,0 +1,51 @@
+"""All small models at once: a method is compiled once and lives in all of them, so each can be held against each."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+from small import MODELS, model
+
+from retorno.core.mdp import MDP
+from retorno.core.policy import Algorithm, Learner
+from retorno.core.time_step import Trajectory
+from retorno.environments.side_by_side import of_one_shape, padded, side_by_side
+from retorno.environments.wrappers import TimeLimit
+from retorno.run.loop import Run
+from retorno.run.study import study
+
+LIMIT = 20
+"""Short episodes, so that many states are begun in."""
+SMALL = tuple(name for name in MODELS if model(name).num_states <= 25)
+ENDLESS = tuple(name for name in MODELS if model(name).num_states <= 50 and (model(name).discount != 0).all())
+"""Small ones that go on for ever: they have a gain."""
+
+
+@functools.cache
+def exploring(name: str) -> MDP:
+    """A model whose episodes begin in any state, so that every pair is visited. Sutton & Barto 2018, section 5.3."""
+    plain = model(name)
+    return dataclasses.replace(plain, initial=~plain.terminal / (~plain.terminal).sum())
+
+
+@functools.cache
+def models(names: tuple[str, ...] = SMALL) -> dict[str, MDP]:
+    """The models that episodes begin anywhere in, padded to the size of the largest."""
+    return dict(zip(names, padded([exploring(name) for name in names]), strict=True))
+
+
+@functools.cache
+def learners(algorithm: Algorithm, steps: int, seeds: range, names: tuple[str, ...] = SMALL) -> dict[str, Learner]:
+    """What each of the seeds [S] has learnt in each world."""
+    worlds = TimeLimit(side_by_side(of_one_shape([*models(names).values()])), LIMIT)
+    updates = steps // (algorithm.num_envs * algorithm.rollout)
+    found = study(algorithm, worlds, updates, learnt, seeds=seeds, every=updates, side_by_side=True)
+    return {name: jax.tree.map(lambda x, i=i: x[i, :, 0], found) for i, name in enumerate(names)}
+
+
+def learnt(run: Run, trajectory: Trajectory) -> Any:
+    """The learner itself."""
+    return run.learner
