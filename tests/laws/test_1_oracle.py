@@ -156,7 +156,14 @@ def enough(name: str, steps: int) -> int:
     return 40 if name in PLANNING else steps
 
 
-APART = ("psrl", "off_policy_monte_carlo", "natural_actor_critic", "thompson_gaussian", "thompson_bernoulli")
+APART = (
+    "psrl",
+    "prioritised_sweeping",
+    "off_policy_monte_carlo",
+    "natural_actor_critic",
+    "thompson_gaussian",
+    "thompson_bernoulli",
+)
 """Too slow for the many models at once, or the settings that fit one model do not fit the others."""
 CONTROL = [name for name in DISCOUNTED if name not in (*PREDICTION, *PLANNING, *APART)]
 

@@ -30,8 +30,8 @@ from retorno.run import checkpoint
 from retorno.run.relabel import ClipRewards, count_bonus
 from retorno.run.train import resume, train
 
-PATIENCE = 300
-"""Seconds for one process, which takes a few on a quiet machine."""
+PATIENCE = 900
+"""Seconds for one process, which takes a few minutes on a busy machine with nothing compiled yet."""
 
 
 def live(folder: Path, kind: str, kill_at: int = 0, kill_after: float | None = None) -> dict[str, str] | None:
