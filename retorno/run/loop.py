@@ -13,10 +13,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int, Key, PyTree, UInt32
 
+from retorno.algorithms.lstd import LSTD
 from retorno.core.environment import Environment, HostedEnvironments, HostedWorld
 from retorno.core.policy import Algorithm, Carry, Learner, Metrics, Relabel
 from retorno.core.spaces import Bounds, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
+from retorno.networks import Table
 from retorno.run.collect import (
     Choice,
     Scores,
@@ -235,6 +237,16 @@ def mostly_waits(algorithm: Algorithm) -> bool:
     Seeds are then lived one after another: in a batch of them the work of an episode's end is done at every update.
     """
     return getattr(algorithm, "longest_episode", 0) > 8 * algorithm.rollout
+
+
+def gains_from_a_batch(algorithm: Algorithm) -> bool:
+    """Whether many seeds are learnt from as one array: many small tables are one large one.
+
+    Networks gain nothing from it on a CPU. Nor do counted models and LSTD's matrix: their sums are wide already, and
+    rounded otherwise in a batch.
+    """
+    table = isinstance(getattr(algorithm, "network", None), Table)
+    return table and not isinstance(algorithm, LSTD) and not mostly_waits(algorithm)
 
 
 def own_buffers(run: Run) -> Run:

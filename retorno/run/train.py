@@ -21,14 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from retorno.algorithms import ALGORITHMS, LSTD, Trace, Weighing
+from retorno.algorithms import ALGORITHMS, Trace, Weighing
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
 from retorno.core.runtime import exchanges_in_one_order
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
-from retorno.networks import EXPLORATIONS, FIXED, MODELS, NETWORKS, Activation, Decay, Table
+from retorno.networks import EXPLORATIONS, FIXED, MODELS, NETWORKS, Activation, Decay
 from retorno.ops.optimisers import Optimiser
 from retorno.run import checkpoint
 from retorno.run.config import code_version, differences, from_json, to_json
@@ -43,7 +43,7 @@ from retorno.run.loop import (
     begin_beside,
     begin_hosted,
     begin_native,
-    mostly_waits,
+    gains_from_a_batch,
     own_buffers,
 )
 from retorno.run.report import Counters, Report, report
@@ -222,12 +222,8 @@ class Training:
         if len(self.seeds) == 1:
             self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
         else:
-            # Many small tables are one large array; many networks gain nothing from being batched on a CPU.
-            # Nor do counted models and LSTD's matrix: their sums are wide already, and rounded otherwise in a batch.
-            method = self.algorithm
-            tables = isinstance(getattr(method, "network", None), Table) and not isinstance(method, LSTD)
-            tables = tables and not mostly_waits(method)
-            self.run, sums = advance_seeds(method, self.world, self.run, until, most, tables, self._mesh)
+            together = gains_from_a_batch(self.algorithm)
+            self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, together, self._mesh)
         return sums
 
     def _hosted(self) -> dict[str, np.ndarray] | None:
