@@ -142,6 +142,9 @@ class Stuck(TimeLimit):
     def reset(self, key: Any) -> Any:
         return super().reset(jax.random.key(0))
 
+    def restart(self, state: Any, key: Any) -> Any:
+        return super().restart(state, jax.random.key(0))
+
     def step(self, state: Any, action: Any, key: Any) -> Any:
         return super().step(state, action, jax.random.key(0))
 
