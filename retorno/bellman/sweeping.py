@@ -48,7 +48,8 @@ def value_iteration(backup: Backup, journal: Journal) -> Best:
 def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
     """After each sweep, some sweeps for the greedy policy alone. Puterman & Shin 1978; Puterman 1994, section 6.5."""
     scratch = np.empty(backup.num_states)
-    settled, step = np.empty(0), None
+    narrow = np.int32 if backup.num_pairs < 2**31 else np.int64  # 4 MB a million states
+    settled, step = np.empty(0, narrow), None
 
     def evaluate_in_part(value: Any, choice: Any, rise: float, target: float) -> None:
         nonlocal settled, step
@@ -56,7 +57,7 @@ def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
         if step is not None and np.array_equal(choice, settled):
             enough = 0.001  # The policy has stayed the same: a full backup will find little new.
         else:
-            settled, step = choice.copy(), policy_step(backup, choice)
+            settled, step = choice.astype(narrow), policy_step(backup, choice)
         if rise < 0:
             # The bounds are as close as the changes of all states are alike, however large these are.
             target = max(journal.accuracy * backup.least_leak / 4, backup.noise(value))
