@@ -37,15 +37,28 @@ def fresh(means: Float[Array, " k"]) -> tuple[Arms, TimeStep]:
     return Arms(means, jnp.float32(0)), restart(jnp.int32(0))
 
 
-class Testbed(Environment):
+class Bandit(Environment):
+    """One state, in which each of `arms` can be pulled for ever."""
+
+    endless: ClassVar[bool] = True
+    arms: int = eqx.field(static=True, default=10)
+
+    @property
+    def observation_space(self) -> spaces.Discrete:
+        return spaces.Discrete(1)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(self.arms)
+
+
+class Testbed(Bandit):
     """Rewards N(mean, deviation²) with means drawn from N(centre, spread²); they may walk by N(0, walk²) a pull.
 
     `Testbed(spread=0, walk=0.01)` is exercise 2.5's: the means begin equal and walk apart.
     """
 
     __test__: ClassVar[bool] = False  # Not a test, whatever pytest makes of its name.
-    endless: ClassVar[bool] = True
-    arms: int = eqx.field(static=True, default=10)
     centre: float = eqx.field(static=True, default=0.0)
     spread: float = eqx.field(static=True, default=1.0)
     deviation: float = eqx.field(static=True, default=1.0)
@@ -57,14 +70,6 @@ class Testbed(Environment):
                 "a testbed needs at least 1 arm and deviations of at least 0, got "
                 f"arms={self.arms}, spread={self.spread}, deviation={self.deviation}, walk={self.walk}"
             )
-
-    @property
-    def observation_space(self) -> spaces.Discrete:
-        return spaces.Discrete(1)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
-        return spaces.Discrete(self.arms)
 
     def reset(self, key: Key[Array, ""]) -> tuple[Arms, TimeStep]:
         return fresh(self.centre + self.spread * jax.random.normal(key, (self.arms,)))
@@ -78,11 +83,9 @@ class Testbed(Environment):
         return state.pulled(action, means), transition(jnp.int32(0), reward)
 
 
-class BernoulliTestbed(Environment):
+class BernoulliTestbed(Bandit):
     """Arms that pay 1 or nothing, with probabilities drawn uniformly, or with those of `chances` in another order."""
 
-    endless: ClassVar[bool] = True
-    arms: int = eqx.field(static=True, default=10)
     chances: tuple[float, ...] | None = eqx.field(static=True, default=None)
 
     def __check_init__(self) -> None:
@@ -92,14 +95,6 @@ class BernoulliTestbed(Environment):
             )
         if self.chances is not None and len(self.chances) != self.arms:
             raise ValueError(f"each of {self.arms} arms needs its probability, got {len(self.chances)}")
-
-    @property
-    def observation_space(self) -> spaces.Discrete:
-        return spaces.Discrete(1)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
-        return spaces.Discrete(self.arms)
 
     def reset(self, key: Key[Array, ""]) -> tuple[Arms, TimeStep]:
         if self.chances is None:
@@ -118,7 +113,7 @@ class Swinging(NamedTuple):
     regret: Float[Array, ""]
 
 
-class AlternatingBandit(Environment):
+class AlternatingBandit(Bandit):
     """Good times and bad times: arms that pay 1 or nothing, where one is always better by `gap`, and all swing.
 
     In phases of 1, growth, growth², … pulls the best arm pays with probability 1 and the others with 1 − gap;
@@ -127,8 +122,6 @@ class AlternatingBandit(Environment):
     2021 (Tsallis-INF), section 5.
     """
 
-    endless: ClassVar[bool] = True
-    arms: int = eqx.field(static=True, default=10)
     gap: float = eqx.field(static=True, default=0.125)
     growth: float = eqx.field(static=True, default=1.6)
 
@@ -138,14 +131,6 @@ class AlternatingBandit(Environment):
                 "an alternating bandit needs 2 arms, a gap in (0, 1] and a growth above 1, got "
                 f"{self.arms}, {self.gap} and {self.growth}"
             )
-
-    @property
-    def observation_space(self) -> spaces.Discrete:
-        return spaces.Discrete(1)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
-        return spaces.Discrete(self.arms)
 
     def reset(self, key: Key[Array, ""]) -> tuple[Swinging, TimeStep]:
         best = jax.random.randint(key, (), 0, self.arms)
