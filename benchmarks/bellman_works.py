@@ -27,7 +27,7 @@ from retorno.bellman.bounds import tails
 from retorno.bellman.sweeping import rows_of, sweep
 from retorno.core.mdp import MDP, Numbered
 from retorno.environments.formats import from_rows
-from retorno.environments.lakes import frozen_lake, random_lake
+from retorno.environments.grids.lakes import frozen_lake, random_lake
 
 PAIRS = 7
 

@@ -42,7 +42,7 @@ def retorno(name: str, seeds: int, steps: int) -> Callable[[], float]:
     """The same settings: one seed, or many in one call."""
     import retorno as rt
     from retorno.algorithms import QLearning
-    from retorno.networks import Epsilon
+    from retorno.policies import Epsilon
 
     method = QLearning(step_size=ALPHA, discount=GAMMA, exploration=Epsilon(EPSILON))
     training = rt.train(method, name, 2**30, seed=0 if seeds == 1 else range(seeds))

@@ -31,7 +31,8 @@ import retorno as rt  # noqa: E402
 from retorno.algorithms.published import settings  # noqa: E402
 from retorno.core.environment import Environment  # noqa: E402
 from retorno.environments.registry import make, model  # noqa: E402
-from retorno.networks import GRU, LSTM, MLP, EpsilonGreedyPolicy, Transformer  # noqa: E402
+from retorno.networks import GRU, LSTM, MLP, Transformer  # noqa: E402
+from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
 from retorno.run.oracle import regret  # noqa: E402
 

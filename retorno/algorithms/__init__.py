@@ -1,33 +1,33 @@
 """One file per algorithm: a frozen dataclass of hyperparameters with pure methods."""
 
-from retorno.algorithms.actor_critic import ActorCritic
-from retorno.algorithms.average_reward import DifferentialSARSA, RLearning
-from retorno.algorithms.batch import BatchMonteCarlo, BatchTD
-from retorno.algorithms.double_q_learning import DoubleQLearning
-from retorno.algorithms.dqn import DQN
-from retorno.algorithms.dyna import DynaQ
-from retorno.algorithms.emphatic_td import EmphaticTD
-from retorno.algorithms.exp3 import EXP3
-from retorno.algorithms.gradient_bandit import GradientBandit
-from retorno.algorithms.gradient_td import GTD2, TDC
-from retorno.algorithms.linucb import LinUCB
-from retorno.algorithms.lstd import LSTD
-from retorno.algorithms.model_based import PSRL, CertaintyEquivalence, RMax
-from retorno.algorithms.monte_carlo import MonteCarloControl, MonteCarloES, OffPolicyMonteCarlo
-from retorno.algorithms.monte_carlo_prediction import LambdaReturn, MonteCarloPrediction, Weighing
-from retorno.algorithms.natural_actor_critic import NaturalActorCritic
-from retorno.algorithms.ppo import PPO
-from retorno.algorithms.prioritised_sweeping import PrioritisedSweeping
-from retorno.algorithms.q_learning import QLearning
-from retorno.algorithms.q_sigma import NStepSARSA, QSigma, TreeBackup
-from retorno.algorithms.reinforce import REINFORCE
-from retorno.algorithms.rollout import Rollout
-from retorno.algorithms.sarsa import SARSA, ExpectedSARSA
-from retorno.algorithms.sarsa_lambda import QLambda, SARSALambda, Trace
-from retorno.algorithms.td import TD
-from retorno.algorithms.td_lambda import TDLambda, TrueOnlineTD
-from retorno.algorithms.thompson import BernoulliThompson, GaussianThompson
-from retorno.algorithms.uct import UCT
+from retorno.algorithms.actor_critic.actor_critic import ActorCritic
+from retorno.algorithms.actor_critic.natural_actor_critic import NaturalActorCritic
+from retorno.algorithms.actor_critic.ppo import PPO
+from retorno.algorithms.bandits.exp3 import EXP3
+from retorno.algorithms.bandits.gradient_bandit import GradientBandit
+from retorno.algorithms.bandits.linucb import LinUCB
+from retorno.algorithms.bandits.thompson import BernoulliThompson, GaussianThompson
+from retorno.algorithms.planning.dyna import DynaQ
+from retorno.algorithms.planning.model_based import PSRL, CertaintyEquivalence, RMax
+from retorno.algorithms.planning.prioritised_sweeping import PrioritisedSweeping
+from retorno.algorithms.planning.rollout import Rollout
+from retorno.algorithms.planning.uct import UCT
+from retorno.algorithms.policy_gradient.reinforce import REINFORCE
+from retorno.algorithms.prediction.batch import BatchMonteCarlo, BatchTD
+from retorno.algorithms.prediction.emphatic_td import EmphaticTD
+from retorno.algorithms.prediction.gradient_td import GTD2, TDC
+from retorno.algorithms.prediction.lstd import LSTD
+from retorno.algorithms.prediction.monte_carlo_prediction import LambdaReturn, MonteCarloPrediction, Weighing
+from retorno.algorithms.prediction.td import TD
+from retorno.algorithms.prediction.td_lambda import TDLambda, TrueOnlineTD
+from retorno.algorithms.tabular.average_reward import DifferentialSARSA, RLearning
+from retorno.algorithms.tabular.double_q_learning import DoubleQLearning
+from retorno.algorithms.tabular.monte_carlo import MonteCarloControl, MonteCarloES, OffPolicyMonteCarlo
+from retorno.algorithms.tabular.q_learning import QLearning
+from retorno.algorithms.tabular.q_sigma import NStepSARSA, QSigma, TreeBackup
+from retorno.algorithms.tabular.sarsa import SARSA, ExpectedSARSA
+from retorno.algorithms.tabular.sarsa_lambda import QLambda, SARSALambda, Trace
+from retorno.algorithms.values.dqn import DQN
 
 BANDITS = {
     "gradient_bandit": GradientBandit,

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from retorno.algorithms import DQN, PPO, REINFORCE, SARSA, QLearning
 from retorno.core.policy import Algorithm
-from retorno.networks import GRU, MLP, Activation, Epsilon
+from retorno.networks import GRU, MLP, Activation
+from retorno.policies import Epsilon
 
 
 class Published(NamedTuple):

@@ -9,16 +9,18 @@ from retorno.bellman.average import (
 from retorno.bellman.comparison import compare
 from retorno.bellman.control import auto, best_soft, evaluate, solve
 from retorno.bellman.derivatives import sensitivity
-from retorno.bellman.durations import discounted_by_time
 from retorno.bellman.evaluation import closed_form, iterative, krylov, uniform
+from retorno.bellman.explanation import explain
 from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.bellman.improvement import policy_iteration
+from retorno.bellman.linear_programming import linear_programming, occupancy_program
 from retorno.bellman.matrix_free import MatrixFree, solve_matrix_free
+from retorno.bellman.occupancy import occupancy
 from retorno.bellman.policy_gradients import policy_gradient, softmax_policy
-from retorno.bellman.programs import linear_programming, occupancy_program
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
 from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
 from retorno.bellman.returns import return_distribution, return_variance
+from retorno.bellman.semi_markov import discounted_by_time
 from retorno.bellman.sweeping import (
     asynchronous,
     gauss_seidel,
@@ -29,8 +31,6 @@ from retorno.bellman.sweeping import (
     topological,
     value_iteration,
 )
-from retorno.bellman.visits import occupancy
-from retorno.core.explanation import explain
 
 METHODS = (
     value_iteration,

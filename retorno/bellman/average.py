@@ -15,10 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from retorno.bellman.chains import Chain, follow
-from retorno.bellman.durations import Duration
-from retorno.bellman.evaluation import SMALL, Policy, probabilities
-from retorno.bellman.gains import (
+from retorno.bellman.average_problem import (
     Question,
     advantage,
     extremes,
@@ -27,9 +24,12 @@ from retorno.bellman.gains import (
     staying_pairs,
     without_zeros,
 )
-from retorno.bellman.journal import Journal, Progress
-from retorno.bellman.staying import go_and_stay, upper_bound
-from retorno.core.explanation import Explanation, Onward, backups, ranked
+from retorno.bellman.chains import Chain, follow
+from retorno.bellman.end_component_quotient import go_and_stay, upper_bound
+from retorno.bellman.evaluation import SMALL, Policy, probabilities
+from retorno.bellman.explanation import Explanation, Onward, backups, ranked
+from retorno.bellman.semi_markov import Duration
+from retorno.bellman.solve_monitor import Journal, Progress
 from retorno.core.mdp import MDP
 
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from retorno.bellman.average_problem import extremes, rounded
 from retorno.bellman.backup import Backup
 from retorno.bellman.evaluation import SMALL, suited
-from retorno.bellman.gains import extremes, rounded
-from retorno.bellman.journal import Evaluated, Journal
+from retorno.bellman.solve_monitor import Evaluated, Journal
 from retorno.core.mdp import Numbered
 
 

@@ -21,10 +21,10 @@ from retorno.bellman.evaluation import (
     suited,
 )
 from retorno.bellman.improvement import policy_iteration
-from retorno.bellman.journal import MOST_SWEEPS, Best, Evaluated, Journal, Progress
-from retorno.bellman.loops import pays_nothing_under
+from retorno.bellman.solve_monitor import MOST_SWEEPS, Best, Evaluated, Journal, Progress
+from retorno.bellman.stochastic_shortest_path import where_ending, where_finite
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
-from retorno.bellman.undiscounted import where_ending, where_finite
+from retorno.bellman.zero_cycles import pays_nothing_under
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution, Sweep
 

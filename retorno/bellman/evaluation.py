@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import extrapolate, rounding_of, weighted
-from retorno.bellman.journal import Evaluated, Journal
+from retorno.bellman.solve_monitor import Evaluated, Journal
 from retorno.core.mdp import MDP
 
 Policy = Float[np.ndarray, " P"] | Int[np.ndarray, " S"] | Sequence[int] | Callable[[MDP], Float[np.ndarray, " P"]]

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.evaluation import Policy, probabilities
-from retorno.core.explanation import Explanation, Onward, backups, ranked
+from retorno.bellman.explanation import Explanation, Onward, backups, ranked
 from retorno.core.mdp import MDP
 from retorno.core.memory import available, readable
 

@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Int
 
 from retorno.bellman.backup import Backup
-from retorno.bellman.endings import ending_choice
 from retorno.bellman.evaluation import SMALL, Evaluation, suited
-from retorno.bellman.journal import Best, Evaluated, Journal
+from retorno.bellman.proper_policies import ending_choice
+from retorno.bellman.solve_monitor import Best, Evaluated, Journal
+from retorno.bellman.stochastic_shortest_path import first_choice, replace, require_finite, upper_bound
 from retorno.bellman.sweeping import improve_in_passes
-from retorno.bellman.undiscounted import first_choice, replace, require_finite, upper_bound
 
 
 def policy_iteration(backup: Backup, journal: Journal) -> Best:

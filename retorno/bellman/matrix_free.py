@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from retorno.bellman.backup import UNDERFLOW, require_float64
 from retorno.bellman.bounds import tails
-from retorno.bellman.journal import MOST_SWEEPS, Journal, Progress
+from retorno.bellman.solve_monitor import MOST_SWEEPS, Journal, Progress
 from retorno.bellman.sweeping import BLOCK, MOST_PASSES, shared
 from retorno.core.mdp import ModelError, Numbered
 from retorno.core.memory import ensure_fits

@@ -10,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Int
 
-from retorno.bellman.durations import Duration, checked
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.fractional import (
     Rows,
@@ -23,6 +22,7 @@ from retorno.bellman.fractional import (
     shares,
     through,
 )
+from retorno.bellman.semi_markov import Duration, checked
 from retorno.core.mdp import MDP
 
 

@@ -22,10 +22,10 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import tails
-from retorno.bellman.endings import ending_choice
 from retorno.bellman.evaluation import COMPILED_FROM, suited
-from retorno.bellman.journal import Best, Evaluated, Journal
-from retorno.bellman.undiscounted import first_choice, require_finite, upper_bound
+from retorno.bellman.proper_policies import ending_choice
+from retorno.bellman.solve_monitor import Best, Evaluated, Journal
+from retorno.bellman.stochastic_shortest_path import first_choice, require_finite, upper_bound
 
 Between = Callable[[Float[np.ndarray, " n"], Int[np.ndarray, " n"], float, float], None]
 """(value, choice, rise, target): improves both in place until a pass changes no value by more than `target`.

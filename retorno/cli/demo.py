@@ -30,8 +30,8 @@ from retorno.cli.train import told_settings
 from retorno.core.errors import RetornoError
 from retorno.core.solution import Solution
 from retorno.environments.registry import make
-from retorno.environments.toy_text import toy_text
-from retorno.networks import Epsilon
+from retorno.environments.textbook.toy_text import toy_text
+from retorno.policies import Epsilon
 from retorno.run import checkpoint
 from retorno.run.evaluate import evaluate
 from retorno.run.folder import CONFIG, read_metrics
@@ -227,7 +227,7 @@ def retorno(arguments: list[str]) -> subprocess.Popen[str]:
 
 def draw(folder: Path, best: Solution, learnt: Learnt, outputs: list[list[str]]) -> Path:
     """The pictures, and the page with everything that was told."""
-    from retorno.environments.textbook import student
+    from retorno.environments.textbook.lecture import student
     from retorno.plots import Picture, Section, Table, greedy, learning_curve, model_graph, save, save_page, value_map
 
     texts = ["\n".join(lines) for lines in outputs]

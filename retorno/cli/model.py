@@ -10,13 +10,13 @@ import numpy as np
 import tyro
 
 from retorno.bellman.matrix_free import MatrixFree
+from retorno.cli.model_source import opened as opened_source
 from retorno.cli.options import Flag, UsageError, parse
-from retorno.cli.sources import opened as opened_source
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
-from retorno.environments.counted import Counted
+from retorno.environments.empirical_models import Counted
 from retorno.environments.formats import explicit, recorded, save
-from retorno.environments.summary import summarise
+from retorno.environments.model_analysis import summarise
 
 
 @dataclass(frozen=True)

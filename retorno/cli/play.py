@@ -26,7 +26,7 @@ from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
 from retorno.core.spaces import action_bounds, clip_action
 from retorno.core.time_step import TimeStep
-from retorno.environments.gymnasium import GymnasiumWorld
+from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.registry import make
 from retorno.run.evaluate import decide
 

@@ -17,12 +17,12 @@ import numpy as np
 import tyro
 
 from retorno import bellman
-from retorno.bellman.journal import Progress
 from retorno.bellman.matrix_free import MatrixFree, MatrixFreeSolution
-from retorno.cli.answers import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
-from retorno.cli.findings import FINDINGS, Explained, Finding, comparison, explanation
+from retorno.bellman.solve_monitor import Progress
+from retorno.cli.analyses import FINDINGS, Explained, Finding, comparison, explanation
+from retorno.cli.inputs import durations_in, policy_in
 from retorno.cli.options import Flag, UsageError, parse
-from retorno.cli.questions import durations_in, policy_in
+from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
@@ -119,7 +119,7 @@ class Solve:
 
 def run(arguments: list[str]) -> int:
     given = checked(parse(Solve, arguments, "retorno solve"))
-    from retorno.cli.sources import opened
+    from retorno.cli.model_source import opened
 
     found = opened(given.name)
     if isinstance(found, MatrixFree):

@@ -18,11 +18,13 @@ from retorno.cli.terminal import note
 from retorno.cli.watch import watch, watched_model, with_live
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
-from retorno.environments.gymnasium import GymnasiumWorld
+from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.registry import UnknownNameError, make, near
-from retorno.networks import EXPLORATIONS, FIXED, GRU, LSTM, MODELS, NETWORKS, Transformer
+from retorno.models import MODELS
+from retorno.networks import GRU, LSTM, NETWORKS, Transformer
+from retorno.policies import EXPLORATIONS, FIXED
+from retorno.run.table_monitor import require_watchable
 from retorno.run.train import train
-from retorno.run.watching import require_watchable
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
@@ -238,8 +240,8 @@ def start(name: str, world: str, options: Options, algorithm: Algorithm, publish
     note(f"settings: {told_settings(algorithm, published)}")
     named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     note(f"{options.steps:,} steps, {named}, recorded in {folder}")
-    if isinstance(made, GymnasiumWorld) and made.obstacle:
-        note(f"note: {made.obstacle}")
+    if isinstance(made, GymnasiumWorld) and made.why_not_resumable:
+        note(f"note: {made.why_not_resumable}")
     more = {"hosted": hosted, "every": options.every, "tensorboard": options.tensorboard}
     if native or len(seeds) == 1:
         use_cores(len(seeds))

@@ -16,8 +16,8 @@ from retorno.cli.options import UsageError
 from retorno.cli.terminal import note, stderr
 from retorno.core.mdp import MDP
 from retorno.environments.registry import UnknownNameError, model
+from retorno.run.table_monitor import Look, Watched, WatchError
 from retorno.run.train import Training
-from retorno.run.watching import Look, Watched, WatchError
 
 LIVE = "live"
 SUFFIXES = (".gif", ".html")

@@ -94,7 +94,7 @@ class HostedWorld(Protocol):
     def action_space(self) -> gymnasium.Space[Any]: ...
 
     @property
-    def obstacle(self) -> str | None:
+    def why_not_resumable(self) -> str | None:
         """Why a run here could not be resumed exactly; None where it can."""
         ...
 

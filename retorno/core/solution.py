@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from retorno.core.mdp import MDP
-
-if TYPE_CHECKING:
-    from retorno.core.explanation import Explanation
 
 
 class Sweep(NamedTuple):
@@ -71,12 +68,6 @@ class Solution:
         s = self.model.state(state)
         pairs = range(self.model.state_ptr[s], self.model.state_ptr[s + 1])
         return tuple(str(self.model.action_names[self.model.action[p]]) for p in pairs if self.optimal[p])
-
-    def explain(self, state: str | int) -> Explanation:
-        """Each action's backup in a state, term by term: why the best is the best, and by how much."""
-        from retorno.core.explanation import explain
-
-        return explain(self, state)
 
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [("state", "value", "lower", "upper", "policy")]

@@ -9,12 +9,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
 
-from retorno.core.runtime import compile_small_loops_whole, exchange_in_one_order, keep_compiled_programs
-
-keep_compiled_programs()
-exchange_in_one_order()
-compile_small_loops_whole()
-
 AnyTree = TypeVar("AnyTree")
 
 

@@ -1,7 +1,7 @@
 """Every world by its name, and the model of those that have one.
 
 A Gymnasium id that is not listed here is still a world: a hosted one. So is the file of a model
-(`retorno.environments.formats`) or of a map (`retorno.environments.drawn`), a native one.
+(`retorno.environments.formats`) or of a map (`retorno.environments.grids.ascii_map`), a native one.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retorno.core.mdp import MDP
-from retorno.environments.access_control import access_control
-from retorno.environments.bandits import bernoulli_testbed, gaussian_testbed
-from retorno.environments.blackjack import blackjack
-from retorno.environments.car_rental import car_rental
-from retorno.environments.chains import branch_noise, jumping_walk, maximisation_bias, short_corridor
-from retorno.environments.counterexamples import baird, tsitsiklis_van_roy
-from retorno.environments.drawn import read as read_map
-from retorno.environments.exploration import chest_noise, deep_sea, river_swim
+from retorno.environments.bandits.models import bernoulli_testbed, gaussian_testbed
 from retorno.environments.formats import FORMATS, is_model_file, load
-from retorno.environments.gambler import gambler
-from retorno.environments.garnet import garnet
-from retorno.environments.grids import cliff, example_3_5, example_4_1
-from retorno.environments.mazes import blocking_maze, dyna_maze, shortcut_maze, windy_gridworld
-from retorno.environments.racetrack import RIGHT_TRACK, racetrack
-from retorno.environments.textbook import random_walk, student, student_process
-from retorno.environments.tic_tac_toe import perfect_opponent, tic_tac_toe
+from retorno.environments.games.blackjack import blackjack
+from retorno.environments.games.tic_tac_toe import perfect_opponent, tic_tac_toe
+from retorno.environments.grids.ascii_map import read as read_map
+from retorno.environments.grids.gridworlds import cliff, example_3_5, example_4_1
+from retorno.environments.grids.mazes import blocking_maze, dyna_maze, shortcut_maze, windy_gridworld
+from retorno.environments.grids.racetrack import RIGHT_TRACK, racetrack
+from retorno.environments.textbook.access_control import access_control
+from retorno.environments.textbook.car_rental import car_rental
+from retorno.environments.textbook.chains import branch_noise, jumping_walk, maximisation_bias, short_corridor
+from retorno.environments.textbook.counterexamples import baird, tsitsiklis_van_roy
+from retorno.environments.textbook.exploration import chest_noise, deep_sea, river_swim
+from retorno.environments.textbook.gambler import gambler
+from retorno.environments.textbook.garnet import garnet
+from retorno.environments.textbook.lecture import random_walk, student, student_process
 
 if TYPE_CHECKING:
     from retorno.core.environment import Environment, World
@@ -71,7 +71,7 @@ def _modelled(
 
     def world() -> Environment:
         made = model()
-        endless = _late("noisy:noisy", made, noise(made))() if noise else _late("sampled:sampled", made)()
+        endless = _late("noisy_rewards:noisy", made, noise(made))() if noise else _late("sampled_world:sampled", made)()
         return endless if limit is None else _late("wrappers:TimeLimit", endless, limit)()
 
     return Entry(about, world, model)
@@ -82,15 +82,15 @@ def _one(model: MDP) -> float:
 
 
 def _dark_corridor() -> Environment:
-    endless = _late("sampled:sampled", short_corridor())()
-    return _late("wrappers:TimeLimit", _late("observed:observed", endless, [0, 0, 0, 0])(), 1000)()
+    endless = _late("sampled_world:sampled", short_corridor())()
+    return _late("wrappers:TimeLimit", _late("observation_maps:observation_map", endless, [0, 0, 0, 0])(), 1000)()
 
 
 def _bandits(name: str, limit: int, **settings: float) -> Callable[[], Environment]:
     """A testbed whose every episode is another bandit, of so many pulls."""
 
     def world() -> Environment:
-        from retorno.environments import testbed
+        from retorno.environments.bandits import testbed
         from retorno.environments.wrappers import TimeLimit
 
         return TimeLimit(getattr(testbed, name)(**settings), limit)
@@ -99,18 +99,18 @@ def _bandits(name: str, limit: int, **settings: float) -> Callable[[], Environme
 
 
 def _changing(maze: Callable[[bool], MDP], at: int) -> Environment:
-    return _late("changing:changing", maze(False), maze(True), at)()
+    return _late("nonstationary:nonstationary", maze(False), maze(True), at)()
 
 
 def _veiled_cart_pole() -> Environment:
-    from retorno.environments.classic_control import cart_pole
+    from retorno.environments.control.classic import cart_pole
     from retorno.environments.wrappers import Hidden
 
     return Hidden(cart_pole(), keep=(0, 2))
 
 
 def _token_model() -> MDP:
-    from retorno.environments.tokens import Tokens
+    from retorno.environments.text.tokens import Tokens
 
     return Tokens().model()
 
@@ -184,20 +184,22 @@ WORLDS: dict[str, Entry] = {
     "contextual_bandit": Entry("Li et al. 2010: arms that pay by what is seen", _bandits("ContextualBandit", 1000)),
     "continuous_bandit": Entry("each real number is an arm, one is best", _bandits("ContinuousBandit", 1000)),
     "garnet": _modelled("a random model: 20 states, 4 actions, 3 outcomes", partial(garnet, 20, 4, 3, 0, 0.1), 10_000),
-    "FrozenLake-v1": _modelled("a slippery lake, 4×4", _late("toy_text:toy_text", "FrozenLake-v1"), 100),
-    "FrozenLake8x8-v1": _modelled("a slippery lake, 8×8", _late("toy_text:toy_text", "FrozenLake8x8-v1"), 200),
-    "CliffWalking-v1": _modelled("a walk along a cliff", _late("toy_text:toy_text", "CliffWalking-v1"), 10_000),
-    "Taxi-v4": _modelled("fetch and deliver a passenger", _late("toy_text:toy_text", "Taxi-v4"), 200),
-    "CartPole-v1": Entry("balance a pole on a cart", _late("classic_control:cart_pole")),
-    "CartPoleNoVel-v1": Entry("the same with the velocities hidden", _veiled_cart_pole),
-    "MountainCar-v0": Entry("swing a weak car up a hill", _late("classic_control:mountain_car")),
-    "MountainCarContinuous-v0": Entry(
-        "the same with a continuous force", _late("classic_control:mountain_car_continuous")
+    "FrozenLake-v1": _modelled("a slippery lake, 4×4", _late("textbook.toy_text:toy_text", "FrozenLake-v1"), 100),
+    "FrozenLake8x8-v1": _modelled("a slippery lake, 8×8", _late("textbook.toy_text:toy_text", "FrozenLake8x8-v1"), 200),
+    "CliffWalking-v1": _modelled(
+        "a walk along a cliff", _late("textbook.toy_text:toy_text", "CliffWalking-v1"), 10_000
     ),
-    "Acrobot-v1": Entry("swing a two-link arm up", _late("classic_control:acrobot")),
-    "Pendulum-v1": Entry("swing a pendulum up and hold it", _late("classic_control:pendulum")),
-    "recall": Entry("name the cue that was shown some steps ago: needs memory", _late("recall:Recall")),
-    "tokens": Entry("write a hidden pattern, then end the text", _late("tokens:Tokens"), _token_model),
+    "Taxi-v4": _modelled("fetch and deliver a passenger", _late("textbook.toy_text:toy_text", "Taxi-v4"), 200),
+    "CartPole-v1": Entry("balance a pole on a cart", _late("control.classic:cart_pole")),
+    "CartPoleNoVel-v1": Entry("the same with the velocities hidden", _veiled_cart_pole),
+    "MountainCar-v0": Entry("swing a weak car up a hill", _late("control.classic:mountain_car")),
+    "MountainCarContinuous-v0": Entry(
+        "the same with a continuous force", _late("control.classic:mountain_car_continuous")
+    ),
+    "Acrobot-v1": Entry("swing a two-link arm up", _late("control.classic:acrobot")),
+    "Pendulum-v1": Entry("swing a pendulum up and hold it", _late("control.classic:pendulum")),
+    "recall": Entry("name the cue that was shown some steps ago: needs memory", _late("text.recall:Recall")),
+    "tokens": Entry("write a hidden pattern, then end the text", _late("text.tokens:Tokens"), _token_model),
 }
 """Native worlds. Names with a version are Gymnasium's, which they match step for step."""
 
@@ -219,14 +221,14 @@ def make(name: str, hosted: bool | None = None) -> World:
     if is_file(name):
         if hosted:
             raise UnknownNameError(f"the model in {name} is a native world: leave the choice open")
-        return _late("wrappers:TimeLimit", _late("sampled:sampled", model(name))(), FILE_LIMIT)()
+        return _late("wrappers:TimeLimit", _late("sampled_world:sampled", model(name))(), FILE_LIMIT)()
     if name in WORLDS and not hosted:
         return WORLDS[name].world()
     if hosted is False:
         raise UnknownNameError(
             f"no native world {name!r}{near(name, WORLDS)}; leave the choice open to have it hosted by Gymnasium"
         )
-    return _late("gymnasium:gymnasium", name)()
+    return _late("hosted.gymnasium:gymnasium", name)()
 
 
 def native(name: str) -> Environment:

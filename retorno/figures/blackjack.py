@@ -15,8 +15,8 @@ from retorno.algorithms import MonteCarloES
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
 from retorno.core.time_step import Trajectory
-from retorno.environments.blackjack import blackjack
-from retorno.environments.sampled import sampled
+from retorno.environments.games.blackjack import blackjack
+from retorno.environments.sampled_world import sampled
 from retorno.figures.exhibit import Exhibit, measured
 from retorno.plots.style import LINES, panels, style
 from retorno.run.loop import Run

@@ -14,14 +14,14 @@ from retorno.algorithms import SARSA, DifferentialSARSA, NStepSARSA
 from retorno.bellman.average import average_reward, evaluate_average
 from retorno.core.mdp import MDP
 from retorno.core.time_step import Trajectory
-from retorno.environments.access_control import PAYMENTS, access_control
-from retorno.environments.classic_control import MountainCar
-from retorno.environments.sampled import sampled
+from retorno.environments.control.classic import MountainCar
+from retorno.environments.sampled_world import sampled
+from retorno.environments.textbook.access_control import PAYMENTS, access_control
 from retorno.figures.exhibit import Exhibit, measured
-from retorno.networks import Epsilon
 from retorno.networks.linear import TileCoding
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import LINES, mark_book, number, number_axes, panels, style
+from retorno.policies import Epsilon
 from retorno.run.loop import Run
 from retorno.run.study import by_episode, study
 

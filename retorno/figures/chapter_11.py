@@ -10,11 +10,12 @@ from jaxtyping import Float
 
 from retorno.algorithms import TD, TDC
 from retorno.core.time_step import Trajectory
-from retorno.environments.counterexamples import baird_features
 from retorno.environments.registry import native
+from retorno.environments.textbook.counterexamples import baird_features
 from retorno.figures.exhibit import Check, Exhibit
-from retorno.networks import Tabulated, features
+from retorno.networks import features
 from retorno.plots.style import LINES, MUTED, number_axes, panels, style
+from retorno.policies import Tabulated
 from retorno.run.loop import Run
 from retorno.run.study import study
 

@@ -21,10 +21,10 @@ from jaxtyping import Float, Key
 from retorno.algorithms import ActorCritic
 from retorno.bellman import evaluate, policy_gradient, softmax_policy
 from retorno.core.time_step import Trajectory
-from retorno.environments.chains import short_corridor
 from retorno.environments.registry import native
-from retorno.environments.sampled import sampled
-from retorno.environments.textbook import student
+from retorno.environments.sampled_world import sampled
+from retorno.environments.textbook.chains import short_corridor
+from retorno.environments.textbook.lecture import student
 from retorno.figures.exhibit import Check, Exhibit, measured
 from retorno.networks import Head, Table, TableNetwork
 from retorno.plots.curves import mean_reach, seed_curves

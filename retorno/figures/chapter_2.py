@@ -19,12 +19,13 @@ from retorno.algorithms import EXP3, BernoulliThompson, GradientBandit, LinUCB, 
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
 from retorno.core.time_step import Trajectory
-from retorno.environments.testbed import AlternatingBandit, BernoulliTestbed, ContextualBandit, Testbed
+from retorno.environments.bandits.testbed import AlternatingBandit, BernoulliTestbed, ContextualBandit, Testbed
 from retorno.figures.exhibit import Exhibit, measured
-from retorno.networks import UCB, Epsilon, Softmax, Table
-from retorno.networks.visits import Decay
+from retorno.networks import Table
 from retorno.plots.bandits import arms_picture, parameter_curves, regret_panels, reward_and_choice
 from retorno.plots.curves import mean_reach
+from retorno.policies import UCB, Epsilon, Softmax
+from retorno.policies.schedules import Decay
 from retorno.run.loop import Run
 from retorno.run.study import study
 

@@ -7,7 +7,7 @@ import numpy as np
 from retorno import bellman
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
-from retorno.environments.grids import example_3_5
+from retorno.environments.grids.gridworlds import example_3_5
 from retorno.figures.exhibit import Check, Exhibit
 from retorno.plots.maps import value_map
 

@@ -10,9 +10,9 @@ from matplotlib.colors import BoundaryNorm
 
 from retorno import bellman
 from retorno.core.mdp import MDP
-from retorno.environments.car_rental import MOST_CARS, car_rental
-from retorno.environments.gambler import gambler
-from retorno.environments.grids import example_4_1
+from retorno.environments.grids.gridworlds import example_4_1
+from retorno.environments.textbook.car_rental import MOST_CARS, car_rental
+from retorno.environments.textbook.gambler import gambler
 from retorno.figures.exhibit import Check, Exhibit
 from retorno.plots.maps import Greedy, greedy, value_map
 from retorno.plots.style import INK, LINES, MUTED, number_axes, panels, style

@@ -16,11 +16,11 @@ from retorno.algorithms import MonteCarloPrediction, Weighing
 from retorno.core.mdp import MDP, mdp
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import model
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
 from retorno.figures.exhibit import Check, Exhibit, measured
-from retorno.networks import Tabulated, Uniform, tabulated
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import INK, LINES, log_x_axis, number_axes, panels, style
+from retorno.policies import Tabulated, Uniform, tabulated
 from retorno.run.loop import Run
 from retorno.run.study import at_episodes, study
 

@@ -7,8 +7,8 @@ import numpy as np
 from retorno.algorithms import SARSA, QLearning
 from retorno.environments.registry import native
 from retorno.figures.exhibit import Exhibit, measured
-from retorno.networks import Epsilon
 from retorno.plots.curves import mean_reach, seed_curves
+from retorno.policies import Epsilon
 from retorno.run.study import by_episode, lived, study
 
 

@@ -11,12 +11,12 @@ from retorno import bellman
 from retorno.algorithms import SARSA, DoubleQLearning, ExpectedSARSA, QLearning
 from retorno.core.policy import Algorithm
 from retorno.core.time_step import Trajectory
-from retorno.environments.grids import cliff
+from retorno.environments.grids.gridworlds import cliff
 from retorno.environments.registry import native
 from retorno.figures.exhibit import Check, Exhibit, measured
-from retorno.networks import Epsilon
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import LINES, number_axes, panels, style
+from retorno.policies import Epsilon
 from retorno.run.loop import Run
 from retorno.run.study import by_episode, lived, study
 

@@ -15,10 +15,10 @@ from retorno.core.mdp import MDP
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import model, native
 from retorno.figures.exhibit import Exhibit, measured
-from retorno.networks import Epsilon
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.maps import Greedy, greedy, value_map
 from retorno.plots.style import number
+from retorno.policies import Epsilon
 from retorno.run.loop import Run
 from retorno.run.oracle import regret
 from retorno.run.study import at_episodes, by_episode, lived, study

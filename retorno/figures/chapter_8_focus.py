@@ -16,14 +16,14 @@ from retorno import bellman
 from retorno.algorithms import DynaQ, PrioritisedSweeping
 from retorno.core.mdp import MDP
 from retorno.core.time_step import Trajectory
-from retorno.environments.mazes import dyna_maze
-from retorno.environments.sampled import sampled
+from retorno.environments.grids.mazes import dyna_maze
+from retorno.environments.sampled_world import sampled
 from retorno.figures.exhibit import Exhibit
-from retorno.networks import Epsilon
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.returns import q_learning_target
 from retorno.plots.curves import mean_reach, seed_curves, seed_panels
 from retorno.plots.style import number
+from retorno.policies import Epsilon
 from retorno.run.loop import Run
 from retorno.run.study import study
 

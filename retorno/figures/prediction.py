@@ -1,6 +1,6 @@
 """Prediction methods against the exact values of six questions: bias, spread over seeds, and how soon they are near.
 
-Every method lives in all six worlds at once (`environments.side_by_side`). An error is that of the value of a
+Every method lives in all six worlds at once (`environments.stacked`). An error is that of the value of a
 state, squared, weighed by how often the policy is there (V̄E, Sutton & Barto 2018, eq. 9.1), and given in
 per cent of the range of the exact values; so RMS² = bias² + deviation².
 """
@@ -31,14 +31,14 @@ from retorno.algorithms import (
 )
 from retorno.core.mdp import MDP
 from retorno.core.time_step import Trajectory
-from retorno.environments.chains import groups
-from retorno.environments.observed import Observed
+from retorno.environments.observation_maps import Observed
 from retorno.environments.registry import model
-from retorno.environments.side_by_side import of_one_shape, side_by_side
+from retorno.environments.stacked import of_one_shape, stacked
+from retorno.environments.textbook.chains import groups
 from retorno.figures.chapter_5 import sticking
 from retorno.figures.exhibit import Exhibit
-from retorno.networks import Tabulated
 from retorno.plots.style import INK, LINES, MUTED, number, panels, style
+from retorno.policies import Tabulated
 from retorno.run.loop import Run
 from retorno.run.study import study
 
@@ -114,7 +114,7 @@ def together(asked: dict[str, Question]) -> Observed:
     states, count = worlds[0].first_outcome.shape[0], max(int(each.label.max()) for each in asked.values()) + 1
     # What is never entered is seen as anything.
     labels = [np.append(each.label, np.zeros(states - len(each.label), np.int64)) for each in asked.values()]
-    return side_by_side(
+    return stacked(
         [Observed(world, jnp.asarray(label, jnp.int32), count) for world, label in zip(worlds, labels, strict=True)]
     )
 

@@ -12,12 +12,12 @@ from jax import Array
 from retorno import bellman
 from retorno.algorithms import SARSA, DoubleQLearning, ExpectedSARSA, QLambda, QLearning, TreeBackup
 from retorno.core.time_step import Trajectory
-from retorno.environments.sampled import sampled
-from retorno.environments.textbook import student, student_process
+from retorno.environments.sampled_world import sampled
+from retorno.environments.textbook.lecture import student, student_process
 from retorno.environments.wrappers import TimeLimit
 from retorno.figures.exhibit import Check, Exhibit
-from retorno.networks import Epsilon
 from retorno.plots.curves import mean_reach, seed_curves
+from retorno.policies import Epsilon
 from retorno.run.loop import Run
 from retorno.run.study import study
 

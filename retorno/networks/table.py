@@ -79,7 +79,7 @@ class Table:
         )
 
 
-def nudge(
+def semi_gradient_step(
     network: AnyPolicy,
     head: str,
     obs: PyTree[Any],

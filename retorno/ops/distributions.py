@@ -27,7 +27,7 @@ class Distribution(Protocol):
     def masked(self, legal: Bool[Array, " A"] | None) -> Distribution: ...
 
 
-def judge(
+def log_prob_and_entropy(
     policy: Distribution, legal: Bool[Array, " A"] | None, action: Array
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Log π(a|s) over the legal actions, and the entropy of π(·|s): what a policy's gradient is made of."""

@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from retorno.core.mdp import MDP
 from retorno.plots.maps import GOAL, directions, ends, entry_rewards, greedy, places
 from retorno.plots.style import INK, LINES, MUTED, PAPER, RULE, number
-from retorno.run.watching import Look
+from retorno.run.table_monitor import Look
 
 FRAMES = 50
 """Of more looks only so many are drawn."""

@@ -19,7 +19,7 @@ from retorno.core.mdp import MDP
 from retorno.plots.film import shown_values
 from retorno.plots.maps import directions, ends, entry_rewards, places
 from retorno.run.folder import write_atomic
-from retorno.run.watching import Look
+from retorno.run.table_monitor import Look
 
 
 def film_page(model: MDP, looks: Sequence[Look], title: str = "") -> str:

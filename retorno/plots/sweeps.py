@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from retorno.core.explanation import shown_sweeps, sweep_rows, widest
+from retorno.bellman.explanation import shown_sweeps, sweep_rows, widest
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution, Sweep
 from retorno.plots.graph import draw_graph, layout

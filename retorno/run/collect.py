@@ -23,7 +23,7 @@ from retorno.core.spaces import Bounds, action_bounds, clip_action
 from retorno.core.time_step import TimeStep, Trajectory
 
 
-class Stage(NamedTuple):
+class CollectState(NamedTuple):
     """Where B environments and the policy's memory of them stand."""
 
     episodes: Episodes | None
@@ -42,10 +42,10 @@ def initial_carries(algorithm: Algorithm, learner: Learner, num_envs: int) -> Ca
 
 def opening(
     algorithm: Algorithm, learner: Learner, world: Environment, seed: UInt32[Array, ""], num_envs: int
-) -> Stage:
+) -> CollectState:
     """B native environments at the first rows of their first episodes."""
     episodes, row = jax.vmap(lambda env: begin(world, seed, env))(jnp.arange(num_envs, dtype=jnp.uint32))
-    return Stage(episodes, row, initial_carries(algorithm, learner, num_envs))
+    return CollectState(episodes, row, initial_carries(algorithm, learner, num_envs))
 
 
 class Choice(NamedTuple):
@@ -80,20 +80,20 @@ def collect(
     algorithm: Algorithm,
     learner: Learner,
     world: Environment,
-    stage: Stage,
+    stage: CollectState,
     seed: UInt32[Array, ""],
     key: Key[Array, ""],
-) -> tuple[Stage, Trajectory]:
+) -> tuple[CollectState, Trajectory]:
     """T interactions with B native environments, to be called inside a compiled program."""
     numbers = jnp.arange(stage.row.last.shape[0], dtype=jnp.uint32)
     bounds = action_bounds(world.action_space)
 
-    def interact(stage: Stage, t: Int[Array, ""]) -> tuple[Stage, tuple[TimeStep, Any, PyTree[Any]]]:
+    def interact(stage: CollectState, t: Int[Array, ""]) -> tuple[CollectState, tuple[TimeStep, Any, PyTree[Any]]]:
         choice = choose(algorithm, learner, bounds, stage.row, stage.carry, key, t)
         episodes, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
             stage.episodes, stage.row, choice.given, numbers
         )
-        return Stage(episodes, row, choice.carry), (stage.row, choice.action, choice.extras)
+        return CollectState(episodes, row, choice.carry), (stage.row, choice.action, choice.extras)
 
     after, (rows, action, extras) = jax.lax.scan(interact, stage, jnp.arange(algorithm.rollout))
     steps = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), rows, after.row)
@@ -104,9 +104,9 @@ def collect_hosted(
     act: Callable[[TimeStep, Carry, Any], Choice],
     rollout: int,
     environments: HostedEnvironments,
-    stage: Stage,
+    stage: CollectState,
     choice: Choice,
-) -> tuple[Stage, Trajectory]:
+) -> tuple[CollectState, Trajectory]:
     """T interactions with B hosted environments: `act(row, carry, t)` on each row but the first, that has a choice."""
     row, rows, choices = stage.row, [stage.row], [choice]
     for t in range(1, rollout + 1):
@@ -117,10 +117,10 @@ def collect_hosted(
             choices.append(choice)
     stack = partial(jax.tree.map, lambda *x: np.stack([np.asarray(y) for y in x]))
     actions, extras = [c.action for c in choices], [c.extras for c in choices]
-    return Stage(None, row, choice.carry), Trajectory(stack(*rows), stack(*actions), stack(*extras), stage.carry)
+    return CollectState(None, row, choice.carry), Trajectory(stack(*rows), stack(*actions), stack(*extras), stage.carry)
 
 
-class Scores(NamedTuple):
+class EpisodeStatistics(NamedTuple):
     """Returns and lengths of the episodes, as they are lived: of those under way, and sums of those that ended."""
 
     open_return: Float[Array, " B"]
@@ -129,14 +129,14 @@ class Scores(NamedTuple):
     return_sum: Float[Array, ""]
     length_sum: Int[Array, ""]
 
-    def update(self, trajectory: Trajectory) -> Scores:
+    def update(self, trajectory: Trajectory) -> EpisodeStatistics:
         """Count a trajectory's rewards, undiscounted."""
 
-        def count(scores: Scores, row: tuple[Array, Array, Array]) -> tuple[Scores, None]:
+        def count(scores: EpisodeStatistics, row: tuple[Array, Array, Array]) -> tuple[EpisodeStatistics, None]:
             reward, first, last = row
             returns = jnp.where(first, 0.0, scores.open_return + reward)
             lengths = jnp.where(first, 0, scores.open_length + 1)
-            return Scores(
+            return EpisodeStatistics(
                 returns,
                 lengths,
                 scores.episodes + last.sum(dtype=jnp.int32),
@@ -148,6 +148,8 @@ class Scores(NamedTuple):
         return jax.lax.scan(count, self, (steps.reward[1:], steps.first[1:], steps.last[1:]))[0]
 
 
-def no_scores(num_envs: int) -> Scores:
+def no_episodes(num_envs: int) -> EpisodeStatistics:
     """Nothing lived yet."""
-    return Scores(jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32), jnp.int32(0), jnp.float32(0), jnp.int32(0))
+    return EpisodeStatistics(
+        jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32), jnp.int32(0), jnp.float32(0), jnp.int32(0)
+    )

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int, Key, PyTree, UInt32
 
-from retorno.algorithms.lstd import LSTD
+from retorno.algorithms.prediction.lstd import LSTD
 from retorno.core.environment import Environment, HostedEnvironments, HostedWorld
 from retorno.core.policy import Algorithm, Carry, Learner, Metrics, Relabel
 from retorno.core.spaces import Bounds, Spec
@@ -21,24 +21,29 @@ from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.networks import Table
 from retorno.run.collect import (
     Choice,
-    Scores,
-    Stage,
+    CollectState,
+    EpisodeStatistics,
     choose,
     collect,
     collect_hosted,
     initial_carries,
-    no_scores,
+    no_episodes,
     opening,
 )
+from retorno.run.runtime import compile_small_loops_whole, exchange_in_one_order, keep_compiled_programs
+
+keep_compiled_programs()
+exchange_in_one_order()
+compile_small_loops_whole()
 
 
 class Run(NamedTuple):
     """Everything needed to go on. With several seeds every leaf has an axis [seeds] in front."""
 
     learner: Learner
-    stage: Stage
+    stage: CollectState
     relabel: Relabel | None
-    scores: Scores
+    scores: EpisodeStatistics
     seed: UInt32[Array, ""]
     """All randomness follows from the seed and the counters."""
     updates: Int[Array, ""]
@@ -181,12 +186,12 @@ def _fresh(
     spec: Spec,
     relabel: Relabel | None,
     seed: UInt32[Array, ""],
-    stage: Callable[[Learner], Stage],
+    stage: Callable[[Learner], CollectState],
 ) -> Run:
     """A run before its first step; `stage(learner)` sets it."""
     # The learner's own key: no iteration's, whose numbers are below 2³¹.
     learner = algorithm.init(jax.random.fold_in(jax.random.key(seed), 2**32 - 1), spec)
-    return Run(learner, stage(learner), relabel, no_scores(spec.num_envs), seed, jnp.int32(0), jnp.int32(0))
+    return Run(learner, stage(learner), relabel, no_episodes(spec.num_envs), seed, jnp.int32(0), jnp.int32(0))
 
 
 def begin_runs(
@@ -231,7 +236,7 @@ def begin_beside(
         return run.result()
 
 
-def mostly_waits(algorithm: Algorithm) -> bool:
+def rarely_updates(algorithm: Algorithm) -> bool:
     """Whether nothing is learnt at most updates, since episodes are far longer than rollouts.
 
     Seeds are then lived one after another: in a batch of them the work of an episode's end is done at every update.
@@ -246,7 +251,7 @@ def gains_from_a_batch(algorithm: Algorithm) -> bool:
     rounded otherwise in a batch.
     """
     table = isinstance(getattr(algorithm, "network", None), Table)
-    return table and not isinstance(algorithm, LSTD) and not mostly_waits(algorithm)
+    return table and not isinstance(algorithm, LSTD) and not rarely_updates(algorithm)
 
 
 def own_buffers(run: Run) -> Run:
@@ -282,7 +287,7 @@ def begin_hosted(
             spec,
             relabel,
             seed,
-            lambda learner: Stage(None, row, initial_carries(algorithm, learner, num_envs)),
+            lambda learner: CollectState(None, row, initial_carries(algorithm, learner, num_envs)),
         )
 
     return jax.jit(begin)(seed, steps)

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Relabel
 from retorno.core.time_step import Trajectory
-from retorno.run.loop import Run, begin_runs, iterate, mostly_waits
+from retorno.run.loop import Run, begin_runs, iterate, rarely_updates
 
 Probe = Callable[[Run, Trajectory], PyTree[Array]]
 """What to keep of one seed after an update: of its run as it now is, and of the trajectory just learnt from."""
@@ -60,7 +60,7 @@ def study(
         steps: the budget that schedules run over; all interactions by default.
         over: numbers among the algorithm's settings that are compared, by their fields' names: lists of one length.
             They are lived side by side in one compiled program, and what is found has their axis in front.
-        side_by_side: `world` is several of one shape, with their axis in front (`environments.side_by_side`); so has
+        side_by_side: `world` is several of one shape, with their axis in front (`environments.stacked`); so has
             what is found, before the settings'.
 
     Raises:
@@ -121,7 +121,7 @@ def _study(
         return run, probe(run, trajectory)
 
     def each(one: Callable[[Any], PyTree[Array]], many: Any) -> PyTree[Array]:
-        return jax.lax.map(one, many) if mostly_waits(algorithm) else jax.vmap(one)(many)
+        return jax.lax.map(one, many) if rarely_updates(algorithm) else jax.vmap(one)(many)
 
     def several(
         seeds: Array, world: Environment, relabel: Relabel | None, steps: Array, over: dict[str, Array]

@@ -25,11 +25,12 @@ from retorno.algorithms import ALGORITHMS, Trace, Weighing
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
-from retorno.core.runtime import exchanges_in_one_order
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
-from retorno.networks import EXPLORATIONS, FIXED, MODELS, NETWORKS, Activation, Decay
+from retorno.models import MODELS
+from retorno.networks import NETWORKS, Activation
 from retorno.ops.optimisers import Optimiser
+from retorno.policies import EXPLORATIONS, FIXED, Decay
 from retorno.run import checkpoint
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
@@ -47,6 +48,7 @@ from retorno.run.loop import (
     own_buffers,
 )
 from retorno.run.report import Counters, Report, report
+from retorno.run.runtime import exchanges_in_one_order
 from retorno.run.stopping import Interrupted, StopSignals
 
 REPORT_SECONDS = 0.5
@@ -227,14 +229,14 @@ class Training:
         return sums
 
     def _hosted(self) -> dict[str, np.ndarray] | None:
-        if self.environments is None or self.obstacle is not None:
+        if self.environments is None or self.why_not_resumable is not None:
             return None
         return self.environments.snapshot()
 
     @property
-    def obstacle(self) -> str | None:
+    def why_not_resumable(self) -> str | None:
         """Why the run could not be resumed exactly; None where it can."""
-        return None if isinstance(self.world, Environment) else self.world.obstacle
+        return None if isinstance(self.world, Environment) else self.world.why_not_resumable
 
     def _stop_if_not_finite(self, sums: Metrics) -> None:
         bad = next((f"metric {name!r}" for name, x in sums.items() if not np.isfinite(x).all()), None)
@@ -331,8 +333,8 @@ def train(
         )
     if folder is None:
         return Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
-    if not isinstance(opened, Environment) and opened.obstacle is not None:
-        warnings.warn(opened.obstacle, stacklevel=2)
+    if not isinstance(opened, Environment) and opened.why_not_resumable is not None:
+        warnings.warn(opened.why_not_resumable, stacklevel=2)
     every = every or max(int(steps) // 10, 1)
     training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
     settings = _settings(training, world if isinstance(world, str) else None, hosted, devices)
@@ -403,8 +405,8 @@ def restore(
     if checkpoint.steps(folder):
         fresh = training.run.stage
         training.run, hosted, _ = checkpoint.load_newest(folder, training.run, warn)
-        if training.obstacle is not None:
-            warn(f"not the same bits: {training.obstacle}")
+        if training.why_not_resumable is not None:
+            warn(f"not the same bits: {training.why_not_resumable}")
             training.run = training.run._replace(stage=fresh)
         elif training.environments is not None:
             training.environments.restore(hosted)

@@ -13,9 +13,9 @@ from retorno.algorithms import REINFORCE, ActorCritic, NaturalActorCritic
 from retorno.bellman import policy_gradient
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
+from retorno.environments.bandits.testbed import ContinuousBandit
 from retorno.environments.registry import model
-from retorno.environments.sampled import sampled
-from retorno.environments.testbed import ContinuousBandit
+from retorno.environments.sampled_world import sampled
 from retorno.figures.chapter_13 import Begin
 from retorno.ops.optimisers import Optimiser
 from retorno.run.study import study

@@ -8,8 +8,8 @@ import pytest
 from retorno.algorithms import DifferentialSARSA, RLearning
 from retorno.bellman.average import average_reward, evaluate_average
 from retorno.core.mdp import mdp
-from retorno.environments.sampled import sampled
-from retorno.networks import Epsilon
+from retorno.environments.sampled_world import sampled
+from retorno.policies import Epsilon
 from retorno.run.train import train
 
 EPSILON = 0.3

@@ -12,7 +12,7 @@ import pytest
 from retorno.algorithms import EXP3, BernoulliThompson, GaussianThompson, GradientBandit, LinUCB
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
-from retorno.environments.testbed import (
+from retorno.environments.bandits.testbed import (
     AlternatingBandit,
     BernoulliTestbed,
     ContextualBandit,
@@ -20,7 +20,6 @@ from retorno.environments.testbed import (
     Testbed,
 )
 from retorno.figures.chapter_2 import averaging, exp3_bound, lai_robbins, play, stepping, ucb_bound
-from retorno.networks import UCB, Epsilon
 from retorno.ops.bandits import (
     add_to_inverse,
     expected_preference_gradient,
@@ -28,6 +27,7 @@ from retorno.ops.bandits import (
     importance_reward,
     preference_gradient,
 )
+from retorno.policies import UCB, Epsilon
 
 
 def begun(algorithm, world):

@@ -27,9 +27,10 @@ from retorno.algorithms import (
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import SpaceError
 from retorno.environments.registry import native
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import MLP, Epsilon
+from retorno.networks import MLP
+from retorno.policies import Epsilon
 from retorno.run.study import study
 from retorno.run.train import train
 

@@ -18,13 +18,14 @@ from retorno.core.environment import Environment
 from retorno.core.mdp import mdp
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import blank
-from retorno.environments.gymnasium import gymnasium as hosted
-from retorno.environments.recall import Recall
+from retorno.environments.hosted.gymnasium import gymnasium as hosted
 from retorno.environments.registry import model, native
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
+from retorno.environments.text.recall import Recall
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import Counted, Epsilon, Exact, Tabulated, Uniform
+from retorno.models import Counted, Exact
 from retorno.ops.bandits import upper_confidence
+from retorno.policies import Epsilon, Tabulated, Uniform
 from retorno.run.oracle import regret
 from retorno.run.study import lived, study
 from retorno.run.train import train

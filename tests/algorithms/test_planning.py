@@ -14,14 +14,14 @@ from retorno import bellman
 from retorno.algorithms import PSRL, CertaintyEquivalence, DynaQ, PrioritisedSweeping, QLearning, RMax
 from retorno.core.spaces import SpaceError, Spec, element, index
 from retorno.core.time_step import Trajectory, restart, transition
-from retorno.environments import drawn
-from retorno.environments.exploration import river_swim
+from retorno.environments import ascii_map
 from retorno.environments.registry import native
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
+from retorno.environments.textbook.exploration import river_swim
 from retorno.environments.wrappers import TimeLimit
 from retorno.figures import FIGURES
-from retorno.networks import Epsilon
-from retorno.networks.models import counted_model
+from retorno.models.tabular import counted_model
+from retorno.policies import Epsilon
 from retorno.run.oracle import regret
 from retorno.run.train import train
 
@@ -173,7 +173,7 @@ def test_what_explores_finds_the_way_up_the_river() -> None:
 @pytest.mark.slow
 def test_what_explores_dives_to_the_treasure() -> None:
     """A random diver finds it in one of 1,024 dives; here are 450. R-max tries each of 110 pairs once."""
-    from retorno.environments.exploration import deep_sea
+    from retorno.environments.textbook.exploration import deep_sea
 
     best = bellman.solve(deep_sea(), 0.99)
     for method, finds in ((RMax(known=1), True), (QLearning(exploration=Epsilon(0.1)), False)):
@@ -194,7 +194,7 @@ def test_the_maze_of_dyna() -> None:
 
 @pytest.mark.slow
 def test_planners_find_the_shortest_way_through_the_maze() -> None:
-    maze = drawn("S..#\n.#..\n...G")
+    maze = ascii_map("S..#\n.#..\n...G")
     best = bellman.solve(maze, 0.9)
     for method in (
         DynaQ(discount=0.9, step_size=1.0, exploration=Epsilon(0.5)),

@@ -25,10 +25,11 @@ from retorno.algorithms import (
 )
 from retorno.core.spaces import SpaceError
 from retorno.environments.registry import model, native
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.figures.chapter_11 import expected_emphasis, expected_sweeps
-from retorno.networks import MLP, Tabulated, TileCoding, Uniform
+from retorno.networks import MLP, TileCoding
+from retorno.policies import Tabulated, Uniform
 from retorno.run.study import study
 from retorno.run.train import train
 

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 
 from retorno import bellman
 from retorno.bellman.backup import backup_of
-from retorno.bellman.endings import earns_nothing
-from retorno.bellman.loops import pays_nothing
+from retorno.bellman.proper_policies import earns_nothing
+from retorno.bellman.zero_cycles import pays_nothing
 from retorno.core.mdp import MDP, ModelError, mdp
 from retorno.environments import garnet
 

@@ -18,9 +18,9 @@ from retorno.bellman import (
     uniform,
 )
 from retorno.bellman.comparison import compare
-from retorno.core.explanation import explain, shown_sweeps, sweep_rows
+from retorno.bellman.explanation import explain, shown_sweeps, sweep_rows
 from retorno.core.mdp import MDP, mdp
-from retorno.environments.textbook import student
+from retorno.environments.textbook.lecture import student
 
 
 def test_the_pub_of_the_lecture_term_by_term() -> None:

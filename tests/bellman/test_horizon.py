@@ -12,7 +12,7 @@ from retorno.bellman import uniform
 from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.core.mdp import mdp
 from retorno.environments import garnet, student
-from retorno.environments.grids import example_4_1
+from retorno.environments.grids.gridworlds import example_4_1
 
 
 def twin(model, horizon, discount, policy=None, final=None, best=max):

@@ -8,7 +8,7 @@ from retorno.bellman.backup import backup_of
 from retorno.bellman.sweeping import components, policy_step, sweep
 from retorno.core.mdp import MDP, ModelError, Numbered, Selected
 from retorno.environments import garnet
-from retorno.environments.lakes import frozen_lake
+from retorno.environments.grids.lakes import frozen_lake
 
 SIDE = 40
 HOLES = np.random.default_rng(1).random((SIDE, SIDE)) < 0.1

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from models import discounts, models
 
 from retorno import bellman
-from retorno.bellman.programs import linear_programming, occupancy_program
+from retorno.bellman.linear_programming import linear_programming, occupancy_program
 from retorno.bellman.rational import solve_exactly
 from retorno.core.mdp import mdp
 from retorno.environments import garnet, student
-from retorno.environments.lakes import frozen_lake
+from retorno.environments.grids.lakes import frozen_lake
 
 
 def test_the_student() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from retorno.bellman import evaluate, occupancy, policy_gradient, softmax_policy, solve
 from retorno.environments.registry import model
-from retorno.environments.textbook import random_walk, student
+from retorno.environments.textbook.lecture import random_walk, student
 
 GENERATOR = np.random.default_rng(0)
 

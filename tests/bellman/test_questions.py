@@ -6,9 +6,10 @@ from models import random_kind, random_model
 
 from retorno import bellman
 from retorno.core.mdp import ModelError, mdp
-from retorno.environments import grids, lakes
-from retorno.environments.garnet import garnet
-from retorno.environments.textbook import random_walk, student
+from retorno.environments.grids import gridworlds as grids
+from retorno.environments.grids import lakes
+from retorno.environments.textbook.garnet import garnet
+from retorno.environments.textbook.lecture import random_walk, student
 
 
 def test_a_policy_may_be_probabilities_actions_or_a_function():

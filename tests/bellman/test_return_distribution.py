@@ -8,8 +8,8 @@ from models import models, random_policy
 from retorno.bellman import evaluate, solve, uniform
 from retorno.bellman.returns import return_distribution, return_variance
 from retorno.core.mdp import MDP, mdp
-from retorno.environments.garnet import garnet
-from retorno.environments.textbook import random_walk, student, student_process
+from retorno.environments.textbook.garnet import garnet
+from retorno.environments.textbook.lecture import random_walk, student, student_process
 
 COIN = mdp({"a": {"toss": [(0.5, "a", 1.0), (0.5, "end", 0.0)]}})
 """Its return is the number of heads before the first tail."""

@@ -12,7 +12,7 @@ from retorno.bellman import evaluate, solve, uniform
 from retorno.bellman.derivatives import sensitivity
 from retorno.bellman.rational import evaluate_exactly
 from retorno.core.mdp import MDP, mdp
-from retorno.environments.textbook import student
+from retorno.environments.textbook.lecture import student
 
 STEP = Fraction(1, 10**9)
 

@@ -30,17 +30,9 @@ from retorno.cli.runs import complete
 from retorno.cli.train import choose, free_folder, typed
 from retorno.environments import student
 from retorno.environments.registry import WORLDS, make
-from retorno.networks import (
-    GRU,
-    MLP,
-    Activation,
-    Counted,
-    Epsilon,
-    EpsilonGreedyPolicy,
-    Features,
-    Tabulated,
-    Uniform,
-)
+from retorno.models import Counted
+from retorno.networks import GRU, MLP, Activation, Features
+from retorno.policies import Epsilon, EpsilonGreedyPolicy, Tabulated, Uniform
 from retorno.run import checkpoint
 from retorno.run.folder import read_config, read_metrics
 from retorno.run.oracle import entered, regret

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from retorno import bellman
-from retorno.cli.answers import ALL, FIRST
+from retorno.cli.rendering import ALL, FIRST
 from retorno.cli.solve import AVERAGES, EVALUATIONS, METHODS
 from retorno.core.mdp import mdp
-from retorno.environments.exploration import river_swim
-from retorno.environments.garnet import garnet
 from retorno.environments.registry import Entry
-from retorno.environments.textbook import random_walk, student
+from retorno.environments.textbook.exploration import river_swim
+from retorno.environments.textbook.garnet import garnet
+from retorno.environments.textbook.lecture import random_walk, student
 
 
 @pytest.fixture

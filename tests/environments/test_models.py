@@ -6,10 +6,11 @@ import pytest
 from gymnasium.envs.toy_text.frozen_lake import MAPS
 
 from retorno.core.mdp import ModelError
-from retorno.environments import grids, lakes
-from retorno.environments.garnet import garnet
-from retorno.environments.textbook import random_walk, student, student_process
-from retorno.environments.toy_text import toy_text
+from retorno.environments.grids import gridworlds as grids
+from retorno.environments.grids import lakes
+from retorno.environments.textbook.garnet import garnet
+from retorno.environments.textbook.lecture import random_walk, student, student_process
+from retorno.environments.textbook.toy_text import toy_text
 
 
 def outcomes(model, state, action):

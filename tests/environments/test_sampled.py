@@ -8,11 +8,11 @@ import pytest
 from retorno import bellman
 from retorno.core.environment import advance, begin
 from retorno.core.mdp import mdp
-from retorno.environments import lakes
-from retorno.environments.garnet import garnet
-from retorno.environments.sampled import sampled
-from retorno.environments.textbook import random_walk, student
-from retorno.environments.toy_text import toy_text
+from retorno.environments.grids import lakes
+from retorno.environments.sampled_world import sampled
+from retorno.environments.textbook.garnet import garnet
+from retorno.environments.textbook.lecture import random_walk, student
+from retorno.environments.textbook.toy_text import toy_text
 
 
 def live(world, policy, steps, envs, seed=0):

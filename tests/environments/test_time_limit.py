@@ -7,8 +7,8 @@ import pytest
 
 from retorno.core.environment import advance, begin
 from retorno.core.spaces import SpaceError
-from retorno.environments.classic_control import CartPole, MountainCar, cart_pole
-from retorno.environments.recall import Recall
+from retorno.environments.control.classic import CartPole, MountainCar, cart_pole
+from retorno.environments.text.recall import Recall
 from retorno.environments.wrappers import Hidden, TimeLimit
 
 

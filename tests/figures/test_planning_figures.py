@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from retorno import bellman
-from retorno.environments.mazes import dyna_maze
+from retorno.environments.grids.mazes import dyna_maze
 from retorno.figures import FIGURES
 from retorno.figures.chapter_8_focus import GOES_ON, POINTS, Task, _planned, _solved, _task, _ways
 

@@ -12,7 +12,7 @@ from small import MODELS, model
 from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Learner
 from retorno.core.time_step import Trajectory
-from retorno.environments.side_by_side import of_one_shape, padded, side_by_side
+from retorno.environments.stacked import of_one_shape, padded, stacked
 from retorno.environments.wrappers import TimeLimit
 from retorno.run.loop import Run
 from retorno.run.study import study
@@ -40,7 +40,7 @@ def models(names: tuple[str, ...] = SMALL) -> dict[str, MDP]:
 @functools.cache
 def learners(algorithm: Algorithm, steps: int, seeds: range, names: tuple[str, ...] = SMALL) -> dict[str, Learner]:
     """What each of the seeds [S] has learnt in each world."""
-    worlds = TimeLimit(side_by_side(of_one_shape([*models(names).values()])), LIMIT)
+    worlds = TimeLimit(stacked(of_one_shape([*models(names).values()])), LIMIT)
     updates = steps // (algorithm.num_envs * algorithm.rollout)
     found = study(algorithm, worlds, updates, learnt, seeds=seeds, every=updates, side_by_side=True)
     return {name: jax.tree.map(lambda x, i=i: x[i, :, 0], found) for i, name in enumerate(names)}

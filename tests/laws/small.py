@@ -19,9 +19,10 @@ from retorno.core.mdp import MDP, mdp
 from retorno.core.policy import Algorithm, Learner
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments.registry import WORLDS
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import GRU, LSTM, MLP, NETWORKS, Counted, Table, Transformer
+from retorno.models import Counted
+from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
 
 SETTINGS: dict[str, Any] = {
     "network": MLP((8,)),

@@ -10,7 +10,7 @@ from small import FAMILIES, NETWORK, assert_close, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.policy import Algorithm
-from retorno.environments.recall import Recall
+from retorno.environments.text.recall import Recall
 from retorno.networks import Table
 from retorno.run.train import Training, train
 

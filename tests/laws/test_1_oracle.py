@@ -21,9 +21,11 @@ from retorno.bellman.average import evaluate_average
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import Epsilon, Exact, Table, Tabulated, Uniform
+from retorno.models import Exact
+from retorno.networks import Table
+from retorno.policies import Epsilon, Tabulated, Uniform
 from retorno.run.oracle import regret
 from retorno.run.train import Training, train
 

@@ -11,10 +11,11 @@ from small import model, rewritten, table
 
 from retorno.algorithms import DQN, QLearning
 from retorno.core.environment import Environment
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import Epsilon, Table
+from retorno.networks import Table
 from retorno.ops.optimisers import Optimiser
+from retorno.policies import Epsilon
 from retorno.run.report import Report
 from retorno.run.train import Training, train
 

@@ -14,10 +14,10 @@ from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import action_bounds
-from retorno.environments.export import to_gymnasium
-from retorno.environments.gymnasium import gymnasium
-from retorno.environments.recall import Recall
+from retorno.environments.hosted.export import to_gymnasium
+from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.registry import WORLDS
+from retorno.environments.text.recall import Recall
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import NETWORKS
 from retorno.run.collect import choose, collect, collect_hosted

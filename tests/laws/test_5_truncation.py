@@ -13,9 +13,9 @@ from small import DISCOUNTED, EPISODIC, Deadly, constant_reward, small
 from retorno.algorithms import BANDITS
 from retorno.core.environment import World
 from retorno.core.policy import Algorithm
-from retorno.environments.export import to_gymnasium
-from retorno.environments.gymnasium import gymnasium
-from retorno.environments.sampled import sampled
+from retorno.environments.hosted.export import to_gymnasium
+from retorno.environments.hosted.gymnasium import gymnasium
+from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table
 from retorno.run.train import train

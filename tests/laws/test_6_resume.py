@@ -20,11 +20,11 @@ from small import NETWORK, busy_world, small
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import World
 from retorno.core.policy import Algorithm, Relabel
-from retorno.environments.export import to_gymnasium
-from retorno.environments.gymnasium import gymnasium
-from retorno.environments.keepers import Keepers
-from retorno.environments.recall import Recall
+from retorno.environments.hosted.export import to_gymnasium
+from retorno.environments.hosted.gymnasium import gymnasium
+from retorno.environments.hosted.sync_environments import Keepers
 from retorno.environments.registry import make
+from retorno.environments.text.recall import Recall
 from retorno.networks import NETWORKS
 from retorno.run import checkpoint
 from retorno.run.relabel import ClipRewards, count_bonus

@@ -16,10 +16,11 @@ from retorno.core.environment import Environment, advance, begin
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import WORLDS
-from retorno.environments.sampled import sampled
+from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import Epsilon, Table
+from retorno.networks import Table
 from retorno.ops.distributions import Categorical
+from retorno.policies import Epsilon
 from retorno.run.collect import choose
 from retorno.run.train import train
 

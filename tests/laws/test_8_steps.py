@@ -11,8 +11,8 @@ from small import busy_world, constant_reward, small
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
-from retorno.environments.sampled import sampled
-from retorno.networks import Epsilon
+from retorno.environments.sampled_world import sampled
+from retorno.policies import Epsilon
 from retorno.run.train import train
 
 STEPS, EVERY = 500, 96

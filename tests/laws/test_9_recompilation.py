@@ -12,9 +12,9 @@ import pytest
 from small import NETWORK, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
-from retorno.environments.export import to_gymnasium
-from retorno.environments.gymnasium import gymnasium
-from retorno.environments.recall import Recall
+from retorno.environments.hosted.export import to_gymnasium
+from retorno.environments.hosted.gymnasium import gymnasium
+from retorno.environments.text.recall import Recall
 from retorno.networks import NETWORKS
 from retorno.run.train import Training, train
 

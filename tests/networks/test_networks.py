@@ -27,8 +27,8 @@ from retorno.networks import (
     Table,
     Transformer,
     ValueHead,
-    nudge,
     policy_head,
+    semi_gradient_step,
 )
 from retorno.networks.layers import Input, Observed, linear, orthogonal
 from retorno.networks.recurrent import GRUCell, LSTMCell
@@ -215,7 +215,7 @@ def test_a_table_has_a_row_for_each_observation(space: Any) -> None:
     table = Table(initial=2.0).build(KEY, space, {"q": ActionValueHead(2), "value": ValueHead()})
     obs = jnp.asarray(space.sample())
     assert (table.step(obs, jnp.array(True), ())[0]["q"] == 2).all()
-    moved = nudge(nudge(table, "q", obs, jnp.array(1), 0.5), "value", obs, None, -1.0)
+    moved = semi_gradient_step(semi_gradient_step(table, "q", obs, jnp.array(1), 0.5), "value", obs, None, -1.0)
     heads, _ = moved.step(obs, jnp.array(False), ())
     np.testing.assert_array_equal(heads["q"], [2.0, 2.5])
     assert float(heads["value"]) == 1.0
@@ -227,7 +227,7 @@ def test_a_table_has_a_row_for_each_observation(space: Any) -> None:
 def test_a_nudge_of_a_network_follows_the_finite_difference() -> None:
     network = filled(MLP((4,)), BOX, {"q": ActionValueHead(3)})
     obs, action, change, h = jnp.array([0.5, -0.3, 0.8]), jnp.array(2), 0.1, 1e-2
-    moved = nudge(network, "q", obs, action, change)
+    moved = semi_gradient_step(network, "q", obs, action, change)
     leaves, structure = jax.tree.flatten(network)
 
     def q(leaves: Any) -> float:
@@ -242,7 +242,7 @@ def test_a_nudge_of_a_network_follows_the_finite_difference() -> None:
 
 def test_a_nudge_of_a_table_is_its_gradient_step() -> None:
     network = Table().build(KEY, spaces.Discrete(3), {"q": ActionValueHead(2)})
-    by_table = nudge(network, "q", jnp.array(1), jnp.array(0), 0.25)
+    by_table = semi_gradient_step(network, "q", jnp.array(1), jnp.array(0), 0.25)
     slope = jax.grad(lambda n: n.step(jnp.array(1), jnp.array(False), ())[0]["q"][0])(network)
     np.testing.assert_array_equal(by_table.tables["q"], network.tables["q"] + 0.25 * slope.tables["q"])
 
@@ -286,7 +286,7 @@ def test_a_network_needs_a_head_and_a_nudge_no_memory() -> None:
     with pytest.raises(ValueError, match="one head or more"):
         MLP().build(KEY, BOX, {})
     with pytest.raises(ValueError, match="has a memory"):
-        nudge(filled(GRU(4, (4,)), BOX, {"value": ValueHead()}), "value", jnp.ones(3), None, 1.0)
+        semi_gradient_step(filled(GRU(4, (4,)), BOX, {"value": ValueHead()}), "value", jnp.ones(3), None, 1.0)
 
 
 def test_shapes_hold_at_run_time() -> None:

@@ -16,7 +16,7 @@ from retorno.ops.distributions import (
     Gaussian,
     MultiCategorical,
     SquashedGaussian,
-    judge,
+    log_prob_and_entropy,
 )
 
 SAMPLES = 40_000
@@ -64,9 +64,9 @@ def test_masked_categorical_is_the_renormalised_rest() -> None:
 def test_an_action_is_judged_among_the_legal_ones() -> None:
     """Two of three equal actions are legal: each has probability 1/2, entropy log 2; without a mask, 1/3 and log 3."""
     thirds = Categorical(jnp.zeros(3))
-    masked = judge(thirds, jnp.array([True, False, True]), jnp.int32(2))
+    masked = log_prob_and_entropy(thirds, jnp.array([True, False, True]), jnp.int32(2))
     assert np.allclose(masked, (-np.log(2), np.log(2)))
-    assert np.allclose(judge(thirds, None, jnp.int32(2)), (-np.log(3), np.log(3)))
+    assert np.allclose(log_prob_and_entropy(thirds, None, jnp.int32(2)), (-np.log(3), np.log(3)))
 
 
 @pytest.mark.parametrize("what", ["log_prob", "entropy"])

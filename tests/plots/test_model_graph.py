@@ -9,7 +9,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 
 from retorno.bellman import solve
 from retorno.core.mdp import mdp
-from retorno.environments.textbook import random_walk, student, student_process
+from retorno.environments.textbook.lecture import random_walk, student, student_process
 from retorno.plots import PlotError, model_graph
 from retorno.plots.graph import BEST, DOT
 from retorno.plots.style import inline_svg

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from retorno.bellman import solve, value_iteration
-from retorno.core.explanation import shown_sweeps
+from retorno.bellman.explanation import shown_sweeps
 from retorno.core.solution import Solution, Sweep
-from retorno.environments.lakes import frozen_lake
-from retorno.environments.textbook import student
+from retorno.environments.grids.lakes import frozen_lake
+from retorno.environments.textbook.lecture import student
 from retorno.plots import PlotError, animate, bounds_plot, model_graph, sweep_table
 from retorno.plots.maps import value_map
 from retorno.plots.sweeps import FRAMES, at_value

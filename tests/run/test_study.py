@@ -10,7 +10,7 @@ import pytest
 
 from retorno.algorithms import MonteCarloControl, QLearning, SARSALambda
 from retorno.environments.registry import native
-from retorno.run.loop import mostly_waits
+from retorno.run.loop import rarely_updates
 from retorno.run.study import by_episode, lived, study
 from retorno.run.train import train
 
@@ -65,7 +65,7 @@ def test_settings_side_by_side_are_a_study_of_each_to_the_bit() -> None:
 
 
 def test_only_who_waits_for_an_episodes_end_is_lived_one_after_another() -> None:
-    assert mostly_waits(WAITING) and not mostly_waits(ALGORITHM) and not mostly_waits(MonteCarloControl())
+    assert rarely_updates(WAITING) and not rarely_updates(ALGORITHM) and not rarely_updates(MonteCarloControl())
 
 
 def test_settings_that_the_method_refuses_are_refused_before_anything_is_lived() -> None:

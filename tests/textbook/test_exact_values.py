@@ -9,9 +9,10 @@ import pytest
 from retorno import bellman
 from retorno.bellman.backup import backup_of
 from retorno.core.mdp import mdp
-from retorno.environments import grids, lakes
-from retorno.environments.textbook import random_walk, student, student_process
-from retorno.environments.toy_text import toy_text
+from retorno.environments.grids import gridworlds as grids
+from retorno.environments.grids import lakes
+from retorno.environments.textbook.lecture import random_walk, student, student_process
+from retorno.environments.textbook.toy_text import toy_text
 
 PROCESS = ("C1", "C2", "C3", "Pass", "Pub", "Facebook")
 PROCESS_VALUES = {

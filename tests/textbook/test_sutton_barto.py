@@ -8,13 +8,16 @@ import pytest
 
 from retorno import bellman
 from retorno.bellman.average import average_reward
-from retorno.environments import bandits, chains, counterexamples, exploration, grids, mazes
-from retorno.environments.access_control import access_control
-from retorno.environments.blackjack import CASINO, LEGACY, PLAIN, SUTTON_BARTO, blackjack
-from retorno.environments.car_rental import car_rental
-from retorno.environments.gambler import gambler
-from retorno.environments.racetrack import LEFT_TRACK, RIGHT_TRACK, racetrack
-from retorno.environments.tic_tac_toe import perfect_opponent, tic_tac_toe
+from retorno.environments.bandits import models as bandits
+from retorno.environments.games.blackjack import CASINO, LEGACY, PLAIN, SUTTON_BARTO, blackjack
+from retorno.environments.games.tic_tac_toe import perfect_opponent, tic_tac_toe
+from retorno.environments.grids import gridworlds as grids
+from retorno.environments.grids import mazes
+from retorno.environments.grids.racetrack import LEFT_TRACK, RIGHT_TRACK, racetrack
+from retorno.environments.textbook import chains, counterexamples, exploration
+from retorno.environments.textbook.access_control import access_control
+from retorno.environments.textbook.car_rental import car_rental
+from retorno.environments.textbook.gambler import gambler
 
 
 def values(solution, names):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from retorno.core.mdp import MDP, ModelError
-from retorno.environments.counted import Counted, Recorded, counted
+from retorno.environments.empirical_models import Counted, Recorded, empirical_model
 from retorno.environments.formats.files import naming, read_text
 
 COLUMNS = Recorded._fields
@@ -42,7 +42,7 @@ def estimate(path: Path, **settings: Any) -> Counted:
         columns = _columns(path)
         state, next_state, states = _numbered(columns["state"], columns["next_state"])
         action, _, actions = _numbered(columns["action"], [])
-        return counted(
+        return empirical_model(
             state,
             action,
             np.array(columns["reward"]),

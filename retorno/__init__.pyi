@@ -1,0 +1,30 @@
+__version__: str
+
+from . import algorithms as algorithms
+from . import bellman as bellman
+from . import environments as environments
+from . import figures as figures
+from . import models as models
+from . import networks as networks
+from . import ops as ops
+from . import plots as plots
+from . import policies as policies
+from . import replay as replay
+from .algorithms import DQN as DQN
+from .algorithms import PPO as PPO
+from .algorithms import REINFORCE as REINFORCE
+from .algorithms import SARSA as SARSA
+from .algorithms import QLearning as QLearning
+from .core.mdp import MDP as MDP
+from .core.mdp import mdp as mdp
+from .core.solution import Solution as Solution
+from .environments.hosted.export import to_gymnasium as to_gymnasium
+from .environments.hosted.gymnasium import gymnasium as gymnasium
+from .environments.registry import make as make
+from .environments.sampled_world import sampled as sampled
+from .run.evaluate import Evaluation as Evaluation
+from .run.evaluate import evaluate as evaluate
+from .run.study import study as study
+from .run.train import restore as restore
+from .run.train import resume as resume
+from .run.train import train as train

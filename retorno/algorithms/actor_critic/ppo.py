@@ -1,0 +1,235 @@
+"""Proximal policy optimisation.
+
+Schulman, Wolski, Dhariwal, Radford & Klimov 2017, with the details of Huang et al. 2022 ("The 37
+implementation details of PPO"). What we do differently: values are computed in one batched pass at
+the update, not while acting; a time limit's final row is bootstrapped with its own memory; and
+one `update` shuffles single transitions for a memoryless network and whole sequences for any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Bool, Float, Key, PyTree
+
+from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
+from retorno.core.spaces import Spec
+from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
+from retorno.networks.normalisers import Normalised, ObservationNormaliser, RewardNormaliser
+from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.objectives import (
+    clipped_policy_gradient,
+    clipped_value_error,
+    linear,
+    masked_mean,
+    masked_standardise,
+    masked_variance,
+)
+from retorno.ops.returns import gae, importance_weight
+
+
+class PPOLearner(NamedTuple):
+    """Everything that changes while PPO learns."""
+
+    network: Policy
+    optimiser: optax.OptState
+    observations: ObservationNormaliser | None
+    rewards: RewardNormaliser | None
+    clock: Clock
+
+
+class _Rows(NamedTuple):
+    """What the loss reads, [T, B]."""
+
+    obs: PyTree[Any]
+    first: Bool[Array, "T B"]
+    legal: Bool[Array, "T B A"] | None
+    action: PyTree[Any]
+    log_prob: Float[Array, "T B"]
+    value: Float[Array, "T B"]
+    advantage: Float[Array, "T B"]
+    counts: Bool[Array, "T B"]
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Proximal policy optimisation (Schulman et al. 2017). Actions: Discrete, MultiDiscrete, Box."""
+
+    network: NetworkConfig = field(default_factory=MLP)
+    """The policy's and the value's network."""
+    num_envs: int = 8
+    """Environments that act side by side."""
+    rollout: int = 256
+    """Interactions of each environment between two updates."""
+    epochs: int = 10
+    """Passes over each rollout."""
+    minibatches: int = 32
+    """Gradient steps in each pass."""
+    learning_rate: float = 3e-4
+    """Adam's step size (its ε is 1e-5)."""
+    anneal_learning_rate: bool = False
+    """Let the step size fall to 0 over the run."""
+    discount: float = 0.99
+    """γ"""
+    lambda_: float = 0.95
+    """λ of generalised advantage estimation."""
+    clip: float = 0.2
+    """ε, how far the new policy's probability ratio counts."""
+    anneal_clip: bool = False
+    """Let the clip fall to 0 over the run."""
+    value_clip: float | None = None
+    """How far a value may move in one update; None for any distance."""
+    value_coefficient: float = 0.5
+    """Weight of the value's loss."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    anneal_entropy: bool = False
+    """Let that weight fall to 0 over the run."""
+    max_gradient_norm: float = 0.5
+    """Gradients are scaled down to this norm."""
+    normalise_advantages: bool = True
+    """Standardise the advantages of each minibatch."""
+    normalise_observations: bool = False
+    """Standardise Box observations by their running mean and variance."""
+    normalise_rewards: bool = False
+    """Divide rewards by the running standard deviation of the discounted return."""
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> PPOLearner:
+        heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}
+        network = self.network.build(key, spec.observation_space, heads)
+        sequences = spec.num_envs * (self.rollout if network.memoryless else 1)
+        if sequences % self.minibatches:
+            kind = "transitions" if network.memoryless else "sequences (one for each environment)"
+            raise ValueError(
+                f"a rollout of {sequences} {kind} cannot be split into {self.minibatches} equal minibatches: "
+                "choose minibatches, rollout and num_envs so that it can"
+            )
+        return PPOLearner(
+            network=network,
+            optimiser=self._optimiser.init(network),  # pyright: ignore[reportArgumentType]
+            observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
+            rewards=RewardNormaliser.start(spec.num_envs) if self.normalise_rewards else None,
+            clock=Clock.start(spec.steps),
+        )
+
+    def initial_carry(self, learner: PPOLearner) -> Carry:
+        return learner.network.initial_carry()
+
+    def act(
+        self, learner: PPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        heads, carry = self.policy(learner).step(row.obs, row.first, carry)
+        policy = heads["policy"].masked(row.legal)
+        action = policy.sample(key)
+        return action, {"log_prob": policy.log_prob(action)}, carry
+
+    def policy(self, learner: PPOLearner) -> Policy:
+        return Normalised(learner.network, learner.observations)
+
+    def update(self, learner: PPOLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[PPOLearner, Metrics]:
+        steps, counts = trajectory.steps, trajectory.transitions
+        normaliser = learner.observations
+        obs = steps.obs if normaliser is None else jax.vmap(jax.vmap(normaliser))(steps.obs)
+        reward, rewards = steps.reward[1:], learner.rewards
+        if rewards is not None:
+            reward, rewards = rewards(trajectory, self.discount)
+
+        value = unroll_batch(learner.network, obs, steps.first, trajectory.carry)["value"]
+        advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
+            reward, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
+        )
+        rows = _Rows(
+            obs=jax.tree.map(lambda x: x[:-1], obs),
+            first=steps.first[:-1],
+            legal=None if steps.legal is None else steps.legal[:-1],
+            action=trajectory.action,
+            log_prob=trajectory.extras["log_prob"],
+            value=value[:-1],
+            advantage=advantage,
+            counts=counts,
+        )
+        carry = trajectory.carry
+        if learner.network.memoryless:
+            # T·B sequences of length 1 instead of B sequences of length T.
+            rows = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), rows)
+        progress = learner.clock.progress
+        network, optimiser, metrics = self._optimise(learner, rows, carry, progress, key)
+
+        if normaliser is not None:
+            normaliser = normaliser.update(jax.tree.map(lambda x: x[:-1], steps.obs))
+        target = advantage + value[:-1]
+        metrics["explained_variance"] = 1 - masked_variance(advantage, counts) / (
+            masked_variance(target, counts) + 1e-8
+        )
+        return PPOLearner(network, optimiser, normaliser, rewards, learner.clock.advance(trajectory)), metrics
+
+    @property
+    def _optimiser(self) -> optax.GradientTransformation:
+        # On one long vector: a few operations to compile and run instead of a few for each of many small tensors.
+        return optax.flatten(
+            optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optax.scale_by_adam(eps=1e-5))
+        )
+
+    def _optimise(
+        self, learner: PPOLearner, rows: _Rows, carry: Carry, progress: Float[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Policy, optax.OptState, Metrics]:
+        """Epochs of shuffled minibatches; metrics are means over all of them."""
+        sequences = rows.first.shape[1]
+        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, progress)
+        clip = linear(self.clip, 0.0 if self.anneal_clip else None, progress)
+        entropy = linear(self.entropy_coefficient, 0.0 if self.anneal_entropy else None, progress)
+
+        def step(state: tuple[Policy, optax.OptState], chosen: Array | None):
+            network, optimiser = state
+            batch, memory = rows, carry
+            if chosen is not None:
+                batch = jax.tree.map(lambda x: x[:, chosen], rows)
+                memory = carry if network.memoryless else jax.tree.map(lambda x: x[chosen], carry)
+            (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, batch, memory, clip, entropy)
+            direction, optimiser = self._optimiser.update(gradient, optimiser)
+            network = jax.tree.map(lambda w, d: w - learning_rate * d, network, direction)
+            return (network, optimiser), metrics
+
+        if self.minibatches == 1:
+            chosen = None
+        else:
+            keys = jax.random.split(key, self.epochs)
+            orders = jax.vmap(lambda k: jax.random.permutation(k, sequences))(keys)
+            chosen = orders.reshape(self.epochs * self.minibatches, -1)
+        state = (learner.network, learner.optimiser)
+        (network, optimiser), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * self.minibatches)
+        return network, optimiser, {name: x.mean() for name, x in metrics.items()}
+
+    def _loss(
+        self, network: Policy, rows: _Rows, carry: Carry, clip: Float[Array, ""], entropy_coefficient: Float[Array, ""]
+    ) -> tuple[Float[Array, ""], Metrics]:
+        heads = unroll_batch(network, rows.obs, rows.first, carry)
+        over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
+        log_prob, entropy = over_rows(log_prob_and_entropy)(heads["policy"], rows.legal, rows.action)
+        ratio = over_rows(importance_weight)(log_prob, rows.log_prob)
+        advantage = masked_standardise(rows.advantage, rows.counts) if self.normalise_advantages else rows.advantage
+        policy_losses = over_rows(lambda r, a: clipped_policy_gradient(r, a, clip))(ratio, advantage)
+
+        target = rows.value + rows.advantage
+        value_clip = jnp.inf if self.value_clip is None else self.value_clip
+        value_losses = over_rows(lambda v, old, y: clipped_value_error(v, old, y, value_clip))(
+            heads["value"], rows.value, target
+        )
+        policy_loss = masked_mean(policy_losses, rows.counts)
+        value_loss = masked_mean(value_losses, rows.counts)
+        mean_entropy = masked_mean(entropy, rows.counts)
+        loss = policy_loss + self.value_coefficient * value_loss - entropy_coefficient * mean_entropy
+        return loss, {
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": mean_entropy,
+            # Schulman 2020, "Approximating KL divergence": never negative, low variance.
+            "kl": masked_mean(ratio - 1 - jnp.log(ratio), rows.counts),
+            "clip_fraction": masked_mean((jnp.abs(ratio - 1) > clip).astype(jnp.float32), rows.counts),
+        }

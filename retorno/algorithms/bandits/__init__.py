@@ -1,0 +1,1 @@
+"""Bandits: what pays best, when only what was chosen is seen."""

@@ -1,0 +1,1 @@
+"""Planning and learning: models that were counted, simulation, decision-time planning."""

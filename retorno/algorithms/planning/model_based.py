@@ -1,0 +1,248 @@
+"""Learn a model by counting, and act by what is best in it: three ways to treat what is not known yet.
+
+- Certainty equivalence takes the most likely model for the truth (Kumar & Varaiya 1986, chapter 8; Sutton & Barto
+  2018, section 6.3 names it); it has to be made to explore.
+- R-max takes everything that was tried less than m times for paradise, and so goes there
+  (Brafman & Tennenholtz 2002).
+- Posterior sampling draws a model from what is believed, and acts for an episode as if it were true
+  (Strens 2000; Osband, Russo & Van Roy 2013).
+
+All are solved inside the compiled update by sweeps of value iteration, which go on from the values before.
+Models are tables over states × actions × next states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int, Key, PyTree
+
+from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.spaces import Spec, num_actions
+from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.models.tabular import CountedModel, counted_model
+from retorno.networks import ActionValueHead, Table, TableNetwork
+from retorno.ops.distributions import EpsilonGreedy
+from retorno.ops.planning import value_iteration
+from retorno.policies import EpsilonGreedyPolicy
+from retorno.policies.exploration import Epsilon, Exploration, Explorer
+
+
+class ModelLearner(NamedTuple):
+    """A counted model, and the action values that solve it."""
+
+    network: TableNetwork
+    model: CountedModel
+    explorer: Explorer | None
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class CertaintyEquivalence:
+    """Certainty equivalence (Kumar & Varaiya 1986): the best policy of the most likely model. Observations: finite."""
+
+    num_envs: int = 1
+    """Environments that act side by side."""
+    rollout: int = 1
+    """Interactions of each environment between two updates."""
+    discount: float = 0.99
+    """γ"""
+    exploration: Exploration = field(default_factory=Epsilon)
+    """How actions are chosen while learning."""
+    sweeps: int = 10
+    """Of value iteration at each update, going on from the values before."""
+    initial: float = 0.0
+    """What an action is worth that was never tried."""
+
+    def __post_init__(self) -> None:
+        _check_sweeps(self.sweeps)
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> ModelLearner:
+        actions = num_actions(spec.action_space, "certainty equivalence")
+        model = counted_model(spec, actions, "certainty equivalence")
+        network = _table(key, spec, actions, self.initial)
+        return ModelLearner(network, model, self.exploration.start(spec, actions), Clock.start(spec.steps))
+
+    def initial_carry(self, learner: ModelLearner) -> Carry:
+        return ()
+
+    def act(
+        self, learner: ModelLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        assert learner.explorer is not None
+        q = learner.network.step(row.obs, row.first, ())[0]["q"]
+        return learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal).sample(key), (), carry
+
+    def policy(self, learner: ModelLearner) -> Policy:
+        return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
+
+    def update(
+        self, learner: ModelLearner, trajectory: Trajectory, key: Key[Array, ""]
+    ) -> tuple[ModelLearner, Metrics]:
+        assert learner.explorer is not None
+        model = learner.model.update(trajectory)
+        network, change = _solved(learner.network, model, 1, self.discount, self.sweeps)
+        explorer = learner.explorer.update(trajectory)
+        return ModelLearner(network, model, explorer, learner.clock.advance(trajectory)), {"change": change}
+
+
+@dataclass(frozen=True)
+class RMax:
+    """R-max (Brafman & Tennenholtz 2002): what is not known pays the most there is. Observations: finite."""
+
+    num_envs: int = 1
+    """Environments that act side by side."""
+    rollout: int = 1
+    """Interactions of each environment between two updates."""
+    discount: float = 0.99
+    """γ, below 1."""
+    reward_max: float = 1.0
+    """The largest reward that a step can pay."""
+    known: int = 5
+    """m, the trials after which an action's counts are believed; 1 where the world has no chance."""
+    sweeps: int = 10
+    """Of value iteration at each update, going down from the values before."""
+
+    def __post_init__(self) -> None:
+        _check_sweeps(self.sweeps)
+        if not 0 <= self.discount < 1 or self.known < 1:
+            raise ValueError(
+                f"R-max needs a discount below 1, for paradise is worth reward_max / (1 − γ), and known of at least 1, "
+                f"got {self.discount} and {self.known}"
+            )
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> ModelLearner:
+        actions = num_actions(spec.action_space, "R-max")
+        network = _table(key, spec, actions, self.reward_max / (1 - self.discount))
+        return ModelLearner(network, counted_model(spec, actions, "R-max"), None, Clock.start(spec.steps))
+
+    def initial_carry(self, learner: ModelLearner) -> Carry:
+        return ()
+
+    def act(
+        self, learner: ModelLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        q = learner.network.step(row.obs, row.first, ())[0]["q"]
+        return EpsilonGreedy(q, jnp.float32(0), row.legal).sample(key), (), carry
+
+    def policy(self, learner: ModelLearner) -> Policy:
+        return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
+
+    def update(
+        self, learner: ModelLearner, trajectory: Trajectory, key: Key[Array, ""]
+    ) -> tuple[ModelLearner, Metrics]:
+        model = learner.model.update(trajectory)
+        network, change = _solved(learner.network, model, self.known, self.discount, self.sweeps)
+        return ModelLearner(network, model, None, learner.clock.advance(trajectory)), {"change": change}
+
+
+class SamplingLearner(NamedTuple):
+    """What is believed, and what is played as if it were true."""
+
+    network: TableNetwork
+    """Values of the most likely model."""
+    played: TableNetwork
+    """Values of the model drawn last."""
+    model: CountedModel
+    age: Int[Array, ""]
+    """Interactions since it was drawn."""
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class PSRL:
+    """Posterior sampling (Strens 2000; Osband et al. 2013): act in a model that may be true. Observations: finite."""
+
+    num_envs: int = 1
+    """Environments that act side by side, in one drawn model."""
+    rollout: int = 1
+    """Interactions of each environment between two updates; a model is drawn at most once in each."""
+    discount: float = 0.99
+    """γ"""
+    period: int = 100
+    """Interactions after which another model is drawn, if no episode has ended before."""
+    sweeps: int = 50
+    """Of value iteration in a drawn model, from the values of the one before."""
+    concentration: float = 1.0
+    """Of the Dirichlet prior: how many trials it counts for, spread evenly over all outcomes."""
+    reward_mean: float = 0.0
+    """What a reward is believed to be before it is seen, …"""
+    reward_deviation: float = 1.0
+    """… give or take. The normal prior's standard deviation; set it to the size of the rewards."""
+    reward_noise: float = 1.0
+    """How far single rewards are believed to lie around their mean: the normal likelihood's standard deviation."""
+
+    def __post_init__(self) -> None:
+        _check_sweeps(self.sweeps)
+        if min(self.concentration, self.reward_deviation, self.reward_noise) <= 0 or self.period < 1:
+            raise ValueError(
+                "concentration, reward_deviation and reward_noise are positive and the period at least 1, got "
+                f"{self.concentration}, {self.reward_deviation}, {self.reward_noise} and {self.period}"
+            )
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> SamplingLearner:
+        actions = num_actions(spec.action_space, "posterior sampling")
+        model = counted_model(spec, actions, "posterior sampling")
+        network = _table(key, spec, actions, 0.0)
+        return SamplingLearner(network, network, model, jnp.int32(0), Clock.start(spec.steps))
+
+    def initial_carry(self, learner: SamplingLearner) -> Carry:
+        return ()
+
+    def act(
+        self, learner: SamplingLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        q = learner.played.step(row.obs, row.first, ())[0]["q"]
+        return EpsilonGreedy(q, jnp.float32(0), row.legal).sample(key), (), carry
+
+    def policy(self, learner: SamplingLearner) -> Policy:
+        return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
+
+    def update(
+        self, learner: SamplingLearner, trajectory: Trajectory, key: Key[Array, ""]
+    ) -> tuple[SamplingLearner, Metrics]:
+        model = learner.model.update(trajectory)
+        network, change = _solved(learner.network, model, 1, self.discount, self.sweeps)
+        age = learner.age + self.rollout
+        draws = trajectory.steps.last.any() | (age >= self.period)
+        played = jax.lax.cond(draws, lambda: self._drawn(learner.played, model, key), lambda: learner.played)
+        clock = learner.clock.advance(trajectory)
+        return SamplingLearner(network, played, model, jnp.where(draws, 0, age), clock), {"change": change}
+
+    def _drawn(self, played: TableNetwork, model: CountedModel, key: Key[Array, ""]) -> TableNetwork:
+        """The best values in a model drawn from the posterior: Dirichlet for what follows, normal for rewards."""
+        outcomes, rewards = jax.random.split(key)
+        ended = model.count - model.onward.sum(-1)
+        seen = jnp.concatenate([model.onward, jnp.maximum(ended, 0.0)[..., None]], -1)
+        chances = jax.random.dirichlet(outcomes, seen + self.concentration / seen.shape[-1])
+        precision = 1 / self.reward_deviation**2 + model.count / self.reward_noise**2
+        mean = (self.reward_mean / self.reward_deviation**2 + model.reward / self.reward_noise**2) / precision
+        reward = mean + jax.random.normal(rewards, mean.shape) / jnp.sqrt(precision)
+        everything = jnp.ones_like(model.count, bool)
+        q = value_iteration(
+            played.tables["q"], reward, chances[..., :-1], everything, model.legal, self.discount, self.sweeps
+        )
+        return replace(played, tables={"q": q})
+
+
+def _table(key: Key[Array, ""], spec: Spec, actions: int, initial: float) -> TableNetwork:
+    return Table(initial).build(key, spec.observation_space, {"q": ActionValueHead(actions)})
+
+
+def _solved(
+    network: TableNetwork, model: CountedModel, trials: int, discount: float, sweeps: int
+) -> tuple[TableNetwork, Float[Array, ""]]:
+    """Values of the most likely model of what was tried so often, and the largest change from those before."""
+    q = network.tables["q"]
+    known = model.count >= trials
+    after = value_iteration(q, model.mean_reward, model.onward_chance, known, model.legal, discount, sweeps)
+    return replace(network, tables={"q": after}), jnp.abs(after - q).max()
+
+
+def _check_sweeps(sweeps: int) -> None:
+    if sweeps < 1:
+        raise ValueError(f"sweeps must be at least 1, got {sweeps}")

@@ -1,0 +1,246 @@
+"""UCT: Monte Carlo tree search that treats each choice in the tree as a bandit.
+
+Kocsis & Szepesvári 2006; Coulom 2006; Sutton & Barto 2018, section 8.11. Before each choice come `simulations`
+walks through a model, out of the present state. In the tree each takes the action with the highest upper confidence
+bound; where it leaves the tree one node is added, and a base policy goes on to the end. The returns are
+averaged in the nodes that were passed. A node is a state at a depth, as in the paper, so walks that come together
+share what they learn. Values are scaled by the least and the greatest return of the search to [0, 1], where
+UCB1's bound holds (Schrittwieser et al. 2020, eq. 5 of the appendix); the action that was taken most often is chosen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key, PyTree
+
+from retorno.algorithms.planning.rollout import PlanningLearner, require_planning
+from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.spaces import Spec, cardinality
+from retorno.core.time_step import TimeStep, Trajectory
+from retorno.models.tabular import Exact, ModelConfig, SampleModel
+from retorno.ops.bandits import upper_confidence
+from retorno.ops.returns import lambda_returns
+from retorno.policies import FixedConfig, Uniform
+from retorno.policies.decision_time_planning import PlannedPolicy
+from retorno.policies.exploration import Epsilon, Exploration
+
+
+class Tree(NamedTuple):
+    """Nodes in a table of N places, of which half are free at least, by hashes of their states and depths."""
+
+    state: Int[Array, " N"]
+    depth: Int[Array, " N"]
+    """−1 where no node is yet."""
+    visits: Int[Array, "N A"]
+    total: Float[Array, "N A"]
+    """Sums of returns."""
+    least: Float[Array, ""]
+    most: Float[Array, ""]
+    """Of all returns so far, from wherever in the tree."""
+
+    def place(self, state: Int[Array, ""], depth: Int[Array, ""] | int) -> Int[Array, ""]:
+        """Where a node is, or the free place where it would be: from its hash on (Knuth 1973, section 6.4)."""
+        size = len(self.state)
+        mixed = (jnp.uint32(31) * jnp.uint32(depth) + state.astype(jnp.uint32)) * jnp.uint32(0x9E3779B1)
+        hashed = (mixed >> jnp.uint32(33 - size.bit_length())).astype(jnp.int32)
+
+        def another(place: Int[Array, ""]) -> Bool[Array, ""]:
+            same = (self.state[place] == state) & (self.depth[place] == depth)
+            return (self.depth[place] >= 0) & ~same
+
+        return jax.lax.while_loop(another, lambda place: (place + 1) % size, hashed)
+
+    def added(self, place: Int[Array, ""], state: Int[Array, ""], depth: Int[Array, ""]) -> Tree:
+        """With one more node, or none where its place is beyond the table."""
+        return self._replace(
+            state=self.state.at[place].set(state, mode="drop"), depth=self.depth.at[place].set(depth, mode="drop")
+        )
+
+    def mean(self, node: Int[Array, ""]) -> Float[Array, " A"]:
+        """Mean returns of a node's actions; 0 for those that were never taken."""
+        return self.total[node] / jnp.maximum(self.visits[node], 1)
+
+    def scaled(self, mean: Float[Array, " A"]) -> Float[Array, " A"]:
+        """Means of returns in [0, 1]."""
+        width = self.most - self.least
+        return jnp.where(width > 0, (mean - self.least) / jnp.where(width > 0, width, 1.0), 0.0)
+
+
+class Walk(NamedTuple):
+    """One simulation, under way."""
+
+    row: TimeStep
+    step: Int[Array, ""]
+    node: Int[Array, ""]
+    """Where it is in the tree; N beyond it."""
+    leaf: tuple[Int[Array, ""], Int[Array, ""], Int[Array, ""]]
+    """Place, state and depth of the node to be added, where it left the tree; the place is N if it did not."""
+    nodes: Int[Array, " D"]
+    """Where each step was taken."""
+    actions: Int[Array, " D"]
+    rewards: Float[Array, " D"]
+    discounts: Float[Array, " D"]
+
+
+class Search(NamedTuple):
+    """What was found at the root."""
+
+    visits: Int[Array, " A"]
+    q: Float[Array, " A"]
+    """Mean returns."""
+    scaled: Float[Array, " A"]
+    """The same in [0, 1]."""
+
+    @property
+    def preference(self) -> Float[Array, " A"]:
+        """The visits; where they tie, the mean return."""
+        return self.visits + self.scaled / 2
+
+    @property
+    def policy(self) -> Float[Array, " A"]:
+        """The share of simulations that took each action."""
+        return self.visits / self.visits.sum()
+
+
+@dataclass(frozen=True)
+class UCT:
+    """UCT (Kocsis & Szepesvári 2006): searches a tree before each choice. Observations: finite. Actions: Discrete."""
+
+    model: ModelConfig = field(default_factory=Exact)
+    """What is planned in."""
+    base: FixedConfig = field(default_factory=Uniform)
+    """The policy that simulations follow beyond the tree."""
+    num_envs: int = 1
+    """Environments that act side by side."""
+    rollout: int = 1
+    """Interactions of each environment between two updates, in which a model may be learnt."""
+    simulations: int = 200
+    """Before each choice."""
+    depth: int = 100
+    """The most steps of a simulation; what lies beyond counts for nothing."""
+    confidence: float = 1.4142135
+    """c of the upper confidence bound, for returns in [0, 1]: √2 is UCB1's."""
+    discount: float = 0.99
+    """γ"""
+    exploration: Exploration = field(default_factory=lambda: Epsilon(0.0))
+    """How actions are chosen while learning; a model that is learnt needs some."""
+
+    def __post_init__(self) -> None:
+        require_planning(self.simulations, self.depth)
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> PlanningLearner:
+        cardinality(spec.observation_space)  # Refuses what is not finite.
+        return PlanningLearner.start(self, key, spec, "UCT")
+
+    def initial_carry(self, learner: PlanningLearner) -> Carry:
+        return ()
+
+    def act(
+        self, learner: PlanningLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        planning, choosing = jax.random.split(key)
+        plan = self.plan(learner.model, learner.base, row, planning)
+        choice = learner.explorer.choice(plan.preference, row.obs, learner.clock.progress).masked(row.legal)
+        return choice.sample(choosing), {"search_policy": plan.policy, "q": plan.q}, carry
+
+    def policy(self, learner: PlanningLearner) -> Policy:
+        return PlannedPolicy(learner.model, learner.base, learner.seed, self)
+
+    def update(
+        self, learner: PlanningLearner, trajectory: Trajectory, key: Key[Array, ""]
+    ) -> tuple[PlanningLearner, Metrics]:
+        found = trajectory.extras
+        return learner.update(trajectory), {"value": (found["search_policy"] * found["q"]).sum(-1).mean()}
+
+    def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Search:
+        """Search from one row."""
+        actions = base.step(row.obs, row.first, ())[0]["policy"].logits.shape[0]
+        size = 2 ** (2 * self.simulations + 1).bit_length()
+        empty = Tree(
+            state=jnp.zeros(size, jnp.int32),
+            depth=jnp.full(size, -1),
+            visits=jnp.zeros((size, actions), jnp.int32),
+            total=jnp.zeros((size, actions)),
+            least=jnp.float32(jnp.inf),
+            most=jnp.float32(-jnp.inf),
+        )
+        here = model.number(row.obs)
+        root = empty.place(here, 0)
+
+        def simulate(number: Int[Array, ""], tree: Tree) -> Tree:
+            walk = self._walk(tree, root, model, base, row, jax.random.fold_in(key, number))
+            returns = lambda_returns(walk.rewards, walk.discounts, *_nothing_beyond(self.depth), 1.0)
+            inside = walk.nodes < size
+            return tree.added(*walk.leaf)._replace(
+                visits=tree.visits.at[walk.nodes, walk.actions].add(1, mode="drop"),
+                total=tree.total.at[walk.nodes, walk.actions].add(returns, mode="drop"),
+                least=jnp.minimum(tree.least, jnp.min(returns, where=inside, initial=jnp.inf)),
+                most=jnp.maximum(tree.most, jnp.max(returns, where=inside, initial=-jnp.inf)),
+            )
+
+        tree = jax.lax.fori_loop(0, self.simulations, simulate, empty.added(root, here, jnp.int32(0)))
+        mean = tree.mean(root)
+        return Search(tree.visits[root], mean, tree.scaled(mean))
+
+    def _walk(
+        self,
+        tree: Tree,
+        root: Int[Array, ""],
+        model: SampleModel,
+        base: Policy,
+        row: TimeStep,
+        key: Key[Array, ""],
+    ) -> Walk:
+        """One simulation."""
+        beyond = jnp.int32(len(tree.state))
+
+        def going(walk: Walk) -> Bool[Array, ""]:
+            return (walk.row.discount != 0) & (walk.step < self.depth)
+
+        def step(walk: Walk) -> Walk:
+            row, depth, node = walk.row, walk.step, walk.node
+            happening, choosing = jax.random.split(jax.random.fold_in(key, depth))
+            bound = upper_confidence(tree.scaled(tree.mean(node)), tree.visits[node], self.confidence)
+            by_tree = jnp.argmax(bound if row.legal is None else jnp.where(row.legal, bound, -jnp.inf))
+            by_base = base.step(row.obs, row.first, ())[0]["policy"].masked(row.legal).sample(choosing)
+            inside = node < beyond
+            action = jnp.where(inside, by_tree, by_base)
+            after = model.step(row.obs, action, happening)
+            state = model.number(after.obs)
+            place = tree.place(state, depth + 1)
+            known = tree.depth[place] >= 0
+            leaves = inside & ~known & (after.discount != 0)
+            return Walk(
+                row=after,
+                step=depth + 1,
+                node=jnp.where(inside & known, place, beyond),
+                leaf=jax.tree.map(lambda a, b: jnp.where(leaves, a, b), (place, state, depth + 1), walk.leaf),
+                nodes=walk.nodes.at[depth].set(node),
+                actions=walk.actions.at[depth].set(action),
+                rewards=walk.rewards.at[depth].set(after.reward),
+                discounts=walk.discounts.at[depth].set(self.discount * after.discount),
+            )
+
+        zeros = jnp.zeros(self.depth)
+        nowhere = zeros.astype(jnp.int32)
+        start = Walk(
+            row=row._replace(discount=jnp.float32(1), last=jnp.array(False)),
+            step=jnp.int32(0),
+            node=root,
+            leaf=(beyond, jnp.int32(0), jnp.int32(0)),
+            nodes=nowhere + beyond,
+            actions=nowhere,
+            rewards=zeros,
+            discounts=zeros,
+        )
+        return jax.lax.while_loop(going, step, start)
+
+
+def _nothing_beyond(steps: int) -> tuple[Float[Array, " D"], Bool[Array, " D"]]:
+    """No value behind any step, and no cut between them."""
+    return jnp.zeros(steps), jnp.zeros(steps, bool)

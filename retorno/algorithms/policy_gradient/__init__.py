@@ -1,0 +1,1 @@
+"""Policy gradients without a critic."""

@@ -1,0 +1,171 @@
+"""REINFORCE: the Monte Carlo policy gradient.
+
+Williams 1992; Sutton & Barto 2018, sections 13.3–13.4. An episode is learnt from when it has ended, with
+the return that really followed each action; the rows of episodes still under way are held until
+then. With one environment that is the book's method. With several, one environment's episode may
+end while another's is under way, whose first actions then were drawn from a slightly older policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Bool, Float, Key, PyTree
+
+from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
+from retorno.core.spaces import Spec
+from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
+from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.objectives import linear, masked_mean, masked_standardise, policy_gradient
+from retorno.ops.optimisers import Optimiser
+from retorno.ops.returns import ended_since, lambda_returns
+
+
+class REINFORCELearner(NamedTuple):
+    """Everything that changes while REINFORCE learns."""
+
+    network: Policy
+    optimiser: optax.OptState
+    held: TimeStep
+    """[H, B] The rows before the next trajectory's first."""
+    held_action: PyTree[Any]
+    """[H, B]"""
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class REINFORCE:
+    """REINFORCE (Williams 1992). Actions: Discrete, MultiDiscrete, Box."""
+
+    network: NetworkConfig = field(default_factory=MLP)
+    """The policy's network, and the baseline's."""
+    num_envs: int = 8
+    """Environments that act side by side."""
+    rollout: int = 128
+    """Interactions of each environment between two updates, which use all episodes that ended in them."""
+    longest_episode: int = 500
+    """Rows of an episode under way that are held; of a longer episode only the last so many are learnt from."""
+    learning_rate: float = 1e-3
+    """The optimiser's step size."""
+    anneal_learning_rate: bool = False
+    """Let the step size fall to 0 over the run."""
+    optimiser: Optimiser = Optimiser.adam
+    """How a gradient becomes a direction."""
+    discount: float = 0.99
+    """γ"""
+    discount_gradient: bool = False
+    """Weigh the step at time t by γᵗ, as the policy gradient theorem has it and most code leaves out."""
+    baseline: bool = True
+    """Subtract a learnt state value from the return: less variance, no bias."""
+    baseline_coefficient: float = 0.5
+    """Weight of the baseline's loss."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    sum_over_episode: bool = False
+    """Add up an episode's steps and average over episodes, as the theorem has it, instead of averaging over all steps.
+
+    With a table, one environment, a rollout of 1 and plain gradient steps this is the book's method, an episode's
+    steps taken at once; `ActorCritic(at_the_end=True)` does the same without holding rows."""
+    normalise_advantages: bool = False
+    """Standardise the advantages of each update."""
+    max_gradient_norm: float = 0.5
+    """Gradients are scaled down to this norm."""
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> REINFORCELearner:
+        heads = {"policy": policy_head(spec.action_space)}
+        if self.baseline:
+            heads["value"] = ValueHead()
+        network = self.network.build(key, spec.observation_space, heads)
+        hold = lambda x: jnp.broadcast_to(x, (self.longest_episode, spec.num_envs, *x.shape))  # noqa: E731
+        row = spec.row
+        action = network.step(row.obs, row.first, network.initial_carry())[0]["policy"].mode()
+        return REINFORCELearner(
+            network=network,
+            optimiser=self._direction.init(network),  # pyright: ignore[reportArgumentType]
+            held=jax.tree.map(hold, row),
+            held_action=jax.tree.map(hold, jnp.zeros_like(action)),
+            clock=Clock.start(spec.steps),
+        )
+
+    def initial_carry(self, learner: REINFORCELearner) -> Carry:
+        return learner.network.initial_carry()
+
+    def act(
+        self, learner: REINFORCELearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        heads, carry = learner.network.step(row.obs, row.first, carry)
+        return heads["policy"].masked(row.legal).sample(key), (), carry
+
+    def policy(self, learner: REINFORCELearner) -> Policy:
+        return learner.network
+
+    def update(
+        self, learner: REINFORCELearner, trajectory: Trajectory, key: Key[Array, ""]
+    ) -> tuple[REINFORCELearner, Metrics]:
+        join = lambda held, new: jnp.concatenate([held, new])  # noqa: E731
+        rows = jax.tree.map(join, learner.held, trajectory.steps)
+        action = jax.tree.map(join, learner.held_action, trajectory.action)
+        over_envs = lambda f: jax.vmap(f, in_axes=1, out_axes=1)  # noqa: E731
+        counts = over_envs(lambda last: ended_since(last, self.longest_episode + 1))(rows.last)
+        weight = over_envs(self._weights)(rows.first[:-1])
+        learnable = counts.any()
+        (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(
+            learner.network, rows, action, weight, counts
+        )
+        direction, optimiser = self._direction.update(gradient, learner.optimiser)
+        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, learner.clock.progress)
+        network = jax.tree.map(lambda w, d: w - learning_rate * d, learner.network, direction)
+        keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(learnable, n, o), new, old)  # noqa: E731
+        return REINFORCELearner(
+            network=keep(network, learner.network),
+            optimiser=keep(optimiser, learner.optimiser),
+            held=jax.tree.map(lambda x: x[-self.longest_episode - 1 : -1], rows),
+            held_action=jax.tree.map(lambda x: x[-self.longest_episode :], action),
+            clock=learner.clock.advance(trajectory),
+        ), metrics
+
+    def _weights(self, first: Bool[Array, " H"]) -> Float[Array, " H"]:
+        """γᵗ, or 1."""
+        if not self.discount_gradient:
+            return jnp.ones(first.shape)
+        t = jnp.arange(len(first))
+        return self.discount ** (t - jax.lax.cummax(jnp.where(first, t, 0)))
+
+    @property
+    def _direction(self) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), self.optimiser.direction)
+
+    def _loss(
+        self,
+        network: Policy,
+        rows: TimeStep,
+        action: PyTree[Any],
+        weight: Float[Array, "H+T B"],
+        counts: Bool[Array, "H+T B"],
+    ) -> tuple[Float[Array, ""], Metrics]:
+        empty = jax.tree.map(lambda x: jnp.repeat(x[None], counts.shape[1], 0), network.initial_carry())
+        heads = unroll_batch(network, rows.obs, rows.first, empty)
+        over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
+        acted = jax.tree.map(lambda x: x[:-1], (heads["policy"], rows.legal))
+        log_prob, entropy = over_rows(log_prob_and_entropy)(*acted, action)
+        value = heads["value"] if self.baseline else jnp.zeros(rows.last.shape)
+        # Behind a time limit's cut stands the baseline's estimate, where there is one.
+        returns = jax.vmap(lambda r, d, v, cut: lambda_returns(r, d, v, cut, 1.0), in_axes=1, out_axes=1)(
+            rows.reward[1:], self.discount * rows.discount[1:], jax.lax.stop_gradient(value[1:]), rows.last[1:]
+        )
+        advantage = returns - jax.lax.stop_gradient(value[:-1])
+        if self.normalise_advantages:
+            advantage = masked_standardise(advantage, counts)
+        # The sum over each episode, averaged over episodes, is the mean over steps times the mean length.
+        length = counts.sum() / jnp.maximum((counts & rows.last[1:]).sum(), 1) if self.sum_over_episode else 1.0
+        policy_loss = length * masked_mean(weight * over_rows(policy_gradient)(log_prob, advantage), counts)
+        baseline_loss = length * masked_mean((returns - value[:-1]) ** 2, counts)
+        mean_entropy = masked_mean(entropy, counts)
+        loss = policy_loss + self.baseline_coefficient * baseline_loss - self.entropy_coefficient * mean_entropy
+        return loss, {"policy_loss": policy_loss, "baseline_loss": baseline_loss, "entropy": mean_entropy}

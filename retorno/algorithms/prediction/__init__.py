@@ -1,0 +1,1 @@
+"""Prediction: what a given policy is worth."""

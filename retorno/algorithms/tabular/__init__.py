@@ -1,0 +1,1 @@
+"""Control over tables and linear features: SARSA, Q-learning, Monte Carlo."""

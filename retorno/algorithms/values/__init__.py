@@ -1,0 +1,1 @@
+"""Deep action values."""

@@ -1,0 +1,161 @@
+"""Deep Q-networks.
+
+Mnih et al. 2015; double DQN: van Hasselt, Guez & Silver 2016. What we do differently: rows are
+replayed from a ring that stores each observation once, and every period is counted in environment
+steps. Over a `Table` with plain gradient steps, a replay of one transition and a target period of
+1, this *is* Q-learning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Float, Key, PyTree
+
+from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.spaces import Spec, num_actions
+from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig, require_memoryless
+from retorno.ops.objectives import huber, linear, masked_mean
+from retorno.ops.optimisers import Optimiser
+from retorno.ops.returns import double_q_learning_target, q_learning_target, td_error
+from retorno.policies.greedy import EpsilonGreedyPolicy
+from retorno.replay.ring import Replay, Transitions, empty_replay
+
+
+class DQNLearner(NamedTuple):
+    """Everything that changes while DQN learns."""
+
+    network: Policy
+    target: Policy
+    optimiser: optax.OptState
+    replay: Replay
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class DQN:
+    """Deep Q-network (Mnih et al. 2015), double (van Hasselt et al. 2016) by default. Actions: Discrete."""
+
+    network: NetworkConfig = field(
+        default_factory=lambda: MLP(hidden=(64, 64), activation=Activation.relu, orthogonal=False)
+    )
+    """The action values' network."""
+    num_envs: int = 1
+    """Environments that act side by side."""
+    rollout: int = 4
+    """Interactions of each environment between two updates."""
+    gradient_steps: int = 1
+    """Gradient steps in each update."""
+    batch_size: int = 32
+    """Transitions in each gradient step."""
+    capacity: int = 100_000
+    """Transitions that the replay holds."""
+    learning_starts: int = 1_000
+    """Environment steps before the first gradient step."""
+    target_period: int = 1_000
+    """Environment steps between two copies of the network to the target."""
+    learning_rate: float = 1e-4
+    """The optimiser's step size."""
+    anneal_learning_rate: bool = False
+    """Let the step size fall to 0 over the run."""
+    optimiser: Optimiser = Optimiser.adam
+    """How a gradient becomes a direction."""
+    discount: float = 0.99
+    """γ"""
+    epsilon: float = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: float = 0.05
+    """Probability of a random action after `exploration_fraction`."""
+    exploration_fraction: float = 0.1
+    """The share of the run in which ε falls, in a straight line."""
+    double: bool = True
+    """Let the online network choose the action that the target network judges."""
+    huber: float = 1.0
+    """Errors beyond this size count linearly; inf for half the square."""
+    max_gradient_norm: float = 10.0
+    """Gradients are scaled down to this norm."""
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> DQNLearner:
+        actions = num_actions(spec.action_space, "DQN")
+        network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
+        return DQNLearner(
+            network=require_memoryless(network, "DQN"),
+            target=network,
+            optimiser=self._direction.init(network),  # pyright: ignore[reportArgumentType]
+            replay=empty_replay(spec.row, jnp.int32(0), spec.num_envs, self.capacity, self.rollout),
+            clock=Clock.start(spec.steps),
+        )
+
+    def initial_carry(self, learner: DQNLearner) -> Carry:
+        return ()
+
+    def act(
+        self, learner: DQNLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        share = self.exploration_fraction
+        explored = jnp.minimum(learner.clock.progress / share, 1.0) if share else jnp.float32(1)
+        epsilon = linear(self.epsilon, self.epsilon_end, explored)
+        heads, carry = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
+        return heads["policy"].masked(row.legal).sample(key), (), carry
+
+    def policy(self, learner: DQNLearner) -> Policy:
+        return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
+
+    def update(self, learner: DQNLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[DQNLearner, Metrics]:
+        clock = learner.clock.advance(trajectory)
+        replay = learner.replay.add(trajectory)
+        due = clock.step // self.target_period > learner.clock.step // self.target_period
+        target = jax.tree.map(lambda new, old: jnp.where(due, new, old), learner.network, learner.target)
+        keys = jax.random.split(key, self.gradient_steps)
+        learn = lambda state: jax.lax.scan(partial(self._gradient_step, target, replay, clock), state, keys)  # noqa: E731
+        wait = lambda state: (state, jnp.zeros((self.gradient_steps, 2)))  # noqa: E731
+        # The replay is only read in there: what a branch gives back may be copied.
+        state = (learner.network, learner.optimiser)
+        (network, optimiser), metrics = jax.lax.cond(clock.step >= self.learning_starts, learn, wait, state)
+        loss, q = metrics.mean(0)
+        return DQNLearner(network, target, optimiser, replay, clock), {"loss": loss, "q": q}
+
+    @property
+    def _direction(self) -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), self.optimiser.direction)
+
+    def _gradient_step(
+        self,
+        target: Policy,
+        replay: Replay,
+        clock: Clock,
+        state: tuple[Policy, optax.OptState],
+        key: Key[Array, ""],
+    ) -> tuple[tuple[Policy, optax.OptState], Float[Array, " 2"]]:
+        network, optimiser = state
+        batch = replay.sample(key, self.batch_size)
+        (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, target, batch)
+        direction, optimiser = self._direction.update(gradient, optimiser)
+        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, clock.progress)
+        network = jax.tree.map(lambda w, d: w - learning_rate * d, network, direction)
+        return (network, optimiser), jnp.stack([loss, q])
+
+    def _loss(self, network: Policy, target: Policy, batch: Transitions) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        def values(of: Policy, row: TimeStep) -> Float[Array, " A"]:
+            return of.step(row.obs, row.first, ())[0]["q"]
+
+        def error(row: TimeStep, action: Array, next_row: TimeStep) -> tuple[Array, Array]:
+            q, next_q = values(network, row), values(target, next_row)
+            discount = self.discount * next_row.discount
+            if self.double:
+                choosing = values(network, next_row)
+                y = double_q_learning_target(next_row.reward, discount, choosing, next_q, next_row.legal)
+            else:
+                y = q_learning_target(next_row.reward, discount, next_q, next_row.legal)
+            return td_error(q, action, jax.lax.stop_gradient(y)), q[action]
+
+        errors, q = jax.vmap(error)(batch.row, batch.action, batch.next_row)
+        losses = jax.vmap(lambda e: huber(e, self.huber))(errors)
+        return masked_mean(losses, batch.counts), masked_mean(q, batch.counts)

@@ -1,0 +1,1 @@
+"""Bandits: single models, and testbeds whose every episode is another one."""

@@ -1,0 +1,1 @@
+"""Classic control: carts, poles, hills, pendulums."""

@@ -1,0 +1,1 @@
+"""Games: blackjack, tic-tac-toe."""

@@ -1,0 +1,1 @@
+"""Worlds on a map: gridworlds, mazes, lakes, the racetrack, maps drawn in text."""

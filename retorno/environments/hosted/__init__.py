@@ -1,0 +1,1 @@
+"""Environments that live in Python: the Gymnasium adapter, both ways."""

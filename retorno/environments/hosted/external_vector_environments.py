@@ -1,0 +1,127 @@
+"""Gymnasium vector environments that step themselves, such as ALE's or EnvPool's."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import jax
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from retorno.core.environment import episode_seed
+from retorno.core.time_step import TimeStep
+from retorno.environments.hosted.sync_environments import ActionLayout, WorldError, reader, rows
+
+OPAQUE = (
+    "{} is a vector environment that keeps its state to itself, so a run cannot be resumed exactly: "
+    "give the environment's id or a function that makes one environment for that"
+)
+
+
+class Vector:
+    """A vector environment driven through its own `step`, whatever its autoreset mode.
+
+    NEXT_STEP (and a vector environment that does not tell its mode) is what rows are made of
+    already. DISABLED is exact too: where an episode ended, the environment is reset, goes along
+    with the others' next step and is reset again, so that its next row is a true first one.
+
+    SAME_STEP cannot be exact: the environment has moved on by the time that the `last` row is
+    read (from `info["final_obs"]`), and must be stepped with the others while they wait for the
+    next one. It then takes one random legal action, and the observation after it is the episode's first:
+    every episode but the first begins one step late.
+
+    What a vector environment has inside cannot be read or set, so it cannot be restored.
+    """
+
+    def __init__(self, vector: VectorEnv, seed: int, name: str, owned: bool) -> None:
+        self.num_envs, self.name, self.owned, self.closed = vector.num_envs, name, owned, False
+        self.why_not_resumable = OPAQUE.format(name)
+        self._vector, self._seed = vector, int(episode_seed(seed, 0, 0))
+        self._mode = AutoresetMode(vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
+        self._read = reader(vector.single_observation_space, batched=True)
+        self._layout = ActionLayout(vector.single_action_space)
+        self._sampler = copy.deepcopy(vector.single_action_space)
+        self._steps = 0
+
+    def reset(self) -> TimeStep:
+        """The first rows [B]."""
+        self._sampler.seed(self._seed)
+        obs, info = self._guard(self._vector.reset, seed=self._seed)
+        self._steps, self._masked = 0, "action_mask" in info
+        self._last = np.zeros(self.num_envs, bool)
+        self._legal = self._masks(info)
+        return self._row(obs, np.zeros(self.num_envs), self._last, self._last, ~self._last, self._legal)
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """The next rows [B]."""
+        ended, action = self._last, self._layout.decode(action)
+        self._steps += 1
+        resets, mode = bool(ended.any()), self._mode
+        if resets and mode is AutoresetMode.DISABLED:
+            self._legal = self._reset(ended)[1]
+        if resets and mode is not AutoresetMode.NEXT_STEP:
+            action[ended] = [self._random(i) for i in np.flatnonzero(ended)]
+        obs, reward, terminated, truncated, info = self._guard(self._vector.step, action)
+        reward, terminated = np.where(ended, 0.0, reward), np.asarray(terminated, bool) & ~ended
+        last = terminated | (np.asarray(truncated, bool) & ~ended)
+        self._legal = self._masks(info)
+        if resets and mode is AutoresetMode.DISABLED:
+            obs = jax.tree.map(np.array, obs)  # The next reset may write into the same memory.
+            fresh, self._legal = self._reset(ended)
+            obs = _merge(obs, fresh, ended)
+        if last.any() and mode is AutoresetMode.SAME_STEP:
+            obs = _merge(obs, info["final_obs"], last)
+        self._last = last
+        shown = None if self._legal is None else self._legal | last[:, None]
+        return self._row(obs, reward, terminated, last, ended, shown)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        raise WorldError(self.why_not_resumable)
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        raise WorldError(self.why_not_resumable)
+
+    def close(self) -> None:
+        """Close the vector environment, unless it was lent."""
+        if self.owned and not self.closed:
+            self._vector.close()
+        self.closed = True
+
+    def _reset(self, which: np.ndarray) -> tuple[Any, np.ndarray | None]:
+        """Reset some of the environments: observations, and the masks of all."""
+        obs, info = self._guard(self._vector.reset, options={"reset_mask": which.copy()})
+        return obs, _merge(self._legal, self._masks(info), which)
+
+    def _random(self, i: Any) -> Any:
+        return self._sampler.sample(None if self._legal is None else self._legal[i].astype(np.int8))
+
+    def _masks(self, info: dict[str, Any]) -> np.ndarray | None:
+        """The masks [B, A] of the present observations, where the environment gives any."""
+        return np.stack(info["action_mask"]).astype(bool) if self._masked else None
+
+    def _row(self, obs, reward, terminated, last, first, legal) -> TimeStep:
+        try:
+            read, reward = self._read(obs), np.asarray(reward, np.float32)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise WorldError(f"{self.name}, step {self._steps}: returned {error}") from error
+        if reward.shape != (self.num_envs,) or not np.isfinite(reward).all():
+            raise WorldError(f"{self.name}, step {self._steps}: returned rewards {reward}, expected finite numbers")
+        return rows(read, reward, terminated, first, last, legal)
+
+    def _guard(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except Exception as error:
+            raise WorldError(f"{self.name}, step {self._steps}: raised {type(error).__name__}: {error}") from error
+
+
+def _merge(batch: Any, other: Any, take: np.ndarray) -> Any:
+    """A copy of a batch [B, ...] with the elements `take` [B] of another, which may be an array of single ones."""
+    batch = jax.tree.map(np.array, batch)
+    for i in np.flatnonzero(take):
+        single = isinstance(other, np.ndarray) and other.dtype == object
+        one = other[i] if single else jax.tree.map(lambda x: x[i], other)  # noqa: B023
+        for whole, part in zip(jax.tree.leaves(batch), jax.tree.leaves(one), strict=True):
+            whole[i] = part
+    return batch

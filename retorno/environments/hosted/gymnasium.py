@@ -1,0 +1,241 @@
+"""Gymnasium environments as a world: any id, function, environment or vector environment.
+
+An episode's final observation is a row (next-step autoreset, Gymnasium's own default), and each
+episode is seeded by itself, so a run can be restored from each episode's seed and actions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+
+from retorno.core.environment import HostedEnvironments
+from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
+from retorno.environments.hosted.subprocess_environments import Processes
+from retorno.environments.hosted.sync_environments import Keepers, WorldError
+
+Maker = Callable[..., gym.Env]
+
+
+@dataclass(frozen=True)
+class GymnasiumWorld:
+    """What to open as a hosted world; `gymnasium(...)` makes it.
+
+    Where `source` is an id, all fields are JSON.
+    """
+
+    source: str | Maker | tuple[Maker, ...] | gym.Env | VectorEnv
+    """An id, a function that makes one environment, one function for each, or something that is open already."""
+    num_envs: int | None = None
+    """How many environments there are, where that is fixed."""
+    parallel: bool = False
+    """Whether they live in processes of their own."""
+    native: bool = False
+    """Whether an id's own vector environment is used (`vector_entry_point`)."""
+    kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What the environment is made with."""
+
+    @property
+    def name(self) -> str:
+        """The id, or the name of the function or class that makes it."""
+        if isinstance(self.source, str):
+            return self.source
+        if isinstance(self.source, gym.Env | VectorEnv) and self.source.spec is not None:
+            return self.source.spec.id
+        maker = self.source[0] if isinstance(self.source, tuple) else self.source
+        maker = getattr(maker, "func", maker)
+        return getattr(maker, "__name__", type(maker).__name__)
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        return self._spaces[0]
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """As the environment has it; actions of Discrete and MultiDiscrete count from 0 all the same."""
+        return self._spaces[1]
+
+    @property
+    def why_not_resumable(self) -> str | None:
+        """Why a run here could not be resumed exactly; None where it can."""
+        if self.native or isinstance(self.source, VectorEnv):
+            return OPAQUE.format(self.name)
+        spec = find(self.source) if isinstance(self.source, str) else getattr(self.source, "spec", None)
+        if spec is not None and spec.nondeterministic:
+            return f"{self.name} says that it is not deterministic, so a run cannot be resumed exactly"
+        return None
+
+    @property
+    def restorable(self) -> bool:
+        """Whether a run can be resumed exactly."""
+        return self.why_not_resumable is None
+
+    def open(self, num_envs: int, seed: int) -> HostedEnvironments:
+        """Make and seed the environments. What is open already is borrowed, by one user at a time.
+
+        Raises:
+            WorldError: when they cannot be made, or are not as many as are asked for.
+        """
+        if self.num_envs not in (None, num_envs):
+            raise WorldError(f"{self.name} has {self.num_envs} environments, {num_envs} were asked for")
+        if num_envs < 1:
+            raise WorldError(f"num_envs must be positive, got {num_envs}")
+        if isinstance(self.source, VectorEnv):
+            return _borrow(self.source, Vector(self.source, seed, self.name, owned=False))
+        if isinstance(self.source, gym.Env):
+            return _borrow(self.source, Keepers([self.source], [0], seed, self.name, owned=False))
+        if self.native:
+            return Vector(self._make_vector(num_envs), seed, self.name, owned=True)
+        if self.parallel:
+            return Processes(self._makers(num_envs), seed, self.name)
+        return Keepers([make() for make in self._makers(num_envs)], range(num_envs), seed, self.name)
+
+    @cached_property
+    def _spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
+        match self.source:
+            case VectorEnv():
+                return self.source.single_observation_space, self.source.single_action_space
+            case gym.Env():
+                return self.source.observation_space, self.source.action_space
+        if self.native:
+            vector = self._make_vector(1)
+            vector.close()
+            return vector.single_observation_space, vector.single_action_space
+        env = self._makers(1)[0]()
+        env.close()
+        return env.observation_space, env.action_space
+
+    def _makers(self, num_envs: int) -> list[Callable[[], gym.Env]]:
+        if isinstance(self.source, tuple):
+            return list(self.source)
+        make: Any = self.source
+        if isinstance(self.source, str):
+            # Our own checks replace Gymnasium's. The spec, not the id: a fresh process has other registrations.
+            make = partial(gym.make, find(self.source), disable_env_checker=True)
+        return [partial(_make, self.name, make, self.kwargs)] * num_envs
+
+    def _make_vector(self, num_envs: int) -> VectorEnv:
+        make = partial(gym.make_vec, find(str(self.source)), num_envs, vectorization_mode="vector_entry_point")
+        return _make(self.name, make, self.kwargs)
+
+
+def gymnasium(
+    source: str | Maker | gym.Env | VectorEnv,
+    num_envs: int | None = None,
+    parallel: bool = False,
+    native: bool = False,
+    **kwargs: Any,
+) -> GymnasiumWorld:
+    """Any Gymnasium environment as a hosted world.
+
+    Each environment is seeded episode by episode, from (run's seed, environment, episode). One after
+    another in this process they are stepped by a plain loop; with `parallel` they are spread over
+    processes, one for each core. Both return the same rows.
+
+    Args:
+        source: an id ("LunarLander-v3"), a function that makes one environment, an environment, or
+            a vector environment. Of a SyncVectorEnv or AsyncVectorEnv the functions that it was made
+            from are taken, and make new environments (it stays yours to close): rows are exact, whatever
+            its autoreset mode. Any other vector environment is driven through its own step, and is
+            exact but for SAME_STEP (see `vectors.Vector`).
+        num_envs: how many; None leaves it to the algorithm.
+        parallel: whether environments live in processes of their own.
+        native: whether an id's own vector environment is used, as ALE's.
+        **kwargs: what an id or a function is called with, for instance max_episode_steps.
+
+    Raises:
+        WorldError: when there is no such id (near names are given), or it needs a package that is missing.
+    """
+    if isinstance(source, str):
+        spec = find(source)
+        if native and spec.vector_entry_point is None:
+            raise WorldError(f"{source} has no vector environment of its own: leave out native=True")
+        return GymnasiumWorld(source, num_envs, parallel, native, kwargs)
+    if native:
+        raise WorldError("native=True asks for an id's own vector environment: give an id, or the vector environment")
+    if isinstance(source, gym.Env | VectorEnv) and kwargs:
+        raise WorldError(f"{', '.join(kwargs)}: an environment that is made already takes no arguments")
+    if isinstance(source, VectorEnv):
+        if num_envs not in (None, source.num_envs):
+            raise WorldError(f"the vector environment has {source.num_envs} environments, num_envs is {num_envs}")
+        # Exactly these classes: a wrapper or a worker of the user's own would be lost with the functions alone.
+        plain = type(source) is SyncVectorEnv or (type(source) is AsyncVectorEnv and source.worker is None)
+        if not plain or getattr(source, "observation_mode", None) != "same":
+            return GymnasiumWorld(source, source.num_envs)
+        makers = tuple(getattr(source, "env_fns", ()))
+        return GymnasiumWorld(makers, source.num_envs, parallel or type(source) is AsyncVectorEnv)
+    if isinstance(source, gym.Env):
+        if num_envs not in (None, 1) or parallel:
+            raise WorldError(
+                "one environment was given, for more (or in parallel) give its id or a function that makes it"
+            )
+        return GymnasiumWorld(source, 1)
+    if not callable(source):
+        raise WorldError(f"an id, a function, an environment or a vector environment is expected, got {source!r}")
+    return GymnasiumWorld(source, num_envs, parallel, False, kwargs)
+
+
+def find(source: str) -> EnvSpec:
+    """The registration of an id, "module:Id" and "ALE/…" included.
+
+    Raises:
+        WorldError: when there is none; near names are given.
+    """
+    module, _, name = source.rpartition(":")
+    if source.startswith("ALE/"):
+        module = "ale_py"
+    try:
+        if module:
+            importlib.import_module(module)
+        return gym.spec(name)
+    except ImportError as error:
+        hint = ": pip install ale-py" if module == "ale_py" else ""
+        raise WorldError(f"{source} needs the module {module}, which cannot be imported ({error}){hint}") from error
+    except gym.error.Error as error:
+        near = _near(name)
+        did_you_mean = f"did you mean {' or '.join(near)}?" if near else "gymnasium.pprint_registry() lists all"
+        raise WorldError(f"there is no Gymnasium environment {source!r}: {did_you_mean}") from error
+
+
+def _near(name: str) -> list[str]:
+    """Up to four ids like a name: the same one in other versions first, the newest before."""
+    stem = name.lower().split("-v")[0]
+    versions = [known for known in gym.registry if known.lower().split("-v")[0] == stem]
+    lower = {known.lower(): known for known in gym.registry}
+    close = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.5)]
+    return list(dict.fromkeys([*reversed(versions), *close]))[:4]
+
+
+def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+    try:
+        return make(**kwargs)
+    except (gym.error.DependencyNotInstalled, ImportError) as error:
+        raise WorldError(f"{name} needs a package that is missing: {error}") from error
+    except Exception as error:
+        told = ", ".join(f"{key}={value!r}" for key, value in kwargs.items()) or "no arguments"
+        raise WorldError(f"{name} could not be made with {told}: {type(error).__name__}: {error}") from error
+
+
+_BORROWERS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
+
+
+def _borrow(lent: Any, borrower: Keepers | Vector) -> Keepers | Vector:
+    held = _BORROWERS.get(lent)
+    holder = held() if held else None
+    if holder is not None and not holder.closed:
+        raise WorldError(
+            f"{borrower.name} is in use already: close the environments that were opened from it, or give an id or a "
+            "function, from which any number can be made"
+        )
+    _BORROWERS[lent] = weakref.ref(borrower)
+    return borrower

@@ -1,0 +1,324 @@
+"""Gymnasium environments in this process, kept so that their episodes can be lived again.
+
+Each episode is seeded from (run's seed, environment, episode), and the actions since its first
+row are remembered: together they lead back to the present row. Environments are stepped by a
+plain loop, and what they return is checked once for all of them; only when something is wrong is
+each looked at by itself.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import jax
+import numpy as np
+from gymnasium import spaces
+from jaxtyping import PyTree
+
+from retorno.core.environment import episode_seed
+from retorno.core.errors import RetornoError
+from retorno.core.spaces import SpaceError, unsupported
+from retorno.core.time_step import TimeStep
+
+NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
+"""Rows are 32 bits wide at most, as JAX's own arrays are."""
+LOG = 1024
+"""For how many steps actions are kept before the log is tidied."""
+
+
+class WorldError(RetornoError):
+    """An environment that cannot be made, that raises, or that breaks what its spaces promise."""
+
+
+def row_dtype(space: spaces.Space[Any]) -> Any:
+    """The type that elements of a space have in rows."""
+    return NARROW.get(str(space.dtype), space.dtype)
+
+
+def reader(space: spaces.Space[Any], batched: bool = False) -> Callable[[Any], PyTree[np.ndarray]]:
+    """How B observations become a pytree of new arrays [B, ...]: from a list of them, or from one that is batched.
+
+    What it returns raises ValueError where a shape is wrong or a number is not finite.
+    """
+    match space:
+        case spaces.Dict():
+            named = {name: reader(part, batched) for name, part in space.spaces.items()}
+            return lambda many: {
+                name: read(many[name] if batched else [obs[name] for obs in many]) for name, read in named.items()
+            }
+        case spaces.Tuple():
+            placed = list(enumerate(reader(part, batched) for part in space.spaces))
+            return lambda many: tuple(read(many[k] if batched else [obs[k] for obs in many]) for k, read in placed)
+        case spaces.Discrete() | spaces.MultiDiscrete() | spaces.MultiBinary() | spaces.Box():
+            return _array_reader(space)
+    raise unsupported(space)
+
+
+def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
+    dtype, shape = np.dtype(row_dtype(space)), space.shape
+    floating, discrete = np.issubdtype(dtype, np.floating), isinstance(space, spaces.Discrete)
+    low = int(space.start) if isinstance(space, spaces.Discrete) else 0
+    high = low + int(space.n) if isinstance(space, spaces.Discrete) else 0
+
+    def read(many: Any) -> np.ndarray:
+        array = np.array(many, dtype)
+        if array.shape[1:] != shape:
+            raise ValueError(f"an observation of shape {array.shape[1:]}, expected {shape} ({space})")
+        if floating and not np.isfinite(array).all():
+            raise ValueError(f"an observation that is not finite: {array[0]}")
+        if discrete and not (low <= array.min() and array.max() < high):
+            raise ValueError(f"observation {array[0]}, expected {low} to {high - 1} ({space})")
+        return array
+
+    return read
+
+
+def rows(obs: Any, reward: Any, terminated: Any, first: Any, last: Any, legal: Any) -> TimeStep:
+    """Rows [B] in NumPy."""
+    discount: Any = 1 - np.asarray(terminated, np.float32)
+    starts: Any = np.array(first, bool)
+    ends: Any = np.array(last, bool)
+    return TimeStep(obs, reward, discount, starts, ends, legal)
+
+
+class ActionLayout:
+    """How actions [B, ...] that count from 0 become what environments take."""
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
+            raise SpaceError(f"actions of {space} cannot be given: Discrete, MultiDiscrete, MultiBinary and Box can")
+        self.shape, self.stored, self.taken = tuple(space.shape or ()), row_dtype(space), space.dtype
+        start = getattr(space, "start", 0)
+        self.start = start if np.any(start) else None
+
+    def decode(self, action: np.ndarray) -> Any:
+        """A new array, which an environment may change."""
+        taken = np.array(action, self.taken)
+        return taken if self.start is None else taken + self.start
+
+
+class Keepers:
+    """Environments number `numbers` of a run, one after another in this process.
+
+    Next-step autoreset: where a row was `last`, the next is its successor's first, whatever the action.
+
+    Args:
+        envs: the environments; all have the same spaces.
+        numbers: their numbers in the run, from which their episodes are seeded.
+        seed: the run's.
+        name: what messages call them.
+        owned: whether `close` closes them.
+    """
+
+    why_not_resumable: str | None = None
+
+    def __init__(
+        self, envs: Sequence[gym.Env], numbers: Sequence[int], seed: int, name: str, owned: bool = True
+    ) -> None:
+        self.num_envs, self.name, self.seed, self.owned, self.closed = len(envs), name, seed, owned, False
+        self._envs, self._numbers = list(envs), [int(number) for number in numbers]
+        observations, actions = envs[0].observation_space, envs[0].action_space
+        for number, env in zip(self._numbers, envs, strict=True):
+            if env.observation_space != observations or env.action_space != actions:
+                raise WorldError(
+                    f"environment {number} has the spaces {env.observation_space} and {env.action_space}, environment "
+                    f"{self._numbers[0]} has {observations} and {actions}: all environments of a run need the same"
+                )
+        self._read, self._layout = reader(observations), ActionLayout(actions)
+        self._masked = False
+        self._row: TimeStep | None = None
+        self._last = [False] * self.num_envs
+        self._episode = np.full(self.num_envs, -1, np.int64)
+        # Row t of the log holds the actions [B] of step t; environment i's episode began at row start[i].
+        self._log = np.zeros((LOG, self.num_envs, *self._layout.shape), self._layout.stored)
+        self._cursor = 0
+        self._start = np.zeros(self.num_envs, np.int64)
+
+    def reset(self) -> TimeStep:
+        """The first rows [B] of the first episodes."""
+        self._episode[:] = -1
+        begun: list[Any] = [self._begin(i) for i in range(self.num_envs)]
+        self._masked = "action_mask" in begun[0][1]
+        zeros, no = [0.0] * self.num_envs, [False] * self.num_envs
+        return self._gather(
+            [obs for obs, _ in begun], zeros, no, no, [True] * self.num_envs, [info for _, info in begun]
+        )
+
+    def step(self, action: np.ndarray) -> TimeStep:
+        """The next rows [B]."""
+        sent = [*self._layout.decode(self._remember(action))]
+        ended, observations, rewards, terminations, lasts, infos = self._last, [], [], [], [], []
+        i = 0
+        try:
+            for i, env in enumerate(self._envs):
+                if ended[i]:
+                    obs, info = self._begin(i)
+                    reward, terminated, last = 0.0, False, False
+                else:
+                    obs, reward, terminated, truncated, info = env.step(sent[i])
+                    last = terminated or truncated
+                observations.append(obs)
+                rewards.append(reward)
+                terminations.append(terminated)
+                lasts.append(last)
+                infos.append(info)
+        except WorldError:
+            raise
+        except Exception as error:
+            raise self._error(i, f"step raised {type(error).__name__}: {error}") from error
+        return self._gather(observations, rewards, terminations, lasts, ended, infos)
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Episode number, age, actions since the first row and a fingerprint of the present row.
+
+        Returns:
+            `episode`, `age`, `fingerprint` [B], and `actions` [Σ age, ...], one environment after another.
+        """
+        if self._row is None:
+            raise WorldError("there is nothing to remember yet: call reset() before snapshot()")
+        actions = [self._log[start : self._cursor, i] for i, start in enumerate(self._start)]
+        return {
+            "episode": self._episode.copy(),
+            "age": self._cursor - self._start,
+            "actions": np.concatenate(actions),
+            "fingerprint": _fingerprints(self._row),
+        }
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Live the present episodes again, up to the rows at which `snapshot` was taken.
+
+        Raises:
+            WorldError: when an environment does not return to its row, because it does not follow
+                its seed or remembers things across episodes.
+        """
+        ages = snapshot["age"]
+        if ages.shape != (self.num_envs,) or len(snapshot["actions"]) != ages.sum():
+            raise WorldError(f"the snapshot is of {len(ages)} environments, these are {self.num_envs}")
+        self._episode[:] = snapshot["episode"] - 1
+        self._cursor = int(ages.max())
+        self._log = np.zeros((self._cursor + LOG, *self._log.shape[1:]), self._log.dtype)
+        outcomes = []
+        for i, actions in enumerate(np.split(snapshot["actions"], np.cumsum(ages)[:-1])):
+            self._log[self._cursor - len(actions) : self._cursor, i] = actions
+            obs, info = self._begin(i)
+            self._masked = "action_mask" in info
+            self._start[i] -= len(actions)
+            outcomes.append(self._replay(i, actions, (obs, 0.0, False, False, info)))
+        observations, rewards, terminations, truncations, infos = zip(*outcomes, strict=True)
+        lasts = [a or b for a, b in zip(terminations, truncations, strict=True)]
+        row = self._gather(observations, rewards, terminations, lasts, list(ages == 0), infos)
+        astray = _fingerprints(row) != snapshot["fingerprint"]
+        if astray.any():
+            raise self._astray(int(np.argmax(astray)))
+
+    def _replay(self, i: int, actions: np.ndarray, outcome: tuple[Any, ...]) -> tuple[Any, ...]:
+        try:
+            for action in self._layout.decode(actions):
+                if outcome[2] or outcome[3]:
+                    raise self._astray(i)
+                outcome = self._envs[i].step(action)
+        except WorldError:
+            raise
+        except Exception as error:
+            raise self._error(i, f"step raised {type(error).__name__}: {error}") from error
+        return outcome
+
+    def render(self, i: int = 0) -> Any:
+        """A picture of environment `i`, where it was made with render_mode="rgb_array"."""
+        return self._envs[i].render()
+
+    def close(self) -> None:
+        """Close the environments; those that were lent stay open."""
+        if self.owned and not self.closed:
+            for env in self._envs:
+                env.close()
+        self.closed = True
+
+    def _begin(self, i: int) -> tuple[Any, dict[str, Any]]:
+        """Reset environment i into its next episode."""
+        self._episode[i] += 1
+        self._start[i] = self._cursor
+        try:
+            return self._envs[i].reset(seed=int(episode_seed(self.seed, self._numbers[i], self._episode[i])))
+        except Exception as error:
+            raise self._error(i, f"reset raised {type(error).__name__}: {error}") from error
+
+    def _remember(self, action: np.ndarray) -> np.ndarray:
+        """Write the actions into the log, and return what is written."""
+        if np.shape(action) != self._log.shape[1:]:
+            raise ValueError(f"actions have the shape {np.shape(action)}, expected {self._log.shape[1:]}")
+        if self._cursor == len(self._log):
+            oldest = int(self._start.min())
+            kept = self._log[oldest:]
+            self._log = np.zeros((max(LOG, 2 * len(kept)), *kept.shape[1:]), kept.dtype)
+            self._log[: len(kept)] = kept
+            self._cursor -= oldest
+            self._start -= oldest
+        self._log[self._cursor] = action
+        self._cursor += 1
+        return self._log[self._cursor - 1]
+
+    def _gather(self, observations, rewards, terminations, lasts, firsts, infos) -> TimeStep:
+        """Rows [B] of what B environments returned."""
+        try:
+            obs, reward = self._read(observations), np.array(rewards, np.float32)
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+            raise self._blame(observations, rewards) from error
+        if reward.shape != (self.num_envs,) or not np.isfinite(reward).all():
+            raise self._blame(observations, rewards)
+        self._last = lasts
+        legal = self._legal(infos, lasts) if self._masked else None
+        self._row = rows(obs, reward, terminations, firsts, lasts, legal)
+        return self._row
+
+    def _legal(self, infos, lasts) -> np.ndarray:
+        """The masks [B, A]. A row that is `last`, where the action is ignored, needs none."""
+        size = self._envs[0].action_space.n  # pyright: ignore[reportAttributeAccessIssue]
+        legal = np.ones((self.num_envs, size), bool)
+        for i, (info, last) in enumerate(zip(infos, lasts, strict=True)):
+            mask = np.asarray(info.get("action_mask"))
+            if mask.shape == (size,) and mask.any():
+                legal[i] = mask
+            elif not last:
+                raise self._error(i, f"action_mask is {mask}, expected {size} entries with at least one legal")
+        return legal
+
+    def _blame(self, observations, rewards) -> WorldError:
+        """Which environment returned something wrong, and what."""
+        for i, (obs, reward) in enumerate(zip(observations, rewards, strict=True)):
+            if np.shape(reward) != () or not isinstance(reward, int | float | np.number) or not np.isfinite(reward):
+                return self._error(i, f"returned reward {reward!r}, expected a finite number")
+            try:
+                self._read([obs])
+            except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
+                space = self._envs[i].observation_space
+                told = isinstance(error, ValueError) and "observation" in str(error)
+                what = str(error) if told else f"{type(obs).__name__} {obs!r}, expected an element of {space}"
+                return self._error(i, f"returned {what}")
+        return WorldError(f"{self.name}: rewards {rewards!r} do not fit float32")
+
+    def _astray(self, i: int) -> WorldError:
+        return self._error(
+            i,
+            "did not return to where it was when its actions were taken again: it does not follow reset(seed=...), "
+            "or it (or a wrapper) remembers things across episodes. Such a run cannot be resumed exactly",
+        )
+
+    def _error(self, i: int, what: str) -> WorldError:
+        age = self._cursor - self._start[i]
+        return WorldError(
+            f"environment {self._numbers[i]} ({self.name}), episode {self._episode[i]}, step {age}: {what}"
+        )
+
+
+def _fingerprints(row: TimeStep) -> np.ndarray:
+    """A checksum of each of B rows."""
+    leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(row)]
+    sums = np.zeros(len(row.reward), np.uint32)
+    for i in range(len(sums)):
+        for leaf in leaves:
+            sums[i] = zlib.crc32(leaf[i].tobytes(), int(sums[i]))
+    return sums

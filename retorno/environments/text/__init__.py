@@ -1,0 +1,1 @@
+"""Sequences of symbols: text as a world, and a task of memory."""

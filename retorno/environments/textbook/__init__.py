@@ -1,0 +1,1 @@
+"""Models that textbooks and papers made known."""

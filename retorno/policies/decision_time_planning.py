@@ -1,0 +1,64 @@
+"""Policies that think before they choose: planning at decision time. Sutton & Barto 2018, section 8.8."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Key, PyTree, UInt32
+
+from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.time_step import TimeStep
+from retorno.models.tabular import SampleModel
+from retorno.ops.distributions import EpsilonGreedy
+
+
+class Plan(Protocol):
+    """What thinking about one row comes to."""
+
+    @property
+    def q(self) -> Float[Array, " A"]:
+        """What the actions seem to be worth; 0 for those that were not looked at."""
+        ...
+
+    @property
+    def preference(self) -> Float[Array, " A"]:
+        """The highest is the action to take."""
+        ...
+
+
+class Planner(Protocol):
+    """Settings that can think about a row: hashable, as algorithms are."""
+
+    def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Plan:
+        """Think about one row, in a model."""
+        ...
+
+
+class PlannedPolicy(Policy):
+    """Thinks anew on each row, each time with the same random numbers.
+
+    So it always chooses alike where it sees alike, and its value can be asked for as that of any other.
+    """
+
+    model: SampleModel
+    base: Policy
+    seed: UInt32[Array, ""]
+    planner: Planner = eqx.field(static=True)
+
+    @property
+    def memoryless(self) -> bool:
+        return True
+
+    def initial_carry(self) -> Carry:
+        return ()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        plan = self.planner.plan(self.model, self.base, self.model.enter(obs), jax.random.key(self.seed))
+        return {"q": plan.q, "policy": EpsilonGreedy(plan.preference, jnp.float32(0))}, ()
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)

@@ -1,0 +1,1 @@
+"""Experience to learn from again: rings of rows, sampled as windows that are trajectories."""
