@@ -3,16 +3,22 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test bench results clean
+# `make test` puts every algorithm, world and network under every law; `make test-all` every combination of them.
+.PHONY: demo test test-all check bench results clean
 
 demo: $(READY)
 	$(BIN)/retorno demo
 
-test: $(READY)
+test: check
+	$(BIN)/pytest
+
+test-all: check
+	$(BIN)/pytest --all
+
+check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/pytest
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "retorno needs Python 3.11 or newer: make PYTHON=python3.11 demo")'

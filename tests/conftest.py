@@ -1,13 +1,19 @@
-"""Two devices on any machine, for what is spread over several; processes that a test starts get them too."""
+"""Two devices on any machine, for what is spread over several; processes that a test starts get them too.
 
+Laws of one algorithm share its programs: they run one after another on one worker, as do the tests of a file.
+What was compiled for them is forgotten after them, and its memory given back.
+"""
+
+import ctypes
 import gc
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import pytest
 from hypothesis import settings
+
+from retorno.algorithms import ALGORITHMS
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 jax.config.update("jax_num_cpu_devices", 2)
@@ -18,20 +24,52 @@ settings.register_profile("fresh", derandomize=False)
 settings.load_profile("repeatable")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--all", action="store_true", help="Put every algorithm with every kind of world and network under each law."
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # A compiled program that another process is just writing is read in part: JAX says so and compiles.
     config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache")
 
 
-MAPPINGS = Path("/proc/self/maps")
-MOST_MAPPINGS = 30_000
-"""Linux lets a process have 65,530, and each compiled program takes some: beyond them XLA crashes."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one group stand together, in the order of the groups' first tests."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        groups.setdefault(group(item), []).append(item)
+    for name, members in groups.items():
+        for item in members:
+            item.add_marker(pytest.mark.xdist_group(name))
+    items[:] = [item for members in groups.values() for item in members]
 
 
-@pytest.fixture(autouse=True)
-def few_compiled_programs() -> Iterator[None]:
-    """Forget compiled programs before there are too many."""
+def group(item: pytest.Item) -> str:
+    """The algorithm of a law, else the test's file."""
+    file = item.nodeid.split("::")[0]
+    if item.path.parent.name != "laws" or not hasattr(item, "callspec"):
+        return file
+    given = item.callspec.params  # pyright: ignore[reportAttributeAccessIssue]
+    name = getattr(given.get("case"), "algorithm", given.get("name"))
+    return name if name in ALGORITHMS else file
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     yield
-    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
-        jax.clear_caches()
-        gc.collect()
+    if nextitem is None or group(item) != group(nextitem):
+        forget_compiled_programs()
+
+
+def forget_compiled_programs() -> None:
+    """Compiled programs are large, and Linux lets a process map 65,530 pieces of memory, beyond which XLA crashes."""
+    jax.clear_caches()
+    gc.collect()
+    if trim is not None:
+        trim(0)
+
+
+trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+"""glibc keeps what is freed until it is asked."""
