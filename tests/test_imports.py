@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -99,3 +102,25 @@ def test_nothing_heavy_is_imported_before_it_is_used() -> None:
     code += f"print(*(name for name in {HEAVY} if name in sys.modules))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split() == []
+
+
+def test_what_is_imported_is_declared() -> None:
+    """By the package that brings it, among the dependencies or the extras."""
+    project = tomllib.loads((HOME.parent / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    declared = {re.split(r"[^\w-]", each)[0].lower() for each in asked}
+    brings = packages_distributions()
+    for path in sorted(HOME.rglob("*.py")):
+        for name in third_party(path.read_text()):
+            assert {each.lower() for each in brings.get(name, [name])} & declared, f"{path} imports {name}"
+
+
+def third_party(source: str) -> Iterator[str]:
+    """The packages of others that a module's source names in an import, wherever it stands."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            paths = [alias.name for alias in node.names]
+        else:
+            paths = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = {path.split(".")[0] for path in paths}
+        yield from names - sys.stdlib_module_names - {"retorno"}

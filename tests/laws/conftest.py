@@ -1,4 +1,4 @@
-"""The laws hold of programs that are compiled in haste, too: most of their time is spent compiling, and little running."""
+"""Laws that compile much and run little have their programs compiled in haste: they hold of those as well."""
 
 from collections.abc import Iterator
 
