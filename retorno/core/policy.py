@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import equinox as eqx
 import jax
 from jax import Array
-from jaxtyping import Bool, Key, PyTree
+from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory
@@ -18,6 +19,8 @@ Heads = dict[str, Any]
 Carry = PyTree[Any]
 Learner = PyTree[Any]
 Metrics = dict[str, Any]
+Reward = Callable[[Trajectory], Float[Array, "T B"]]
+"""The rewards of a trajectory's or window's transitions, into rows 1 … T."""
 
 
 class Policy(eqx.Module):
@@ -85,8 +88,14 @@ class Algorithm(Protocol):
         """Choose on one row: (action, extras recorded beside it, carry)."""
         ...
 
-    def update(self, learner: Learner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Learner, Metrics]:
-        """Learn from a fresh trajectory [T+1, B]: (learner, scalar metrics)."""
+    def update(
+        self, learner: Learner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[Learner, Metrics]:
+        """Learn from a fresh trajectory [T+1, B]: (learner, scalar metrics).
+
+        What a transition is worth is asked of `reward`, not read from its row: of the trajectory, or of the window
+        that was joined or sampled from raw rows, so that each transition is judged as it is judged *now*.
+        """
         ...
 
     def policy(self, learner: Learner) -> Policy:
@@ -95,12 +104,31 @@ class Algorithm(Protocol):
 
 
 class Relabel(eqx.Module):
-    """Stands between collect and update: rewrites what was lived, and may learn from it.
+    """Where rewards come from, when not from the world alone.
 
-    Its arrays are part of the run. Reward clipping, exploration bonuses, a learned reward and the
-    distance to a reference model are all of this kind, so that no algorithm knows of them.
+    Clipped rewards, bonuses for the new, a learned reward and the distance to a reference model are all of this
+    kind, so that no algorithm knows of them. The arrays are part of the run. What an algorithm learns from again,
+    fresh or replayed, it asks about again, so it gets today's reward; a model of the world that it learns keeps
+    what it was told.
     """
 
+    @property
+    def context(self) -> int | None:
+        """How many *earlier* rows of its episode the reward of a transition depends on; None without bound.
+
+        Only at 0, where it depends on two rows and the action between them, may it be asked about any window.
+        """
+        return 0
+
     @abc.abstractmethod
-    def __call__(self, trajectory: Trajectory) -> tuple[Trajectory, Relabel]:
-        """The trajectory to learn from, and the module for the next one."""
+    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        """Of the transitions into rows 1 … T, fresh, held or replayed: pure."""
+
+    def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Relabel, Metrics]:
+        """Learn from a fresh trajectory before its rewards are asked: (the module from now on, scalar metrics)."""
+        return self, {}
+
+
+def world_reward(trajectory: Trajectory) -> Float[Array, "T B"]:
+    """What the world paid."""
+    return trajectory.steps.reward[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -51,6 +52,11 @@ class Trajectory(NamedTuple):
     def transitions(self) -> Bool[Array, "T B"]:
         """True where row t → row t + 1 is a transition, False where it is a reset."""
         return ~self.steps.last[:-1]
+
+    def rewarded(self, reward: Callable[[Trajectory], Float[Array, "T B"]]) -> Trajectory:
+        """The same, with what `reward` says of it in the place of what the world paid on the way into rows 1 … T."""
+        paid = jnp.concatenate([self.steps.reward[:1], reward(self)])
+        return self._replace(steps=self.steps._replace(reward=paid))
 
     def in_order(self) -> tuple[TimeStep, TimeStep, PyTree[Any]]:
         """Rows t, rows t + 1 and actions, [T·B], to be learnt from one after another; resets are among them."""

@@ -79,8 +79,10 @@ class RewardNormaliser(eqx.Module):
         """No return yet."""
         return cls(jnp.zeros(num_envs), initial_moments(1))
 
-    def __call__(self, trajectory: Trajectory, discount: float) -> tuple[Float[Array, "T B"], RewardNormaliser]:
-        """The trajectory's rewards, scaled by all returns up to its end, and the normaliser after it."""
+    def __call__(
+        self, trajectory: Trajectory, reward: Float[Array, "T B"], discount: float
+    ) -> tuple[Float[Array, "T B"], RewardNormaliser]:
+        """A trajectory's rewards, scaled by all returns up to its end, and the normaliser after it."""
 
         def accumulate(open_return: Array, row: tuple[Array, Bool[Array, " B"]]) -> tuple[Array, Array]:
             reward, first = row
@@ -88,10 +90,9 @@ class RewardNormaliser(eqx.Module):
             open_return = jnp.where(first, 0.0, discount * open_return + reward)
             return open_return, open_return
 
-        steps = trajectory.steps
-        open_return, returns = jax.lax.scan(accumulate, self.open_return, (steps.reward[1:], steps.first[1:]))
+        open_return, returns = jax.lax.scan(accumulate, self.open_return, (reward, trajectory.steps.first[1:]))
         moments = self.moments.update(returns.reshape(-1, 1), trajectory.transitions.reshape(-1))
-        scaled = jax.vmap(jax.vmap(lambda r: moments.scale(r[None])[0]))(steps.reward[1:])
+        scaled = jax.vmap(jax.vmap(lambda r: moments.scale(r[None])[0]))(reward)
         return scaled, RewardNormaliser(open_return, moments)
 
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Int, Key, PyTree
 
+from retorno.core.policy import Reward
 from retorno.core.time_step import TimeStep, Trajectory
 
 
@@ -27,6 +28,12 @@ class Transitions(NamedTuple):
     def counts(self) -> Bool[Array, " N"]:
         """False where the pair is a reset, from which nothing is learnt."""
         return ~self.row.last
+
+    def rewarded(self, reward: Reward) -> Transitions:
+        """The same, with what `reward` says of them now in the place of what the world paid."""
+        steps = jax.tree.map(lambda *rows: jnp.stack(rows), self.row, self.next_row)
+        window = Trajectory(steps, jax.tree.map(lambda x: x[None], self.action), (), ())
+        return self._replace(next_row=self.next_row._replace(reward=reward(window)[0]))
 
 
 class Replay(NamedTuple):

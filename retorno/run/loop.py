@@ -1,4 +1,4 @@
-"""One iteration — collect, relabel, update — and the compiled programs that repeat it."""
+"""One iteration — collect, judge, update — and the compiled programs that repeat it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jaxtyping import Int, Key, PyTree, UInt32
 
 from retorno.algorithms.prediction.lstd import LSTD
 from retorno.core.environment import Environment, HostedEnvironments, HostedWorld
-from retorno.core.policy import Algorithm, Carry, Learner, Metrics, Relabel
+from retorno.core.policy import Algorithm, Carry, Learner, Metrics, Relabel, world_reward
 from retorno.core.spaces import Bounds, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.networks import Table
@@ -52,18 +52,19 @@ class Run(NamedTuple):
 
 
 def learn_from(algorithm: Algorithm, run: Run, trajectory: Trajectory) -> tuple[Run, Metrics]:
-    """Relabel, update and count: what follows every rollout, fused and hosted alike."""
-    relabel, lived = run.relabel, trajectory
+    """Judge, update and count: what follows every rollout, fused and hosted alike."""
+    keys, relabel, reward, told = keys_of(run.seed, run.updates), run.relabel, world_reward, {}
     if relabel is not None:
-        trajectory, relabel = relabel(trajectory)
-    learner, metrics = algorithm.update(run.learner, trajectory, keys_of(run.seed, run.updates).update)
+        relabel, told = relabel.learn(trajectory, keys.relabel)
+        reward = relabel.reward
+    learner, metrics = algorithm.update(run.learner, trajectory, reward, keys.update)
     return run._replace(
         learner=learner,
         relabel=relabel,
-        scores=run.scores.update(lived),
+        scores=run.scores.update(trajectory),
         updates=run.updates + 1,
-        step=run.step + lived.transitions.sum(dtype=jnp.int32),
-    ), metrics
+        step=run.step + trajectory.transitions.sum(dtype=jnp.int32),
+    ), metrics | {f"relabel/{name}": x for name, x in told.items()}
 
 
 class Keys(NamedTuple):
@@ -71,11 +72,12 @@ class Keys(NamedTuple):
 
     collect: Key[Array, ""]
     update: Key[Array, ""]
+    relabel: Key[Array, ""]
 
 
 def keys_of(seed: UInt32[Array, ""], updates: Int[Array, ""]) -> Keys:
     """The keys of a run's next iteration."""
-    return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), updates)))
+    return Keys(*jax.random.split(jax.random.fold_in(jax.random.key(seed), updates), len(Keys._fields)))
 
 
 def iterate(algorithm: Algorithm, world: Environment, run: Run) -> tuple[Run, Metrics, Trajectory]:

@@ -1,4 +1,4 @@
-"""What may stand between collect and update: rewards clipped, rewards for the new."""
+"""Where rewards come from, when not from the world alone: rewards clipped, rewards for the new."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from gymnasium import Space
 from jax import Array, vmap
-from jaxtyping import Int
+from jaxtyping import Float, Int, Key
 
-from retorno.core.policy import Relabel
+from retorno.core.policy import Metrics, Relabel
 from retorno.core.spaces import cardinality, index
 from retorno.core.time_step import Trajectory
 from retorno.networks.layers import Observed
@@ -21,12 +21,12 @@ class ClipRewards(Relabel):
 
     most: float = eqx.field(static=True, default=1.0)
 
-    def __call__(self, trajectory: Trajectory) -> tuple[Trajectory, Relabel]:
-        return _with_rewards(trajectory, jnp.clip(trajectory.steps.reward, -self.most, self.most)), self
+    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        return jnp.clip(trajectory.steps.reward[1:], -self.most, self.most)
 
 
 class CountBonus(Relabel):
-    """Adds β / √n(s′) for arriving in a state for the nth time. Strehl & Littman 2008 (MBIE-EB).
+    """Adds β / √n(s′) for arriving in a state that was arrived in n times. Strehl & Littman 2008 (MBIE-EB).
 
     States are the elements of a finite observation space.
     """
@@ -35,13 +35,16 @@ class CountBonus(Relabel):
     weight: float = eqx.field(static=True)
     observed: Observed = eqx.field(static=True)
 
-    def __call__(self, trajectory: Trajectory) -> tuple[Trajectory, Relabel]:
-        steps = trajectory.steps
-        arrived = vmap(vmap(lambda obs: index(self.observed.space, obs)))(steps.obs)[1:]
-        counts = self.counts.at[arrived].add(trajectory.transitions)
-        bonus = self.weight / jnp.sqrt(jnp.maximum(counts[arrived], 1)) * trajectory.transitions
-        reward = steps.reward.at[1:].add(bonus)
-        return _with_rewards(trajectory, reward), CountBonus(counts, self.weight, self.observed)
+    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        bonus = self.weight / jnp.sqrt(jnp.maximum(self.counts[self._arrived(trajectory)], 1))
+        return trajectory.steps.reward[1:] + bonus * trajectory.transitions
+
+    def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[CountBonus, Metrics]:
+        counts = self.counts.at[self._arrived(trajectory)].add(trajectory.transitions)
+        return CountBonus(counts, self.weight, self.observed), {}
+
+    def _arrived(self, trajectory: Trajectory) -> Int[Array, "T B"]:
+        return vmap(vmap(lambda obs: index(self.observed.space, obs)))(trajectory.steps.obs)[1:]
 
 
 def count_bonus(space: Space[Any], weight: float = 0.1) -> CountBonus:
@@ -55,7 +58,3 @@ def count_bonus(space: Space[Any], weight: float = 0.1) -> CountBonus:
         SpaceError: when the space is not finite.
     """
     return CountBonus(jnp.zeros(cardinality(space), jnp.int32), weight, Observed(space))
-
-
-def _with_rewards(trajectory: Trajectory, reward: Array) -> Trajectory:
-    return trajectory._replace(steps=trajectory.steps._replace(reward=reward))

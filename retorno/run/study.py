@@ -56,7 +56,7 @@ def study(
         probe: a function, looked at as (run, trajectory); one object for all calls, so that it is compiled once.
         seeds: the S seeds, spread over as many devices as divide their number.
         every: look only after so many updates.
-        relabel: rewrites trajectories between collect and update.
+        relabel: where rewards come from, when not from the world alone.
         steps: the budget that schedules run over; all interactions by default.
         over: numbers among the algorithm's settings that are compared, by their fields' names: lists of one length.
             They are lived side by side in one compiled program, and what is found has their axis in front.

@@ -297,7 +297,7 @@ def train(
         hosted: of a world given by name, whether it is Gymnasium's; None takes the native one where there is one.
         every: report exactly at each multiple of so many steps as well (`Report.boundary`); with a
             folder a checkpoint is written there. A tenth of the budget where there is a folder.
-        relabel: rewrites trajectories between collect and update.
+        relabel: where rewards come from, when not from the world alone.
         folder: where the run is recorded; it must not hold one yet.
         tensorboard: with a folder, write figures for TensorBoard as well.
         devices: over how many devices the environments of one seed are spread. Several seeds are spread

@@ -11,6 +11,7 @@ import pytest
 
 from retorno.algorithms import REINFORCE, ActorCritic, NaturalActorCritic
 from retorno.bellman import policy_gradient
+from retorno.core.policy import world_reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.bandits.testbed import ContinuousBandit
@@ -46,7 +47,7 @@ def episode(reward, terminated=True):
 
 
 def learnt(algorithm, trajectory):
-    return algorithm.update(begun(algorithm), trajectory, jax.random.key(0))[0].network.tables
+    return algorithm.update(begun(algorithm), trajectory, world_reward, jax.random.key(0))[0].network.tables
 
 
 def score(state):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from retorno.algorithms import EXP3, BernoulliThompson, GaussianThompson, GradientBandit, LinUCB
+from retorno.core.policy import world_reward
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.bandits.testbed import (
@@ -45,7 +46,7 @@ def pulled(obs, action, reward, extras=()):
 def after(algorithm, world, pulls, extras=()):
     learner = begun(algorithm, world)
     for action, reward in pulls:
-        learner, _ = algorithm.update(learner, pulled(0, action, reward, extras), jax.random.key(1))
+        learner, _ = algorithm.update(learner, pulled(0, action, reward, extras), world_reward, jax.random.key(1))
     return learner
 
 
@@ -99,7 +100,7 @@ def test_linucbs_weights_are_the_ridge_regressions():
     learner = begun(algorithm, world)
     for context, a, r in zip(x, action, reward, strict=True):
         trajectory = pulled(np.float32(context), int(a), float(r))
-        learner, _ = algorithm.update(learner, trajectory, jax.random.key(0))
+        learner, _ = algorithm.update(learner, trajectory, world_reward, jax.random.key(0))
     for arm in range(2):
         seen, paid = x[action == arm], reward[action == arm]
         exact = np.linalg.solve(seen.T @ seen + 0.7 * np.eye(3), seen.T @ paid)

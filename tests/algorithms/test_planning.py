@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from retorno import bellman
 from retorno.algorithms import PSRL, CertaintyEquivalence, DynaQ, PrioritisedSweeping, QLearning, RMax
+from retorno.core.policy import world_reward
 from retorno.core.spaces import SpaceError, Spec, element, index
 from retorno.core.time_step import Trajectory, restart, transition
 from retorno.environments import ascii_map
@@ -32,11 +33,11 @@ SPEC = Spec(spaces.Discrete(3), spaces.Discrete(2), 1, 100, restart(jnp.int32(0)
 def learnt(algorithm: Any, lived: list[tuple[int, int, float, int, bool]], extra: int = 0) -> Any:
     """A learner after these transitions (state, action, reward, next state, terminated), one update each."""
     learner = algorithm.init(jax.random.key(0), SPEC)
-    update = jax.jit(algorithm.update)
+    update = jax.jit(algorithm.update, static_argnums=2)
     for i, (s, a, r, after, ends) in enumerate(lived):
         rows = [restart(jnp.int32(s)), transition(jnp.int32(after), r, ends)]
         steps = jax.tree.map(lambda *x: jnp.stack(x)[:, None], *rows)
-        learner, _ = update(learner, Trajectory(steps, jnp.array([[a]]), (), ()), jax.random.key(i))
+        learner, _ = update(learner, Trajectory(steps, jnp.array([[a]]), (), ()), world_reward, jax.random.key(i))
     return learner
 
 

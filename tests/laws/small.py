@@ -16,7 +16,7 @@ from jaxtyping import Float, Key
 from retorno.algorithms import ALGORITHMS, BANDITS
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP, mdp
-from retorno.core.policy import Algorithm, Learner
+from retorno.core.policy import Algorithm, Learner, Reward
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
@@ -153,7 +153,7 @@ def rewritten(cls: type, rewrite: Callable[[Trajectory], Trajectory]) -> type:
     """An algorithm that sees trajectories rewritten: for mistakes that the laws have to see."""
 
     class Mistaken(cls):
-        def update(self, learner: Learner, trajectory: Trajectory, key: Key[Array, ""]) -> Any:
-            return super().update(learner, rewrite(trajectory), key)
+        def update(self, learner: Learner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]) -> Any:
+            return super().update(learner, rewrite(trajectory), reward, key)
 
     return Mistaken

@@ -65,8 +65,8 @@ def test_exploration_falls_by_steps(num_envs: int) -> None:
 class CountsUpdates(ALGORITHMS["q_learning"]):
     """The classic mistake: schedules run on updates."""
 
-    def update(self, learner: Any, trajectory: Any, key: Any) -> Any:
-        after, metrics = super().update(learner, trajectory, key)
+    def update(self, learner: Any, trajectory: Any, reward: Any, key: Any) -> Any:
+        after, metrics = super().update(learner, trajectory, reward, key)
         return after._replace(clock=learner.clock._replace(step=learner.clock.step + 1)), metrics
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -135,8 +136,9 @@ def test_a_bonus_for_arriving_where_one_seldom_was() -> None:
     """β / √n at the nth arrival; a reset is none."""
     relabel, bonuses = count_bonus(spaces.Discrete(4), 0.5), []
     for before, after, last in [(0, 2, False), (2, 2, False), (2, 1, True), (1, 2, False)]:
-        trajectory, relabel = relabel(seen([before, after], [0], [last, False]))
-        bonuses.append(float(trajectory.steps.reward[1, 0]))
+        trajectory = seen([before, after], [0], [last, False])
+        relabel, _ = relabel.learn(trajectory, jax.random.key(0))
+        bonuses.append(relabel.reward(trajectory)[0, 0])
     np.testing.assert_allclose(bonuses, [0.5, 0.5 / 2**0.5, 0, 0.5 / 3**0.5], rtol=1e-6)
 
 

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
 from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_memoryless
@@ -107,7 +107,7 @@ class ActorCritic:
         return learner.network
 
     def update(
-        self, learner: ActorCriticLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: ActorCriticLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[ActorCriticLearner, Metrics]:
         progress = learner.clock.progress
         actor_rate = linear(self.step_size, self.step_size_end, progress)
@@ -122,7 +122,8 @@ class ActorCritic:
             network = jax.tree.map(lambda w, a, c: w + actor_rate * a + critic_rate * c, network, actor, critic)
             return (network, traces), error
 
-        state, transitions = (learner.network, learner.traces), (*before_and_after(trajectory.steps), trajectory.action)
+        lived = trajectory.rewarded(reward)
+        state, transitions = (learner.network, learner.traces), (*before_and_after(lived.steps), trajectory.action)
         (network, traces), errors = jax.lax.scan(learn, state, transitions)
         metrics = {"td_error": jnp.abs(errors).sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return ActorCriticLearner(network, traces, learner.clock.advance(trajectory)), metrics

@@ -22,7 +22,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.actor_critic.actor_critic import score_and_slope
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_memoryless
@@ -82,7 +82,7 @@ class NaturalActorCritic:
         return learner.network
 
     def update(
-        self, learner: NaturalActorCriticLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: NaturalActorCriticLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[NaturalActorCriticLearner, Metrics]:
         progress = learner.clock.progress
         actor_rate = linear(self.step_size, self.step_size_end, progress)
@@ -103,6 +103,6 @@ class NaturalActorCritic:
             return (network, direction), jnp.where(row.last, 0.0, jnp.abs(error))
 
         state = (learner.network, learner.direction)
-        (network, direction), errors = jax.lax.scan(learn, state, trajectory.in_order())
+        (network, direction), errors = jax.lax.scan(learn, state, trajectory.rewarded(reward).in_order())
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return NaturalActorCriticLearner(network, direction, learner.clock.advance(trajectory)), metrics

@@ -17,7 +17,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
@@ -132,17 +132,19 @@ class PPO:
     def policy(self, learner: PPOLearner) -> Policy:
         return Normalised(learner.network, learner.observations)
 
-    def update(self, learner: PPOLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[PPOLearner, Metrics]:
+    def update(
+        self, learner: PPOLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[PPOLearner, Metrics]:
         steps, counts = trajectory.steps, trajectory.transitions
         normaliser = learner.observations
         obs = steps.obs if normaliser is None else jax.vmap(jax.vmap(normaliser))(steps.obs)
-        reward, rewards = steps.reward[1:], learner.rewards
+        paid, rewards = reward(trajectory), learner.rewards
         if rewards is not None:
-            reward, rewards = rewards(trajectory, self.discount)
+            paid, rewards = rewards(trajectory, paid, self.discount)
 
         value = unroll_batch(learner.network, obs, steps.first, trajectory.carry)["value"]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
-            reward, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
+            paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
         )
         rows = _Rows(
             obs=jax.tree.map(lambda x: x[:-1], obs),

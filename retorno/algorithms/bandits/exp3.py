@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import CategoricalHead, Table, TableNetwork
@@ -85,7 +85,9 @@ class EXP3:
     def policy(self, learner: EXP3Learner) -> Policy:
         return learner.network
 
-    def update(self, learner: EXP3Learner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[EXP3Learner, Metrics]:
+    def update(
+        self, learner: EXP3Learner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[EXP3Learner, Metrics]:
         arms = learner.network.tables["policy"].shape[1]
         rate = self._rate(learner)
 
@@ -93,12 +95,12 @@ class EXP3:
             network: TableNetwork, x: tuple[tuple[TimeStep, TimeStep, Array], Array]
         ) -> tuple[TableNetwork, Float[Array, ""]]:
             (row, next_row, action), log_prob = x
-            reward = (next_row.reward - self.lowest) / (self.highest - self.lowest)
-            estimate = importance_reward(reward, jnp.exp(log_prob), action, arms)
+            scaled = (next_row.reward - self.lowest) / (self.highest - self.lowest)
+            estimate = importance_reward(scaled, jnp.exp(log_prob), action, arms)
             change = jnp.where(row.last, 0.0, rate / arms * estimate)
-            return network.add("policy", row.obs, change), jnp.where(row.last, 0.0, reward)
+            return network.add("policy", row.obs, change), jnp.where(row.last, 0.0, scaled)
 
-        x = (trajectory.in_order(), trajectory.extras.reshape(-1))
+        x = (trajectory.rewarded(reward).in_order(), trajectory.extras.reshape(-1))
         network, rewards = jax.lax.scan(learn, learner.network, x)
         metrics = {"scaled_reward": rewards.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return EXP3Learner(network, learner.clock.advance(trajectory)), metrics

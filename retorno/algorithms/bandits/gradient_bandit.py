@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import CategoricalHead, Table, TableNetwork, ValueHead, semi_gradient_step
@@ -73,7 +73,7 @@ class GradientBandit:
         return learner.network
 
     def update(
-        self, learner: GradientBanditLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: GradientBanditLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[GradientBanditLearner, Metrics]:
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
 
@@ -91,7 +91,7 @@ class GradientBandit:
             return (network.add("policy", row.obs, change), averaging), jnp.abs(error)
 
         state = (learner.network, learner.averaging)
-        (network, averaging), errors = jax.lax.scan(learn, state, trajectory.in_order())
+        (network, averaging), errors = jax.lax.scan(learn, state, trajectory.rewarded(reward).in_order())
         counts = trajectory.transitions
         metrics = {"reward_error": (errors * counts.reshape(-1)).sum() / jnp.maximum(counts.sum(), 1)}
         return GradientBanditLearner(network, averaging, learner.clock.advance(trajectory)), metrics

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.core.policy import Carry, Heads, Metrics, Policy
+from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, encode, num_actions, width
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks.layers import Observed
@@ -97,7 +97,7 @@ class LinUCB:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: LinUCBLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: LinUCBLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[LinUCBLearner, Metrics]:
         def learn(network: Ridge, x: tuple[TimeStep, TimeStep, Array]) -> tuple[Ridge, Float[Array, ""]]:
             row, next_row, action = x
@@ -108,6 +108,6 @@ class LinUCB:
             target = network.target.at[action].add(next_row.reward * seen)
             return Ridge(inverse, target, network.observed), jnp.where(row.last, 0.0, jnp.abs(error))
 
-        network, errors = jax.lax.scan(learn, learner.network, trajectory.in_order())
+        network, errors = jax.lax.scan(learn, learner.network, trajectory.rewarded(reward).in_order())
         metrics = {"reward_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return LinUCBLearner(network), metrics

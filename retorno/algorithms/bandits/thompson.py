@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks import ActionValueHead, Table, TableNetwork, semi_gradient_step
@@ -104,9 +104,11 @@ class GaussianThompson:
     def policy(self, learner: Beliefs) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
-    def update(self, learner: Beliefs, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Beliefs, Metrics]:
+    def update(
+        self, learner: Beliefs, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[Beliefs, Metrics]:
         keys = jax.random.split(key, trajectory.transitions.size)
-        return _learn(learner, trajectory, self._prior, keys, lambda reward, key: reward)
+        return _learn(learner, trajectory.rewarded(reward), self._prior, keys, lambda reward, key: reward)
 
 
 @dataclass(frozen=True)
@@ -155,10 +157,14 @@ class BernoulliThompson:
     def policy(self, learner: Beliefs) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
-    def update(self, learner: Beliefs, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Beliefs, Metrics]:
+    def update(
+        self, learner: Beliefs, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[Beliefs, Metrics]:
         scale = self.highest - self.lowest
 
         def seen(reward: Float[Array, ""], key: Key[Array, ""]) -> Float[Array, ""]:
             return self.lowest + scale * jax.random.bernoulli(key, (reward - self.lowest) / scale)
 
-        return _learn(learner, trajectory, self._prior, jax.random.split(key, trajectory.transitions.size), seen)
+        return _learn(
+            learner, trajectory.rewarded(reward), self._prior, jax.random.split(key, trajectory.transitions.size), seen
+        )

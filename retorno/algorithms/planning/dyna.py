@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, element, index, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.models.tabular import LatestModel, latest_model
@@ -93,7 +93,9 @@ class DynaQ:
     def policy(self, learner: DynaLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
-    def update(self, learner: DynaLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[DynaLearner, Metrics]:
+    def update(
+        self, learner: DynaLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[DynaLearner, Metrics]:
         progress = learner.clock.progress
 
         def learn(
@@ -113,13 +115,8 @@ class DynaQ:
                 network = self._plan(network, model, learner.explorer, alpha, progress, here, key)
             return (network, model, step_size), jnp.abs(error)
 
-        action = trajectory.action.reshape(-1)
-        transitions = (
-            jax.tree.map(lambda x: x[:-1].reshape(-1, *x.shape[2:]), trajectory.steps),
-            jax.tree.map(lambda x: x[1:].reshape(-1, *x.shape[2:]), trajectory.steps),
-            action,
-            jax.random.split(key, len(action)),
-        )
+        lived = trajectory.rewarded(reward)
+        transitions = (*lived.in_order(), jax.random.split(key, lived.transitions.size))
         held = (learner.network, learner.model, learner.step_size)
         (network, model, step_size), errors = jax.lax.scan(learn, held, transitions)
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.models.tabular import CountedModel, counted_model
@@ -81,10 +81,10 @@ class CertaintyEquivalence:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: ModelLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: ModelLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[ModelLearner, Metrics]:
         assert learner.explorer is not None
-        model = learner.model.update(trajectory)
+        model = learner.model.update(trajectory.rewarded(reward))
         network, change = _solved(learner.network, model, 1, self.discount, self.sweeps)
         explorer = learner.explorer.update(trajectory)
         return ModelLearner(network, model, explorer, learner.clock.advance(trajectory)), {"change": change}
@@ -133,9 +133,9 @@ class RMax:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: ModelLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: ModelLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[ModelLearner, Metrics]:
-        model = learner.model.update(trajectory)
+        model = learner.model.update(trajectory.rewarded(reward))
         network, change = _solved(learner.network, model, self.known, self.discount, self.sweeps)
         return ModelLearner(network, model, None, learner.clock.advance(trajectory)), {"change": change}
 
@@ -203,9 +203,9 @@ class PSRL:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: SamplingLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: SamplingLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[SamplingLearner, Metrics]:
-        model = learner.model.update(trajectory)
+        model = learner.model.update(trajectory.rewarded(reward))
         network, change = _solved(learner.network, model, 1, self.discount, self.sweeps)
         age = learner.age + self.rollout
         draws = trajectory.steps.last.any() | (age >= self.period)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.models.tabular import CountedModel, counted_model
@@ -101,9 +101,9 @@ class PrioritisedSweeping:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: SweepingLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: SweepingLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[SweepingLearner, Metrics]:
-        model = learner.model.update(trajectory)
+        model = learner.model.update(trajectory.rewarded(reward))
         q, counts = learner.network.tables["q"], trajectory.transitions
 
         def expected(q: Float[Array, "S A"], s: Int[Array, ""], a: Int[Array, ""]) -> Float[Array, ""]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree, UInt32
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.models.tabular import Exact, ModelConfig, SampleModel
@@ -108,9 +108,9 @@ class Rollout:
         return PlannedPolicy(learner.model, learner.base, learner.seed, self)
 
     def update(
-        self, learner: PlanningLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: PlanningLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[PlanningLearner, Metrics]:
-        return learner.update(trajectory), {"value": trajectory.extras["q"].max(-1).mean()}
+        return learner.update(trajectory.rewarded(reward)), {"value": trajectory.extras["q"].max(-1).mean()}
 
     def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Rollouts:
         """Q̂(s, a), the mean return of simulations that begin with a and go on as the base policy."""

@@ -19,7 +19,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.algorithms.planning.rollout import PlanningLearner, require_planning
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, cardinality
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.models.tabular import Exact, ModelConfig, SampleModel
@@ -152,10 +152,12 @@ class UCT:
         return PlannedPolicy(learner.model, learner.base, learner.seed, self)
 
     def update(
-        self, learner: PlanningLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: PlanningLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[PlanningLearner, Metrics]:
         found = trajectory.extras
-        return learner.update(trajectory), {"value": (found["search_policy"] * found["q"]).sum(-1).mean()}
+        return learner.update(trajectory.rewarded(reward)), {
+            "value": (found["search_policy"] * found["q"]).sum(-1).mean()
+        }
 
     def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Search:
         """Search from one row."""

@@ -17,7 +17,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
@@ -106,17 +106,18 @@ class REINFORCE:
         return learner.network
 
     def update(
-        self, learner: REINFORCELearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: REINFORCELearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[REINFORCELearner, Metrics]:
         join = lambda held, new: jnp.concatenate([held, new])  # noqa: E731
         rows = jax.tree.map(join, learner.held, trajectory.steps)
         action = jax.tree.map(join, learner.held_action, trajectory.action)
+        lived = Trajectory(rows, action, (), ()).rewarded(reward)
         over_envs = lambda f: jax.vmap(f, in_axes=1, out_axes=1)  # noqa: E731
         counts = over_envs(lambda last: ended_since(last, self.longest_episode + 1))(rows.last)
         weight = over_envs(self._weights)(rows.first[:-1])
         learnable = counts.any()
         (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(
-            learner.network, rows, action, weight, counts
+            learner.network, lived.steps, action, weight, counts
         )
         direction, optimiser = self._direction.update(gradient, learner.optimiser)
         learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, learner.clock.progress)

@@ -17,7 +17,7 @@ from jax import Array
 from jaxtyping import Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
-from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless
@@ -91,9 +91,9 @@ class BatchTD:
         return learner.followed.judged(learner.network)
 
     def update(
-        self, learner: BatchLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: BatchLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[BatchLearner, Metrics]:
-        rows = learner.held.join(trajectory).rows
+        rows = learner.held.join(trajectory).rewarded(reward).steps
         counts = ~rows.last[:-1]
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
         targets = jax.vmap(lambda r, d, v, cut: lambda_returns(r, d, v, cut, self.lambda_), in_axes=1, out_axes=1)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless
@@ -86,7 +86,7 @@ class EmphaticTD:
         return learner.followed.judged(learner.network)
 
     def update(
-        self, learner: EmphaticTDLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: EmphaticTDLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[EmphaticTDLearner, Metrics]:
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
 
@@ -111,7 +111,7 @@ class EmphaticTD:
             return (learnt, held), errors
 
         before = (learner.network, (learner.trace, learner.follow_on))
-        (network, (trace, follow_on)), errors = jax.lax.scan(step, before, weighed(trajectory))
+        (network, (trace, follow_on)), errors = jax.lax.scan(step, before, weighed(trajectory.rewarded(reward)))
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         clock = learner.clock.advance(trajectory)
         return EmphaticTDLearner(network, learner.followed, trace, follow_on, clock), metrics

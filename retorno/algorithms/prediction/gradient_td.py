@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
 from retorno.networks import NetworkConfig, Table, ValueHead, require_linear, semi_gradient_step
@@ -84,7 +84,7 @@ class TDC:
         return learner.followed.judged(learner.network)
 
     def update(
-        self, learner: GradientTDLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: GradientTDLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[GradientTDLearner, Metrics]:
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
 
@@ -101,7 +101,7 @@ class TDC:
             second = semi_gradient_step(second, "value", row.obs, None, self.second_step_size * ratio * (error - guess))
             return (network, second), jnp.where(row.last, 0.0, jnp.abs(error))
 
-        transitions = one_after_another(weighed(trajectory))
+        transitions = one_after_another(weighed(trajectory.rewarded(reward)))
         (network, second), errors = jax.lax.scan(learn, (learner.network, learner.second), transitions)
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return GradientTDLearner(network, second, learner.followed, learner.clock.advance(trajectory)), metrics

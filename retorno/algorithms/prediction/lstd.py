@@ -17,7 +17,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, require_linear
@@ -94,7 +94,9 @@ class LSTD:
     def policy(self, learner: LSTDLearner) -> Policy:
         return learner.followed.judged(learner.network)
 
-    def update(self, learner: LSTDLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[LSTDLearner, Metrics]:
+    def update(
+        self, learner: LSTDLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[LSTDLearner, Metrics]:
         _, unravel = ravel_pytree(learner.network)
 
         def features(row: TimeStep) -> Float[Array, " d"]:
@@ -116,7 +118,7 @@ class LSTD:
             return (learnt, trace), None
 
         before = ((learner.inverse, learner.rewards), learner.trace)
-        ((inverse, rewards), trace), _ = jax.lax.scan(step, before, weighed(trajectory))
+        ((inverse, rewards), trace), _ = jax.lax.scan(step, before, weighed(trajectory.rewarded(reward)))
         network = unravel(inverse @ rewards)
         return LSTDLearner(network, learner.followed, inverse, rewards, trace), {}
 

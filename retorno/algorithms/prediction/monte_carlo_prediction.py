@@ -19,7 +19,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes, Pairs, refuse_unless_finite, where_ended
-from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless, semi_gradient_step
@@ -117,9 +117,9 @@ class MonteCarloPrediction:
         return learner.followed.judged(learner.network)
 
     def update(
-        self, learner: MonteCarloPredictionLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: MonteCarloPredictionLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[MonteCarloPredictionLearner, Metrics]:
-        learn = partial(self._learn, learner, trajectory)
+        learn = partial(self._learn, learner, trajectory, reward)
         before = (learner.network, learner.step_size, learner.weight)
         (network, step_size, weight), error = where_ended(trajectory, learn, before)
         after = learner._replace(
@@ -135,11 +135,12 @@ class MonteCarloPrediction:
         self,
         learner: MonteCarloPredictionLearner,
         trajectory: Trajectory,
+        reward: Reward,
         before: tuple[Policy, StepSize, Array | None],
     ) -> tuple[tuple[Policy, StepSize, Array | None], Float[Array, ""]]:
         """From the episodes that have ended, in the order lived."""
-        joined = learner.held.join(trajectory)
-        rows, counts = joined.rows, learner.held.ended(joined)
+        joined = learner.held.join(trajectory).rewarded(reward)
+        rows, counts = joined.steps, learner.held.ended(joined)
         over_envs = lambda f: jax.vmap(f, in_axes=1, out_axes=1)  # noqa: E731
         if self.first_visit:
             counts = counts & over_envs(learner.seen.first_visits)(rows, jnp.zeros_like(joined.action))

@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, windows
 from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless, semi_gradient_step
@@ -86,11 +86,13 @@ class TD:
     def policy(self, learner: TDLearner) -> Policy:
         return learner.followed.judged(learner.network)
 
-    def update(self, learner: TDLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[TDLearner, Metrics]:
-        rows, ratio, held = trajectory.steps, trajectory.extras["ratio"], None
+    def update(
+        self, learner: TDLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[TDLearner, Metrics]:
+        lived, held = trajectory, None
         if learner.held is not None:
-            joined, held = learner.held.join(trajectory), learner.held.after(trajectory)
-            rows, ratio = joined.rows, joined.extras["ratio"]
+            lived, held = learner.held.join(trajectory), learner.held.after(trajectory)
+        rows, ratio = lived.rewarded(reward).steps, lived.extras["ratio"]
 
         def learn(
             state: tuple[Policy, StepSize], window: tuple[TimeStep, Array]

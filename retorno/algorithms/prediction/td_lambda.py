@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.tabular.sarsa_lambda import Trace
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless
@@ -93,7 +93,7 @@ class TDLambda:
         return learner.followed.judged(learner.network)
 
     def update(
-        self, learner: TDLambdaLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: TDLambdaLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[TDLambdaLearner, Metrics]:
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
 
@@ -120,7 +120,7 @@ class TDLambda:
             return (learnt, held), errors
 
         before = (learner.network, (learner.trace, learner.value))
-        (network, (trace, value)), errors = jax.lax.scan(step, before, weighed(trajectory))
+        (network, (trace, value)), errors = jax.lax.scan(step, before, weighed(trajectory.rewarded(reward)))
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return TDLambdaLearner(network, learner.followed, trace, learner.clock.advance(trajectory), value), metrics
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.algorithms.tabular.sarsa import with_next_action
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
@@ -91,9 +91,9 @@ class DifferentialSARSA:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: DifferentialLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: DifferentialLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[DifferentialLearner, Metrics]:
-        transitions, held = with_next_action(learner.held, trajectory)
+        transitions, held = with_next_action(learner.held, trajectory, reward)
         progress = learner.clock.progress
         beta = linear(self.average_step_size, self.average_step_size_end, progress)
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.core.policy import Carry, Heads, Metrics, Policy
+from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import ActionValueHead, Head, NetworkConfig, Table, require_memoryless, semi_gradient_step
@@ -104,7 +104,7 @@ class DoubleQLearning:
         return EpsilonGreedyPolicy(MeanValues(learner.network, learner.twin), jnp.float32(0))
 
     def update(
-        self, learner: DoubleQLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: DoubleQLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[DoubleQLearner, Metrics]:
         counts, progress = trajectory.transitions, learner.clock.progress
 
@@ -124,7 +124,7 @@ class DoubleQLearning:
                 errors.append(jnp.abs(error))
             return tuple(learnt), errors[0] + errors[1]
 
-        transitions = (*trajectory.in_order(), jax.random.bernoulli(key, 0.5, (counts.size,)))
+        transitions = (*trajectory.rewarded(reward).in_order(), jax.random.bernoulli(key, 0.5, (counts.size,)))
         state = ((learner.network, learner.step_size), (learner.twin, learner.twin_step_size))
         ((network, step_size), (twin, twin_step_size)), errors = jax.lax.scan(learn, state, transitions)
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}

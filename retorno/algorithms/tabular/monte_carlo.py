@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import SpaceError, Spec, cardinality, index, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
@@ -78,17 +78,17 @@ class Episodes(NamedTuple):
         rows, extras = jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *x.shape)), (spec.row, extras))
         return cls(rows, jnp.zeros(shape, jnp.int32), extras, jnp.int32(0) if rollout == 1 else None)
 
-    def join(self, trajectory: Trajectory) -> Episodes:
-        """With a trajectory's rows behind them: rows [H+T+1, B], in the order lived."""
+    def join(self, trajectory: Trajectory) -> Trajectory:
+        """One trajectory of them and of the one lived since: rows [H+T+1, B], in the order lived."""
         oldest, new = self.oldest, (trajectory.steps, trajectory.action, trajectory.extras)
         join = lambda x, lived: jnp.concatenate([x if oldest is None else jnp.roll(x, -oldest, 0), lived])  # noqa: E731
         rows, action, extras = jax.tree.map(join, self[:3], new)
-        return Episodes(rows, action, extras, None)
+        return Trajectory(rows, action, extras, ())
 
-    def ended(self, joined: Episodes) -> Bool[Array, "H+T B"]:
+    def ended(self, joined: Trajectory) -> Bool[Array, "H+T B"]:
         """Which transitions of the joined rows belong to episodes that have now ended."""
         fresh = len(self.action) + 1
-        return jax.vmap(lambda x: ended_since(x, fresh), in_axes=1, out_axes=1)(joined.rows.last)
+        return jax.vmap(lambda x: ended_since(x, fresh), in_axes=1, out_axes=1)(joined.steps.last)
 
     def after(self, trajectory: Trajectory) -> Episodes:
         """The last H rows before the next trajectory's first."""
@@ -180,9 +180,9 @@ class MonteCarloControl:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: MonteCarloLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: MonteCarloLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[MonteCarloLearner, Metrics]:
-        learn = partial(self._learn, learner, trajectory)
+        learn = partial(self._learn, learner, trajectory, reward)
         (network, step_size), error = where_ended(trajectory, learn, (learner.network, learner.step_size))
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         after = MonteCarloLearner(network, step_size, explorer, clock, learner.held.after(trajectory), learner.pairs)
@@ -192,11 +192,12 @@ class MonteCarloControl:
         self,
         learner: MonteCarloLearner,
         trajectory: Trajectory,
+        reward: Reward,
         before: tuple[Policy, StepSize],
     ) -> tuple[tuple[Policy, StepSize], Float[Array, ""]]:
         """From the episodes that have ended, in the order lived."""
-        joined = learner.held.join(trajectory)
-        rows, action, counts = joined.rows, joined.action, learner.held.ended(joined)
+        joined = learner.held.join(trajectory).rewarded(reward)
+        rows, action, counts = joined.steps, joined.action, learner.held.ended(joined)
         if learner.pairs is not None:
             counts = counts & jax.vmap(learner.pairs.first_visits, in_axes=1, out_axes=1)(rows, action)
         progress, returns = learner.clock.progress, self._returns(learner, rows)
@@ -304,9 +305,9 @@ class OffPolicyMonteCarlo:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: OffPolicyLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: OffPolicyLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[OffPolicyLearner, Metrics]:
-        learn = partial(self._learn, learner, trajectory)
+        learn = partial(self._learn, learner, trajectory, reward)
         (network, weight), error = where_ended(trajectory, learn, (learner.network, learner.weight))
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         after = OffPolicyLearner(network, weight, explorer, clock, learner.held.after(trajectory), learner.pairs)
@@ -316,11 +317,12 @@ class OffPolicyMonteCarlo:
         self,
         learner: OffPolicyLearner,
         trajectory: Trajectory,
+        reward: Reward,
         before: tuple[Policy, Array],
     ) -> tuple[tuple[Policy, Array], Float[Array, ""]]:
         """From the episodes that have ended, backwards."""
-        joined = learner.held.join(trajectory)
-        rows, counts = joined.rows, learner.held.ended(joined)
+        joined = learner.held.join(trajectory).rewarded(reward)
+        rows, counts = joined.steps, learner.held.ended(joined)
         fading = 0.0 if self.step_size is None else linear(self.step_size, self.step_size_end, learner.clock.progress)
 
         def learn(state: tuple[Policy, Array], x: Any) -> tuple[tuple[Policy, Array], Any]:

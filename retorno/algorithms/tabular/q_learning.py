@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
@@ -73,7 +73,9 @@ class QLearning:
     def policy(self, learner: QLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
-    def update(self, learner: QLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[QLearner, Metrics]:
+    def update(
+        self, learner: QLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[QLearner, Metrics]:
         counts, progress = trajectory.transitions, learner.clock.progress
 
         def learn(
@@ -87,7 +89,9 @@ class QLearning:
             alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
             return (semi_gradient_step(network, "q", row.obs, action, alpha * error), step_size), jnp.abs(error)
 
-        (network, step_size), errors = jax.lax.scan(learn, (learner.network, learner.step_size), trajectory.in_order())
+        (network, step_size), errors = jax.lax.scan(
+            learn, (learner.network, learner.step_size), trajectory.rewarded(reward).in_order()
+        )
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
         explorer = learner.explorer.update(trajectory)
         return QLearner(network, step_size, explorer, learner.clock.advance(trajectory)), metrics

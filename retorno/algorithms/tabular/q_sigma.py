@@ -17,7 +17,7 @@ from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, windows
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
@@ -101,9 +101,9 @@ class QSigma:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: QSigmaLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: QSigmaLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[QSigmaLearner, Metrics]:
-        rows, action, extras, _ = learner.held.join(trajectory)
+        rows, action, extras, _ = learner.held.join(trajectory).rewarded(reward)
         progress = learner.clock.progress
 
         def learn(

@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after, one_after_another
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
@@ -81,9 +81,9 @@ class SARSA:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: SARSALearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: SARSALearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[SARSALearner, Metrics]:
-        transitions, held = with_next_action(learner.held, trajectory)
+        transitions, held = with_next_action(learner.held, trajectory, reward)
         explorer, progress = learner.explorer, learner.clock.progress
 
         def learn(
@@ -110,10 +110,10 @@ class SARSA:
 
 
 def with_next_action(
-    held: Episodes, trajectory: Trajectory
+    held: Episodes, trajectory: Trajectory, reward: Reward
 ) -> tuple[tuple[TimeStep, TimeStep, Int[Array, "T B"], Int[Array, "T B"]], Episodes]:
     """Transitions (row, next row, action, next action) [T, B] from the row held on, and what is held after them."""
-    rows, action, *_ = held.join(trajectory)
+    rows, action, *_ = held.join(trajectory).rewarded(reward)
     # On the newest row no action is chosen yet.
     row, next_row = before_and_after(jax.tree.map(lambda x: x[:-1], rows))
     return (row, next_row, action[:-1], action[1:]), held.after(trajectory)

@@ -20,7 +20,7 @@ from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.algorithms.tabular.sarsa import with_next_action
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless
@@ -112,9 +112,9 @@ class SARSALambda:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
     def update(
-        self, learner: SARSALambdaLearner, trajectory: Trajectory, key: Key[Array, ""]
+        self, learner: SARSALambdaLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[SARSALambdaLearner, Metrics]:
-        transitions, held = with_next_action(learner.held, trajectory)
+        transitions, held = with_next_action(learner.held, trajectory, reward)
         alpha = linear(self.step_size, self.step_size_end, learner.clock.progress)
 
         def learn(network: Policy, x: Any) -> tuple[Policy, Any]:

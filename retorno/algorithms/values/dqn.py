@@ -18,7 +18,7 @@ import optax
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy
+from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig, require_memoryless
@@ -108,13 +108,16 @@ class DQN:
     def policy(self, learner: DQNLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
 
-    def update(self, learner: DQNLearner, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[DQNLearner, Metrics]:
+    def update(
+        self, learner: DQNLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[DQNLearner, Metrics]:
         clock = learner.clock.advance(trajectory)
         replay = learner.replay.add(trajectory)
         due = clock.step // self.target_period > learner.clock.step // self.target_period
         target = jax.tree.map(lambda new, old: jnp.where(due, new, old), learner.network, learner.target)
         keys = jax.random.split(key, self.gradient_steps)
-        learn = lambda state: jax.lax.scan(partial(self._gradient_step, target, replay, clock), state, keys)  # noqa: E731
+        step = partial(self._gradient_step, target, replay, reward, clock)
+        learn = lambda state: jax.lax.scan(step, state, keys)  # noqa: E731
         wait = lambda state: (state, jnp.zeros((self.gradient_steps, 2)))  # noqa: E731
         # The replay is only read in there: what a branch gives back may be copied.
         state = (learner.network, learner.optimiser)
@@ -130,12 +133,13 @@ class DQN:
         self,
         target: Policy,
         replay: Replay,
+        reward: Reward,
         clock: Clock,
         state: tuple[Policy, optax.OptState],
         key: Key[Array, ""],
     ) -> tuple[tuple[Policy, optax.OptState], Float[Array, " 2"]]:
         network, optimiser = state
-        batch = replay.sample(key, self.batch_size)
+        batch = replay.sample(key, self.batch_size).rewarded(reward)
         (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, target, batch)
         direction, optimiser = self._direction.update(gradient, optimiser)
         learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, clock.progress)
