@@ -62,7 +62,7 @@ def dqn(hosted: bool = False) -> Callable[[], float]:
     """DQN, one gradient step of 64 for each environment step."""
     algorithm = rt.DQN(
         network=MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False),
-        learning_rate=2.3e-3,
+        optimiser=rt.Adam(2.3e-3, max_gradient_norm=10.0),
         batch_size=64,
         capacity=100_000,
         learning_starts=100,

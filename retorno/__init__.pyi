@@ -15,6 +15,7 @@ from .algorithms import PPO as PPO
 from .algorithms import REINFORCE as REINFORCE
 from .algorithms import SARSA as SARSA
 from .algorithms import QLearning as QLearning
+from .core.hyperparameters import hyperparameters as hyperparameters
 from .core.mdp import MDP as MDP
 from .core.mdp import mdp as mdp
 from .core.solution import Solution as Solution
@@ -22,6 +23,12 @@ from .environments.hosted.export import to_gymnasium as to_gymnasium
 from .environments.hosted.gymnasium import gymnasium as gymnasium
 from .environments.registry import make as make
 from .environments.sampled_world import sampled as sampled
+from .ops.optimisers import SGD as SGD
+from .ops.optimisers import Adam as Adam
+from .ops.optimisers import AdamW as AdamW
+from .ops.optimisers import Lion as Lion
+from .ops.optimisers import RMSprop as RMSprop
+from .ops.optimisers import Schedule as Schedule
 from .run.evaluate import Evaluation as Evaluation
 from .run.evaluate import evaluate as evaluate
 from .run.study import study as study

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from retorno.algorithms import DQN, PPO, REINFORCE, SARSA, QLearning
 from retorno.core.policy import Algorithm
 from retorno.networks import GRU, MLP, Activation
+from retorno.ops.optimisers import Adam, Schedule
 from retorno.policies import Epsilon
 
 
@@ -28,13 +29,14 @@ class Published(NamedTuple):
 _ZOO = "RL Baselines3 Zoo"
 _CLIFF = "Sutton & Barto 2018, example 6.6, for longer"
 _WIDE = MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
+_FALLING = dataclasses.replace(PPO().optimiser, learning_rate=1e-3, schedule=Schedule.linear)
 _LANDER = PPO(
     num_envs=16, rollout=1024, epochs=4, minibatches=256, discount=0.999, lambda_=0.98, entropy_coefficient=0.01
 )
 
 _EVERY_FOURTH = DQN(
     network=_WIDE,
-    learning_rate=6.3e-4,
+    optimiser=Adam(6.3e-4, max_gradient_norm=10.0),
     batch_size=128,
     capacity=50_000,
     learning_starts=0,
@@ -51,13 +53,14 @@ _MEMORY = PPO(
     epochs=4,
     minibatches=4,
     lambda_=1.0,
-    learning_rate=1e-3,
-    anneal_learning_rate=True,
+    optimiser=_FALLING,
     entropy_coefficient=0.05,
     anneal_entropy=True,
     network=GRU(),
 )
-_WRITING = dataclasses.replace(_MEMORY, discount=1.0, learning_rate=3e-4, entropy_coefficient=0.1)
+_WRITING = dataclasses.replace(
+    _MEMORY, discount=1.0, optimiser=dataclasses.replace(_FALLING, learning_rate=3e-4), entropy_coefficient=0.1
+)
 
 _POLE = PPO(
     num_envs=8,
@@ -66,8 +69,7 @@ _POLE = PPO(
     minibatches=1,
     discount=0.98,
     lambda_=0.8,
-    learning_rate=1e-3,
-    anneal_learning_rate=True,
+    optimiser=_FALLING,
     anneal_clip=True,
 )
 _VEILED = dataclasses.replace(_POLE, network=GRU(), normalise_observations=True, normalise_rewards=True)
@@ -112,8 +114,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
             minibatches=32,
             discount=0.95,
             lambda_=0.95,
-            learning_rate=1e-3,
-            anneal_learning_rate=True,
+            optimiser=_FALLING,
             normalise_rewards=True,
         ),
         100_000,
@@ -125,7 +126,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("dqn", "CartPole-v1"): Published(
         DQN(
             network=_WIDE,
-            learning_rate=2.3e-3,
+            optimiser=Adam(2.3e-3, max_gradient_norm=10.0),
             batch_size=64,
             capacity=100_000,
             learning_starts=1_000,
@@ -143,7 +144,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("dqn", "MountainCar-v0"): Published(
         DQN(
             network=_WIDE,
-            learning_rate=4e-3,
+            optimiser=Adam(4e-3, max_gradient_norm=10.0),
             batch_size=128,
             capacity=10_000,
             learning_starts=1_000,

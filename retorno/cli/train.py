@@ -22,6 +22,7 @@ from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.registry import UnknownNameError, make, near
 from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
+from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
 from retorno.run.table_monitor import require_watchable
 from retorno.run.train import train
@@ -36,6 +37,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "behaviour": {"none": type(None), **FIXED},
     "model": MODELS,
     "base": FIXED,
+    "optimiser": OPTIMISERS,
 }
 """What an algorithm is made of, where it has it: chosen by name, each with options of its own."""
 
@@ -141,6 +143,7 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
     described = first_line(usual)
     if published:
         described += f"\n\nThe defaults for {world} are {published.source}'s."
+    described += "\n\nA part's option needs its name only where another is called alike: --learning-rate, --hidden."
     command = " ".join(part for part in (COMMAND, name, world) if part)
     made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described)
     return made.options, type(usual)(**values_of(made.algorithm)), published
@@ -161,6 +164,11 @@ def with_known_parts(algorithm: Any) -> Any:
 def values_of(made: Any) -> dict[str, Any]:
     """A dataclass's fields, by name."""
     return {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+
+
+def fields_of(kind: Any) -> list[str]:
+    """The names of a dataclass's fields; none of what is no dataclass."""
+    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 
 def parts_of(algorithm: Any) -> list[str]:
@@ -211,10 +219,21 @@ def with_part(algorithm: Any, part: str, name: str | None) -> Any:
 
 
 def python_name(argument: str, algorithm: Any) -> str:
-    """`--lambda` for a field that had to be called `lambda_`."""
+    """`--lambda_` for `--lambda`, `--optimiser.learning-rate` for `--learning-rate`: the option that is meant.
+
+    A part's option may be typed without the part's name where nothing else is called so.
+    """
     option, *value = argument.split("=", 1)
-    keywords = {f"--{f.name[:-1]}": f"--{f.name}" for f in dataclasses.fields(algorithm) if f.name.endswith("_")}
-    return "=".join([keywords.get(option, option), *value])
+    if not option.startswith("--"):
+        return argument
+    name = option[2:].replace("-", "_")
+    own = {*fields_of(Options), *fields_of(algorithm)}
+    parts = [part for part in parts_of(algorithm) if name in fields_of(getattr(algorithm, part))]
+    if f"{name}_" in own:
+        option = f"--{name}_"
+    elif name not in own and len(parts) == 1:
+        option = f"--{parts[0]}.{option[2:]}"
+    return "=".join([option, *value])
 
 
 def start(name: str, world: str, options: Options, algorithm: Algorithm, published: Published | None) -> int:

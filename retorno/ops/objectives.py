@@ -9,10 +9,8 @@ from jaxtyping import Bool, Float
 
 def huber(error: Float[Array, ""], delta: float = 1.0) -> Float[Array, ""]:
     """½ e² where |e| ≤ δ, else δ(|e| − ½ δ).  Huber 1964; δ = ∞ is half the square."""
-    if delta == float("inf"):
-        return 0.5 * error**2
     size = jnp.minimum(jnp.abs(error), delta)
-    return 0.5 * size**2 + delta * (jnp.abs(error) - size)
+    return size * (jnp.abs(error) - 0.5 * size)
 
 
 def policy_gradient(log_prob: Float[Array, ""], advantage: Float[Array, ""]) -> Float[Array, ""]:

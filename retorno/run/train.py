@@ -29,7 +29,7 @@ from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation
-from retorno.ops.optimisers import Optimiser
+from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
 from retorno.run import checkpoint
 from retorno.run.config import code_version, differences, from_json, to_json
@@ -63,9 +63,10 @@ KNOWN = {
         *EXPLORATIONS.values(),
         *FIXED.values(),
         *MODELS.values(),
+        *OPTIMISERS.values(),
         Activation,
         Decay,
-        Optimiser,
+        Schedule,
         Trace,
         Weighing,
     )

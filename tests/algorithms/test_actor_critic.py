@@ -18,7 +18,7 @@ from retorno.environments.bandits.testbed import ContinuousBandit
 from retorno.environments.registry import model
 from retorno.environments.sampled_world import sampled
 from retorno.figures.chapter_13 import Begin
-from retorno.ops.optimisers import Optimiser
+from retorno.ops.optimisers import SGD
 from retorno.run.study import study
 
 WORLD = sampled(model("student"))
@@ -89,11 +89,9 @@ def test_at_the_end_with_full_traces_it_is_reinforce(discount_gradient):
         network=begin,
         num_envs=1,
         longest_episode=8,
-        learning_rate=0.1,
-        optimiser=Optimiser.sgd,
+        optimiser=SGD(0.1),
         discount=0.8,
         baseline_coefficient=1.0,
-        max_gradient_norm=1e9,
         sum_over_episode=True,
         discount_gradient=discount_gradient,
     )

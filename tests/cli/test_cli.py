@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from retorno import bellman
-from retorno.algorithms import LSTD, PPO, TD, UCT, QLearning, Rollout, TDLambda
+from retorno.algorithms import DQN, LSTD, PPO, TD, UCT, QLearning, Rollout, TDLambda
 from retorno.algorithms.published import settings
 from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
@@ -32,6 +32,7 @@ from retorno.environments import student
 from retorno.environments.registry import WORLDS, make
 from retorno.models import Counted
 from retorno.networks import GRU, MLP, Activation, Features
+from retorno.ops.optimisers import SGD, RMSprop, Schedule
 from retorno.policies import Epsilon, EpsilonGreedyPolicy, Tabulated, Uniform
 from retorno.run import checkpoint
 from retorno.run.folder import read_config, read_metrics
@@ -152,6 +153,20 @@ def test_parts_of_every_kind(name, line, made):
     assert choose(name, None, " ".join(typed(made, type(made)())).split())[1] == made
 
 
+def test_a_parts_option_needs_its_name_only_where_another_is_called_alike():
+    made = choose("ppo", None, "--learning-rate 1e-3 --schedule cosine --hidden 8 8 --lambda .9".split())[1]
+    assert made == PPO(
+        network=MLP((8, 8)), optimiser=usual(PPO, learning_rate=1e-3, schedule=Schedule.cosine), lambda_=0.9
+    )
+    assert choose("dqn", None, "--optimiser rmsprop --eps=.02".split())[1] == DQN(optimiser=RMSprop(eps=0.02))
+    assert list(typed(PPO(optimiser=SGD(0.1)), PPO())) == ["--optimiser sgd", "--optimiser.learning-rate 0.1"]
+
+
+def usual(kind, **settings):
+    """An algorithm's own optimiser with other settings."""
+    return dataclasses.replace(kind().optimiser, **settings)
+
+
 def test_a_part_that_is_none_can_be_left_out_again():
     assert list(typed(TD(), TD(behaviour=Uniform()))) == ["--behaviour none"]
 
@@ -178,7 +193,7 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["train", "--steps", "9", "ppo", "CartPole-v1"], "come first"),
         (["train", "ppo", "CartPol-v1"], "did you mean CartPole-v1"),
         (["train", "ppo", "CartPole-v1", "--lerning-rate", "1"], "did you mean --learning-rate"),
-        (["train", "ppo", "CartPole-v1", "--learning-rate", "fast"], "--learning-rate"),
+        (["train", "ppo", "CartPole-v1", "--learning-rate", "fast"], "--optimiser.learning-rate"),
         (["train", "ppo", "CartPole-v1", "--network", "mpl"], "'mlp'"),
         (["train", "ppo", "CartPole-v1", "--steps", "0"], "steps must lie in"),
         (["train", "ppo", "CartPole-v1", "--hosted", "--fused"], "exclude each other"),

@@ -25,6 +25,7 @@ from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.models import Exact
 from retorno.networks import Table
+from retorno.ops.optimisers import Adam, Schedule
 from retorno.policies import Epsilon, Tabulated, Uniform
 from retorno.run.oracle import regret
 from retorno.run.train import Training, train
@@ -139,8 +140,7 @@ def deep(name: str) -> Algorithm:
         critic_step_size_end=0.0,
         lowest=-2.0,
         highest=10.0,
-        learning_rate=0.1,
-        anneal_learning_rate=True,
+        optimiser=Adam(0.1, Schedule.linear, max_gradient_norm=0.5),
         entropy_coefficient=0.01,
         exploration=Epsilon(0.5),
         epsilon=0.5,

@@ -14,7 +14,7 @@ from retorno.core.environment import Environment
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table
-from retorno.ops.optimisers import Optimiser
+from retorno.ops.optimisers import SGD
 from retorno.policies import Epsilon
 from retorno.run.report import Report
 from retorno.run.train import Training, train
@@ -32,14 +32,12 @@ PLAIN = DQN(
     capacity=1,
     learning_starts=0,
     target_period=1,
-    learning_rate=STEP_SIZE,
-    optimiser=Optimiser.sgd,
+    optimiser=SGD(STEP_SIZE),
     discount=DISCOUNT,
     epsilon=EPSILON,
     epsilon_end=EPSILON,
     double=False,
     huber=float("inf"),
-    max_gradient_norm=float("inf"),
 )
 
 
@@ -69,7 +67,7 @@ MISTAKES = {
     )(**{f.name: getattr(PLAIN, f.name) for f in dataclasses.fields(PLAIN)}),
     "a stale target": dataclasses.replace(PLAIN, target_period=2),
     "a replayed past": dataclasses.replace(PLAIN, capacity=2),
-    "half the error": dataclasses.replace(PLAIN, learning_rate=STEP_SIZE / 2),
+    "half the error": dataclasses.replace(PLAIN, optimiser=SGD(STEP_SIZE / 2)),
     "the step's own row twice": dataclasses.replace(PLAIN, gradient_steps=2),
 }
 

@@ -18,6 +18,7 @@ from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table
+from retorno.ops.optimisers import Adam, Schedule
 from retorno.run.train import train
 
 DISCOUNT = 0.75
@@ -35,11 +36,9 @@ def learner(name: str) -> Algorithm:
         discount=DISCOUNT,
         step_size=0.5,
         critic_step_size=0.5,
-        learning_rate=0.1,
-        anneal_learning_rate=True,
+        optimiser=Adam(0.1, Schedule.linear),
         target_period=1,
         value_coefficient=1.0,
-        max_gradient_norm=1e9,
         depth=20,  # γ²⁰ = .003 is left out.
     )
 

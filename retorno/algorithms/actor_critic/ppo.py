@@ -31,6 +31,7 @@ from retorno.ops.objectives import (
     masked_standardise,
     masked_variance,
 )
+from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import gae, importance_weight
 
 
@@ -71,10 +72,8 @@ class PPO:
     """Passes over each rollout."""
     minibatches: int = 32
     """Gradient steps in each pass."""
-    learning_rate: float = 3e-4
-    """Adam's step size (its ε is 1e-5)."""
-    anneal_learning_rate: bool = False
-    """Let the step size fall to 0 over the run."""
+    optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4, max_gradient_norm=0.5, eps=1e-5))
+    """How a gradient becomes a step. This clipping and this ε matter (Huang et al. 2022): give them to another too."""
     discount: float = 0.99
     """γ"""
     lambda_: float = 0.95
@@ -91,8 +90,6 @@ class PPO:
     """Weight of the entropy bonus."""
     anneal_entropy: bool = False
     """Let that weight fall to 0 over the run."""
-    max_gradient_norm: float = 0.5
-    """Gradients are scaled down to this norm."""
     normalise_advantages: bool = True
     """Standardise the advantages of each minibatch."""
     normalise_observations: bool = False
@@ -112,7 +109,7 @@ class PPO:
             )
         return PPOLearner(
             network=network,
-            optimiser=self._optimiser.init(network),  # pyright: ignore[reportArgumentType]
+            optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
             observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
             rewards=RewardNormaliser.start(spec.num_envs) if self.normalise_rewards else None,
             clock=Clock.start(spec.steps),
@@ -171,19 +168,11 @@ class PPO:
         )
         return PPOLearner(network, optimiser, normaliser, rewards, learner.clock.advance(trajectory)), metrics
 
-    @property
-    def _optimiser(self) -> optax.GradientTransformation:
-        # On one long vector: a few operations to compile and run instead of a few for each of many small tensors.
-        return optax.flatten(
-            optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), optax.scale_by_adam(eps=1e-5))
-        )
-
     def _optimise(
         self, learner: PPOLearner, rows: _Rows, carry: Carry, progress: Float[Array, ""], key: Key[Array, ""]
     ) -> tuple[Policy, optax.OptState, Metrics]:
         """Epochs of shuffled minibatches; metrics are means over all of them."""
         sequences = rows.first.shape[1]
-        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, progress)
         clip = linear(self.clip, 0.0 if self.anneal_clip else None, progress)
         entropy = linear(self.entropy_coefficient, 0.0 if self.anneal_entropy else None, progress)
 
@@ -194,9 +183,7 @@ class PPO:
                 batch = jax.tree.map(lambda x: x[:, chosen], rows)
                 memory = carry if network.memoryless else jax.tree.map(lambda x: x[chosen], carry)
             (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, batch, memory, clip, entropy)
-            direction, optimiser = self._optimiser.update(gradient, optimiser)
-            network = jax.tree.map(lambda w, d: w - learning_rate * d, network, direction)
-            return (network, optimiser), metrics
+            return descend(self.optimiser, network, gradient, optimiser, progress), metrics
 
         if self.minibatches == 1:
             chosen = None

@@ -22,8 +22,8 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.ops.distributions import log_prob_and_entropy
-from retorno.ops.objectives import linear, masked_mean, masked_standardise, policy_gradient
-from retorno.ops.optimisers import Optimiser
+from retorno.ops.objectives import masked_mean, masked_standardise, policy_gradient
+from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import ended_since, lambda_returns
 
 
@@ -51,12 +51,8 @@ class REINFORCE:
     """Interactions of each environment between two updates, which use all episodes that ended in them."""
     longest_episode: int = 500
     """Rows of an episode under way that are held; of a longer episode only the last so many are learnt from."""
-    learning_rate: float = 1e-3
-    """The optimiser's step size."""
-    anneal_learning_rate: bool = False
-    """Let the step size fall to 0 over the run."""
-    optimiser: Optimiser = Optimiser.adam
-    """How a gradient becomes a direction."""
+    optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3, max_gradient_norm=0.5))
+    """How a gradient becomes a step."""
     discount: float = 0.99
     """γ"""
     discount_gradient: bool = False
@@ -74,8 +70,6 @@ class REINFORCE:
     steps taken at once; `ActorCritic(at_the_end=True)` does the same without holding rows."""
     normalise_advantages: bool = False
     """Standardise the advantages of each update."""
-    max_gradient_norm: float = 0.5
-    """Gradients are scaled down to this norm."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> REINFORCELearner:
         heads = {"policy": policy_head(spec.action_space)}
@@ -87,7 +81,7 @@ class REINFORCE:
         action = network.step(row.obs, row.first, network.initial_carry())[0]["policy"].mode()
         return REINFORCELearner(
             network=network,
-            optimiser=self._direction.init(network),  # pyright: ignore[reportArgumentType]
+            optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
             held=jax.tree.map(hold, row),
             held_action=jax.tree.map(hold, jnp.zeros_like(action)),
             clock=Clock.start(spec.steps),
@@ -119,9 +113,9 @@ class REINFORCE:
         (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(
             learner.network, lived.steps, action, weight, counts
         )
-        direction, optimiser = self._direction.update(gradient, learner.optimiser)
-        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, learner.clock.progress)
-        network = jax.tree.map(lambda w, d: w - learning_rate * d, learner.network, direction)
+        network, optimiser = descend(
+            self.optimiser, learner.network, gradient, learner.optimiser, learner.clock.progress
+        )
         keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(learnable, n, o), new, old)  # noqa: E731
         return REINFORCELearner(
             network=keep(network, learner.network),
@@ -137,10 +131,6 @@ class REINFORCE:
             return jnp.ones(first.shape)
         t = jnp.arange(len(first))
         return self.discount ** (t - jax.lax.cummax(jnp.where(first, t, 0)))
-
-    @property
-    def _direction(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), self.optimiser.direction)
 
     def _loss(
         self,

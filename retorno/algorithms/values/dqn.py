@@ -23,7 +23,7 @@ from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig, require_memoryless
 from retorno.ops.objectives import huber, linear, masked_mean
-from retorno.ops.optimisers import Optimiser
+from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import double_q_learning_target, q_learning_target, td_error
 from retorno.policies.greedy import EpsilonGreedyPolicy
 from retorno.replay.ring import Replay, Transitions, empty_replay
@@ -61,12 +61,8 @@ class DQN:
     """Environment steps before the first gradient step."""
     target_period: int = 1_000
     """Environment steps between two copies of the network to the target."""
-    learning_rate: float = 1e-4
-    """The optimiser's step size."""
-    anneal_learning_rate: bool = False
-    """Let the step size fall to 0 over the run."""
-    optimiser: Optimiser = Optimiser.adam
-    """How a gradient becomes a direction."""
+    optimiser: Optimiser = field(default_factory=lambda: Adam(1e-4, max_gradient_norm=10.0))
+    """How a gradient becomes a step."""
     discount: float = 0.99
     """γ"""
     epsilon: float = 1.0
@@ -79,8 +75,6 @@ class DQN:
     """Let the online network choose the action that the target network judges."""
     huber: float = 1.0
     """Errors beyond this size count linearly; inf for half the square."""
-    max_gradient_norm: float = 10.0
-    """Gradients are scaled down to this norm."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> DQNLearner:
         actions = num_actions(spec.action_space, "DQN")
@@ -88,7 +82,7 @@ class DQN:
         return DQNLearner(
             network=require_memoryless(network, "DQN"),
             target=network,
-            optimiser=self._direction.init(network),  # pyright: ignore[reportArgumentType]
+            optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
             replay=empty_replay(spec.row, jnp.int32(0), spec.num_envs, self.capacity, self.rollout),
             clock=Clock.start(spec.steps),
         )
@@ -125,10 +119,6 @@ class DQN:
         loss, q = metrics.mean(0)
         return DQNLearner(network, target, optimiser, replay, clock), {"loss": loss, "q": q}
 
-    @property
-    def _direction(self) -> optax.GradientTransformation:
-        return optax.chain(optax.clip_by_global_norm(self.max_gradient_norm), self.optimiser.direction)
-
     def _gradient_step(
         self,
         target: Policy,
@@ -141,10 +131,7 @@ class DQN:
         network, optimiser = state
         batch = replay.sample(key, self.batch_size).rewarded(reward)
         (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, target, batch)
-        direction, optimiser = self._direction.update(gradient, optimiser)
-        learning_rate = linear(self.learning_rate, 0.0 if self.anneal_learning_rate else None, clock.progress)
-        network = jax.tree.map(lambda w, d: w - learning_rate * d, network, direction)
-        return (network, optimiser), jnp.stack([loss, q])
+        return descend(self.optimiser, network, gradient, optimiser, clock.progress), jnp.stack([loss, q])
 
     def _loss(self, network: Policy, target: Policy, batch: Transitions) -> tuple[Float[Array, ""], Float[Array, ""]]:
         def values(of: Policy, row: TimeStep) -> Float[Array, " A"]:
