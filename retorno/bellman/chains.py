@@ -15,6 +15,7 @@ from retorno.bellman.average_problem import extremes, rounded
 from retorno.bellman.backup import Backup
 from retorno.bellman.evaluation import SMALL, suited
 from retorno.bellman.solve_monitor import Evaluated, Journal
+from retorno.core.graph import graph_of, strong_components
 from retorno.core.mdp import Numbered
 
 
@@ -108,13 +109,8 @@ class _Passing(NamedTuple):
 
 def recurrent_classes(chain: Backup) -> tuple[Int[np.ndarray, " n"], int]:
     """The recurrent class of each state, −1 where it is left for ever, and how many there are."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     source, target = chain.rows.tocoo().coords
-    # Through a coordinate matrix, which adds up what a row lists twice: connected_components never ends on such rows.
-    graph = coo_array((np.ones(len(source)), (source, target)), shape=chain.rows.shape).tocsr()
-    count, label = connected_components(graph, directed=True, connection="strong")
+    count, label = strong_components(graph_of(source, target, chain.num_states))
     closed = np.ones(count, bool)
     closed[label[source[label[source] != label[target]]]] = False
     closed[label[chain.leak > 0]] = False

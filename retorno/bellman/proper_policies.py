@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from retorno.bellman.backup import Backup
+from retorno.core import graph
 
 
 class PaysForEverError(ValueError):
@@ -91,23 +92,9 @@ def end_components(
 ) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " P"]]:
     """The sets of states within which `tight` pairs can stay for ever: (set of each state, pairs that stay).
 
-    Maximal end components, by repeatedly dropping the pairs that leave their strongly connected
-    component. De Alfaro 1997, section 3.3.
+    Maximal end components. De Alfaro 1997, section 3.3.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     entries = backup.rows.tocoo()
     real = entries.data > 0
     pair, target = (coordinate[real] for coordinate in entries.coords)
-    inner = tight & (backup.leak == 0)
-    while True:
-        kept = inner[pair]
-        edges = (backup.owner[pair[kept]], target[kept])
-        graph = coo_array((np.ones(len(edges[0])), edges), shape=(backup.num_states, backup.num_states))
-        label = connected_components(graph.tocsr(), directed=True, connection="strong")[1]
-        leaves = np.zeros(len(inner), bool)
-        leaves[pair[label[backup.owner[pair]] != label[target]]] = True
-        if not (inner & leaves).any():
-            return label.astype(np.int64), inner
-        inner &= ~leaves
+    return graph.end_components(backup.owner, pair, target, tight & (backup.leak == 0), backup.num_states)

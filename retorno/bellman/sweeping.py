@@ -26,6 +26,7 @@ from retorno.bellman.evaluation import COMPILED_FROM, suited
 from retorno.bellman.proper_policies import ending_choice
 from retorno.bellman.solve_monitor import Best, Evaluated, Journal
 from retorno.bellman.stochastic_shortest_path import first_choice, require_finite, upper_bound
+from retorno.core.graph import strong_components
 
 Between = Callable[[Float[np.ndarray, " n"], Int[np.ndarray, " n"], float, float], None]
 """(value, choice, rise, target): improves both in place until a pass changes no value by more than `target`.
@@ -369,14 +370,12 @@ def components(
         The states in that order, where each component begins, and which are one state without a loop.
     """
     from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
 
     n = backup.num_states
     rows = backup.rows
     graph = csr_array((rows.data, rows.indices, rows.indptr[backup.ptr]), shape=(n, n), copy=True)
-    graph.sum_duplicates()  # or SciPy's search for components may never end
-    # SciPy finds components by depth first (Pearce 2005), and so numbers those that nothing leaves first.
-    count, label = connected_components(graph, directed=True, connection="strong")
+    graph.sum_duplicates()
+    count, label = strong_components(graph)
     inside = label[np.repeat(np.arange(n), np.diff(graph.indptr))] == label[graph.indices]
     looping = np.zeros(count, bool)
     looping[label[graph.indices[inside]]] = True

@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
     given = parse(Figures, arguments, "retorno figure")
     # Seeds are spread over the cores; JAX reads this when it starts.
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
-    from retorno.environments.registry import near
+    from retorno.core.names import did_you_mean
     from retorno.figures.registry import FIGURES
 
     if given.list:
@@ -50,7 +50,9 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"--seeds must be at least 2, so that there is an interval, got {given.seeds}")
     for name in names:
         if name not in FIGURES:
-            raise UsageError(f"no figure {name!r}{near(name, FIGURES)}; `retorno figure --list` says which there are")
+            raise UsageError(
+                f"no figure {name!r}{did_you_mean(name, FIGURES)}; `retorno figure --list` says which there are"
+            )
     differing = [name for name in names if not _make(name, given)]
     if differing:
         raise RetornoError(f"values differ from the book's in {', '.join(differing)}: see above")

@@ -5,7 +5,6 @@ Nothing heavy is imported here, so that `retorno --help` answers at once.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -85,9 +84,10 @@ def _run(arguments: list[str]) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        close = difflib.get_close_matches(name, COMMANDS, 2, 0.5)
-        meant = f"did you mean {' or '.join(close)}?" if close else f"commands: {', '.join(COMMANDS)}"
-        return _fail(f"no command {name!r}; {meant}", USER)
+        from retorno.core.names import did_you_mean
+
+        meant = did_you_mean(name, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
+        return _fail(f"no command {name!r}{meant}", USER)
     return importlib.import_module(f"retorno.cli.{name}").run(rest)
 
 

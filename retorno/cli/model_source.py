@@ -15,7 +15,8 @@ from typing import Any
 from retorno.bellman.matrix_free import MatrixFree
 from retorno.cli.options import UsageError
 from retorno.core.mdp import MDP, mdp
-from retorno.environments.registry import model, near
+from retorno.core.names import did_you_mean
+from retorno.environments.registry import model
 
 
 def opened(name: str) -> MDP | MatrixFree:
@@ -35,7 +36,7 @@ def opened(name: str) -> MDP | MatrixFree:
         return model(name)
     found = vars(_run(file, lambda: _module(file)))
     if attribute not in found:
-        raise UsageError(f"{file} defines no {attribute!r}{near(attribute, found)}")
+        raise UsageError(f"{file} defines no {attribute!r}{did_you_mean(attribute, found)}")
     made = found[attribute]
     if callable(made):
         made = _run(file, made)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import inspect
 import io
 import os
@@ -18,6 +17,7 @@ import tyro
 
 from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
+from retorno.core.names import did_you_mean
 
 T = TypeVar("T")
 
@@ -113,8 +113,7 @@ def _unknown(given: str, kind: type) -> str:
     if not given.startswith("-"):
         return f"{given!r} is one argument too many"
     known = list(options(kind))
-    close = difflib.get_close_matches(given.split("=")[0].replace("_", "-"), known, 2, 0.6)
-    return f"no option {given}" + (f"; did you mean {' or '.join(close)}?" if close else "")
+    return f"no option {given}{did_you_mean(given.split('=')[0].replace('_', '-'), known)}"
 
 
 def _gist(box: str, command: str) -> str:

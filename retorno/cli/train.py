@@ -17,9 +17,10 @@ from retorno.cli.runs import SEED, complete, finish, use_cores
 from retorno.cli.terminal import note
 from retorno.cli.watch import watch, watched_model, with_live
 from retorno.core.environment import Environment
+from retorno.core.names import did_you_mean
 from retorno.core.policy import Algorithm
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
-from retorno.environments.registry import UnknownNameError, make, near
+from retorno.environments.registry import UnknownNameError, make
 from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.ops.optimisers import OPTIMISERS
@@ -76,7 +77,7 @@ def run(arguments: list[str]) -> int:
     if name.startswith("-"):
         raise UsageError(f"algorithm and world come first, as in `{COMMAND} ppo CartPole-v1 {name} …`")
     if name not in ALGORITHMS:
-        meant = near(name, ALGORITHMS) or f"; algorithms: {', '.join(ALGORITHMS)}"
+        meant = did_you_mean(name, ALGORITHMS) or f"; algorithms: {', '.join(ALGORITHMS)}"
         raise UnknownNameError(f"no algorithm {name!r}{meant}")
     world, rest = (rest[0], rest[1:]) if rest and not rest[0].startswith("-") else (None, rest)
     if world is None and not {"-h", "--help"} & set(rest):

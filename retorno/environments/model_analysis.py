@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
+from retorno.core.graph import end_components, graph_of, reached, strong_components
 from retorno.core.mdp import MDP
 from retorno.core.memory import NAME_BYTES, readable
 from retorno.environments.formats.arrays import are_numbers
@@ -213,30 +214,17 @@ class _Graph:
 
     def components(self, active: Bool[np.ndarray, " P"] | None = None) -> Int[np.ndarray, " S"]:
         """The strongly connected component of each state, by the edges of active pairs (by default all)."""
-        from scipy.sparse.csgraph import connected_components
-
         everything = active is None or bool(active.all())
         if everything and self._components is not None:
             return self._components
-        edges = self._edges(*self._active(None if everything else active), self.states)
-        labels = connected_components(edges, directed=True, connection="strong")[1]
+        labels = strong_components(graph_of(*self._active(None if everything else active), self.states))[1]
         if everything:
             self._components = labels
         return labels
 
     def end_components(self) -> tuple[Bool[np.ndarray, " S"], int]:
-        """The states of maximal end components, and how many these are.
-
-        Pairs that may leave their component are dropped until none is left (de Alfaro 1997, section 3.3).
-        """
-        active = ~self.may_end
-        while True:
-            labels = self.components(active)
-            leaves = np.zeros(self.pairs, bool)
-            leaves[self.pair[labels[self.next_state] != labels[self.owner[self.pair]]]] = True
-            if not (active & leaves).any():
-                break
-            active &= ~leaves
+        """The states of maximal end components, and how many these are."""
+        labels, active = end_components(self.owner, self.pair, self.next_state, ~self.may_end, self.states)
         stays = np.zeros(self.states, bool)
         stays[self.owner[active]] = True
         return stays, len(np.unique(labels[stays]))
@@ -248,8 +236,8 @@ class _Graph:
         if not len(ends):
             return np.zeros(self.states, bool)
         sources, targets = self._active(active)
-        edges = self._edges(np.append(sources, ends), np.append(targets, np.full(len(ends), end)), end + 1)
-        return self._from(edges.T.tocsr(), end)[:end]
+        edges = graph_of(np.append(sources, ends), np.append(targets, np.full(len(ends), end)), end + 1)
+        return reached(edges.T.tocsr(), end)[:end]
 
     def ends_for_certain(self, can_end: Bool[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
         """From which states some policy ends with probability one: it never leaves the states that can."""
@@ -278,8 +266,8 @@ class _Graph:
         model, start = self.model, self.states
         first = np.flatnonzero(model.initial > 0)
         sources, targets = self._active(None)
-        edges = self._edges(np.append(sources, np.full(len(first), start)), np.append(targets, first), start + 1)
-        found = self._from(edges, start)[:start]
+        edges = graph_of(np.append(sources, np.full(len(first), start)), np.append(targets, first), start + 1)
+        found = reached(edges, start)[:start]
         ends = (model.probability > 0) & (model.discount == 0) & model.terminal[model.next_state]
         found[model.next_state[ends & found[self.owner[model.transition_pair]]]] = True
         return found
@@ -290,26 +278,6 @@ class _Graph:
             return self.owner[self.pair], self.next_state
         kept = active[self.pair]
         return self.owner[self.pair[kept]], self.next_state[kept]
-
-    def _edges(self, sources: np.ndarray, targets: np.ndarray, nodes: int) -> Any:
-        """A graph in CSR, each edge once: `connected_components` never ends where one is there twice."""
-        from scipy import sparse
-
-        ones = np.ones(len(sources))
-        if (np.diff(sources) < 0).any():
-            return sparse.coo_array((ones, (sources, targets)), shape=(nodes, nodes)).tocsr()
-        first = np.append(0, np.cumsum(np.bincount(sources, minlength=nodes)))
-        edges: Any = sparse.csr_array((ones, targets, first), shape=(nodes, nodes), copy=True)
-        edges.sum_duplicates()
-        return edges
-
-    def _from(self, edges: Any, begin: int) -> Bool[np.ndarray, " n"]:
-        """What is found from one node along edges."""
-        from scipy.sparse.csgraph import breadth_first_order
-
-        found = np.zeros(edges.shape[0], bool)
-        found[breadth_first_order(edges, begin, return_predecessors=False)] = True
-        return found
 
 
 def _names(model: MDP, states: Int[np.ndarray, " ·"], most: int) -> list[str]:

@@ -6,7 +6,6 @@ A Gymnasium id that is not listed here is still a world: a hosted one. So is the
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retorno.core.mdp import MDP
+from retorno.core.names import did_you_mean
 from retorno.environments.bandits.models import bernoulli_testbed, gaussian_testbed
 from retorno.environments.formats import FORMATS, is_model_file, load
 from retorno.environments.games.blackjack import blackjack
@@ -226,7 +226,8 @@ def make(name: str, hosted: bool | None = None) -> World:
         return WORLDS[name].world()
     if hosted is False:
         raise UnknownNameError(
-            f"no native world {name!r}{near(name, WORLDS)}; leave the choice open to have it hosted by Gymnasium"
+            f"no native world {name!r}{did_you_mean(name, WORLDS)}; "
+            "leave the choice open to have it hosted by Gymnasium"
         )
     return _late("hosted.gymnasium:gymnasium", name)()
 
@@ -238,7 +239,7 @@ def native(name: str) -> Environment:
         UnknownNameError: when there is none.
     """
     if name not in WORLDS:
-        raise UnknownNameError(f"no native world {name!r}{near(name, WORLDS)}")
+        raise UnknownNameError(f"no native world {name!r}{did_you_mean(name, WORLDS)}")
     return WORLDS[name].world()
 
 
@@ -254,7 +255,7 @@ def model(name: str) -> MDP:
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
         raise UnknownNameError(
-            f"no exact model of {name!r}{near(name, modelled)}; models: {', '.join(modelled)}, "
+            f"no exact model of {name!r}{did_you_mean(name, modelled)}; models: {', '.join(modelled)}, "
             f"or a file that ends in {', '.join(FORMATS)}, or {MAP} (a map)"
         )
     return modelled[name]()
@@ -263,9 +264,3 @@ def model(name: str) -> MDP:
 def is_file(name: str) -> bool:
     """Whether a name ends as the files of models and maps do."""
     return is_model_file(name) or Path(name).suffix.lower() == MAP
-
-
-def near(name: str, names: object) -> str:
-    """'; did you mean …?' for a name that is not among `names`."""
-    close = difflib.get_close_matches(name, list(names), 3, 0.5)  # type: ignore[call-overload]
-    return f"; did you mean {' or '.join(close)}?" if close else ""

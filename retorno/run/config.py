@@ -9,7 +9,6 @@ the classes that the caller lists can be made.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
 import functools
 import hashlib
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from retorno.core.errors import RetornoError
+from retorno.core.names import did_you_mean
 
 
 class ConfigError(RetornoError):
@@ -114,7 +114,7 @@ def _dataclass(name: str, given: dict[str, Any], known: Mapping[str, type], wher
     names = _fields(cls)
     for field in given:
         if field not in names:
-            raise ConfigError(f"{where}: {name} has no field {field!r}{near(field, names)}")
+            raise ConfigError(f"{where}: {name} has no field {field!r}{did_you_mean(field, names) or listed(names)}")
     missing = [field for field in names if field not in given]
     if missing:
         raise ConfigError(f"{where}: {name} lacks the field {missing[0]!r}: add it, or begin another run")
@@ -135,20 +135,20 @@ def _member(name: str, member: str, known: Mapping[str, type], where: str) -> en
     if not issubclass(cls, enum.Enum):
         raise ConfigError(f"{where}: {name} is not an enum")
     if member not in cls.__members__:
-        raise ConfigError(f"{where}: {name} has no member {member!r}{near(member, cls.__members__)}")
+        meant = did_you_mean(member, cls.__members__) or listed(cls.__members__)
+        raise ConfigError(f"{where}: {name} has no member {member!r}{meant}")
     return cls[member]
 
 
 def _find(name: str, known: Mapping[str, type], where: str) -> type:
     if name not in known:
-        raise ConfigError(f"{where}: unknown type {name!r}{near(name, known)}")
+        raise ConfigError(f"{where}: unknown type {name!r}{did_you_mean(name, known) or listed(known)}")
     return known[name]
 
 
-def near(name: str, names: Iterable[str]) -> str:
-    """The end of a message about an unknown name: those that look like it, else all."""
-    close = difflib.get_close_matches(name, list(names), n=3)
-    return f": did you mean {' or '.join(map(repr, close))}?" if close else f": there is {', '.join(sorted(names))}"
+def listed(names: Iterable[str]) -> str:
+    """The end of a message about a name that looks like none: all there are."""
+    return f"; there is {', '.join(sorted(names))}"
 
 
 def _fields(cls: type) -> list[str]:

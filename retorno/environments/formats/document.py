@@ -19,7 +19,6 @@ decisions that take longer). Names are the text that stands there: in YAML too, 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from retorno.core.mdp import MDP, ModelError
+from retorno.core.names import did_you_mean
 from retorno.environments.formats.arrays import uniform
 from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
 from retorno.environments.formats.numbers import number, shown
@@ -154,7 +154,9 @@ def from_tree(tree: Any) -> MDP:
                 outcome = _table(outcome, f"{where}: an outcome", OUTCOME)
                 to = _name(outcome.get("to"), f"{where}: `to`")
                 if to not in number_of:
-                    raise ModelError(f"{where}: leads to {shown(to)}, which is not among the states{_near(to, states)}")
+                    raise ModelError(
+                        f"{where}: leads to {shown(to)}, which is not among the states{did_you_mean(to, states)}"
+                    )
                 if len(outcomes) > 1 and "probability" not in outcome:
                     raise ModelError(f"{where}: the outcome {shown(to)} has no probability, and there are several")
                 next_state.append(number_of[to])
@@ -190,14 +192,9 @@ def _table(given: Any, what: str, known: Iterable[str] = ()) -> dict[str, Any]:
     known = tuple(known)
     for name in given:
         if known and name not in known:
-            near = _near(name, known) or f"; expected {', '.join(known)}"
-            raise ModelError(f"{what} has {shown(name)}, which means nothing here{near}")
+            meant = did_you_mean(name, known) or f"; expected {', '.join(known)}"
+            raise ModelError(f"{what} has {shown(name)}, which means nothing here{meant}")
     return given
-
-
-def _near(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name[:80], list(names)[:10_000], 1, 0.6)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _name(given: Any, what: str) -> str:
@@ -232,7 +229,7 @@ def _actions(given: Any, used: dict[str, None]) -> list[str]:
     if len(set(actions)) < len(actions):
         raise ModelError("actions: a name stands here twice")
     if strange := next((name for name in used if name not in set(actions)), None):
-        raise ModelError(f"actions: {shown(strange)} is missing, which a state has{_near(strange, actions)}")
+        raise ModelError(f"actions: {shown(strange)} is missing, which a state has{did_you_mean(strange, actions)}")
     return actions
 
 
@@ -243,7 +240,7 @@ def _initial(given: Any, number_of: dict[str, int], acting: np.ndarray) -> np.nd
     table = given if isinstance(given, dict) else {_name(given, "initial"): 1.0}
     for state in table:
         if state not in number_of:
-            raise ModelError(f"initial: {shown(state)} is not among the states{_near(state, number_of)}")
+            raise ModelError(f"initial: {shown(state)} is not among the states{did_you_mean(state, number_of)}")
         weights[number_of[state]] = _number(table, state, 0.0, "initial")
     return weights
 
@@ -252,7 +249,7 @@ def _grid(given: Any, number_of: dict[str, int]) -> tuple[tuple[int, int] | None
     places: list[tuple[int, int] | None] = [None] * len(number_of)
     for state, place in _table(given, "grid").items():
         if state not in number_of:
-            raise ModelError(f"grid: {shown(state)} is not among the states{_near(state, number_of)}")
+            raise ModelError(f"grid: {shown(state)} is not among the states{did_you_mean(state, number_of)}")
         try:
             row, column = (number(x) for x in place)
             if row % 1 or column % 1 or abs(row) > 1e9 or abs(column) > 1e9:

@@ -6,7 +6,6 @@ episode is seeded by itself, so a run can be restored from each episode's seed a
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import weakref
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from retorno.core.environment import HostedEnvironments
+from retorno.core.names import near
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
@@ -202,8 +202,8 @@ def find(source: str) -> EnvSpec:
         hint = ": pip install ale-py" if module == "ale_py" else ""
         raise WorldError(f"{source} needs the module {module}, which cannot be imported ({error}){hint}") from error
     except gym.error.Error as error:
-        near = _near(name)
-        did_you_mean = f"did you mean {' or '.join(near)}?" if near else "gymnasium.pprint_registry() lists all"
+        close = _near(name)
+        did_you_mean = f"did you mean {' or '.join(close)}?" if close else "gymnasium.pprint_registry() lists all"
         raise WorldError(f"there is no Gymnasium environment {source!r}: {did_you_mean}") from error
 
 
@@ -211,9 +211,7 @@ def _near(name: str) -> list[str]:
     """Up to four ids like a name: the same one in other versions first, the newest before."""
     stem = name.lower().split("-v")[0]
     versions = [known for known in gym.registry if known.lower().split("-v")[0] == stem]
-    lower = {known.lower(): known for known in gym.registry}
-    close = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=4, cutoff=0.5)]
-    return list(dict.fromkeys([*reversed(versions), *close]))[:4]
+    return list(dict.fromkeys([*reversed(versions), *near(name, gym.registry, 4)]))[:4]
 
 
 def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
