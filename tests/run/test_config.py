@@ -129,7 +129,7 @@ def changed(**fields: Any) -> dict[str, Any]:
     ("value", "message"),
     [
         ({"type": "Adm", "rate": 1.0}, "settings: unknown type 'Adm'; did you mean Adam?"),
-        ({"type": "os.system"}, "unknown type 'os.system': there is Adam, Learner, Mode, World"),
+        ({"type": "os.system"}, "unknown type 'os.system'; there is Adam, Learner, Mode, World"),
         ({"type": "Mode"}, "Mode is not a dataclass"),
         ({"type": "Adam", "rate": 1.0, "clipp": None}, "Adam has no field 'clipp'; did you mean clip?"),
         ({"type": "Adam", "rate": 1.0}, "settings: Adam lacks the field 'clip'"),

@@ -448,7 +448,7 @@ def test_json_by_hand(tmp_path):
         (
             "to: office, prob",
             "to: ofice, prob",
-            r"state 'home', action 'walk': leads to 'ofice'.*mean 'office'",
+            r"state 'home', action 'walk': leads to 'ofice'.*mean office",
         ),
         ("2/3", "0.6", r"state 'home', action 'walk': probabilities sum to 0.93"),
         ("2/3", "2/0", r"state 'home', action 'walk': probability '2/0' is no finite number"),
