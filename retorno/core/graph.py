@@ -76,7 +76,7 @@ def reached(graph: csr_array, begin: int) -> Bool[np.ndarray, " n"]:
     """The nodes to which edges lead from one, itself among them."""
     from scipy.sparse.csgraph import breadth_first_order
 
-    (nodes, _) = graph.shape
+    nodes = len(graph.indptr) - 1
     found = np.zeros(nodes, bool)
     found[breadth_first_order(graph, begin, return_predecessors=False)] = True
     return found
