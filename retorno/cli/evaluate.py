@@ -72,7 +72,7 @@ def against_optimum(trainings: list[Training], name: str | None, greedy: bool, r
         return None
     model, policies = make_model(), [policy for training in trainings for policy in training.policies]
     try:
-        if observes_states(trainings[0].world, model) and all(policy.memoryless for policy in policies):
+        if observes_states(trainings[0].world, model) and all(policy.context == 0 for policy in policies):
             discount = getattr(trainings[0].algorithm, "discount", 1.0)
             return regret(policies, bellman.solve(model, discount), greedy)
         optimum = bellman.solve(model, 1.0).start_value

@@ -31,32 +31,60 @@ class Policy(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def memoryless(self) -> bool:
-        """Whether the carry is nothing, so that rows may be seen in any order."""
+    def context(self) -> int | None:
+        """How many earlier rows of its episode the heads on a row may depend on.
+
+        0: none, so that rows may be seen in any order and the carry is nothing, as a table's and an MLP's.
+        k: the last k, as of stacked frames. None: any number, as a GRU's and a transformer's.
+        """
 
     @abc.abstractmethod
     def initial_carry(self) -> Carry:
-        """An empty memory."""
+        """An empty memory: `()` where `context` is 0."""
 
     @abc.abstractmethod
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         """One row after another, for acting."""
 
-    @abc.abstractmethod
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         """T rows of one environment at once, for learning: the same heads as T calls of `step`, stacked."""
+        if self.context == 0:
+            return jax.vmap(lambda obs, first: self.step(obs, first, carry)[0])(obs, first)
+        return self._steps(obs, first, carry)[1]
+
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        """The memory after T rows of one environment, as T calls of `step` leave it; no heads are computed."""
+        if self.context == 0:
+            return carry
+        return self._steps(obs, first, carry)[0]
+
+    def _steps(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> tuple[Carry, Heads]:
+        def step(carry: Carry, row: tuple[PyTree[Any], Bool[Array, ""]]) -> tuple[Carry, Heads]:
+            heads, carry = self.step(*row, carry)
+            return carry, heads
+
+        return jax.lax.scan(step, carry, (obs, first))
 
 
 def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry) -> Heads:
     """`policy.unroll` for B environments: rows [T, B], carry [B], heads [T, B].
 
-    A memoryless policy sees all rows as one flat batch.
+    A policy of context 0 sees all rows as one flat batch.
     """
-    if not policy.memoryless:
+    if policy.context != 0:
         return jax.vmap(policy.unroll, in_axes=(1, 1, 0), out_axes=1)(obs, first, carry)
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (obs, first))
     heads = jax.vmap(lambda obs, first: policy.step(obs, first, policy.initial_carry())[0])(*flat)
     return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), heads)
+
+
+def carry_before(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry) -> Carry:
+    """The memory [T, B] as it is before each of the rows [T, B], from the memory [B] before row 0."""
+
+    def advance(carry: Carry, row: tuple[PyTree[Any], Bool[Array, " B"]]) -> tuple[Carry, Carry]:
+        return jax.vmap(policy.step)(*row, carry)[1], carry
+
+    return carry if policy.context == 0 else jax.lax.scan(advance, carry, (obs, first))[1]
 
 
 class Algorithm(Protocol):

@@ -13,7 +13,7 @@ from retorno.networks.heads import (
 from retorno.networks.layers import Activation
 from retorno.networks.linear import Aggregation, Features, Fourier, LinearNetwork, Polynomial, TileCoding, features
 from retorno.networks.mlp import MLP
-from retorno.networks.network import Network, NetworkConfig, require_memoryless
+from retorno.networks.network import Network, NetworkConfig, require_no_context
 from retorno.networks.recurrent import GRU, LSTM
 from retorno.networks.table import Table, TableNetwork, require_linear, semi_gradient_step
 from retorno.networks.transformer import Transformer
@@ -59,6 +59,6 @@ __all__ = [
     "features",
     "policy_head",
     "require_linear",
-    "require_memoryless",
+    "require_no_context",
     "semi_gradient_step",
 ]

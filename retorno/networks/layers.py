@@ -126,7 +126,8 @@ class Trunk(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def memoryless(self) -> bool: ...
+    def context(self) -> int | None:
+        """How many earlier rows of its episode the features of a row may depend on; see `Policy.context`."""
 
     @abc.abstractmethod
     def initial_carry(self) -> Carry: ...
@@ -138,6 +139,10 @@ class Trunk(eqx.Module):
     @abc.abstractmethod
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T D"]:
         """Features of T rows: the same as T calls of `step`."""
+
+    @abc.abstractmethod
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        """The memory after T rows: the same as after T calls of `step`."""
 
 
 class Dense(Trunk):
@@ -154,8 +159,8 @@ class Dense(Trunk):
         return x
 
     @property
-    def memoryless(self) -> bool:
-        return True
+    def context(self) -> int:
+        return 0
 
     def initial_carry(self) -> Carry:
         return ()
@@ -165,6 +170,9 @@ class Dense(Trunk):
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T D"]:
         return jax.vmap(self)(obs)
+
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        return carry
 
 
 def dense(

@@ -15,7 +15,6 @@ from typing import Any
 
 import equinox as eqx
 import gymnasium
-import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
@@ -81,8 +80,8 @@ class LinearNetwork(Policy):
     observed: Observed = eqx.field(static=True)
 
     @property
-    def memoryless(self) -> bool:
-        return True
+    def context(self) -> int:
+        return 0
 
     def initial_carry(self) -> Carry:
         return ()
@@ -92,9 +91,6 @@ class LinearNetwork(Policy):
         sparse = jnp.issubdtype(x.dtype, jnp.integer)
         values = {name: w[x].sum(0) if sparse else x @ w for name, w in self.weights.items()}
         return {name: readout(values[name]) for name, readout in self.readouts.items()}, ()
-
-    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)
 
     def moved(
         self, head: str, obs: PyTree[Any], output: Int[Array, ""] | int, change: Float[Array, ""] | float

@@ -44,26 +44,33 @@ class Network(Policy):
     readouts: dict[str, Readout]
 
     @property
-    def memoryless(self) -> bool:
-        return all(trunk.memoryless for trunk in self.trunks.values())
+    def context(self) -> int | None:
+        return longest_context(*self.trunks.values())
 
     def initial_carry(self) -> Carry:
-        return () if self.memoryless else {name: trunk.initial_carry() for name, trunk in self.trunks.items()}
+        return {name: trunk.initial_carry() for name, trunk in self._remembering.items()} or ()
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         features, after = {}, {}
         for name, trunk in self.trunks.items():
-            features[name], after[name] = trunk.step(obs, first, () if self.memoryless else carry[name])
-        return self._read(features), () if self.memoryless else after
+            features[name], after[name] = trunk.step(obs, first, carry[name] if trunk.context != 0 else ())
+        return self._heads(features), {name: after[name] for name in self._remembering} or ()
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         features = {
-            name: trunk.unroll(obs, first, () if self.memoryless else carry[name])
+            name: trunk.unroll(obs, first, carry[name] if trunk.context != 0 else ())
             for name, trunk in self.trunks.items()
         }
-        return jax.vmap(self._read)(features)
+        return jax.vmap(self._heads)(features)
 
-    def _read(self, features: dict[str, Float[Array, " D"]]) -> Heads:
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        return {name: trunk.read(obs, first, carry[name]) for name, trunk in self._remembering.items()} or ()
+
+    @property
+    def _remembering(self) -> dict[str, Trunk]:
+        return {name: trunk for name, trunk in self.trunks.items() if trunk.context != 0}
+
+    def _heads(self, features: dict[str, Float[Array, " D"]]) -> Heads:
         return {
             name: readout(self.last[name](features[SHARED if SHARED in features else name]))
             for name, readout in self.readouts.items()
@@ -100,13 +107,19 @@ def assemble(
     )
 
 
-def require_memoryless(network: Policy, algorithm: str) -> Policy:
-    """The network itself, where it has no memory.
+def longest_context(*parts: Policy | Trunk) -> int | None:
+    """The context of what is made of these parts: the longest of theirs."""
+    contexts = [part.context for part in parts]
+    return None if None in contexts else max(contexts)  # pyright: ignore[reportArgumentType]
+
+
+def require_no_context(network: Policy, algorithm: str) -> Policy:
+    """The network itself, where its heads depend on the row alone: its `context` is 0.
 
     Raises:
-        ValueError: when it has one, which an algorithm that learns from single transitions cannot use.
+        ValueError: when it has a memory, which an algorithm that learns from single transitions cannot use.
     """
-    if not network.memoryless:
+    if network.context != 0:
         raise ValueError(
             f"{algorithm} learns from single transitions and cannot use a network with a memory: "
             "choose network=Table() or MLP(), or PPO or REINFORCE, which learn from whole sequences"

@@ -103,8 +103,8 @@ class Normalised(Policy):
     normaliser: ObservationNormaliser | None
 
     @property
-    def memoryless(self) -> bool:
-        return self.policy.memoryless
+    def context(self) -> int | None:
+        return self.policy.context
 
     def initial_carry(self) -> Carry:
         return self.policy.initial_carry()
@@ -114,6 +114,9 @@ class Normalised(Policy):
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         return self.policy.unroll(jax.vmap(self._see)(obs), first, carry)
+
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        return self.policy.read(jax.vmap(self._see)(obs), first, carry)
 
     def _see(self, obs: PyTree[Any]) -> PyTree[Any]:
         return obs if self.normaliser is None else self.normaliser(obs)

@@ -45,8 +45,8 @@ class Recurrent(Trunk):
         """The next state from the input's share of the gates and the last state."""
 
     @property
-    def memoryless(self) -> bool:
-        return False
+    def context(self) -> None:
+        return None
 
     def initial_carry(self) -> State:
         return tuple(jnp.zeros(self.hidden.weight.shape[0]) for _ in range(self.states))
@@ -56,12 +56,20 @@ class Recurrent(Trunk):
         return carry[0], carry
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T H"]:
+        return self._sequence(obs, first, carry)[1]
+
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        return self._sequence(obs, first, carry)[0]
+
+    def _sequence(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> tuple[Carry, Float[Array, "T H"]]:
+        """(the state after the last row, what the cell says on each)."""
+
         def advance(state: State, row: tuple[Array, Array]) -> tuple[State, Array]:
             state = self._advance(*row, state)
             return state, state[0]
 
         projected = self.input(jax.vmap(self.embed)(obs))
-        return jax.lax.scan(advance, carry, (projected, first))[1]
+        return jax.lax.scan(advance, carry, (projected, first))
 
     def _advance(self, projected: Float[Array, " G"], first: Bool[Array, ""], state: State) -> State:
         return self.cell(projected, tuple(jnp.where(first, 0.0, part) for part in state))

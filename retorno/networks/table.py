@@ -31,8 +31,8 @@ class TableNetwork(Policy):
     observed: Observed = eqx.field(static=True)
 
     @property
-    def memoryless(self) -> bool:
-        return True
+    def context(self) -> int:
+        return 0
 
     def initial_carry(self) -> Carry:
         return ()
@@ -40,9 +40,6 @@ class TableNetwork(Policy):
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         row = index(self.observed.space, obs)
         return {name: readout(self.tables[name][row]) for name, readout in self.readouts.items()}, ()
-
-    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)
 
     def add(self, head: str, obs: PyTree[Any], change: Float[Array, " outputs"]) -> TableNetwork:
         """The table with one row changed."""
@@ -104,7 +101,7 @@ def semi_gradient_step(
     if isinstance(network, LinearNetwork):
         moved = network.moved(head, obs, 0 if action is None else action, change)
         return replace(network, weights={**network.weights, head: moved})
-    if not network.memoryless:
+    if network.context != 0:
         raise ValueError(
             f"{type(network).__name__} has a memory and cannot be moved on one row: "
             "use network=Table() or MLP(), or an algorithm that learns from sequences, for instance PPO"

@@ -75,8 +75,8 @@ class Causal(Trunk):
     window: int = eqx.field(static=True)
 
     @property
-    def memoryless(self) -> bool:
-        return False
+    def context(self) -> None:
+        return None
 
     def initial_carry(self) -> Cache:
         num_heads, width = self.blocks[0].num_heads, self.scale.shape[0]
@@ -101,6 +101,15 @@ class Causal(Trunk):
         return normalise(x, self.scale), Cache(tuple(keys), tuple(values), position + 1)
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Float[Array, "T width"]:
+        return normalise(self._sequence(obs, first, carry)[0], self.scale)
+
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Cache:
+        return self._sequence(obs, first, carry)[1]
+
+    def _sequence(
+        self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache
+    ) -> tuple[Float[Array, "T width"], Cache]:
+        """All rows through each block at once: (what comes out of the last, the cache after the last row)."""
         time = jnp.arange(first.shape[0])
         began = jax.lax.cummax(jnp.where(first, time, -1))
         carried = began < 0
@@ -114,13 +123,20 @@ class Causal(Trunk):
             ],
             axis=1,
         )
-        x = jax.vmap(self.input)(obs)
+        # The newest position of each slot lies in this sequence where it is so late, else in the cache as it was.
+        newest = held(position[-1], self.window)
+        source = time[-1] - (position[-1] - newest)
+        fresh = (newest >= 0) & (source >= 0)
+        into = lambda cache, rows: jnp.where(fresh[:, None], rows[:, jnp.maximum(source, 0)], cache)  # noqa: E731
+        x, caches = jax.vmap(self.input)(obs), []
         for block, old_keys, old_values in zip(self.blocks, carry.keys, carry.values, strict=True):
             query, key, value = block.project(x, position)
+            caches.append((into(old_keys, key), into(old_values, value)))
             keys = jnp.concatenate([old_keys, key], axis=1)
             values = jnp.concatenate([old_values, value], axis=1)
             x = block.finish(x, attend(query, keys, values, visible))
-        return normalise(x, self.scale)
+        keys, values = zip(*caches, strict=True)
+        return x, Cache(keys, values, position[-1] + 1)
 
 
 def held(position: Int[Array, ""], window: int) -> Int[Array, " W"]:

@@ -50,8 +50,8 @@ class PlannedPolicy(Policy):
     planner: Planner = eqx.field(static=True)
 
     @property
-    def memoryless(self) -> bool:
-        return True
+    def context(self) -> int:
+        return 0
 
     def initial_carry(self) -> Carry:
         return ()
@@ -59,6 +59,3 @@ class PlannedPolicy(Policy):
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         plan = self.planner.plan(self.model, self.base, self.model.enter(obs), jax.random.key(self.seed))
         return {"q": plan.q, "policy": EpsilonGreedy(plan.preference, jnp.float32(0))}, ()
-
-    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)

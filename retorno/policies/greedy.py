@@ -19,8 +19,8 @@ class EpsilonGreedyPolicy(Policy):
     epsilon: Float[Array, ""]
 
     @property
-    def memoryless(self) -> bool:
-        return self.network.memoryless
+    def context(self) -> int | None:
+        return self.network.context
 
     def initial_carry(self) -> Carry:
         return self.network.initial_carry()
@@ -32,3 +32,6 @@ class EpsilonGreedyPolicy(Policy):
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         heads = self.network.unroll(obs, first, carry)
         return {**heads, "policy": EpsilonGreedy(heads["q"], jnp.full(first.shape, self.epsilon))}
+
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        return self.network.read(obs, first, carry)

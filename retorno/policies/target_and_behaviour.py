@@ -8,7 +8,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import gymnasium
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -29,8 +28,8 @@ class FixedPolicy(Policy):
     observed: Observed = eqx.field(static=True)
 
     @property
-    def memoryless(self) -> bool:
-        return True
+    def context(self) -> int:
+        return 0
 
     def initial_carry(self) -> Carry:
         return ()
@@ -38,9 +37,6 @@ class FixedPolicy(Policy):
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         row = 0 if len(self.log_prob) == 1 else index(self.observed.space, obs)
         return {"policy": Categorical(self.log_prob[row])}, ()
-
-    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)
 
 
 @runtime_checkable
@@ -150,8 +146,8 @@ class Judged(Policy):
     network: Policy
 
     @property
-    def memoryless(self) -> bool:
-        return True
+    def context(self) -> int:
+        return 0
 
     def initial_carry(self) -> Carry:
         return ()

@@ -78,7 +78,7 @@ def observes_states(world: World, model: MDP) -> bool:
 
 
 def regret(policies: Sequence[Policy], best: Solution, greedy: bool = True) -> Regret:
-    """The exact regret of memoryless policies that see the model's states. Time limits are left out.
+    """The exact regret of policies of context 0 that see the model's states. Time limits are left out.
 
     Args:
         policies: one for each seed.

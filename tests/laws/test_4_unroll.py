@@ -1,17 +1,21 @@
-"""Law 4: `unroll` equals repeated `step`, from a carry in mid-episode and with episodes ending in mid-sequence."""
+"""Law 4: `unroll` and `read` equal repeated `step`, and heads depend on no row beyond `context`.
+
+From a carry in mid-episode, and with episodes ending in mid-sequence.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.core.policy import Policy
+from retorno.core.policy import Policy, carry_before
 from retorno.networks import (
     GRU,
     LSTM,
@@ -102,27 +106,74 @@ def repeat(policy: Policy, obs: Any, first: jax.Array, carry: Any) -> tuple[Any,
     return heads, carry
 
 
+def difference(one: Any, other: Any) -> float:
+    """The largest between two trees of one structure, relative where numbers are above one."""
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b) / jnp.maximum(1, jnp.abs(a))), one, other)
+    return max(float(gap) for gap in jax.tree.leaves(gaps))
+
+
 def breach(
-    config: Any,
+    policy: Policy,
     space: spaces.Space[Any],
-    heads: dict[str, Any],
     unroll: Callable[..., Any] = lambda policy, *rows: policy.unroll(*rows),
+    read: Callable[..., Any] = lambda policy, *rows: policy.read(*rows),
 ) -> float:
-    """The largest difference between `unroll` and repeated `step`, relative where numbers are above one."""
-    past, obs = rows(space, WARM_UP, seed=1), rows(space, T, seed=2)
+    """The largest difference between repeated `step` and `unroll`, or the heads that follow a `read`."""
+    past, obs, coming = (rows(space, length, seed) for seed, length in enumerate((WARM_UP, T, 3)))
+    going_on = jnp.zeros(3, bool)
 
     @jax.jit
     def both(policy: Policy) -> Any:
         began = jnp.arange(WARM_UP) == 2
         _, carry = repeat(policy, past, began, policy.initial_carry())
-        each = jax.vmap(lambda first: repeat(policy, obs, first, carry)[0])(patterns())
-        whole = jax.vmap(lambda first: unroll(policy, obs, first, carry))(patterns())
-        return each, whole
 
-    each, whole = both(filled(config, space, heads))
-    assert jax.tree.structure(each) == jax.tree.structure(whole)
-    gaps = jax.tree.map(lambda a, b: jnp.max(jnp.abs(a - b) / jnp.maximum(1, jnp.abs(a))), each, whole)
-    return max(float(gap) for gap in jax.tree.leaves(gaps))
+        def each(first: jax.Array) -> Any:
+            heads = repeat(policy, jax.tree.map(joined, obs, coming), joined(first, going_on), carry)[0]
+            return jax.tree.map(lambda x: (x[:T], x[T:]), heads)
+
+        def whole(first: jax.Array) -> Any:
+            after = unroll(policy, coming, going_on, read(policy, obs, first, carry))
+            return jax.tree.map(lambda x, y: (x, y), unroll(policy, obs, first, carry), after)
+
+        return jax.vmap(each)(patterns()), jax.vmap(whole)(patterns())
+
+    return difference(*both(policy))
+
+
+def joined(one: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.concatenate([one, other])
+
+
+def reach(policy: Policy, space: spaces.Space[Any]) -> float:
+    """How much the heads on a last row differ when all rows before its `context` are others, and the memory too."""
+    assert policy.context is not None
+    kept = policy.context + 1
+    same, going_on = rows(space, kept, seed=0), jnp.zeros(kept, bool)
+
+    @jax.jit
+    def last(policy: Policy, past: Any) -> Any:
+        carry = repeat(policy, past, jnp.arange(T) == 0, policy.initial_carry())[1]
+        return jax.tree.map(lambda x: x[-1], policy.unroll(same, going_on, carry))
+
+    return difference(*(last(policy, rows(space, T, seed)) for seed in (1, 2)))
+
+
+class Recent(Policy):
+    """The sum of an observation and of the two before it in its episode: a policy of context 2."""
+
+    claimed: int = eqx.field(static=True, default=2)
+
+    @property
+    def context(self) -> int:
+        return self.claimed
+
+    def initial_carry(self) -> Any:
+        return jnp.zeros(2)
+
+    def step(self, obs: Any, first: Any, carry: Any) -> Any:
+        carry = jnp.where(first, 0.0, carry)
+        return {"value": obs + carry.sum()}, jnp.array([obs, carry[0]])
 
 
 def kind(config: Any) -> str:
@@ -135,9 +186,41 @@ def named(case: Any) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=map(named, CASES))
-def test_unroll_equals_repeated_step(case: Any) -> None:
+def test_unroll_and_read_equal_repeated_step(case: Any) -> None:
     config, space, heads = case
-    assert breach(config, space, heads) < TOLERANCE
+    assert breach(filled(config, space, heads), space) < TOLERANCE
+
+
+@pytest.mark.parametrize("case", CASES, ids=map(named, CASES))
+def test_heads_depend_on_no_row_beyond_the_context(case: Any) -> None:
+    config, space, heads = case
+    policy = filled(config, space, heads)
+    if policy.context is None:
+        pytest.skip("its context is unbounded")
+    assert (policy.initial_carry() == ()) == (policy.context == 0)
+    assert reach(policy, space) == 0
+
+
+def test_a_finite_context_is_under_the_law() -> None:
+    assert breach(Recent(), TOKENS) == 0
+    assert reach(Recent(), TOKENS) == 0
+
+
+@pytest.mark.parametrize("claimed", [0, 1])
+def test_the_law_sees_a_context_that_is_too_short(claimed: int) -> None:
+    assert reach(Recent(claimed), TOKENS) > 100 * TOLERANCE
+
+
+def test_the_memory_before_each_row_is_that_of_repeated_steps() -> None:
+    first = patterns()[-2:].T
+    obs = jnp.arange(first.size, dtype=jnp.float32).reshape(first.shape)
+    start = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+    before = carry_before(Recent(), obs, first, start)
+    for env in range(2):
+        carry = start[env]
+        for t in range(T):
+            np.testing.assert_array_equal(before[t, env], carry)
+            _, carry = Recent().step(obs[t, env], first[t, env], carry)
 
 
 def test_every_network_is_under_the_law() -> None:
@@ -152,10 +235,27 @@ MISTAKES = {
 }
 
 
+READING_MISTAKES = {
+    "does not forget at an episode's start": lambda p, obs, first, carry: p.read(obs, jnp.zeros_like(first), carry),
+    "forgets what came before": lambda p, obs, first, carry: p.read(obs, first, p.initial_carry()),
+    "reads nothing": lambda p, obs, first, carry: carry,
+    "does not read the last row": lambda p, obs, first, carry: p.read(obs[:-1], first[:-1], carry),
+    "reads the last row twice": lambda p, obs, first, carry: p.step(
+        obs[-1], jnp.array(False), p.read(obs, first, carry)
+    )[1],
+}
+
+
 @pytest.mark.parametrize("config", [GRU(16, (8,)), Transformer(16, layers=1, num_heads=2, window=8)], ids=kind)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_law_sees_a_carry_that_is_not_reset(config: Any, mistake: str) -> None:
-    assert breach(config, TOKENS, VALUES, MISTAKES[mistake]) > 100 * TOLERANCE
+    assert breach(filled(config, TOKENS, VALUES), TOKENS, unroll=MISTAKES[mistake]) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("config", [GRU(16, (8,)), Transformer(16, layers=1, num_heads=2, window=T + 8)], ids=kind)
+@pytest.mark.parametrize("mistake", READING_MISTAKES)
+def test_the_law_sees_rows_that_are_not_read(config: Any, mistake: str) -> None:
+    assert breach(filled(config, TOKENS, VALUES), TOKENS, read=READING_MISTAKES[mistake]) > 100 * TOLERANCE
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
@@ -164,7 +264,8 @@ def test_the_law_sees_a_position_that_is_off_by_one(shift: int) -> None:
         cache = carry["q"]
         return policy.unroll(obs, first, {"q": cache._replace(position=cache.position + shift)})
 
-    assert breach(Transformer(16, layers=1, num_heads=2, window=WARM_UP + 2), TOKENS, VALUES, off) > 100 * TOLERANCE
+    policy = filled(Transformer(16, layers=1, num_heads=2, window=WARM_UP + 2), TOKENS, VALUES)
+    assert breach(policy, TOKENS, unroll=off) > 100 * TOLERANCE
 
 
 # The law holds of two that err alike, so what is forgotten and seen is tested by itself.

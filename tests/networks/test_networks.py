@@ -112,7 +112,7 @@ def test_mlp_is_its_formula() -> None:
     x = np.tanh(x @ trunk.hidden[0].weight + trunk.hidden[0].bias)
     heads, carry = network.step(jnp.asarray(obs), jnp.array(True), ())
     np.testing.assert_allclose(heads["value"], (x @ last.weight + last.bias)[0], rtol=1e-5)
-    assert carry == () and network.memoryless
+    assert carry == () and network.context == 0
 
 
 @pytest.mark.parametrize(("config", "cell"), [(GRU(5, (4,)), GRUCell), (LSTM(5, (4,)), LSTMCell)])

@@ -27,7 +27,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
-from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_memoryless
+from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_no_context
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
 
@@ -90,7 +90,7 @@ class ActorCritic:
 
     def init(self, key: Key[Array, ""], spec: Spec) -> ActorCriticLearner:
         heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}
-        network = require_memoryless(self.network.build(key, spec.observation_space, heads), "actor–critic")
+        network = require_no_context(self.network.build(key, spec.observation_space, heads), "actor–critic")
         none = jax.tree.map(lambda x: jnp.zeros((spec.num_envs, *x.shape), x.dtype), network)
         traces = Traces(none, none, none, none, jnp.ones(spec.num_envs))
         return ActorCriticLearner(network, traces, Clock.start(spec.steps))

@@ -25,7 +25,7 @@ from retorno.algorithms.actor_critic.actor_critic import score_and_slope
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_memoryless
+from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_no_context
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
 
@@ -67,7 +67,7 @@ class NaturalActorCritic:
 
     def init(self, key: Key[Array, ""], spec: Spec) -> NaturalActorCriticLearner:
         heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}
-        network = require_memoryless(self.network.build(key, spec.observation_space, heads), "natural actor–critic")
+        network = require_no_context(self.network.build(key, spec.observation_space, heads), "natural actor–critic")
         return NaturalActorCriticLearner(network, jax.tree.map(jnp.zeros_like, network), Clock.start(spec.steps))
 
     def initial_carry(self, learner: NaturalActorCriticLearner) -> Carry:

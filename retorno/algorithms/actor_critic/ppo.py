@@ -3,7 +3,7 @@
 Schulman, Wolski, Dhariwal, Radford & Klimov 2017, with the details of Huang et al. 2022 ("The 37
 implementation details of PPO"). What we do differently: values are computed in one batched pass at
 the update, not while acting; a time limit's final row is bootstrapped with its own memory; and
-one `update` shuffles single transitions for a memoryless network and whole sequences for any other.
+one `update` shuffles single transitions for a network of finite context and whole sequences for any other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
@@ -100,9 +100,9 @@ class PPO:
     def init(self, key: Key[Array, ""], spec: Spec) -> PPOLearner:
         heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}
         network = self.network.build(key, spec.observation_space, heads)
-        sequences = spec.num_envs * (self.rollout if network.memoryless else 1)
+        sequences = spec.num_envs * (1 if network.context is None else self.rollout)
         if sequences % self.minibatches:
-            kind = "transitions" if network.memoryless else "sequences (one for each environment)"
+            kind = "sequences (one for each environment)" if network.context is None else "transitions"
             raise ValueError(
                 f"a rollout of {sequences} {kind} cannot be split into {self.minibatches} equal minibatches: "
                 "choose minibatches, rollout and num_envs so that it can"
@@ -154,8 +154,10 @@ class PPO:
             counts=counts,
         )
         carry = trajectory.carry
-        if learner.network.memoryless:
-            # T·B sequences of length 1 instead of B sequences of length T.
+        if learner.network.context is not None:
+            # T·B sequences of length 1, each from its own memory, instead of B sequences of length T.
+            carry = carry_before(learner.network, rows.obs, rows.first, carry)
+            carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
             rows = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), rows)
         progress = learner.clock.progress
         network, optimiser, metrics = self._optimise(learner, rows, carry, progress, key)
@@ -181,7 +183,7 @@ class PPO:
             batch, memory = rows, carry
             if chosen is not None:
                 batch = jax.tree.map(lambda x: x[:, chosen], rows)
-                memory = carry if network.memoryless else jax.tree.map(lambda x: x[chosen], carry)
+                memory = jax.tree.map(lambda x: x[chosen], carry)
             (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, batch, memory, clip, entropy)
             return descend(self.optimiser, network, gradient, optimiser, progress), metrics
 

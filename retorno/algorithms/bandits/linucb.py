@@ -34,8 +34,8 @@ class Ridge(Policy):
     observed: Observed = eqx.field(static=True)
 
     @property
-    def memoryless(self) -> bool:
-        return True
+    def context(self) -> int:
+        return 0
 
     def initial_carry(self) -> Carry:
         return ()
@@ -46,9 +46,6 @@ class Ridge(Policy):
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         return {"q": self.weights() @ encode(self.observed.space, obs)}, ()
-
-    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)
 
 
 class LinUCBLearner(NamedTuple):

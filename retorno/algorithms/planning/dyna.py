@@ -21,7 +21,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, element, index, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.models.tabular import LatestModel, latest_model
-from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
+from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.returns import q_learning_target, td_error
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer
@@ -74,7 +74,7 @@ class DynaQ:
         actions = num_actions(spec.action_space, "Dyna-Q")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return DynaLearner(
-            network=require_memoryless(network, "Dyna-Q"),
+            network=require_no_context(network, "Dyna-Q"),
             model=latest_model(spec, actions),
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),

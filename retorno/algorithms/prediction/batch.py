@@ -20,7 +20,7 @@ from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless
+from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context
 from retorno.networks.network import moved
 from retorno.ops.objectives import linear
 from retorno.ops.returns import lambda_returns
@@ -72,7 +72,7 @@ class BatchTD:
     def init(self, key: Key[Array, ""], spec: Spec) -> BatchLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
         return BatchLearner(
-            network=require_memoryless(network, "batch prediction"),
+            network=require_no_context(network, "batch prediction"),
             followed=followed(self.target, None, spec),
             clock=Clock.start(spec.steps),
             held=Episodes.none(spec, self.capacity, ()),

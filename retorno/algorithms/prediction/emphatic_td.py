@@ -17,7 +17,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless
+from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context
 from retorno.networks.network import moved, value_and_slope, value_of
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
@@ -67,7 +67,7 @@ class EmphaticTD:
     def init(self, key: Key[Array, ""], spec: Spec) -> EmphaticTDLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
         return EmphaticTDLearner(
-            network=require_memoryless(network, "emphatic TD"),
+            network=require_no_context(network, "emphatic TD"),
             followed=followed(self.target, self.behaviour, spec),
             trace=jax.tree.map(lambda w: jnp.zeros((spec.num_envs, *w.shape)), network),
             follow_on=jnp.zeros(spec.num_envs),

@@ -22,7 +22,7 @@ from retorno.algorithms.tabular.monte_carlo import Episodes, Pairs, refuse_unles
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless, semi_gradient_step
+from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context, semi_gradient_step
 from retorno.networks.layers import Observed
 from retorno.networks.network import value_of
 from retorno.ops.returns import lambda_returns, weights_to_end
@@ -96,7 +96,7 @@ class MonteCarloPrediction:
         if weighted:
             refuse_unless_finite(counted, "the weights of each cannot be summed: use weighing=Weighing.ordinary")
         return MonteCarloPredictionLearner(
-            network=require_memoryless(network, "Monte Carlo prediction"),
+            network=require_no_context(network, "Monte Carlo prediction"),
             followed=followed(self.target, self.behaviour, spec),
             step_size=step_sizes(0.0 if weighted else self.step_size, self.step_size_end, spec, 1),
             weight=jnp.zeros(counted.count) if weighted else None,

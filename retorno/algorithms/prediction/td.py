@@ -19,7 +19,7 @@ from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, windows
-from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless, semi_gradient_step
+from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context, semi_gradient_step
 from retorno.networks.network import value_of
 from retorno.ops.returns import horizon, n_step_return, weights_to_end
 from retorno.policies import FixedConfig, Followed, Uniform, followed
@@ -68,7 +68,7 @@ class TD:
     def init(self, key: Key[Array, ""], spec: Spec) -> TDLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
         return TDLearner(
-            network=require_memoryless(network, "TD"),
+            network=require_no_context(network, "TD"),
             followed=followed(self.target, self.behaviour, spec),
             step_size=step_sizes(self.step_size, self.step_size_end, spec, 1),
             clock=Clock.start(spec.steps),

@@ -19,7 +19,7 @@ from retorno.algorithms.tabular.sarsa_lambda import Trace
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import NetworkConfig, Table, ValueHead, require_memoryless
+from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context
 from retorno.networks.network import moved, value_and_slope, value_of
 from retorno.ops import traces
 from retorno.ops.objectives import linear
@@ -74,7 +74,7 @@ class TDLambda:
     def init(self, key: Key[Array, ""], spec: Spec) -> TDLambdaLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
         return TDLambdaLearner(
-            network=require_memoryless(network, "TD(λ)"),
+            network=require_no_context(network, "TD(λ)"),
             followed=followed(self.target, self.behaviour, spec),
             trace=jax.tree.map(lambda w: jnp.zeros((spec.num_envs, *w.shape)), network),
             clock=Clock.start(spec.steps),

@@ -20,7 +20,7 @@ from retorno.algorithms.tabular.sarsa import with_next_action
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
-from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
+from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.objectives import linear
 from retorno.ops.returns import differential_error
 from retorno.policies import EpsilonGreedyPolicy
@@ -71,7 +71,7 @@ class DifferentialSARSA:
         actions = num_actions(spec.action_space, "differential SARSA")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return DifferentialLearner(
-            network=require_memoryless(network, "differential SARSA"),
+            network=require_no_context(network, "differential SARSA"),
             average=jnp.float32(0),
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import ActionValueHead, Head, NetworkConfig, Table, require_memoryless, semi_gradient_step
+from retorno.networks import ActionValueHead, Head, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.returns import double_q_learning_target, td_error
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
@@ -32,8 +32,8 @@ class MeanValues(Policy):
     second: Policy
 
     @property
-    def memoryless(self) -> bool:
-        return True
+    def context(self) -> int:
+        return 0
 
     def initial_carry(self) -> Carry:
         return ()
@@ -41,9 +41,6 @@ class MeanValues(Policy):
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         one, other = (network.step(obs, first, ())[0]["q"] for network in (self.first, self.second))
         return {"q": (one + other) / 2}, ()
-
-    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        return jax.vmap(lambda o, f: self.step(o, f, ())[0])(obs, first)
 
 
 class DoubleQLearner(NamedTuple):
@@ -83,7 +80,7 @@ class DoubleQLearning:
         heads: dict[str, Head] = {"q": ActionValueHead(actions)}
         network = self.network.build(first_key, spec.observation_space, heads)
         return DoubleQLearner(
-            network=require_memoryless(network, "double Q-learning"),
+            network=require_no_context(network, "double Q-learning"),
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             twin=self.network.build(second_key, spec.observation_space, heads),
             twin_step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import SpaceError, Spec, cardinality, index, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
+from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.networks.layers import Observed
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.objectives import linear
@@ -154,7 +154,7 @@ class MonteCarloControl:
         if self.first_visit:
             refuse_unless_finite(pairs, "first visits cannot be told: learn from every one, with first_visit=False")
         return MonteCarloLearner(
-            network=require_memoryless(network, "Monte Carlo control"),
+            network=require_no_context(network, "Monte Carlo control"),
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
@@ -282,7 +282,7 @@ class OffPolicyMonteCarlo:
         pairs = Pairs(Observed(spec.observation_space), actions)
         refuse_unless_finite(pairs, "the returns of a pair cannot be weighed: use n-step tree backup or Q-learning")
         return OffPolicyLearner(
-            network=require_memoryless(network, "Monte Carlo control"),
+            network=require_no_context(network, "Monte Carlo control"),
             weight=jnp.zeros(pairs.count),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),

@@ -17,7 +17,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
+from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.returns import q_learning_target, td_error
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
@@ -56,7 +56,7 @@ class QLearning:
         actions = num_actions(spec.action_space, "Q-learning")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return QLearner(
-            network=require_memoryless(network, "Q-learning"),
+            network=require_no_context(network, "Q-learning"),
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),

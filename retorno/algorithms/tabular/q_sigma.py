@@ -20,7 +20,7 @@ from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, windows
-from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
+from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.objectives import linear
 from retorno.ops.returns import expectation, horizon, n_step_return, q_sigma_return, td_error
@@ -78,7 +78,7 @@ class QSigma:
         actions = num_actions(spec.action_space, "Q(σ)")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return QSigmaLearner(
-            network=require_memoryless(network, "Q(σ)"),
+            network=require_no_context(network, "Q(σ)"),
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),

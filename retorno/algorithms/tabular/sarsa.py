@@ -19,7 +19,7 @@ from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after, one_after_another
-from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless, semi_gradient_step
+from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.returns import expected_sarsa_target, sarsa_target, td_error
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
@@ -62,7 +62,7 @@ class SARSA:
         actions = num_actions(spec.action_space, "SARSA")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return SARSALearner(
-            network=require_memoryless(network, "SARSA"),
+            network=require_no_context(network, "SARSA"),
             step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),

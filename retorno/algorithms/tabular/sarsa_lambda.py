@@ -23,7 +23,7 @@ from retorno.algorithms.tabular.sarsa import with_next_action
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import ActionValueHead, NetworkConfig, Table, require_memoryless
+from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context
 from retorno.ops import traces
 from retorno.ops.objectives import linear
 from retorno.ops.returns import q_learning_target, sarsa_target
@@ -92,7 +92,7 @@ class SARSALambda:
         actions = num_actions(spec.action_space, "SARSA(λ)")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return SARSALambdaLearner(
-            network=require_memoryless(network, "SARSA(λ)"),
+            network=require_no_context(network, "SARSA(λ)"),
             trace=jax.tree.map(lambda w: jnp.zeros((spec.num_envs, *w.shape)), network),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),

@@ -21,7 +21,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig, require_memoryless
+from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig, require_no_context
 from retorno.ops.objectives import huber, linear, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import double_q_learning_target, q_learning_target, td_error
@@ -80,7 +80,7 @@ class DQN:
         actions = num_actions(spec.action_space, "DQN")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return DQNLearner(
-            network=require_memoryless(network, "DQN"),
+            network=require_no_context(network, "DQN"),
             target=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
             replay=empty_replay(spec.row, jnp.int32(0), spec.num_envs, self.capacity, self.rollout),
