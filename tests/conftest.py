@@ -14,9 +14,11 @@ import pytest
 from hypothesis import settings
 
 from retorno.algorithms import ALGORITHMS
+from retorno.core.runtime import prepare
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 jax.config.update("jax_num_cpu_devices", 2)
+prepare()
 
 # The same examples on every run; `pytest --hypothesis-profile=fresh` draws others, and finds what these do not.
 settings.register_profile("repeatable", derandomize=True)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, Key
 from numpy.typing import ArrayLike
 
 from retorno.core.environment import Environment
+from retorno.core.runtime import prepare
 from retorno.core.time_step import TimeStep
 
 
@@ -68,6 +69,7 @@ def observation_map(world: Environment, table: ArrayLike) -> Observed:
     Raises:
         ValueError: when the table has another shape, or the world's observations are not numbers.
     """
+    prepare()
     rows = np.asarray(table)
     if rows.dtype.kind in "iu":
         return Observed(world, jnp.asarray(rows, jnp.int32), labels=int(rows.max()) + 1)

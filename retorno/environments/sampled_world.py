@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
+from retorno.core.runtime import prepare
 from retorno.core.time_step import TimeStep, restart
 
 
@@ -78,6 +79,7 @@ def sampled(model: MDP) -> Sampled:
 
     Probabilities are kept as float32: one below 6e-8 may never occur, one of 0 never does.
     """
+    prepare()
     states = np.arange(model.num_states)
     possible = model.probability > 0
     pair = model.transition_pair[possible]

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, Key, UInt32
 from retorno.core.environment import Environment, Episodes, HostedEnvironments, World, advance, begin
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Carry, Policy
+from retorno.core.runtime import prepare
 from retorno.core.spaces import Bounds, action_bounds, clip_action
 from retorno.core.time_step import TimeStep
 
@@ -207,6 +208,7 @@ def evaluate(
     """
     if episodes < 1:
         raise ValueError(f"episodes must be positive, got {episodes}: pass for instance episodes=100")
+    prepare()
     policies = [policy] if isinstance(policy, Policy) else list(policy)
     results = [_evaluate_one(p, world, episodes, seed, greedy) for p in policies]
     return Evaluation(np.stack([r for r, _ in results]), np.stack([n for _, n in results]))

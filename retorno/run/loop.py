@@ -30,11 +30,6 @@ from retorno.run.collect import (
     no_episodes,
     opening,
 )
-from retorno.run.runtime import compile_small_loops_whole, exchange_in_one_order, keep_compiled_programs
-
-keep_compiled_programs()
-exchange_in_one_order()
-compile_small_loops_whole()
 
 
 class Run(NamedTuple):

@@ -11,6 +11,7 @@ from jax import Array, vmap
 from jaxtyping import Float, Int, Key
 
 from retorno.core.policy import Metrics, Relabel
+from retorno.core.runtime import prepare
 from retorno.core.spaces import cardinality, index
 from retorno.core.time_step import Trajectory
 from retorno.networks.layers import Observed
@@ -57,4 +58,5 @@ def count_bonus(space: Space[Any], weight: float = 0.1) -> CountBonus:
     Raises:
         SpaceError: when the space is not finite.
     """
+    prepare()
     return CountBonus(jnp.zeros(cardinality(space), jnp.int32), weight, Observed(space))

@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
 
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Relabel
+from retorno.core.runtime import prepare
 from retorno.core.time_step import Trajectory
 from retorno.run.loop import Run, begin_runs, iterate, rarely_updates
 
@@ -71,6 +72,7 @@ def study(
         raise ValueError(f"updates must be a positive multiple of every, got {updates} and {every}")
     if not len(seeds):
         raise ValueError("a study needs seeds: pass for instance seeds=range(100)")
+    prepare()
     budget = updates * algorithm.rollout * algorithm.num_envs if steps is None else steps
     devices = next(n for n in range(jax.local_device_count(), 0, -1) if len(seeds) % n == 0)
     mesh = jax.make_mesh((devices,), ("shares",), axis_types=(AxisType.Auto,))

@@ -25,6 +25,7 @@ from retorno.algorithms import ALGORITHMS, Trace, Weighing
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
+from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
 from retorno.models import MODELS
@@ -48,7 +49,6 @@ from retorno.run.loop import (
     own_buffers,
 )
 from retorno.run.report import Counters, Report, report
-from retorno.run.runtime import exchanges_in_one_order
 from retorno.run.stopping import Interrupted, StopSignals
 
 REPORT_SECONDS = 0.5
@@ -93,6 +93,7 @@ class Training:
         beside: bool = False,
     ) -> None:
         """`beside` says that it will be trained at once, so that the program for it is compiled early."""
+        prepare()
         self.algorithm = algorithm
         self.world = world
         self.steps = steps

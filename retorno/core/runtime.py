@@ -1,0 +1,86 @@
+"""How JAX is set up: compiled programs are kept in the user's cache folder, and small loops are one kernel.
+
+Importing retorno sets nothing. Where JAX is first needed, by a run or by a world that is made, `prepare` is called.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from pathlib import Path
+
+import jax
+from jax._src.xla_bridge import backends_are_initialized
+
+IN_ONE_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
+SMALL_LOOPS = "xla_backend_extra_options"
+SMALL_LOOP_BYTES = 2**24
+
+
+@cache
+def prepare() -> None:
+    """Set up JAX for this process, once: the cache of compiled programs, and two of XLA's flags.
+
+    What the user has set is left alone. XLA reads its flags when JAX starts its devices: where that has happened
+    before, a warning says what is lost and how to have it.
+    """
+    _keep_compiled_programs()
+    missing = [flag for flag in _wanted_flags() if flag.split("=")[0] not in os.environ.get("XLA_FLAGS", "")]
+    if not missing:
+        return
+    if backends_are_initialized():
+        if jax.default_backend() == "cpu":
+            warnings.warn(
+                "JAX was used before retorno, so that XLA cannot be told any more to compile small loops whole: "
+                "tables learn up to twenty times slower. Make retorno's worlds before other arrays, or start Python "
+                f'with XLA_FLAGS="{" ".join(missing)}"',
+                stacklevel=3,
+            )
+        return
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *missing]).strip()
+
+
+def _wanted_flags() -> list[str]:
+    # Otherwise each operation of a small loop's body is dispatched by itself, forty to a step of Q-learning,
+    # which then takes fifteen times as long. XLA does the same with tiny loops anyway.
+    flags = [f"--{SMALL_LOOPS}=xla_cpu_small_while_loop_byte_threshold={SMALL_LOOP_BYTES}"]
+    devices = os.environ.get("JAX_NUM_CPU_DEVICES") or getattr(jax.config, "jax_num_cpu_devices", 1)
+    if int(devices) > 1:
+        # Scheduled concurrently, as XLA does on CPUs, two devices wait for each other in different exchanges
+        # until XLA aborts the process.
+        flags.append(IN_ONE_ORDER)
+    return flags
+
+
+def exchanges_in_one_order() -> bool:
+    """Whether programs may be spread over several devices: always but on CPUs without the flag."""
+    return jax.default_backend() != "cpu" or IN_ONE_ORDER in os.environ.get("XLA_FLAGS", "")
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept: `RETORNO_CACHE`, else `retorno/` in the user's cache folder."""
+    given = os.environ.get("RETORNO_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retorno"
+
+
+def _keep_compiled_programs() -> None:
+    """Turn on XLA's persistent cache, unless JAX was told of another one or the folder cannot be written.
+
+    The folder is the user's own: whoever can write to it can run code as its reader.
+    """
+    if getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
+        return
+    folder = cache_folder() / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK):
+        from jax.experimental.compilation_cache import compilation_cache
+
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        # JAX looks once whether there is a cache: at the first program, which may have been before.
+        compilation_cache.reset_cache()
