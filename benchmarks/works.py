@@ -78,12 +78,12 @@ def bare() -> Callable[[], float]:
     """The same collect and update as `ppo_fused`, compiled as one program of 200 iterations and nothing else."""
     import jax
 
-    from retorno.run.loop import _iterate
+    from retorno.run.loop import iterate
 
     training = rt.train(_ppo(), "CartPole-v1", FOREVER)
     world, algorithm = training.world, training.algorithm
     many = jax.jit(
-        lambda run: jax.lax.scan(lambda r, _: (_iterate(algorithm, world, r)[0], None), run, length=200)[0],  # type: ignore[arg-type]
+        lambda run: jax.lax.scan(lambda r, _: (iterate(algorithm, world, r).after, None), run, length=200)[0],  # type: ignore[arg-type]
         donate_argnums=0,
     )
     state = {"run": training.run}

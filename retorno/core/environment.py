@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Int, Key, PyTree
 
+from retorno.core.counter import SPREAD, WORD, Counter
 from retorno.core.time_step import TimeStep
 
 
@@ -108,21 +109,23 @@ class Episodes(eqx.Module):
     """Where one environment stands: its state, and which step of which episode it is in."""
 
     state: PyTree[Any]
-    episode: Int[Array, ""]
-    age: Int[Array, ""]
+    episode: Counter
+    age: Counter
     """Steps since the episode's first row."""
 
 
 def episode_seed(seed: Any, env: Any, episode: Any) -> Any:
     """The 32-bit seed of one episode, from the run's seed, the environment's and the episode's number.
 
-    Integers or arrays of NumPy or JAX alike, so that a hosted and a native world draw the same.
-    The mixing is the finaliser of MurmurHash3 (Appleby 2011).
+    Integers or arrays of NumPy or JAX (there the episode is a `Counter`) alike, so that a hosted and a native world
+    draw the same. The mixing is the finaliser of MurmurHash3 (Appleby 2011).
     """
-    xp = np if all(isinstance(x, int | np.generic | np.ndarray) for x in (seed, env, episode)) else jnp
-    word = xp.uint32(0x9E3779B9)
+    low, high = episode if isinstance(episode, Counter) else (episode % WORD, episode // WORD)
+    xp = np if all(isinstance(x, int | np.generic | np.ndarray) for x in (seed, env, low)) else jnp
+    word = xp.uint32(SPREAD)
     with np.errstate(over="ignore"):
-        for part in (seed, env, episode):
+        seed = xp.asarray(seed).astype(xp.uint32) ^ xp.asarray(high).astype(xp.uint32) * SPREAD
+        for part in (seed, env, low):
             word = word ^ xp.asarray(part).astype(xp.uint32)
             word = (word ^ (word >> xp.uint32(16))) * xp.uint32(0x85EBCA6B)
             word = (word ^ (word >> xp.uint32(13))) * xp.uint32(0xC2B2AE35)
@@ -133,7 +136,7 @@ def episode_seed(seed: Any, env: Any, episode: Any) -> Any:
 def begin(world: Environment, seed: Int[Array, ""], env: Int[Array, ""]) -> tuple[Episodes, TimeStep]:
     """Environment number `env` of a run at the first row of its first episode."""
     state, row = world.reset(jax.random.key(episode_seed(seed, env, 0)))
-    return Episodes(state, jnp.int32(0), jnp.int32(0)), row
+    return Episodes(state, Counter.of(jnp.uint32(0)), Counter.of(jnp.uint32(0))), row
 
 
 def advance(
@@ -146,14 +149,13 @@ def advance(
     """
     stepped = world.step(episodes.state, action, step_key(episode_seed(seed, env, episodes.episode), episodes.age))
     if world.endless:
-        return Episodes(stepped[0], episodes.episode, episodes.age + 1), stepped[1]
-    fresh = world.restart(episodes.state, jax.random.key(episode_seed(seed, env, episodes.episode + 1)))
+        return Episodes(stepped[0], episodes.episode, episodes.age.plus(1)), stepped[1]
+    fresh = world.restart(episodes.state, jax.random.key(episode_seed(seed, env, episodes.episode.plus(1))))
     state, row_after = jax.tree.map(lambda new, old: jnp.where(row.last, new, old), fresh, stepped)
-    episode = episodes.episode + row.last
-    age = jnp.where(row.last, 0, episodes.age + 1)
-    return Episodes(state, episode, age), row_after
+    age = jax.tree.map(lambda word: jnp.where(row.last, 0, word), episodes.age.plus(1))
+    return Episodes(state, episodes.episode.plus(row.last), age), row_after
 
 
-def step_key(seed: Int[Array, ""], age: Int[Array, ""]) -> Key[Array, ""]:
+def step_key(seed: Int[Array, ""], age: Counter) -> Key[Array, ""]:
     """The key of an episode's step: `age` steps after the first row, which has `key(seed)`."""
-    return jax.random.fold_in(jax.random.key(seed), age)
+    return jax.random.fold_in(jax.random.key(age.mixed(seed)), age.low)

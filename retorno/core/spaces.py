@@ -13,6 +13,7 @@ from gymnasium import Space, spaces
 from jax import Array
 from jaxtyping import Float, Int, PyTree
 
+from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep
 
@@ -29,7 +30,7 @@ class Spec:
     action_space: Space[Any]
     num_envs: int
     """B, the number of environments that act side by side."""
-    steps: int | Int[Array, ""]
+    steps: int | Int[Array, ""] | Counter
     """The run's budget of environment steps, over which schedules run."""
     row: TimeStep
     """A row of zeros that ends an episode (`last`): shapes and dtypes, and a place to start from."""

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
 
+from retorno.core.counter import Counter
+
 AnyTree = TypeVar("AnyTree")
 
 
@@ -112,19 +114,19 @@ def blank(like: TimeStep) -> TimeStep:
 class Clock(NamedTuple):
     """How many environment steps a learner has learnt from, of how many: what schedules run on."""
 
-    step: Int[Array, ""]
-    budget: Int[Array, ""]
+    step: Counter
+    budget: Counter
 
     @classmethod
-    def start(cls, budget: int | Int[Array, ""]) -> Clock:
+    def start(cls, budget: int | Int[Array, ""] | Counter) -> Clock:
         """A clock at 0."""
-        return cls(jnp.int32(0), jnp.asarray(budget, jnp.int32))
+        return cls(Counter.of(jnp.uint32(0)), Counter(*map(jnp.asarray, Counter.of(budget))))
 
     @property
     def progress(self) -> Float[Array, ""]:
         """The share of the budget that is used, in [0, 1]."""
-        return jnp.minimum(self.step / jnp.maximum(self.budget, 1), 1.0)
+        return jnp.minimum(self.step.size / jnp.maximum(self.budget.size, 1), 1.0)
 
     def advance(self, trajectory: Trajectory) -> Clock:
         """Count a trajectory's transitions."""
-        return self._replace(step=self.step + trajectory.transitions.sum(dtype=jnp.int32))
+        return self._replace(step=self.step.plus(trajectory.transitions.sum(dtype=jnp.uint32)))

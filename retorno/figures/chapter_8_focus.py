@@ -100,7 +100,7 @@ def _solved(
     """Whether the greedy way reaches a goal in so many steps, and the updates so far."""
     best = run.learner.network.tables["q"].argmax(1)
     end = jax.lax.fori_loop(0, most, lambda _, s: jnp.where(goal[s], s, after[s, best[s]]), start)
-    made = getattr(run.learner, "backups", (UPDATES + 1) * run.step)
+    made = getattr(run.learner, "backups", (UPDATES + 1) * run.step.low)
     return {"solved": goal[end], "updates": made}
 
 

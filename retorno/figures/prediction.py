@@ -152,7 +152,7 @@ def ways() -> dict[str, Way]:
 
 def seen(run: Run, trajectory: Trajectory) -> tuple[Array, Array]:
     """The values learnt, and after how many steps."""
-    return run.learner.network.tables["value"][:, 0], run.step
+    return run.learner.network.tables["value"][:, 0], run.step.low
 
 
 class Found(NamedTuple):

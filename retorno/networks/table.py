@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import gymnasium
@@ -50,6 +50,9 @@ class TableNetwork(Policy):
 @dataclass(frozen=True)
 class Table:
     """A table over a finite observation space."""
+
+    seeds_batch: ClassVar[bool] = True
+    """Many small tables are one large one: many seeds are learnt from side by side."""
 
     initial: float = 0.0
     """Every entry before learning. Above the true values it makes a greedy learner explore."""

@@ -1,23 +1,21 @@
 """From acting to a trajectory: one contract, two bodies.
 
-Where the world is JAX-native the whole rollout is one `lax.scan` inside a compiled program; where
-it is hosted a Python loop calls one compiled `act` for each step. Both choose with the same
-keys and live the same episodes, so they return the same trajectory.
+Where the world is JAX-native the whole rollout is one `lax.scan` inside a compiled program: `collect`. Where
+it is hosted a Python loop calls one compiled `choose` for each step: `retorno.run.hosted.Rollout`. Both choose with
+the same keys and live the same episodes, so they live the same trajectory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree, UInt32
 
-from retorno.core.environment import Environment, Episodes, HostedEnvironments, advance, begin
+from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Algorithm, Carry, Learner
 from retorno.core.spaces import Bounds, action_bounds, clip_action
 from retorno.core.time_step import TimeStep, Trajectory
@@ -100,34 +98,17 @@ def collect(
     return after, Trajectory(steps, action, extras, stage.carry)
 
 
-def collect_hosted(
-    act: Callable[[TimeStep, Carry, Any], Choice],
-    rollout: int,
-    environments: HostedEnvironments,
-    stage: CollectState,
-    choice: Choice,
-) -> tuple[CollectState, Trajectory]:
-    """T interactions with B hosted environments: `act(row, carry, t)` on each row but the first, that has a choice."""
-    row, rows, choices = stage.row, [stage.row], [choice]
-    for t in range(1, rollout + 1):
-        row = environments.step(jax.tree.map(np.asarray, choice.given))
-        rows.append(row)
-        if t < rollout:
-            choice = act(row, choice.carry, np.int32(t))
-            choices.append(choice)
-    stack = partial(jax.tree.map, lambda *x: np.stack([np.asarray(y) for y in x]))
-    actions, extras = [c.action for c in choices], [c.extras for c in choices]
-    return CollectState(None, row, choice.carry), Trajectory(stack(*rows), stack(*actions), stack(*extras), stage.carry)
-
-
 class EpisodeStatistics(NamedTuple):
     """Returns and lengths of the episodes, as they are lived: of those under way, and sums of those that ended."""
 
     open_return: Float[Array, " B"]
-    open_length: Int[Array, " B"]
-    episodes: Int[Array, ""]
+    open_length: UInt32[Array, " B"]
+    episodes: UInt32[Array, ""]
+    """It and `length_sum` begin again at 2³²: differences are exact all the same."""
     return_sum: Float[Array, ""]
-    length_sum: Int[Array, ""]
+    lost: Float[Array, ""]
+    """What rounding has taken from `return_sum` (Kahan 1965)."""
+    length_sum: UInt32[Array, ""]
 
     def update(self, trajectory: Trajectory) -> EpisodeStatistics:
         """Count a trajectory's rewards, undiscounted."""
@@ -135,13 +116,16 @@ class EpisodeStatistics(NamedTuple):
         def count(scores: EpisodeStatistics, row: tuple[Array, Array, Array]) -> tuple[EpisodeStatistics, None]:
             reward, first, last = row
             returns = jnp.where(first, 0.0, scores.open_return + reward)
-            lengths = jnp.where(first, 0, scores.open_length + 1)
+            lengths = jnp.where(first, jnp.uint32(0), scores.open_length + 1)
+            more = jnp.where(last, returns, 0.0).sum() + scores.lost
+            total = scores.return_sum + more
             return EpisodeStatistics(
                 returns,
                 lengths,
-                scores.episodes + last.sum(dtype=jnp.int32),
-                scores.return_sum + jnp.where(last, returns, 0.0).sum(),
-                scores.length_sum + jnp.where(last, lengths, 0).sum(dtype=jnp.int32),
+                scores.episodes + last.sum(dtype=jnp.uint32),
+                total,
+                more - (total - scores.return_sum),
+                scores.length_sum + jnp.where(last, lengths, 0).sum(dtype=jnp.uint32),
             ), None
 
         steps = trajectory.steps
@@ -151,5 +135,10 @@ class EpisodeStatistics(NamedTuple):
 def no_episodes(num_envs: int) -> EpisodeStatistics:
     """Nothing lived yet."""
     return EpisodeStatistics(
-        jnp.zeros(num_envs), jnp.zeros(num_envs, jnp.int32), jnp.int32(0), jnp.float32(0), jnp.int32(0)
+        open_return=jnp.zeros(num_envs),
+        open_length=jnp.zeros(num_envs, jnp.uint32),
+        episodes=jnp.uint32(0),
+        return_sum=jnp.float32(0),
+        lost=jnp.float32(0),
+        length_sum=jnp.uint32(0),
     )

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from retorno.core.policy import Metrics
-from retorno.run.loop import Run
+from retorno.core.counter import counts
+from retorno.run.loop import Run, Seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,21 +82,24 @@ class Counters(NamedTuple):
     step: np.ndarray
     updates: np.ndarray
     episodes: np.ndarray
+    """Modulo 2³², as `lengths` is."""
     returns: np.ndarray
     lengths: np.ndarray
 
     @classmethod
     def read(cls, run: Run) -> Counters:
         scores = run.scores
-        counters = (run.step, run.updates, scores.episodes, scores.return_sum, scores.length_sum)
+        counters = (run.step, run.updates, scores.episodes, scores.return_sum, scores.lost, scores.length_sum)
+        step, updates, episodes, returns, lost, lengths = jax.device_get(counters)
+        read = (counts(step), counts(updates), episodes, np.asarray(returns, np.float64) + lost, lengths)
         # Copies: the buffers are given away to the next compiled call.
-        return cls(*(np.atleast_1d(np.array(x, np.float64)) for x in jax.device_get(counters)))
+        return cls(*(np.atleast_1d(np.array(x)) for x in read))
 
 
 def report(
-    before: Counters, after: Counters, sums: Metrics, *, steps: int, seconds: float, elapsed: float, boundary: bool
+    before: Counters, after: Counters, seen: Seen, *, steps: int, seconds: float, elapsed: float, boundary: bool
 ) -> Report:
-    """What happened between two moments that lie `seconds` apart; `sums` are the metrics' sums over updates."""
+    """What happened between two moments that lie `seconds` apart, and was `seen` between them."""
     spent = Counters(*(a - b for a, b in zip(after, before, strict=True)))
     with np.errstate(invalid="ignore"):
         returns, lengths = spent.returns / spent.episodes, spent.lengths / spent.episodes
@@ -107,7 +110,7 @@ def report(
         episodes=int(spent.episodes.sum()),
         returns=returns,
         lengths=lengths,
-        metrics={name: float(np.sum(x) / max(spent.updates.sum(), 1)) for name, x in sums.items()},
+        metrics={name: float(np.sum(x) / max(spent.updates.sum(), 1)) for name, x in jax.device_get(seen.sums).items()},
         seconds=elapsed,
         rate=float(spent.step.sum() / seconds),
         boundary=boundary,

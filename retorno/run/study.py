@@ -19,11 +19,12 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
 
+from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Relabel
 from retorno.core.runtime import prepare
 from retorno.core.time_step import Trajectory
-from retorno.run.loop import Run, begin_runs, iterate, rarely_updates
+from retorno.run.loop import Iteration, Run, begin_runs, iterate, rarely_updates, repeat
 
 Probe = Callable[[Run, Trajectory], PyTree[Array]]
 """What to keep of one seed after an update: of its run as it now is, and of the trajectory just learnt from."""
@@ -86,7 +87,7 @@ def study(
         world,
         relabel,
         numbers,
-        jnp.int32(budget),
+        Counter.of(budget),
         compared,
         probe,
         updates // every,
@@ -103,7 +104,7 @@ def _study(
     world: Environment,
     relabel: Relabel | None,
     seeds: UInt32[Array, " S"],
-    steps: Array,
+    steps: Counter,
     over: dict[str, Float[Array, " settings"]],
     probe: Probe,
     points: int,
@@ -112,21 +113,21 @@ def _study(
     side_by_side: bool,
 ) -> PyTree[Array]:
     def point(method: Any, world: Environment, run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
-        def step(_: Any, state: tuple[Run, Trajectory]) -> tuple[Run, Trajectory]:
-            run, _, trajectory = iterate(method, world, state[0])
-            return run, trajectory
+        def see(seen: tuple[Array, Trajectory], lived: Iteration) -> tuple[Array, Trajectory]:
+            return seen[0] + 1, lived.trajectory
 
         # Only the last iteration of a point is looked at; one loop for all is half as much to compile.
-        shapes = jax.eval_shape(step, 0, (run, None))[1]
-        nothing_yet = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        run, trajectory = jax.lax.fori_loop(0, every, step, (run, nothing_yet))
+        one = jax.jit(partial(iterate, method, world))
+        nothing_yet = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one, run).trajectory)
+        seen = (jnp.int32(0), nothing_yet)
+        run, (_, trajectory) = repeat(one, see, run, seen, lambda run, seen: seen[0] < every)
         return run, probe(run, trajectory)
 
     def each(one: Callable[[Any], PyTree[Array]], many: Any) -> PyTree[Array]:
         return jax.lax.map(one, many) if rarely_updates(algorithm) else jax.vmap(one)(many)
 
     def several(
-        seeds: Array, world: Environment, relabel: Relabel | None, steps: Array, over: dict[str, Array]
+        seeds: Array, world: Environment, relabel: Relabel | None, steps: Counter, over: dict[str, Array]
     ) -> PyTree[Array]:
         def with_settings(world: Environment, settings: dict[str, Array]) -> PyTree[Array]:
             method: Any = dataclasses.replace(algorithm, **settings)  # type: ignore[type-var]

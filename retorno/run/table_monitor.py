@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +19,11 @@ from retorno import bellman
 from retorno.core.environment import Environment, World
 from retorno.core.errors import RetornoError
 from retorno.core.mdp import MDP
-from retorno.core.policy import Algorithm, Metrics
-from retorno.core.time_step import Trajectory, before_and_after
+from retorno.core.policy import Algorithm
+from retorno.core.time_step import TimeStep, before_and_after
 from retorno.networks import TableNetwork
 from retorno.ops.returns import q_learning_target, td_error
-from retorno.run.loop import Run, begin_native, iterate
+from retorno.run.loop import Iteration, Observer, begin_native
 from retorno.run.oracle import observes_states, policy_value
 from retorno.run.train import Training
 
@@ -36,13 +35,33 @@ class WatchError(RetornoError):
     """A run that cannot be watched: the message says which can."""
 
 
-class Sight(NamedTuple):
+class Sight(Observer):
     """What is counted since the last look."""
 
     visits: Int[Array, " S"]
     """Transitions out of each state."""
     error: Float[Array, " S"]
-    """Sums of their |r + γ maxₐ q(s′, a) − q(s, a)|."""
+    """Sums of their |r + γ maxₐ q(s′, a) − q(s, a)|, with the action values before the update."""
+    discount: Float[Array, ""]
+    """γ"""
+
+    def see(self, lived: Iteration) -> Sight:
+        trajectory, q = lived.trajectory, lived.before.learner.network.tables["q"]
+        now, then = before_and_after(trajectory.steps)
+
+        def error(obs: Array, action: Array, next_row: TimeStep) -> Array:
+            target = q_learning_target(
+                next_row.reward, self.discount * next_row.discount, q[next_row.obs], next_row.legal
+            )
+            return td_error(q[obs], action, target)
+
+        counts = trajectory.transitions
+        errors = jnp.abs(jax.vmap(jax.vmap(error))(now.obs, trajectory.action, then))
+        return Sight(
+            self.visits.at[now.obs].add(counts.astype(jnp.int32)),
+            self.error.at[now.obs].add(jnp.where(counts, errors, 0.0)),
+            self.discount,
+        )
 
 
 @dataclass(frozen=True)
@@ -103,14 +122,16 @@ class Watched:
     def __init__(self, training: Training, model: MDP, looks: int = LOOKS) -> None:
         require_watchable(training.algorithm, training.world, model, len(training.seeds))
         self.training, self.model, self.looks = training, model, looks
-        self.best = bellman.solve(model, getattr(training.algorithm, "discount", 0.99))
+        self._discount = float(getattr(training.algorithm, "discount", 0.99))
+        self.best = bellman.solve(model, self._discount)
 
     def __iter__(self) -> Iterator[Look]:
         training, states = self.training, self.model.num_states
         visits = np.zeros(states, np.int64)
         yield self._look(visits, np.full(states, np.nan), np.nan)
+        nothing = Sight(jnp.zeros(states, jnp.int32), jnp.zeros(states), jnp.float32(self._discount))
         times = np.unique(np.ceil(training.steps * (np.arange(1, self.looks + 1) / self.looks) ** 2).astype(int))
-        for sight, mean_return in _advanced(training, [int(t) for t in times], states):
+        for sight, mean_return in _advanced(training, [int(t) for t in times], nothing):
             visits = visits + sight.visits
             with np.errstate(invalid="ignore"):
                 error = np.where(sight.visits > 0, sight.error / sight.visits, np.nan)
@@ -135,62 +156,14 @@ class Watched:
         )
 
 
-def _advanced(training: Training, times: list[int], states: int) -> Iterator[tuple[Sight, float]]:
+def _advanced(training: Training, times: list[int], nothing: Sight) -> Iterator[tuple[Sight, float]]:
     """Iterate a run, and say what was seen up to each of these steps: counts, and the mean return."""
-    nothing = Sight(jnp.zeros(states, jnp.int32), jnp.zeros(states))
-    sight, ended, total = nothing, 0, 0.0
-
-    def advance(until: int, most: int) -> Metrics:
-        nonlocal sight
-        training.run, sums, sight = advance_watched(
-            training.algorithm, training.world, training.run, until, most, sight
-        )
-        return sums
-
-    training.advance, training.pauses = advance, times
-    due = times[0]
+    training.observer, training.pauses = nothing, times
+    due, ended, total = times[0], 0, 0.0
     for report in training:
         if report.episodes:
             ended, total = ended + report.episodes, total + report.mean_return * report.episodes
         if training.step >= due:
-            yield jax.device_get(sight), total / ended if ended else np.nan
-            sight, ended, total = nothing, 0, 0.0
+            yield jax.device_get(training.observer), total / ended if ended else np.nan
+            training.observer, ended, total = nothing, 0, 0.0
             due = next((t for t in times if t > training.step), training.steps)
-
-
-@partial(jax.jit, static_argnames="algorithm", donate_argnames="run")
-def advance_watched(
-    algorithm: Algorithm, world: Environment, run: Run, until: Int[Array, ""], most: Int[Array, ""], sight: Sight
-) -> tuple[Run, Metrics, Sight]:
-    """Go on as a run does that no one watches, and count."""
-    shapes = jax.eval_shape(partial(iterate, algorithm), world, run)[1]
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
-
-    def body(state: tuple[Run, Metrics, Sight, Array]) -> tuple[Run, Metrics, Sight, Array]:
-        run, sums, sight, count = state
-        after, metrics, trajectory = iterate(algorithm, world, run)
-        seen = _seen(sight, run.learner.network.tables["q"], trajectory, algorithm)
-        return after, jax.tree.map(lambda a, b: a + b, sums, metrics), seen, count + 1
-
-    def going(state: tuple[Run, Metrics, Sight, Array]) -> Array:
-        run, sums, _, count = state
-        return (run.step < until) & (count < most) & jnp.isfinite(sum(sums.values(), jnp.float32(0)))
-
-    run, sums, sight, _ = jax.lax.while_loop(going, body, (run, zeros, sight, jnp.int32(0)))
-    return run, sums, sight
-
-
-def _seen(sight: Sight, q: Float[Array, "S A"], trajectory: Trajectory, algorithm: Any) -> Sight:
-    """Count a trajectory, with the action values that it began with."""
-    now, then = before_and_after(trajectory.steps)
-
-    def error(obs: Array, action: Array, next_row: Any) -> Array:
-        discount = algorithm.discount * next_row.discount
-        return td_error(q[obs], action, q_learning_target(next_row.reward, discount, q[next_row.obs], next_row.legal))
-
-    counts = trajectory.transitions
-    errors = jnp.abs(jax.vmap(jax.vmap(error))(now.obs, trajectory.action, then))
-    return Sight(
-        sight.visits.at[now.obs].add(counts.astype(jnp.int32)),
-        sight.error.at[now.obs].add(jnp.where(counts, errors, 0.0)),
-    )

@@ -22,9 +22,10 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from retorno.algorithms import ALGORITHMS, Trace, Weighing
+from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
-from retorno.core.policy import Algorithm, Learner, Metrics, Policy, Relabel
+from retorno.core.policy import Algorithm, Learner, Policy, Relabel
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
@@ -36,16 +37,16 @@ from retorno.run import checkpoint
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, read_config
+from retorno.run.hosted import HostedLoop, begin_hosted
 from retorno.run.loop import (
+    Advanced,
+    Observer,
     Run,
-    advance_fused,
-    advance_hosted,
+    advance,
     advance_seeds,
     bad_leaf,
     begin_beside,
-    begin_hosted,
     begin_native,
-    gains_from_a_batch,
     own_buffers,
 )
 from retorno.run.report import Counters, Report, report
@@ -53,7 +54,8 @@ from retorno.run.stopping import Interrupted, StopSignals
 
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 60.0
-MOST_STEPS = 2**31 - 1
+FURTHEST = 2**31
+"""Steps of one advance: the loop counts them in one word."""
 
 KNOWN = {
     c.__name__: c
@@ -103,25 +105,27 @@ class Training:
         self.environments: HostedEnvironments | None = None
         self.pauses: Sequence[int] = ()
         """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
-        self.advance: Callable[[int, int], Metrics] = self._advance
-        """How the run goes on to so many steps or for so many updates; `watching` counts on the way."""
+        self.observer: Observer | None = None
+        """Sees every iteration of one seed; it may be read and replaced between two reports."""
+        budget = Counter.of(steps)
         if isinstance(world, Environment):
             numbers = jnp.asarray(seeds, jnp.uint32)
             numbers = numbers if len(seeds) > 1 else numbers[0]
             start = begin_beside if beside and len(seeds) == devices == 1 else begin_native
-            run = own_buffers(start(algorithm, world, relabel, numbers, jnp.int32(steps), algorithm.num_envs))
+            run = own_buffers(start(algorithm, world, relabel, numbers, budget, algorithm.num_envs))
             self._mesh, self.run = _spread(run, len(seeds), devices)
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
             row = self.environments.reset()
             seed = jnp.uint32(seeds[0])
-            self.run = own_buffers(begin_hosted(algorithm, world, relabel, seed, jnp.int32(steps), row))
-            self._bounds = action_bounds(world.action_space)
+            self.run = own_buffers(begin_hosted(algorithm, world, relabel, seed, budget, row))
+            bounds = action_bounds(world.action_space)
+            self.hosted_loop = HostedLoop(algorithm, self.environments, bounds, self.run)
 
     @property
     def step(self) -> int:
         """Environment steps taken; of several seeds, by the one that has taken fewest."""
-        return int(np.min(np.asarray(self.run.step)))
+        return int(counts(self.run.step).min())
 
     @property
     def learners(self) -> list[Learner]:
@@ -132,8 +136,8 @@ class Training:
 
     @property
     def policies(self) -> list[Policy]:
-        """The learnt policy of each seed."""
-        return [self.algorithm.policy(learner) for learner in self.learners]
+        """The learnt policy of each seed as it now is: training goes on without it."""
+        return [jax.tree.map(jnp.copy, self.algorithm.policy(learner)) for learner in self.learners]
 
     @property
     def policy(self) -> Policy:
@@ -210,25 +214,26 @@ class Training:
             boundary = self.steps if self.every is None else (self.step // self.every + 1) * self.every
             until = min(boundary, next((pause for pause in self.pauses if pause > self.step), self.steps), self.steps)
             start, before = time.perf_counter(), Counters.read(self.run)
-            sums = jax.device_get(self.advance(until, most))
+            advanced = self._advance(until, most)
+            self.run, self.observer = advanced.run, advanced.seen.observer
             after, seconds = Counters.read(self.run), time.perf_counter() - start
             most = _next_pace(most, seconds)
-            self._stop_if_not_finite(sums)
+            if not np.asarray(advanced.finite).all():
+                raise self._not_finite(advanced)
             elapsed, reached = time.perf_counter() - began, self.step >= min(boundary, self.steps)
-            yield report(before, after, sums, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached)
+            yield report(
+                before, after, advanced.seen, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached
+            )
 
-    def _advance(self, until: int, most: int) -> Metrics:
-        """Go on to `until` steps or for `most` updates, whichever comes first; metrics are summed."""
+    def _advance(self, until: int, most: int) -> Advanced:
+        """Go on to `until` steps or for `most` updates, whichever comes first."""
+        steps = np.clip(until - counts(self.run.step), 0, FURTHEST).astype(np.uint32)
         if self.environments is not None:
-            self.run, sums = advance_hosted(self.algorithm, self.environments, self._bounds, self.run, until, most)
-            return sums
+            return self.hosted_loop.advance(self.run, self.observer, int(steps), most)
         assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
-            self.run, sums = advance_fused(self.algorithm, self.world, self.run, until, most)
-        else:
-            together = gains_from_a_batch(self.algorithm)
-            self.run, sums = advance_seeds(self.algorithm, self.world, self.run, until, most, together, self._mesh)
-        return sums
+            return advance(self.algorithm, self.world, self.run, self.observer, steps[()], most)
+        return advance_seeds(self.algorithm, self.world, self.run, steps, most, self._mesh)
 
     def _hosted(self) -> dict[str, np.ndarray] | None:
         if self.environments is None or self.why_not_resumable is not None:
@@ -240,13 +245,13 @@ class Training:
         """Why the run could not be resumed exactly; None where it can."""
         return None if isinstance(self.world, Environment) else self.world.why_not_resumable
 
-    def _stop_if_not_finite(self, sums: Metrics) -> None:
+    def _not_finite(self, advanced: Advanced) -> TrainingError:
+        """What is NaN or infinite; the arrays are looked at only now."""
+        sums = jax.device_get(advanced.seen.sums)
         bad = next((f"metric {name!r}" for name, x in sums.items() if not np.isfinite(x).all()), None)
-        leaf = bad_leaf(self.run.learner)
-        if bad is None and leaf is None:
-            return
+        leaf = bad_leaf(advanced.run.learner)
         where = " and ".join(x for x in (bad, leaf and f"tensor {leaf!r}") if x)
-        raise TrainingError(
+        return TrainingError(
             f"NaN or infinity in {where} at step {self.step:,}: training stopped and nothing was saved from it; "
             "the last good checkpoint stands. A smaller learning rate or clipped rewards often mend this"
         )
@@ -312,8 +317,8 @@ def train(
         TrainingError: for several seeds over a hosted world, or devices that cannot be used.
         FolderError: when the folder cannot be used.
     """
-    if not 0 < steps <= MOST_STEPS:
-        raise ValueError(f"steps must lie in 1 … {MOST_STEPS:,}, got {steps}: pass for instance steps=100_000")
+    if steps <= 0:
+        raise ValueError(f"steps must be positive, got {steps}: pass for instance steps=100_000")
     if every is not None and every <= 0:
         raise ValueError(f"every must be positive, got {every}: it is a number of environment steps")
     seeds = (seed,) if isinstance(seed, int | np.integer) else tuple(seed)

@@ -50,7 +50,7 @@ def test_seeds_over_two_devices(name: str, network: str) -> None:
     """Four seeds are spread over two devices, three stay on one."""
     algorithm = small(name, network=NETWORK[network], learning_starts=0)
     two, one = trained(algorithm, busy_world(), seed=range(4)), trained(algorithm, busy_world(), seed=range(3))
-    assert [len(t.run.step.sharding.device_set) for t in (two, one)] == [2, 1]
+    assert [len(t.run.step.low.sharding.device_set) for t in (two, one)] == [2, 1]
     assert_close(jax.tree.map(lambda x: x[:3], two.run), one.run, 1e-4)
 
 

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small import NETWORK, assert_close, busy_world, small
@@ -13,26 +14,35 @@ from small import NETWORK, assert_close, busy_world, small
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
-from retorno.core.spaces import action_bounds
+from retorno.core.time_step import Trajectory
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.registry import WORLDS
 from retorno.environments.text.recall import Recall
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import NETWORKS
-from retorno.run.collect import choose, collect, collect_hosted
-from retorno.run.train import train
+from retorno.run.collect import CollectState, choose, collect
+from retorno.run.hosted import lived_in
+from retorno.run.train import Training, train
 
 ROLLOUTS = 3
 
 collect_fused = jax.jit(collect, static_argnums=0)
-choose_once = jax.jit(choose, static_argnums=0)
 
 
-def collect_outside(algorithm: Any, learner: Any, environments: Any, bounds: Any, stage: Any, key: Any) -> Any:
-    act = lambda row, carry, t: choose_once(algorithm, learner, bounds, row, carry, key, t)  # noqa: E731
-    first = act(stage.row, stage.carry, np.int32(0))
-    return collect_hosted(act, algorithm.rollout, environments, stage, first)
+def collect_outside(training: Training, stage: CollectState, key: Any) -> tuple[CollectState, Trajectory]:
+    """A rollout as the hosted loop lives it, drawn from another key."""
+    loop, run, before = training.hosted_loop, training.run, stage.carry
+
+    @jax.jit
+    def act(row: Any, carry: Any) -> Any:
+        time_step, t = loop.layouts[0].unpack(row)
+        choice = choose(training.algorithm, run.learner, loop.bounds, time_step, carry, key, t)
+        return loop.layouts[1].pack((choice.action, choice.given, choice.extras)), choice.carry
+
+    row, carry = loop.rollout.collect(act, loop.environments, stage.row, before)
+    lived = lived_in(loop.layouts, jnp.array(loop.rollout.rows), jnp.array(loop.rollout.choices), before)
+    return CollectState(None, row, carry), lived
 
 
 def check_collectors(
@@ -42,12 +52,11 @@ def check_collectors(
     hosted = gymnasium(lambda: to_gymnasium(exported or world))
     native = train(algorithm, world, 10_000, seed=3)
     with contextlib.closing(train(algorithm, hosted, 10_000, seed=3)) as outside:
-        learner, fused_stage, hosted_stage = native.run.learner, native.run.stage, outside.run.stage
-        bounds, ended = action_bounds(world.action_space), 0
+        learner, fused_stage, hosted_stage, ended = native.run.learner, native.run.stage, outside.run.stage, 0
         for i in range(ROLLOUTS):
             key = jax.random.key(i)
             fused_stage, fused = collect_fused(algorithm, learner, world, fused_stage, native.run.seed, key)
-            hosted_stage, lived = host(algorithm, learner, outside.environments, bounds, hosted_stage, key)
+            hosted_stage, lived = host(outside, hosted_stage, key)
             assert_close(fused, lived, 1e-4)
             assert (fused.steps.last | (fused.steps.discount != 0)).all(), "a discount of 0 ends an episode"
             ended += np.asarray(fused.steps.last[1:]).sum()
@@ -87,16 +96,16 @@ def test_the_law_sees_a_limit_that_is_off_by_one() -> None:
 
 
 def test_the_law_sees_keys_that_are_off_by_one() -> None:
-    def late(algorithm: Any, learner: Any, environments: Any, bounds: Any, stage: Any, key: Any) -> Any:
-        return collect_outside(algorithm, learner, environments, bounds, stage, jax.random.fold_in(key, 1))
+    def late(training: Training, stage: CollectState, key: Any) -> Any:
+        return collect_outside(training, stage, jax.random.fold_in(key, 1))
 
     with pytest.raises(AssertionError):
         check_collectors(small("ppo"), busy_world(), host=late)
 
 
 def test_the_law_sees_a_carry_that_is_lost_between_rollouts() -> None:
-    def forgetful(algorithm: Any, learner: Any, environments: Any, bounds: Any, stage: Any, key: Any) -> Any:
-        stage, trajectory = collect_outside(algorithm, learner, environments, bounds, stage, key)
+    def forgetful(training: Training, stage: CollectState, key: Any) -> Any:
+        stage, trajectory = collect_outside(training, stage, key)
         return stage._replace(carry=jax.tree.map(np.zeros_like, stage.carry)), trajectory
 
     with pytest.raises(AssertionError):

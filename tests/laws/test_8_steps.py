@@ -67,7 +67,7 @@ class CountsUpdates(ALGORITHMS["q_learning"]):
 
     def update(self, learner: Any, trajectory: Any, reward: Any, key: Any) -> Any:
         after, metrics = super().update(learner, trajectory, reward, key)
-        return after._replace(clock=learner.clock._replace(step=learner.clock.step + 1)), metrics
+        return after._replace(clock=learner.clock._replace(step=learner.clock.step.plus(1))), metrics
 
 
 def test_the_law_sees_updates_counted_as_steps() -> None:

@@ -59,7 +59,7 @@ def test_fused(name: str) -> None:
 def test_what_is_compiled_while_a_run_begins_is_what_runs(name: str) -> None:
     with compiled() as names:
         train(small(name, num_envs=3), busy_world(), 40).run_to_end()
-    assert [names.count(program) for program in ("jit(begin_runs)", "jit(advance_fused)")] == [1, 1]
+    assert [names.count(program) for program in ("jit(begin_runs)", "jit(advance)")] == [1, 1]
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -67,7 +67,7 @@ class EXP3:
         if self.exploration_rate is not None:
             return jnp.float32(self.exploration_rate)
         arms = learner.network.tables["policy"].shape[1]
-        horizon = jnp.maximum(learner.clock.budget, 1)
+        horizon = jnp.maximum(learner.clock.budget.size, 1)
         return jnp.minimum(1.0, jnp.sqrt(arms * math.log(arms) / ((math.e - 1) * horizon)))
 
     def _probs(self, learner: EXP3Learner, network: TableNetwork, row: TimeStep) -> Float[Array, " A"]:

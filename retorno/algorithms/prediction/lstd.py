@@ -9,7 +9,7 @@ mean of every visit's return, which batch Monte Carlo converges to.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,9 @@ class LSTDLearner(NamedTuple):
 @dataclass(frozen=True)
 class LSTD:
     """LSTD(λ) (Bradtke & Barto 1996; Boyan 2002): linear values by least squares. Actions: Discrete."""
+
+    seeds_batch: ClassVar[bool] = False
+    """The matrix's sums are wide already, and rounded otherwise in a batch of seeds."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the values are held: a table or linear."""

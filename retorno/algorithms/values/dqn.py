@@ -18,6 +18,7 @@ import optax
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
+from retorno.core.counter import Countdown
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -36,6 +37,7 @@ class DQNLearner(NamedTuple):
     target: Policy
     optimiser: optax.OptState
     replay: Replay
+    target_due: Countdown
     clock: Clock
 
 
@@ -84,6 +86,7 @@ class DQN:
             target=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
             replay=empty_replay(spec.row, jnp.int32(0), spec.num_envs, self.capacity, self.rollout),
+            target_due=Countdown.start(self.target_period),
             clock=Clock.start(spec.steps),
         )
 
@@ -107,7 +110,7 @@ class DQN:
     ) -> tuple[DQNLearner, Metrics]:
         clock = learner.clock.advance(trajectory)
         replay = learner.replay.add(trajectory)
-        due = clock.step // self.target_period > learner.clock.step // self.target_period
+        due, countdown = learner.target_due.advance(trajectory.transitions.sum(), self.target_period)
         target = jax.tree.map(lambda new, old: jnp.where(due, new, old), learner.network, learner.target)
         keys = jax.random.split(key, self.gradient_steps)
         step = partial(self._gradient_step, target, replay, reward, clock)
@@ -115,9 +118,9 @@ class DQN:
         wait = lambda state: (state, jnp.zeros((self.gradient_steps, 2)))  # noqa: E731
         # The replay is only read in there: what a branch gives back may be copied.
         state = (learner.network, learner.optimiser)
-        (network, optimiser), metrics = jax.lax.cond(clock.step >= self.learning_starts, learn, wait, state)
+        (network, optimiser), metrics = jax.lax.cond(clock.step.reaches(self.learning_starts), learn, wait, state)
         loss, q = metrics.mean(0)
-        return DQNLearner(network, target, optimiser, replay, clock), {"loss": loss, "q": q}
+        return DQNLearner(network, target, optimiser, replay, countdown, clock), {"loss": loss, "q": q}
 
     def _gradient_step(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Array, Int, PyTree
 
+from retorno.core.counter import Counter
 from retorno.core.environment import Environment, step_key
 from retorno.core.time_step import TimeStep
 
@@ -28,7 +29,7 @@ def _restart(world: Environment, state: PyTree[Any], seed: Int[Array, ""]) -> tu
 
 @jax.jit
 def _step(
-    world: Environment, state: PyTree[Any], action: Any, seed: Int[Array, ""], age: Int[Array, ""]
+    world: Environment, state: PyTree[Any], action: Any, seed: Int[Array, ""], age: Counter
 ) -> tuple[PyTree[Any], TimeStep]:
     return world.step(state, action, step_key(seed, age))
 
@@ -69,7 +70,7 @@ class Exported(gym.Env):
         if self._state is None:
             raise gym.error.ResetNeeded("step was called before reset: call reset() first")
         with jax.default_device(self._cpu):
-            self._state, row = _step(self.world, self._state, action, self._seed, np.int32(self._age))
+            self._state, row = _step(self.world, self._state, action, self._seed, Counter.of(self._age))
         self._age += 1
         obs, info = self._tell(row)
         terminated = float(row.discount) == 0

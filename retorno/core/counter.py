@@ -1,0 +1,76 @@
+"""Counts that do not end: JAX has no 64-bit integers by default, so two words of 32 bits make one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int, UInt32
+
+WORD = 2**32
+SPREAD = np.uint32(0x9E3779B9)
+"""The golden ratio's 32 bits (Knuth 1998, section 6.4): multiples of it lie far apart."""
+
+
+class Counter(NamedTuple):
+    """high · 2³² + low."""
+
+    low: UInt32[Array, ""]
+    high: UInt32[Array, ""]
+
+    @classmethod
+    def of(cls, count: int | Int[Array, ""] | Self) -> Self:
+        """The counter that stands at `count`, which is not negative."""
+        if isinstance(count, cls):
+            return count
+        if isinstance(count, int | np.integer):
+            high, low = divmod(int(count), WORD)
+            return cls(np.uint32(low), np.uint32(high))  # type: ignore[arg-type]
+        low = jnp.asarray(count).astype(jnp.uint32)
+        return cls(low, jnp.zeros_like(low))
+
+    def plus(self, more: Int[Array, ""] | int) -> Self:
+        """After `more` of them, fewer than 2³²."""
+        low = self.low + jnp.asarray(more).astype(jnp.uint32)
+        return type(self)(low, self.high + (low < self.low))
+
+    def reaches(self, count: int) -> Bool[Array, ""]:
+        """Whether there are at least `count`."""
+        high, low = divmod(count, WORD)
+        return (self.high > high) | ((self.high == high) & (self.low >= np.uint32(low)))
+
+    @property
+    def size(self) -> Float[Array, ""]:
+        """The count, rounded."""
+        return self.high.astype(jnp.float32) * float(WORD) + self.low.astype(jnp.float32)
+
+    def mixed(self, seed: Any) -> Any:
+        """A seed [] (uint32) that is another one in each 2³² counts, and the same in the first."""
+        return seed ^ (jnp.asarray(self.high) * SPREAD)
+
+    def __int__(self) -> int:
+        return int(self.high) * WORD + int(self.low)
+
+
+def counts(counter: Counter) -> np.ndarray:
+    """The exact counts of a counter, read to the host: int64, of any shape."""
+    low, high = (np.asarray(word).astype(np.int64) for word in counter)
+    return high * WORD + low
+
+
+class Countdown(NamedTuple):
+    """How many steps are left until the next multiple of a period: nothing has to be divided on the way."""
+
+    left: Int[Array, ""]
+
+    @classmethod
+    def start(cls, period: int) -> Self:
+        """Before the first step of the first period."""
+        return cls(jnp.int32(period))
+
+    def advance(self, steps: Int[Array, ""], period: int) -> tuple[Bool[Array, ""], Self]:
+        """After `steps` more: whether a multiple of the period was reached or passed, and what is left."""
+        left = self.left - steps
+        return left <= 0, type(self)(jnp.where(left <= 0, period - (-left) % period, left))
