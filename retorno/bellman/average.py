@@ -164,7 +164,10 @@ def average_reward(
     seconds: float | None = None,
     watch: Callable[[Progress], object] | None = None,
 ) -> AverageSolution:
-    """The best average reward from each state, and a policy that earns it from all of them.
+    r"""The best average reward from each state, and a policy that earns it from all of them.
+
+    .. math:: g(s) = \max_a \sum_{s'} p(s' \mid s, a)\, g(s'), \qquad
+              h(s) = \max_a \Bigl[r(s, a) - \tau(s, a)\, g(s) + \sum_{s'} p(s' \mid s, a)\, h(s')\Bigr]
 
     Args:
         model: with S states, P pairs and N transitions; of any structure: periodic, multichain, with
@@ -183,6 +186,11 @@ def average_reward(
     Raises:
         ValueError: when `duration` has another length, or is not positive and finite.
         ModelError: when a transition has a negative discount.
+
+    >>> import retorno as rt
+    >>> hold = rt.mdp({"low": {"wait": [(1.0, "high", 0.0)]}, "high": {"work": [(1.0, "low", 3.0)]}}, initial="low")
+    >>> rt.bellman.average_reward(hold).gain.round(6)
+    array([1.5, 1.5])
     """
     question = question_of(model, minimise, duration)
     small = question.backup.num_states <= SMALL
@@ -226,6 +234,11 @@ def evaluate_average(
 
     Raises:
         ValueError: as `average_reward`, and when the policy is not one of this model.
+
+    >>> import retorno as rt
+    >>> ring = rt.mdp({"a": {"on": [(1.0, "b", 0.0)]}, "b": {"on": [(1.0, "a", 4.0)]}}, initial="a")
+    >>> rt.bellman.evaluate_average(ring, rt.bellman.uniform).gain.round(6)
+    array([2., 2.])
     """
     question = question_of(model, False, duration)
     backup, chances = question.backup, probabilities(model, policy)

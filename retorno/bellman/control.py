@@ -68,7 +68,9 @@ def solve(
     trace: bool = False,
     watch: Callable[[Progress], object] | None = None,
 ) -> Solution:
-    """The best value of each state, a policy that reaches it and all actions that tie.
+    r"""The best value of each state, a policy that reaches it and all actions that tie.
+
+    .. math:: v_*(s) = \max_a \sum_{s'} p(s' \mid s, a) \bigl[r + \gamma v_*(s')\bigr]
 
     At discount 1 the best is meant among the policies that end with probability one. A state from which
     none does, or from which a loop can be taken that pays for ever, has the value −∞ or ∞.
@@ -92,6 +94,11 @@ def solve(
         ValueError: when the discount is outside [0, 1]; at discount 1 when no state has a finite value
             (a state that can never terminate, or a loop that pays for ever, is named).
         ModelError: when a transition has a negative discount, or no state acts.
+
+    >>> import retorno as rt
+    >>> best = solve(rt.environments.student(), discount=1.0)
+    >>> best.value.round(3), best.actions("C3")
+    (array([ 6.,  6.,  8., 10.,  0.]), ('study',))
     """
     backup = backup_of(model, discount, minimise)
     journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
@@ -112,6 +119,10 @@ def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-
 
     Raises:
         ValueError: as `solve`, and when ε is outside [0, 1].
+
+    >>> import retorno as rt
+    >>> best_soft(rt.environments.student(), discount=1.0, epsilon=0.5).value.round(3)
+    array([2.772, 3.106, 5.55 , 9.4  , 0.   ])
     """
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon must lie in [0, 1], got {epsilon}")
@@ -138,7 +149,9 @@ def evaluate(
     trace: bool = False,
     watch: Callable[[Progress], object] | None = None,
 ) -> Solution:
-    """The value of a policy: v = (I − γP)⁻¹ r.
+    r"""The value of a policy: v = (I − γP)⁻¹ r.
+
+    .. math:: v_\pi(s) = \sum_a \pi(a \mid s) \sum_{s'} p(s' \mid s, a) \bigl[r + \gamma v_\pi(s')\bigr]
 
     At discount 1 the policy has to end with probability one from every state, or to earn nothing more.
 
@@ -161,6 +174,10 @@ def evaluate(
     Raises:
         ValueError: when the discount is outside [0, 1], the policy is not one of this model, or, at
             discount 1, a state never terminates (named).
+
+    >>> import retorno as rt
+    >>> evaluate(rt.environments.student(), rt.bellman.uniform, discount=1.0).value.round(1)
+    array([-2.3, -1.3,  2.7,  7.4,  0. ])
     """
     backup = backup_of(model, discount)
     chances = probabilities(model, policy)

@@ -104,6 +104,11 @@ def sensitivity(solution: Solution, initial: Initial = None) -> Sensitivity:
     Raises:
         ValueError: when at discount 1 the policy does not end from a state that it visits, or its value is infinite.
         KeyError: when there is no such state.
+
+    >>> import retorno as rt
+    >>> one = rt.mdp({"s": {"go": [(1.0, "end", 5.0)]}, "end": {}}, initial="s")
+    >>> rt.bellman.sensitivity(rt.bellman.solve(one, 0.9)).reward
+    array([1.])
     """
     model, gamma = solution.model, solution.question_discount
     start = start_distribution(model, initial)

@@ -30,7 +30,20 @@ Evaluation = Callable[[Backup, Journal], Evaluated]
 
 
 def uniform(model: MDP) -> Float[np.ndarray, " P"]:
-    """The policy that takes each of a state's actions with the same probability."""
+    r"""The policy that takes each of a state's actions with the same probability.
+
+    .. math:: \pi(a \mid s) = 1 / |\mathcal{A}(s)|
+
+    Args:
+        model: with P state–action pairs.
+
+    Returns:
+        The probability of each pair. Shape [P].
+
+    >>> import retorno as rt
+    >>> uniform(rt.environments.random_walk(3)), uniform(rt.environments.student())[:2]
+    (array([0.5, 0.5, 0.5, 0.5, 0.5, 0.5]), array([0.5, 0.5]))
+    """
     counts = np.diff(model.state_ptr)
     return np.repeat(1 / np.maximum(counts, 1), counts)
 

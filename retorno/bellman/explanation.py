@@ -130,6 +130,11 @@ def explain(solution: Solution, state: str | int) -> Explanation:
 
     Raises:
         KeyError: when there is no such state.
+
+    >>> import retorno as rt
+    >>> best = rt.bellman.solve(rt.environments.student(), discount=1.0)
+    >>> [(choice.action, round(choice.value, 6)) for choice in explain(best, "C3").choices]
+    [('study', 10.0), ('pub', 9.4)]
     """
     s = solution.model.state(state)
     onward = Onward(solution.value, solution.lower, solution.upper, solution.question_discount)

@@ -132,7 +132,9 @@ def finite_horizon(
     minimise: bool = False,
     final: Float[np.ndarray, " S"] | Sequence[float] | None = None,
 ) -> HorizonSolution:
-    """The best values of a given number of steps, and what to do at each of them.
+    r"""The best values of a given number of steps, and what to do at each of them.
+
+    .. math:: v_t(s) = \max_a \sum_{s'} p(s' \mid s, a) \bigl[r + \gamma v_{t+1}(s')\bigr], \qquad v_T = \text{final}
 
     Args:
         model: with S states and P state–action pairs.
@@ -145,6 +147,10 @@ def finite_horizon(
     Raises:
         ValueError: when the horizon is negative, the discount outside [0, 1] or `final` not finite and [S].
         MemoryError: with the size, when the tables would not fit.
+
+    >>> import retorno as rt
+    >>> finite_horizon(rt.environments.student(), horizon=1).value[0]
+    array([ 0., -1.,  0., 10.,  0.])
     """
     backup = backup_of(model, discount, minimise)
     sign = -1.0 if minimise else 1.0
@@ -179,6 +185,10 @@ def evaluate_horizon(
     Raises:
         ValueError: as `finite_horizon`, and when the policy is not one of this model.
         MemoryError: as `finite_horizon`.
+
+    >>> import retorno as rt
+    >>> evaluate_horizon(rt.environments.student(), rt.bellman.uniform, horizon=1).value[0]
+    array([-0.5, -1.5, -1. ,  5.5,  0. ])
     """
     backup = backup_of(model, discount)
     answer = _tables(model, horizon, discount, final)

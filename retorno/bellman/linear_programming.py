@@ -63,6 +63,11 @@ def occupancy_program(model: MDP, discount: float, initial: Initial = None) -> t
     Raises:
         ValueError: when the discount is outside [0, 1]; at discount 1 when the start can never be sure to
             end, or can reach a loop that pays for ever.
+
+    >>> import retorno as rt
+    >>> measure, value = occupancy_program(rt.environments.student(), discount=1.0)
+    >>> round(value, 6)
+    6.0
     """
     backup, start = backup_of(model, discount), start_distribution(model, initial)
     balance = (_owners(backup) - backup.matrix).T.tocsr()

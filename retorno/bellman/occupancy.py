@@ -77,7 +77,9 @@ class Occupancy:
 
 
 def occupancy(model: MDP, policy: Policy, discount: float, initial: Initial = None) -> Occupancy:
-    """Expected discounted visits of states [S] and pairs [P] under a policy, by one transposed linear solve.
+    r"""Expected discounted visits of states [S] and pairs [P] under a policy, by one transposed linear solve.
+
+    .. math:: d(s) = \mu(s) + \gamma \sum_{s'} d(s') \sum_a \pi(a \mid s')\, p(s \mid s', a)
 
     Args:
         model: with S states and P state–action pairs.
@@ -89,6 +91,11 @@ def occupancy(model: MDP, policy: Policy, discount: float, initial: Initial = No
         ValueError: as `evaluate`, and when there are infinitely many visits or too many for float64; of
             states that cannot be reached nothing is asked.
         KeyError: when there is no such state.
+
+    >>> import retorno as rt
+    >>> ring = rt.mdp({"a": {"on": [(1.0, "b", 0.0)]}, "b": {"on": [(1.0, "a", 4.0)]}}, initial="a")
+    >>> occupancy(ring, rt.bellman.uniform, discount=0.5).state.round(6)
+    array([1.333333, 0.666667])
     """
     chances = probabilities(model, policy)
     start = start_distribution(model, initial)

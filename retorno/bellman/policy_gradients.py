@@ -43,8 +43,20 @@ def softmax_policy(
 ) -> Float[np.ndarray, " P"]:
     """π(p) ∝ exp θ(o(s), a) over the legal actions of each state.
 
+    Args:
+        model: with S states and P state–action pairs.
+        preferences: θ, a row for each of O observations, a column for each action.
+        observed: the observation of each state; the states themselves unless given. Shape [S].
+
+    Returns:
+        The probability of each pair. Shape [P].
+
     Raises:
         ValueError: when `preferences` has no row for an observation, or no column for an action.
+
+    >>> import numpy as np, retorno as rt
+    >>> softmax_policy(rt.environments.student(), np.zeros((5, 5)))[:2]
+    array([0.5, 0.5])
     """
     seen = _observed(model, preferences, observed)
     theta = np.asarray(preferences, float)[seen[model.pair_state], model.action]
@@ -62,7 +74,9 @@ def policy_gradient(
     observed: Sequence[int] | Int[np.ndarray, " S"] | None = None,
     discount_gradient: bool = True,
 ) -> PolicyGradient:
-    """The exact gradient of a softmax policy's value.
+    r"""The exact gradient of a softmax policy's value.
+
+    .. math:: \nabla_\theta J = \sum_s d_\pi(s) \sum_a q_\pi(s, a)\, \nabla_\theta \pi(a \mid s)
 
     Args:
         model: with S states.
@@ -76,6 +90,11 @@ def policy_gradient(
     Raises:
         ValueError: as `softmax_policy`, `evaluate` and `occupancy`.
         KeyError: when there is no such state.
+
+    >>> import numpy as np, retorno as rt
+    >>> two = rt.mdp({"s": {"left": [(1.0, "end", 1.0)], "right": [(1.0, "end", 0.0)]}, "end": {}}, initial="s")
+    >>> policy_gradient(two, np.zeros((2, 2)), discount=1.0).gradient[0]
+    array([ 0.25, -0.25])
     """
     policy = softmax_policy(model, preferences, observed)
     seen = _observed(model, preferences, observed)

@@ -70,6 +70,10 @@ def solve_exactly(model: MDP, discount: Fraction | float | str, *, minimise: boo
     Raises:
         ValueError: when the discount is outside [0, 1].
         ModelError: when a transition has a negative discount.
+
+    >>> import retorno as rt
+    >>> [str(value) for value in solve_exactly(rt.environments.student(), 1).value]
+    ['6', '6', '8', '10', '0']
     """
     gamma = _discount(discount)
     whole = rows_of(model, gamma, -1 if minimise else 1)
@@ -113,6 +117,10 @@ def evaluate_exactly(model: MDP, policy: Policy, discount: Fraction | float | st
 
     Raises:
         ValueError: as `evaluate`, but not for a policy that never ends.
+
+    >>> import retorno as rt
+    >>> [str(value) for value in evaluate_exactly(rt.environments.random_walk(3), rt.bellman.uniform, 1).value]
+    ['1/4', '1/2', '3/4', '0', '0']
     """
     gamma = _discount(discount)
     rows = rows_of(model, gamma, 1)

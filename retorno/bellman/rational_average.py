@@ -50,6 +50,11 @@ def average_exactly(model: MDP, *, minimise: bool = False, duration: Duration | 
 
     Raises:
         ValueError: when `duration` has another length, or is not positive and finite.
+
+    >>> import retorno as rt
+    >>> ring = rt.mdp({"a": {"on": [(1.0, "b", 0.0)]}, "b": {"on": [(1.0, "a", 3.0)]}}, initial="a")
+    >>> [str(gain) for gain in average_exactly(ring).gain]
+    ['3/2', '3/2']
     """
     rows = rows_of(model, Fraction(1), -1 if minimise else 1)
     time = _durations(model, duration)
@@ -79,6 +84,11 @@ def evaluate_average_exactly(model: MDP, policy: Policy, *, duration: Duration |
     """A policy's average reward as fractions. Arguments as in `average_exactly` and `evaluate`.
 
     `policy` of the answer is that of `average_exactly` only for a deterministic one, else −1.
+
+    >>> import retorno as rt
+    >>> ring = rt.mdp({"a": {"on": [(1.0, "b", 0.0)]}, "b": {"on": [(1.0, "a", 3.0)]}}, initial="a")
+    >>> [str(gain) for gain in evaluate_average_exactly(ring, rt.bellman.uniform).gain]
+    ['3/2', '3/2']
     """
     chances = probabilities(model, policy)
     rows = rows_of(model, Fraction(1), 1)

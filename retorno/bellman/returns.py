@@ -57,6 +57,11 @@ def return_variance(model: MDP, policy: Policy, discount: float) -> ReturnVarian
     expectation is over the action, the next state and the reward of the transition.
 
     Arguments and errors as in `evaluate`.
+
+    >>> import retorno as rt
+    >>> coin = rt.mdp({"s": {"toss": [(0.5, "end", 1.0), (0.5, "end", 0.0)]}, "end": {}}, initial="s")
+    >>> return_variance(coin, rt.bellman.uniform, discount=1.0).variance[0]
+    np.float64(0.25)
     """
     chances = probabilities(model, policy)
     # Rewards that are never paid would only widen the bounds.
@@ -164,6 +169,12 @@ def return_distribution(
     Raises:
         ValueError: as `evaluate`, and when the dynamic programme would be too large.
         KeyError: when there is no such state.
+
+    >>> import retorno as rt
+    >>> coin = rt.mdp({"s": {"toss": [(0.5, "end", 1.0), (0.5, "end", 0.0)]}, "end": {}}, initial="s")
+    >>> found = return_distribution(coin, rt.bellman.uniform, discount=1.0)
+    >>> found.atom, found.probability
+    (array([0., 1.]), array([0.5, 0.5]))
     """
     if atoms < 2:
         raise ValueError(f"atoms must be at least 2, got {atoms}")

@@ -31,6 +31,11 @@ def discounted_by_time(model: MDP, discount: float, duration: Duration) -> MDP:
 
     Raises:
         ValueError: when γ is outside (0, 1], or `duration` has another length or is not positive and finite.
+
+    >>> import retorno as rt
+    >>> ring = rt.mdp({"a": {"on": [(1.0, "b", 0.0)]}, "b": {"on": [(1.0, "a", 4.0)]}}, initial="a")
+    >>> discounted_by_time(ring, 0.5, [1.0, 2.0]).discount
+    array([0.5 , 0.25])
     """
     if not 0 < discount <= 1:
         raise ValueError(f"the discount of a unit of time must lie in (0, 1], got {discount}")
