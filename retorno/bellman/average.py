@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.average_problem import (
-    Question,
+    AverageProblem,
     advantage,
     extremes,
     question_about,
@@ -29,7 +29,7 @@ from retorno.bellman.end_component_quotient import go_and_stay, upper_bound
 from retorno.bellman.evaluation import SMALL, Policy, probabilities
 from retorno.bellman.explanation import Explanation, Onward, backups, ranked
 from retorno.bellman.semi_markov import Duration
-from retorno.bellman.solve_monitor import Journal, Progress
+from retorno.bellman.solve_monitor import Progress, SolveMonitor
 from retorno.core.mdp import MDP
 
 
@@ -149,8 +149,8 @@ class Proposal(NamedTuple):
     bias: Float[np.ndarray, " n"]
 
 
-Method = Callable[[Question, Journal], Proposal]
-"""Proposes a policy and a bias, to the journal's accuracy of the gain."""
+Method = Callable[[AverageProblem, SolveMonitor], Proposal]
+"""Proposes a policy and a bias, to the monitor's accuracy of the gain."""
 
 
 def average_reward(
@@ -197,15 +197,15 @@ def average_reward(
     methods = [method] if method else [multichain_policy_iteration, relative_value_iteration][0 if small else 1 :]
     best: tuple[Chain, Proposal, str] | None = None
     upper = np.full(question.backup.num_states, np.inf)
-    journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, watch=watch)
+    monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, watch=watch)
     for each in methods:
-        proposal = each(question, journal)
+        proposal = each(question, monitor)
         upper = np.minimum(upper, upper_bound(question, proposal.bias))
-        chain = follow(question.backup.choose(proposal.choice), question.time[proposal.choice], proposal.bias, journal)
+        chain = follow(question.backup.choose(proposal.choice), question.time[proposal.choice], proposal.bias, monitor)
         if best is None or (upper - chain.lower).max() < (upper - best[0].lower).max():
             name = getattr(each, "func", each).__name__.replace("_", " ")
             best = chain, proposal, name
-        if (upper - best[0].lower).max() <= accuracy or journal.stopped:
+        if (upper - best[0].lower).max() <= accuracy or monitor.stopped:
             break
     assert best is not None
     chain, proposal, name = best
@@ -218,7 +218,7 @@ def average_reward(
     tolerance = 2 * question.time * width + np.abs(left[proposal.choice]).max() + 4 * backup.noise(chain.bias)
     optimal = (onwards >= chain.lower[backup.owner]) & (left >= -tolerance)
     optimal[proposal.choice] = True
-    return _solution(model, minimise, chain._replace(upper=upper), policy, optimal, journal, name, question.time)
+    return _solution(model, minimise, chain._replace(upper=upper), policy, optimal, monitor, name, question.time)
 
 
 def evaluate_average(
@@ -244,18 +244,18 @@ def evaluate_average(
     backup, chances = question.backup, probabilities(model, policy)
     time = np.add.reduceat(chances * question.time, backup.ptr[:-1])
     chosen = without_zeros(backup.under(chances))
-    guess, journal = None, Journal(accuracy)
+    guess, monitor = None, SolveMonitor(accuracy)
     if backup.num_states > SMALL:
-        guess = relative_value_iteration(question_about(chosen, time), journal).bias
-    chain = follow(chosen, time, guess, journal)
+        guess = relative_value_iteration(question_about(chosen, time), monitor).bias
+    chain = follow(chosen, time, guess, monitor)
     onwards = backup.rows @ chain.gain
     keeps = onwards >= backup.best(onwards)[backup.owner] - accuracy
     left = np.where(keeps, advantage(question, chain.gain, chain.bias), -np.inf)
     optimal = left >= backup.best(left)[backup.owner] - accuracy
-    return _solution(model, False, chain, chances, optimal, journal, "policy evaluation", question.time)
+    return _solution(model, False, chain, chances, optimal, monitor, "policy evaluation", question.time)
 
 
-def relative_value_iteration(question: Question, journal: Journal, *, step: float = 0.9) -> Proposal:
+def relative_value_iteration(question: AverageProblem, monitor: SolveMonitor, *, step: float = 0.9) -> Proposal:
     """Sweep h ← h + step · (max_a (r + Ph − h)/τ − its middle) in every component. Puterman 1994, section 8.5.
 
     A step below the shortest time leaves a chance of staying in every state, so that periodic
@@ -263,7 +263,7 @@ def relative_value_iteration(question: Question, journal: Journal, *, step: floa
     Schweitzer 1971, section 11.4.2). Stops when the bounds of each component are within the accuracy,
     or when rounding hides the rest.
     """
-    backup, accuracy = question.backup, journal.accuracy
+    backup, accuracy = question.backup, monitor.accuracy
     states = np.flatnonzero(question.label >= 0)
     bias, choice = np.zeros(backup.num_states), np.zeros(backup.num_states, np.int64)
     worth = np.zeros(question.components)
@@ -281,14 +281,14 @@ def relative_value_iteration(question: Question, journal: Journal, *, step: floa
             low, high = extremes(rise, label, question.components)
             width, worth = float((high - low).max()), (low + high) / 2
             noise = 4 * staying.noise(h) / float(time.min())
-            if journal.record(width, width=width) or width <= max(accuracy / 2 - 2 * noise, noise):
+            if monitor.record(width, width=width) or width <= max(accuracy / 2 - 2 * noise, noise):
                 break
             h += stride * (rise - worth[label])
         bias[states], choice[states] = h, pairs[staying.greedy(q)]
     return Proposal(go_and_stay(question, worth, choice), bias)
 
 
-def multichain_policy_iteration(question: Question, journal: Journal) -> Proposal:
+def multichain_policy_iteration(question: AverageProblem, monitor: SolveMonitor) -> Proposal:
     """Raise Pg where a pair can, else r + Ph − τg among those that keep g. Howard 1960; Puterman 1994, section 9.2.
 
     Each policy is evaluated by sparse elimination. A gain below rounding is no gain.
@@ -297,7 +297,7 @@ def multichain_policy_iteration(question: Question, journal: Journal) -> Proposa
     choice = backup.greedy(backup.reward / question.time)
     tried: set[bytes] = set()
     while True:
-        chain = follow(backup.choose(choice), question.time[choice], None, journal, bounded=False)
+        chain = follow(backup.choose(choice), question.time[choice], None, monitor, bounded=False)
         scale = float(np.abs(chain.gain).max())
         onwards = backup.rows @ chain.gain - chain.gain[backup.owner]
         left = np.where(onwards >= -1e-10 * scale, advantage(question, chain.gain, chain.bias), -np.inf)
@@ -311,9 +311,9 @@ def multichain_policy_iteration(question: Question, journal: Journal) -> Proposa
             if rises.any() and improved.tobytes() not in tried:
                 break
         else:
-            journal.record(0.0)
+            monitor.record(0.0)
             return Proposal(choice, chain.bias)
-        if journal.record(float(backup.best(gained).max())):
+        if monitor.record(float(backup.best(gained).max())):
             return Proposal(choice, chain.bias)
         choice = improved
 
@@ -324,7 +324,7 @@ def _solution(
     chain: Chain,
     policy: Float[np.ndarray, " P"],
     optimal: Bool[np.ndarray, " P"],
-    journal: Journal,
+    monitor: SolveMonitor,
     method: str,
     time: Float[np.ndarray, " P"],
 ) -> AverageSolution:
@@ -348,9 +348,9 @@ def _solution(
         classes=everywhere(chain.classes, -1),
         stationary=everywhere(chain.stationary),
         ends=chain.ends or bool(model.terminal.any()),
-        converged=bool((upper - lower).max() <= journal.accuracy),
-        sweeps=len(journal.residuals),
-        residuals=tuple(journal.residuals),
+        converged=bool((upper - lower).max() <= monitor.accuracy),
+        sweeps=len(monitor.residuals),
+        residuals=tuple(monitor.residuals),
         method=method,
         time=time,
         minimise=minimise,

@@ -21,7 +21,7 @@ from retorno.core.mdp import MDP
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class AverageProblem:
     """What a method is asked: the best average reward of n states that act, with P pairs."""
 
     backup: Backup
@@ -43,17 +43,17 @@ class Question:
         return self.components == 1 and bool(self.inner.all())
 
 
-def question_of(model: MDP, minimise: bool, duration: Duration | None) -> Question:
+def question_of(model: MDP, minimise: bool, duration: Duration | None) -> AverageProblem:
     backup = without_zeros(backup_of(model, 1.0, minimise))
     return question_about(backup, pair_times(model, duration))
 
 
-def question_about(backup: Backup, time: Float[np.ndarray, " P"]) -> Question:
+def question_about(backup: Backup, time: Float[np.ndarray, " P"]) -> AverageProblem:
     sets, inner = end_components(backup, np.ones(backup.num_pairs, bool))
     label = np.full(backup.num_states, -1)
     stays = np.unique(backup.owner[inner])
     label[stays] = np.unique(sets[stays], return_inverse=True)[1]
-    return Question(backup, time, label, inner)
+    return AverageProblem(backup, time, label, inner)
 
 
 def without_zeros(backup: Backup) -> Backup:
@@ -66,7 +66,7 @@ def without_zeros(backup: Backup) -> Backup:
 
 
 def advantage(
-    question: Question, gain: Float[np.ndarray, " n"], bias: Float[np.ndarray, " n"]
+    question: AverageProblem, gain: Float[np.ndarray, " n"], bias: Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, " P"]:
     """What each pair gains: r + Ph − h − τg."""
     owner = question.backup.owner
@@ -83,7 +83,7 @@ def extremes(x: Float[np.ndarray, " m"], label: Int[np.ndarray, " m"], count: in
     return low, high
 
 
-def staying_pairs(question: Question) -> tuple[Int[np.ndarray, " K"], Backup]:
+def staying_pairs(question: AverageProblem) -> tuple[Int[np.ndarray, " K"], Backup]:
     """The pairs that stay in their component, and the backup of them alone."""
     pairs = np.flatnonzero(question.inner)
     if question.communicating:

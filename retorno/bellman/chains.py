@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from retorno.bellman.average_problem import extremes, rounded
 from retorno.bellman.backup import Backup
 from retorno.bellman.evaluation import SMALL, suited
-from retorno.bellman.solve_monitor import Evaluated, Journal
+from retorno.bellman.solve_monitor import Evaluated, SolveMonitor
 from retorno.core.graph import graph_of, strong_components
 from retorno.core.mdp import Numbered
 
@@ -35,7 +35,7 @@ def follow(
     chain: Backup,
     time: Float[np.ndarray, " n"],
     guess: Float[np.ndarray, " n"] | None,
-    journal: Journal,
+    monitor: SolveMonitor,
     bounded: bool = True,
 ) -> Chain:
     """The average of a policy; `guess` is a bias to trust in its classes where these are too large to be solved."""
@@ -73,7 +73,7 @@ def follow(
             rows=chain.rows[outside][:, outside],
             leak=chain.leak[outside] + into.sum(axis=1),
             rounding=2 * chain.rounding,
-            journal=journal,
+            monitor=monitor,
         )
         gain[outside] = passing.mean(into @ gain[inside]).value
         bias[outside] = passing.mean(chain.reward[outside] - time[outside] * gain[outside] + into @ bias[inside]).value
@@ -92,7 +92,7 @@ class _Passing(NamedTuple):
     rows: Any
     leak: Float[np.ndarray, " k"]
     rounding: float
-    journal: Journal
+    monitor: SolveMonitor
 
     def mean(self, reward: Float[np.ndarray, " k"]) -> Evaluated:
         """What is earned on the way, with its bounds; nothing is known where elimination fails."""
@@ -100,7 +100,7 @@ class _Passing(NamedTuple):
         largest = float(np.abs(reward).max())
         backup = Backup(self.rows, reward, self.leak, np.arange(k + 1), Numbered(k), self.rounding, largest)
         try:
-            answer = suited(backup)(backup, self.journal.inside(self.journal.accuracy / 4))
+            answer = suited(backup)(backup, self.monitor.inside(self.monitor.accuracy / 4))
         except (RuntimeError, np.linalg.LinAlgError):  # singular to the last digit
             return Evaluated(np.zeros(k), np.full(k, -np.inf), np.full(k, np.inf))
         low, high = (np.where(np.isnan(x), side, x) for x, side in ((answer.lower, -np.inf), (answer.upper, np.inf)))

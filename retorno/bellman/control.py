@@ -21,14 +21,14 @@ from retorno.bellman.evaluation import (
     suited,
 )
 from retorno.bellman.improvement import policy_iteration
-from retorno.bellman.solve_monitor import MOST_SWEEPS, Best, Evaluated, Journal, Progress
+from retorno.bellman.solve_monitor import MOST_SWEEPS, Best, Evaluated, Progress, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import where_ending, where_finite
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
 from retorno.bellman.zero_cycles import pays_nothing_under
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution, Sweep
 
-Method = Callable[[Backup, Journal], Best]
+Method = Callable[[Backup, SolveMonitor], Best]
 """Finds the best choice of a backup and bounds its value."""
 
 
@@ -36,11 +36,11 @@ FILLING, MIXING = 1.5, 1e-3
 """More next states than this to a pair fill a linear system up as it is solved; so much discounting lets sweeps mix."""
 
 
-def auto(backup: Backup, journal: Journal) -> Best:
-    """Choose a method by the model's size and shape, and say why in `journal.reason`."""
-    method, journal.reason = _chosen(backup)
-    journal.method = method.__name__
-    return method(backup, journal)
+def auto(backup: Backup, monitor: SolveMonitor) -> Best:
+    """Choose a method by the model's size and shape, and say why in `monitor.reason`."""
+    method, monitor.reason = _chosen(backup)
+    monitor.method = method.__name__
+    return method(backup, monitor)
 
 
 def _chosen(backup: Backup) -> tuple[Method, str]:
@@ -101,12 +101,12 @@ def solve(
     (array([ 6.,  6.,  8., 10.,  0.]), ('study',))
     """
     backup = backup_of(model, discount, minimise)
-    journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
-    choice, answer = method(backup, journal) if backup.contracts else where_finite(backup, journal, method)
+    monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
+    choice, answer = method(backup, monitor) if backup.contracts else where_finite(backup, monitor, method)
     policy = _one_hot(choice, backup)
     del choice  # 8 MB a million states
-    name = journal.method or method.__name__
-    return _solution(model, discount, backup, answer, policy, answer.upper, journal, name, minimise)
+    name = monitor.method or method.__name__
+    return _solution(model, discount, backup, answer, policy, answer.upper, monitor, name, minimise)
 
 
 def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-6) -> Solution:
@@ -129,12 +129,12 @@ def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-
     if epsilon == 0:
         return solve(model, discount, accuracy)
     plain = backup_of(model, discount)
-    journal = Journal(accuracy)
-    choice, answer = policy_iteration(plain.soft(epsilon), journal)
+    monitor = SolveMonitor(accuracy)
+    choice, answer = policy_iteration(plain.soft(epsilon), monitor)
     counts = np.diff(plain.ptr)[plain.owner]
     policy = epsilon / counts + (1 - epsilon) * _one_hot(choice, plain)
     name = f"policy iteration over {epsilon:g}-soft policies"
-    return _solution(model, discount, plain, answer, policy, answer.upper, journal, name)
+    return _solution(model, discount, plain, answer, policy, answer.upper, monitor, name)
 
 
 def evaluate(
@@ -183,12 +183,12 @@ def evaluate(
     chances = probabilities(model, policy)
     chosen = backup.under(chances)
     method = method or suited(chosen)
-    journal = Journal(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
+    monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     if chosen.contracts:
-        answer = method(chosen, journal)
+        answer = method(chosen, monitor)
     else:
-        answer = where_ending(chosen, journal, method, pays_nothing_under(backup, chances))
-    return _solution(model, discount, backup, answer, chances, None, journal, method.__name__)
+        answer = where_ending(chosen, monitor, method, pays_nothing_under(backup, chances))
+    return _solution(model, discount, backup, answer, chances, None, monitor, method.__name__)
 
 
 def _one_hot(choice: Int[np.ndarray, " n"], backup: Backup) -> Float[np.ndarray, " P"]:
@@ -204,7 +204,7 @@ def _solution(
     answer: Evaluated,
     policy: Float[np.ndarray, " P"],
     optimum: Float[np.ndarray, " n"] | None,
-    journal: Journal,
+    monitor: SolveMonitor,
     method: str,
     minimise: bool = False,
 ) -> Solution:
@@ -240,14 +240,14 @@ def _solution(
         policy=policy,
         optimal=optimal,
         policy_loss_bound=max(loss, 0.0),
-        converged=width <= journal.accuracy,
-        sweeps=len(journal.residuals),
-        residuals=tuple(journal.residuals),
+        converged=width <= monitor.accuracy,
+        sweeps=len(monitor.residuals),
+        residuals=tuple(monitor.residuals),
         method=method.replace("_", " "),
-        reason=journal.reason,
+        reason=monitor.reason,
         minimise=minimise,
-        stopped=journal.full,
-        trace=tuple(swept(sweep) for sweep in journal.trace),
+        stopped=monitor.full,
+        trace=tuple(swept(sweep) for sweep in monitor.trace),
     )
 
 

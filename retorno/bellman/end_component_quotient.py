@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
-from retorno.bellman.average_problem import Question, extremes, rounded, staying_pairs
+from retorno.bellman.average_problem import AverageProblem, extremes, rounded, staying_pairs
 from retorno.bellman.backup import Backup
 from retorno.bellman.evaluation import SMALL, suited
-from retorno.bellman.solve_monitor import Journal
+from retorno.bellman.solve_monitor import SolveMonitor
 from retorno.core.mdp import Numbered
 
 MOST_SWEEPS = 20_000
 """Where the states that are left for ever are too many for elimination, their bounds are those of so many sweeps."""
 
 
-def upper_bound(question: Question, bias: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+def upper_bound(question: AverageProblem, bias: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """No policy earns more than this: the bounds of the components, and where each state can get to."""
     backup = question.backup
     if not question.components:
@@ -34,7 +34,7 @@ def upper_bound(question: Question, bias: Float[np.ndarray, " n"]) -> Float[np.n
 
 
 def _quotient(
-    question: Question, worth: Float[np.ndarray, " C"]
+    question: AverageProblem, worth: Float[np.ndarray, " C"]
 ) -> tuple[Backup, Int[np.ndarray, " Q"], Int[np.ndarray, " n"]]:
     """Where to stay: (the problem, the pair of the model that each of its pairs is or −1, the state each is part of).
 
@@ -65,7 +65,7 @@ def _quotient(
 
 
 def go_and_stay(
-    question: Question, worth: Float[np.ndarray, " C"], choice: Int[np.ndarray, " n"]
+    question: AverageProblem, worth: Float[np.ndarray, " C"], choice: Int[np.ndarray, " n"]
 ) -> Int[np.ndarray, " n"]:
     """The policy that goes where staying is worth most and there follows `choice`."""
     if question.communicating:
@@ -107,7 +107,7 @@ def _highest(problem: Backup, residual: float = 0.0) -> tuple[Int[np.ndarray, " 
     while True:
         chain = problem.choose(choice)
         try:
-            new = suited(chain)(chain, Journal(0.0)).value
+            new = suited(chain)(chain, SolveMonitor(0.0)).value
         except (RuntimeError, np.linalg.LinAlgError):  # singular to the last digit
             return choice, value
         if not new.sum() > best:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import extrapolate, rounding_of, weighted
-from retorno.bellman.solve_monitor import Evaluated, Journal
+from retorno.bellman.solve_monitor import Evaluated, SolveMonitor
 from retorno.core.mdp import MDP
 
 Policy = Float[np.ndarray, " P"] | Int[np.ndarray, " S"] | Sequence[int] | Callable[[MDP], Float[np.ndarray, " P"]]
@@ -25,8 +25,8 @@ DENSE = 100
 BAND = 64
 """Diagonals up to which a system of any size is solved as a band."""
 
-Evaluation = Callable[[Backup, Journal], Evaluated]
-"""Evaluates a backup with one pair a state, to the journal's accuracy."""
+Evaluation = Callable[[Backup, SolveMonitor], Evaluated]
+"""Evaluates a backup with one pair a state, to the monitor's accuracy."""
 
 
 def uniform(model: MDP) -> Float[np.ndarray, " P"]:
@@ -48,7 +48,7 @@ def uniform(model: MDP) -> Float[np.ndarray, " P"]:
     return np.repeat(1 / np.maximum(counts, 1), counts)
 
 
-def closed_form(backup: Backup, journal: Journal) -> Evaluated:
+def closed_form(backup: Backup, monitor: SolveMonitor) -> Evaluated:
     """Solve (I − M) v = r by elimination. The bounds are as narrow as rounding lets them be.
 
     Quick for chains (a band), and for maps of moderate size; in models that lead from anywhere to
@@ -61,7 +61,7 @@ def closed_form(backup: Backup, journal: Journal) -> Evaluated:
         # What leaks is lost in rounding, so that float64 sees a policy that never ends: nothing is proved.
         value, time = np.zeros((2, backup.num_states))
     answer = Evaluated(value, *weighted(backup, value, time)).within()
-    journal.record(float(np.abs(backup.q(value) - value).max()), answer, answer.width)
+    monitor.record(float(np.abs(backup.q(value) - value).max()), answer, answer.width)
     return answer
 
 
@@ -104,7 +104,7 @@ def bandwidth(backup: Backup) -> tuple[int, int]:
     return int(-ahead.min(initial=0)), int(ahead.max(initial=0))
 
 
-def iterative(backup: Backup, journal: Journal) -> Evaluated:
+def iterative(backup: Backup, monitor: SolveMonitor) -> Evaluated:
     """Sweep v ← r + M v from 0 until the bounds meet, or until only rounding is left to change."""
     value, time = np.zeros(backup.num_states), np.zeros(backup.num_states)
     while True:
@@ -117,14 +117,14 @@ def iterative(backup: Backup, journal: Journal) -> Evaluated:
         else:
             time = np.asarray(1 + backup.matrix @ time)
             answer = Evaluated(new, *weighted(backup, new, time))
-        stop = journal.record(residual, answer, answer.width)
+        stop = monitor.record(residual, answer, answer.width)
         settled = residual <= max(noise, rounding_of(value))
-        if stop or answer.width <= journal.accuracy or (settled and answer.width < np.inf):
+        if stop or answer.width <= monitor.accuracy or (settled and answer.width < np.inf):
             return answer
         value = new
 
 
-def krylov(backup: Backup, journal: Journal) -> Evaluated:
+def krylov(backup: Backup, monitor: SolveMonitor) -> Evaluated:
     """Solve (I − M) v = r by BiCGSTAB (van der Vorst 1992), then sweep. Quick where values diffuse far."""
     from scipy.sparse import csr_array, eye_array
     from scipy.sparse.linalg import bicgstab
@@ -134,7 +134,7 @@ def krylov(backup: Backup, journal: Journal) -> Evaluated:
     inverse = csr_array(eye_array(backup.num_states).multiply(1 / np.where(diagonal > 0, diagonal, 1)[:, None]))
     scale = max(float(np.abs(backup.reward).max()), 1e-300)
     value, time = np.zeros(backup.num_states), np.zeros(backup.num_states)
-    target = journal.accuracy * max(backup.least_leak, 1e-12) / 4
+    target = monitor.accuracy * max(backup.least_leak, 1e-12) / 4
     for _ in range(4):
         left = backup.q(value) - value
         value = value + bicgstab(system, left, rtol=1e-8, atol=max(target, 1e-14 * scale), M=inverse, maxiter=500)[0]
@@ -146,8 +146,8 @@ def krylov(backup: Backup, journal: Journal) -> Evaluated:
         else:
             time = time + bicgstab(system, 1 + backup.matrix @ time - time, rtol=1e-3, M=inverse, maxiter=500)[0]
             answer = Evaluated(value, *weighted(backup, value, time))
-        stop = journal.record(float(np.abs(left).max()), answer, answer.width)
-        if stop or answer.width <= journal.accuracy:
+        stop = monitor.record(float(np.abs(left).max()), answer, answer.width)
+        if stop or answer.width <= monitor.accuracy:
             break
     return answer
 

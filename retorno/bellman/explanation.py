@@ -32,7 +32,7 @@ class Term(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Choice:
+class ActionBackup:
     """One action of a state: its terms and their sum."""
 
     action: str
@@ -63,7 +63,7 @@ class Explanation:
     upper: float
     discount: float
     """γ of the question."""
-    choices: tuple[Choice, ...]
+    choices: tuple[ActionBackup, ...]
     """None in a terminal state, whose value is 0."""
     time: tuple[int, int] | None = None
     """Of a finite horizon: the time, and the horizon."""
@@ -150,13 +150,13 @@ def explain(solution: Solution, state: str | int) -> Explanation:
 
 def backups(
     model: MDP, state: int, onward: Onward, optimal: Bool[np.ndarray, " P"], policy: Float[np.ndarray, " P"]
-) -> list[Choice]:
+) -> list[ActionBackup]:
     """A state's actions in the model's order, not compared yet."""
     choices = []
     for p in range(int(model.state_ptr[state]), int(model.state_ptr[state + 1])):
         terms = _terms(model, onward, p)
         choices.append(
-            Choice(
+            ActionBackup(
                 action=model.action_names[int(model.action[p])],
                 terms=terms,
                 value=sum(term.total for term in terms),
@@ -170,7 +170,7 @@ def backups(
     return choices
 
 
-def ranked(choices: list[Choice], minimise: bool) -> tuple[Choice, ...]:
+def ranked(choices: list[ActionBackup], minimise: bool) -> tuple[ActionBackup, ...]:
     """The same with what each loses, the best first."""
     best = (min if minimise else max)((choice.value for choice in choices), default=0.0)
     lost = [replace(c, loss=0.0 if c.value == best else abs(best - c.value)) for c in choices]
@@ -195,7 +195,7 @@ def _bound(model: MDP, onward: Onward, pair: int, values: np.ndarray) -> float:
     return float((model.probability[rows] * (model.reward[rows] + np.where(going > 0, going, 1.0) * after)).sum())
 
 
-def _headline(choice: Choice, told: Explanation) -> str:
+def _headline(choice: ActionBackup, told: Explanation) -> str:
     if choice.best:
         verdict = "the best" if len(told.best) == 1 else "tied for the best"
     elif choice.gain is not None and told.gain is not None and abs(choice.gain - told.gain) == choice.loss > 0:
@@ -205,7 +205,7 @@ def _headline(choice: Choice, told: Explanation) -> str:
     return f"{choice.action} = {_text(choice.value)}, {verdict}"
 
 
-def _table(choice: Choice, gain: float | None) -> list[str]:
+def _table(choice: ActionBackup, gain: float | None) -> list[str]:
     shown = sorted(choice.terms, key=lambda term: -abs(term.total))[:MOST] if len(choice.terms) > MOST else choice.terms
     rows = [
         (

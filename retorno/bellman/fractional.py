@@ -23,7 +23,7 @@ Exact = Fraction | float
 
 
 @dataclass(frozen=True)
-class Rows:
+class FractionalBackup:
     """q[p] = reward[p] + Σ_n going[p][n] v[n] in fractions."""
 
     pairs: list[range]
@@ -35,14 +35,14 @@ class Rows:
     """Whether a pair may end: its row of `going` sums to less than 1."""
 
 
-def rows_of(model: MDP, gamma: Fraction, sign: int) -> Rows:
+def rows_of(model: MDP, gamma: Fraction, sign: int) -> FractionalBackup:
     if (model.discount < 0).any():
         pair = int(model.transition_pair[np.argmax(model.discount < 0)])
         raise ModelError(f"{model.describe(pair)}: a negative discount; only discounts in [0, 1] can be solved here")
     ptr, row_ptr = model.state_ptr.tolist(), model.row_ptr.tolist()
     target, chance = model.next_state.tolist(), model.probability.tolist()
     reward, discount = model.reward.tolist(), model.discount.tolist()
-    rows = Rows([range(a, b) for a, b in pairwise(ptr)], [], [], [])
+    rows = FractionalBackup([range(a, b) for a, b in pairwise(ptr)], [], [], [])
     for first, last in pairwise(row_ptr):
         share = normalised(chance[first:last])
         mean, going = Fraction(0), {}
@@ -57,9 +57,9 @@ def rows_of(model: MDP, gamma: Fraction, sign: int) -> Rows:
     return rows
 
 
-def chain_of(rows: Rows, chances: Float[np.ndarray, " P"]) -> tuple[Rows, dict[int, int]]:
+def chain_of(rows: FractionalBackup, chances: Float[np.ndarray, " P"]) -> tuple[FractionalBackup, dict[int, int]]:
     """The rows of a stochastic policy, one pair a state: (rows, the pair of each state that acts)."""
-    chain = Rows([range(s, s + 1) for s in range(len(rows.pairs))], [], [], [])
+    chain = FractionalBackup([range(s, s + 1) for s in range(len(rows.pairs))], [], [], [])
     for share in shares(rows, chances):
         going: dict[int, Fraction] = {}
         for p, chance in share:
@@ -71,7 +71,7 @@ def chain_of(rows: Rows, chances: Float[np.ndarray, " P"]) -> tuple[Rows, dict[i
     return chain, {s: s for s, pairs in enumerate(rows.pairs) if pairs}
 
 
-def shares(rows: Rows, chances: Float[np.ndarray, " P"]) -> list[list[tuple[int, Fraction]]]:
+def shares(rows: FractionalBackup, chances: Float[np.ndarray, " P"]) -> list[list[tuple[int, Fraction]]]:
     """The pairs that a policy may take in each state, each with its exact probability."""
     shares = []
     for pairs in rows.pairs:
@@ -86,7 +86,7 @@ def normalised(chances: list[float]) -> list[Fraction]:
     return shares if total == 1 else [p / total for p in shares]
 
 
-def action_value(rows: Rows, pair: int, value: Sequence[Exact]) -> Exact:
+def action_value(rows: FractionalBackup, pair: int, value: Sequence[Exact]) -> Exact:
     total = rows.reward[pair]
     worst: float | None = None
     for n, w in rows.going[pair].items():
@@ -98,7 +98,7 @@ def action_value(rows: Rows, pair: int, value: Sequence[Exact]) -> Exact:
     return total if worst is None else worst
 
 
-def idle_states(rows: Rows) -> set[int]:
+def idle_states(rows: FractionalBackup) -> set[int]:
     """The states from which no choice ever earns anything or ends."""
     busy = {s for s, pairs in enumerate(rows.pairs) if any(rows.reward[p] or rows.ends[p] for p in pairs)}
     acting = {s for s, pairs in enumerate(rows.pairs) if pairs}
@@ -109,17 +109,17 @@ def idle_states(rows: Rows) -> set[int]:
         busy |= more
 
 
-def without(rows: Rows, ended: set[int]) -> Rows:
+def without(rows: FractionalBackup, ended: set[int]) -> FractionalBackup:
     """The same with some states as the end."""
     if not ended:
         return rows
     pairs = [range(0) if s in ended else own for s, own in enumerate(rows.pairs)]
     going = [{n: w for n, w in row.items() if n not in ended} for row in rows.going]
     ends = [e or len(short) < len(row) for e, short, row in zip(rows.ends, going, rows.going, strict=True)]
-    return Rows(pairs, rows.reward, going, ends)
+    return FractionalBackup(pairs, rows.reward, going, ends)
 
 
-def ending_choice(rows: Rows) -> dict[int, int]:
+def ending_choice(rows: FractionalBackup) -> dict[int, int]:
     """A pair for each state that can be sure to end, which does. De Alfaro 1997: almost-sure reachability."""
     sure = {s for s, pairs in enumerate(rows.pairs) if pairs}
     while True:
@@ -138,7 +138,7 @@ def ending_choice(rows: Rows) -> dict[int, int]:
         sure = set(choice)
 
 
-def can_reach(rows: Rows, goal: set[int], among: dict[int, int]) -> set[int]:
+def can_reach(rows: FractionalBackup, goal: set[int], among: dict[int, int]) -> set[int]:
     """The states of `among` that some of their pairs, leading only to such states, may take to `goal`."""
     found = set(goal)
     while True:
@@ -152,7 +152,7 @@ def can_reach(rows: Rows, goal: set[int], among: dict[int, int]) -> set[int]:
         found |= more
 
 
-def recurrent(rows: Rows, choice: dict[int, int]) -> list[list[int]]:
+def recurrent(rows: FractionalBackup, choice: dict[int, int]) -> list[list[int]]:
     """The sets of states that a policy, once there, never leaves and always comes back to."""
     reach = {s: sum(1 << n for n in rows.going[p]) | 1 << s for s, p in choice.items()}
     for k in choice:
@@ -167,7 +167,7 @@ def recurrent(rows: Rows, choice: dict[int, int]) -> list[list[int]]:
     return list(classes.values())
 
 
-def through(rows: Rows, choice: dict[int, int], sides: list[list[Fraction]]) -> list[list[Fraction]]:
+def through(rows: FractionalBackup, choice: dict[int, int], sides: list[list[Fraction]]) -> list[list[Fraction]]:
     """Solve (I − M) x = side over the states of `choice`, which the policy leaves in the end."""
     place = {s: i for i, s in enumerate(choice)}
     table = []

@@ -15,12 +15,12 @@ from jaxtyping import Int
 from retorno.bellman.backup import Backup
 from retorno.bellman.evaluation import SMALL, Evaluation, suited
 from retorno.bellman.proper_policies import ending_choice
-from retorno.bellman.solve_monitor import Best, Evaluated, Journal
+from retorno.bellman.solve_monitor import Best, Evaluated, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import first_choice, replace, require_finite, upper_bound
 from retorno.bellman.sweeping import improve_in_passes
 
 
-def policy_iteration(backup: Backup, journal: Journal) -> Best:
+def policy_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
     """Starts from a policy that ends, and changes an action only for a better one.
 
     So at discount 1 every policy on the way ends too. A policy whose value float64 cannot tell is not
@@ -30,35 +30,35 @@ def policy_iteration(backup: Backup, journal: Journal) -> Best:
     choice = first_choice(backup)
     evaluate = suited(backup.choose(choice))
     if backup.num_states > SMALL and backup.contracts:
-        choice = _best_of_constant(backup, evaluate, journal)
-    answer = evaluate(backup.choose(choice), journal.inside(0.0))
+        choice = _best_of_constant(backup, evaluate, monitor)
+    answer = evaluate(backup.choose(choice), monitor.inside(0.0))
     residual = float(np.abs(answer.value).max())
     tried = {choice.tobytes()}
     while True:
-        bounded = answer._replace(upper=upper_bound(backup, answer, journal)) if journal.traced else None
-        if journal.record(residual, bounded, bounded.width if bounded else np.inf):
+        bounded = answer._replace(upper=upper_bound(backup, answer, monitor)) if monitor.traced else None
+        if monitor.record(residual, bounded, bounded.width if bounded else np.inf):
             break
         improved = improve(backup, choice, answer)
         if improved.tobytes() in tried:
             break
         tried.add(improved.tobytes())
-        new = evaluate(backup.choose(improved), journal.inside(0.0))
+        new = evaluate(backup.choose(improved), monitor.inside(0.0))
         residual = float(np.abs(new.value - answer.value).max())
         if not np.isfinite(new.lower).all() or (new.value - answer.value).max() <= backup.noise(new.value):
             break
         choice, answer = improved, new
-    return choice, answer._replace(upper=upper_bound(backup, answer, journal))
+    return choice, answer._replace(upper=upper_bound(backup, answer, monitor))
 
 
 MOST_CONSTANT = 8
 """So many constant policies are tried."""
 
 
-def _best_of_constant(backup: Backup, evaluate: Evaluation, journal: Journal) -> Int[np.ndarray, " n"]:
+def _best_of_constant(backup: Backup, evaluate: Evaluation, monitor: SolveMonitor) -> Int[np.ndarray, " n"]:
     """In each state the action of that constant policy which earns most from there."""
     counts = np.diff(backup.ptr)
     constant = [backup.ptr[:-1] + np.minimum(k, counts - 1) for k in range(min(int(counts.max()), MOST_CONSTANT))]
-    values = [evaluate(backup.choose(choice), journal.inside(0.0)).value for choice in constant]
+    values = [evaluate(backup.choose(choice), monitor.inside(0.0)).value for choice in constant]
     return np.choose(np.argmax(values, axis=0), constant)
 
 

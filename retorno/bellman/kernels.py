@@ -1,6 +1,6 @@
 """Compiled passes over a model: the Bellman backup, state by state, in every order that a method asks for.
 
-Each is written once. What a model is to them is a named tuple, `Rows` for a stored one and `Generated`
+Each is written once. What a model is to them is a named tuple, `StoredModel` for a stored one and `Generated`
 for one whose transitions are computed when they are needed; `pairs_of`, `action_value` and `leads_to`
 say how each is read, and Numba compiles a pass for the kind that it is given. They release the lock
 of the interpreter, so threads may share the states of a pass.
@@ -33,7 +33,7 @@ def compiled_anew(one_pass: Any) -> Any:
     return inner(one_pass.py_func)
 
 
-class Rows(NamedTuple):
+class StoredModel(NamedTuple):
     """A `Backup`: pairs `ptr[s]:ptr[s + 1]` of state s, transitions `begin[p]:begin[p + 1]` of pair p."""
 
     ptr: Any
@@ -58,17 +58,17 @@ class Generated(NamedTuple):
     """−1 where rewards are costs."""
 
 
-def pairs_of(model: Rows | Generated, state: int) -> tuple[int, int]:
+def pairs_of(model: StoredModel | Generated, state: int) -> tuple[int, int]:
     """The first pair of a state, and the one after its last."""
     raise NotImplementedError
 
 
-def action_value(model: Rows | Generated, state: int, pair: int, value: Any) -> float:
+def action_value(model: StoredModel | Generated, state: int, pair: int, value: Any) -> float:
     """Q = r + M v for one pair; −∞ where the action is not there."""
     raise NotImplementedError
 
 
-def mark_blocks(model: Rows | Generated, state: int, block: int, size: int, leads: Any) -> None:
+def mark_blocks(model: StoredModel | Generated, state: int, block: int, size: int, leads: Any) -> None:
     """Set `leads[c, block]` for every block c of `size` states that a transition of the state leads to."""
     raise NotImplementedError
 

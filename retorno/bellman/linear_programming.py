@@ -19,12 +19,12 @@ from retorno.bellman.evaluation import suited
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.occupancy import Initial, Occupancy, occupancy, start_distribution
 from retorno.bellman.proper_policies import ending_choice
-from retorno.bellman.solve_monitor import Best, Journal
+from retorno.bellman.solve_monitor import Best, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import replace, upper_bound
 from retorno.core.mdp import MDP
 
 
-def linear_programming(backup: Backup, journal: Journal) -> Best:
+def linear_programming(backup: Backup, monitor: SolveMonitor) -> Best:
     """Solve the primal with equal weights; the pair whose inequality is tight is the choice. For small models.
 
     A program's tolerance may leave a little to be gained, above all near discount 1: policy improvements
@@ -33,18 +33,18 @@ def linear_programming(backup: Backup, journal: Journal) -> Best:
     """
     choice = _tight(backup)
     if choice is None:
-        return policy_iteration(backup, journal)
+        return policy_iteration(backup, monitor)
     while True:
         chain = backup.choose(choice)
-        answer = suited(chain)(chain, journal.inside(0.0))
-        best = answer._replace(upper=upper_bound(backup, answer, journal))
+        answer = suited(chain)(chain, monitor.inside(0.0))
+        best = answer._replace(upper=upper_bound(backup, answer, monitor))
         q = backup.q(answer.value)
         left = backup.best(q) - q[choice]
         improved = replace(backup, choice, q, left > 2 * answer.width + 4 * backup.noise(answer.value))
-        if journal.record(float(left.max()), best, best.width) or (improved == choice).all():
+        if monitor.record(float(left.max()), best, best.width) or (improved == choice).all():
             return choice, best
         if ending_choice(backup.choose(improved))[1].any():
-            return policy_iteration(backup, journal)
+            return policy_iteration(backup, monitor)
         choice = improved
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.fractional import (
     Exact,
-    Rows,
+    FractionalBackup,
     action_value,
     can_reach,
     chain_of,
@@ -141,7 +141,7 @@ def evaluate_exactly(model: MDP, policy: Policy, discount: Fraction | float | st
     return RationalSolution(model, gamma, value, q, optimal, first)
 
 
-def _solve_policy(rows: Rows, choice: dict[int, int]) -> list[Fraction]:
+def _solve_policy(rows: FractionalBackup, choice: dict[int, int]) -> list[Fraction]:
     """The value of a policy that ends, in the order of `choice`."""
     return [x for (x,) in through(rows, choice, [[rows.reward[p]] for p in choice.values()])]
 

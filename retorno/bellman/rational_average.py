@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.fractional import (
-    Rows,
+    FractionalBackup,
     action_value,
     chain_of,
     eliminate,
@@ -102,7 +102,7 @@ def evaluate_average_exactly(model: MDP, policy: Policy, *, duration: Duration |
 
 
 def gain_and_bias(
-    rows: Rows, choice: dict[int, int], time: Sequence[Fraction]
+    rows: FractionalBackup, choice: dict[int, int], time: Sequence[Fraction]
 ) -> tuple[list[Fraction], list[Fraction]]:
     """A policy's gain g and bias h: g = Pg and h + time·g = r + Ph, with h 0 at the first state of each class.
 

@@ -51,7 +51,7 @@ WATCH_EVERY = 0.1
 
 
 @dataclass
-class Journal:
+class SolveMonitor:
     """Written to once a sweep (or improvement)."""
 
     accuracy: float = 1e-6
@@ -72,7 +72,7 @@ class Journal:
     """That the trace fills the memory, where it does."""
     stopped: bool = False
     """Out of sweeps or time, or told to stop: return what is certified so far."""
-    whole: Journal | None = None
+    whole: SolveMonitor | None = None
     """What this is a part of, where it is: it stops when that does."""
     _began: float = field(default_factory=time.perf_counter)
     _told: float = -np.inf
@@ -85,14 +85,14 @@ class Journal:
     def seconds(self) -> float:
         return time.perf_counter() - self._began
 
-    def inside(self, accuracy: float) -> Journal:
+    def inside(self, accuracy: float) -> SolveMonitor:
         """One for a part of the work, with sweeps of its own.
 
         What has to be proved after this one has stopped gets as much time again.
         """
         if self.stopped:
-            return Journal(accuracy, most_seconds=max(self.seconds, 1.0))
-        return Journal(accuracy, whole=self)
+            return SolveMonitor(accuracy, most_seconds=max(self.seconds, 1.0))
+        return SolveMonitor(accuracy, whole=self)
 
     def record(self, residual: float, answer: Evaluated | None = None, width: float = np.inf) -> bool:
         """Write a sweep down, with what it proved, if anything. Whether to stop."""

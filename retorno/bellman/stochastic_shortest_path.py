@@ -19,12 +19,12 @@ from retorno.bellman.proper_policies import (
     reaching,
     require_end,
 )
-from retorno.bellman.solve_monitor import Best, Evaluated, Journal
+from retorno.bellman.solve_monitor import Best, Evaluated, SolveMonitor
 from retorno.bellman.zero_cycles import pays_nothing, potentials
 from retorno.core.mdp import Numbered
 
 
-def where_finite(backup: Backup, journal: Journal, method: Callable[[Backup, Journal], Best]) -> Best:
+def where_finite(backup: Backup, monitor: SolveMonitor, method: Callable[[Backup, SolveMonitor], Best]) -> Best:
     """Solve the part of a backup whose best values are finite; the others are 0, −∞ or ∞.
 
     0 where nothing is ever earned any more, which counts as the end; −∞ where no policy ends with
@@ -51,7 +51,7 @@ def where_finite(backup: Backup, journal: Journal, method: Callable[[Backup, Jou
             dead[np.flatnonzero(states)[lost]] = True
             continue
         try:
-            chosen, answer = method(part, journal)
+            chosen, answer = method(part, monitor)
         except PaysForEverError as error:
             endless[np.flatnonzero(states)[error.endless]] = True
             safe = np.asarray(backup.rows @ dead.astype(float) == 0)
@@ -68,7 +68,9 @@ def where_finite(backup: Backup, journal: Journal, method: Callable[[Backup, Jou
     return choice, _with_the_rest(states, Evaluated(*np.zeros((3, 0))), rest)
 
 
-def where_ending(backup: Backup, journal: Journal, method: Evaluation, nothing: Bool[np.ndarray, " n"]) -> Evaluated:
+def where_ending(
+    backup: Backup, monitor: SolveMonitor, method: Evaluation, nothing: Bool[np.ndarray, " n"]
+) -> Evaluated:
     """A policy's value where it may never end but then earns nothing, which counts as the end.
 
     The backup has one pair a state, and `nothing` marks those whose expected reward is exactly zero.
@@ -79,7 +81,7 @@ def where_ending(backup: Backup, journal: Journal, method: Evaluation, nothing: 
     ended = earns_nothing(backup, nothing)
     part = backup.part(~ended, ~ended, ended)
     require_end(part, "under this policy")
-    answer = method(part, journal) if part.num_states else Evaluated(*np.zeros((3, 0)))
+    answer = method(part, monitor) if part.num_states else Evaluated(*np.zeros((3, 0)))
     return _with_the_rest(~ended, answer, np.zeros(backup.num_states))
 
 
@@ -127,7 +129,7 @@ def require_finite(backup: Backup, choice: Int[np.ndarray, " n"]) -> None:
         raise PaysForEverError(backup, endless)
 
 
-def upper_bound(backup: Backup, answer: Evaluated, journal: Journal) -> Float[np.ndarray, " n"]:
+def upper_bound(backup: Backup, answer: Evaluated, monitor: SolveMonitor) -> Float[np.ndarray, " n"]:
     """Upper bounds of the best value from the value v of a policy that is (nearly) the best.
 
     Where the backup contracts, those of Porteus. Otherwise any u ≥ Tu is above the value of every
@@ -152,7 +154,7 @@ def upper_bound(backup: Backup, answer: Evaluated, journal: Journal) -> Float[np
         h, pays, unknown = potentials(backup, state_set, inner)
         if pays.any():
             raise PaysForEverError(backup, pays)
-        time = None if unknown.any() else _longest_time(backup, tight & ~inner, state_set, journal)
+        time = None if unknown.any() else _longest_time(backup, tight & ~inner, state_set, monitor)
         if time is None:
             continue
         for stretch in (2, 8, 32):
@@ -172,7 +174,7 @@ def _lifted(
 
 
 def _longest_time(
-    backup: Backup, pairs: Bool[np.ndarray, " P"], state_set: Int[np.ndarray, " n"], journal: Journal
+    backup: Backup, pairs: Bool[np.ndarray, " P"], state_set: Int[np.ndarray, " n"], monitor: SolveMonitor
 ) -> Float[np.ndarray, " n"] | None:
     """The longest expected time to the end along `pairs`, to a quarter of a step; moves within a set are free.
 
@@ -197,7 +199,7 @@ def _longest_time(
         return None
     time = np.zeros(sets)
     while True:
-        before, time = time, suited(clock)(clock.choose(choice), journal.inside(0.01)).value
+        before, time = time, suited(clock)(clock.choose(choice), monitor.inside(0.01)).value
         if clock.noise(time) > 0.1 or time.sum() <= before.sum():
             return None  # so long that rounding blurs a single step
         q = clock.q(time)

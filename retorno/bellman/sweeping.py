@@ -24,7 +24,7 @@ from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import tails
 from retorno.bellman.evaluation import COMPILED_FROM, suited
 from retorno.bellman.proper_policies import ending_choice
-from retorno.bellman.solve_monitor import Best, Evaluated, Journal
+from retorno.bellman.solve_monitor import Best, Evaluated, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import first_choice, require_finite, upper_bound
 from retorno.core.graph import strong_components
 
@@ -41,12 +41,12 @@ MOST_PASSES = 64
 """Passes between two full backups, which tell how far the answer is."""
 
 
-def value_iteration(backup: Backup, journal: Journal) -> Best:
+def value_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
     """Sweep v ← max_a (r + γ P v), all states at once, until the bounds meet. Sutton & Barto 2018, section 4.4."""
-    return sweep_until(backup, journal, lambda value, choice, rise, target: None)
+    return sweep_until(backup, monitor, lambda value, choice, rise, target: None)
 
 
-def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
+def modified_policy_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
     """After each sweep, some sweeps for the greedy policy alone. Puterman & Shin 1978; Puterman 1994, section 6.5."""
     scratch = np.empty(backup.num_states)
     narrow = np.int32 if backup.num_pairs < 2**31 else np.int64  # 4 MB a million states
@@ -61,7 +61,7 @@ def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
             settled, step = choice.astype(narrow), policy_step(backup, choice)
         if rise < 0:
             # The bounds are as close as the changes of all states are alike, however large these are.
-            target = max(journal.accuracy * backup.least_leak / 4, backup.noise(value))
+            target = max(monitor.accuracy * backup.least_leak / 4, backup.noise(value))
         for _ in range(MOST_PASSES // 2):
             for old, new in ((value, scratch), (scratch, value)):
                 low, high = step(old, new)
@@ -69,20 +69,20 @@ def modified_policy_iteration(backup: Backup, journal: Journal) -> Best:
                     np.maximum(old, new, out=new)
             span = high - low if rise < 0 else high
             first = span if first is None else first
-            if span <= max(enough * first, target) or journal.pause():
+            if span <= max(enough * first, target) or monitor.pause():
                 return
 
-    return sweep_until(backup, journal, evaluate_in_part)
+    return sweep_until(backup, monitor, evaluate_in_part)
 
 
-def interval_iteration(backup: Backup, journal: Journal) -> Best:
+def interval_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
     """Two values, one that only rises and one that only falls, with the best between. Haddad & Monmege 2018.
 
     Bounds of each state's own, where those of Porteus are equally wide for all. At discount 1 the upper
     value has no start that loops leave valid, so there the sweeps are those of `value_iteration`.
     """
     if not backup.contracts:
-        return value_iteration(backup, journal)
+        return value_iteration(backup, monitor)
     value, choice = np.zeros(backup.num_states), np.empty(backup.num_states, np.int64)
     new, ignored = np.empty_like(value), np.empty_like(choice)
     low, high = sweep(backup, value, new, choice)
@@ -96,23 +96,23 @@ def interval_iteration(backup: Backup, journal: Journal) -> Best:
         np.minimum(upper, new + noise, out=upper)
         answer = Evaluated((lower + upper) / 2, lower, upper)
         residual = max(rise, -fall, 0.0)
-        if journal.record(residual, answer, answer.width) or answer.width <= journal.accuracy or residual <= 2 * noise:
+        if monitor.record(residual, answer, answer.width) or answer.width <= monitor.accuracy or residual <= 2 * noise:
             return choice, answer
 
 
-def gauss_seidel(backup: Backup, journal: Journal) -> Best:
+def gauss_seidel(backup: Backup, monitor: SolveMonitor) -> Best:
     """Sweeps that use each new value at once, upwards and downwards in turn. Puterman 1994, section 6.3.3."""
     up = np.arange(backup.num_states)
-    return sweep_until(backup, journal, _passes(backup, journal, lambda k: up if k % 2 == 0 else up[::-1]))
+    return sweep_until(backup, monitor, _passes(backup, monitor, lambda k: up if k % 2 == 0 else up[::-1]))
 
 
-def asynchronous(backup: Backup, journal: Journal) -> Best:
+def asynchronous(backup: Backup, monitor: SolveMonitor) -> Best:
     """States in random order, each with the newest values. Bertsekas & Tsitsiklis 1989, section 6.2."""
     random = np.random.default_rng(0)
-    return sweep_until(backup, journal, _passes(backup, journal, lambda k: random.permutation(backup.num_states)))
+    return sweep_until(backup, monitor, _passes(backup, monitor, lambda k: random.permutation(backup.num_states)))
 
 
-def topological(backup: Backup, journal: Journal) -> Best:
+def topological(backup: Backup, monitor: SolveMonitor) -> Best:
     """Strongly connected components, the last first, each until it is settled. Dai & Goldsmith 2007."""
     from retorno.bellman.kernels import by_component
 
@@ -122,10 +122,10 @@ def topological(backup: Backup, journal: Journal) -> Best:
     def between(value: Any, choice: Any, rise: float, target: float) -> None:
         by_component(model, value, choice, order, starts, alone, rise, target, 16 * MOST_PASSES)
 
-    return sweep_until(backup, journal, between)
+    return sweep_until(backup, monitor, between)
 
 
-def prioritised_sweeping(backup: Backup, journal: Journal) -> Best:
+def prioritised_sweeping(backup: Backup, monitor: SolveMonitor) -> Best:
     """The state whose value may change most comes first. Moore & Atkeson 1993; Andre et al. 1998."""
     from retorno.bellman.kernels import predecessors, prioritised
 
@@ -137,23 +137,23 @@ def prioritised_sweeping(backup: Backup, journal: Journal) -> Best:
         most = MOST_PASSES * backup.num_states
         prioritised(model, value, choice, *before, priority, rise, target, most)
 
-    return sweep_until(backup, journal, between)
+    return sweep_until(backup, monitor, between)
 
 
 BLOCK = 4096
 """States of a block: the values and transitions of one fit into a core's second cache."""
 
 
-def partitioned(backup: Backup, journal: Journal) -> Best:
+def partitioned(backup: Backup, monitor: SolveMonitor) -> Best:
     """Gauss–Seidel by blocks of states, skipping those whose inputs have not moved. Wingate & Seppi 2005.
 
     A block that moved is swept again at once, from the cache, for the pairs it has just chosen. Where
     most of a large model is already right, as it is far from what pays, only the rest costs anything.
     """
-    return sweep_until(backup, journal, blocks(backup, journal), start=far_value(backup))
+    return sweep_until(backup, monitor, blocks(backup, monitor), start=far_value(backup))
 
 
-def blocks(backup: Backup, journal: Journal) -> Between:
+def blocks(backup: Backup, monitor: SolveMonitor) -> Between:
     """The passes of `partitioned`."""
     from retorno.bellman.kernels import leading_blocks, pass_over_blocks
 
@@ -165,7 +165,7 @@ def blocks(backup: Backup, journal: Journal) -> Between:
         pending = np.full(len(leads), np.inf)
         for k in range(16 * MOST_PASSES):
             pass_over_blocks(model, value, choice, size, leads, pending, rise, target, 4, k % 2 == 0)
-            if (pending <= target).all() or journal.pause():
+            if (pending <= target).all() or monitor.pause():
                 return
 
     return between
@@ -179,14 +179,14 @@ def far_value(backup: Backup) -> Float[np.ndarray, " n"]:
     return value
 
 
-def _passes(backup: Backup, journal: Journal, order: Callable[[int], Int[np.ndarray, " n"]]) -> Between:
+def _passes(backup: Backup, monitor: SolveMonitor, order: Callable[[int], Int[np.ndarray, " n"]]) -> Between:
     from retorno.bellman.kernels import pass_over
 
     model, made = rows_of(backup), iter(range(2**62))
 
     def between(value: Any, choice: Any, rise: float, target: float) -> None:
         for _ in range(MOST_PASSES):
-            if pass_over(model, value, choice, order(next(made)), rise) <= target or journal.pause():
+            if pass_over(model, value, choice, order(next(made)), rise) <= target or monitor.pause():
                 return
 
     return between
@@ -206,27 +206,27 @@ def improve_in_passes(backup: Backup, choice: Int[np.ndarray, " n"], answer: Eva
 
 
 def sweep_until(
-    backup: Backup, journal: Journal, between: Between, start: Float[np.ndarray, " n"] | None = None
+    backup: Backup, monitor: SolveMonitor, between: Between, start: Float[np.ndarray, " n"] | None = None
 ) -> Best:
     """Full backups with `between` in between, until the bounds are as close as was asked."""
     if backup.contracts:
-        return _sweep(backup, journal, between, np.zeros(backup.num_states) if start is None else start)
-    return _sweep_from_below(backup, journal, between)
+        return _sweep(backup, monitor, between, np.zeros(backup.num_states) if start is None else start)
+    return _sweep_from_below(backup, monitor, between)
 
 
-def _sweep(backup: Backup, journal: Journal, between: Between, value: Float[np.ndarray, " n"]) -> Best:
+def _sweep(backup: Backup, monitor: SolveMonitor, between: Between, value: Float[np.ndarray, " n"]) -> Best:
     new, choice = np.empty_like(value), np.empty(backup.num_states, np.int64)
     while True:
         low, high = sweep(backup, value, new, choice)
         noise, residual = backup.noise(value), max(-low, high, 0.0)
         below, above = tails(backup.least_leak, backup.most_leak, low, high, noise)
-        swept = Evaluated(new, new + below, new + above) if journal.traced else None
-        stop = journal.record(residual, swept, above - below)
-        if stop or above - below <= journal.accuracy or residual <= noise:
+        swept = Evaluated(new, new + below, new + above) if monitor.traced else None
+        stop = monitor.record(residual, swept, above - below)
+        if stop or above - below <= monitor.accuracy or residual <= noise:
             return choice, _around(new, below, above)
         value, new = new, value
         # What is left to gain is at most residual/leak, and a tenth of it is worth the next full backup.
-        needed = journal.accuracy * backup.least_leak / 4
+        needed = monitor.accuracy * backup.least_leak / 4
         between(value, choice, -np.inf, max(needed, 0.03 * residual, noise))
 
 
@@ -234,59 +234,59 @@ def _around(new: Float[np.ndarray, " n"], below: float, above: float) -> Evaluat
     return Evaluated(new + (below + above) / 2, new + below, new + above)
 
 
-def _sweep_from_below(backup: Backup, journal: Journal, between: Between) -> Best:
+def _sweep_from_below(backup: Backup, monitor: SolveMonitor, between: Between) -> Best:
     """Where the backup does not contract: a state's choice is the last pair that raised its value.
 
     So if that choice closes a loop, the loop pays for ever.
     """
     choice = first_choice(backup)
     evaluate = suited(backup)
-    first = evaluate(backup.choose(choice), journal.inside(journal.accuracy))
+    first = evaluate(backup.choose(choice), monitor.inside(monitor.accuracy))
     value = first.lower
     if not np.isfinite(value).all():
-        journal.record(np.inf)  # It takes so long to end that rounding hides it: there is nothing to start from.
+        monitor.record(np.inf)  # It takes so long to end that rounding hides it: there is nothing to start from.
         return choice, first._replace(upper=np.full_like(value, np.inf))
     new, greedy = np.empty_like(value), np.empty_like(choice)
-    target, check = journal.accuracy, 64
+    target, check = monitor.accuracy, 64
     while True:
         sweep(backup, value, new, greedy)
         rise = 4 * backup.noise(value)
         rises = new - value > rise
         residual = float((new - value)[rises].max(initial=0.0))
         choice, value = np.where(rises, greedy, choice), np.where(rises, new, value)
-        stop = journal.record(residual, _swept(backup, choice, value, journal) if journal.traced else None)
-        if len(journal.residuals) >= check:
+        stop = monitor.record(residual, _swept(backup, choice, value, monitor) if monitor.traced else None)
+        if len(monitor.residuals) >= check:
             require_finite(backup, choice)
             check *= 2
         if residual > target and not stop:
             between(value, choice, rise, max(target, 0.03 * residual))
             continue
         require_finite(backup, choice)
-        answer = evaluate(backup.choose(choice), journal.inside(target / 10))
-        best = answer._replace(upper=upper_bound(backup, answer, journal))
-        journal.width = min(journal.width, best.width)
-        if best.width <= journal.accuracy or residual == 0 or stop:
+        answer = evaluate(backup.choose(choice), monitor.inside(target / 10))
+        best = answer._replace(upper=upper_bound(backup, answer, monitor))
+        monitor.width = min(monitor.width, best.width)
+        if best.width <= monitor.accuracy or residual == 0 or stop:
             return choice, best
         value, target = np.maximum(value, answer.lower), target / 100
 
 
 def _swept(
-    backup: Backup, choice: Int[np.ndarray, " n"], value: Float[np.ndarray, " n"], journal: Journal
+    backup: Backup, choice: Int[np.ndarray, " n"], value: Float[np.ndarray, " n"], monitor: SolveMonitor
 ) -> Evaluated:
     """The value of a sweep, with bounds from the policy that it has come to, where that ends."""
     chosen = backup.choose(choice)
     if ending_choice(chosen)[1].any():
         return Evaluated(value, np.full_like(value, -np.inf), np.full_like(value, np.inf))
-    answer = suited(chosen)(chosen, journal.inside(0.0))
-    return Evaluated(value, np.minimum(answer.lower, value), upper_bound(backup, answer, journal))
+    answer = suited(chosen)(chosen, monitor.inside(0.0))
+    return Evaluated(value, np.minimum(answer.lower, value), upper_bound(backup, answer, monitor))
 
 
 def rows_of(backup: Backup) -> Any:
     """The backup as the kernels read it."""
-    from retorno.bellman.kernels import Rows
+    from retorno.bellman.kernels import StoredModel
 
     rows = backup.rows
-    return Rows(backup.ptr, rows.indptr, rows.indices, rows.data, float(backup.scale), backup.reward)
+    return StoredModel(backup.ptr, rows.indptr, rows.indices, rows.data, float(backup.scale), backup.reward)
 
 
 def sweep(backup: Backup, value: Any, new: Any, choice: Any) -> tuple[float, float]:

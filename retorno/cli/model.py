@@ -14,7 +14,7 @@ from retorno.cli.model_source import opened as opened_source
 from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
-from retorno.environments.empirical_models import Counted
+from retorno.environments.empirical_models import EmpiricalModel
 from retorno.environments.formats import explicit, recorded, save
 from retorno.environments.model_analysis import summarise
 
@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def estimated(given: Model) -> Counted | None:
+def estimated(given: Model) -> EmpiricalModel | None:
     """What recorded transitions tell, where they are given."""
     settings = {"prior": given.prior, "unseen": given.unseen, "confidence": given.confidence}
     if Path(given.name).suffix.lower() == ".csv":
@@ -72,7 +72,7 @@ def estimated(given: Model) -> Counted | None:
     return None
 
 
-def knowledge(known: Counted) -> str:
+def knowledge(known: EmpiricalModel) -> str:
     """What the estimate rests on, and how far the truth may be."""
     tried = known.visits[known.visits > 0]
     width = known.upper - known.lower
@@ -89,7 +89,7 @@ def knowledge(known: Counted) -> str:
     return "\n".join(lines)
 
 
-def intervals(known: Counted) -> dict[str, Any]:
+def intervals(known: EmpiricalModel) -> dict[str, Any]:
     """Every pair and transition with its interval."""
     model = known.model
     owner = model.transition_pair

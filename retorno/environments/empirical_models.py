@@ -34,7 +34,7 @@ class Recorded(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Counted:
+class EmpiricalModel:
     """An estimated model, with what its P pairs and N transitions are known by.
 
     Each interval and radius holds with probability `confidence` *by itself*; for all of them at once
@@ -90,7 +90,7 @@ def empirical_model(
     initial: ArrayLike | None = None,
     state_names: Sequence[str] | None = None,
     action_names: Sequence[str] | None = None,
-) -> Counted:
+) -> EmpiricalModel:
     """The model that K recorded transitions make most likely, and its uncertainty.
 
     A pair that was never tried is **left out**: the model's policies only do what was done. With
@@ -162,7 +162,7 @@ def empirical_model(
         action_names=Numbered(actions) if action_names is None else action_names,
     )
     radius = l1_radius(pairs.visits, states, 1 - confidence)
-    return Counted(model, pairs.visits, outcomes.count, lower, upper, radius, pairs.error, confidence)
+    return EmpiricalModel(model, pairs.visits, outcomes.count, lower, upper, radius, pairs.error, confidence)
 
 
 class _Pairs(NamedTuple):

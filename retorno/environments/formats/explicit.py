@@ -39,7 +39,7 @@ SPARE_STATES = 1024
 """How many more states a file may claim than it has lines for."""
 
 
-class Rows(NamedTuple):
+class TransitionLines(NamedTuple):
     """The lines of a .tra file, ordered by state and choice."""
 
     decides: bool
@@ -153,7 +153,7 @@ def _header(path: Path, line: int, header: str) -> tuple[bool, list[int]]:
     return len(words) == 3, _whole(path, line, words)
 
 
-def _transitions(path: Path) -> Rows:
+def _transitions(path: Path) -> TransitionLines:
     lines = _lines(path)
     decides, sizes = _header(path, *next(lines, (1, "")))
     columns = 4 if decides else 3
@@ -184,7 +184,7 @@ def _transitions(path: Path) -> Rows:
     arrays = (np.array(state, np.int64), np.array(choice, np.int64), np.array(next_state, np.int64))
     order = np.lexsort(arrays[::-1])
     sources, choices, targets = (array[order] for array in arrays)
-    rows = Rows(decides, states, sources, choices, targets, np.array(probability, np.float64)[order], labels)
+    rows = TransitionLines(decides, states, sources, choices, targets, np.array(probability, np.float64)[order], labels)
     _check_order(path, rows)
     pairs = int(_new_pair(rows).sum())
     if decides and sizes and sizes[1] != pairs:
@@ -207,13 +207,13 @@ def _states(path: Path, sizes: list[int], highest: int, count: int) -> int:
     return states
 
 
-def _new_pair(rows: Rows) -> np.ndarray:
+def _new_pair(rows: TransitionLines) -> np.ndarray:
     """Where a row begins another state or choice."""
     changed = (np.diff(rows.state) != 0) | (np.diff(rows.choice) != 0)
     return np.append(True, changed)[: len(rows.state)]
 
 
-def _check_order(path: Path, rows: Rows) -> None:
+def _check_order(path: Path, rows: TransitionLines) -> None:
     """Raise where a transition is listed twice or a choice left out."""
     new = _new_pair(rows)
     twice = ~new[1:] & (np.diff(rows.next_state) == 0)
@@ -291,7 +291,7 @@ def _unquoted(text: str) -> str:
     return made if isinstance(made, str) else text
 
 
-def _rewards(path: Path, rows: Rows) -> np.ndarray:
+def _rewards(path: Path, rows: TransitionLines) -> np.ndarray:
     """The reward of each row, summed over the files that there are."""
     total = np.zeros(len(rows.state))
     for suffix in (*STATE_REWARDS, *TRANSITION_REWARDS, *EITHER_REWARDS):
@@ -301,7 +301,7 @@ def _rewards(path: Path, rows: Rows) -> np.ndarray:
     return total
 
 
-def _reward(path: Path, rows: Rows, suffix: str) -> np.ndarray:
+def _reward(path: Path, rows: TransitionLines, suffix: str) -> np.ndarray:
     """The reward of each row that one file gives. One of unknown kind says by its columns what it is."""
     columns = 4 if rows.decides else 3
     lines = [(line, text.split()) for line, text in _lines(path)]
@@ -342,7 +342,7 @@ def _reward(path: Path, rows: Rows, suffix: str) -> np.ndarray:
 
 
 def _model(
-    rows: Rows,
+    rows: TransitionLines,
     reward: np.ndarray,
     labels: dict[str, list[int]],
     terminal: str | None,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from retorno.core.mdp import MDP, ModelError
-from retorno.environments.empirical_models import Counted, Recorded, empirical_model
+from retorno.environments.empirical_models import EmpiricalModel, Recorded, empirical_model
 from retorno.environments.formats.files import naming, read_text
 
 COLUMNS = Recorded._fields
@@ -31,7 +31,7 @@ def read(path: Path) -> MDP:
     return estimate(path).model
 
 
-def estimate(path: Path, **settings: Any) -> Counted:
+def estimate(path: Path, **settings: Any) -> EmpiricalModel:
     """The most likely model with its intervals; settings as `counted` takes them.
 
     Raises:
