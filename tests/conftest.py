@@ -13,7 +13,6 @@ import jax
 import pytest
 from hypothesis import settings
 
-from retorno.algorithms import ALGORITHMS
 from retorno.core.runtime import prepare
 
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
@@ -37,10 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of one group stand together, in the order of the groups' first tests."""
+    left = [] if config.getoption("all") else [item for item in items if item.get_closest_marker("only_all")]
+    config.hook.pytest_deselected(items=left)
     groups: dict[str, list[pytest.Item]] = {}
-    for item in items:
+    for item in items if not left else (item for item in items if not item.get_closest_marker("only_all")):
         groups.setdefault(group(item), []).append(item)
     for name, members in groups.items():
         for item in members:
@@ -49,13 +50,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def group(item: pytest.Item) -> str:
-    """The algorithm of a law, else the test's file."""
+    """The case or the algorithm of a law, else the test's file."""
+    from retorno.algorithms import ALGORITHMS
+
     file = item.nodeid.split("::")[0]
     if item.path.parent.name != "laws" or not hasattr(item, "callspec"):
         return file
     given = item.callspec.params  # pyright: ignore[reportAttributeAccessIssue]
-    name = getattr(given.get("case"), "algorithm", given.get("name"))
-    return name if name in ALGORITHMS else file
+    name = getattr(given.get("case"), "group", given.get("name"))
+    return name if name in ALGORITHMS or "case" in given else file
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,9 +6,9 @@ v_T = final, v_t(s) = max_a Σ p (r + γ v_{t+1}(s′)). Each step adds its roun
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -154,14 +154,14 @@ def finite_horizon(
     """
     backup = backup_of(model, discount, minimise)
     sign = -1.0 if minimise else 1.0
-    answer = replace(_tables(model, horizon, discount, final), minimise=minimise)
-    value = sign * answer.value[horizon][~model.terminal]
+    tables = _tables(model, horizon, final)
+    value = sign * tables.value[horizon][~model.terminal]
     for t in reversed(range(horizon)):
         q = backup.q(value)
-        answer.error[t] = _grown(backup, value, answer.error[t + 1])
+        error = tables.error[t] = _grown(backup, value, tables.error[t + 1])
         value = backup.best(q)
-        _store(answer, t, sign * value, backup.greedy(q), q + 2 * answer.error[t] >= value[backup.owner])
-    return answer
+        tables.store(t, sign * value, backup.greedy(q), q + 2 * error >= value[backup.owner])
+    return tables.answer(discount, minimise=minimise)
 
 
 def evaluate_horizon(
@@ -191,23 +191,21 @@ def evaluate_horizon(
     array([-0.5, -1.5, -1. ,  5.5,  0. ])
     """
     backup = backup_of(model, discount)
-    answer = _tables(model, horizon, discount, final)
+    tables = _tables(model, horizon, final)
     given: Any = np.asarray(policy(model) if callable(policy) else policy)
-    if not np.issubdtype(given.dtype, np.integer):
-        answer = replace(answer, chances=np.atleast_2d(given))
     if given.ndim == 2 and len(given) != horizon:
         raise ValueError(f"the policy is for {len(given)} steps, the horizon is {horizon}: give one row a step")
-    value = answer.value[horizon][~model.terminal]
+    value = tables.value[horizon][~model.terminal]
     chances, chosen = np.empty(0), backup
     for t in reversed(range(horizon)):
         if given.ndim == 2 or t == horizon - 1:
             chances = probabilities(model, given[t] if given.ndim == 2 else given)
             chosen = backup.under(chances)
         q = backup.q(value)
-        answer.error[t] = _grown(chosen, value, answer.error[t + 1])
+        error = tables.error[t] = _grown(chosen, value, tables.error[t + 1])
         value = chosen.q(value)
-        _store(answer, t, value, backup.greedy(chances), q + 2 * answer.error[t] >= backup.best(q)[backup.owner])
-    return answer
+        tables.store(t, value, backup.greedy(chances), q + 2 * error >= backup.best(q)[backup.owner])
+    return tables.answer(discount, None if np.issubdtype(given.dtype, np.integer) else np.atleast_2d(given))
 
 
 def _grown(backup: Backup, value: Float[np.ndarray, " n"], error: float) -> float:
@@ -215,8 +213,37 @@ def _grown(backup: Backup, value: Float[np.ndarray, " n"], error: float) -> floa
     return ((1 - backup.least_leak) * error + backup.noise(value)) * (1 + 1e-12)
 
 
-def _tables(model: MDP, horizon: int, discount: float, final: Any) -> HorizonSolution:
-    """The answer before its first step."""
+class _Tables(NamedTuple):
+    """An answer while it is worked out, from the last time to the first."""
+
+    model: MDP
+    value: Float[np.ndarray, "T+1 S"]
+    error: Float[np.ndarray, " T+1"]
+    policy: Int[np.ndarray, "T S"]
+    optimal: Bool[np.ndarray, "T P"]
+
+    def store(
+        self,
+        t: int,
+        value: Float[np.ndarray, " n"],
+        choice: Int[np.ndarray, " n"],
+        optimal: Bool[np.ndarray, " P"],
+    ) -> None:
+        """Write down what holds at a time, of the states that have actions."""
+        acting = ~self.model.terminal
+        self.value[t, acting] = value
+        self.policy[t, acting] = choice
+        self.optimal[t] = optimal
+
+    def answer(self, discount: float, chances: Any = None, minimise: bool = False) -> HorizonSolution:
+        """What is given back when all is written down."""
+        return HorizonSolution(
+            self.model, discount, self.value, self.error, self.policy, self.optimal, minimise, chances
+        )
+
+
+def _tables(model: MDP, horizon: int, final: Any) -> _Tables:
+    """The tables before the first step."""
     if horizon < 0:
         raise ValueError(f"the horizon must be a number of steps, 0 or more, got {horizon}")
     states, pairs = model.num_states, model.num_pairs
@@ -236,24 +263,10 @@ def _tables(model: MDP, horizon: int, discount: float, final: Any) -> HorizonSol
         if not np.isfinite(value[horizon]).all():
             s = int(np.argmin(np.isfinite(value[horizon])))
             raise ValueError(f"final value of state {model.state_names[s]!r}: got {given[s]}, expected a finite number")
-    return HorizonSolution(
+    return _Tables(
         model=model,
-        question_discount=discount,
         value=value,
         error=np.zeros(horizon + 1),
         policy=np.full((horizon, states), -1),
         optimal=np.zeros((horizon, pairs), bool),
     )
-
-
-def _store(
-    answer: HorizonSolution,
-    t: int,
-    value: Float[np.ndarray, " n"],
-    choice: Int[np.ndarray, " n"],
-    optimal: Bool[np.ndarray, " P"],
-) -> None:
-    acting = ~answer.model.terminal
-    answer.value[t, acting] = value
-    answer.policy[t, acting] = choice
-    answer.optimal[t] = optimal

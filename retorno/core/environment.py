@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import gymnasium
@@ -56,6 +56,7 @@ class Environment(eqx.Module):
         raise NotImplementedError(f"{type(self).__name__} cannot be drawn: it has no render(state)")
 
 
+@runtime_checkable
 class HostedEnvironments(Protocol):
     """B environments that live in Python, opened and seeded. All arrays are NumPy with axis [B] first."""
 
@@ -80,6 +81,7 @@ class HostedEnvironments(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
 class HostedWorld(Protocol):
     """The description of environments that live in Python; `open` makes them."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -87,6 +87,7 @@ def carry_before(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], ca
     return carry if policy.context == 0 else jax.lax.scan(advance, carry, (obs, first))[1]
 
 
+@runtime_checkable
 class Algorithm(Protocol):
     """A frozen dataclass of hyperparameters with pure methods."""
 

@@ -27,6 +27,7 @@ Parameters = dict[str, Array]
 
 
 @runtime_checkable
+@runtime_checkable
 class Head(Protocol):
     """What every head can do."""
 

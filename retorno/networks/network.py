@@ -21,6 +21,7 @@ AnyPolicy = TypeVar("AnyPolicy", bound=Policy)
 
 
 @runtime_checkable
+@runtime_checkable
 class NetworkConfig(Protocol):
     """The settings of a network: a frozen dataclass that can build it."""
 

@@ -17,6 +17,7 @@ LOG_TWO_PI = 1.8378770664093453
 
 
 @runtime_checkable
+@runtime_checkable
 class Distribution(Protocol):
     """What every distribution over actions can do."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import matplotlib
 import numpy as np
@@ -29,6 +29,7 @@ NUMBERED = 0.5
 """Cells of at least this many inches hold their number."""
 
 
+@runtime_checkable
 class Answer(Protocol):
     """What a map shows: a `Solution`, or a learner's `Greedy`."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -16,6 +16,7 @@ from retorno.models.tabular import SampleModel
 from retorno.ops.distributions import EpsilonGreedy
 
 
+@runtime_checkable
 class Plan(Protocol):
     """What thinking about one row comes to."""
 
@@ -30,6 +31,7 @@ class Plan(Protocol):
         ...
 
 
+@runtime_checkable
 class Planner(Protocol):
     """Settings that can think about a row: hashable, as algorithms are."""
 

@@ -45,6 +45,7 @@ def explore(
 
 
 @runtime_checkable
+@runtime_checkable
 class Exploration(Protocol):
     """The settings of an explorer: a frozen dataclass."""
 

@@ -4,6 +4,14 @@ from collections.abc import Iterator
 
 import jax
 import pytest
+from cases import covering, everything
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        every = metafunc.config.getoption("all")
+        metafunc.parametrize("case", everything() if every else covering(), ids=str)
+
 
 PATIENT = ("test_1_oracle", "test_2_table")
 """They run for longer than they compile."""

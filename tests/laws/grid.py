@@ -7,11 +7,14 @@ import functools
 from typing import Any
 
 import jax
+import numpy as np
 from small import MODELS, model
 
+from retorno.bellman import evaluate, solve, uniform
 from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Learner
 from retorno.core.time_step import Trajectory
+from retorno.environments.sampled_world import Sampled
 from retorno.environments.stacked import of_one_shape, padded, stacked
 from retorno.environments.wrappers import TimeLimit
 from retorno.run.loop import Run
@@ -35,6 +38,35 @@ def exploring(name: str) -> MDP:
 def models(names: tuple[str, ...] = SMALL) -> dict[str, MDP]:
     """The models that episodes begin anywhere in, padded to the size of the largest."""
     return dict(zip(names, padded([exploring(name) for name in names]), strict=True))
+
+
+VISITABLE = tuple(name for name in MODELS if model(name).num_pairs <= 600)
+"""Larger models take too long to visit often."""
+
+
+@functools.cache
+def certain(name: str) -> bool:
+    """Whether nothing is left to chance but where an episode begins."""
+    return bool((np.diff(model(name).row_ptr) == 1).all())
+
+
+@functools.cache
+def lived_in(name: str) -> Sampled:
+    """A model in the shape of all that are certain, or of all that are not: a method is compiled twice for all."""
+    alike = [other for other in VISITABLE if certain(other) == certain(name)]
+    return of_one_shape([exploring(other) for other in alike])[alike.index(name)]
+
+
+@functools.cache
+def decisive(name: str, discount: float) -> bool:
+    """Whether it matters what is done: a model on which every policy is the best one says nothing."""
+    return best_minus_uniform(name, discount) > 1e-9
+
+
+def best_minus_uniform(name: str, discount: float) -> float:
+    """What the best policy earns more than the uniform one, where episodes begin anywhere."""
+    exact = exploring(name)
+    return solve(exact, discount).start_value - evaluate(exact, uniform, discount).start_value
 
 
 @functools.cache

@@ -26,13 +26,13 @@ from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
 
 SETTINGS: dict[str, Any] = {
     "network": MLP((8,)),
-    "num_envs": 2,
-    "rollout": 8,
+    "num_envs": 4,
+    "rollout": 4,
     "epochs": 2,
     "minibatches": 2,
     "batch_size": 4,
     "capacity": 64,
-    "learning_starts": 16,
+    "learning_starts": 8,
     "target_period": 16,
     "longest_episode": 12,
     "n": 3,
@@ -42,7 +42,7 @@ SETTINGS: dict[str, Any] = {
     "simulations": 6,
     "depth": 5,
 }
-"""For whichever of these an algorithm has."""
+"""For whichever of these an algorithm has. Laws that use the same ones share compiled programs."""
 
 NETWORK: dict[str, Any] = {
     "table": Table(),
@@ -70,8 +70,8 @@ PLANNING = having("simulations")
 LINEAR = ["tdc", "gtd2", "lstd"]
 """They are for values that are linear in the weights."""
 
-FAMILIES = list({kind.__module__: name for name, kind in reversed(ALGORITHMS.items())}.values())
-"""One algorithm of each file: the others of a file differ by a setting or an equation, not by how they run."""
+FAMILIES = list({kind.__module__.rpartition(".")[0]: name for name, kind in reversed(ALGORITHMS.items())}.values())
+"""One algorithm of each folder: for what is the loop's work more than the algorithm's."""
 
 FINITE = [name for name in WORLDS if isinstance(WORLDS[name].world().observation_space, spaces.Discrete)]
 MODELS = [name for name in WORLDS if WORLDS[name].model is not None]

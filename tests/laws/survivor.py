@@ -1,6 +1,6 @@
-"""A process that trains every algorithm in turns and may be killed at any moment; started again it goes on.
+"""A process that trains algorithms in turns, fused and hosted, and may be killed at any moment; again, it goes on.
 
-    python survivor.py FOLDER HOSTED KILL_AT
+    python survivor.py FOLDER KILL_AT ALGORITHM …
 
 At the KILL_ATth time that something is to be synced to the disk, in the middle of a checkpoint or
 of a run's settings, it kills itself (SIGKILL); 0 for never. At the end it prints the digests as JSON.
@@ -15,17 +15,26 @@ import signal
 import sys
 from pathlib import Path
 
-import small
+import cases
 
-from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import World
+from retorno.environments.hosted.export import to_gymnasium
+from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.run.train import Training, resume, train
 
-WORLD, STEPS, EVERY = "FrozenLake-v1", 300, 20
+STEPS, EVERY = 200, 20
+KINDS = ("native", "hosted")
 
 
-def begin(name: str, hosted: bool, folder: Path | None = None) -> Training:
+def place(name: str, kind: str) -> World:
+    """The world that an algorithm lives in."""
+    world = cases.main(name).place()
+    return world if kind == "native" else gymnasium(lambda: to_gymnasium(world))
+
+
+def begin(name: str, kind: str, folder: Path | None = None) -> Training:
     """A new run; with a folder it is recorded."""
-    return train(small.small(name), WORLD, STEPS, seed=11, hosted=hosted, every=EVERY, folder=folder)
+    return train(cases.main(name).method(), place(name, kind), STEPS, seed=11, every=EVERY, folder=folder)
 
 
 def fail_at(sync: int) -> None:
@@ -40,14 +49,17 @@ def fail_at(sync: int) -> None:
     os.fsync = fsync
 
 
-def main(folder: Path, hosted: bool, kill_at: int) -> None:
+def open_or_begin(folder: Path, name: str, kind: str) -> Training:
+    """The run in a folder, as it stands."""
+    if (folder / "config.json").exists():
+        return resume(folder, world=place(name, kind), warn=print)
+    return begin(name, kind, folder)
+
+
+def main(folder: Path, kill_at: int, names: list[str]) -> None:
+    """Train to the end, a report of each in turn."""
     fail_at(kill_at)
-    runs = {
-        name: resume(folder / name, warn=print)
-        if (folder / name / "config.json").exists()
-        else begin(name, hosted, folder / name)
-        for name in ALGORITHMS
-    }
+    runs = {f"{name} {kind}": open_or_begin(folder / f"{name}-{kind}", name, kind) for name in names for kind in KINDS}
     under_way = {name: iter(run) for name, run in runs.items()}
     while under_way:
         for name in [*under_way]:
@@ -58,4 +70,4 @@ def main(folder: Path, hosted: bool, kill_at: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] == "hosted", int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 import pytest
-from small import FAMILIES, NETWORK, assert_close, busy_world, small
+from cases import Case, main, mostly
+from small import FAMILIES, assert_close, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.policy import Algorithm
-from retorno.environments.text.recall import Recall
 from retorno.networks import Table
 from retorno.run.train import Training, train
 
@@ -33,23 +33,15 @@ def test_there_are_two_devices() -> None:
     assert jax.local_device_count() == 2
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_environments_over_two_devices(name: str) -> None:
-    check_devices(small(name, num_envs=4, rollout=4, learning_starts=0))
+def test_environments_over_two_devices(case: Case) -> None:
+    check_devices(case.method(), case.place())
 
 
-@pytest.mark.parametrize("network", ["gru", "transformer"])
-def test_memories_over_two_devices(network: str) -> None:
-    check_devices(small("ppo", num_envs=4, rollout=4, network=NETWORK[network]), Recall(delay=3))
-
-
-@pytest.mark.parametrize(
-    ("network", "name"), [*(("table", name) for name in ALGORITHMS), *(("mlp", name) for name in FAMILIES)]
-)
-def test_seeds_over_two_devices(name: str, network: str) -> None:
+@pytest.mark.parametrize("name", mostly(FAMILIES, ALGORITHMS))
+def test_seeds_over_two_devices(name: str) -> None:
     """Four seeds are spread over two devices, three stay on one."""
-    algorithm = small(name, network=NETWORK[network], learning_starts=0)
-    two, one = trained(algorithm, busy_world(), seed=range(4)), trained(algorithm, busy_world(), seed=range(3))
+    algorithm, world = main(name).method(), main(name).place()
+    two, one = trained(algorithm, world, seed=range(4)), trained(algorithm, world, seed=range(3))
     assert [len(t.run.step.low.sharding.device_set) for t in (two, one)] == [2, 1]
     assert_close(jax.tree.map(lambda x: x[:3], two.run), one.run, 1e-4)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import mostly
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from small import DISCOUNTED, EPISODIC, Deadly, constant_reward, small
+from small import DISCOUNTED, EPISODIC, FAMILIES, Deadly, constant_reward, small
 
 from retorno.algorithms import BANDITS
 from retorno.core.environment import World
@@ -56,13 +58,18 @@ def check_truncation(algorithm: Algorithm, world: World) -> None:
 LOOKING_AHEAD = [name for name in DISCOUNTED if name not in BANDITS]
 
 
-@pytest.mark.parametrize("limit", [1, 3])
-@pytest.mark.parametrize("name", LOOKING_AHEAD)
+TURNS = [(name, (1, 3)[i % 2]) for i, name in enumerate(LOOKING_AHEAD)]
+
+
+@pytest.mark.parametrize(("name", "limit"), mostly(TURNS, itertools.product(LOOKING_AHEAD, (1, 3))))
 def test_a_time_limit_changes_no_value(name: str, limit: int) -> None:
     check_truncation(learner(name), TimeLimit(sampled(constant_reward()), limit))
 
 
-@pytest.mark.parametrize("name", [name for name in LOOKING_AHEAD if name not in EPISODIC])
+ENDLESS = [name for name in LOOKING_AHEAD if name not in EPISODIC]
+
+
+@pytest.mark.parametrize("name", mostly(FAMILIES, ENDLESS))
 def test_the_value_without_a_limit(name: str) -> None:
     """Those are not asked that learn from episodes that end."""
     check_truncation(learner(name), sampled(constant_reward()))

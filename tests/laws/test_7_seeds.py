@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import Case
 from gymnasium import spaces
 from small import MODELS, NETWORK, assert_close, bits, busy_world, model, small
 
@@ -22,6 +24,7 @@ from retorno.networks import Table
 from retorno.ops.distributions import Categorical
 from retorno.policies import Epsilon
 from retorno.run.collect import choose
+from retorno.run.loop import begin_native
 from retorno.run.train import train
 
 SEEDS = (4, 7, 1)
@@ -34,9 +37,23 @@ def learnt(algorithm: Algorithm, seed: Any, world: Environment | None = None, st
     return training.run
 
 
-def check_choices(algorithm: Algorithm) -> None:
+def check_batch(algorithm: Algorithm, world: Environment, alone: Sequence[int]) -> None:
+    """What seeds learn in one update of all is what each of `alone` learns by itself."""
+    together = learnt(algorithm, SEEDS, world, steps=1).learner
+    for i, seed in enumerate(alone):
+        one = learnt(algorithm, seed, world, steps=1).learner
+        assert_close(jax.tree.map(lambda x, i=i: x[i], together), one, 1e-4)
+
+
+def fresh(algorithm: Algorithm, world: Environment, seed: int) -> Any:
+    """A run before its first step."""
+    return begin_native(algorithm, world, None, jnp.uint32(seed), jnp.int32(STEPS), algorithm.num_envs)
+
+
+def check_choices(algorithm: Algorithm, world: Environment | None = None) -> None:
     """What is chosen on one row depends on the key, on the step and on the environment, and on nothing else."""
-    run, bounds = train(algorithm, busy_world(), STEPS, seed=0).run, action_bounds(busy_world().action_space)
+    world = world or busy_world()
+    run, bounds = fresh(algorithm, world, 0), action_bounds(world.action_space)
     row, carry = (jax.tree.map(lambda x: jnp.repeat(x[:1], 16, 0), x) for x in (run.stage.row, run.stage.carry))
     chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, bounds, row, carry, jax.random.key(seed), t).action)
     actions = np.array([[chosen(seed, t) for t in range(8)] for seed in range(4)])
@@ -73,16 +90,14 @@ def some_action(world: Environment, row: Any, key: Any) -> Any:
     return Categorical(jnp.zeros(int(space.n))).masked(row.legal).sample(key)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_the_same_seed_gives_the_same_bits_and_another_others(name: str) -> None:
-    first, second, other = (bits(learnt(small(name), seed)) for seed in (0, 0, 1))
+def test_the_same_seed_gives_the_same_bits_and_another_others(case: Case) -> None:
+    first, second, other = (bits(learnt(case.method(), seed, case.place())) for seed in (0, 0, 1))
     assert first == second
     assert first != other
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_choices_follow_their_keys(name: str) -> None:
-    check_choices(small(name, exploration=Epsilon(0.5), epsilon=0.5, epsilon_end=0.5))
+def test_choices_follow_their_keys(case: Case) -> None:
+    check_choices(case.method(exploration=Epsilon(0.5), epsilon=0.5, epsilon_end=0.5), case.place())
 
 
 DRAWN = ("mlp", "gru", "lstm", "transformer")
@@ -91,9 +106,7 @@ DRAWN = ("mlp", "gru", "lstm", "transformer")
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_networks_start_from_their_seed(name: str) -> None:
-    weights = [
-        bits(train(small("ppo", network=NETWORK[name]), busy_world(), STEPS, seed=s).run.learner) for s in (0, 0, 1)
-    ]
+    weights = [bits(fresh(small("ppo", network=NETWORK[name]), busy_world(), seed).learner) for seed in (0, 0, 1)]
     assert weights[0] == weights[1] != weights[2]
 
 
@@ -120,14 +133,9 @@ def test_a_batch_of_tables_equals_them_one_by_one_to_the_bit(name: str) -> None:
         assert bits(jax.tree.map(lambda x, i=i: x[i], together)) == bits(learnt(algorithm, seed).learner)
 
 
-@pytest.mark.parametrize("network", ["table", "mlp"])
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_a_batch_equals_them_one_by_one_after_an_update(name: str, network: str) -> None:
+def test_a_batch_equals_them_one_by_one_after_an_update(case: Case) -> None:
     """Means and products of several at once are rounded in another order, so only the first update is near."""
-    algorithm = small(name, network=NETWORK[network], learning_starts=0)
-    together = learnt(algorithm, SEEDS, steps=1).learner
-    for i, seed in enumerate(SEEDS):
-        assert_close(jax.tree.map(lambda x, i=i: x[i], together), learnt(algorithm, seed, steps=1).learner, 1e-4)
+    check_batch(case.method(), case.place(), SEEDS)
 
 
 class Deaf(ALGORITHMS["q_learning"]):
@@ -148,6 +156,11 @@ class Stuck(TimeLimit):
 
     def step(self, state: Any, action: Any, key: Any) -> Any:
         return super().step(state, action, jax.random.key(0))
+
+
+def test_the_law_sees_another_seeds_answer() -> None:
+    with pytest.raises(AssertionError):
+        check_batch(small("q_learning", network=Table()), busy_world(), SEEDS[::-1])
 
 
 def test_the_law_sees_an_ignored_key() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import busy_world, constant_reward, small
+from cases import Case, main, mostly
+from small import FAMILIES, constant_reward, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
@@ -37,10 +38,14 @@ def check_steps(algorithm: Algorithm, world: Environment) -> None:
     assert told.finished and told.boundary
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-@pytest.mark.parametrize("num_envs", [1, 4])
-def test_steps_are_counted_whatever_the_number_of_environments(name: str, num_envs: int) -> None:
-    check_steps(small(name, num_envs=num_envs, minibatches=1), busy_world())
+def test_steps_are_counted_of_several_environments(case: Case) -> None:
+    check_steps(case.method(), case.place())
+
+
+@pytest.mark.parametrize("name", mostly(FAMILIES, ALGORITHMS))
+def test_steps_are_counted_of_one_environment(name: str) -> None:
+    case = main(name)
+    check_steps(case.method(num_envs=1, minibatches=1), case.place())
 
 
 @pytest.mark.parametrize("num_envs", [1, 4])

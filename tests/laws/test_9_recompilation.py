@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.monitoring
 import pytest
-from small import NETWORK, busy_world, small
+from cases import Case, main, mostly
+from small import busy_world, small
 
 from retorno.algorithms import ALGORITHMS
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
-from retorno.environments.text.recall import Recall
-from retorno.networks import NETWORKS
-from retorno.run.train import Training, train
+from retorno.networks import Table
+from retorno.run.train import train
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def compiled() -> Iterator[list[str]]:
         jax.monitoring.unregister_event_duration_listener(listen)
 
 
-def check_recompilation(training: Training) -> None:
+def check_recompilation(training: Iterable[Any]) -> None:
     """The second report and all after it need no new program."""
     reports = iter(training)
     for _ in range(2):
@@ -46,37 +46,43 @@ def check_recompilation(training: Training) -> None:
     assert names == []
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_fused(name: str) -> None:
-    check_recompilation(train(small(name), busy_world(), 400, every=50))
+def test_fused(case: Case) -> None:
+    check_recompilation(train(case.method(), case.place(), 400, every=50))
     with compiled() as names:
-        again = train(small(name), busy_world(), 700, seed=9, every=100)
+        again = train(case.method(), case.place(), 700, seed=9, every=100)
         again.run_to_end()
     assert names == []
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", mostly(["q_learning", "dqn", "ppo"], ALGORITHMS))
 def test_what_is_compiled_while_a_run_begins_is_what_runs(name: str) -> None:
     with compiled() as names:
-        train(small(name, num_envs=3), busy_world(), 40).run_to_end()
+        train(main(name).method(num_envs=3, minibatches=1), main(name).place(), 40).run_to_end()
     assert [names.count(program) for program in ("jit(begin_runs)", "jit(advance)")] == [1, 1]
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_hosted(name: str) -> None:
-    hosted = gymnasium(lambda: to_gymnasium(busy_world()))
-    with contextlib.closing(train(small(name), hosted, 200, every=25)) as training:
+def test_hosted(case: Case) -> None:
+    hosted = gymnasium(lambda: to_gymnasium(case.place()))
+    with contextlib.closing(train(case.method(), hosted, 200, every=25)) as training:
         check_recompilation(training)
-
-
-@pytest.mark.parametrize("network", [n for n in NETWORKS if n != "mlp"])
-def test_every_network(network: str) -> None:
-    check_recompilation(train(small("ppo", network=NETWORK[network]), Recall(delay=3), 400, every=50))
 
 
 @pytest.mark.parametrize("spread", [{"devices": 2}, {"seed": (0, 1)}, {"seed": (0, 1, 2)}], ids=str)
 def test_spread_over_devices(spread: Any) -> None:
     check_recompilation(train(small("ppo"), busy_world(), 400, every=50, **spread))
+
+
+def test_the_law_sees_what_is_compiled_again() -> None:
+    class Forgetful:
+        """A run whose programs are thrown away after each report."""
+
+        def __iter__(self) -> Iterator[Any]:
+            for told in train(small("q_learning", network=Table()), busy_world(), 400, every=100):
+                yield told
+                jax.clear_caches()
+
+    with pytest.raises(AssertionError):
+        check_recompilation(Forgetful())
 
 
 def test_the_law_sees_a_program_for_each_budget() -> None:

@@ -1,0 +1,94 @@
+"""Which algorithms, kinds of worlds and networks stand together under the laws.
+
+By default each algorithm stands under every law with a network and a world of the kind that it is for, and each
+kind of world and of network with one algorithm; `pytest --all` takes every combination that the spaces allow.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from small import LINEAR, NETWORK, small
+from worlds import KINDS
+
+from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import Environment
+from retorno.core.policy import Algorithm
+from retorno.networks import Table
+from retorno.run.loop import begin_runs
+
+WIDEST = "ppo"
+"""Takes every kind of world and of network."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One combination, by names."""
+
+    algorithm: str
+    world: str
+    network: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}-{self.world}-{self.network}"
+
+    def method(self, **settings: Any) -> Algorithm:
+        return small(self.algorithm, **{"network": NETWORK[self.network]} | settings)
+
+    def place(self) -> Environment:
+        return KINDS[self.world]()
+
+    @property
+    def group(self) -> str:
+        """Tests of one group share programs: an algorithm's own case stands with all others of the algorithm."""
+        return self.algorithm if self == main(self.algorithm) else str(self)
+
+    @property
+    def possible(self) -> bool:
+        """Whether the algorithm takes the spaces and the network."""
+        method, world = self.method(), self.place()
+        try:
+            jax.eval_shape(lambda: begin_runs(method, world, None, jnp.uint32(0), jnp.int32(1), method.num_envs))
+        except ValueError:
+            return False
+        return True
+
+
+def own_network(algorithm: str) -> str:
+    """The kind of network that an algorithm is for."""
+    tabular = isinstance(getattr(ALGORITHMS[algorithm](), "network", Table()), Table)
+    return "table" if tabular or algorithm in LINEAR else "mlp"
+
+
+@functools.cache
+def main(algorithm: str) -> Case:
+    """The first kind of world that an algorithm takes, with its own network."""
+    cases = (Case(algorithm, world, own_network(algorithm)) for world in KINDS)
+    return next(case for case in cases if case.possible)
+
+
+def covering() -> list[Case]:
+    """Each algorithm, each kind of world and each network in one case at least."""
+    algorithms = [main(name) for name in ALGORITHMS]
+    worlds = [Case(WIDEST, world, "mlp") for world in KINDS if world != "finite"]
+    networks = [Case(WIDEST, "hidden", network) for network in NETWORK if network != "mlp"]
+    return [*algorithms, *worlds, *networks]
+
+
+def everything() -> list[Case]:
+    """Every combination that is possible."""
+    cases = [Case(*parts) for parts in ((a, w, n) for a in ALGORITHMS for w in KINDS for n in NETWORK)]
+    return [case for case in cases if case.possible]
+
+
+def mostly(usual: Sequence[Any], every: Iterable[Any]) -> list[Any]:
+    """The usual values of a parameter, and those that `pytest --all` adds."""
+    extra = pytest.mark.only_all
+    values = [value if isinstance(value, tuple) else (value,) for value in every]
+    return [pytest.param(*value, marks=() if value in usual or value[0] in usual else extra) for value in values]

@@ -1,0 +1,94 @@
+"""A small world of each kind of space: an algorithm lives in those that its spaces allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces
+from small import busy_world, model
+
+from retorno.core import spaces as finite
+from retorno.core.environment import Environment
+from retorno.core.mdp import MDP, mdp
+from retorno.core.time_step import TimeStep, restart, transition
+from retorno.environments.control.classic import cart_pole
+from retorno.environments.sampled_world import sampled
+from retorno.environments.text.recall import Recall
+from retorno.environments.wrappers import TimeLimit
+
+
+class Spelt(Environment):
+    """A world of numbered states and actions whose observations and actions are elements of other finite spaces."""
+
+    world: Environment
+    shown: spaces.Space[Any] | None = eqx.field(static=True, default=None)
+    taken: spaces.Space[Any] | None = eqx.field(static=True, default=None)
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        return self.shown or self.world.observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        return self.taken or self.world.action_space
+
+    def _spell(self, row: TimeStep) -> TimeStep:
+        return row if self.shown is None else row._replace(obs=finite.element(self.shown, row.obs))
+
+    def reset(self, key: Any) -> tuple[Any, TimeStep]:
+        state, row = self.world.reset(key)
+        return state, self._spell(row)
+
+    def step(self, state: Any, action: Any, key: Any) -> tuple[Any, TimeStep]:
+        number = action if self.taken is None else finite.index(self.taken, action)
+        state, row = self.world.step(state, number, key)
+        return state, self._spell(row)
+
+
+class Dial(Environment):
+    """Turn a dial to where a light shows: the nearer, the better. Actions: Box."""
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        return spaces.Box(-1, 1, (1,))
+
+    @property
+    def action_space(self) -> spaces.Box:
+        return spaces.Box(-1, 1, (1,))
+
+    def reset(self, key: Any) -> tuple[Any, TimeStep]:
+        light = jax.random.uniform(key, (1,), minval=-1.0)
+        return light, restart(light)
+
+    def step(self, state: Any, action: Any, key: Any) -> tuple[Any, TimeStep]:
+        light = jax.random.uniform(key, (1,), minval=-1.0)
+        return light, transition(light, -jnp.square(action - state).sum())
+
+
+def masked() -> MDP:
+    """A model whose states have actions of their own."""
+    return mdp(
+        {
+            "left": {"stay": [(0.5, "left", 1.0), (0.5, "right", 0.0)], "go": [(1.0, "right", 2.0)]},
+            "right": {"go": [(0.7, "left", 0.0), (0.3, "end", 5.0, True)]},
+        }
+    )
+
+
+MIXED = spaces.Dict(tens=spaces.Discrete(2, start=3), digits=spaces.Tuple([spaces.MultiDiscrete([5, 2])]))
+
+KINDS: dict[str, Callable[[], Environment]] = {
+    "finite": busy_world,
+    "masked": lambda: TimeLimit(sampled(masked()), 7),
+    "parts": lambda: TimeLimit(Spelt(sampled(model("garnet")), shown=spaces.MultiDiscrete([4, 5])), 7),
+    "mixed": lambda: TimeLimit(Spelt(sampled(model("garnet")), shown=MIXED), 7),
+    "vector": lambda: TimeLimit(cart_pole(), 7),
+    "hidden": lambda: Recall(delay=3),
+    "choices": lambda: TimeLimit(Spelt(sampled(model("garnet")), taken=spaces.MultiDiscrete([2, 2])), 7),
+    "box": lambda: TimeLimit(Dial(), 7),
+}
+"""By what is seen, what may be done, and what is hidden."""
