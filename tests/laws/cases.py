@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import pytest
 from small import LINEAR, NETWORK, small
 from worlds import KINDS
@@ -20,8 +19,9 @@ from worlds import KINDS
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
+from retorno.core.spaces import Spec
+from retorno.core.time_step import blank
 from retorno.networks import Table
-from retorno.run.loop import begin_runs
 
 WIDEST = "ppo"
 """Takes every kind of world and of network."""
@@ -53,8 +53,10 @@ class Case:
     def possible(self) -> bool:
         """Whether the algorithm takes the spaces and the network."""
         method, world = self.method(), self.place()
+        row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
+        spec = Spec(world.observation_space, world.action_space, method.num_envs, 1, row, world)
         try:
-            jax.eval_shape(lambda: begin_runs(method, world, None, jnp.uint32(0), jnp.int32(1), method.num_envs))
+            jax.eval_shape(lambda key: method.init(key, spec), jax.random.key(0))
         except ValueError:
             return False
         return True

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import Case
 from grid import (
     ENDLESS,
     LIMIT,
@@ -26,6 +27,7 @@ from grid import (
 )
 from jaxtyping import Float
 from small import DISCOUNTED, PLANNING, PREDICTION, Deadly, having, horizon, rewritten, small, table
+from worlds import Dial
 
 from retorno.algorithms import ALGORITHMS, BANDITS, SARSA, DifferentialSARSA, QLearning, RLearning
 from retorno.bellman import average_reward, best_soft, evaluate, solve, uniform
@@ -213,6 +215,18 @@ def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
     for seed in range(5):
         policy = training.algorithm.policy(jax.tree.map(lambda x, seed=seed: x[seed], learner))
         assert regret([policy], best).mean == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in ALGORITHMS if Case(name, "box", "table").possible])
+def test_every_algorithm_finds_the_best_real_number(name: str) -> None:
+    """Of what the best action earns more than one drawn evenly, a mean over five seeds."""
+    world = Dial((0.5,))
+    training = trained(deep(name), TimeLimit(world, LIMIT), 40_000, range(5))
+    policies = jax.vmap(training.algorithm.policy)(training.run.learner)
+    heads = jax.vmap(lambda p: p.step(jnp.int32(0), jnp.array(False), p.initial_carry())[0])(policies)
+    action = np.asarray(heads["policy"].mode())
+    assert np.square(action - 0.5).mean() <= SHARE * (1 / 3 + 0.5**2)
 
 
 def check_prediction(name: str, limited: Callable[[Environment], Environment] = limit) -> None:

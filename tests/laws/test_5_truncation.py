@@ -89,7 +89,7 @@ def test_every_autoreset_mode(mode: AutoresetMode) -> None:
     vector.close()
 
 
-@pytest.mark.parametrize("name", LOOKING_AHEAD)
+@pytest.mark.parametrize("name", mostly(FAMILIES, LOOKING_AHEAD))
 def test_the_law_sees_a_time_limit_that_is_taken_as_death(name: str) -> None:
     with pytest.raises(AssertionError):
         check_truncation(learner(name), Deadly(TimeLimit(sampled(constant_reward()), 3)))
