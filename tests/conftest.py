@@ -57,8 +57,9 @@ def group(item: pytest.Item) -> str:
     if item.path.parent.name != "laws" or not hasattr(item, "callspec"):
         return file
     given = item.callspec.params  # pyright: ignore[reportAttributeAccessIssue]
-    name = getattr(given.get("case"), "group", given.get("name"))
-    return name if name in ALGORITHMS or "case" in given else file
+    if hasattr(given.get("case"), "group"):
+        return given["case"].group
+    return given["name"] if given.get("name") in ALGORITHMS else file
 
 
 @pytest.hookimpl(wrapper=True)

@@ -8,7 +8,8 @@ from cases import covering, everything
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "case" in metafunc.fixturenames:
+    own = any("case" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "case" in metafunc.fixturenames and not own:
         every = metafunc.config.getoption("all")
         metafunc.parametrize("case", everything() if every else covering(), ids=str)
 
