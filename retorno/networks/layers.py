@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import abc
 import enum
-import math
 from collections.abc import Sequence
-from functools import partial
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -18,10 +17,11 @@ import jax
 import jax.numpy as jnp
 from gymnasium import spaces
 from jax import Array
-from jaxtyping import Bool, Float, Key, PyTree
+from jaxtyping import Bool, Float, PyTree
 
 from retorno.core.policy import Carry
 from retorno.core.spaces import encode, width
+from retorno.networks.initialisation import Draws
 
 
 class Activation(enum.Enum):
@@ -36,28 +36,6 @@ class Activation(enum.Enum):
         return self.value(x)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def orthogonal(key: Key[Array, ""], rows: int, columns: int) -> Float[Array, "rows columns"]:
-    """A random matrix with orthonormal rows or columns (the fewer of the two), uniform over such matrices.
-
-    A product of Householder reflections of normal vectors (Stewart 1980, section 3), which is what
-    QR of a normal matrix gives (Saxe et al. 2014). It needs no LAPACK call, so it may be vmapped on
-    a CPU, where batched factorisations can deadlock.
-    """
-    long, short = max(rows, columns), min(rows, columns)
-    # Column k of the reflections acts on the coordinates from k on. It sends x to −sign · |x| e_k.
-    x = jnp.tril(jax.random.normal(key, (long, short)))
-    sign = jnp.where(jnp.diag(x) < 0, -1.0, 1.0)
-    v = x + jnp.eye(long, short) * sign * jnp.linalg.norm(x, axis=0)
-    v = v / jnp.linalg.norm(v, axis=0)
-
-    def reflect(matrix: Array, v: Array) -> tuple[Array, None]:
-        return matrix - 2 * jnp.outer(v, v @ matrix), None
-
-    matrix, _ = jax.lax.scan(reflect, -jnp.eye(long, short) * sign, v.T, reverse=True)
-    return matrix if rows == long else matrix.T
-
-
 class Linear(eqx.Module):
     """y = xW + b."""
 
@@ -68,19 +46,14 @@ class Linear(eqx.Module):
         return x @ self.weight + self.bias
 
 
-def linear(key: Key[Array, ""], inputs: int, outputs: int, gain: float | None) -> Linear:
+def linear(draws: Draws, inputs: int, outputs: int, gain: float | None) -> Linear:
     """A new layer: orthogonal times `gain` with zero biases, or, where `gain` is None, PyTorch's default.
 
     PyTorch draws weights and biases uniformly from ±1/√inputs.
     """
-    if gain is not None:
-        return Linear(gain * orthogonal(key, inputs, outputs), jnp.zeros(outputs))
-    weight_key, bias_key = jax.random.split(key)
-    bound = 1 / math.sqrt(max(inputs, 1))
-    return Linear(
-        jax.random.uniform(weight_key, (inputs, outputs), minval=-bound, maxval=bound),
-        jax.random.uniform(bias_key, (outputs,), minval=-bound, maxval=bound),
-    )
+    if gain is None:
+        return Linear(draws.uniform((inputs, outputs), inputs), draws.uniform((outputs,), inputs))
+    return Linear(draws.orthogonal(inputs, outputs, gain), draws.constant((outputs,), 0.0))
 
 
 class Observed:
@@ -112,13 +85,13 @@ class Input(eqx.Module):
         return self.linear(encode(space, obs))
 
 
-def read(key: Key[Array, ""], space: gymnasium.Space[Any], outputs: int, gain: float | None) -> Input:
+def read(draws: Draws, space: gymnasium.Space[Any], outputs: int, gain: float | None) -> Input:
     """A new first layer.
 
     Raises:
         SpaceError: when the space cannot be read.
     """
-    return Input(linear(key, width(space), outputs, gain), Observed(space))
+    return Input(linear(draws, width(space), outputs, gain), Observed(space))
 
 
 class Trunk(eqx.Module):
@@ -176,7 +149,7 @@ class Dense(Trunk):
 
 
 def dense(
-    key: Key[Array, ""],
+    draws: Draws,
     space: gymnasium.Space[Any],
     sizes: Sequence[int],
     activation: Activation,
@@ -190,6 +163,5 @@ def dense(
     """
     if not sizes or min(sizes) < 1:
         raise ValueError(f"a network needs one or more layers of one or more units, got {tuple(sizes)}: try (64, 64)")
-    keys = jax.random.split(key, len(sizes))
-    layers = [linear(k, i, o, gain) for k, i, o in zip(keys[1:], sizes, sizes[1:], strict=False)]
-    return Dense(read(keys[0], space, sizes[0], gain), tuple(layers), activation)
+    first = read(draws, space, sizes[0], gain)
+    return Dense(first, tuple(linear(draws, i, o, gain) for i, o in pairwise(sizes)), activation)

@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Key
 
 from retorno.networks.heads import Head
+from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Activation, dense
 from retorno.networks.network import Network, assemble
 
@@ -37,10 +38,10 @@ class MLP:
         """
         gain = math.sqrt(2) if self.orthogonal else None
         return assemble(
-            key,
+            Draws(key),
             heads,
             self.shared,
             self.orthogonal,
             self.hidden[-1] if self.hidden else 0,
-            lambda k: dense(k, observation_space, self.hidden, self.activation, gain),
+            lambda draws: dense(draws, observation_space, self.hidden, self.activation, gain),
         )

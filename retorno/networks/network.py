@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.time_step import TimeStep
 from retorno.networks.heads import Head, Readout
+from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Linear, Trunk, linear
 
 SHARED = "shared"
@@ -79,30 +80,24 @@ class Network(Policy):
 
 
 def assemble(
-    key: Key[Array, ""],
+    draws: Draws,
     heads: dict[str, Head],
     shared: bool,
     orthogonal: bool,
     width: int,
-    trunk: Callable[[Key[Array, ""]], Trunk],
+    trunk: Callable[[Draws], Trunk],
 ) -> Network:
-    """A new network: `trunk(key)` makes what lies under a head and gives `width` features.
+    """A new network: `trunk(draws)` makes what lies under a head and gives `width` features.
 
     Raises:
         ValueError: when there is no head.
     """
     if not heads:
         raise ValueError('a network needs one head or more, for instance heads={"value": ValueHead()}')
-    trunk_key, last_key = jax.random.split(key)
-    names = [SHARED] if shared else list(heads)
-    # All trunks in one go: a smaller program to compile than one after another.
-    trunks = jax.vmap(trunk)(jax.random.split(trunk_key, len(names)))
-    last_keys = jax.random.split(last_key, len(heads))
     return Network(
-        trunks={name: jax.tree.map(lambda x, i=i: x[i], trunks) for i, name in enumerate(names)},
+        trunks={name: trunk(draws) for name in ([SHARED] if shared else heads)},
         last={
-            name: linear(k, width, head.outputs, head.gain if orthogonal else None)
-            for (name, head), k in zip(heads.items(), last_keys, strict=True)
+            name: linear(draws, width, head.outputs, head.gain if orthogonal else None) for name, head in heads.items()
         },
         readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
     )

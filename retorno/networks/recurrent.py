@@ -9,7 +9,6 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import gymnasium
@@ -20,7 +19,8 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.policy import Carry
 from retorno.networks.heads import Head
-from retorno.networks.layers import Activation, Dense, Linear, Trunk, dense, linear, orthogonal
+from retorno.networks.initialisation import Draws
+from retorno.networks.layers import Activation, Dense, Linear, Trunk, dense, linear
 from retorno.networks.network import Network, assemble
 
 State = tuple[Float[Array, " H"], ...]
@@ -133,14 +133,20 @@ class RecurrentConfig(abc.ABC):
         """
         if self.width < 1:
             raise ValueError(f"width must be positive, got {self.width}: try 64")
-        trunk = lambda k: self._trunk(k, observation_space)  # noqa: E731
-        return assemble(key, heads, self.shared, self.orthogonal, self.width, trunk)
+        trunk = lambda draws: self._trunk(draws, observation_space)  # noqa: E731
+        return assemble(Draws(key), heads, self.shared, self.orthogonal, self.width, trunk)
 
-    def _trunk(self, key: Key[Array, ""], space: gymnasium.Space[Any]) -> Recurrent:
-        embed_key, input_key, hidden_key = jax.random.split(key, 3)
-        embed = dense(embed_key, space, self.embed, self.activation, math.sqrt(2) if self.orthogonal else None)
-        gates = partial(_gates, units=self.width, gates=self.cell.gates, orthogonally=self.orthogonal)
-        return self.cell(embed, gates(input_key, self.embed[-1]), gates(hidden_key, self.width))
+    def _trunk(self, draws: Draws, space: gymnasium.Space[Any]) -> Recurrent:
+        embed = dense(draws, space, self.embed, self.activation, math.sqrt(2) if self.orthogonal else None)
+        return self.cell(embed, self._gates(draws, self.embed[-1]), self._gates(draws, self.width))
+
+    def _gates(self, draws: Draws, inputs: int) -> Linear:
+        gates = self.cell.gates
+        if not self.orthogonal:
+            return linear(draws, inputs, gates * self.width, None)
+        # One orthogonal matrix for each gate: together they could not all be.
+        weights = [draws.orthogonal(inputs, self.width) for _ in range(gates)]
+        return Linear(jnp.concatenate(weights, axis=1), draws.constant((gates * self.width,), 0.0))
 
 
 @dataclass(frozen=True)
@@ -159,11 +165,3 @@ class LSTM(RecurrentConfig):
     @property
     def cell(self) -> type[Recurrent]:
         return LSTMCell
-
-
-def _gates(key: Key[Array, ""], inputs: int, units: int, gates: int, orthogonally: bool) -> Linear:
-    if not orthogonally:
-        return linear(key, inputs, gates * units, None)
-    # One orthogonal matrix for each gate: together they could not all be.
-    weights = jax.vmap(lambda k: orthogonal(k, inputs, units))(jax.random.split(key, gates))
-    return Linear(jnp.concatenate(list(weights), axis=1), jnp.zeros(gates * units))

@@ -23,6 +23,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.networks.heads import Head
+from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Activation, Input, Linear, Trunk, linear, read
 from retorno.networks.network import Network, assemble
 
@@ -202,27 +203,26 @@ class Transformer:
                 f"width must be a multiple of 2 · num_heads (rotary positions turn pairs), got width {self.width} with "
                 f"num_heads {self.num_heads}: try width={2 * self.num_heads * pairs}"
             )
-        return assemble(key, heads, self.shared, True, self.width, lambda k: self._trunk(k, observation_space))
+        trunk = lambda draws: self._trunk(draws, observation_space)  # noqa: E731
+        return assemble(Draws(key), heads, self.shared, True, self.width, trunk)
 
-    def _trunk(self, key: Key[Array, ""], space: gymnasium.Space[Any]) -> Causal:
-        input_key, *block_keys = jax.random.split(key, 1 + self.layers)
+    def _trunk(self, draws: Draws, space: gymnasium.Space[Any]) -> Causal:
         return Causal(
-            input=read(input_key, space, self.width, 1.0),
-            blocks=tuple(self._block(k) for k in block_keys),
-            scale=jnp.ones(self.width),
+            input=read(draws, space, self.width, 1.0),
+            blocks=tuple(self._block(draws) for _ in range(self.layers)),
+            scale=draws.constant((self.width,), 1.0),
             window=self.window,
         )
 
-    def _block(self, key: Key[Array, ""]) -> Block:
-        qkv_key, out_key, up_key, down_key = jax.random.split(key, 4)
+    def _block(self, draws: Draws) -> Block:
         residual_gain = 1 / math.sqrt(2 * self.layers)
         return Block(
-            attention_scale=jnp.ones(self.width),
-            query_key_value=linear(qkv_key, self.width, 3 * self.width, 1.0),
-            out=linear(out_key, self.width, self.width, residual_gain),
-            forward_scale=jnp.ones(self.width),
-            up=linear(up_key, self.width, 4 * self.width, math.sqrt(2)),
-            down=linear(down_key, 4 * self.width, self.width, residual_gain),
+            attention_scale=draws.constant((self.width,), 1.0),
+            query_key_value=linear(draws, self.width, 3 * self.width, 1.0),
+            out=linear(draws, self.width, self.width, residual_gain),
+            forward_scale=draws.constant((self.width,), 1.0),
+            up=linear(draws, self.width, 4 * self.width, math.sqrt(2)),
+            down=linear(draws, 4 * self.width, self.width, residual_gain),
             num_heads=self.num_heads,
             activation=self.activation,
         )

@@ -30,7 +30,8 @@ from retorno.networks import (
     policy_head,
     semi_gradient_step,
 )
-from retorno.networks.layers import Input, Observed, linear, orthogonal
+from retorno.networks.initialisation import Draws
+from retorno.networks.layers import Input, Observed, linear
 from retorno.networks.recurrent import GRUCell, LSTMCell
 from retorno.networks.transformer import attend, held, rotate
 
@@ -50,19 +51,31 @@ def filled(config: Any, space: Any, heads: Any) -> Any:
 # How they start
 
 
-@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (4, 1), (1, 1)])
+@pytest.mark.parametrize("shape", [(5, 5), (7, 3), (3, 7), (4, 1), (1, 1), (260, 257), (257, 260)])
 def test_orthogonal(shape: tuple[int, int]) -> None:
-    q = np.asarray(orthogonal(KEY, *shape))
+    q = np.asarray(Draws(KEY).orthogonal(*shape))
     gram = q.T @ q if shape[0] >= shape[1] else q @ q.T
     np.testing.assert_allclose(gram, np.eye(min(shape)), atol=1e-6)
 
 
 def test_orthogonal_is_uniform() -> None:
     # A column is uniform on the sphere in three dimensions: E x = 0, E x² = 1/3, E x⁴ = 1/5; columns are uncorrelated.
-    q = np.asarray(jax.vmap(lambda k: orthogonal(k, 3, 2))(jax.random.split(KEY, 20_000)))
+    draws = Draws(KEY)
+    q = np.stack([draws.orthogonal(3, 2) for _ in range(5_000)])
     for moment, expected in [(q, 0), (q**2, 1 / 3), (q**4, 1 / 5), (q[..., 0] * q[..., 1], 0)]:
         stderr = moment.std(axis=0) / np.sqrt(len(q))
         assert (np.abs(moment.mean(axis=0) - expected) < 4.5 * stderr).all()
+
+
+@pytest.mark.parametrize("config", SMALL, ids=lambda c: type(c).__name__)
+def test_a_key_gives_the_same_weights_inside_of_compiled_programs_and_outside(config: Any) -> None:
+    keys = jax.random.split(KEY, 3)
+    build = lambda key: config.build(key, BOX, BOTH)  # noqa: E731
+    outside = jax.tree.map(lambda *x: np.stack(x), *map(build, keys))
+    for inside in (jax.jit(lambda keys: jax.lax.map(build, keys))(keys), jax.vmap(build)(keys)):
+        jax.tree.map(np.testing.assert_array_equal, inside, outside)
+    first, second = (build(key).last["value"].weight for key in keys[:2])
+    assert not np.array_equal(first, second)
 
 
 def test_gains_and_biases_are_those_of_the_paper() -> None:
@@ -78,7 +91,7 @@ def test_gains_and_biases_are_those_of_the_paper() -> None:
 
 
 def test_the_other_start_is_uniform_in_one_over_root_inputs() -> None:
-    layer = linear(KEY, 16, 500, gain=None)
+    layer = linear(Draws(KEY), 16, 500, gain=None)
     for drawn in (layer.weight, layer.bias):
         assert 0.24 < np.abs(drawn).max() <= 0.25
         assert np.var(drawn) == pytest.approx(0.25**2 / 3, rel=0.2)
@@ -100,7 +113,7 @@ def test_every_leaf_is_a_float_and_structure_is_shared(config: Any) -> None:
 
 def test_a_discrete_observation_looks_up_what_its_one_hot_multiplies() -> None:
     space = spaces.Discrete(4, start=-1)
-    layer = Input(linear(KEY, 4, 3, gain=None), Observed(space))
+    layer = Input(linear(Draws(KEY), 4, 3, gain=None), Observed(space))
     for obs in range(-1, 3):
         np.testing.assert_allclose(layer(jnp.array(obs)), layer.linear(encode(space, jnp.array(obs))), rtol=1e-6)
 
