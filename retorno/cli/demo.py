@@ -172,7 +172,7 @@ def train_cart(told: Told, folder: Path) -> Training:
     """Train with the published settings, evaluate with an interval."""
     published = settings("ppo", CART)
     assert published is not None
-    told.say(f"settings: {told_settings(published.algorithm, published)}", style="dim")
+    told.say(f"settings: {told_settings('ppo', published.algorithm, published)}", style="dim")
     with train(published.algorithm, CART, published.steps, seed=0, every=CART_EVERY, folder=folder) as training:
         began = time.monotonic()
         follow(training, 0, published.steps)

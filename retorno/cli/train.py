@@ -141,7 +141,7 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
             ),
         ],
     )
-    described = first_line(usual)
+    described = first_line(ALGORITHMS[name])
     if published:
         described += f"\n\nThe defaults for {world} are {published.source}'s."
     described += "\n\nA part's option needs its name only where another is called alike: --learning-rate, --hidden."
@@ -257,7 +257,7 @@ def start(name: str, world: str, options: Options, algorithm: Algorithm, publish
         else "Gymnasium's, hosted: its environments are stepped in Python"
     )
     note(f"{name} on {world} ({how})")
-    note(f"settings: {told_settings(algorithm, published)}")
+    note(f"settings: {told_settings(name, algorithm, published)}")
     named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     note(f"{options.steps:,} steps, {named}, recorded in {folder}")
     if isinstance(made, GymnasiumWorld) and made.why_not_resumable:
@@ -289,9 +289,9 @@ def free_folder(algorithm: str, world: str) -> Path:
     return folder
 
 
-def told_settings(algorithm: Any, published: Published | None) -> str:
+def told_settings(name: str, algorithm: Any, published: Published | None) -> str:
     """Which defaults were taken, and what was changed in them, spelled as options."""
-    own = type(algorithm)()
+    own = ALGORITHMS[name]()
     if published is None:
         changes = " ".join(typed(algorithm, own))
         return f"the algorithm's own defaults (none are published for this world){changes and ' with '}{changes}"

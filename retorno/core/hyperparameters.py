@@ -14,12 +14,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import numbers
 import typing
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Range(typing.NamedTuple):
     """Where a field's values lie."""
 
     kind: type[int] | type[float]
-    accepts: typing.Callable[[Any], bool]
+    accepts: Callable[[Any], bool]
     words: str
 
 
@@ -79,17 +80,21 @@ def as_arrays(tree: T) -> T:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
 
 
+def preset(kind: Callable[..., T], settings: dict[str, Any], **own: Any) -> T:
+    """Hyperparameters with some of their defaults changed: a method that is another with these settings."""
+    return kind(**(own | settings))
+
+
 def _check(made: Any) -> None:
     """Turn numbers into their fields' kind, and refuse those out of range; arrays are left alone."""
     for name, (kind, allowed) in _numbers(type(made)).items():
         value = getattr(made, name)
         if value is None or isinstance(value, jax.Array):
             continue
-        words = allowed.words if allowed else "a number"
-        fits = (
-            isinstance(value, numbers.Real) and not isinstance(value, bool) and (kind is float or value == value // 1)
-        )
-        if not fits or (allowed is not None and not allowed.accepts(value)):
+        words, fits = allowed.words if allowed else "a number", isinstance(value, int | float | np.number)
+        if fits and kind is int and value != int(value):
+            fits, words = False, f"{words} and whole"
+        if not fits or isinstance(value, bool) or (allowed is not None and not allowed.accepts(value)):
             raise ValueError(f"{type(made).__name__}: {name} must be {words}, got {value!r}")
         object.__setattr__(made, name, kind(value))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -33,7 +32,7 @@ class Plan(Protocol):
 
 @runtime_checkable
 class Planner(Protocol):
-    """Settings that can think about a row: hashable, as algorithms are."""
+    """Hyperparameters that can think about a row."""
 
     def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Plan:
         """Think about one row, in a model."""
@@ -49,7 +48,7 @@ class PlannedPolicy(Policy):
     model: SampleModel
     base: Policy
     seed: UInt32[Array, ""]
-    planner: Planner = eqx.field(static=True)
+    planner: Planner
 
     @property
     def context(self) -> int:

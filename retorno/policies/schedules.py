@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 from typing import Any
 
 import equinox as eqx
@@ -61,105 +60,99 @@ class Decay(enum.Enum):
     """As 1/n on the nth visit of an observation. Singh, Jaakkola, Littman & Szepesvári 2000, section 3.1."""
 
 
-class Falling(eqx.Module):
-    """A quantity that falls as its `decay` says, from `first` to `end`."""
+class Lived(eqx.Module):
+    """What was lived so far, as far as a quantity falls with it."""
 
-    first: float = eqx.field(static=True)
-    end: float | None = eqx.field(static=True)
-    decay: Decay = eqx.field(static=True)
-    visited: Visits | None
-    episode: Int[Array, ""] | None
+    visited: Visits | None = None
+    episode: Int[Array, ""] | None = None
+    """Which episode of all environments it is, from 1."""
 
-    def at(self, obs: PyTree[Any], progress: Float[Array, ""]) -> Float[Array, ""]:
-        """Its value on one observation."""
-        if self.visited is not None:
-            return jnp.maximum(self.first / (self.visited.at(obs).sum() + 1), self.end or 0.0)
-        if self.episode is not None:
-            return jnp.maximum(self.first / self.episode, self.end or 0.0)
-        if self.end is None:
-            return jnp.float32(self.first)
-        if self.decay is Decay.exponential:
-            return self.first * (self.end / self.first) ** progress
-        return self.first + (self.end - self.first) * progress
-
-    def update(self, trajectory: Trajectory) -> Falling:
+    def update(self, trajectory: Trajectory) -> Lived:
         """After a trajectory [T+1, B]."""
         visited, episode = self.visited, self.episode
         if visited is not None:
             visited = visited.update(trajectory)
         if episode is not None:
             episode = episode + trajectory.steps.last[1:].sum(dtype=jnp.int32)
-        return Falling(self.first, self.end, self.decay, visited, episode)
+        return Lived(visited, episode)
 
 
-def falling(first: float, end: float | None, decay: Decay, spec: Spec, actions: int) -> Falling:
-    """A quantity before the first step.
+def lived(decay: Decay, spec: Spec, actions: int) -> Lived:
+    """Nothing yet, of what a quantity falls with as its `decay` says.
 
     Raises:
-        ValueError: for an exponential decay that does not go from one positive number to another.
         SpaceError: when visits are counted and the observation space is not finite.
+    """
+    visited = visits(spec, actions) if decay is Decay.visits else None
+    return Lived(visited, jnp.int32(1) if decay is Decay.episodes else None)
+
+
+def require_fall(first: float, end: float | None, decay: Decay) -> None:
+    """Refuse an exponential decay that does not go from one positive number to another.
+
+    Raises:
+        ValueError: with both numbers.
     """
     if decay is Decay.exponential and not (first > 0 and end is not None and end > 0):
         raise ValueError(
             f"an exponential decay goes from one positive number to another, got {first} and {end}: give it an end"
         )
-    visited = visits(spec, actions) if decay is Decay.visits else None
-    return Falling(first, end, decay, visited, jnp.int32(1) if decay is Decay.episodes else None)
+
+
+def fallen(
+    first: Float[Array, ""] | float,
+    end: Float[Array, ""] | float | None,
+    decay: Decay,
+    lived: Lived,
+    obs: PyTree[Any],
+    progress: Float[Array, ""],
+) -> Float[Array, ""]:
+    """A quantity on one observation, `progress` ∈ [0, 1] through the run: it falls from `first` to `end`."""
+    least = 0.0 if end is None else end
+    if lived.visited is not None:
+        return jnp.maximum(first / (lived.visited.at(obs).sum() + 1), least)
+    if lived.episode is not None:
+        return jnp.maximum(first / lived.episode, least)
+    if decay is Decay.exponential and end is not None:
+        return first * (end / first) ** progress
+    return linear(first, end, progress)
 
 
 class StepSize(eqx.Module):
-    """α: from `first` to `end` in a straight line over the run; where `first` is None, 1/n at a pair's nth visit."""
+    """α of one transition after another: a number, or 1/n at a pair's nth visit, which is counted here."""
 
-    first: float | None = eqx.field(static=True)
-    end: float | None = eqx.field(static=True)
     visited: Visits | None
-    swept: Float[Array, ""] | None = None
-    """α where a sweep traces it."""
 
     def next(
-        self, obs: PyTree[Any], action: Int[Array, ""], progress: Float[Array, ""], counts: Bool[Array, ""]
+        self,
+        first: Float[Array, ""] | float | None,
+        end: Float[Array, ""] | float | None,
+        obs: PyTree[Any],
+        action: Int[Array, ""],
+        progress: Float[Array, ""],
+        counts: Bool[Array, ""],
     ) -> tuple[Float[Array, ""], StepSize]:
-        """The step size for one transition, and what comes after it; a reset `counts` as no visit."""
-        if self.swept is not None:
-            return linear(self.swept, self.end, progress), self
-        if self.first is not None:
-            return linear(self.first, self.end, progress), self
-        assert self.visited is not None
+        """The step size for one transition, and what comes after it.
+
+        Args:
+            first: α, falling to `end` in a straight line over the run where there is one; None for 1/n.
+            end: see `first`.
+            obs: where the transition begins.
+            action: what was done there.
+            progress: the share of the run's budget that is used.
+            counts: whether it is a visit; a reset is none.
+        """
+        if self.visited is None:
+            assert first is not None
+            return linear(first, end, progress), self
         visited = self.visited.add(obs, action, counts)
-        return 1 / jnp.maximum(visited.at(obs)[action], 1), StepSize(None, None, visited)
+        return 1 / jnp.maximum(visited.at(obs)[action], 1), StepSize(visited)
 
 
-def step_sizes(first: float | Array | None, end: float | None, spec: Spec, actions: int) -> StepSize:
-    """Before the first step.
+def step_sizes(first: Float[Array, ""] | float | None, spec: Spec, actions: int) -> StepSize:
+    """Before the first step: visits are counted where there is no α.
 
     Raises:
         SpaceError: when visits are counted and the observation space is not finite.
-        ValueError: for a step size below 0 or not finite.
     """
-    if first is None:
-        return StepSize(None, None, visits(spec, actions))
-    require_step_size(first, end)
-    if isinstance(first, Array):
-        return StepSize(None, end, None, first)
-    return StepSize(first, end, None)
-
-
-def require_step_size(*steps: float | Array | None) -> None:
-    """Refuse what cannot be a step size; one that a sweep traces was looked at before.
-
-    Raises:
-        ValueError: for a step size below 0 or not finite.
-    """
-    for size in steps:
-        if isinstance(size, int | float) and not 0 <= size < math.inf:
-            raise ValueError(f"a step size is at least 0 and finite, got {size}: pass for instance 0.1")
-
-
-def require_lambda(lambda_: float | Array) -> None:
-    """Refuse what cannot be λ; one that a sweep traces was looked at before.
-
-    Raises:
-        ValueError: for a λ outside [0, 1].
-    """
-    if isinstance(lambda_, int | float) and not 0 <= lambda_ <= 1:
-        raise ValueError(f"λ lies in [0, 1], got {lambda_}: 0 looks one step ahead, 1 to the episode's end")
+    return StepSize(visits(spec, actions) if first is None else None)

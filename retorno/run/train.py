@@ -60,7 +60,7 @@ FURTHEST = 2**31
 KNOWN = {
     c.__name__: c
     for c in (
-        *ALGORITHMS.values(),
+        *(type(make()) for make in ALGORITHMS.values()),
         *NETWORKS.values(),
         *EXPLORATIONS.values(),
         *FIXED.values(),

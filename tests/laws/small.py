@@ -15,6 +15,7 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms import ALGORITHMS, BANDITS
 from retorno.core.environment import Environment
+from retorno.core.hyperparameters import hyperparameters
 from retorno.core.mdp import MDP, mdp
 from retorno.core.policy import Algorithm, Learner, Reward
 from retorno.core.time_step import TimeStep, Trajectory
@@ -56,7 +57,7 @@ NETWORK |= {name: config() for name, config in NETWORKS.items() if name not in N
 
 def having(field: str) -> list[str]:
     """The algorithms that have a setting."""
-    return [name for name, kind in ALGORITHMS.items() if field in {f.name for f in dataclasses.fields(kind)}]
+    return [name for name, make in ALGORITHMS.items() if field in {f.name for f in dataclasses.fields(make())}]
 
 
 DISCOUNTED = having("discount")
@@ -152,6 +153,7 @@ def table(learner: Learner, head: str) -> Float[np.ndarray, "... S outputs"]:
 def rewritten(cls: type, rewrite: Callable[[Trajectory], Trajectory]) -> type:
     """An algorithm that sees trajectories rewritten: for mistakes that the laws have to see."""
 
+    @hyperparameters
     class Mistaken(cls):
         def update(self, learner: Learner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]) -> Any:
             return super().update(learner, rewrite(trajectory), reward, key)

@@ -13,8 +13,9 @@ from cases import Case
 from gymnasium import spaces
 from small import MODELS, NETWORK, assert_close, bits, busy_world, model, small
 
-from retorno.algorithms import ALGORITHMS
+from retorno.algorithms import ALGORITHMS, QLearning
 from retorno.core.environment import Environment, advance, begin
+from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import WORLDS
@@ -138,7 +139,8 @@ def test_a_batch_equals_them_one_by_one_after_an_update(case: Case) -> None:
     check_batch(case.method(), case.place(), SEEDS)
 
 
-class Deaf(ALGORITHMS["q_learning"]):
+@hyperparameters
+class Deaf(QLearning):
     """Every seed is 0, though one is asked for."""
 
     def act(self, learner: Any, row: Any, carry: Any, key: Any) -> Any:

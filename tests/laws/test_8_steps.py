@@ -9,8 +9,9 @@ import pytest
 from cases import Case, main, mostly
 from small import FAMILIES, constant_reward, small
 
-from retorno.algorithms import ALGORITHMS
+from retorno.algorithms import ALGORITHMS, QLearning
 from retorno.core.environment import Environment
+from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
 from retorno.environments.sampled_world import sampled
 from retorno.policies import Epsilon
@@ -67,7 +68,8 @@ def test_exploration_falls_by_steps(num_envs: int) -> None:
     assert float(training.run.learner.clock.progress) == 0.5
 
 
-class CountsUpdates(ALGORITHMS["q_learning"]):
+@hyperparameters
+class CountsUpdates(QLearning):
     """The classic mistake: schedules run on updates."""
 
     def update(self, learner: Any, trajectory: Any, reward: Any, key: Any) -> Any:

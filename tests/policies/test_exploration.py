@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +24,26 @@ ACTIONS = 3
 Q = jnp.array([1.0, 3.0, 2.0])
 
 
-def start(exploration: Exploration, space: Any = None) -> Explorer:
+class Exploring(NamedTuple):
+    """A way to explore, with what it remembers."""
+
+    exploration: Exploration
+    memory: Explorer
+
+    def update(self, trajectory: Trajectory) -> Exploring:
+        return Exploring(self.exploration, self.memory.update(trajectory))
+
+
+def start(exploration: Exploration, space: Any = None) -> Exploring:
     row = restart(jnp.int32(0))
-    return exploration.start(Spec(space or spaces.Discrete(4), spaces.Discrete(ACTIONS), 1, 100, row), ACTIONS)
+    spec = Spec(space or spaces.Discrete(4), spaces.Discrete(ACTIONS), 1, 100, row)
+    return Exploring(exploration, exploration.start(spec, ACTIONS))
 
 
-def probs(explorer: Explorer, obs: int = 0, progress: float = 0.0, legal: Any = None) -> np.ndarray:
+def probs(explorer: Exploring, obs: int = 0, progress: float = 0.0, legal: Any = None) -> np.ndarray:
     mask = None if legal is None else jnp.array(legal)
-    return np.asarray(explorer.choice(Q, jnp.int32(obs), jnp.float32(progress)).masked(mask).probs())
+    choice = explorer.exploration.choice(explorer.memory, Q, jnp.int32(obs), jnp.float32(progress))
+    return np.asarray(choice.masked(mask).probs())
 
 
 def seen(obs: list[int], action: list[int], last: list[bool]) -> Trajectory:

@@ -15,7 +15,7 @@ a little from the one that chose.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
@@ -52,41 +53,34 @@ class ActorCriticLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class ActorCritic:
     """Actor–critic with traces (Sutton & Barto 2018, section 13.5). Actions: Discrete, MultiDiscrete, Box."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the policy's preferences and the values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their steps are added up."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    step_size: float = 0.1
+    step_size: NonNegative = 0.1
     """α_θ, the actor's."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α_θ at the end of the run, reached in a straight line; None to keep it."""
-    critic_step_size: float = 0.2
+    critic_step_size: NonNegative = 0.2
     """α_w, the critic's; 0 for none."""
-    critic_step_size_end: float | None = None
+    critic_step_size_end: NonNegative | None = None
     """α_w at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-    actor_lambda: float = 0.0
+    actor_lambda: UnitInterval = 0.0
     """λ_θ, how far back the actor's traces reach."""
-    critic_lambda: float = 0.0
+    critic_lambda: UnitInterval = 0.0
     """λ_w, how far back the critic's traces reach."""
     discount_gradient: bool = True
     """Weigh the step at time t by γᵗ, as the policy gradient theorem has it and most code leaves out."""
     at_the_end: bool = False
     """Hold the steps back until the episode is over: with both λ at 1, REINFORCE."""
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.actor_lambda <= 1 and 0 <= self.critic_lambda <= 1):
-            raise ValueError(f"traces decay by a λ in [0, 1], got {self.actor_lambda} and {self.critic_lambda}")
-        sizes = (self.step_size, self.step_size_end or 0, self.critic_step_size, self.critic_step_size_end or 0)
-        if min(sizes) < 0:
-            raise ValueError(f"step sizes are at least 0, got {min(sizes)}")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> ActorCriticLearner:
         heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}

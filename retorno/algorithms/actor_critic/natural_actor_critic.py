@@ -13,7 +13,7 @@ reward. So a plateau, where a nearly certain policy has hardly any gradient, doe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.actor_critic.actor_critic import score_and_slope
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -39,31 +40,26 @@ class NaturalActorCriticLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class NaturalActorCritic:
     """Natural actor–critic (Bhatnagar et al. 2009, algorithm 3). Actions: Discrete, MultiDiscrete, Box."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the policy's preferences and the values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their steps are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    step_size: float = 0.01
+    step_size: NonNegative = 0.01
     """α_θ, the actor's: small beside the critic's, whose answer it follows."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α_θ at the end of the run, reached in a straight line; None to keep it."""
-    critic_step_size: float = 0.1
+    critic_step_size: NonNegative = 0.1
     """α_w, of the values and of the natural gradient."""
-    critic_step_size_end: float | None = None
+    critic_step_size_end: NonNegative | None = None
     """α_w at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-
-    def __post_init__(self) -> None:
-        sizes = (self.step_size, self.step_size_end or 0, self.critic_step_size, self.critic_step_size_end or 0)
-        if min(sizes) < 0:
-            raise ValueError(f"step sizes are at least 0, got {min(sizes)}")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> NaturalActorCriticLearner:
         heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}

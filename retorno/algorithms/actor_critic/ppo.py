@@ -8,7 +8,7 @@ one `update` shuffles single transitions for a network of finite context and who
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -58,35 +59,35 @@ class _Rows(NamedTuple):
     counts: Bool[Array, "T B"]
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class PPO:
     """Proximal policy optimisation (Schulman et al. 2017). Actions: Discrete, MultiDiscrete, Box."""
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's and the value's network."""
-    num_envs: int = 8
+    num_envs: Count = 8
     """Environments that act side by side."""
-    rollout: int = 256
+    rollout: Count = 256
     """Interactions of each environment between two updates."""
-    epochs: int = 10
+    epochs: Count = 10
     """Passes over each rollout."""
-    minibatches: int = 32
+    minibatches: Count = 32
     """Gradient steps in each pass."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4, max_gradient_norm=0.5, eps=1e-5))
     """How a gradient becomes a step. This clipping and this ε matter (Huang et al. 2022): give them to another too."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-    lambda_: float = 0.95
+    lambda_: UnitInterval = 0.95
     """λ of generalised advantage estimation."""
-    clip: float = 0.2
+    clip: Positive = 0.2
     """ε, how far the new policy's probability ratio counts."""
     anneal_clip: bool = False
     """Let the clip fall to 0 over the run."""
-    value_clip: float | None = None
+    value_clip: Positive | None = None
     """How far a value may move in one update; None for any distance."""
-    value_coefficient: float = 0.5
+    value_coefficient: NonNegative = 0.5
     """Weight of the value's loss."""
-    entropy_coefficient: float = 0.0
+    entropy_coefficient: NonNegative = 0.0
     """Weight of the entropy bonus."""
     anneal_entropy: bool = False
     """Let that weight fall to 0 over the run."""

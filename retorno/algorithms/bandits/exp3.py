@@ -9,7 +9,6 @@ Each observation of a finite space is a bandit of its own.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -33,15 +33,15 @@ class EXP3Learner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class EXP3:
     """EXP3 (Auer, Cesa-Bianchi, Freund & Schapire 2002). Actions: Discrete."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their rewards are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    exploration_rate: float | None = None
+    exploration_rate: UnitInterval | None = None
     """γ, the share of random pulls; None for the one that the proof takes, from the run's length."""
     lowest: float = 0.0
     """The least reward that there can be."""

@@ -10,7 +10,6 @@ finite space is a bandit of its own; what comes after a reward is not looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -36,30 +36,26 @@ class GradientBanditLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class GradientBandit:
     """Gradient bandit (Sutton & Barto 2018, section 2.8). Actions: Discrete."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their rewards are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    step_size: float = 0.1
+    step_size: NonNegative = 0.1
     """α"""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
     baseline: bool = True
     """Compare rewards with their mean so far, this one included; without, with 0: same direction, more noise."""
-
-    def __post_init__(self) -> None:
-        if self.step_size < 0 or (self.step_size_end or 0) < 0:
-            raise ValueError(f"a step size is at least 0, got {self.step_size} falling to {self.step_size_end}")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> GradientBanditLearner:
         actions = num_actions(spec.action_space, "the gradient bandit")
         heads = {"policy": CategoricalHead(actions), "value": ValueHead()}
         network = Table().build(key, spec.observation_space, heads)
-        return GradientBanditLearner(network, step_sizes(None, None, spec, 1), Clock.start(spec.steps))
+        return GradientBanditLearner(network, step_sizes(None, spec, 1), Clock.start(spec.steps))
 
     def initial_carry(self, learner: GradientBanditLearner) -> Carry:
         return ()
@@ -81,7 +77,7 @@ class GradientBandit:
             state: tuple[TableNetwork, StepSize], x: tuple[TimeStep, TimeStep, Array]
         ) -> tuple[tuple[TableNetwork, StepSize], Float[Array, ""]]:
             (network, averaging), (row, next_row, action) = state, x
-            rate, averaging = averaging.next(row.obs, jnp.int32(0), learner.clock.progress, ~row.last)
+            rate, averaging = averaging.next(None, None, row.obs, jnp.int32(0), learner.clock.progress, ~row.last)
             error = next_row.reward - network.step(row.obs, row.first, ())[0]["value"]
             network = semi_gradient_step(network, "value", row.obs, None, jnp.where(row.last, 0.0, rate * error))
             heads = network.step(row.obs, row.first, ())[0]

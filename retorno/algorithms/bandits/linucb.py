@@ -7,7 +7,6 @@ matrix moves by one rank a pull. Over a finite space observations are one-hot, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, Positive, hyperparameters
 from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, encode, num_actions, width
 from retorno.core.time_step import TimeStep, Trajectory
@@ -54,24 +54,18 @@ class LinUCBLearner(NamedTuple):
     network: Ridge
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class LinUCB:
     """LinUCB (Li, Chu, Langford & Schapire 2010). Actions: Discrete."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their rewards are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    confidence: float = 1.0
+    confidence: NonNegative = 1.0
     """α: how many standard deviations the bound lies above the estimate, in units of the rewards' noise."""
-    ridge: float = 1.0
+    ridge: Positive = 1.0
     """λ: how strongly weights are drawn to 0."""
-
-    def __post_init__(self) -> None:
-        if self.confidence < 0 or self.ridge <= 0:
-            raise ValueError(
-                f"the confidence is at least 0 and the ridge positive, got {self.confidence} and {self.ridge}"
-            )
 
     def init(self, key: Key[Array, ""], spec: Spec) -> LinUCBLearner:
         actions, size = num_actions(spec.action_space, "LinUCB"), width(spec.observation_space)

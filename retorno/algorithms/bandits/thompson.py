@@ -11,7 +11,6 @@ pulls and what the prior is worth in pulls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, Positive, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import TimeStep, Trajectory
@@ -65,24 +65,20 @@ def _learn(
     return learner, {"reward_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class GaussianThompson:
     """Thompson sampling for rewards N(mean, σ²) with a normal prior (Russo et al. 2018). Actions: Discrete."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
     prior_mean: float = 0.0
     """What an arm is believed to be worth before the first pull."""
-    prior_deviation: float = 1.0
+    prior_deviation: Positive = 1.0
     """Standard deviation of that belief."""
-    deviation: float = 1.0
+    deviation: Positive = 1.0
     """σ, the standard deviation of an arm's rewards, which is taken as known."""
-
-    def __post_init__(self) -> None:
-        if not (self.prior_deviation > 0 and self.deviation > 0):
-            raise ValueError(f"deviations are positive, got {self.prior_deviation} and {self.deviation}")
 
     @property
     def _prior(self) -> float:
@@ -111,17 +107,17 @@ class GaussianThompson:
         return _learn(learner, trajectory.rewarded(reward), self._prior, keys, lambda reward, key: reward)
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class BernoulliThompson:
     """Thompson sampling for rewards of 1 or 0 with a beta prior (Thompson 1933). Actions: Discrete."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    successes: float = 1.0
+    successes: Positive = 1.0
     """α of the prior: pulls that are imagined to have paid before the first; 1 and 1 is a uniform belief."""
-    failures: float = 1.0
+    failures: Positive = 1.0
     """β of the prior: those imagined to have paid nothing."""
     lowest: float = 0.0
     """The reward that counts as nothing."""
@@ -129,8 +125,6 @@ class BernoulliThompson:
     """The reward that counts as 1; one between is taken for 1 as often as it is near it (Agrawal & Goyal 2012)."""
 
     def __post_init__(self) -> None:
-        if not (self.successes > 0 and self.failures > 0):
-            raise ValueError(f"a beta prior needs positive numbers, got {self.successes} and {self.failures}")
         if not self.lowest < self.highest:
             raise ValueError(f"rewards lie between two numbers, got lowest={self.lowest} and highest={self.highest}")
 

@@ -9,7 +9,7 @@ tried is thought to lead nowhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, element, index, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -24,7 +25,7 @@ from retorno.models.tabular import LatestModel, latest_model
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.returns import q_learning_target, td_error
 from retorno.policies import EpsilonGreedyPolicy
-from retorno.policies.exploration import Epsilon, Exploration, Explorer
+from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.policies.schedules import StepSize, step_sizes
 
 
@@ -38,37 +39,30 @@ class DynaLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class DynaQ:
     """Dyna-Q (Sutton 1990), or with a bonus Dyna-Q+. Observations: finite. Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns from each before the next is chosen."""
-    step_size: float | None = 0.1
+    step_size: NonNegative | None = 0.1
     """α, of real and of planned backups; None for 1/n at the nth visit of a pair."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
-    planning_steps: int = 5
+    planning_steps: Whole = 5
     """n, backups from the model after each real step; 0 is Q-learning."""
-    bonus: float = 0.0
+    bonus: NonNegative = 0.0
     """κ of Dyna-Q+; 0 plans with what was tried only."""
     trajectories: bool = False
     """Plan along walks through the model under the present policy instead of uniformly."""
-
-    def __post_init__(self) -> None:
-        if self.planning_steps < 0 or self.bonus < 0:
-            raise ValueError(
-                f"planning_steps and bonus are at least 0, got {self.planning_steps} and {self.bonus}: "
-                "Dyna-Q+ in the book has 10 to 50 steps and κ = .001"
-            )
 
     def init(self, key: Key[Array, ""], spec: Spec) -> DynaLearner:
         actions = num_actions(spec.action_space, "Dyna-Q")
@@ -76,7 +70,7 @@ class DynaQ:
         return DynaLearner(
             network=require_no_context(network, "Dyna-Q"),
             model=latest_model(spec, actions),
-            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
         )
@@ -87,8 +81,8 @@ class DynaQ:
     def act(
         self, learner: DynaLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        q = learner.network.step(row.obs, row.first, ())[0]["q"]
-        return learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal).sample(key), (), carry
+        action = explore(learner.network, self.exploration, learner.explorer, row, learner.clock.progress, key)
+        return action, (), carry
 
     def policy(self, learner: DynaLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -106,7 +100,7 @@ class DynaQ:
             target = q_learning_target(next_row.reward, self.discount * next_row.discount, next_q, next_row.legal)
             # A reset is no transition: nothing is learnt from it, nor planned after it.
             error = jnp.where(row.last, 0.0, td_error(q, action, target))
-            alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
+            alpha, step_size = step_size.next(self.step_size, self.step_size_end, row.obs, action, progress, ~row.last)
             network = semi_gradient_step(network, "q", row.obs, action, alpha * error)
             model = model.learn(row, action, next_row)
             if self.planning_steps:
@@ -141,14 +135,13 @@ class DynaQ:
             if self.trajectories:
                 s = walker
                 q = network.step(element(space, s), jnp.array(False), ())[0]["q"]
-                choice = explorer.choice(q, element(space, s), progress).masked(model.legal_in(s))
+                choice = self.exploration.choice(explorer, q, element(space, s), progress).masked(model.legal_in(s))
                 action = choice.sample(drawn)
             else:
                 s = model.visited[(drawn[0] * model.met).astype(jnp.int32)]
                 legal = model.legal_in(s)
                 plannable = model.tried[s] > 0
-                if self.bonus:
-                    plannable = jnp.ones_like(plannable) if legal is None else legal
+                plannable = plannable | ((self.bonus > 0) & (True if legal is None else legal))
                 action = _nth(plannable, drawn[1])
             last_time = model.tried[s, action]
             reward = model.reward[s, action] + self.bonus * jnp.sqrt((model.now - last_time).astype(jnp.float32))
@@ -157,7 +150,7 @@ class DynaQ:
             target = q_learning_target(reward, self.discount * discount, next_q, model.legal_in(after))
             error = td_error(q, action, target)
             # A walk may choose what was never tried; without a bonus nothing is known of it.
-            known = (last_time > 0) if not self.bonus else jnp.array(True)
+            known = (last_time > 0) | (self.bonus > 0)
             network = semi_gradient_step(network, "q", element(space, s), action, jnp.where(known, alpha * error, 0.0))
             return (network, jnp.where(known & (discount != 0), after, here)), None
 

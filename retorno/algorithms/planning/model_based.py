@@ -13,7 +13,7 @@ Models are tables over states × actions × next states.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
+from retorno.core.hyperparameters import Count, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -29,7 +30,7 @@ from retorno.networks import ActionValueHead, Table, TableNetwork
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.planning import value_iteration
 from retorno.policies import EpsilonGreedyPolicy
-from retorno.policies.exploration import Epsilon, Exploration, Explorer
+from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
 
 
 class ModelLearner(NamedTuple):
@@ -41,25 +42,22 @@ class ModelLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class CertaintyEquivalence:
     """Certainty equivalence (Kumar & Varaiya 1986): the best policy of the most likely model. Observations: finite."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
-    sweeps: int = 10
+    sweeps: Count = 10
     """Of value iteration at each update, going on from the values before."""
     initial: float = 0.0
     """What an action is worth that was never tried."""
-
-    def __post_init__(self) -> None:
-        _check_sweeps(self.sweeps)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> ModelLearner:
         actions = num_actions(spec.action_space, "certainty equivalence")
@@ -74,8 +72,8 @@ class CertaintyEquivalence:
         self, learner: ModelLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         assert learner.explorer is not None
-        q = learner.network.step(row.obs, row.first, ())[0]["q"]
-        return learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal).sample(key), (), carry
+        action = explore(learner.network, self.exploration, learner.explorer, row, learner.clock.progress, key)
+        return action, (), carry
 
     def policy(self, learner: ModelLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -90,30 +88,26 @@ class CertaintyEquivalence:
         return ModelLearner(network, model, explorer, learner.clock.advance(trajectory)), {"change": change}
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class RMax:
     """R-max (Brafman & Tennenholtz 2002): what is not known pays the most there is. Observations: finite."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ, below 1."""
     reward_max: float = 1.0
     """The largest reward that a step can pay."""
-    known: int = 5
+    known: Count = 5
     """m, the trials after which an action's counts are believed; 1 where the world has no chance."""
-    sweeps: int = 10
+    sweeps: Count = 10
     """Of value iteration at each update, going down from the values before."""
 
     def __post_init__(self) -> None:
-        _check_sweeps(self.sweeps)
-        if not 0 <= self.discount < 1 or self.known < 1:
-            raise ValueError(
-                f"R-max needs a discount below 1, for paradise is worth reward_max / (1 − γ), and known of at least 1, "
-                f"got {self.discount} and {self.known}"
-            )
+        if self.discount == 1:
+            raise ValueError("R-max needs a discount below 1, for paradise is worth reward_max / (1 − γ), got 1")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> ModelLearner:
         actions = num_actions(spec.action_space, "R-max")
@@ -153,36 +147,28 @@ class SamplingLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class PSRL:
     """Posterior sampling (Strens 2000; Osband et al. 2013): act in a model that may be true. Observations: finite."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side, in one drawn model."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates; a model is drawn at most once in each."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-    period: int = 100
+    period: Count = 100
     """Interactions after which another model is drawn, if no episode has ended before."""
-    sweeps: int = 50
+    sweeps: Count = 50
     """Of value iteration in a drawn model, from the values of the one before."""
-    concentration: float = 1.0
+    concentration: Positive = 1.0
     """Of the Dirichlet prior: how many trials it counts for, spread evenly over all outcomes."""
     reward_mean: float = 0.0
     """What a reward is believed to be before it is seen, …"""
-    reward_deviation: float = 1.0
+    reward_deviation: Positive = 1.0
     """… give or take. The normal prior's standard deviation; set it to the size of the rewards."""
-    reward_noise: float = 1.0
+    reward_noise: Positive = 1.0
     """How far single rewards are believed to lie around their mean: the normal likelihood's standard deviation."""
-
-    def __post_init__(self) -> None:
-        _check_sweeps(self.sweeps)
-        if min(self.concentration, self.reward_deviation, self.reward_noise) <= 0 or self.period < 1:
-            raise ValueError(
-                "concentration, reward_deviation and reward_noise are positive and the period at least 1, got "
-                f"{self.concentration}, {self.reward_deviation}, {self.reward_noise} and {self.period}"
-            )
 
     def init(self, key: Key[Array, ""], spec: Spec) -> SamplingLearner:
         actions = num_actions(spec.action_space, "posterior sampling")
@@ -241,8 +227,3 @@ def _solved(
     known = model.count >= trials
     after = value_iteration(q, model.mean_reward, model.onward_chance, known, model.legal, discount, sweeps)
     return replace(network, tables={"q": after}), jnp.abs(after - q).max()
-
-
-def _check_sweeps(sweeps: int) -> None:
-    if sweeps < 1:
-        raise ValueError(f"sweeps must be at least 1, got {sweeps}")

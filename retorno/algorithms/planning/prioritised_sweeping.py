@@ -9,7 +9,7 @@ worlds without chance, moves values by α; an expected backup needs no step size
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -24,7 +25,7 @@ from retorno.models.tabular import CountedModel, counted_model
 from retorno.networks import ActionValueHead, Table, TableNetwork
 from retorno.ops.planning import best_value, expected_backup
 from retorno.policies import EpsilonGreedyPolicy
-from retorno.policies.exploration import Epsilon, Exploration, Explorer
+from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
 
 
 class Sweep(NamedTuple):
@@ -50,31 +51,24 @@ class SweepingLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class PrioritisedSweeping:
     """Prioritised sweeping (Moore & Atkeson 1993). Observations: finite. Actions: Discrete."""
 
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
-    planning_steps: int = 5
+    planning_steps: Count = 5
     """n, the most backups after each real step."""
-    threshold: float = 1e-4
+    threshold: NonNegative = 1e-4
     """θ, the least change that is worth a backup."""
     initial: float = 0.0
     """Every value before learning."""
-
-    def __post_init__(self) -> None:
-        if self.planning_steps < 1 or self.threshold < 0:
-            raise ValueError(
-                f"planning_steps is at least 1 and the threshold at least 0, got {self.planning_steps} and "
-                f"{self.threshold}"
-            )
 
     def init(self, key: Key[Array, ""], spec: Spec) -> SweepingLearner:
         actions = num_actions(spec.action_space, "prioritised sweeping")
@@ -94,8 +88,8 @@ class PrioritisedSweeping:
     def act(
         self, learner: SweepingLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        q = learner.network.step(row.obs, row.first, ())[0]["q"]
-        return learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal).sample(key), (), carry
+        action = explore(learner.network, self.exploration, learner.explorer, row, learner.clock.progress, key)
+        return action, (), carry
 
     def policy(self, learner: SweepingLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))

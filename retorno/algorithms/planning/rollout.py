@@ -8,7 +8,7 @@ and what lies beyond counts for nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree, UInt32
 
+from retorno.core.hyperparameters import Count, UnitInterval, as_arrays, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -66,7 +67,7 @@ class Rollouts(NamedTuple):
         return self.q
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class Rollout:
     """The rollout algorithm (Tesauro & Galperin 1997): improves on a base policy in thought. Actions: Discrete."""
 
@@ -74,21 +75,18 @@ class Rollout:
     """What is planned in."""
     base: FixedConfig = field(default_factory=Uniform)
     """The policy that simulations follow after their first action, and that is improved on."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates, in which a model may be learnt."""
-    simulations: int = 32
+    simulations: Count = 32
     """Of each action, before each choice."""
-    depth: int = 100
+    depth: Count = 100
     """The most steps of a simulation."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=lambda: Epsilon(0.0))
     """How actions are chosen while learning; a model that is learnt needs some."""
-
-    def __post_init__(self) -> None:
-        require_planning(self.simulations, self.depth)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> PlanningLearner:
         return PlanningLearner.start(self, key, spec, "the rollout algorithm")
@@ -101,11 +99,12 @@ class Rollout:
     ) -> tuple[Any, PyTree[Any], Carry]:
         planning, choosing = jax.random.split(key)
         plan = self.plan(learner.model, learner.base, row, planning)
-        choice = learner.explorer.choice(plan.preference, row.obs, learner.clock.progress).masked(row.legal)
-        return choice.sample(choosing), {"q": plan.q}, carry
+        progress = learner.clock.progress
+        choice = self.exploration.choice(learner.explorer, plan.preference, row.obs, progress)
+        return choice.masked(row.legal).sample(choosing), {"q": plan.q}, carry
 
     def policy(self, learner: PlanningLearner) -> Policy:
-        return PlannedPolicy(learner.model, learner.base, learner.seed, self)
+        return PlannedPolicy(learner.model, learner.base, learner.seed, as_arrays(self))
 
     def update(
         self, learner: PlanningLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
@@ -137,13 +136,3 @@ class Rollout:
         # One after another: side by side they take XLA four times as long to compile, and run no faster.
         returns = jax.lax.map(simulated, jnp.arange(actions * self.simulations))
         return Rollouts(returns.reshape(actions, self.simulations).mean(-1))
-
-
-def require_planning(simulations: int, depth: int) -> None:
-    """Refuse settings with which nothing would be thought.
-
-    Raises:
-        ValueError: for fewer than one simulation or step.
-    """
-    if simulations < 1 or depth < 1:
-        raise ValueError(f"simulations and depth are at least 1, got {simulations} and {depth}")

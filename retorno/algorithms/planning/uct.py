@@ -10,7 +10,7 @@ UCB1's bound holds (Schrittwieser et al. 2020, eq. 5 of the appendix); the actio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.algorithms.planning.rollout import PlanningLearner, require_planning
+from retorno.algorithms.planning.rollout import PlanningLearner
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, as_arrays, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, cardinality
 from retorno.core.time_step import TimeStep, Trajectory
@@ -107,7 +108,7 @@ class Search(NamedTuple):
         return self.visits / self.visits.sum()
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class UCT:
     """UCT (Kocsis & Szepesvári 2006): searches a tree before each choice. Observations: finite. Actions: Discrete."""
 
@@ -115,23 +116,20 @@ class UCT:
     """What is planned in."""
     base: FixedConfig = field(default_factory=Uniform)
     """The policy that simulations follow beyond the tree."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates, in which a model may be learnt."""
-    simulations: int = 200
+    simulations: Count = 200
     """Before each choice."""
-    depth: int = 100
+    depth: Count = 100
     """The most steps of a simulation; what lies beyond counts for nothing."""
-    confidence: float = 1.4142135
+    confidence: NonNegative = 1.4142135
     """c of the upper confidence bound, for returns in [0, 1]: √2 is UCB1's."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=lambda: Epsilon(0.0))
     """How actions are chosen while learning; a model that is learnt needs some."""
-
-    def __post_init__(self) -> None:
-        require_planning(self.simulations, self.depth)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> PlanningLearner:
         cardinality(spec.observation_space)  # Refuses what is not finite.
@@ -145,11 +143,12 @@ class UCT:
     ) -> tuple[Any, PyTree[Any], Carry]:
         planning, choosing = jax.random.split(key)
         plan = self.plan(learner.model, learner.base, row, planning)
-        choice = learner.explorer.choice(plan.preference, row.obs, learner.clock.progress).masked(row.legal)
-        return choice.sample(choosing), {"search_policy": plan.policy, "q": plan.q}, carry
+        progress = learner.clock.progress
+        choice = self.exploration.choice(learner.explorer, plan.preference, row.obs, progress)
+        return choice.masked(row.legal).sample(choosing), {"search_policy": plan.policy, "q": plan.q}, carry
 
     def policy(self, learner: PlanningLearner) -> Policy:
-        return PlannedPolicy(learner.model, learner.base, learner.seed, self)
+        return PlannedPolicy(learner.model, learner.base, learner.seed, as_arrays(self))
 
     def update(
         self, learner: PlanningLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]

@@ -8,7 +8,7 @@ end while another's is under way, whose first actions then were drawn from a sli
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -39,29 +40,29 @@ class REINFORCELearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class REINFORCE:
     """REINFORCE (Williams 1992). Actions: Discrete, MultiDiscrete, Box."""
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's network, and the baseline's."""
-    num_envs: int = 8
+    num_envs: Count = 8
     """Environments that act side by side."""
-    rollout: int = 128
+    rollout: Count = 128
     """Interactions of each environment between two updates, which use all episodes that ended in them."""
-    longest_episode: int = 500
+    longest_episode: Count = 500
     """Rows of an episode under way that are held; of a longer episode only the last so many are learnt from."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3, max_gradient_norm=0.5))
     """How a gradient becomes a step."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     discount_gradient: bool = False
     """Weigh the step at time t by γᵗ, as the policy gradient theorem has it and most code leaves out."""
     baseline: bool = True
     """Subtract a learnt state value from the return: less variance, no bias."""
-    baseline_coefficient: float = 0.5
+    baseline_coefficient: NonNegative = 0.5
     """Weight of the baseline's loss."""
-    entropy_coefficient: float = 0.0
+    entropy_coefficient: NonNegative = 0.0
     """Weight of the entropy bonus."""
     sum_over_episode: bool = False
     """Add up an episode's steps and average over episodes, as the theorem has it, instead of averaging over all steps.

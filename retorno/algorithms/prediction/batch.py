@@ -8,7 +8,7 @@ the newest row of an episode under way stands the present estimate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from jax import Array
 from jaxtyping import Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -25,7 +26,6 @@ from retorno.networks.network import moved
 from retorno.ops.objectives import linear
 from retorno.ops.returns import lambda_returns
 from retorno.policies import FixedConfig, Followed, Uniform, followed
-from retorno.policies.schedules import require_lambda, require_step_size
 
 
 class BatchLearner(NamedTuple):
@@ -38,7 +38,7 @@ class BatchLearner(NamedTuple):
     """What was lived."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class BatchTD:
     """Batch TD(0) (Sutton & Barto 2018, section 6.3): settles on certainty equivalence. Actions: Discrete."""
 
@@ -46,28 +46,22 @@ class BatchTD:
     """Where the values are held."""
     target: FixedConfig = field(default_factory=Uniform)
     """π, the policy whose value is asked for."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 64
+    rollout: Count = 64
     """Interactions of each environment between two updates."""
-    capacity: int = 1024
+    capacity: Count = 1024
     """Rows of each environment that are held; older ones are forgotten."""
-    sweeps: int = 100
+    sweeps: Count = 100
     """How often all of it is gone through in an update."""
-    lambda_: float = 0.0
+    lambda_: UnitInterval = 0.0
     """λ of the returns that are learnt from: 0 one step ahead (TD), 1 to the episode's end (Monte Carlo)."""
-    step_size: float = 1.0
+    step_size: NonNegative = 1.0
     """α, of the mean over all transitions: below 1 over a table it is stable."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-
-    def __post_init__(self) -> None:
-        require_step_size(self.step_size, self.step_size_end)
-        require_lambda(self.lambda_)
-        if self.capacity < 1 or self.sweeps < 1:
-            raise ValueError(f"capacity and sweeps are at least 1, got {self.capacity} and {self.sweeps}")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> BatchLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
@@ -111,9 +105,6 @@ class BatchTD:
         return BatchLearner(network, learner.followed, clock, held), {"batch_error": errors[-1]}
 
 
-@dataclass(frozen=True)
-class BatchMonteCarlo(BatchTD):
+def BatchMonteCarlo(**settings: Any) -> BatchTD:
     """Batch Monte Carlo (Sutton & Barto 2018, section 6.3): settles on the mean return seen. Actions: Discrete."""
-
-    lambda_: float = 1.0
-    """λ of the returns that are learnt from: 0 one step ahead (TD), 1 to the episode's end (Monte Carlo)."""
+    return preset(BatchTD, settings, lambda_=1.0)

@@ -6,7 +6,7 @@ what π would visit led here. It is stable in expectation; single runs may have 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -22,7 +23,6 @@ from retorno.networks.network import moved, value_and_slope, value_of
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
 from retorno.policies import FixedConfig, Followed, Uniform, followed, weighed
-from retorno.policies.schedules import require_lambda, require_step_size
 
 
 class EmphaticTDLearner(NamedTuple):
@@ -37,7 +37,7 @@ class EmphaticTDLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class EmphaticTD:
     """Emphatic TD(λ) (Sutton, Mahmood & White 2016), on and off policy. Actions: Discrete."""
 
@@ -47,22 +47,18 @@ class EmphaticTD:
     """π, the policy whose value is asked for."""
     behaviour: FixedConfig | None = None
     """b, which acts in its place, and traces are weighed by π/b; None to follow π."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    lambda_: float = 0.0
+    lambda_: UnitInterval = 0.0
     """λ: how slowly traces fade, from 0 (one step) to 1 (Monte Carlo)."""
-    step_size: float = 0.03
+    step_size: NonNegative = 0.03
     """α"""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-
-    def __post_init__(self) -> None:
-        require_step_size(self.step_size, self.step_size_end)
-        require_lambda(self.lambda_)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> EmphaticTDLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})

@@ -6,7 +6,7 @@ of which a second set of weights estimates one factor: x(s)ᵀv ≈ the expected
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
@@ -22,7 +23,6 @@ from retorno.networks.network import value_of
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
 from retorno.policies import FixedConfig, Followed, Uniform, followed, weighed
-from retorno.policies.schedules import require_step_size
 
 
 class GradientTDLearner(NamedTuple):
@@ -35,7 +35,7 @@ class GradientTDLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class TDC:
     """TD with gradient correction (Sutton et al. 2009), on and off policy, for linear values. Actions: Discrete."""
 
@@ -45,23 +45,20 @@ class TDC:
     """π, the policy whose value is asked for."""
     behaviour: FixedConfig | None = None
     """b, which acts in its place, and errors are weighed by π/b; None to follow π."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    step_size: float = 0.1
+    step_size: NonNegative = 0.1
     """α"""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    second_step_size: float = 0.1
+    second_step_size: NonNegative = 0.1
     """β, of the second weights."""
     corrected: bool = True
     """TD's step with a correction (TDC, also called GTD(0)); else the gradient's own form (GTD2)."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-
-    def __post_init__(self) -> None:
-        require_step_size(self.step_size, self.step_size_end, self.second_step_size)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> GradientTDLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
@@ -107,9 +104,6 @@ class TDC:
         return GradientTDLearner(network, second, learner.followed, learner.clock.advance(trajectory)), metrics
 
 
-@dataclass(frozen=True)
-class GTD2(TDC):
+def GTD2(**settings: Any) -> TDC:
     """GTD2 (Sutton et al. 2009): the gradient of the projected Bellman error, for linear values. Actions: Discrete."""
-
-    corrected: bool = False
-    """TD's step with a correction (TDC, also called GTD(0)); else the gradient's own form (GTD2)."""
+    return preset(TDC, settings, corrected=False)

@@ -8,7 +8,7 @@ mean of every visit's return, which batch Monte Carlo converges to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -17,13 +17,13 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, require_linear
 from retorno.networks.network import value_and_slope
 from retorno.policies import FixedConfig, Followed, Uniform, followed, weighed
-from retorno.policies.schedules import require_lambda
 
 MOST_FEATURES = 20_000
 
@@ -41,7 +41,7 @@ class LSTDLearner(NamedTuple):
     """Already faded."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class LSTD:
     """LSTD(λ) (Bradtke & Barto 1996; Boyan 2002): linear values by least squares. Actions: Discrete."""
 
@@ -54,21 +54,16 @@ class LSTD:
     """π, the policy whose value is asked for."""
     behaviour: FixedConfig | None = None
     """b, which acts in its place, and traces are weighed by π/b; None to follow π."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    lambda_: float = 0.0
+    lambda_: UnitInterval = 0.0
     """λ: how slowly traces fade, from 0 (one step) to 1 (Monte Carlo)."""
-    regularisation: float = 0.01
+    regularisation: Positive = 0.01
     """ε: A starts as ε times the identity. Small, but not so small that single precision is lost."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-
-    def __post_init__(self) -> None:
-        require_lambda(self.lambda_)
-        if isinstance(self.regularisation, int | float) and not self.regularisation > 0:
-            raise ValueError(f"the regularisation is positive, got {self.regularisation}: A has to have an inverse")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> LSTDLearner:
         network = require_linear(self.network.build(key, spec.observation_space, {"value": ValueHead()}), "LSTD")

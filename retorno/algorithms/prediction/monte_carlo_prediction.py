@@ -9,7 +9,7 @@ a time limit's cut stands the present estimate.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes, Pairs, refuse_unless_finite, where_ended
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -27,7 +28,7 @@ from retorno.networks.layers import Observed
 from retorno.networks.network import value_of
 from retorno.ops.returns import lambda_returns, weights_to_end
 from retorno.policies import FixedConfig, Followed, Uniform, followed
-from retorno.policies.schedules import StepSize, require_lambda, require_step_size, step_sizes
+from retorno.policies.schedules import StepSize, step_sizes
 
 
 class Weighing(enum.Enum):
@@ -53,7 +54,7 @@ class MonteCarloPredictionLearner(NamedTuple):
     """Numbers the observations."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class MonteCarloPrediction:
     """Monte Carlo prediction, on and off policy (Sutton & Barto 2018, sections 5.1 and 5.5). Actions: Discrete."""
 
@@ -67,26 +68,26 @@ class MonteCarloPrediction:
     """How returns are averaged where b acts."""
     first_visit: bool = False
     """Learn from the first visit of an observation in an episode alone, not from every one."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 64
+    rollout: Count = 64
     """Interactions of each environment between two updates, which use all episodes that ended in them."""
-    longest_episode: int = 128
+    longest_episode: Count = 128
     """Rows of an episode under way that are held; of a longer episode only the last so many are learnt from."""
-    lambda_: float = 1.0
+    lambda_: UnitInterval = 1.0
     """λ: 1 takes the returns themselves; below, the more of the estimates on the way, the smaller it is."""
-    step_size: float | None = None
+    step_size: NonNegative | None = None
     """α; None for 1/n at the nth return of an observation: the mean of its returns."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
 
     def __post_init__(self) -> None:
-        require_step_size(self.step_size, self.step_size_end)
-        require_lambda(self.lambda_)
         if self.weighing is Weighing.weighted and self.step_size is not None:
             raise ValueError(f"weighted importance sampling is a mean: its step size is None, got {self.step_size}")
+        if self.behaviour is not None and self.lambda_ < 1:
+            raise ValueError("λ-returns off-line are on-policy: use TDLambda or EmphaticTD with a behaviour")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> MonteCarloPredictionLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
@@ -98,7 +99,7 @@ class MonteCarloPrediction:
         return MonteCarloPredictionLearner(
             network=require_no_context(network, "Monte Carlo prediction"),
             followed=followed(self.target, self.behaviour, spec),
-            step_size=step_sizes(0.0 if weighted else self.step_size, self.step_size_end, spec, 1),
+            step_size=step_sizes(0.0 if weighted else self.step_size, spec, 1),
             weight=jnp.zeros(counted.count) if weighted else None,
             clock=Clock.start(spec.steps),
             held=Episodes.none(spec, self.longest_episode, {"ratio": jnp.float32(1)}, self.rollout),
@@ -156,7 +157,9 @@ class MonteCarloPrediction:
             (network, step_size, weight), (row, value, ratio, counted) = state, x
             if weight is None:
                 error = ratio * value - value_of(network, row)
-                alpha, step_size = step_size.next(row.obs, jnp.int32(0), learner.clock.progress, counted)
+                alpha, step_size = step_size.next(
+                    self.step_size, self.step_size_end, row.obs, jnp.int32(0), learner.clock.progress, counted
+                )
             else:
                 error, number = value - value_of(network, row), learner.seen.number(row.obs, jnp.int32(0))
                 weight = weight.at[number].add(jnp.where(counted, ratio, 0.0))
@@ -171,16 +174,6 @@ class MonteCarloPrediction:
         return after, errors.sum() / jnp.maximum(counts.sum(), 1)
 
 
-@dataclass(frozen=True)
-class LambdaReturn(MonteCarloPrediction):
+def LambdaReturn(**settings: Any) -> MonteCarloPrediction:
     """The off-line λ-return algorithm (Watkins 1989; Sutton & Barto 2018, section 12.1). Actions: Discrete."""
-
-    lambda_: float = 0.8
-    """λ: 1 takes the returns themselves; below, the more of the estimates on the way, the smaller it is."""
-    step_size: float | None = 0.1
-    """α; None for 1/n at the nth return of an observation: the mean of its returns."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.behaviour is not None:
-            raise ValueError("λ-returns off-line are on-policy: use TDLambda or EmphaticTD with a behaviour")
+    return preset(MonteCarloPrediction, settings, lambda_=0.8, step_size=0.1)

@@ -7,7 +7,7 @@ episode begins, in the same order. Off-policy an error is weighed by ρ of its n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, windows
@@ -23,7 +24,7 @@ from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context
 from retorno.networks.network import value_of
 from retorno.ops.returns import horizon, n_step_return, weights_to_end
 from retorno.policies import FixedConfig, Followed, Uniform, followed
-from retorno.policies.schedules import StepSize, require_step_size, step_sizes
+from retorno.policies.schedules import StepSize, step_sizes
 
 
 class TDLearner(NamedTuple):
@@ -37,7 +38,7 @@ class TDLearner(NamedTuple):
     """The n − 1 rows before the next trajectory's first; None where n = 1."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class TD:
     """TD(0) and n-step TD prediction (Sutton 1988). Actions: Discrete."""
 
@@ -47,30 +48,25 @@ class TD:
     """π, the policy whose value is asked for."""
     behaviour: FixedConfig | None = None
     """b, which acts in its place, and errors are weighed by π/b; None to follow π."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    n: int = 1
+    n: Count = 1
     """Rewards before the estimate; 1 is TD(0)."""
-    step_size: float | None = 0.1
+    step_size: NonNegative | None = 0.1
     """α; None for 1/n at the nth visit of an observation."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-
-    def __post_init__(self) -> None:
-        require_step_size(self.step_size, self.step_size_end)
-        if self.n < 1:
-            raise ValueError(f"n-step returns hold at least 1 reward, got n = {self.n}")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> TDLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
         return TDLearner(
             network=require_no_context(network, "TD"),
             followed=followed(self.target, self.behaviour, spec),
-            step_size=step_sizes(self.step_size, self.step_size_end, spec, 1),
+            step_size=step_sizes(self.step_size, spec, 1),
             clock=Clock.start(spec.steps),
             held=Episodes.none(spec, self.n - 1, {"ratio": jnp.float32(1)}) if self.n > 1 else None,
         )
@@ -104,7 +100,9 @@ class TD:
             target = n_step_return(after.reward, self.discount * after.discount, value, after.last)
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(row.last, 0.0, target - value_of(network, row))
-            alpha, step_size = step_size.next(row.obs, jnp.int32(0), learner.clock.progress, ~row.last)
+            alpha, step_size = step_size.next(
+                self.step_size, self.step_size_end, row.obs, jnp.int32(0), learner.clock.progress, ~row.last
+            )
             weight = 1.0 if self.behaviour is None else weights_to_end(ratio, after.last)[0]
             change = alpha * weight * error
             return (semi_gradient_step(network, "value", row.obs, None, change), step_size), (jnp.abs(error), ~row.last)

@@ -7,7 +7,7 @@ algorithm for values that are linear in the parameters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.tabular.sarsa_lambda import Trace
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -25,7 +26,6 @@ from retorno.ops import traces
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
 from retorno.policies import FixedConfig, Followed, Uniform, followed, weighed
-from retorno.policies.schedules import require_lambda, require_step_size
 
 
 class TDLambdaLearner(NamedTuple):
@@ -40,7 +40,7 @@ class TDLambdaLearner(NamedTuple):
     """[B] What the present row was estimated to be worth before the last update."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class TDLambda:
     """TD(λ) prediction with eligibility traces (Sutton 1988). Actions: Discrete."""
 
@@ -50,24 +50,22 @@ class TDLambda:
     """π, the policy whose value is asked for."""
     behaviour: FixedConfig | None = None
     """b, which acts in its place, and traces are weighed by π/b; None to follow π."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates."""
-    lambda_: float = 0.8
+    lambda_: UnitInterval = 0.8
     """λ: how slowly traces fade, from 0 (one step) to 1 (Monte Carlo)."""
     trace: Trace = Trace.accumulating
     """How a trace grows where it is visited."""
-    step_size: float = 0.1
+    step_size: NonNegative = 0.1
     """α"""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
 
     def __post_init__(self) -> None:
-        require_step_size(self.step_size, self.step_size_end)
-        require_lambda(self.lambda_)
         if self.trace is Trace.dutch and self.behaviour is not None:
             raise ValueError("dutch traces are on-policy: use accumulating ones, or EmphaticTD, with a behaviour")
 
@@ -136,9 +134,6 @@ class TDLambda:
                 return traces.dutch(faded, slope, alpha)
 
 
-@dataclass(frozen=True)
-class TrueOnlineTD(TDLambda):
+def TrueOnlineTD(**settings: Any) -> TDLambda:
     """True online TD(λ) (van Seijen & Sutton 2014): the online λ-return, exactly. Actions: Discrete."""
-
-    trace: Trace = Trace.dutch
-    """How a trace grows where it is visited."""
+    return preset(TDLambda, settings, trace=Trace.dutch)

@@ -7,7 +7,7 @@ beside the values. SARSA learns the gain of the policy followed, R-learning that
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.algorithms.tabular.sarsa import with_next_action
+from retorno.core.hyperparameters import Count, NonNegative, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
@@ -25,7 +26,7 @@ from retorno.ops.objectives import linear
 from retorno.ops.returns import differential_error
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
-from retorno.policies.schedules import StepSize, require_step_size, step_sizes
+from retorno.policies.schedules import StepSize, step_sizes
 
 
 class DifferentialLearner(NamedTuple):
@@ -41,31 +42,28 @@ class DifferentialLearner(NamedTuple):
     """The row before the next trajectory's first: the action after it is not known yet."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class DifferentialSARSA:
     """Differential SARSA (Sutton & Barto 2018, section 10.3): the best average reward. Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns before each choice."""
-    step_size: float | None = 0.1
+    step_size: NonNegative | None = 0.1
     """α; None for 1/n at the nth visit of a pair."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    average_step_size: float = 0.01
+    average_step_size: NonNegative = 0.01
     """β, with which the average reward is learnt."""
-    average_step_size_end: float | None = None
+    average_step_size_end: NonNegative | None = None
     """β at the end of the run, reached in a straight line; None to keep it."""
     greedy: bool = False
     """Learn the gain and the values of the greedy policy instead of those of the policy followed (R-learning)."""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
-
-    def __post_init__(self) -> None:
-        require_step_size(self.average_step_size, self.average_step_size_end)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> DifferentialLearner:
         actions = num_actions(spec.action_space, "differential SARSA")
@@ -73,7 +71,7 @@ class DifferentialSARSA:
         return DifferentialLearner(
             network=require_no_context(network, "differential SARSA"),
             average=jnp.float32(0),
-            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
             held=Episodes.none(spec, 1, ()),
@@ -85,7 +83,7 @@ class DifferentialSARSA:
     def act(
         self, learner: DifferentialLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        return explore(learner.network, learner.explorer, row, learner.clock.progress, key), (), carry
+        return explore(learner.network, self.exploration, learner.explorer, row, learner.clock.progress, key), (), carry
 
     def policy(self, learner: DifferentialLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -104,7 +102,7 @@ class DifferentialSARSA:
             next_value = next_row.discount * (best_next if self.greedy else next_q[next_action])
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(row.last, 0.0, differential_error(q[action], next_row.reward, average, next_value))
-            alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
+            alpha, step_size = step_size.next(self.step_size, self.step_size_end, row.obs, action, progress, ~row.last)
             # What an exploring action earns says nothing of the greedy policy's average.
             follows = q[action] == jnp.max(q, where=row.legal, initial=-jnp.inf) if self.greedy else True
             average = average + jnp.where(follows, beta * error, 0.0)
@@ -125,9 +123,6 @@ class DifferentialSARSA:
         ), {"td_error": errors.sum() / count, "average_reward": average}
 
 
-@dataclass(frozen=True)
-class RLearning(DifferentialSARSA):
+def RLearning(**settings: Any) -> DifferentialSARSA:
     """R-learning (Schwartz 1993): the best average reward, off-policy. Actions: Discrete."""
-
-    greedy: bool = True
-    """Learn the gain and the values of the greedy policy instead of those of the policy followed (R-learning)."""
+    return preset(DifferentialSARSA, settings, greedy=True)

@@ -7,7 +7,7 @@ noise. Behaviour follows the mean of both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -55,21 +56,21 @@ class DoubleQLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class DoubleQLearning:
     """Double Q-learning (van Hasselt 2010): no maximum over its own noise. Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held, twice."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns from each before the next is chosen."""
-    step_size: float | None = 0.1
+    step_size: NonNegative | None = 0.1
     """α; None for 1/n at the nth time that a pair is learnt by the same network."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
@@ -81,9 +82,9 @@ class DoubleQLearning:
         network = self.network.build(first_key, spec.observation_space, heads)
         return DoubleQLearner(
             network=require_no_context(network, "double Q-learning"),
-            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            step_size=step_sizes(self.step_size, spec, actions),
             twin=self.network.build(second_key, spec.observation_space, heads),
-            twin_step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            twin_step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
         )
@@ -95,7 +96,7 @@ class DoubleQLearning:
         self, learner: DoubleQLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         both = MeanValues(learner.network, learner.twin)
-        return explore(both, learner.explorer, row, learner.clock.progress, key), (), carry
+        return explore(both, self.exploration, learner.explorer, row, learner.clock.progress, key), (), carry
 
     def policy(self, learner: DoubleQLearner) -> Policy:
         return EpsilonGreedyPolicy(MeanValues(learner.network, learner.twin), jnp.float32(0))
@@ -116,7 +117,7 @@ class DoubleQLearning:
                 # The coin says which of the two learns; from a reset, which is no transition, neither does.
                 turn = (second == (i == 1)) & ~row.last
                 error = jnp.where(turn, td_error(q[i], action, target), 0.0)
-                alpha, step_size = step_size.next(row.obs, action, progress, turn)
+                alpha, step_size = step_size.next(self.step_size, self.step_size_end, row.obs, action, progress, turn)
                 learnt.append((semi_gradient_step(network, "q", row.obs, action, alpha * error), step_size))
                 errors.append(jnp.abs(error))
             return tuple(learnt), errors[0] + errors[1]

@@ -9,7 +9,7 @@ from together. Behind a time limit's cut stands the present estimate.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import SpaceError, Spec, cardinality, index, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -29,7 +30,7 @@ from retorno.ops.objectives import linear
 from retorno.ops.returns import backup, ended_since, expectation, lambda_returns
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
-from retorno.policies.schedules import StepSize, require_step_size, step_sizes
+from retorno.policies.schedules import StepSize, step_sizes
 
 
 class Pairs(eqx.Module):
@@ -122,27 +123,27 @@ class MonteCarloLearner(NamedTuple):
     pairs: Pairs | None
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class MonteCarloControl:
     """On-policy Monte Carlo control (Sutton & Barto 2018, section 5.4): returns of episodes. Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 64
+    rollout: Count = 64
     """Interactions of each environment between two updates, which use all episodes that ended in them."""
-    longest_episode: int = 128
+    longest_episode: Count = 128
     """Rows of an episode under way that are held; of a longer episode only the last so many are learnt from."""
     first_visit: bool = True
     """Learn from the first visit of a pair in an episode alone, not from every one; observations must be finite."""
     exploring_starts: bool = False
     """Begin each episode with any action, all equally likely; the world has to begin anywhere."""
-    step_size: float | None = None
+    step_size: NonNegative | None = None
     """α; None for 1/n at the nth return of a pair: the mean of its returns."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
@@ -155,7 +156,7 @@ class MonteCarloControl:
             refuse_unless_finite(pairs, "first visits cannot be told: learn from every one, with first_visit=False")
         return MonteCarloLearner(
             network=require_no_context(network, "Monte Carlo control"),
-            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
             held=Episodes.none(spec, self.longest_episode, (), self.rollout),
@@ -169,7 +170,7 @@ class MonteCarloControl:
         self, learner: MonteCarloLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         usual_key, start_key = jax.random.split(key)
-        action = explore(learner.network, learner.explorer, row, learner.clock.progress, usual_key)
+        action = explore(learner.network, self.exploration, learner.explorer, row, learner.clock.progress, usual_key)
         if self.exploring_starts:
             q = learner.network.step(row.obs, row.first, ())[0]["q"]
             anything = EpsilonGreedy(q, jnp.float32(1)).masked(row.legal).sample(start_key)
@@ -208,7 +209,7 @@ class MonteCarloControl:
             (network, step_size), (obs, action, value, counted) = state, x
             q = network.step(obs, jnp.array(False), ())[0]["q"]
             error = jnp.where(counted, value - q[action], 0.0)
-            alpha, step_size = step_size.next(obs, action, progress, counted)
+            alpha, step_size = step_size.next(self.step_size, self.step_size_end, obs, action, progress, counted)
             return (semi_gradient_step(network, "q", obs, action, alpha * error), step_size), jnp.abs(error)
 
         obs = jax.tree.map(lambda x: x[:-1], rows.obs)
@@ -221,7 +222,7 @@ class MonteCarloControl:
         q = unroll_batch(learner.network, rows.obs, rows.first, ())["q"]
 
         def worth(q: Array, row: TimeStep) -> Array:
-            choice = learner.explorer.choice(q, row.obs, learner.clock.progress).masked(row.legal)
+            choice = self.exploration.choice(learner.explorer, q, row.obs, learner.clock.progress).masked(row.legal)
             return jnp.where(row.last & (row.discount != 0), expectation(choice.probs(), q), 0.0)
 
         value = jax.vmap(jax.vmap(worth))(q, rows)
@@ -230,14 +231,9 @@ class MonteCarloControl:
         )
 
 
-@dataclass(frozen=True)
-class MonteCarloES(MonteCarloControl):
+def MonteCarloES(**settings: Any) -> MonteCarloControl:
     """Monte Carlo control with exploring starts (Sutton & Barto 2018, section 5.3). Actions: Discrete."""
-
-    exploring_starts: bool = True
-    """Begin each episode with any action, all equally likely; the world has to begin anywhere."""
-    exploration: Exploration = field(default_factory=lambda: Epsilon(0.0))
-    """How actions are chosen while learning."""
+    return preset(MonteCarloControl, settings, exploring_starts=True, exploration=Epsilon(0.0))
 
 
 class OffPolicyLearner(NamedTuple):
@@ -252,29 +248,26 @@ class OffPolicyLearner(NamedTuple):
     pairs: Pairs
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class OffPolicyMonteCarlo:
     """Off-policy Monte Carlo control by weighted importance sampling (Precup et al. 2000). Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held; observations must be finite, for the weights of pairs."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 64
+    rollout: Count = 64
     """Interactions of each environment between two updates, which use all episodes that ended in them."""
-    longest_episode: int = 128
+    longest_episode: Count = 128
     """Rows of an episode under way that are held; of a longer episode only the last so many are learnt from."""
-    step_size: float | None = None
+    step_size: NonNegative | None = None
     """None for the weighted mean of all returns; else older ones fade by 1 − α at each later one of their pair."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen: the behaviour, which may be any that tries everything."""
-
-    def __post_init__(self) -> None:
-        require_step_size(self.step_size, self.step_size_end)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> OffPolicyLearner:
         actions = num_actions(spec.action_space, "Monte Carlo control")
@@ -297,9 +290,10 @@ class OffPolicyMonteCarlo:
         self, learner: OffPolicyLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         progress = learner.clock.progress
-        action = explore(learner.network, learner.explorer, row, progress, key)
+        action = explore(learner.network, self.exploration, learner.explorer, row, progress, key)
         q = learner.network.step(row.obs, row.first, ())[0]["q"]
-        return action, {"prob": learner.explorer.choice(q, row.obs, progress).masked(row.legal).probs()[action]}, carry
+        choice = self.exploration.choice(learner.explorer, q, row.obs, progress).masked(row.legal)
+        return action, {"prob": choice.probs()[action]}, carry
 
     def policy(self, learner: OffPolicyLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))

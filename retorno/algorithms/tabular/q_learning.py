@@ -6,7 +6,7 @@ network the same line moves the parameters along ∇q (semi-gradient, without re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -33,21 +34,21 @@ class QLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class QLearning:
     """Q-learning (Watkins 1989). Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns from each before the next is chosen."""
-    step_size: float | None = 0.1
+    step_size: NonNegative | None = 0.1
     """α; None for 1/n at the nth visit of a pair, which makes the value the average of its targets."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
@@ -57,7 +58,7 @@ class QLearning:
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return QLearner(
             network=require_no_context(network, "Q-learning"),
-            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
         )
@@ -68,7 +69,7 @@ class QLearning:
     def act(
         self, learner: QLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        return explore(learner.network, learner.explorer, row, learner.clock.progress, key), (), carry
+        return explore(learner.network, self.exploration, learner.explorer, row, learner.clock.progress, key), (), carry
 
     def policy(self, learner: QLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -86,7 +87,7 @@ class QLearning:
             target = q_learning_target(next_row.reward, self.discount * next_row.discount, next_q, next_row.legal)
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(row.last, 0.0, td_error(q, action, target))
-            alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
+            alpha, step_size = step_size.next(self.step_size, self.step_size_end, row.obs, action, progress, ~row.last)
             return (semi_gradient_step(network, "q", row.obs, action, alpha * error), step_size), jnp.abs(error)
 
         (network, step_size), errors = jax.lax.scan(

@@ -8,7 +8,7 @@ episode are learnt while the next one begins, where the book stops to catch up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, windows
@@ -40,46 +41,40 @@ class QSigmaLearner(NamedTuple):
     """The n rows before the next trajectory's first, whose returns are not known yet."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class QSigma:
     """n-step Q(σ) (De Asis et al. 2018): between SARSA and the tree backup. Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns before each choice."""
-    n: int = 4
+    n: Count = 4
     """Steps from which a return is made before it goes on from an estimate."""
-    sigma: float = 0.5
-    """σ: how much is sampled, from 0 (the tree backup) to 1 (SARSA)."""
-    sigma_end: float | None = None
+    sigma: UnitInterval | None = 0.5
+    """σ: how much is sampled, from 0 (the tree backup) to 1 (SARSA); None for n-step SARSA alone, where nothing
+    on the way is judged."""
+    sigma_end: UnitInterval | None = None
     """σ at the end of the run, reached in a straight line; None to keep it."""
     greedy: bool = False
     """Learn the values of the greedy policy instead of those of the policy followed."""
-    step_size: float | None = 0.1
+    step_size: NonNegative | None = 0.1
     """α; None for 1/n at the nth visit of a pair."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
-
-    def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"n is a number of steps, at least 1, got {self.n}")
-        for sigma in (self.sigma, self.sigma_end):
-            if isinstance(sigma, int | float) and not 0 <= sigma <= 1:
-                raise ValueError(f"σ lies in [0, 1], got {sigma}: 0 is the tree backup, 1 is SARSA")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> QSigmaLearner:
         actions = num_actions(spec.action_space, "Q(σ)")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return QSigmaLearner(
             network=require_no_context(network, "Q(σ)"),
-            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
             held=Episodes.none(spec, self.n, {"prob": jnp.float32(1)}),
@@ -92,9 +87,9 @@ class QSigma:
         self, learner: QSigmaLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         progress = learner.clock.progress
-        action = explore(learner.network, learner.explorer, row, progress, key)
+        action = explore(learner.network, self.exploration, learner.explorer, row, progress, key)
         q = learner.network.step(row.obs, row.first, ())[0]["q"]
-        prob = learner.explorer.choice(q, row.obs, progress).masked(row.legal).probs()[action]
+        prob = self.exploration.choice(learner.explorer, q, row.obs, progress).masked(row.legal).probs()[action]
         return action, {"prob": prob}, carry
 
     def policy(self, learner: QSigmaLearner) -> Policy:
@@ -115,11 +110,10 @@ class QSigma:
             error = td_error(q, action[0], self._target(network, learner.explorer, progress, rows, action, prob))
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(rows.last[0], 0.0, error)
-            alpha, step_size = step_size.next(obs, action[0], progress, ~rows.last[0])
-            return (semi_gradient_step(network, "q", obs, action[0], alpha * error), step_size), (
-                jnp.abs(error),
-                ~rows.last[0],
-            )
+            counts, sizes = ~rows.last[0], (self.step_size, self.step_size_end)
+            alpha, step_size = step_size.next(*sizes, obs, action[0], progress, counts)
+            network = semi_gradient_step(network, "q", obs, action[0], alpha * error)
+            return (network, step_size), (jnp.abs(error), counts)
 
         # Each begins with a transition to learn from: those out of rows −n … T−1−n.
         seen = windows((rows, action, extras["prob"]), len(trajectory.action), self.n + 1)
@@ -127,12 +121,6 @@ class QSigma:
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         metrics = {"td_error": errors.sum() / jnp.maximum(counts.sum(), 1)}
         return QSigmaLearner(network, step_size, explorer, clock, learner.held.after(trajectory)), metrics
-
-    @property
-    def _samples_all(self) -> bool:
-        """Whether σ is always 1 on policy, as in n-step SARSA: no action on the way need be judged."""
-        always = isinstance(self.sigma, int | float) and self.sigma == 1 and self.sigma_end in (None, 1)
-        return always and not self.greedy
 
     def _target(
         self,
@@ -147,12 +135,12 @@ class QSigma:
 
         def judge(row: TimeStep, action: Array) -> tuple[Array, Array, Array]:
             q = network.step(row.obs, row.first, ())[0]["q"]
-            choice = EpsilonGreedy(q, jnp.float32(0)) if self.greedy else explorer.choice(q, row.obs, progress)
-            probs = choice.masked(row.legal).probs()
+            choice = self.exploration.choice(explorer, q, row.obs, progress)
+            probs = (EpsilonGreedy(q, jnp.float32(0)) if self.greedy else choice).masked(row.legal).probs()
             return q[action], expectation(probs, q), probs[action]
 
         after = jax.tree.map(lambda x: x[1:], rows)
-        if self._samples_all:
+        if self.sigma is None:
             row, taken = jax.tree.map(lambda x: x[horizon(after.last)], (after, action[1:]))
             value = network.step(row.obs, row.first, ())[0]["q"][taken]
             return n_step_return(after.reward, self.discount * after.discount, value, after.last)
@@ -169,19 +157,11 @@ class QSigma:
         )
 
 
-@dataclass(frozen=True)
-class NStepSARSA(QSigma):
+def NStepSARSA(**settings: Any) -> QSigma:
     """n-step SARSA (Sutton & Barto 2018, section 7.2): everything sampled. Actions: Discrete."""
-
-    sigma: float = 1.0
-    """σ: how much is sampled, from 0 (the tree backup) to 1 (SARSA)."""
+    return preset(QSigma, settings, sigma=None)
 
 
-@dataclass(frozen=True)
-class TreeBackup(QSigma):
+def TreeBackup(**settings: Any) -> QSigma:
     """n-step tree backup (Precup, Sutton & Singh 2000): off-policy without ratios. Actions: Discrete."""
-
-    sigma: float = 0.0
-    """σ: how much is sampled, from 0 (the tree backup) to 1 (SARSA)."""
-    greedy: bool = True
-    """Learn the values of the greedy policy instead of those of the policy followed."""
+    return preset(QSigma, settings, sigma=0.0, greedy=True)

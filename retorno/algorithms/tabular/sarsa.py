@@ -7,7 +7,7 @@ time limit the action drawn on the final row stands in for it: it is the same po
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after, one_after_another
@@ -37,21 +38,21 @@ class SARSALearner(NamedTuple):
     """The row before the next trajectory's first: the action after it is not known yet."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class SARSA:
     """SARSA (Rummery & Niranjan 1994), or expected SARSA. Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns before each choice."""
-    step_size: float | None = 0.1
+    step_size: NonNegative | None = 0.1
     """α; None for 1/n at the nth visit of a pair."""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
@@ -63,7 +64,7 @@ class SARSA:
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return SARSALearner(
             network=require_no_context(network, "SARSA"),
-            step_size=step_sizes(self.step_size, self.step_size_end, spec, actions),
+            step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
             held=Episodes.none(spec, 1, ()),
@@ -75,7 +76,7 @@ class SARSA:
     def act(
         self, learner: SARSALearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        return explore(learner.network, learner.explorer, row, learner.clock.progress, key), (), carry
+        return explore(learner.network, self.exploration, learner.explorer, row, learner.clock.progress, key), (), carry
 
     def policy(self, learner: SARSALearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -93,13 +94,13 @@ class SARSA:
             q, next_q = (network.step(r.obs, r.first, ())[0]["q"] for r in (row, next_row))
             discount = self.discount * next_row.discount
             if self.expected:
-                probs = explorer.choice(next_q, next_row.obs, progress).masked(next_row.legal).probs()
+                probs = self.exploration.choice(explorer, next_q, next_row.obs, progress).masked(next_row.legal).probs()
                 target = expected_sarsa_target(next_row.reward, discount, next_q, probs)
             else:
                 target = sarsa_target(next_row.reward, discount, next_q, next_action)
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(row.last, 0.0, td_error(q, action, target))
-            alpha, step_size = step_size.next(row.obs, action, progress, ~row.last)
+            alpha, step_size = step_size.next(self.step_size, self.step_size_end, row.obs, action, progress, ~row.last)
             return (semi_gradient_step(network, "q", row.obs, action, alpha * error), step_size), jnp.abs(error)
 
         before = (learner.network, learner.step_size)
@@ -119,9 +120,6 @@ def with_next_action(
     return (row, next_row, action[:-1], action[1:]), held.after(trajectory)
 
 
-@dataclass(frozen=True)
-class ExpectedSARSA(SARSA):
+def ExpectedSARSA(**settings: Any) -> SARSA:
     """Expected SARSA (van Seijen et al. 2009): the mean over the next action. Actions: Discrete."""
-
-    expected: bool = True
-    """Take the mean over the next action instead of the one taken."""
+    return preset(SARSA, settings, expected=True)

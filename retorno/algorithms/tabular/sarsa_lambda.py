@@ -10,7 +10,7 @@ accumulating traces mean something.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +20,7 @@ from jaxtyping import Float, Key, PyTree
 
 from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.algorithms.tabular.sarsa import with_next_action
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -29,7 +30,6 @@ from retorno.ops.objectives import linear
 from retorno.ops.returns import q_learning_target, sarsa_target
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
-from retorno.policies.schedules import require_lambda, require_step_size
 
 
 class Trace(enum.Enum):
@@ -59,34 +59,30 @@ class SARSALambdaLearner(NamedTuple):
     """[B] What its action was estimated to be worth then."""
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class SARSALambda:
     """SARSA(λ) (Rummery & Niranjan 1994), with eligibility traces. Actions: Discrete."""
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side; their transitions are learnt from one after another."""
-    rollout: int = 1
+    rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns before each choice."""
-    lambda_: float = 0.9
+    lambda_: UnitInterval = 0.9
     """λ: how slowly traces fade, from 0 (one step) to 1 (Monte Carlo)."""
     trace: Trace = Trace.accumulating
     """How a trace grows where it is visited."""
     greedy: bool = False
     """Learn the values of the greedy policy, and cut traces where it was left (Watkins's Q(λ))."""
-    step_size: float = 0.1
+    step_size: NonNegative = 0.1
     """α"""
-    step_size_end: float | None = None
+    step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
-
-    def __post_init__(self) -> None:
-        require_step_size(self.step_size, self.step_size_end)
-        require_lambda(self.lambda_)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> SARSALambdaLearner:
         actions = num_actions(spec.action_space, "SARSA(λ)")
@@ -106,7 +102,7 @@ class SARSALambda:
     def act(
         self, learner: SARSALambdaLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        return explore(learner.network, learner.explorer, row, learner.clock.progress, key), (), carry
+        return explore(learner.network, self.exploration, learner.explorer, row, learner.clock.progress, key), (), carry
 
     def policy(self, learner: SARSALambdaLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -171,9 +167,6 @@ class SARSALambda:
                 return traces.dutch(faded, gradient, alpha)
 
 
-@dataclass(frozen=True)
-class QLambda(SARSALambda):
+def QLambda(**settings: Any) -> SARSALambda:
     """Watkins's Q(λ) (Watkins 1989): traces until an action is not greedy. Actions: Discrete."""
-
-    greedy: bool = True
-    """Learn the values of the greedy policy, and cut traces where it was left (Watkins's Q(λ))."""
+    return preset(SARSALambda, settings, greedy=True)

@@ -8,7 +8,7 @@ steps. Over a `Table` with plain gradient steps, a replay of one transition and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.core.counter import Countdown
+from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -41,7 +42,7 @@ class DQNLearner(NamedTuple):
     clock: Clock
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class DQN:
     """Deep Q-network (Mnih et al. 2015), double (van Hasselt et al. 2016) by default. Actions: Discrete."""
 
@@ -49,33 +50,33 @@ class DQN:
         default_factory=lambda: MLP(hidden=(64, 64), activation=Activation.relu, orthogonal=False)
     )
     """The action values' network."""
-    num_envs: int = 1
+    num_envs: Count = 1
     """Environments that act side by side."""
-    rollout: int = 4
+    rollout: Count = 4
     """Interactions of each environment between two updates."""
-    gradient_steps: int = 1
+    gradient_steps: Count = 1
     """Gradient steps in each update."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Transitions in each gradient step."""
-    capacity: int = 100_000
+    capacity: Count = 100_000
     """Transitions that the replay holds."""
-    learning_starts: int = 1_000
+    learning_starts: Whole = 1_000
     """Environment steps before the first gradient step."""
-    target_period: int = 1_000
+    target_period: Count = 1_000
     """Environment steps between two copies of the network to the target."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-4, max_gradient_norm=10.0))
     """How a gradient becomes a step."""
-    discount: float = 0.99
+    discount: UnitInterval = 0.99
     """γ"""
-    epsilon: float = 1.0
+    epsilon: UnitInterval = 1.0
     """Probability of a random action at the start."""
-    epsilon_end: float = 0.05
+    epsilon_end: UnitInterval = 0.05
     """Probability of a random action after `exploration_fraction`."""
-    exploration_fraction: float = 0.1
+    exploration_fraction: UnitInterval = 0.1
     """The share of the run in which ε falls, in a straight line."""
     double: bool = True
     """Let the online network choose the action that the target network judges."""
-    huber: float = 1.0
+    huber: Positive = 1.0
     """Errors beyond this size count linearly; inf for half the square."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> DQNLearner:
@@ -96,8 +97,8 @@ class DQN:
     def act(
         self, learner: DQNLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        share = self.exploration_fraction
-        explored = jnp.minimum(learner.clock.progress / share, 1.0) if share else jnp.float32(1)
+        progress, share = learner.clock.progress, self.exploration_fraction
+        explored = jnp.where(progress < share, progress / jnp.maximum(share, 1e-9), 1.0)
         epsilon = linear(self.epsilon, self.epsilon_end, explored)
         heads, carry = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
         return heads["policy"].masked(row.legal).sample(key), (), carry
