@@ -29,8 +29,11 @@ from .ops.optimisers import AdamW as AdamW
 from .ops.optimisers import Lion as Lion
 from .ops.optimisers import RMSprop as RMSprop
 from .ops.optimisers import Schedule as Schedule
+from .run.actor import Actor as Actor
+from .run.actor import load as load
 from .run.evaluate import Evaluation as Evaluation
 from .run.evaluate import evaluate as evaluate
+from .run.match import Match as Match
 from .run.study import study as study
 from .run.train import restore as restore
 from .run.train import resume as resume

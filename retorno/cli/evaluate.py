@@ -8,13 +8,14 @@ from functools import partial
 
 from retorno import bellman
 from retorno.cli.options import Flag, Runs, UsageError, parse
-from retorno.cli.runs import joined, restored, world_name
+from retorno.cli.runs import learnt, members, recorded_world, settings_of, world_name
 from retorno.cli.terminal import note, print_json
+from retorno.core.environment import World
+from retorno.core.policy import Policy
 from retorno.environments.formats import is_model_file, load
 from retorno.environments.registry import WORLDS
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.oracle import Regret, observes_states, regret
-from retorno.run.train import Training
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Evaluate:
     """Folders of runs of one world; each seed in them counts as one."""
     episodes: int = 100
     """Episodes for each seed."""
+    step: int | None = None
+    """Of which step's policy; the newest where it is not said."""
     seed: int = 1_000_000
     """Of the episodes; all policies see the same ones."""
     sampled: Flag = False
@@ -42,25 +45,23 @@ def run(arguments: list[str]) -> int:
         raise UsageError("which run? Give its folder, as in `retorno evaluate runs/ppo-CartPole-v1-1`")
     if len(worlds := {world_name(folder) for folder in given.runs}) > 1:
         raise UsageError(f"the runs are of different worlds ({', '.join(map(str, worlds))}): evaluate them one by one")
-    trainings = restored(list(given.runs))
-    for training in trainings:
-        if training.step < training.steps:
-            note(f"note: a run stands at step {training.step:,} of {training.steps:,}")
-    greedy = not given.sampled
-    result = joined([evaluate(t.policies, t.world, given.episodes, seed=given.seed, greedy=greedy) for t in trainings])
-    lacking = against_optimum(trainings, world_name(given.runs[0]), greedy, result)
+    world, actors, greedy = recorded_world(given.runs[0]), learnt(list(given.runs), given.step), not given.sampled
+    result = evaluate(actors, world, given.episodes, seed=given.seed, greedy=greedy)
+    discount = settings_of(members(given.runs[0])[0])["algorithm"].get("discount", 1.0)
+    policies = [actor.policy for actor in actors]
+    lacking = against_optimum(policies, world, discount, world_name(given.runs[0]), greedy, result)
     if given.json:
         print_json({**result.as_row(), **({"regret": lacking.as_row()} if lacking else {})})
     else:
         print(result)
         if lacking:
             print(lacking)
-    for training in trainings:
-        training.close()
     return 0
 
 
-def against_optimum(trainings: list[Training], name: str | None, greedy: bool, result: Evaluation) -> Regret | None:
+def against_optimum(
+    policies: list[Policy], world: World, discount: float, name: str | None, greedy: bool, result: Evaluation
+) -> Regret | None:
     """The regret, where the world has an exact model.
 
     It is exact for policies that see the model's states and nothing else. For others the undiscounted optimum is
@@ -70,10 +71,9 @@ def against_optimum(trainings: list[Training], name: str | None, greedy: bool, r
     make_model = partial(load, name) if name and is_model_file(name) else entry.model if entry else None
     if make_model is None:
         return None
-    model, policies = make_model(), [policy for training in trainings for policy in training.policies]
+    model = make_model()
     try:
-        if observes_states(trainings[0].world, model) and all(policy.context == 0 for policy in policies):
-            discount = getattr(trainings[0].algorithm, "discount", 1.0)
+        if observes_states(world, model) and all(policy.context == 0 for policy in policies):
             return regret(policies, bellman.solve(model, discount), greedy)
         optimum = bellman.solve(model, 1.0).start_value
         if not math.isfinite(optimum):

@@ -19,16 +19,16 @@ import numpy as np
 import tyro
 
 from retorno.cli.options import Flag, UsageError, parse
-from retorno.cli.runs import members, restored, world_name
+from retorno.cli.runs import learnt, members, recorded_world, world_name
 from retorno.cli.terminal import note
 from retorno.core.environment import Environment, World, advance, begin
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
-from retorno.core.spaces import action_bounds, clip_action
+from retorno.core.spaces import action_bounds
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.registry import make
-from retorno.run.evaluate import decide
+from retorno.run.episodes import decide
 
 LONGEST = 10_000
 
@@ -43,6 +43,8 @@ class Play:
     """Write a .gif or .mp4 instead of opening a window."""
     episodes: int = 1
     """How many episodes, one after another."""
+    step: int | None = None
+    """Of which step's policy; the newest where it is not said."""
     seed: int = 1_000_000
     """Of the episodes; `retorno evaluate` begins with the same one."""
     sampled: Flag = False
@@ -63,9 +65,9 @@ class Player:
         self.returns: list[float] = []
         """Of the episodes that are over."""
         self._carry = None if policy is None else policy.initial_carry()
-        self._decide = jax.jit(partial(decide, greedy=not given.sampled))
-        self._key = jax.random.key(given.seed)
         self._actions = world.action_space
+        self._decide = jax.jit(partial(decide, bounds=action_bounds(self._actions), greedy=not given.sampled))
+        self._key = jax.random.key(given.seed)
         self._actions.seed(given.seed)
 
     def pictures(self) -> Iterator[np.ndarray]:
@@ -103,8 +105,8 @@ class Player:
         if self.policy is None:
             return _random_action(self._actions, row.legal)
         self._key, key = jax.random.split(self._key)
-        action, self._carry = self._decide(self.policy, row, self._carry, key)
-        return clip_action(action, action_bounds(self._actions))
+        action, self._carry = self._decide(self.policy, row, self._carry, key=key)
+        return action
 
 
 def _random_action(space: Any, legal: Any) -> Any:
@@ -119,7 +121,7 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--episodes and --fps must be positive")
     if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
-    player = Player(*_what(given.what), given)
+    player = Player(*_what(given.what, given.step), given)
     if given.out is None:
         _window(player, given.what)
     else:
@@ -130,13 +132,12 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _what(what: str) -> tuple[World, Policy | None]:
+def _what(what: str, step: int | None) -> tuple[World, Policy | None]:
     """A world that can be drawn, and the policy of a run's first seed."""
     if not Path(what).is_dir():
         return _drawable(make(what), what), None
-    (training, *_) = restored(members(Path(what))[:1])
-    training.close()
-    return _drawable(training.world, world_name(Path(what))), training.policies[0]
+    run = members(Path(what))[0]
+    return _drawable(recorded_world(run), world_name(run)), learnt([run], step)[0].policy
 
 
 def _drawable(world: World, name: str | None) -> World:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from retorno.cli.terminal import follow, note
+from retorno.core.environment import World
+from retorno.environments.registry import make
+from retorno.run.actor import Actor, load_all
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.folder import CONFIG, FolderError, read_config
 from retorno.run.stopping import Interrupted
-from retorno.run.train import Training, restore, resume
+from retorno.run.train import Training, resume
 
 SEED = "seed-"
 
@@ -48,15 +51,30 @@ def settings_of(folder: Path) -> dict[str, Any]:
     return config
 
 
-def restored(folders: list[Path]) -> list[Training]:
-    """Recorded runs at their newest whole checkpoints, with what is to be said told on stderr."""
-    runs = [path for folder in folders for path in members(folder)]
-    use_cores(len(settings_of(runs[0])["seeds"]))
-    told = dict[str, None]()  # What is true of all seeds is said once.
-    trainings = [restore(path, warn=lambda line: told.setdefault(line)) for path in runs]
-    for line in told:
-        note(line)
-    return trainings
+def learnt(folders: list[Path], step: int | None = None) -> list[Actor]:
+    """The policies of recorded runs, one for each seed; one of a run that had not reached its budget is told."""
+    actors = []
+    for path in [path for folder in folders for path in members(folder)]:
+        found, budget = load_all(path, step), settings_of(path)["steps"]
+        if step is None and found[0].step < budget:
+            note(f"note: the policy of {path} was learnt in {found[0].step:,} steps of {budget:,}")
+        actors += found
+    return actors
+
+
+def recorded_world(folder: Path) -> World:
+    """The world of a run.
+
+    Raises:
+        FolderError: when it was made in Python.
+    """
+    recorded = settings_of(members(folder)[0])["world"]
+    if not recorded.get("name"):
+        raise FolderError(
+            f"the world of {folder} was made in Python ({recorded.get('description')}): go on there, with "
+            f"retorno.evaluate({str(folder)!r}, world)"
+        )
+    return make(recorded["name"], recorded.get("hosted"))
 
 
 def world_name(folder: Path) -> str | None:

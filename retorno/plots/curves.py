@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from matplotlib.figure import Figure
 
+from retorno.ops.intervals import interval95, reach95
 from retorno.plots.style import LINES, MUTED, PlotError, log_x_axis, log_y_axis, mark_book, number_axes, panels, style
-from retorno.run.evaluate import interval95, reach95
 
 Row = Mapping[str, Any]
 Runs = Mapping[str, Sequence[Row]]

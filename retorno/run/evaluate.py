@@ -5,26 +5,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, UInt32
+from jaxtyping import Bool, Float, Int, UInt32
 
 from retorno.core.environment import Environment, Episodes, HostedEnvironments, World, advance, begin
-from retorno.core.errors import RetornoError
 from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import prepare
-from retorno.core.spaces import Bounds, action_bounds, clip_action
+from retorno.core.spaces import Bounds, action_bounds
 from retorno.core.time_step import TimeStep
-
-LONGEST_EPISODE = 100_000
-
-
-class EvaluationError(RetornoError):
-    """Episodes that do not end."""
+from retorno.ops.intervals import interval95
+from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
+from retorno.run.learnt import Learnt, policies_of, world_of
+from retorno.run.match import Match, meet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,50 +73,17 @@ class Evaluation:
         )
 
 
-def interval95(samples: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of the mean of independent samples [N], by Student's t; NaN for fewer than two."""
-    if len(samples) < 2:
-        return (float("nan"), float("nan"))
-    mean, reach = samples.mean(), reach95(samples)
-    return (float(mean - reach), float(mean + reach))
-
-
-def reach95(samples: np.ndarray) -> np.ndarray:
-    """Half the width of `interval95` for each column [K] of at least two samples [N, K]."""
-    from scipy.special import stdtrit
-
-    return stdtrit(len(samples) - 1, 0.975) * samples.std(0, ddof=1) / np.sqrt(len(samples))
-
-
 class _Play(NamedTuple):
     """One episode in each environment [B], under way."""
 
     standing: Episodes
     row: TimeStep
     carry: Carry
+    sign: Float[Array, " B"]
+    """−1 where rewards go to the one who did not begin; in a world without an opponent always 1."""
     returns: Float[Array, " B"]
     lengths: Int[Array, " B"]
     over: Bool[Array, " B"]
-
-
-def decide(policy: Policy, row: TimeStep, carry: Carry, key: Key[Array, ""], greedy: bool) -> tuple[Any, Carry]:
-    """One action of a learnt policy: its best, or one drawn from it."""
-    heads, carry = policy.step(row.obs, row.first, carry)
-    choice = heads["policy"].masked(row.legal)
-    return choice.mode() if greedy else choice.sample(key), carry
-
-
-def _empty_memories(policy: Policy, num_envs: int) -> Carry:
-    return jax.tree.map(lambda x: jnp.repeat(jnp.asarray(x)[None], num_envs, 0), policy.initial_carry())
-
-
-def _decide_all(
-    policy: Policy, row: TimeStep, carry: Carry, bounds: Bounds, key: Key[Array, ""], t: Any, greedy: bool
-) -> tuple[Any, Carry]:
-    """`decide` for B environments; the actions are ready for the world."""
-    keys = jax.random.split(jax.random.fold_in(key, t), row.last.shape[0])
-    action, carry = jax.vmap(partial(decide, policy, greedy=greedy))(row, carry, keys)
-    return clip_action(action, bounds), carry
 
 
 @partial(jax.jit, static_argnames=("episodes", "greedy"))
@@ -128,14 +92,15 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
     bounds = action_bounds(world.action_space)
     standing, row = jax.vmap(lambda n: begin(world, seed, n))(numbers)
     zeros = jnp.zeros(episodes)
-    play = _Play(standing, row, _empty_memories(policy, episodes), zeros, zeros.astype(jnp.int32), zeros > 0)
+    memories = empty_memories(policy, episodes)
+    play = _Play(standing, row, memories, zeros + 1, zeros, zeros.astype(jnp.int32), zeros > 0)
 
     def going(state: tuple[_Play, Array]) -> Array:
         return ~state[0].over.all() & (state[1] < LONGEST_EPISODE)
 
     def step(state: tuple[_Play, Array]) -> tuple[_Play, Array]:
         play, t = state
-        action, carry = _decide_all(policy, play.row, play.carry, bounds, jax.random.key(seed), t, greedy)
+        action, carry = decide_all(policy, play.row, play.carry, bounds, jax.random.key(seed), t, greedy)
         standing, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
             play.standing, play.row, action, numbers
         )
@@ -143,7 +108,8 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
             standing=standing,
             row=row,
             carry=carry,
-            returns=play.returns + jnp.where(play.over, 0.0, row.reward),
+            sign=next_sign(play.sign, row),
+            returns=play.returns + jnp.where(play.over, 0.0, play.sign * row.reward),
             lengths=play.lengths + ~play.over,
             over=play.over | row.last,
         ), t + 1
@@ -151,7 +117,7 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
     return jax.lax.while_loop(going, step, (play, jnp.int32(0)))[0]
 
 
-_decide_hosted = jax.jit(_decide_all, static_argnames=("greedy",))
+_decide_hosted = jax.jit(decide_all, static_argnames=("greedy",))
 
 
 def _play_hosted(
@@ -161,11 +127,11 @@ def _play_hosted(
     num_envs = environments.num_envs
     share = -(-episodes // num_envs)
     ended: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
-    row, carry = environments.reset(), _empty_memories(policy, num_envs)
+    row, carry = environments.reset(), empty_memories(policy, num_envs)
     total, length, t = np.zeros(num_envs), np.zeros(num_envs, int), 0
     while min(map(len, ended)) < share:
         if length.max() >= LONGEST_EPISODE:
-            raise _endless()
+            raise endless()
         action, carry = _decide_hosted(policy, row, carry, bounds, jax.random.key(seed), np.int32(t), greedy)
         row = environments.step(jax.tree.map(np.asarray, action))
         total = np.where(row.first, 0.0, total + row.reward)
@@ -178,40 +144,64 @@ def _play_hosted(
     return np.array([r for r, _ in rounds]), np.array([n for _, n in rounds])
 
 
-def _endless() -> EvaluationError:
-    return EvaluationError(
-        f"an episode did not end within {LONGEST_EPISODE:,} steps: give the world a time limit, "
-        "for instance TimeLimit(world, 1000)"
-    )
-
-
+@overload
 def evaluate(
-    policy: Policy | Sequence[Policy],
-    world: World,
+    policy: Learnt | Sequence[Learnt],
+    world: World | str | None = None,
     episodes: int = 100,
     *,
     seed: int = 1_000_000,
     greedy: bool = True,
-) -> Evaluation:
-    """Live whole episodes with a learnt policy, or with several, one for each seed of training.
+) -> Evaluation: ...
+@overload
+def evaluate(
+    *,
+    policies: tuple[Learnt, Learnt],
+    world: World | str | None = None,
+    episodes: int = 100,
+    seed: int = 1_000_000,
+    greedy: bool = True,
+) -> Match: ...
+def evaluate(
+    policy: Learnt | Sequence[Learnt] | None = None,
+    world: World | str | None = None,
+    episodes: int = 100,
+    *,
+    policies: tuple[Learnt, Learnt] | None = None,
+    seed: int = 1_000_000,
+    greedy: bool = True,
+) -> Evaluation | Match:
+    """Live whole episodes with a learnt policy, or with one for each seed of training; or let two players meet.
 
     Args:
-        policy: its heads hold "policy", a distribution over actions.
-        world: the world; a hosted one is opened and closed here.
+        policy: its heads hold "policy", a distribution over actions; or what `load` gives, a run, or its folder.
+        world: the world or its name; a hosted one is opened and closed here. None for the one that it was trained in.
         episodes: how many episodes for each policy.
+        policies: the two players of a game instead: each moves first in half of the episodes.
         seed: of the episodes; all policies see the same ones.
         greedy: take the policy's best action, or draw from it.
 
     Raises:
-        ValueError: when `episodes` is not positive.
+        ValueError: when `episodes` is not positive, or it is not clear who is to live where.
         EvaluationError: when an episode does not end.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be positive, got {episodes}: pass for instance episodes=100")
+    if (policy is None) == (policies is None):
+        raise ValueError("pass one policy (or one for each seed), or two players as policies=(one, other)")
     prepare()
-    policies = [policy] if isinstance(policy, Policy) else list(policy)
-    results = [_evaluate_one(p, world, episodes, seed, greedy) for p in policies]
-    return Evaluation(np.stack([r for r, _ in results]), np.stack([n for _, n in results]))
+    given = policies or policy
+    learnt = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    found = [each for one in learnt for each in policies_of(one)]
+    where = world_of(world, learnt[0])
+    if policies is None:
+        results = [_evaluate_one(each, where, episodes, seed, greedy) for each in found]
+        return Evaluation(np.stack([r for r, _ in results]), np.stack([n for _, n in results]))
+    if len(found) != 2:
+        raise ValueError(f"a game has two players, got {len(found)} policies: pass policies=(one, other)")
+    if not isinstance(where, Environment):
+        raise ValueError("two players meet in a native world: a hosted one does not tell whose move it is")
+    return meet(found[0], found[1], where, episodes, seed, greedy)
 
 
 def _evaluate_one(
@@ -220,7 +210,7 @@ def _evaluate_one(
     if isinstance(world, Environment):
         play = _play_native(policy, world, jnp.uint32(seed), episodes, greedy)
         if not play.over.all():
-            raise _endless()
+            raise endless()
         return np.asarray(play.returns), np.asarray(play.lengths)
     environments = world.open(world.num_envs or min(episodes, 8), seed)
     try:

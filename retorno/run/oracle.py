@@ -19,7 +19,7 @@ from retorno.core.environment import World
 from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
 from retorno.core.solution import Solution
-from retorno.run.evaluate import interval95
+from retorno.ops.intervals import interval95
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation
 from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
-from retorno.run import checkpoint
+from retorno.run import checkpoint, policy_folder
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, read_config
@@ -49,8 +49,10 @@ from retorno.run.loop import (
     begin_native,
     own_buffers,
 )
+from retorno.run.policy_folder import SavedPolicy
 from retorno.run.report import Counters, Report, report
 from retorno.run.stopping import Interrupted, StopSignals
+from retorno.run.structure import StructureError
 
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 60.0
@@ -163,7 +165,27 @@ class Training:
         """
         assert self.folder is not None, "a run without a folder cannot be saved: train(..., folder=...)"
         facts = {"version": code_version(), "steps": self.steps}
-        return checkpoint.save(self.folder.path, self.step, self.run, self._hosted(), facts)
+        saved = checkpoint.save(self.folder.path, self.step, self.run, self._hosted(), facts)
+        self._save_policy(self.folder)
+        return saved
+
+    def _save_policy(self, folder: RunFolder) -> None:
+        """Write what was learnt so that it can be used without its training."""
+        world = self.world
+        learnt = SavedPolicy(
+            policies=tuple(self.policies),
+            seeds=self.seeds,
+            observation_space=world.observation_space,
+            action_space=world.action_space,
+            masked=self.run.stage.row.legal is not None,
+            step=self.step,
+            algorithm=type(self.algorithm).__name__,
+            world=folder.config["world"],
+        )
+        try:
+            policy_folder.save(folder.path, learnt, self.every)
+        except StructureError as error:
+            warnings.warn(f"the policy cannot be used without its training: {error}", stacklevel=2)
 
     def note(self, evaluation: Evaluation) -> None:
         """Record an evaluation at the present step in the run's folder."""
@@ -438,6 +460,7 @@ def resume(
     try:
         training = restore(folder, algorithm=algorithm, world=world, relabel=relabel, warn=warn)
         opened.rewind(training.step)
+        policy_folder.rewind(opened.path, training.step)
     except BaseException:
         opened.close()
         raise

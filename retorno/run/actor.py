@@ -1,0 +1,257 @@
+"""What was learnt, without its training: `retorno.load(folder).act(obs)`.
+
+An `Actor` stands between an environment and a policy: observations as the environment gives them, actions as it takes
+them, and the policy's memory in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Key, PyTree
+
+from retorno.core.policy import Policy
+from retorno.core.spaces import action_bounds
+from retorno.core.time_step import restart
+from retorno.environments.hosted.sync_environments import ActionLayout, row_dtype
+from retorno.run import policy_folder
+from retorno.run.episodes import decide
+from retorno.run.numpy_program import numpy_program
+from retorno.run.policy_folder import PolicyError
+
+Program = Callable[[list[Any], Any, list[Any], Any], list[Any]]
+"""(an observation's arrays, first, the memory's arrays, legal) → the action and the memory's arrays."""
+
+
+class Actor:
+    """A policy that acts outside: NumPy in and out, one observation at a time or a batch of them.
+
+    One observation is answered in NumPy where the policy has such a form (tables, linear functions, multilayer
+    perceptrons, small recurrent networks), by a compiled call otherwise; batches always are.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        observation_space: gymnasium.Space[Any],
+        action_space: gymnasium.Space[Any],
+        masked: bool = False,
+        *,
+        key: int = 0,
+        step: int = 0,
+        world: dict[str, Any] | None = None,
+    ) -> None:
+        """Take a policy.
+
+        Args:
+            policy: its heads hold "policy", a distribution over actions.
+            observation_space: what it sees.
+            action_space: what the environment takes.
+            masked: whether the world says on each row what is legal.
+            key: what `sample=True` draws from.
+            step: how many environment steps it was trained for.
+            world: what the run's settings say of its world.
+        """
+        self.policy = policy
+        self.observation_space, self.action_space = observation_space, action_space
+        self.masked, self.step, self.world = masked, step, world or {}
+        self._arrays = tuple(_arrays_of(observation_space))
+        self._structure = jax.tree.structure(_skeleton(observation_space))
+        self._layout, self._bounds = ActionLayout(action_space), action_bounds(action_space)
+        self._leaves, self._treedef = jax.tree.flatten(policy)
+        self._empty, self._memory = jax.tree.flatten(policy.initial_carry())
+        self._programs: dict[tuple[bool, bool, bool], Program] = {}
+        self._key, self._draws = np.uint32(key), 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget: the next observation is an episode's first, in every environment."""
+        self._shape: tuple[int, ...] | None = None
+        self._carry: list[Any] = []
+
+    def act(
+        self,
+        obs: Any,
+        info: dict[str, Any] | None = None,
+        *,
+        legal: Any = None,
+        first: Any = None,
+        sample: bool = False,
+    ) -> Any:
+        """The action on an observation, or the actions on a batch of them.
+
+        Args:
+            obs: an element of the observation space, or B of them stacked (each array has an axis [B] in front).
+            info: what the environment gave beside it: its "action_mask" says what is legal.
+            legal: what is legal, a mask [A] ([B, A] for a batch), instead of `info`.
+            first: whether it is an episode's first observation ([B] for a batch): there the memory is empty.
+                By default the first one after `reset()` is.
+            sample: draw from the policy instead of taking its best action.
+
+        Returns:
+            An element of the action space, or B of them stacked.
+
+        Raises:
+            ValueError: for an observation that is not of the space, for another number of them than before without a
+                `reset()`, and where the world says what is legal and nothing was said.
+        """
+        leaves = [array.of(obs) for array in self._arrays]
+        shape = leaves[0].shape[: leaves[0].ndim - len(self._arrays[0].shape)]
+        mask = info.get("action_mask") if legal is None and info is not None else legal
+        if mask is None and self.masked:
+            raise ValueError("where this policy was trained not every action is legal: pass info, or legal=a mask")
+        if self._shape is None:
+            self._shape, first = shape, True
+            self._carry = [np.broadcast_to(x, (*shape, *np.shape(x))) for x in self._empty]
+        elif shape != self._shape:
+            raise ValueError(f"{shape or 'one'} observations after {self._shape or 'one'}: call reset() in between")
+        begins = np.broadcast_to(np.bool_(first or False), shape) if shape else bool(first)
+        legal = None if mask is None else np.asarray(mask, bool)
+        program = self._program(bool(shape), sample, leaves, begins, legal)
+        action, *self._carry = program(leaves, begins, self._carry, legal)
+        return self._layout.decode(action)[()]
+
+    def _program(self, batched: bool, sample: bool, *example: Any) -> Program:
+        """What decides, made when it is first needed."""
+        kind = (batched, sample, example[-1] is not None)
+        if kind not in self._programs:
+            in_numpy = None if batched or sample else self._in_numpy(*example)
+            self._programs[kind] = in_numpy or self._compiled(batched, sample)
+        return self._programs[kind]
+
+    def _in_numpy(self, obs: list[np.ndarray], first: Any, legal: np.ndarray | None) -> Program | None:
+        choose = partial(self._choose, key=None, sample=False)
+        program = numpy_program(choose, self.policy, obs, np.bool_(first), self._empty, legal)
+        if program is None:
+            return None
+        if legal is None:
+            return lambda obs, first, carry, legal: program(*obs, first, *map(np.asarray, carry))
+        return lambda obs, first, carry, legal: program(*obs, first, *map(np.asarray, carry), legal)
+
+    def _compiled(self, batched: bool, sample: bool) -> Program:
+        @jax.jit
+        def program(leaves: list[Array], obs: Any, first: Any, carry: Any, legal: Any, draws: Any) -> list[Array]:
+            choose = partial(self._choose, jax.tree.unflatten(self._treedef, leaves), sample=sample)
+            key = jax.random.fold_in(jax.random.key(self._key), draws)
+            if not batched:
+                return choose(obs, first, carry, legal, key)
+            return jax.vmap(choose)(obs, first, carry, legal, jax.random.split(key, len(first)))
+
+        def decided(obs: list[Any], first: Any, carry: list[Any], legal: Any) -> list[Any]:
+            self._draws += 1
+            return program(self._leaves, obs, first, carry, legal, np.uint32(self._draws))
+
+        return decided
+
+    def _choose(
+        self,
+        policy: Policy,
+        obs: list[Array],
+        first: Array,
+        carry: list[Array],
+        legal: Array | None,
+        key: Key[Array, ""] | None,
+        sample: bool,
+    ) -> list[Array]:
+        row = restart(jax.tree.unflatten(self._structure, obs), legal)._replace(first=first)
+        memory = jax.tree.unflatten(self._memory, carry)
+        return jax.tree.leaves(decide(policy, row, memory, self._bounds, key, not sample))
+
+
+@dataclass(frozen=True)
+class _Array:
+    """One array of an observation: where it lies in it, and what it looks like."""
+
+    path: tuple[Any, ...]
+    shape: tuple[int, ...]
+    dtype: Any
+    low: int | None
+    """Where a Discrete one counts from."""
+    high: int
+
+    def of(self, obs: Any) -> np.ndarray:
+        """It, of one observation or of B of them."""
+        for part in self.path:
+            obs = obs[part]
+        array = np.asarray(obs, self.dtype)
+        if array.shape != self.shape and array.shape[1:] != self.shape:
+            place = "".join(f"[{part!r}]" for part in self.path)
+            raise ValueError(f"an observation{place} of shape {array.shape}, expected {self.shape}, or B of them")
+        if self.low is not None and not (self.low <= array.min() and array.max() < self.high):
+            raise ValueError(f"observation {array}, expected {self.low} to {self.high - 1}")
+        return array
+
+
+def _arrays_of(space: gymnasium.Space[Any], path: tuple[Any, ...] = ()) -> Iterator[_Array]:
+    """The arrays of a space's elements, in a pytree's order (JAX sorts a dictionary's keys)."""
+    match space:
+        case spaces.Dict():
+            for name in sorted(space.spaces):
+                yield from _arrays_of(space.spaces[name], (*path, name))
+        case spaces.Tuple():
+            for place, part in enumerate(space.spaces):
+                yield from _arrays_of(part, (*path, place))
+        case spaces.Discrete():
+            start = int(space.start)
+            yield _Array(path, (), row_dtype(space), start, start + int(space.n))
+        case _:
+            yield _Array(path, tuple(space.shape or ()), row_dtype(space), None, 0)
+
+
+def _skeleton(space: gymnasium.Space[Any]) -> PyTree[int]:
+    """A pytree of the structure that the space's elements have."""
+    match space:
+        case spaces.Dict():
+            return {name: _skeleton(part) for name, part in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(_skeleton(part) for part in space.spaces)
+    return 0
+
+
+def load(folder: str | Path, step: int | None = None, seed: int | None = None) -> Actor:
+    """What a run has learnt, without its training: no environment is opened and no episode lived.
+
+    Args:
+        folder: of a run, of a run with several seeds, or of a policy alone (`policy/`, wherever it was copied).
+        step: of which step's policy; None for the newest.
+        seed: of which seed's; None for the first.
+
+    Raises:
+        PolicyError: when there is no policy, or it cannot be read.
+
+    Example:
+        policy = retorno.load("runs/lander")
+        obs, info = env.reset()
+        action = policy.act(obs)
+    """
+    return load_all(folder, step, seed)[0]
+
+
+def load_all(folder: str | Path, step: int | None = None, seed: int | None = None) -> list[Actor]:
+    """`load` for each seed of a run.
+
+    Raises:
+        PolicyError: also when no seed is the one that is asked for.
+    """
+    folder = Path(folder)
+    runs = policy_folder.members(folder) or [folder]
+    found = [policy_folder.read(policy_folder.find(run, step)) for run in runs]
+    actors = {
+        number: Actor(policy, one.observation_space, one.action_space, one.masked, step=one.step, world=one.world)
+        for one in found
+        for number, policy in zip(one.seeds, one.policies, strict=True)
+    }
+    if seed is None:
+        return [*actors.values()]
+    if seed not in actors:
+        raise PolicyError(f"{folder} holds no policy of seed {seed}: it holds {', '.join(map(str, actors))}")
+    return [actors[seed]]

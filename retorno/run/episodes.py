@@ -1,0 +1,56 @@
+"""What living episodes with a learnt policy takes: its decisions, its memory, and whose reward it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Key
+
+from retorno.core.errors import RetornoError
+from retorno.core.policy import Carry, Policy
+from retorno.core.spaces import Bounds, clip_action
+from retorno.core.time_step import TimeStep
+
+LONGEST_EPISODE = 100_000
+
+
+class EvaluationError(RetornoError):
+    """Episodes that do not end."""
+
+
+def endless() -> EvaluationError:
+    """What is said of an episode that does not end."""
+    return EvaluationError(
+        f"an episode did not end within {LONGEST_EPISODE:,} steps: give the world a time limit, "
+        "for instance TimeLimit(world, 1000)"
+    )
+
+
+def decide(
+    policy: Policy, row: TimeStep, carry: Carry, bounds: Bounds, key: Key[Array, ""] | None, greedy: bool
+) -> tuple[Any, Carry]:
+    """One action of a learnt policy, ready for the world: its best, or one drawn from it."""
+    heads, carry = policy.step(row.obs, row.first, carry)
+    choice = heads["policy"].masked(row.legal)
+    return clip_action(choice.mode() if greedy else choice.sample(key), bounds), carry
+
+
+def decide_all(
+    policy: Policy, row: TimeStep, carry: Carry, bounds: Bounds, key: Key[Array, ""], t: Any, greedy: bool
+) -> tuple[Any, Carry]:
+    """`decide` for B environments, of which the key of each follows from `key` and the time."""
+    keys = jax.random.split(jax.random.fold_in(key, t), row.first.shape[0])
+    return jax.vmap(lambda row, carry, key: decide(policy, row, carry, bounds, key, greedy))(row, carry, keys)
+
+
+def empty_memories(policy: Policy, num_envs: int) -> Carry:
+    """A policy's memory before the first row, for each of B environments."""
+    return jax.tree.map(lambda x: jnp.repeat(jnp.asarray(x)[None], num_envs, 0), policy.initial_carry())
+
+
+def next_sign(sign: Float[Array, " B"], row: TimeStep) -> Float[Array, " B"]:
+    """Whose reward the next one is, 1 or −1: an opponent moves where the discount is negative."""
+    return jnp.where(row.discount < 0, -sign, sign)

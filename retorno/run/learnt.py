@@ -1,0 +1,79 @@
+"""Who is judged where: a policy, one that was loaded, a run or its folder; a world or its name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from retorno.core.environment import Environment, World
+from retorno.core.mdp import MDP
+from retorno.core.policy import Policy
+from retorno.environments.registry import make
+from retorno.run.actor import Actor, load_all
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """A run: it has a policy for each seed, and a world."""
+
+    @property
+    def policies(self) -> Sequence[Policy]: ...
+    @property
+    def world(self) -> World: ...
+
+
+Learnt = Policy | Actor | Trained | str | Path
+"""What can be evaluated: a policy, one that was loaded, a run, or the folder of one."""
+
+
+def policies_of(learnt: Any) -> list[Policy]:
+    """The policies of what was learnt, one for each seed.
+
+    Raises:
+        ValueError: when it is nothing that was learnt.
+    """
+    match learnt:
+        case Policy():
+            return [learnt]
+        case Actor():
+            return [learnt.policy]
+        case str() | Path():
+            return [actor.policy for actor in load_all(learnt)]
+        case Trained():
+            return list(learnt.policies)
+    raise ValueError(
+        f"{learnt!r} is nothing that was learnt: pass a policy, a run (train(...), iterated to its end), what "
+        "load(...) gives, or the folder of a run"
+    )
+
+
+def world_of(world: Any, learnt: Any) -> World:
+    """The world itself, from its name, a Gymnasium environment, or (None) from where it was learnt.
+
+    Raises:
+        ValueError: when there is no telling.
+    """
+    match world:
+        case str():
+            return make(world)
+        case MDP():
+            raise ValueError("this is a model: pass the world that samples it, sampled(model)")
+        case None if isinstance(learnt, Trained):
+            return learnt.world
+        case None if isinstance(learnt, Actor | str | Path):
+            recorded = (learnt if isinstance(learnt, Actor) else load_all(learnt)[0]).world
+            if recorded.get("name"):
+                return make(recorded["name"], recorded.get("hosted"))
+            raise ValueError(f"the world was made in Python ({recorded.get('description')}): pass it as world=")
+        case None:
+            raise ValueError("in which world? A policy does not know: pass it, or its name, as world=")
+    if isinstance(world, Environment) or hasattr(world, "open"):
+        return world
+    import gymnasium
+
+    if isinstance(world, gymnasium.Env | gymnasium.vector.VectorEnv):
+        from retorno.environments.hosted.gymnasium import gymnasium as hosted
+
+        return hosted(world)
+    raise ValueError(f"{world!r} is no world: pass an Environment, a Gymnasium environment, or a name")

@@ -1,0 +1,153 @@
+"""Two players meet in a game of two, where each one's rewards are the other's losses."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, UInt32
+
+from retorno.core.environment import Environment, Episodes, advance, begin
+from retorno.core.policy import Carry, Policy
+from retorno.core.spaces import action_bounds
+from retorno.core.time_step import TimeStep
+from retorno.ops.intervals import interval95
+from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """What the first of two players got in each episode [N]; the other got as much less."""
+
+    returns: np.ndarray
+    first: np.ndarray
+    """Whether it moved first. Episodes 2k and 2k + 1 begin alike, with the sides exchanged."""
+    lengths: np.ndarray
+
+    @property
+    def episodes(self) -> int:
+        return len(self.returns)
+
+    @property
+    def mean(self) -> float:
+        """The first player's mean return: half of what lies between the two."""
+        return float(self.returns.mean())
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """The mean's 95% interval, over pairs of episodes that begin alike (Student's t)."""
+        return interval95(self.returns.reshape(-1, 2).mean(1))
+
+    @property
+    def wins(self) -> int:
+        """Episodes in which the first player got more than nothing."""
+        return int((self.returns > 0).sum())
+
+    @property
+    def draws(self) -> int:
+        return int((self.returns == 0).sum())
+
+    @property
+    def losses(self) -> int:
+        return int((self.returns < 0).sum())
+
+    @property
+    def moving_first(self) -> float:
+        """The first player's mean return where it moves first."""
+        return float(self.returns[self.first].mean())
+
+    @property
+    def moving_second(self) -> float:
+        """The first player's mean return where the other moves first."""
+        return float(self.returns[~self.first].mean())
+
+    def as_row(self) -> dict[str, Any]:
+        """What `--json` holds."""
+        names = ("mean", "episodes", "wins", "draws", "losses", "moving_first", "moving_second")
+        return {**{name: getattr(self, name) for name in names}, "ci95": list(self.ci95)}
+
+    def __str__(self) -> str:
+        low, high = self.ci95
+        return (
+            f"return {self.mean:.3f}, 95% interval {low:.3f} to {high:.3f} ({self.episodes} episodes: {self.wins} won, "
+            f"{self.draws} drawn, {self.losses} lost; {self.moving_first:.3f} as first, {self.moving_second:.3f} as second)"
+        )
+
+
+class _Meeting(NamedTuple):
+    """One episode in each environment [B], under way."""
+
+    standing: Episodes
+    row: TimeStep
+    carries: tuple[Carry, Carry]
+    sign: Float[Array, " B"]
+    """1 where the first player is to move, −1 where the other is."""
+    returns: Float[Array, " B"]
+    lengths: Float[Array, " B"]
+    over: Bool[Array, " B"]
+
+
+def meet(
+    one: Policy, other: Policy, world: Environment, episodes: int, seed: int = 1_000_000, greedy: bool = True
+) -> Match:
+    """Let two players meet in a game, each from both sides. A memory sees all rows, the opponent's too, as in training.
+
+    Args:
+        one: whose returns are told.
+        other: the opponent.
+        world: a game: its discount is −1 where the opponent moves next.
+        episodes: how many, rounded up to an even number.
+        seed: of the episodes.
+        greedy: take a policy's best action, or draw from it.
+
+    Raises:
+        EvaluationError: when an episode does not end.
+    """
+    pairs = -(-episodes // 2)
+    end = _meet(one, other, world, jnp.uint32(seed), pairs, greedy)
+    if not end.over.all():
+        raise endless()
+    return Match(np.asarray(end.returns), np.arange(2 * pairs) % 2 == 0, np.asarray(end.lengths))
+
+
+@partial(jax.jit, static_argnames=("pairs", "greedy"))
+def _meet(
+    one: Policy, other: Policy, world: Environment, seed: UInt32[Array, ""], pairs: int, greedy: bool
+) -> _Meeting:
+    numbers = jnp.repeat(jnp.arange(pairs, dtype=jnp.uint32), 2)
+    bounds, keys = action_bounds(world.action_space), jax.random.split(jax.random.key(seed))
+    standing, row = jax.vmap(lambda n: begin(world, seed, n))(numbers)
+    carries = (empty_memories(one, 2 * pairs), empty_memories(other, 2 * pairs))
+    sign = jnp.tile(jnp.array([1.0, -1.0]), pairs)
+    zeros = jnp.zeros(2 * pairs)
+
+    def going(state: tuple[_Meeting, Array]) -> Array:
+        return ~state[0].over.all() & (state[1] < LONGEST_EPISODE)
+
+    def step(state: tuple[_Meeting, Array]) -> tuple[_Meeting, Array]:
+        now, t = state
+        (a, after), (b, other_after) = (
+            decide_all(policy, now.row, carry, bounds, key, t, greedy)
+            for policy, carry, key in zip((one, other), now.carries, keys, strict=True)
+        )
+        action = jax.vmap(jnp.where)(now.sign > 0, a, b)
+        standing, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
+            now.standing, now.row, action, numbers
+        )
+        return _Meeting(
+            standing=standing,
+            row=row,
+            carries=(after, other_after),
+            sign=next_sign(now.sign, row),
+            returns=now.returns + jnp.where(now.over, 0.0, now.sign * row.reward),
+            lengths=now.lengths + ~now.over,
+            over=now.over | row.last,
+        ), t + 1
+
+    start = _Meeting(standing, row, carries, sign, zeros, zeros, zeros > 0)
+    return jax.lax.while_loop(going, step, (start, jnp.int32(0)))[0]

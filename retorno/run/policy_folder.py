@@ -1,0 +1,194 @@
+"""A learnt policy on disk: `policy/<step>/` with `policy.json` and `policy.safetensors`, usable alone.
+
+It holds the network, its normaliser, the spaces (so the actions' bounds and where they count from) and nothing of
+the training. One is written beside each checkpoint; of those, the first of each of the run's stretches stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from retorno.core.errors import RetornoError
+from retorno.core.policy import Policy
+from retorno.run.checkpoint import sync_folder
+from retorno.run.structure import StructureError, from_structure, space_from_json, space_to_json, to_structure
+
+FORMAT = 1
+POLICY, STRUCTURE, TENSORS = "policy", "policy.json", "policy.safetensors"
+PARTIAL = ".partial"
+
+
+class PolicyError(RetornoError):
+    """A policy that cannot be written or read: the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class SavedPolicy:
+    """What a policy's folder holds."""
+
+    policies: tuple[Policy, ...]
+    """One for each seed."""
+    seeds: tuple[int, ...]
+    observation_space: gymnasium.Space[Any]
+    action_space: gymnasium.Space[Any]
+    masked: bool
+    """Whether the world says on each row what is legal."""
+    step: int
+    """Environment steps of training."""
+    algorithm: str
+    world: dict[str, Any]
+    """What `config.json` says of the world."""
+
+
+def save(folder: Path, saved: SavedPolicy, every: int | None = None) -> Path:
+    """Write `folder/policy/<step>`, whole and synced, and drop those before it that are not the first of a stretch.
+
+    Args:
+        folder: the run's folder.
+        saved: what to write; a policy of the same step is replaced.
+        every: the length of a stretch, in environment steps; None keeps all.
+
+    Raises:
+        PolicyError: when the policy holds what cannot be written down, or the disk refuses.
+    """
+    written = [to_structure(policy) for policy in saved.policies]
+    structure, arrays = written[0][0], [tensors for _, tensors in written]
+    stacked = {name: np.stack([np.asarray(one[name]) for one in arrays]) for name in arrays[0]}
+    tensors = save_tensors(stacked)
+    facts = {
+        "format": FORMAT,
+        "step": saved.step,
+        "seeds": list(saved.seeds),
+        "algorithm": saved.algorithm,
+        "world": saved.world,
+        "observation_space": space_to_json(saved.observation_space),
+        "action_space": space_to_json(saved.action_space),
+        "masked": saved.masked,
+        "policy": structure,
+        "sha256": hashlib.sha256(tensors).hexdigest(),
+    }
+    text = json.dumps(facts, indent=1, allow_nan=False).encode() + b"\n"
+    place = folder / POLICY
+    final, beside = place / str(saved.step), place / f".{saved.step}{PARTIAL}"
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        for name, content in ((TENSORS, tensors), (STRUCTURE, text)):
+            with open(beside / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_folder(beside)
+        if final.exists():
+            shutil.rmtree(final)
+        os.rename(beside, final)
+        sync_folder(place)
+    except OSError as error:
+        raise PolicyError(f"{final} cannot be written: {error.strerror}; the policies before it stand") from error
+    if every is not None:
+        earlier = [step for step in steps(folder) if step < saved.step]
+        firsts = {step // every: step for step in sorted(earlier, reverse=True)}
+        for step in set(earlier) - set(firsts.values()):
+            shutil.rmtree(place / str(step), ignore_errors=True)
+    return final
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps of a run's policies, newest first."""
+    place = folder / POLICY
+    names = [path.name for path in place.iterdir()] if place.is_dir() else []
+    return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
+
+
+def rewind(folder: Path, step: int) -> None:
+    """Drop the policies after `step`: what follows will be learnt again."""
+    for later in steps(folder):
+        if later > step:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder / POLICY / str(later))
+
+
+def members(folder: Path) -> list[Path]:
+    """The runs in a folder that holds one for each seed."""
+    found = [path.parent for path in folder.glob(f"seed-*/{POLICY}")]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def find(folder: Path, step: int | None = None) -> Path:
+    """Where a policy lies: of a run's folder, its `policy/`, or one of those in it, wherever it was copied.
+
+    Raises:
+        PolicyError: when there is none, or none of that step.
+    """
+    if (folder / STRUCTURE).exists():
+        return folder
+    place = folder / POLICY if (folder / POLICY).is_dir() else folder
+    found = {int(path.parent.name): path.parent for path in place.glob(f"*/{STRUCTURE}") if path.parent.name.isdigit()}
+    if not found:
+        raise PolicyError(
+            f"{folder} holds no policy: expected the folder of a run with {POLICY}/ in it, which training writes at "
+            f"each checkpoint, or a folder with {STRUCTURE}"
+        )
+    if step is None:
+        return found[max(found)]
+    if step not in found:
+        raise PolicyError(f"{folder} holds no policy of step {step}: it holds {', '.join(map(str, sorted(found)))}")
+    return found[step]
+
+
+def read(path: Path) -> SavedPolicy:
+    """What `save` wrote into one folder.
+
+    Raises:
+        PolicyError: when it is damaged, or of a class that is not there.
+    """
+    try:
+        facts, tensors = json.loads((path / STRUCTURE).read_bytes()), (path / TENSORS).read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{path} holds no whole policy: {error.filename}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise PolicyError(f"{path / STRUCTURE} is damaged: {error}") from error
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise PolicyError(f"{path / STRUCTURE} is not a policy of format {FORMAT}: another version of retorno wrote it")
+    if hashlib.sha256(tensors).hexdigest() != facts.get("sha256"):
+        raise PolicyError(f"{path / TENSORS} is damaged: its bytes are not those that were written (SHA-256 differs)")
+    try:
+        arrays = load_tensors(tensors)
+        seeds = tuple(map(int, facts["seeds"]))
+        if any(len(array) != len(seeds) for array in arrays.values()):
+            raise PolicyError(
+                f"{path / TENSORS} is damaged: not every tensor has one entry for each of {len(seeds)} seeds"
+            )
+        return SavedPolicy(
+            policies=tuple(_policy(facts["policy"], arrays, i, path) for i in range(len(seeds))),
+            seeds=seeds,
+            observation_space=space_from_json(facts["observation_space"]),
+            action_space=space_from_json(facts["action_space"]),
+            masked=bool(facts["masked"]),
+            step=int(facts["step"]),
+            algorithm=str(facts["algorithm"]),
+            world=dict(facts["world"]),
+        )
+    except (SafetensorError, StructureError, KeyError, TypeError, ValueError) as error:
+        raise PolicyError(f"{path} cannot be read: {error}") from error
+
+
+def _policy(structure: Any, arrays: dict[str, np.ndarray], seed: int, path: Path) -> Policy:
+    policy = from_structure(structure, {name: jnp.asarray(array[seed]) for name, array in arrays.items()})
+    if not isinstance(policy, Policy):
+        raise PolicyError(f"{path / STRUCTURE} holds a {type(policy).__name__}, expected a policy")
+    return policy
