@@ -114,7 +114,7 @@ class Actor:
             self._carry = [np.broadcast_to(x, (*shape, *np.shape(x))) for x in self._empty]
         elif shape != self._shape:
             raise ValueError(f"{shape or 'one'} observations after {self._shape or 'one'}: call reset() in between")
-        begins = np.broadcast_to(np.bool_(first or False), shape) if shape else bool(first)
+        begins = np.broadcast_to(False if first is None else first, shape) if shape else bool(first)
         legal = None if mask is None else np.asarray(mask, bool)
         program = self._program(bool(shape), sample, leaves, begins, legal)
         action, *self._carry = program(leaves, begins, self._carry, legal)

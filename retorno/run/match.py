@@ -73,9 +73,10 @@ class Match:
 
     def __str__(self) -> str:
         low, high = self.ci95
+        ended = f"{self.wins} won, {self.draws} drawn, {self.losses} lost"
+        sides = f"{self.moving_first:.3f} moving first, {self.moving_second:.3f} second"
         return (
-            f"return {self.mean:.3f}, 95% interval {low:.3f} to {high:.3f} ({self.episodes} episodes: {self.wins} won, "
-            f"{self.draws} drawn, {self.losses} lost; {self.moving_first:.3f} as first, {self.moving_second:.3f} as second)"
+            f"return {self.mean:.3f}, 95% interval {low:.3f} to {high:.3f} ({self.episodes} episodes: {ended}; {sides})"
         )
 
 
