@@ -75,9 +75,8 @@ class Match:
         low, high = self.ci95
         ended = f"{self.wins} won, {self.draws} drawn, {self.losses} lost"
         sides = f"{self.moving_first:.3f} moving first, {self.moving_second:.3f} second"
-        return (
-            f"return {self.mean:.3f}, 95% interval {low:.3f} to {high:.3f} ({self.episodes} episodes: {ended}; {sides})"
-        )
+        interval = f"95% interval {low:.3f} to {high:.3f}"
+        return f"return {self.mean:.3f}, {interval} ({self.episodes} episodes: {ended}; {sides})"
 
 
 class _Meeting(NamedTuple):

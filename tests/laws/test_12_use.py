@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
-from small import NETWORK, busy_world, small
+from small import NETWORK, PLANNING, busy_world, small
 
 from retorno.algorithms import ALGORITHMS
+from retorno.core.environment import Environment
 from retorno.core.policy import Policy
-from retorno.core.spaces import action_bounds
-from retorno.core.time_step import TimeStep
+from retorno.core.spaces import Spec, action_bounds
+from retorno.core.time_step import TimeStep, restart
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import ActionLayout
 from retorno.environments.text.recall import Recall
@@ -28,9 +30,9 @@ from retorno.run.actor import Actor, load
 from retorno.run.episodes import decide_all, empty_memories
 from retorno.run.evaluate import evaluate
 from retorno.run.policy_folder import SavedPolicy
-from retorno.run.train import Training, train
+from retorno.run.train import train
 
-ENVS, ROWS = 3, 10
+ENVS, ROWS = 4, 10
 
 decide_once = jax.jit(decide_all, static_argnames=("bounds", "greedy"))
 
@@ -62,39 +64,70 @@ class Anything(gym.Env):
         return {"action_mask": mask.astype(np.int8)}
 
 
-def shaken(policy: Policy) -> Policy:
-    """A policy with other numbers, as if it had learnt: each is moved by something in [0, 1)."""
-    rng = np.random.default_rng(0)
+class Setting(NamedTuple):
+    """Where an algorithm is to act."""
 
-    def move(x: Any) -> Any:
-        return x + rng.random(x.shape, np.float32) if np.issubdtype(x.dtype, np.floating) else x
+    observation_space: Any
+    action_space: Any
+    masked: bool = False
+    world: Environment | None = None
 
-    return jax.tree.map(move, policy)
+    @property
+    def row(self) -> TimeStep:
+        """An example, of zeros."""
+        legal = np.ones(self.action_space.n, bool) if self.masked else None
+        return jax.tree.map(np.zeros_like, restart(self.seen(), legal))
+
+    def seen(self) -> Any:
+        """Some observation, as rows hold it."""
+        return jax.tree.map(lambda x: np.asarray(jnp.asarray(x)), self.observation_space.sample())
 
 
-def written(training: Training, folder: Path) -> tuple[Policy, Actor]:
-    """What the algorithm made, shaken, and what comes back from a folder."""
-    policy, world = shaken(training.policy), training.world
-    masked = training.run.stage.row.legal is not None
-    saved = SavedPolicy((policy,), (0,), world.observation_space, world.action_space, masked, 7, "", {})
-    policy_folder.save(folder, saved)
-    return policy, load(folder)
+def learnt(algorithm: Any, setting: Setting, compiled: bool = False) -> Policy:
+    """What an algorithm of some numbers makes; `compiled` where these have to fit together."""
+    spec = Spec(*setting[:2], ENVS, 100, setting.row, setting.world)
+    init, rng = partial(algorithm.init, spec=spec), np.random.default_rng(0)
+
+    def some(x: Any) -> Any:
+        floating = jnp.issubdtype(x.dtype, jnp.floating)
+        return jnp.asarray(rng.uniform(-1, 2, x.shape), x.dtype) if floating else jnp.zeros(x.shape, x.dtype)
+
+    if compiled:
+        return algorithm.policy(jax.jit(init)(jax.random.key(0)))
+    return jax.tree.map(some, jax.eval_shape(lambda key: algorithm.policy(init(key)), jax.random.key(0)))
+
+
+def recorded(setting: Setting) -> list[TimeStep]:
+    """Rows [B] in which episodes begin now and then, and some actions are illegal."""
+    rng, rows = np.random.default_rng(1), []
+    setting.observation_space.seed(1)
+    for t in range(ROWS):
+        obs = jax.tree.map(lambda *x: np.stack(x), *(setting.seen() for _ in range(ENVS)))
+        first = rng.random(ENVS) < 0.3 if t else np.ones(ENVS, bool)
+        legal = None
+        if setting.masked:
+            legal = rng.random((ENVS, setting.action_space.n)) < 0.6
+            legal[np.arange(ENVS), rng.integers(setting.action_space.n, size=ENVS)] = True
+        zeros = np.zeros(ENVS, np.float32)
+        rows.append(TimeStep(obs, zeros, zeros + 1, first, np.zeros(ENVS, bool), legal))
+    return rows
 
 
 def check_use(
-    training: Training,
+    policy: Policy,
+    setting: Setting,
     folder: Path,
     mistaken: Callable[[Actor], Actor] = lambda actor: actor,
     act: Callable[..., Any] = Actor.act,
 ) -> None:
     """On recorded rows, one at a time and as a batch: the actions are those of evaluation, in the world's units."""
-    policy, actor = written(training, folder)
-    actor = mistaken(actor)
-    rows, world = recorded(training), training.world
-    layout, bounds, key = ActionLayout(world.action_space), action_bounds(world.action_space), jax.random.key(0)
-    carry, expected = empty_memories(policy, len(rows[0].first)), []
+    policy_folder.save(folder, SavedPolicy((policy,), (0,), *setting[:3], 7, "", {}))
+    actor, rows = mistaken(load(folder)), recorded(setting)
+    layout, bounds = ActionLayout(setting.action_space), action_bounds(setting.action_space)
+    decide = jax.jit(partial(decide_all, bounds=bounds, greedy=True))
+    carry, expected = empty_memories(policy, ENVS), []
     for t, row in enumerate(rows):
-        action, carry = jax.jit(partial(decide_all, bounds=bounds, greedy=True))(policy, row, carry, key=key, t=t)
+        action, carry = decide(policy, row, carry, key=jax.random.key(0), t=np.int32(t))
         expected.append(layout.decode(np.asarray(action)))
     for row, wanted in zip(rows, expected, strict=True):
         given = act(actor, row.obs, legal=row.legal, first=row.first)
@@ -103,37 +136,24 @@ def check_use(
     for row, wanted in zip(rows, expected, strict=True):
         one = jax.tree.map(lambda x: x[0], row)
         given = act(actor, one.obs, legal=one.legal, first=one.first)
-        assert world.action_space.contains(given)
+        assert setting.action_space.contains(given)
         np.testing.assert_allclose(given, wanted[0], 1e-4, 1e-4)
 
 
-def recorded(training: Training) -> list[TimeStep]:
-    """Rows [B] of the world, in which episodes begin now and then."""
-    rng = np.random.default_rng(1)
-    space = training.world.observation_space
-    space.seed(1)
-    like = jax.tree.map(np.asarray, training.run.stage.row)
-    rows = []
-    for t in range(ROWS):
-        obs = [space.sample() for _ in like.first]
-        stacked = jax.tree.map(lambda *x: np.stack(x), *obs)
-        legal = None if like.legal is None else rng.random(like.legal.shape) < 0.6
-        if legal is not None:
-            legal[np.arange(len(legal)), rng.integers(legal.shape[1], size=len(legal))] = True
-        first = rng.random(len(like.first)) < 0.3 if t else np.ones(len(like.first), bool)
-        obs = jax.tree.map(lambda x, leaf: x.astype(leaf.dtype), stacked, like.obs)
-        rows.append(like._replace(obs=obs, first=first, last=np.zeros_like(first), legal=legal))
-    return rows
+def on(world: Environment) -> Setting:
+    return Setting(world.observation_space, world.action_space, False, world)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_is_used_as_it_is_evaluated(name: str, tmp_path: Path) -> None:
-    check_use(train(small(name), busy_world(), 100), tmp_path)
+    setting = on(busy_world())
+    check_use(learnt(small(name), setting, compiled=name in PLANNING), setting, tmp_path)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_is_used_as_it_is_evaluated(name: str, tmp_path: Path) -> None:
-    check_use(train(small("ppo", network=NETWORK[name]), Recall(delay=3), 100), tmp_path)
+    setting = on(Recall(delay=3))
+    check_use(learnt(small("ppo", network=NETWORK[name]), setting), setting, tmp_path)
 
 
 BOX = spaces.Box(-1, 1, (3,))
@@ -149,14 +169,16 @@ OBSERVATIONS = {
 ACTIONS = {
     "discrete": spaces.Discrete(3, start=-1),
     "multi_discrete": spaces.MultiDiscrete([2, 3], start=[4, -2]),
-    "box": spaces.Box(np.float32([-2, 0.1]), np.float32([0.3, 0.4])),
+    "box": spaces.Box(np.array([-2, 0.1], np.float32), np.array([0.3, 0.4], np.float32)),
 }
-MEMORY = NETWORK["gru"]
 
 
-def hosted(observations: str, actions: str, masked: bool = False, **settings: Any) -> Training:
-    world = gymnasium(lambda: Anything(OBSERVATIONS[observations], ACTIONS[actions], masked), num_envs=ENVS)
-    return train(small("ppo", num_envs=ENVS, minibatches=1, normalise_observations=True, **settings), world, 100)
+def seen_and_done(observations: str, actions: str, masked: bool = False) -> Setting:
+    return Setting(OBSERVATIONS[observations], ACTIONS[actions], masked)
+
+
+def normalising(setting: Setting, **settings: Any) -> Policy:
+    return learnt(small("ppo", normalise_observations=True, **settings), setting)
 
 
 @pytest.mark.parametrize(
@@ -164,23 +186,24 @@ def hosted(observations: str, actions: str, masked: bool = False, **settings: An
     [*((name, "discrete") for name in OBSERVATIONS), *(("box", name) for name in ACTIONS if name != "discrete")],
 )
 def test_every_space_is_used_as_it_is_evaluated(observations: str, actions: str, tmp_path: Path) -> None:
-    with contextlib.closing(hosted(observations, actions)) as training:
-        check_use(training, tmp_path)
+    setting = seen_and_done(observations, actions)
+    check_use(normalising(setting), setting, tmp_path)
 
 
 def test_masks_are_kept_to(tmp_path: Path) -> None:
-    with contextlib.closing(hosted("box", "discrete", masked=True)) as training:
-        check_use(training, tmp_path)
-        _, actor = written(training, tmp_path)
-        with pytest.raises(ValueError, match="not every action is legal"):
-            actor.act(np.zeros(3))
+    setting = seen_and_done("box", "discrete", masked=True)
+    check_use(normalising(setting), setting, tmp_path)
+    with pytest.raises(ValueError, match="not every action is legal"):
+        load(tmp_path).act(np.zeros(3))
 
 
 def test_a_run_is_evaluated_as_what_was_loaded_from_it(tmp_path: Path) -> None:
     """The whole way: train, write, load, live episodes; and by hand, in an environment of one's own."""
     make = lambda: Anything(OBSERVATIONS["box"], ACTIONS["discrete"], masked=True)  # noqa: E731
     world = gymnasium(make, num_envs=1)
-    with train(small("ppo", network=MEMORY, num_envs=1, minibatches=1), world, 60, folder=tmp_path / "run") as training:
+    with train(
+        small("ppo", network=NETWORK["gru"], num_envs=1, minibatches=1), world, 60, folder=tmp_path / "run"
+    ) as training:
         training.run_to_end()
         judged = evaluate(training.policy, world, 8, seed=3)
         assert (evaluate(load(tmp_path / "run"), world, 8, seed=3).returns == judged.returns).all()
@@ -207,8 +230,6 @@ def without(**changes: Any) -> Callable[[Actor], Actor]:
 
 
 def unnormalised(actor: Actor) -> Actor:
-    import dataclasses
-
     bare = dataclasses.replace(actor.policy, normaliser=None)  # type: ignore[call-overload]
     return Actor(bare, actor.observation_space, actor.action_space, actor.masked)
 
@@ -227,18 +248,19 @@ def careless(actor: Actor, obs: Any, legal: Any, first: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("world", "mistake"),
+    ("setting", "network", "mistake"),
     [
-        (("box", "box"), {"mistaken": unnormalised}),
-        (("box", "box"), {"mistaken": without(_bounds=None)}),
-        (("box", "discrete"), {"mistaken": counting_from_0}),
-        (("box", "box", False, MEMORY), {"act": stale}),
-        (("box", "discrete", True), {"act": careless}),
+        (("box", "box"), "mlp", {"mistaken": unnormalised}),
+        (("box", "box"), "mlp", {"mistaken": without(_bounds=None)}),
+        (("box", "discrete"), "mlp", {"mistaken": counting_from_0}),
+        (("box", "box"), "gru", {"act": stale}),
+        (("box", "discrete", True), "mlp", {"act": careless}),
     ],
     ids=["lost normaliser", "lost bounds", "lost start", "stale carry", "ignored mask"],
 )
-def test_the_law_sees(world: Any, mistake: Any, tmp_path: Path) -> None:
-    *described, network = [*world, None] if len(world) < 4 else world
-    settings = {} if network is None else {"network": network}
-    with contextlib.closing(hosted(*described, **settings)) as training, pytest.raises(AssertionError):
-        check_use(training, tmp_path, **mistake)
+def test_the_law_sees(setting: Any, network: str, mistake: Any, tmp_path: Path) -> None:
+    where = seen_and_done(*setting)
+    policy = normalising(where, network=NETWORK[network])
+    check_use(policy, where, tmp_path)
+    with pytest.raises(AssertionError):
+        check_use(policy, where, tmp_path, **mistake)
