@@ -18,6 +18,7 @@ from .algorithms import QLearning as QLearning
 from .core.hyperparameters import hyperparameters as hyperparameters
 from .core.mdp import MDP as MDP
 from .core.mdp import mdp as mdp
+from .core.policy import Relabel as Relabel
 from .core.solution import Solution as Solution
 from .environments.hosted.export import to_gymnasium as to_gymnasium
 from .environments.hosted.gymnasium import gymnasium as gymnasium
@@ -29,6 +30,7 @@ from .ops.optimisers import AdamW as AdamW
 from .ops.optimisers import Lion as Lion
 from .ops.optimisers import RMSprop as RMSprop
 from .ops.optimisers import Schedule as Schedule
+from .run import relabel as relabel
 from .run.actor import Actor as Actor
 from .run.actor import load as load
 from .run.evaluate import Evaluation as Evaluation

@@ -1,130 +1,65 @@
-"""One file per algorithm: a frozen dataclass of hyperparameters with pure methods."""
+"""One file per algorithm: a frozen dataclass of hyperparameters with pure methods.
 
-from retorno.algorithms.actor_critic.actor_critic import ActorCritic
-from retorno.algorithms.actor_critic.natural_actor_critic import NaturalActorCritic
-from retorno.algorithms.actor_critic.ppo import PPO
-from retorno.algorithms.bandits.exp3 import EXP3
-from retorno.algorithms.bandits.gradient_bandit import GradientBandit
-from retorno.algorithms.bandits.linucb import LinUCB
-from retorno.algorithms.bandits.thompson import BernoulliThompson, GaussianThompson
-from retorno.algorithms.planning.dyna import DynaQ
-from retorno.algorithms.planning.model_based import PSRL, CertaintyEquivalence, RMax
-from retorno.algorithms.planning.prioritised_sweeping import PrioritisedSweeping
-from retorno.algorithms.planning.rollout import Rollout
-from retorno.algorithms.planning.uct import UCT
-from retorno.algorithms.policy_gradient.reinforce import REINFORCE
-from retorno.algorithms.prediction.batch import BatchMonteCarlo, BatchTD
-from retorno.algorithms.prediction.emphatic_td import EmphaticTD
-from retorno.algorithms.prediction.gradient_td import GTD2, TDC
-from retorno.algorithms.prediction.lstd import LSTD
-from retorno.algorithms.prediction.monte_carlo_prediction import LambdaReturn, MonteCarloPrediction, Weighing
-from retorno.algorithms.prediction.td import TD
-from retorno.algorithms.prediction.td_lambda import TDLambda, TrueOnlineTD
-from retorno.algorithms.tabular.average_reward import DifferentialSARSA, RLearning
-from retorno.algorithms.tabular.double_q_learning import DoubleQLearning
-from retorno.algorithms.tabular.monte_carlo import MonteCarloControl, MonteCarloES, OffPolicyMonteCarlo
-from retorno.algorithms.tabular.q_learning import QLearning
-from retorno.algorithms.tabular.q_sigma import NStepSARSA, QSigma, TreeBackup
-from retorno.algorithms.tabular.sarsa import SARSA, ExpectedSARSA
-from retorno.algorithms.tabular.sarsa_lambda import QLambda, SARSALambda, Trace
-from retorno.algorithms.values.dqn import DQN
+The line that imports one registers it, under its class's name and in its folder's group. Somebody's own, in a file of
+their own, is registered by `@retorno.algorithms.register`.
+"""
 
-BANDITS = {
-    "gradient_bandit": GradientBandit,
-    "thompson_gaussian": GaussianThompson,
-    "thompson_bernoulli": BernoulliThompson,
-    "exp3": EXP3,
-    "linucb": LinUCB,
-}
+from inspect import isfunction
+
+from retorno.algorithms.actor_critic.actor_critic import ActorCritic as ActorCritic
+from retorno.algorithms.actor_critic.natural_actor_critic import NaturalActorCritic as NaturalActorCritic
+from retorno.algorithms.actor_critic.ppo import PPO as PPO
+from retorno.algorithms.bandits.exp3 import EXP3 as EXP3
+from retorno.algorithms.bandits.gradient_bandit import GradientBandit as GradientBandit
+from retorno.algorithms.bandits.linucb import LinUCB as LinUCB
+from retorno.algorithms.bandits.thompson import BernoulliThompson as BernoulliThompson
+from retorno.algorithms.bandits.thompson import GaussianThompson as GaussianThompson
+from retorno.algorithms.planning.dyna import DynaQ as DynaQ
+from retorno.algorithms.planning.model_based import PSRL as PSRL
+from retorno.algorithms.planning.model_based import CertaintyEquivalence as CertaintyEquivalence
+from retorno.algorithms.planning.model_based import RMax as RMax
+from retorno.algorithms.planning.prioritised_sweeping import PrioritisedSweeping as PrioritisedSweeping
+from retorno.algorithms.planning.rollout import Rollout as Rollout
+from retorno.algorithms.planning.uct import UCT as UCT
+from retorno.algorithms.policy_gradient.reinforce import REINFORCE as REINFORCE
+from retorno.algorithms.prediction.batch import BatchMonteCarlo as BatchMonteCarlo
+from retorno.algorithms.prediction.batch import BatchTD as BatchTD
+from retorno.algorithms.prediction.emphatic_td import EmphaticTD as EmphaticTD
+from retorno.algorithms.prediction.gradient_td import GTD2 as GTD2
+from retorno.algorithms.prediction.gradient_td import TDC as TDC
+from retorno.algorithms.prediction.lstd import LSTD as LSTD
+from retorno.algorithms.prediction.monte_carlo_prediction import LambdaReturn as LambdaReturn
+from retorno.algorithms.prediction.monte_carlo_prediction import MonteCarloPrediction as MonteCarloPrediction
+from retorno.algorithms.prediction.monte_carlo_prediction import Weighing as Weighing
+from retorno.algorithms.prediction.td import TD as TD
+from retorno.algorithms.prediction.td_lambda import TDLambda as TDLambda
+from retorno.algorithms.prediction.td_lambda import TrueOnlineTD as TrueOnlineTD
+from retorno.algorithms.tabular.average_reward import DifferentialSARSA as DifferentialSARSA
+from retorno.algorithms.tabular.average_reward import RLearning as RLearning
+from retorno.algorithms.tabular.double_q_learning import DoubleQLearning as DoubleQLearning
+from retorno.algorithms.tabular.monte_carlo import MonteCarloControl as MonteCarloControl
+from retorno.algorithms.tabular.monte_carlo import MonteCarloES as MonteCarloES
+from retorno.algorithms.tabular.monte_carlo import OffPolicyMonteCarlo as OffPolicyMonteCarlo
+from retorno.algorithms.tabular.q_learning import QLearning as QLearning
+from retorno.algorithms.tabular.q_sigma import NStepSARSA as NStepSARSA
+from retorno.algorithms.tabular.q_sigma import QSigma as QSigma
+from retorno.algorithms.tabular.q_sigma import TreeBackup as TreeBackup
+from retorno.algorithms.tabular.sarsa import SARSA as SARSA
+from retorno.algorithms.tabular.sarsa import ExpectedSARSA as ExpectedSARSA
+from retorno.algorithms.tabular.sarsa_lambda import QLambda as QLambda
+from retorno.algorithms.tabular.sarsa_lambda import SARSALambda as SARSALambda
+from retorno.algorithms.tabular.sarsa_lambda import Trace as Trace
+from retorno.algorithms.values.dqn import DQN as DQN
+from retorno.core.registry import Registry
+
+ALGORITHMS = Registry(
+    made
+    for made in list(vars().values())
+    if getattr(made, "__module__", "").startswith(f"{__name__}.") and (isfunction(made) or hasattr(made, "update"))
+)
+"""Every algorithm, and every preset of one (a function), by the name that the command line gives it."""
+
+BANDITS = ALGORITHMS.group("bandits")
 """Algorithms that look no further than the next reward: each observation is a bandit."""
 
-ALGORITHMS = {
-    **BANDITS,
-    "q_learning": QLearning,
-    "double_q_learning": DoubleQLearning,
-    "sarsa": SARSA,
-    "expected_sarsa": ExpectedSARSA,
-    "n_step_sarsa": NStepSARSA,
-    "tree_backup": TreeBackup,
-    "q_sigma": QSigma,
-    "sarsa_lambda": SARSALambda,
-    "q_lambda": QLambda,
-    "monte_carlo": MonteCarloControl,
-    "monte_carlo_es": MonteCarloES,
-    "off_policy_monte_carlo": OffPolicyMonteCarlo,
-    "differential_sarsa": DifferentialSARSA,
-    "r_learning": RLearning,
-    "monte_carlo_prediction": MonteCarloPrediction,
-    "lambda_return": LambdaReturn,
-    "td": TD,
-    "td_lambda": TDLambda,
-    "true_online_td": TrueOnlineTD,
-    "batch_td": BatchTD,
-    "batch_monte_carlo": BatchMonteCarlo,
-    "tdc": TDC,
-    "gtd2": GTD2,
-    "emphatic_td": EmphaticTD,
-    "lstd": LSTD,
-    "actor_critic": ActorCritic,
-    "natural_actor_critic": NaturalActorCritic,
-    "dyna_q": DynaQ,
-    "prioritised_sweeping": PrioritisedSweeping,
-    "certainty_equivalence": CertaintyEquivalence,
-    "rmax": RMax,
-    "psrl": PSRL,
-    "rollout": Rollout,
-    "uct": UCT,
-    "dqn": DQN,
-    "reinforce": REINFORCE,
-    "ppo": PPO,
-}
-"""Every algorithm by the name that the command line gives it."""
-
-__all__ = [
-    "ALGORITHMS",
-    "BANDITS",
-    "DQN",
-    "EXP3",
-    "GTD2",
-    "LSTD",
-    "PPO",
-    "PSRL",
-    "REINFORCE",
-    "SARSA",
-    "TD",
-    "TDC",
-    "UCT",
-    "ActorCritic",
-    "BatchMonteCarlo",
-    "BatchTD",
-    "BernoulliThompson",
-    "CertaintyEquivalence",
-    "DifferentialSARSA",
-    "DoubleQLearning",
-    "DynaQ",
-    "EmphaticTD",
-    "ExpectedSARSA",
-    "GaussianThompson",
-    "GradientBandit",
-    "LambdaReturn",
-    "LinUCB",
-    "MonteCarloControl",
-    "MonteCarloES",
-    "MonteCarloPrediction",
-    "NStepSARSA",
-    "NaturalActorCritic",
-    "OffPolicyMonteCarlo",
-    "PrioritisedSweeping",
-    "QLambda",
-    "QLearning",
-    "QSigma",
-    "RLearning",
-    "RMax",
-    "Rollout",
-    "SARSALambda",
-    "TDLambda",
-    "Trace",
-    "TreeBackup",
-    "TrueOnlineTD",
-    "Weighing",
-]
+register = ALGORITHMS.register

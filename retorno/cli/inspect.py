@@ -12,7 +12,7 @@ from retorno.cli.terminal import note, print_json
 from retorno.cli.train import typed
 from retorno.run import checkpoint
 from retorno.run.config import from_json
-from retorno.run.train import KNOWN
+from retorno.run.train import known
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
         return 0
     width = max(map(len, found))
     settings = found.pop("algorithm")
-    made: Any = from_json(settings, KNOWN)
+    made: Any = from_json(settings, known())
     for name, value in found.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if type(value) is int else value
         print(f"{name:<{width}}  {text}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -11,24 +12,31 @@ from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.published import PUBLISHED
 from retorno.cli.options import parse
 from retorno.cli.solve import METHODS
-from retorno.cli.train import first_line
+from retorno.cli.train import first_line, groups
 from retorno.environments.registry import WORLDS
 from retorno.networks import NETWORKS
+from retorno.run.relabel import RELABELS
 
 
 @dataclass(frozen=True)
 class List:
-    """Algorithms, worlds, networks and the methods of `retorno solve`, with one line each."""
+    """Algorithms, worlds, networks, relabels and the methods of `retorno solve`, with one line each."""
 
-    what: tyro.conf.Positional[Literal["algorithms", "worlds", "networks", "methods", "all"]] = "all"
+    what: tyro.conf.Positional[Literal["algorithms", "worlds", "networks", "relabels", "methods", "all"]] = "all"
     """Which of them."""
 
 
 def run(arguments: list[str]) -> int:
     given = parse(List, arguments, "retorno list")
-    tables = {"algorithms": algorithms(), "worlds": worlds(), "networks": networks(), "methods": methods()}
+    tables = {
+        **{f"algorithms: {title}": algorithms(kinds) for title, kinds in groups(ALGORITHMS).items()},
+        "worlds": worlds(),
+        "networks": classes(NETWORKS),
+        "relabels": classes(RELABELS),
+        "methods": classes(METHODS),
+    }
     for title, rows in tables.items():
-        if given.what in (title, "all"):
+        if given.what in (title.partition(":")[0], "all"):
             width = max(map(len, rows))
             print(title)
             print("".join(f"  {name:<{width}}  {about}\n" for name, about in rows.items()))
@@ -37,10 +45,10 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def algorithms() -> dict[str, str]:
+def algorithms(kinds: Mapping[str, Any]) -> dict[str, str]:
     """Each with its source and the worlds that it has published settings for."""
     rows = {}
-    for name, kind in ALGORITHMS.items():
+    for name, kind in kinds.items():
         known = [f"{world} ({found.source})" for (algorithm, world), found in PUBLISHED.items() if algorithm == name]
         rows[name] = "\n      ".join([first_line(kind), *(f"published settings for {one}" for one in known)])
     return rows
@@ -50,10 +58,6 @@ def worlds() -> dict[str, str]:
     return {name: entry.about + (" [exact model]" if entry.model else "") for name, entry in WORLDS.items()}
 
 
-def networks() -> dict[str, str]:
-    return {name: first_line(kind) for name, kind in NETWORKS.items()}
-
-
-def methods() -> dict[str, str]:
-    """How a model can be solved."""
-    return {name: first_line(method) for name, method in METHODS.items()}
+def classes(found: Mapping[str, Any]) -> dict[str, str]:
+    """What their docstrings say first."""
+    return {name: first_line(kind) for name, kind in found.items()}

@@ -47,6 +47,8 @@ help:
   retorno COMMAND --help                  what a command takes
   retorno train ppo CartPole-v1 --help    every setting of an algorithm, with its default for a world
 
+  retorno FILE.py COMMAND …               the same with what a file of your own registers
+
 first steps:
   retorno demo
   retorno solve FrozenLake-v1 --discount 0.99
@@ -83,6 +85,11 @@ def _run(arguments: list[str]) -> int:
         print(f"retorno {__version__}")
         return 0
     name, *rest = arguments
+    if name.endswith(".py"):
+        from retorno.cli.model_source import ran
+
+        ran(name, "class")
+        return _run(rest)
     if name not in COMMANDS:
         from retorno.core.names import did_you_mean
 

@@ -29,15 +29,12 @@ def opened(name: str) -> MDP | MatrixFree:
         UsageError: when the file fails, with its line, or has no such name, or that is no model.
         ValueError: as `retorno.environments.registry.model`.
     """
-    file, colon, attribute = name.rpartition(":")
+    file, colon, _ = name.rpartition(":")
     if not colon or not file.endswith(".py"):
         if name.endswith(".py"):
             raise UsageError(f"which model in {name}? Name it: {name}:NAME")
         return model(name)
-    found = vars(_run(file, lambda: _module(file)))
-    if attribute not in found:
-        raise UsageError(f"{file} defines no {attribute!r}{did_you_mean(attribute, found)}")
-    made = found[attribute]
+    made = attribute(name, "model")
     if callable(made):
         made = _run(file, made)
     if isinstance(made, dict):
@@ -48,6 +45,28 @@ def opened(name: str) -> MDP | MatrixFree:
             "without arguments that makes one"
         )
     return made
+
+
+def attribute(path: str, what: str) -> Any:
+    """What NAME stands for in a Python file: FILE.py:NAME.
+
+    Raises:
+        UsageError: when the file fails, with its line, or has no such name.
+    """
+    file, _, name = path.rpartition(":")
+    found = vars(ran(file, what))
+    if name not in found:
+        raise UsageError(f"{file} defines no {name!r}{did_you_mean(name, found)}")
+    return found[name]
+
+
+def ran(file: str, what: str) -> ModuleType:
+    """A Python file of the user's, after it has run: what it registers is known from now on.
+
+    Raises:
+        UsageError: when it fails, with its line.
+    """
+    return _run(file, lambda: _module(file), what)
 
 
 def _module(file: str) -> ModuleType:
@@ -62,13 +81,13 @@ def _module(file: str) -> ModuleType:
     return module
 
 
-def _run(file: str, call: Any) -> Any:
+def _run(file: str, call: Any, what: str = "model") -> Any:
     try:
         return call()
     except OSError:
         raise
     except SystemExit as stop:
-        raise UsageError(f"{Path(file).name} ended itself ({stop.code}) before it made a model") from None
+        raise UsageError(f"{Path(file).name} ended itself ({stop.code}) before it made a {what}") from None
     except Exception as error:
         own = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         line = getattr(error, "lineno", None) or (own[-1] if own else None)

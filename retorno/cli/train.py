@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from retorno.algorithms import ALGORITHMS
+from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
+from retorno.cli.model_source import attribute
 from retorno.cli.options import Flag, UsageError, parse, spelled
 from retorno.cli.runs import SEED, complete, finish, use_cores
 from retorno.cli.terminal import note
 from retorno.cli.watch import watch, watched_model, with_live
 from retorno.core.environment import Environment
 from retorno.core.names import did_you_mean
-from retorno.core.policy import Algorithm
+from retorno.core.policy import Algorithm, RelabelConfig
+from retorno.core.registry import folder_of
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.registry import UnknownNameError, make
 from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
+from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
 from retorno.run.train import train
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
 
-PARTS: dict[str, dict[str, Any]] = {
+PARTS: dict[str, Mapping[str, Any]] = {
     "network": NETWORKS,
     "exploration": EXPLORATIONS,
     "target": FIXED,
@@ -39,8 +43,9 @@ PARTS: dict[str, dict[str, Any]] = {
     "model": MODELS,
     "base": FIXED,
     "optimiser": OPTIMISERS,
+    "relabel": ChainMap({"none": type(None)}, RELABELS),
 }
-"""What an algorithm is made of, where it has it: chosen by name, each with options of its own."""
+"""What an algorithm or a run is made of, where it has it: chosen by name, each with options of its own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +79,8 @@ def run(arguments: list[str]) -> int:
         print(overview(), end="")
         return 0
     name, *rest = arguments
+    if ".py:" in name:
+        name = own_algorithm(name)
     if name.startswith("-"):
         raise UsageError(f"algorithm and world come first, as in `{COMMAND} ppo CartPole-v1 {name} …`")
     if name not in ALGORITHMS:
@@ -82,23 +89,26 @@ def run(arguments: list[str]) -> int:
     world, rest = (rest[0], rest[1:]) if rest and not rest[0].startswith("-") else (None, rest)
     if world is None and not {"-h", "--help"} & set(rest):
         raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
-    options, algorithm, published = choose(name, world, with_live(rest))
+    options, algorithm, relabel, published = choose(name, world, with_live(rest))
     assert world is not None, "the help has exited"
-    return start(name, world, options, algorithm, published)
+    return start(name, world, options, algorithm, relabel, published)
 
 
 def overview() -> str:
     """What `retorno train --help` says."""
-    algorithms = "\n".join(f"  {name:<12} {first_line(kind)}" for name, kind in ALGORITHMS.items())
+    algorithms = "".join(
+        f"\n{title}:\n" + "".join(f"  {name:<22} {first_line(kind)}\n" for name, kind in kinds.items())
+        for title, kinds in groups(ALGORITHMS).items()
+    )
     known = ", ".join(f"{algorithm} {world}" for algorithm, world in PUBLISHED)
     return f"""\
 usage: {COMMAND} ALGORITHM WORLD [options]
 
 Trains an agent and records it in a folder, from which it can be resumed.
 
-algorithms:
+algorithms, by what they do:
 {algorithms}
-
+ALGORITHM may also be one of your own, as FILE.py:NAME.
 WORLD is a native world (`retorno list worlds`) or any Gymnasium id.
 Published settings are the defaults of: {known}
 
@@ -119,8 +129,33 @@ def first_line(kind: Any) -> str:
     return (kind.__doc__ or "").strip().splitlines()[0]
 
 
-def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options, Algorithm, Published | None]:
-    """The run's options, the algorithm with its settings, and the published ones that were its defaults.
+def groups(kinds: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Classes by the folders that their files lie in, as a lecture has them; somebody's own are "own"."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, kind in kinds.items():
+        title = folder_of(kind).replace("_", " ") if kind.__module__.startswith("retorno.") else "own"
+        found.setdefault(title, {})[name] = kind
+    return found
+
+
+def own_algorithm(path: str) -> str:
+    """The name of an algorithm in a file of its user's: FILE.py:NAME. From now on it is registered.
+
+    Raises:
+        UsageError: when there is none.
+    """
+    kind = attribute(path, "algorithm")
+    if kind not in ALGORITHMS.values() and not (isinstance(kind, type) and hasattr(kind, "update")):
+        raise UsageError(f"{path} is {kind!r}: expected an algorithm, a frozen dataclass with init, act and update")
+    if kind not in ALGORITHMS.values():
+        register(kind)
+    return next(name for name, known in ALGORITHMS.items() if known is kind)
+
+
+def choose(
+    name: str, world: str | None, arguments: list[str]
+) -> tuple[Options, Algorithm, RelabelConfig | None, Published | None]:
+    """The run's options, the algorithm and relabel with their settings, and the published defaults that were taken.
 
     Raises:
         UsageError: for options that do not exist or have the wrong values.
@@ -130,7 +165,7 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
     for part in parts_of(usual):
         usual = with_part(usual, part, asked(part, arguments))
     options = Options(steps=published.steps if published else DEFAULT_STEPS)
-    shown = with_known_parts(usual)
+    shown, relabel = with_known_parts(usual), PARTS["relabel"].get(asked("relabel", arguments) or "none", type(None))()
     kind = dataclasses.make_dataclass(
         "Arguments",
         [
@@ -139,6 +174,8 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
                 (part, Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default))
                 for part, default in (("options", options), ("algorithm", shown))
             ),
+            name_option("relabel", relabel),
+            *([] if relabel is None else [("relabel", type(relabel), dataclasses.field(default=relabel))]),
         ],
     )
     described = first_line(ALGORITHMS[name])
@@ -147,7 +184,7 @@ def choose(name: str, world: str | None, arguments: list[str]) -> tuple[Options,
     described += "\n\nA part's option needs its name only where another is called alike: --learning-rate, --hidden."
     command = " ".join(part for part in (COMMAND, name, world) if part)
     made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described)
-    return made.options, type(usual)(**values_of(made.algorithm)), published
+    return made.options, type(usual)(**values_of(made.algorithm)), getattr(made, "relabel", None), published
 
 
 def with_known_parts(algorithm: Any) -> Any:
@@ -237,7 +274,14 @@ def python_name(argument: str, algorithm: Any) -> str:
     return "=".join([option, *value])
 
 
-def start(name: str, world: str, options: Options, algorithm: Algorithm, published: Published | None) -> int:
+def start(
+    name: str,
+    world: str,
+    options: Options,
+    algorithm: Algorithm,
+    relabel: RelabelConfig | None,
+    published: Published | None,
+) -> int:
     """Tell what is about to happen, and do it."""
     if options.hosted and options.fused:
         raise UsageError("--hosted and --fused exclude each other: leave both out to have it chosen")
@@ -258,11 +302,15 @@ def start(name: str, world: str, options: Options, algorithm: Algorithm, publish
     )
     note(f"{name} on {world} ({how})")
     note(f"settings: {told_settings(name, algorithm, published)}")
+    if relabel is not None:
+        note(
+            f"rewards: {' '.join([part_name('relabel', relabel), *as_options(relabel, type(relabel)(), '--relabel.')])}"
+        )
     named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     note(f"{options.steps:,} steps, {named}, recorded in {folder}")
     if isinstance(made, GymnasiumWorld) and made.why_not_resumable:
         note(f"note: {made.why_not_resumable}")
-    more = {"hosted": hosted, "every": options.every, "tensorboard": options.tensorboard}
+    more = {"hosted": hosted, "relabel": relabel, "every": options.every, "tensorboard": options.tensorboard}
     if native or len(seeds) == 1:
         use_cores(len(seeds))
         seed = seeds[0] if len(seeds) == 1 else seeds

@@ -89,7 +89,11 @@ def carry_before(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], ca
 
 @runtime_checkable
 class Algorithm(Protocol):
-    """A frozen dataclass of hyperparameters with pure methods."""
+    """A frozen dataclass of hyperparameters with pure methods.
+
+    Its class may say two things more: `NAME`, where the command line should call it otherwise than its class is
+    called, and `SMALL`, a dictionary of settings with which it is tried by the laws: small, so that it compiles fast.
+    """
 
     @property
     def num_envs(self) -> int:
@@ -149,6 +153,10 @@ class Relabel(eqx.Module):
         """
         return 0
 
+    def build(self, key: Key[Array, ""], spec: Spec) -> Relabel:
+        """As it is before the first step. Without arrays a relabel is its own settings; see `RelabelConfig`."""
+        return self
+
     @abc.abstractmethod
     def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         """Of the transitions into rows 1 … T, fresh, held or replayed: pure."""
@@ -156,6 +164,21 @@ class Relabel(eqx.Module):
     def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Relabel, Metrics]:
         """Learn from a fresh trajectory before its rewards are asked: (the module from now on, scalar metrics)."""
         return self, {}
+
+
+class RelabelConfig(Protocol):
+    """Settings that begin a relabel: a frozen dataclass, or a `Relabel` that has no arrays.
+
+    They are what a run records, and from what it is restored; what was learnt is in its checkpoints.
+    """
+
+    def build(self, key: Key[Array, ""], spec: Spec) -> Relabel:
+        """As it is before the first step.
+
+        Raises:
+            SpaceError: when it cannot judge what happens in such spaces.
+        """
+        ...
 
 
 def world_reward(trajectory: Trajectory) -> Float[Array, "T B"]:

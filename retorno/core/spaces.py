@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,9 @@ from jaxtyping import Float, Int, PyTree
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep
+
+if TYPE_CHECKING:
+    from retorno.core.policy import Relabel
 
 
 class SpaceError(ValueError):
@@ -36,6 +39,8 @@ class Spec:
     """A row of zeros that ends an episode (`last`): shapes and dtypes, and a place to start from."""
     world: Environment | None = None
     """The world itself, where it is native: for what plans in it."""
+    relabel: Relabel | None = None
+    """Where rewards come from, when not from the world alone."""
 
 
 def width(space: Space[Any]) -> int:
@@ -155,6 +160,19 @@ def num_actions(space: Space[Any], algorithm: str) -> int:
     if not isinstance(space, spaces.Discrete):
         raise SpaceError(f"{algorithm} chooses among finitely many actions (Discrete), got {space}: PPO takes it")
     return int(space.n)
+
+
+def require_windows(spec: Spec, algorithm: str) -> None:
+    """Refuse rewards that cannot be asked of single transitions.
+
+    Raises:
+        SpaceError: when the relabel looks at earlier rows.
+    """
+    if spec.relabel is not None and spec.relabel.context != 0:
+        raise SpaceError(
+            f"{algorithm} samples single transitions, and {type(spec.relabel).__name__} judges them by earlier rows: "
+            "PPO and REINFORCE ask about whole stretches"
+        )
 
 
 Bounds = tuple[np.ndarray, np.ndarray] | None

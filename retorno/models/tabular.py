@@ -242,6 +242,11 @@ class Exact:
     """The world itself, where it is native and an observation tells its state."""
 
     def build(self, spec: Spec, actions: int, algorithm: str) -> WorldModel:
+        if spec.relabel is not None:
+            raise SpaceError(
+                f"{algorithm} plans in the world itself, which pays its own rewards and not what "
+                f"{type(spec.relabel).__name__} says: plan in a learnt model, model=Counted()"
+            )
         if spec.world is None:
             raise SpaceError(
                 f"{algorithm} plans in the world itself, and a hosted one cannot be asked what would happen: "

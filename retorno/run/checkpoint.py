@@ -210,6 +210,14 @@ def steps(folder: Path) -> list[int]:
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
 
+def facts(folder: Path) -> dict[str, Any]:
+    """What was noted in the newest checkpoint whose manifest can be read; nothing where there is none."""
+    for step in steps(folder):
+        with contextlib.suppress(CheckpointError):
+            return _read_manifest(Path(folder) / CHECKPOINTS / str(step)).facts
+    return {}
+
+
 def newest(folder: Path, warn: Callable[[str], Any] = lambda line: None) -> Path:
     """The newest whole checkpoint of a run; see `load_newest` for `warn` and what is raised."""
     return _newest(folder, lambda path: (verify(path), path)[1], warn)

@@ -142,7 +142,10 @@ def _member(name: str, member: str, known: Mapping[str, type], where: str) -> en
 
 def _find(name: str, known: Mapping[str, type], where: str) -> type:
     if name not in known:
-        raise ConfigError(f"{where}: unknown type {name!r}{did_you_mean(name, known) or listed(known)}")
+        raise ConfigError(
+            f"{where}: unknown type {name!r}{did_you_mean(name, known) or listed(known)}; one of your own is known "
+            "when its file has registered it, as in `retorno FILE.py COMMAND …`"
+        )
     return known[name]
 
 

@@ -146,6 +146,11 @@ class RunFolder:
         self._writer = self._metrics = None
         self._lock.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was given free."""
+        return self._lock.closed
+
     def __enter__(self) -> Self:
         return self
 

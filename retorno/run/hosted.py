@@ -19,7 +19,7 @@ from jaxtyping import PyTree, UInt8, UInt32
 
 from retorno.core.counter import Counter
 from retorno.core.environment import HostedEnvironments, HostedWorld
-from retorno.core.policy import Algorithm, Carry, Relabel
+from retorno.core.policy import Algorithm, Carry, RelabelConfig
 from retorno.core.spaces import Bounds, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.run.collect import CollectState, choose, initial_carries
@@ -234,21 +234,25 @@ class Spaces:
         return hash((type(self.observation), self.observation.shape, type(self.action), self.action.shape))
 
 
-@partial(jax.jit, static_argnames=("algorithm", "spaces"))
+def hosted_spec(spaces: Spaces, steps: Counter, row: TimeStep) -> Spec:
+    """What an algorithm has to know of hosted environments that stand at these rows [B]."""
+    example = blank(jax.tree.map(lambda x: x[0], row))
+    return Spec(spaces.observation, spaces.action, len(row.last), steps, example)
+
+
+@partial(jax.jit, static_argnames=("algorithm", "spaces", "relabel"))
 def _begin(
     algorithm: Algorithm,
     spaces: Spaces,
-    relabel: Relabel | None,
+    relabel: RelabelConfig | None,
     seed: UInt32[Array, ""],
     steps: Counter,
     row: TimeStep,
 ) -> Run:
     num_envs = len(row.last)
-    example = blank(jax.tree.map(lambda x: x[0], row))
-    spec = Spec(spaces.observation, spaces.action, num_envs, steps, example)
     return fresh(
         algorithm,
-        spec,
+        hosted_spec(spaces, steps, row),
         relabel,
         seed,
         lambda learner: CollectState(None, row, initial_carries(algorithm, learner, num_envs)),
@@ -258,7 +262,7 @@ def _begin(
 def begin_hosted(
     algorithm: Algorithm,
     world: HostedWorld,
-    relabel: Relabel | None,
+    relabel: RelabelConfig | None,
     seed: UInt32[Array, ""],
     steps: Counter,
     row: TimeStep,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Self
 
@@ -21,7 +22,7 @@ from jaxtyping import Bool, Int, Key, PyTree, UInt32
 
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
-from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, world_reward
+from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, RelabelConfig, world_reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Trajectory, blank
 from retorno.run.collect import CollectState, EpisodeStatistics, collect, no_episodes, opening
@@ -228,31 +229,46 @@ def rarely_updates(algorithm: Algorithm) -> bool:
     return getattr(algorithm, "longest_episode", 0) > 8 * algorithm.rollout
 
 
+def build_relabel(relabel: RelabelConfig | None, seed: UInt32[Array, ""], spec: Spec) -> Relabel | None:
+    """A seed's relabel before its first step."""
+    return None if relabel is None else relabel.build(_own_key(seed, 4), spec)
+
+
+def _own_key(seed: UInt32[Array, ""], child: int) -> Key[Array, ""]:
+    """A seed's key for what is made once: the children 0, 1, 2 of such a key are an iteration's."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2**32 - 1), child)
+
+
 def fresh(
     algorithm: Algorithm,
     spec: Spec,
-    relabel: Relabel | None,
+    relabel: RelabelConfig | None,
     seed: UInt32[Array, ""],
     stage: Callable[[Learner], CollectState],
 ) -> Run:
     """A run before its first step; `stage(learner)` sets it."""
-    # The learner's own key: the children 0, 1, 2 of such a key are an iteration's.
-    learner = algorithm.init(jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2**32 - 1), 3), spec)
+    built = build_relabel(relabel, seed, spec)
+    learner = algorithm.init(_own_key(seed, 3), replace(spec, relabel=built))
     zero = Counter(jnp.uint32(0), jnp.uint32(0))
-    return Run(learner, stage(learner), relabel, no_episodes(spec.num_envs), seed, zero, zero)
+    return Run(learner, stage(learner), built, no_episodes(spec.num_envs), seed, zero, zero)
+
+
+def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: int) -> Spec:
+    """What an algorithm has to know of a native world."""
+    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
+    return Spec(world.observation_space, world.action_space, num_envs, steps, row, world)
 
 
 def begin_runs(
     algorithm: Algorithm,
     world: Environment,
-    relabel: Relabel | None,
+    relabel: RelabelConfig | None,
     seeds: UInt32[Array, "*S"],
     steps: Counter | Int[Array, ""],
     num_envs: int,
 ) -> Run:
     """Fresh runs [S] over a native world, or one run of one seed []."""
-    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
-    spec = Spec(world.observation_space, world.action_space, num_envs, steps, row, world)
+    spec = native_spec(world, steps, num_envs)
 
     def begin_one(seed: UInt32[Array, ""]) -> Run:
         return fresh(algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs))
@@ -261,14 +277,14 @@ def begin_runs(
     return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
 
 
-begin_native = jax.jit(begin_runs, static_argnames=("algorithm", "num_envs"))
+begin_native = jax.jit(begin_runs, static_argnames=("algorithm", "relabel", "num_envs"))
 """`begin_runs` as one compiled program."""
 
 
 def begin_beside(
     algorithm: Algorithm,
     world: Environment,
-    relabel: Relabel | None,
+    relabel: RelabelConfig | None,
     seed: UInt32[Array, ""],
     steps: Counter,
     num_envs: int,

@@ -2,61 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax.numpy as jnp
-from gymnasium import Space
 from jax import Array, vmap
 from jaxtyping import Float, Int, Key
 
 from retorno.core.policy import Metrics, Relabel
-from retorno.core.runtime import prepare
-from retorno.core.spaces import cardinality, index
+from retorno.core.registry import Registry
+from retorno.core.spaces import Spec, cardinality, index
 from retorno.core.time_step import Trajectory
 from retorno.networks.layers import Observed
 
+RELABELS = Registry()
+"""Every relabel by the name that the command line gives it."""
 
+register = RELABELS.register
+
+
+@register
 class ClipRewards(Relabel):
-    """Holds every reward within ±`most`, as on Atari. Mnih et al. 2015, "Training details"."""
+    """Rewards held within a range, as on Atari (Mnih et al. 2015, "Training details")."""
 
     most: float = eqx.field(static=True, default=1.0)
+    """The largest reward, and with a minus the smallest."""
 
     def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         return jnp.clip(trajectory.steps.reward[1:], -self.most, self.most)
 
 
-class CountBonus(Relabel):
-    """Adds β / √n(s′) for arriving in a state that was arrived in n times. Strehl & Littman 2008 (MBIE-EB).
+@register
+@dataclass(frozen=True)
+class CountBonus:
+    """A bonus for arriving where one seldom was (Strehl & Littman 2008, MBIE-EB). Observations: finite."""
 
-    States are the elements of a finite observation space.
-    """
+    weight: float = 0.1
+    """β, the bonus of a first arrival."""
+
+    def build(self, key: Key[Array, ""], spec: Spec) -> Arrivals:
+        space = spec.observation_space
+        return Arrivals(jnp.zeros(cardinality(space), jnp.int32), jnp.float32(self.weight), Observed(space))
+
+
+class Arrivals(Relabel):
+    """Adds β / √n(s′) for arriving in a state in which one has arrived n times by now, this time included."""
 
     counts: Int[Array, " S"]
-    weight: float = eqx.field(static=True)
+    weight: Float[Array, ""]
     observed: Observed = eqx.field(static=True)
 
     def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         bonus = self.weight / jnp.sqrt(jnp.maximum(self.counts[self._arrived(trajectory)], 1))
         return trajectory.steps.reward[1:] + bonus * trajectory.transitions
 
-    def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[CountBonus, Metrics]:
+    def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Arrivals, Metrics]:
         counts = self.counts.at[self._arrived(trajectory)].add(trajectory.transitions)
-        return CountBonus(counts, self.weight, self.observed), {}
+        return Arrivals(counts, self.weight, self.observed), {}
 
     def _arrived(self, trajectory: Trajectory) -> Int[Array, "T B"]:
         return vmap(vmap(lambda obs: index(self.observed.space, obs)))(trajectory.steps.obs)[1:]
-
-
-def count_bonus(space: Space[Any], weight: float = 0.1) -> CountBonus:
-    """A bonus for states that were seldom seen.
-
-    Args:
-        space: the world's observation space.
-        weight: β, the bonus of a first arrival.
-
-    Raises:
-        SpaceError: when the space is not finite.
-    """
-    prepare()
-    return CountBonus(jnp.zeros(cardinality(space), jnp.int32), weight, Observed(space))

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
 
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
-from retorno.core.policy import Algorithm, Relabel
+from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.runtime import prepare
 from retorno.core.time_step import Trajectory
 from retorno.run.loop import Iteration, Run, begin_runs, iterate, rarely_updates, repeat
@@ -44,7 +44,7 @@ def study(
     *,
     seeds: Sequence[int],
     every: int = 1,
-    relabel: Relabel | None = None,
+    relabel: RelabelConfig | None = None,
     steps: int | None = None,
     over: Mapping[str, Sequence[float]] | None = None,
     side_by_side: bool = False,
@@ -98,11 +98,11 @@ def study(
     return jax.device_get(found)
 
 
-@partial(jax.jit, static_argnames=("algorithm", "probe", "points", "every", "mesh", "side_by_side"))
+@partial(jax.jit, static_argnames=("algorithm", "relabel", "probe", "points", "every", "mesh", "side_by_side"))
 def _study(
     algorithm: Algorithm,
     world: Environment,
-    relabel: Relabel | None,
+    relabel: RelabelConfig | None,
     seeds: UInt32[Array, " S"],
     steps: Counter,
     over: dict[str, Float[Array, " settings"]],
@@ -126,9 +126,7 @@ def _study(
     def each(one: Callable[[Any], PyTree[Array]], many: Any) -> PyTree[Array]:
         return jax.lax.map(one, many) if rarely_updates(algorithm) else jax.vmap(one)(many)
 
-    def several(
-        seeds: Array, world: Environment, relabel: Relabel | None, steps: Counter, over: dict[str, Array]
-    ) -> PyTree[Array]:
+    def several(seeds: Array, world: Environment, steps: Counter, over: dict[str, Array]) -> PyTree[Array]:
         def with_settings(world: Environment, settings: dict[str, Array]) -> PyTree[Array]:
             method: Any = dataclasses.replace(algorithm, **settings)  # type: ignore[type-var]
             runs = begin_runs(method, world, relabel, seeds, steps, algorithm.num_envs)
@@ -142,8 +140,8 @@ def _study(
 
     split, same = PartitionSpec("shares"), PartitionSpec()
     found = PartitionSpec(*[None] * (side_by_side + bool(over)), "shares")
-    whole = jax.shard_map(several, mesh=mesh, in_specs=(split, *(same,) * 4), out_specs=found, check_vma=False)
-    return whole(seeds, world, relabel, steps, over)
+    whole = jax.shard_map(several, mesh=mesh, in_specs=(split, *(same,) * 3), out_specs=found, check_vma=False)
+    return whole(seeds, world, steps, over)
 
 
 def at_episodes(

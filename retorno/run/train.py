@@ -12,7 +12,8 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from retorno.algorithms import ALGORITHMS, Trace, Weighing
 from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
-from retorno.core.policy import Algorithm, Learner, Policy, Relabel
+from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_bounds
 from retorno.environments.registry import make
@@ -37,7 +38,7 @@ from retorno.run import checkpoint, policy_folder
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, read_config
-from retorno.run.hosted import HostedLoop, begin_hosted
+from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_spec
 from retorno.run.loop import (
     Advanced,
     Observer,
@@ -47,9 +48,12 @@ from retorno.run.loop import (
     bad_leaf,
     begin_beside,
     begin_native,
+    build_relabel,
+    native_spec,
     own_buffers,
 )
 from retorno.run.policy_folder import SavedPolicy
+from retorno.run.relabel import RELABELS
 from retorno.run.report import Counters, Report, report
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.structure import StructureError
@@ -59,23 +63,15 @@ CHECKPOINT_SECONDS = 60.0
 FURTHEST = 2**31
 """Steps of one advance: the loop counts them in one word."""
 
-KNOWN = {
-    c.__name__: c
-    for c in (
-        *(type(make()) for make in ALGORITHMS.values()),
-        *NETWORKS.values(),
-        *EXPLORATIONS.values(),
-        *FIXED.values(),
-        *MODELS.values(),
-        *OPTIMISERS.values(),
-        Activation,
-        Decay,
-        Schedule,
-        Trace,
-        Weighing,
-    )
-}
-"""Everything that settings in a file may be made of."""
+REGISTERED: tuple[Mapping[str, Any], ...] = (NETWORKS, EXPLORATIONS, FIXED, MODELS, OPTIMISERS, RELABELS)
+CHOICES = (Activation, Decay, Schedule, Trace, Weighing)
+
+
+def known() -> dict[str, type]:
+    """Everything that settings in a file may be made of, by its class's name: what is registered now."""
+    algorithms = [type(make()) for make in ALGORITHMS.values()]
+    parts = [kind for kinds in REGISTERED for kind in kinds.values()]
+    return {kind.__name__: kind for kind in (*algorithms, *parts, *CHOICES)}
 
 
 class TrainingError(RetornoError):
@@ -92,13 +88,15 @@ class Training:
         steps: int,
         seeds: tuple[int, ...],
         every: int | None,
-        relabel: Relabel | None,
+        relabel: RelabelConfig | None,
         devices: int = 1,
         beside: bool = False,
     ) -> None:
         """`beside` says that it will be trained at once, so that the program for it is compiled early."""
         prepare()
+        require_settings(relabel)
         self.algorithm = algorithm
+        self._relabel = relabel
         self.world = world
         self.steps = steps
         self.seeds = seeds
@@ -121,8 +119,12 @@ class Training:
             row = self.environments.reset()
             seed = jnp.uint32(seeds[0])
             self.run = own_buffers(begin_hosted(algorithm, world, relabel, seed, budget, row))
-            bounds = action_bounds(world.action_space)
-            self.hosted_loop = HostedLoop(algorithm, self.environments, bounds, self.run)
+            self._mesh, self.run = _spread(self.run, 1, 1)
+            self.hosted_loop = self._loop()
+
+    def _loop(self) -> HostedLoop:
+        assert self.environments is not None
+        return HostedLoop(self.algorithm, self.environments, action_bounds(self.world.action_space), self.run)
 
     @property
     def step(self) -> int:
@@ -153,6 +155,48 @@ class Training:
         return self.policies[0]
 
     @property
+    def relabel(self) -> Relabel | None:
+        """Where rewards come from, when not from the world alone; with several seeds its arrays have an axis [seeds].
+
+        It may be replaced between two reports, as when labels have arrived from people: by one like it (what was
+        taught outside), or by other settings, with which it begins anew. A recorded run notes that, and a resumed
+        one goes on with it.
+        """
+        return self.run.relabel
+
+    @relabel.setter
+    def relabel(self, relabel: Relabel | RelabelConfig | None) -> None:
+        alike = _alike(relabel, self.run.relabel)
+        if not alike:
+            require_settings(relabel)
+            self._relabel, relabel = relabel, self._built(relabel)
+        fresh = jax.tree.map(lambda x: jnp.array(x, copy=True), relabel)
+        self._mesh, self.run = _spread(self.run._replace(relabel=fresh), len(self.seeds), self._mesh.size)
+        if self.environments is not None and not alike:
+            self.hosted_loop = self._loop()
+        if self.folder is not None:
+            told = {"settings": _relabel_settings(self._relabel), "digest": checkpoint.digest(fresh)}
+            self.folder.append({"step": self.step, "relabel": told})
+
+    def _built(self, relabel: RelabelConfig | None) -> Relabel | None:
+        """A relabel of other settings, for the seeds of this run; an algorithm that cannot take it says so."""
+        budget = Counter.of(self.steps)
+        if self.environments is None:
+            assert isinstance(self.world, Environment)
+            spec = native_spec(self.world, budget, self.algorithm.num_envs)
+        else:
+            spaces = Spaces(self.world.observation_space, self.world.action_space)
+            spec = hosted_spec(spaces, budget, self.run.stage.row)
+
+        def build(seed: jax.Array) -> Relabel | None:
+            return build_relabel(relabel, seed, spec)
+
+        built = jax.lax.map(build, self.run.seed) if len(self.seeds) > 1 else build(self.run.seed)
+        one = jax.eval_shape(build, jnp.uint32(0))
+        jax.eval_shape(lambda key: self.algorithm.init(key, replace(spec, relabel=one)), jax.random.key(0))
+        return built
+
+    @property
     def digest(self) -> str:
         """One SHA-256 over every array of the run: equal for equal runs."""
         return checkpoint.digest(self.run, self._hosted())
@@ -164,7 +208,7 @@ class Training:
             CheckpointError: when the disk refuses; the last good checkpoint stands.
         """
         assert self.folder is not None, "a run without a folder cannot be saved: train(..., folder=...)"
-        facts = {"version": code_version(), "steps": self.steps}
+        facts = {"version": code_version(), "steps": self.steps, "relabel": _relabel_settings(self._relabel)}
         saved = checkpoint.save(self.folder.path, self.step, self.run, self._hosted(), facts)
         self._save_policy(self.folder)
         return saved
@@ -212,16 +256,22 @@ class Training:
         with StopSignals() as stop:
             for told in self._advance_to_end():
                 self.folder.append(told.as_row())
-                if told.boundary or stop.received or time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                    self.save()
-                    saved = time.perf_counter()
                 if stop.received and not told.finished:
+                    self.save()
                     raise Interrupted(
                         f"stopped by {signal.Signals(stop.received).name} at step {told.step:,} of {self.steps:,}, "
                         f"with everything saved; go on with: retorno resume {self.folder.path}",
                         stop.received,
                     )
-                yield told
+                try:
+                    yield told
+                finally:
+                    # Only now, so that what was done between two reports (a relabel taught, an evaluation noted) is
+                    # either in the checkpoint with all before it, or done again by a run that is resumed.
+                    due = told.boundary or time.perf_counter() - saved > CHECKPOINT_SECONDS
+                    if due and not self.folder.closed:
+                        self.save()
+                        saved = time.perf_counter()
 
     def run_to_end(self) -> Report | None:
         """Iterate to the end: the last report, None where the budget was used up before."""
@@ -296,6 +346,30 @@ def _spread(run: Run, seeds: int, devices: int) -> tuple[Mesh, Run]:
     return mesh, placed._replace(stage=jax.device_put(run.stage, split), scores=scores)
 
 
+def _alike(given: Any, held: Relabel | None) -> bool:
+    """Whether one relabel can stand in another's place: the same structure, shapes and dtypes."""
+    shapes = lambda tree: [(jnp.shape(x), jnp.result_type(x)) for x in jax.tree.leaves(tree)]  # noqa: E731
+    return jax.tree.structure(given) == jax.tree.structure(held) and shapes(given) == shapes(held)
+
+
+def require_settings(relabel: Any) -> None:
+    """Refuse a relabel that a run could not be begun with, nor restored from.
+
+    Raises:
+        TypeError: when it holds arrays; it says what to give.
+    """
+    if isinstance(relabel, Relabel) and jax.tree.leaves(relabel):
+        raise TypeError(
+            f"{type(relabel).__name__} holds arrays, and a run begins with settings: give the frozen dataclass whose "
+            "build(key, spec) makes it, and then set training.relabel to what was taught"
+        )
+
+
+def _relabel_settings(relabel: RelabelConfig | None) -> Any:
+    """A relabel's settings as JSON."""
+    return to_json(relabel, "relabel")
+
+
 def _next_pace(most: int, seconds: float) -> int:
     """Updates for the next report, so that it comes after about `REPORT_SECONDS`."""
     if seconds < REPORT_SECONDS / 2:
@@ -311,7 +385,7 @@ def train(
     seed: int | Sequence[int] = 0,
     hosted: bool | None = None,
     every: int | None = None,
-    relabel: Relabel | None = None,
+    relabel: RelabelConfig | None = None,
     folder: str | Path | None = None,
     tensorboard: bool = False,
     devices: int = 1,
@@ -379,7 +453,7 @@ def _settings(training: Training, name: str | None, hosted: bool | None, devices
         "steps": training.steps,
         "seeds": list(training.seeds),
         "every": training.every,
-        "relabel": None if training.run.relabel is None else type(training.run.relabel).__name__,
+        "relabel": _relabel_settings(training._relabel),
         "devices": devices,
         "version": code_version(),
     }
@@ -390,7 +464,7 @@ def restore(
     *,
     algorithm: Algorithm | None = None,
     world: World | None = None,
-    relabel: Relabel | None = None,
+    relabel: RelabelConfig | None = None,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> Training:
     """A recorded run as it stands at its newest whole checkpoint, to look at; `resume` to go on with it.
@@ -399,12 +473,12 @@ def restore(
         folder: the run's folder.
         algorithm: instead of the recorded settings; the difference is told.
         world: where the run's was not given by name.
-        relabel: where the run had one.
+        relabel: instead of the recorded one's settings.
         warn: is told, one line each, of damaged checkpoints and of code or settings that differ.
 
     Raises:
         FolderError, ConfigError, CheckpointError: when the folder, its settings or its checkpoints cannot be read.
-        TrainingError: when the world or the relabelling has to be given again.
+        TrainingError: when the world has to be given again.
     """
     folder = Path(folder)
     settings = read_config(folder)
@@ -414,9 +488,9 @@ def restore(
             f"the world of {folder} was made in Python ({given.get('description')}): resume it there with "
             "retorno.resume(folder, world=...)"
         )
-    if relabel is None and settings.get("relabel"):
-        raise TrainingError(f"{folder} was trained with {settings['relabel']}: resume it with relabel=... in Python")
-    recorded = from_json(settings["algorithm"], KNOWN)
+    if relabel is None:
+        relabel = from_json(checkpoint.facts(folder).get("relabel", settings["relabel"]), known())
+    recorded = from_json(settings["algorithm"], known())
     if algorithm is not None:
         for line in differences(settings["algorithm"], to_json(algorithm)):
             warn(f"settings differ from the recorded ones: {line}")
@@ -447,7 +521,7 @@ def resume(
     *,
     algorithm: Algorithm | None = None,
     world: World | None = None,
-    relabel: Relabel | None = None,
+    relabel: RelabelConfig | None = None,
     tensorboard: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> Training:

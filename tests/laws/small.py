@@ -22,28 +22,16 @@ from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.models import Counted
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
 
 SETTINGS: dict[str, Any] = {
     "network": MLP((8,)),
     "num_envs": 4,
     "rollout": 4,
-    "epochs": 2,
-    "minibatches": 2,
-    "batch_size": 4,
-    "capacity": 64,
-    "learning_starts": 8,
-    "target_period": 16,
-    "longest_episode": 12,
-    "n": 3,
     "step_size": 0.1,
-    "sweeps": 4,
-    "model": Counted(),
-    "simulations": 6,
-    "depth": 5,
 }
-"""For whichever of these an algorithm has. Laws that use the same ones share compiled programs."""
+"""For whichever of these an algorithm has; what else is small stands in its file, as `SMALL`. Laws that use the same
+ones share compiled programs."""
 
 NETWORK: dict[str, Any] = {
     "table": Table(),
@@ -68,7 +56,7 @@ PREDICTION = having("target")
 """They learn the value of a policy that they do not change."""
 PLANNING = having("simulations")
 """They plan before each choice, in a model that is given or learnt, and keep no values."""
-LINEAR = ["tdc", "gtd2", "lstd"]
+LINEAR = [name for name, kind in ALGORITHMS.items() if "network" in getattr(kind(), "SMALL", {})]
 """They are for values that are linear in the weights."""
 
 FAMILIES = list({kind.__module__.rpartition(".")[0]: name for name, kind in reversed(ALGORITHMS.items())}.values())
@@ -82,9 +70,10 @@ def small(name: str, **settings: Any) -> Algorithm:
     """A registered algorithm with small settings, or these."""
     algorithm = ALGORITHMS[name]()
     known = {field.name for field in dataclasses.fields(algorithm)}
+    own = getattr(algorithm, "SMALL", {})
     if name in LINEAR:
-        settings["network"] = Table()
-    return dataclasses.replace(algorithm, **{k: v for k, v in (SETTINGS | settings).items() if k in known})
+        settings.pop("network", None)
+    return dataclasses.replace(algorithm, **{k: v for k, v in (SETTINGS | own | settings).items() if k in known})
 
 
 def horizon(name: str, discount: float) -> float:

@@ -17,7 +17,7 @@ from retorno.environments.registry import native
 from retorno.networks import Table
 from retorno.policies import EXPLORATIONS, UCB, Decay, Epsilon, Softmax
 from retorno.policies.exploration import Exploration, Explorer
-from retorno.run.relabel import count_bonus
+from retorno.run.relabel import CountBonus
 from retorno.run.study import lived, study
 
 ACTIONS = 3
@@ -146,7 +146,8 @@ def test_an_optimistic_start_tries_everything() -> None:
 
 def test_a_bonus_for_arriving_where_one_seldom_was() -> None:
     """β / √n at the nth arrival; a reset is none."""
-    relabel, bonuses = count_bonus(spaces.Discrete(4), 0.5), []
+    spec = Spec(spaces.Discrete(4), spaces.Discrete(2), 1, 100, restart(jnp.int32(0)))
+    relabel, bonuses = CountBonus(0.5).build(jax.random.key(0), spec), []
     for before, after, last in [(0, 2, False), (2, 2, False), (2, 1, True), (1, 2, False)]:
         trajectory = seen([before, after], [0], [last, False])
         relabel, _ = relabel.learn(trajectory, jax.random.key(0))

@@ -9,7 +9,7 @@ one `update` shuffles single transitions for a network of finite context and who
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,8 @@ class _Rows(NamedTuple):
 @hyperparameters
 class PPO:
     """Proximal policy optimisation (Schulman et al. 2017). Actions: Discrete, MultiDiscrete, Box."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"epochs": 2, "minibatches": 2}
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's and the value's network."""

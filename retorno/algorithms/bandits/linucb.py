@@ -7,7 +7,7 @@ matrix moves by one rank a pull. Over a finite space observations are one-hot, s
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -57,6 +57,8 @@ class LinUCBLearner(NamedTuple):
 @hyperparameters
 class LinUCB:
     """LinUCB (Li, Chu, Langford & Schapire 2010). Actions: Discrete."""
+
+    NAME: ClassVar[str] = "linucb"
 
     num_envs: Count = 1
     """Environments that act side by side; their rewards are learnt from one after another."""

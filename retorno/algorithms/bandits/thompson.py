@@ -11,7 +11,7 @@ pulls and what the prior is worth in pulls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,8 @@ def _learn(
 class GaussianThompson:
     """Thompson sampling for rewards N(mean, σ²) with a normal prior (Russo et al. 2018). Actions: Discrete."""
 
+    NAME: ClassVar[str] = "thompson_gaussian"
+
     num_envs: Count = 1
     """Environments that act side by side."""
     rollout: Count = 1
@@ -110,6 +112,8 @@ class GaussianThompson:
 @hyperparameters
 class BernoulliThompson:
     """Thompson sampling for rewards of 1 or 0 with a beta prior (Thompson 1933). Actions: Discrete."""
+
+    NAME: ClassVar[str] = "thompson_bernoulli"
 
     num_envs: Count = 1
     """Environments that act side by side."""

@@ -14,7 +14,7 @@ Models are tables over states × actions × next states.
 from __future__ import annotations
 
 from dataclasses import field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,8 @@ class ModelLearner(NamedTuple):
 @hyperparameters
 class CertaintyEquivalence:
     """Certainty equivalence (Kumar & Varaiya 1986): the best policy of the most likely model. Observations: finite."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"sweeps": 4}
 
     num_envs: Count = 1
     """Environments that act side by side."""
@@ -91,6 +93,10 @@ class CertaintyEquivalence:
 @hyperparameters
 class RMax:
     """R-max (Brafman & Tennenholtz 2002): what is not known pays the most there is. Observations: finite."""
+
+    NAME: ClassVar[str] = "rmax"
+
+    SMALL: ClassVar[dict[str, Any]] = {"sweeps": 4}
 
     num_envs: Count = 1
     """Environments that act side by side."""
@@ -150,6 +156,8 @@ class SamplingLearner(NamedTuple):
 @hyperparameters
 class PSRL:
     """Posterior sampling (Strens 2000; Osband et al. 2013): act in a model that may be true. Observations: finite."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"sweeps": 4}
 
     num_envs: Count = 1
     """Environments that act side by side, in one drawn model."""

@@ -9,7 +9,7 @@ and what lies beyond counts for nothing.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from retorno.core.hyperparameters import Count, UnitInterval, as_arrays, hyperpa
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.models.tabular import Exact, ModelConfig, SampleModel
+from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
 from retorno.policies import FixedConfig, Uniform
 from retorno.policies.decision_time_planning import PlannedPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer
@@ -70,6 +70,8 @@ class Rollouts(NamedTuple):
 @hyperparameters
 class Rollout:
     """The rollout algorithm (Tesauro & Galperin 1997): improves on a base policy in thought. Actions: Discrete."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"model": Counted(), "simulations": 6, "depth": 5}
 
     model: ModelConfig = field(default_factory=Exact)
     """What is planned in."""

@@ -11,7 +11,7 @@ UCB1's bound holds (Schrittwieser et al. 2020, eq. 5 of the appendix); the actio
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, as_ar
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, cardinality
 from retorno.core.time_step import TimeStep, Trajectory
-from retorno.models.tabular import Exact, ModelConfig, SampleModel
+from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
 from retorno.ops.bandits import upper_confidence
 from retorno.ops.returns import lambda_returns
 from retorno.policies import FixedConfig, Uniform
@@ -111,6 +111,8 @@ class Search(NamedTuple):
 @hyperparameters
 class UCT:
     """UCT (Kocsis & Szepesvári 2006): searches a tree before each choice. Observations: finite. Actions: Discrete."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"model": Counted(), "simulations": 6, "depth": 5}
 
     model: ModelConfig = field(default_factory=Exact)
     """What is planned in."""

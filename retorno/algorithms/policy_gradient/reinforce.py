@@ -9,7 +9,7 @@ end while another's is under way, whose first actions then were drawn from a sli
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,8 @@ class REINFORCELearner(NamedTuple):
 @hyperparameters
 class REINFORCE:
     """REINFORCE (Williams 1992). Actions: Discrete, MultiDiscrete, Box."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"longest_episode": 12}
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's network, and the baseline's."""

@@ -9,7 +9,7 @@ the newest row of an episode under way stands the present estimate.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,8 @@ class BatchLearner(NamedTuple):
 @hyperparameters
 class BatchTD:
     """Batch TD(0) (Sutton & Barto 2018, section 6.3): settles on certainty equivalence. Actions: Discrete."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"capacity": 64, "sweeps": 4}
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the values are held."""

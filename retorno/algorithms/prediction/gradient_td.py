@@ -7,7 +7,7 @@ of which a second set of weights estimates one factor: x(s)ᵀv ≈ the expected
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,8 @@ class GradientTDLearner(NamedTuple):
 @hyperparameters
 class TDC:
     """TD with gradient correction (Sutton et al. 2009), on and off policy, for linear values. Actions: Discrete."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"network": Table()}
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the values are held: a table or linear."""

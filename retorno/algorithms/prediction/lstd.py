@@ -45,6 +45,9 @@ class LSTDLearner(NamedTuple):
 class LSTD:
     """LSTD(λ) (Bradtke & Barto 1996; Boyan 2002): linear values by least squares. Actions: Discrete."""
 
+    SMALL: ClassVar[dict[str, Any]] = {"network": Table()}
+
+    SMALL: ClassVar[dict[str, Any]] = {"network": Table()}
     seeds_batch: ClassVar[bool] = False
     """The matrix's sums are wide already, and rounded otherwise in a batch of seeds."""
 

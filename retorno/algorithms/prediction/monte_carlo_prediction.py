@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from dataclasses import field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,9 @@ class MonteCarloPredictionLearner(NamedTuple):
 class MonteCarloPrediction:
     """Monte Carlo prediction, on and off policy (Sutton & Barto 2018, sections 5.1 and 5.5). Actions: Discrete."""
 
+    SMALL: ClassVar[dict[str, Any]] = {"longest_episode": 12}
+
+    SMALL: ClassVar[dict[str, Any]] = {"longest_episode": 12}
     network: NetworkConfig = field(default_factory=Table)
     """Where the values are held."""
     target: FixedConfig = field(default_factory=Uniform)

@@ -8,7 +8,7 @@ episode begins, in the same order. Off-policy an error is weighed by ρ of its n
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,8 @@ class TDLearner(NamedTuple):
 @hyperparameters
 class TD:
     """TD(0) and n-step TD prediction (Sutton 1988). Actions: Discrete."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"n": 3}
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the values are held."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -127,6 +127,8 @@ class MonteCarloLearner(NamedTuple):
 class MonteCarloControl:
     """On-policy Monte Carlo control (Sutton & Barto 2018, section 5.4): returns of episodes. Actions: Discrete."""
 
+    SMALL: ClassVar[dict[str, Any]] = {"longest_episode": 12}
+    NAME: ClassVar[str] = "monte_carlo"
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""
     num_envs: Count = 1
@@ -252,6 +254,7 @@ class OffPolicyLearner(NamedTuple):
 class OffPolicyMonteCarlo:
     """Off-policy Monte Carlo control by weighted importance sampling (Precup et al. 2000). Actions: Discrete."""
 
+    SMALL: ClassVar[dict[str, Any]] = {"longest_episode": 12}
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held; observations must be finite, for the weights of pairs."""
     num_envs: Count = 1

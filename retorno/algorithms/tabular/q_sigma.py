@@ -9,7 +9,7 @@ episode are learnt while the next one begins, where the book stops to catch up.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,8 @@ class QSigmaLearner(NamedTuple):
 @hyperparameters
 class QSigma:
     """n-step Q(σ) (De Asis et al. 2018): between SARSA and the tree backup. Actions: Discrete."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"n": 3}
 
     network: NetworkConfig = field(default_factory=Table)
     """Where the action values are held."""

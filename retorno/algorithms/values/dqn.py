@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.counter import Countdown
 from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
-from retorno.core.spaces import Spec, num_actions
+from retorno.core.spaces import Spec, num_actions, require_windows
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig, require_no_context
 from retorno.ops.objectives import huber, linear, masked_mean
@@ -46,6 +46,9 @@ class DQNLearner(NamedTuple):
 class DQN:
     """Deep Q-network (Mnih et al. 2015), double (van Hasselt et al. 2016) by default. Actions: Discrete."""
 
+    SMALL: ClassVar[dict[str, Any]] = {"batch_size": 4, "capacity": 64, "learning_starts": 8, "target_period": 16}
+
+    SMALL: ClassVar[dict[str, Any]] = {"batch_size": 4, "capacity": 64, "learning_starts": 8, "target_period": 16}
     network: NetworkConfig = field(
         default_factory=lambda: MLP(hidden=(64, 64), activation=Activation.relu, orthogonal=False)
     )
@@ -81,6 +84,7 @@ class DQN:
 
     def init(self, key: Key[Array, ""], spec: Spec) -> DQNLearner:
         actions = num_actions(spec.action_space, "DQN")
+        require_windows(spec, "DQN")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return DQNLearner(
             network=require_no_context(network, "DQN"),
