@@ -185,7 +185,9 @@ class HostedLoop:
         self.bounds = jax.tree.map(jnp.asarray, bounds)
         stage = run.stage
         shapes = jax.eval_shape(
-            lambda run, row, carry: choose(algorithm, run.learner, bounds, row, carry, keys_of(run).collect, 0),
+            lambda run, row, carry: choose(
+                algorithm, run.learner, bounds, row, carry, keys_of(run).collect, jnp.int32(0)
+            ),
             run,
             stage.row,
             stage.carry,

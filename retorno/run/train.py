@@ -413,6 +413,7 @@ def train(
         TrainingError: for several seeds over a hosted world, or devices that cannot be used.
         FolderError: when the folder cannot be used.
     """
+    prepare()
     if steps <= 0:
         raise ValueError(f"steps must be positive, got {steps}: pass for instance steps=100_000")
     if every is not None and every <= 0:
