@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +21,7 @@ class Counter(NamedTuple):
     high: UInt32[Array, ""]
 
     @classmethod
-    def of(cls, count: int | Int[Array, ""] | Self) -> Self:
+    def of(cls, count: int | Int[Array, ""] | Counter) -> Counter:
         """The counter that stands at `count`, which is not negative."""
         if isinstance(count, cls):
             return count
@@ -31,7 +31,7 @@ class Counter(NamedTuple):
         low = jnp.asarray(count).astype(jnp.uint32)
         return cls(low, jnp.zeros_like(low))
 
-    def plus(self, more: Int[Array, ""] | int) -> Self:
+    def plus(self, more: Int[Array, ""] | int) -> Counter:
         """After `more` of them, fewer than 2³²."""
         low = self.low + jnp.asarray(more).astype(jnp.uint32)
         return type(self)(low, self.high + (low < self.low))
@@ -66,11 +66,11 @@ class Countdown(NamedTuple):
     left: Int[Array, ""]
 
     @classmethod
-    def start(cls, period: int) -> Self:
+    def start(cls, period: int) -> Countdown:
         """Before the first step of the first period."""
         return cls(jnp.int32(period))
 
-    def advance(self, steps: Int[Array, ""], period: int) -> tuple[Bool[Array, ""], Self]:
+    def advance(self, steps: Int[Array, ""], period: int) -> tuple[Bool[Array, ""], Countdown]:
         """After `steps` more: whether a multiple of the period was reached or passed, and what is left."""
         left = self.left - steps
         return left <= 0, type(self)(jnp.where(left <= 0, period - (-left) % period, left))

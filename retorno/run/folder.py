@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class RunFolder:
         self._lock = _locked(self.path)
 
     @classmethod
-    def create(cls, path: Path, config: Any, tensorboard: bool = False) -> Self:
+    def create(cls, path: Path, config: Any, tensorboard: bool = False) -> RunFolder:
         """Make a new run's folder and write its settings.
 
         Args:
@@ -75,7 +75,7 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path: Path, tensorboard: bool = False) -> Self:
+    def open(cls, path: Path, tensorboard: bool = False) -> RunFolder:
         """Open the folder of a run that was begun before; its settings are in `config`.
 
         Raises:
@@ -151,7 +151,7 @@ class RunFolder:
         """Whether it was given free."""
         return self._lock.closed
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> RunFolder:
         return self
 
     def __exit__(

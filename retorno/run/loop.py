@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -54,7 +54,7 @@ class Iteration(NamedTuple):
 class Observer(eqx.Module):
     """Sees every iteration, inside of the compiled program, and changes nothing. Its arrays are what it has seen."""
 
-    def see(self, lived: Iteration) -> Self:
+    def see(self, lived: Iteration) -> Observer:
         """What it knows after one more iteration."""
         raise NotImplementedError
 
