@@ -13,10 +13,9 @@ from typing import Any
 
 import jax
 import pytest
-from small import LINEAR, NETWORK, small
+from small import ALGORITHMS, LINEAR, NETWORK, small
 from worlds import KINDS
 
-from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import Spec

@@ -9,11 +9,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from box_only import BoxOnly
 from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float, Key
 
-from retorno.algorithms import ALGORITHMS, BANDITS
+from retorno.algorithms import ALGORITHMS as REGISTERED
+from retorno.algorithms import BANDITS
 from retorno.core.environment import Environment
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.mdp import MDP, mdp
@@ -24,6 +26,7 @@ from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
 
+ALGORITHMS = {**REGISTERED, "box_only": BoxOnly}
 SETTINGS: dict[str, Any] = {
     "network": MLP((8,)),
     "num_envs": 4,

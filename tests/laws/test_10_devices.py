@@ -7,9 +7,8 @@ from typing import Any
 import jax
 import pytest
 from cases import Case, main, mostly
-from small import FAMILIES, assert_close, busy_world, small
+from small import ALGORITHMS, FAMILIES, assert_close, busy_world, small
 
-from retorno.algorithms import ALGORITHMS
 from retorno.core.policy import Algorithm
 from retorno.networks import Table
 from retorno.run.train import Training, train

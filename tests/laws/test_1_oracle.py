@@ -26,10 +26,10 @@ from grid import (
     models,
 )
 from jaxtyping import Float
-from small import DISCOUNTED, PLANNING, PREDICTION, Deadly, having, horizon, rewritten, small, table
+from small import ALGORITHMS, DISCOUNTED, PLANNING, PREDICTION, Deadly, having, horizon, rewritten, small, table
 from worlds import Dial
 
-from retorno.algorithms import ALGORITHMS, BANDITS, SARSA, DifferentialSARSA, QLearning, RLearning
+from retorno.algorithms import BANDITS, SARSA, DifferentialSARSA, QLearning, RLearning
 from retorno.bellman import average_reward, best_soft, evaluate, solve, uniform
 from retorno.bellman.average import evaluate_average
 from retorno.core.environment import Environment

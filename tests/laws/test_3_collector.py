@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -12,10 +11,10 @@ import numpy as np
 import pytest
 from cases import Case, main, mostly
 from gymnasium import spaces
-from small import FAMILIES, NETWORK, assert_close, busy_world, small
+from small import ALGORITHMS, FAMILIES, NETWORK, assert_close, busy_world, small
 
-from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
+from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory
@@ -33,7 +32,7 @@ from retorno.run.train import Training, train
 ROLLOUTS = 3
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class Wanderer:
     """Acts at random in any world and learns nothing: of a world nothing but the world is compiled."""
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from cases import Case
 from gymnasium import spaces
-from small import MODELS, NETWORK, assert_close, bits, busy_world, model, small
+from small import ALGORITHMS, MODELS, NETWORK, assert_close, bits, busy_world, model, small
 
-from retorno.algorithms import ALGORITHMS, QLearning
+from retorno.algorithms import QLearning
 from retorno.core.environment import Environment, advance, begin
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import Case, main, mostly
-from small import FAMILIES, constant_reward, small
+from small import ALGORITHMS, FAMILIES, constant_reward, small
 
-from retorno.algorithms import ALGORITHMS, QLearning
+from retorno.algorithms import QLearning
 from retorno.core.environment import Environment
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
