@@ -16,7 +16,9 @@ import sys
 from pathlib import Path
 
 import cases
+from box_only import BoxOnly
 
+from retorno.algorithms import register
 from retorno.core.environment import World
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
@@ -58,6 +60,7 @@ def open_or_begin(folder: Path, name: str, kind: str) -> Training:
 
 def main(folder: Path, kill_at: int, names: list[str]) -> None:
     """Train to the end, a report of each in turn."""
+    register(BoxOnly)
     fail_at(kill_at)
     runs = {f"{name} {kind}": open_or_begin(folder / f"{name}-{kind}", name, kind) for name in names for kind in KINDS}
     under_way = {name: iter(run) for name, run in runs.items()}

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 import survivor
-from small import NETWORK, busy_world, small
+from small import ALGORITHMS, NETWORK, busy_world, small
 
-from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import World
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.environments.hosted.export import to_gymnasium
