@@ -50,6 +50,12 @@ class Wanderer:
         heads, _ = learner.step(jnp.int32(0), row.first, ())
         return heads["policy"].masked(row.legal).sample(key), (), ()
 
+    def update(self, learner: Any, trajectory: Any, reward: Any, key: Any) -> Any:
+        return learner, {}
+
+    def policy(self, learner: Any) -> Any:
+        return learner
+
 
 collect_fused = jax.jit(collect, static_argnums=0)
 
