@@ -27,6 +27,7 @@ from retorno.core.policy import Policy
 from retorno.core.spaces import action_bounds
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
+from retorno.environments.hosted.legality import sample
 from retorno.environments.registry import make
 from retorno.run.episodes import decide
 
@@ -103,16 +104,10 @@ class Player:
 
     def _act(self, row: TimeStep) -> Any:
         if self.policy is None:
-            return _random_action(self._actions, row.legal)
+            return sample(self._actions, row.legal) - getattr(self._actions, "start", 0)
         self._key, key = jax.random.split(self._key)
         action, self._carry = self._decide(self.policy, row, self._carry, key=key)
         return action
-
-
-def _random_action(space: Any, legal: Any) -> Any:
-    """Any action, a legal one where that is said; numbers count from 0."""
-    action = space.sample() if legal is None else space.sample(mask=np.asarray(legal, np.int8))
-    return action - getattr(space, "start", 0)
 
 
 def run(arguments: list[str]) -> int:

@@ -15,6 +15,44 @@ from retorno.core.counter import Counter
 AnyTree = TypeVar("AnyTree")
 
 
+class Only(NamedTuple):
+    """The one action that is left on a row: what a prompt is made of. No array as long as the actions are many."""
+
+    action: Int[Array, ""]
+    """That action, or −1 where all are free."""
+
+
+Legal = Bool[Array, " A"] | tuple[Bool[Array, " A_i"], ...] | Only | None
+"""What may be done on a row: anything (None), what a mask [A] shows, what one mask for each component of a
+MultiDiscrete action shows (as Gymnasium's `MultiDiscrete.sample` takes them), or one action alone."""
+
+
+def legal_mask(legal: Legal, actions: int) -> Bool[Array, " A"] | None:
+    """Which of A discrete actions are legal; None where all are."""
+    if isinstance(legal, Only):
+        return (legal.action < 0) | (legal.action == jnp.arange(actions))
+    assert not isinstance(legal, tuple), "a MultiDiscrete action has one mask for each component"
+    return legal
+
+
+def allowed(legal: Legal, x: Float[Array, " A"], otherwise: float = -jnp.inf) -> Float[Array, " A"]:
+    """One number for each action, and `otherwise` for those that are not legal."""
+    mask = legal_mask(legal, x.shape[-1])
+    return x if mask is None else jnp.where(mask, x, otherwise)
+
+
+def several(legal: Legal) -> Bool[Array, ...]:
+    """Whether more than one action is legal, of one row or of many."""
+    match legal:
+        case None:
+            return jnp.array(True)
+        case Only():
+            return legal.action < 0
+        case tuple():
+            return jnp.stack([mask.sum(-1) > 1 for mask in legal]).any(0)
+    return legal.sum(-1) > 1
+
+
 class TimeStep(NamedTuple):
     """One row: what the environment says at one time. Reward and discount belong to the way *into* it.
 
@@ -30,15 +68,15 @@ class TimeStep(NamedTuple):
     """1 on the way, 0 where the episode terminated, −1 where the opponent moves next."""
     first: Bool[Array, ""]
     last: Bool[Array, ""]
-    legal: Bool[Array, " A"] | None = None
-    """Which of the A discrete actions may be taken here; None where all may."""
+    legal: Legal = None
+    """Which discrete actions may be taken here; None where all may."""
 
 
 class Trajectory(NamedTuple):
     """What was lived in T interactions with B environments: T + 1 rows, time first.
 
     A transition is (row t, row t + 1) where row t is not `last`; only those count as environment
-    steps and enter losses (see `transitions`).
+    steps and enter the losses of values (see `transitions`). A policy's losses count `choices`.
     """
 
     steps: TimeStep
@@ -54,6 +92,11 @@ class Trajectory(NamedTuple):
     def transitions(self) -> Bool[Array, "T B"]:
         """True where row t → row t + 1 is a transition, False where it is a reset."""
         return ~self.steps.last[:-1]
+
+    @property
+    def choices(self) -> Bool[Array, "T B"]:
+        """The transitions on which more than one action was legal: what can be learnt of a policy."""
+        return self.transitions & several(jax.tree.map(lambda x: x[:-1], self.steps.legal))
 
     def rewarded(self, reward: Callable[[Trajectory], Float[Array, "T B"]]) -> Trajectory:
         """The same, with what `reward` says of it in the place of what the world paid on the way into rows 1 … T."""
@@ -81,7 +124,7 @@ def windows(tree: AnyTree, count: int, size: int) -> AnyTree:
     return one_after_another(jax.tree.map(lambda x: jnp.moveaxis(x[rows], 1, 2), tree))
 
 
-def restart(obs: PyTree[Any], legal: Bool[Array, " A"] | None = None) -> TimeStep:
+def restart(obs: PyTree[Any], legal: Legal = None) -> TimeStep:
     """An episode's first row."""
     return TimeStep(obs, jnp.float32(0), jnp.float32(1), jnp.array(True), jnp.array(False), legal)
 
@@ -91,7 +134,7 @@ def transition(
     reward: Float[Array, ""] | float,
     terminated: Bool[Array, ""] | bool = False,
     truncated: Bool[Array, ""] | bool = False,
-    legal: Bool[Array, " A"] | None = None,
+    legal: Legal = None,
 ) -> TimeStep:
     """Any row but the first: `discount = 0` iff terminated, `last` iff terminated or truncated."""
     terminated, truncated = jnp.asarray(terminated), jnp.asarray(truncated)

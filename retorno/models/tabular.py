@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -20,7 +21,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 from retorno.core.environment import Environment
 from retorno.core.memory import readable
 from retorno.core.spaces import SpaceError, Spec, cardinality, element, index
-from retorno.core.time_step import TimeStep, Trajectory, restart
+from retorno.core.time_step import TimeStep, Trajectory, legal_mask, restart
 from retorno.networks.layers import Observed
 
 MOST_TRANSITIONS = 100_000_000
@@ -58,7 +59,8 @@ class LatestModel(eqx.Module):
 
         legal = self.legal
         if legal is not None:
-            legal = legal.at[state].set(row.legal).at[next_state].set(next_row.legal)
+            here, there = (legal_mask(r.legal, legal.shape[1]) for r in (row, next_row))
+            legal = legal.at[state].set(here).at[next_state].set(there)
         return LatestModel(
             next_state=write(self.next_state, next_state),
             reward=write(self.reward, next_row.reward),
@@ -181,11 +183,14 @@ class CountedModel(SampleModel):
         envs = trajectory.steps.last.shape[1]
         state, action = self.states(rows.obs), trajectory.action.reshape(-1)
         counts = trajectory.transitions.reshape(-1).astype(jnp.float32)
+        legal = self.legal
+        if legal is not None:
+            legal = legal.at[state].set(jax.vmap(partial(legal_mask, actions=legal.shape[1]))(rows.legal))
         return CountedModel(
             count=self.count.at[state[:-envs], action].add(counts),
             reward=self.reward.at[state[:-envs], action].add(counts * rows.reward[envs:]),
             onward=self.onward.at[state[:-envs], action, state[envs:]].add(counts * rows.discount[envs:]),
-            legal=None if self.legal is None else self.legal.at[state].set(rows.legal),
+            legal=legal,
             observed=self.observed,
         )
 

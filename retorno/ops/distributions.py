@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
+from retorno.core.time_step import Legal, allowed, legal_mask
+
 LOG_TWO_PI = 1.8378770664093453
 
 
@@ -25,11 +27,11 @@ class Distribution(Protocol):
     def mode(self) -> Array: ...
     def log_prob(self, action: Array) -> Float[Array, ""]: ...
     def entropy(self) -> Float[Array, ""]: ...
-    def masked(self, legal: Bool[Array, " A"] | None) -> Distribution: ...
+    def masked(self, legal: Legal) -> Distribution: ...
 
 
 def log_prob_and_entropy(
-    policy: Distribution, legal: Bool[Array, " A"] | None, action: Array
+    policy: Distribution, legal: Legal, action: Array
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Log π(a|s) over the legal actions, and the entropy of π(·|s): what a policy's gradient is made of."""
     policy = policy.masked(legal)
@@ -60,9 +62,9 @@ class Categorical(NamedTuple):
         log_probs = self.log_probs()
         return -jnp.sum(jnp.where(jnp.isfinite(log_probs), jnp.exp(log_probs) * log_probs, 0.0))
 
-    def masked(self, legal: Bool[Array, " A"] | None) -> Categorical:
+    def masked(self, legal: Legal) -> Categorical:
         # A large negative number, not −inf: the gradient of −inf · 0 is NaN.
-        return self if legal is None else Categorical(jnp.where(legal, self.logits, -1e9))
+        return Categorical(allowed(legal, self.logits, -1e9))
 
 
 class MultiCategorical(NamedTuple):
@@ -86,16 +88,11 @@ class MultiCategorical(NamedTuple):
     def entropy(self) -> Float[Array, ""]:
         return jnp.stack([part.entropy() for part in self._parts()]).sum()
 
-    def masked(self, legal: Bool[Array, " A"] | None) -> MultiCategorical:
-        """`legal` [ΣA_i] joins the components' masks in order."""
+    def masked(self, legal: Legal) -> MultiCategorical:
+        """`legal` holds one mask for each component."""
         if legal is None:
             return self
-        masked, start = [], 0
-        for part in self._parts():
-            size = part.logits.shape[0]
-            masked.append(part.masked(legal[start : start + size]).logits)
-            start += size
-        return MultiCategorical(tuple(masked))
+        return MultiCategorical(tuple(p.masked(mask).logits for p, mask in zip(self._parts(), legal, strict=True)))
 
 
 class Gaussian(NamedTuple):
@@ -117,7 +114,7 @@ class Gaussian(NamedTuple):
     def entropy(self) -> Float[Array, ""]:
         return jnp.sum(self.log_std + 0.5 * (1 + LOG_TWO_PI))
 
-    def masked(self, legal: None) -> Gaussian:
+    def masked(self, legal: Legal) -> Gaussian:
         return self
 
 
@@ -153,7 +150,7 @@ class SquashedGaussian(NamedTuple):
     def entropy(self) -> Float[Array, ""]:
         return self.normal.entropy() + jnp.sum(self._log_slope(self.normal.mean))
 
-    def masked(self, legal: None) -> SquashedGaussian:
+    def masked(self, legal: Legal) -> SquashedGaussian:
         return self
 
 
@@ -180,8 +177,7 @@ class EpsilonGreedy(NamedTuple):
         return jnp.minimum((cumulative <= u).sum(dtype=jnp.int32), self.q.shape[0] - 1)
 
     def mode(self) -> Int[Array, ""]:
-        q = self.q if self.legal is None else jnp.where(self.legal, self.q, -jnp.inf)
-        return jnp.argmax(q).astype(jnp.int32)
+        return jnp.argmax(allowed(self.legal, self.q)).astype(jnp.int32)
 
     def log_prob(self, action: Int[Array, ""]) -> Float[Array, ""]:
         return jnp.log(self.probs()[action])
@@ -190,5 +186,5 @@ class EpsilonGreedy(NamedTuple):
         p = self.probs()
         return -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0))
 
-    def masked(self, legal: Bool[Array, " A"] | None) -> EpsilonGreedy:
-        return self._replace(legal=legal)
+    def masked(self, legal: Legal) -> EpsilonGreedy:
+        return self._replace(legal=legal_mask(legal, self.q.shape[0]))

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from retorno.core.time_step import Legal, allowed
+
 
 def backup(reward: Float[Array, ""], discount: Float[Array, ""], next_value: Float[Array, ""]) -> Float[Array, ""]:
     """R + γ v(s′).  Sutton & Barto 2018, eq. 3.14 for one outcome."""
@@ -118,10 +120,10 @@ def q_learning_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],
     next_q: Float[Array, " A"],
-    legal: Bool[Array, " A"] | None = None,
+    legal: Legal = None,
 ) -> Float[Array, ""]:
     """R + γ maxₐ q(s′, a).  Sutton & Barto 2018, eq. 6.8."""
-    return backup(reward, discount, jnp.max(next_q, where=legal, initial=-jnp.inf))
+    return backup(reward, discount, jnp.max(allowed(legal, next_q)))
 
 
 def double_q_learning_target(
@@ -129,11 +131,10 @@ def double_q_learning_target(
     discount: Float[Array, ""],
     next_q_choosing: Float[Array, " A"],
     next_q_judging: Float[Array, " A"],
-    legal: Bool[Array, " A"] | None = None,
+    legal: Legal = None,
 ) -> Float[Array, ""]:
     """R + γ q₂(s′, argmaxₐ q₁(s′, a)): no maximum over its own noise.  van Hasselt et al. 2016, eq. 4."""
-    chosen = next_q_choosing if legal is None else jnp.where(legal, next_q_choosing, -jnp.inf)
-    return backup(reward, discount, next_q_judging[jnp.argmax(chosen)])
+    return backup(reward, discount, next_q_judging[jnp.argmax(allowed(legal, next_q_choosing))])
 
 
 def sarsa_target(

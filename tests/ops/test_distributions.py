@@ -90,9 +90,9 @@ def test_multi_categorical_is_a_product() -> None:
     assert_frequencies(actions[:, 0] * 2 + actions[:, 1], np.outer(PROBS, second).ravel())
 
 
-def test_multi_categorical_mask_joins_the_components_masks() -> None:
+def test_multi_categorical_has_a_mask_for_each_component() -> None:
     parts = MultiCategorical((LOGITS, jnp.array([0.0, 1.0])))
-    legal = jnp.array([True, False, False, True, True, False])
+    legal = (jnp.array([True, False, False, True]), jnp.array([True, False]))
     first, second = (np.exp(Categorical(logits).log_probs()) for logits in parts.masked(legal).logits)
     np.testing.assert_allclose(first, PROBS * [1, 0, 0, 1] / PROBS[[0, 3]].sum(), atol=1e-6)
     np.testing.assert_allclose(second, [1, 0], atol=1e-6)

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, unroll_batch
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normalisers import Normalised, ObservationNormaliser, RewardNormaliser
 from retorno.ops.distributions import log_prob_and_entropy
@@ -51,12 +51,13 @@ class _Rows(NamedTuple):
 
     obs: PyTree[Any]
     first: Bool[Array, "T B"]
-    legal: Bool[Array, "T B A"] | None
+    legal: Legal
     action: PyTree[Any]
     log_prob: Float[Array, "T B"]
     value: Float[Array, "T B"]
     advantage: Float[Array, "T B"]
-    counts: Bool[Array, "T B"]
+    transitions: Bool[Array, "T B"]
+    choices: Bool[Array, "T B"]
 
 
 @hyperparameters
@@ -135,7 +136,7 @@ class PPO:
     def update(
         self, learner: PPOLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[PPOLearner, Metrics]:
-        steps, counts = trajectory.steps, trajectory.transitions
+        steps, transitions = trajectory.steps, trajectory.transitions
         normaliser = learner.observations
         obs = steps.obs if normaliser is None else jax.vmap(jax.vmap(normaliser))(steps.obs)
         paid, rewards = reward(trajectory), learner.rewards
@@ -149,12 +150,13 @@ class PPO:
         rows = _Rows(
             obs=jax.tree.map(lambda x: x[:-1], obs),
             first=steps.first[:-1],
-            legal=None if steps.legal is None else steps.legal[:-1],
+            legal=jax.tree.map(lambda x: x[:-1], steps.legal),
             action=trajectory.action,
             log_prob=trajectory.extras["log_prob"],
             value=value[:-1],
             advantage=advantage,
-            counts=counts,
+            transitions=transitions,
+            choices=trajectory.choices,
         )
         carry = trajectory.carry
         if learner.network.context is not None:
@@ -168,8 +170,8 @@ class PPO:
         if normaliser is not None:
             normaliser = normaliser.update(jax.tree.map(lambda x: x[:-1], steps.obs))
         target = advantage + value[:-1]
-        metrics["explained_variance"] = 1 - masked_variance(advantage, counts) / (
-            masked_variance(target, counts) + 1e-8
+        metrics["explained_variance"] = 1 - masked_variance(advantage, transitions) / (
+            masked_variance(target, transitions) + 1e-8
         )
         return PPOLearner(network, optimiser, normaliser, rewards, learner.clock.advance(trajectory)), metrics
 
@@ -207,7 +209,7 @@ class PPO:
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
         log_prob, entropy = over_rows(log_prob_and_entropy)(heads["policy"], rows.legal, rows.action)
         ratio = over_rows(importance_weight)(log_prob, rows.log_prob)
-        advantage = masked_standardise(rows.advantage, rows.counts) if self.normalise_advantages else rows.advantage
+        advantage = masked_standardise(rows.advantage, rows.choices) if self.normalise_advantages else rows.advantage
         policy_losses = over_rows(lambda r, a: clipped_policy_gradient(r, a, clip))(ratio, advantage)
 
         target = rows.value + rows.advantage
@@ -215,15 +217,15 @@ class PPO:
         value_losses = over_rows(lambda v, old, y: clipped_value_error(v, old, y, value_clip))(
             heads["value"], rows.value, target
         )
-        policy_loss = masked_mean(policy_losses, rows.counts)
-        value_loss = masked_mean(value_losses, rows.counts)
-        mean_entropy = masked_mean(entropy, rows.counts)
+        policy_loss = masked_mean(policy_losses, rows.choices)
+        value_loss = masked_mean(value_losses, rows.transitions)
+        mean_entropy = masked_mean(entropy, rows.choices)
         loss = policy_loss + self.value_coefficient * value_loss - entropy_coefficient * mean_entropy
         return loss, {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": mean_entropy,
             # Schulman 2020, "Approximating KL divergence": never negative, low variance.
-            "kl": masked_mean(ratio - 1 - jnp.log(ratio), rows.counts),
-            "clip_fraction": masked_mean((jnp.abs(ratio - 1) > clip).astype(jnp.float32), rows.counts),
+            "kl": masked_mean(ratio - 1 - jnp.log(ratio), rows.choices),
+            "clip_fraction": masked_mean((jnp.abs(ratio - 1) > clip).astype(jnp.float32), rows.choices),
         }

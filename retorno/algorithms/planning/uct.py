@@ -22,7 +22,7 @@ from retorno.algorithms.planning.rollout import PlanningLearner
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, as_arrays, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, cardinality
-from retorno.core.time_step import TimeStep, Trajectory
+from retorno.core.time_step import TimeStep, Trajectory, allowed
 from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
 from retorno.ops.bandits import upper_confidence
 from retorno.ops.returns import lambda_returns
@@ -209,7 +209,7 @@ class UCT:
             row, depth, node = walk.row, walk.step, walk.node
             happening, choosing = jax.random.split(jax.random.fold_in(key, depth))
             bound = upper_confidence(tree.scaled(tree.mean(node)), tree.visits[node], self.confidence)
-            by_tree = jnp.argmax(bound if row.legal is None else jnp.where(row.legal, bound, -jnp.inf))
+            by_tree = jnp.argmax(allowed(row.legal, bound))
             by_base = base.step(row.obs, row.first, ())[0]["policy"].masked(row.legal).sample(choosing)
             inside = node < beyond
             action = jnp.where(inside, by_tree, by_base)

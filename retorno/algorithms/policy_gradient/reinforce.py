@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import masked_mean, masked_standardise, policy_gradient
@@ -147,6 +147,7 @@ class REINFORCE:
         heads = unroll_batch(network, rows.obs, rows.first, empty)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
         acted = jax.tree.map(lambda x: x[:-1], (heads["policy"], rows.legal))
+        choices = counts & several(acted[1])
         log_prob, entropy = over_rows(log_prob_and_entropy)(*acted, action)
         value = heads["value"] if self.baseline else jnp.zeros(rows.last.shape)
         # Behind a time limit's cut stands the baseline's estimate, where there is one.
@@ -155,11 +156,13 @@ class REINFORCE:
         )
         advantage = returns - jax.lax.stop_gradient(value[:-1])
         if self.normalise_advantages:
-            advantage = masked_standardise(advantage, counts)
+            advantage = masked_standardise(advantage, choices)
+        episodes = jnp.maximum((counts & rows.last[1:]).sum(), 1)
         # The sum over each episode, averaged over episodes, is the mean over steps times the mean length.
-        length = counts.sum() / jnp.maximum((counts & rows.last[1:]).sum(), 1) if self.sum_over_episode else 1.0
-        policy_loss = length * masked_mean(weight * over_rows(policy_gradient)(log_prob, advantage), counts)
-        baseline_loss = length * masked_mean((returns - value[:-1]) ** 2, counts)
-        mean_entropy = masked_mean(entropy, counts)
+        length = lambda counts: counts.sum() / episodes if self.sum_over_episode else 1.0  # noqa: E731
+        policy_losses = weight * over_rows(policy_gradient)(log_prob, advantage)
+        policy_loss = length(choices) * masked_mean(policy_losses, choices)
+        baseline_loss = length(counts) * masked_mean((returns - value[:-1]) ** 2, counts)
+        mean_entropy = masked_mean(entropy, choices)
         loss = policy_loss + self.baseline_coefficient * baseline_loss - self.entropy_coefficient * mean_entropy
         return loss, {"policy_loss": policy_loss, "baseline_loss": baseline_loss, "entropy": mean_entropy}

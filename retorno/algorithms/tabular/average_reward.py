@@ -20,7 +20,7 @@ from retorno.algorithms.tabular.sarsa import with_next_action
 from retorno.core.hyperparameters import Count, NonNegative, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
+from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed, one_after_another
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.objectives import linear
 from retorno.ops.returns import differential_error
@@ -98,13 +98,13 @@ class DifferentialSARSA:
         def learn(state: Any, x: tuple[TimeStep, TimeStep, Array, Array]) -> tuple[Any, Float[Array, ""]]:
             (network, average, step_size), (row, next_row, action, next_action) = state, x
             q, next_q = (network.step(r.obs, r.first, ())[0]["q"] for r in (row, next_row))
-            best_next = jnp.max(next_q, where=next_row.legal, initial=-jnp.inf)
+            best_next = jnp.max(allowed(next_row.legal, next_q))
             next_value = next_row.discount * (best_next if self.greedy else next_q[next_action])
             # A reset is no transition: nothing is learnt from it.
             error = jnp.where(row.last, 0.0, differential_error(q[action], next_row.reward, average, next_value))
             alpha, step_size = step_size.next(self.step_size, self.step_size_end, row.obs, action, progress, ~row.last)
             # What an exploring action earns says nothing of the greedy policy's average.
-            follows = q[action] == jnp.max(q, where=row.legal, initial=-jnp.inf) if self.greedy else True
+            follows = q[action] == jnp.max(allowed(row.legal, q)) if self.greedy else True
             average = average + jnp.where(follows, beta * error, 0.0)
             return (semi_gradient_step(network, "q", row.obs, action, alpha * error), average, step_size), jnp.abs(
                 error

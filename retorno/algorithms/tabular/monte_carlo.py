@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import SpaceError, Spec, cardinality, index, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.networks.layers import Observed
 from retorno.ops.distributions import EpsilonGreedy
@@ -326,7 +326,7 @@ class OffPolicyMonteCarlo:
             """One environment's transition; episodes are gone through backwards."""
             (network, weight), ((after, ratio), (row, next_row, action, prob, counted)) = state, x
             q, next_q = (network.step(r.obs, r.first, ())[0]["q"] for r in (row, next_row))
-            best_next = jnp.max(next_q, where=next_row.legal, initial=-jnp.inf)
+            best_next = jnp.max(allowed(next_row.legal, next_q))
             after, ratio = jnp.where(next_row.last, best_next, after), jnp.where(next_row.last, 1.0, ratio)
             value = backup(next_row.reward, self.discount * next_row.discount, after)
             counted = counted & (ratio > 0)

@@ -23,7 +23,7 @@ from retorno.algorithms.tabular.sarsa import with_next_action
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context
 from retorno.ops import traces
 from retorno.ops.objectives import linear
@@ -118,7 +118,7 @@ class SARSALambda:
             (faded, old_value), (row, next_row, action, next_action) = x
             q, gradient = jax.value_and_grad(lambda w: w.step(row.obs, row.first, ())[0]["q"][action])(network)
             next_q = network.step(next_row.obs, next_row.first, ())[0]["q"]
-            discount, best = self.discount * next_row.discount, jnp.max(next_q, where=next_row.legal, initial=-jnp.inf)
+            discount, best = self.discount * next_row.discount, jnp.max(allowed(next_row.legal, next_q))
             if self.greedy:
                 target = q_learning_target(next_row.reward, discount, next_q, next_row.legal)
                 next_value, fading = best, jnp.where(next_q[next_action] == best, self.lambda_, 0.0)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Int, PyTree
 
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment, step_key
-from retorno.core.time_step import TimeStep
+from retorno.core.time_step import Legal, Only, TimeStep
 
 FRAMES_PER_SECOND = 30
 
@@ -38,7 +38,8 @@ class Exported(gym.Env):
     """A JAX-native world behind Gymnasium's interface, compiled for the CPU.
 
     An episode is the one that the native collector lives with the same 32-bit seed and actions. A
-    row's `legal` is given as `info["action_mask"]`. Gymnasium knows no discount but 0
+    row's `legal` is given as `info["action_mask"]`, one for each component of a MultiDiscrete action, or, where it
+    is `Only` one action, as `info["only_action"]` (−1 where all are free). Gymnasium knows no discount but 0
     (`terminated`) and 1: a discount in between, or of −1 in a game of two, is lost. A world that
     remembers more than one episode goes on with what it remembers, so its runs are not restored from a seed.
     """
@@ -81,8 +82,7 @@ class Exported(gym.Env):
         return None if self.render_mode is None else self.world.render(self._state)
 
     def _tell(self, row: TimeStep) -> tuple[Any, dict[str, Any]]:
-        info = {} if row.legal is None else {"action_mask": np.array(row.legal, np.int8)}
-        return _element(self.observation_space, row.obs), info
+        return _element(self.observation_space, row.obs), _info(row.legal)
 
 
 def to_gymnasium(world: Environment, render_mode: str | None = None) -> Exported:
@@ -105,3 +105,15 @@ def _element(space: spaces.Space[Any], obs: PyTree[Any]) -> Any:
         case spaces.Discrete():
             return np.int64(obs)
     return np.array(obs, space.dtype)
+
+
+def _info(legal: Legal) -> dict[str, Any]:
+    """What is said of legal actions: masks as Gymnasium's `sample` takes them."""
+    match legal:
+        case None:
+            return {}
+        case Only():
+            return {"only_action": int(legal.action)}
+        case tuple():
+            return {"action_mask": tuple(np.array(mask, np.int8) for mask in legal)}
+    return {"action_mask": np.array(legal, np.int8)}

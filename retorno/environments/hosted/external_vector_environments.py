@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from retorno.core.environment import episode_seed
 from retorno.core.time_step import TimeStep
+from retorno.environments.hosted.legality import LegalReader, sample
 from retorno.environments.hosted.sync_environments import ActionLayout, WorldError, reader, rows
 
 OPAQUE = (
@@ -41,6 +42,7 @@ class Vector:
         self._mode = AutoresetMode(vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
         self._read = reader(vector.single_observation_space, batched=True)
         self._layout = ActionLayout(vector.single_action_space)
+        self._legal = LegalReader(vector.single_action_space)
         self._sampler = copy.deepcopy(vector.single_action_space)
         self._steps = 0
 
@@ -48,10 +50,10 @@ class Vector:
         """The first rows [B]."""
         self._sampler.seed(self._seed)
         obs, info = self._guard(self._vector.reset, seed=self._seed)
-        self._steps, self._masked = 0, "action_mask" in info
-        self._last = np.zeros(self.num_envs, bool)
-        self._legal = self._masks(info)
-        return self._row(obs, np.zeros(self.num_envs), self._last, self._last, ~self._last, self._legal)
+        self._steps, self._last = 0, np.zeros(self.num_envs, bool)
+        self._legally(self._legal.start, info)
+        self._told = self._each(info)
+        return self._row(obs, np.zeros(self.num_envs), self._last, self._last, ~self._last)
 
     def step(self, action: np.ndarray) -> TimeStep:
         """The next rows [B]."""
@@ -59,22 +61,20 @@ class Vector:
         self._steps += 1
         resets, mode = bool(ended.any()), self._mode
         if resets and mode is AutoresetMode.DISABLED:
-            self._legal = self._reset(ended)[1]
+            self._reset(ended)
         if resets and mode is not AutoresetMode.NEXT_STEP:
             action[ended] = [self._random(i) for i in np.flatnonzero(ended)]
         obs, reward, terminated, truncated, info = self._guard(self._vector.step, action)
         reward, terminated = np.where(ended, 0.0, reward), np.asarray(terminated, bool) & ~ended
         last = terminated | (np.asarray(truncated, bool) & ~ended)
-        self._legal = self._masks(info)
+        self._told = self._each(info)
         if resets and mode is AutoresetMode.DISABLED:
             obs = jax.tree.map(np.array, obs)  # The next reset may write into the same memory.
-            fresh, self._legal = self._reset(ended)
-            obs = _merge(obs, fresh, ended)
+            obs = _merge(obs, self._reset(ended), ended)
         if last.any() and mode is AutoresetMode.SAME_STEP:
             obs = _merge(obs, info["final_obs"], last)
         self._last = last
-        shown = None if self._legal is None else self._legal | last[:, None]
-        return self._row(obs, reward, terminated, last, ended, shown)
+        return self._row(obs, reward, terminated, last, ended)
 
     def snapshot(self) -> dict[str, np.ndarray]:
         raise WorldError(self.why_not_resumable)
@@ -88,19 +88,28 @@ class Vector:
             self._vector.close()
         self.closed = True
 
-    def _reset(self, which: np.ndarray) -> tuple[Any, np.ndarray | None]:
-        """Reset some of the environments: observations, and the masks of all."""
+    def _reset(self, which: np.ndarray) -> Any:
+        """Reset some of the environments: the observations of all."""
         obs, info = self._guard(self._vector.reset, options={"reset_mask": which.copy()})
-        return obs, _merge(self._legal, self._masks(info), which)
+        fresh = self._each(info)
+        self._told = [fresh[i] if which[i] else told for i, told in enumerate(self._told)]
+        return obs
 
     def _random(self, i: Any) -> Any:
-        return self._sampler.sample(None if self._legal is None else self._legal[i].astype(np.int8))
+        """A legal action of an environment that was reset."""
+        legal = self._legally(self._legal.read, [self._told[i]], [False])
+        return sample(self._sampler, jax.tree.map(lambda x: x[0], legal))
 
-    def _masks(self, info: dict[str, Any]) -> np.ndarray | None:
-        """The masks [B, A] of the present observations, where the environment gives any."""
-        return np.stack(info["action_mask"]).astype(bool) if self._masked else None
+    def _each(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+        """What each environment says of its legal actions."""
+        told = [name for name in ("only_action", "action_mask") if name in info]
+        # Copies: the next reset may write into the same memory.
+        return [{name: jax.tree.map(np.copy, info[name][i]) for name in told} for i in range(self.num_envs)]
 
-    def _row(self, obs, reward, terminated, last, first, legal) -> TimeStep:
+    def _row(self, obs, reward, terminated, last, first) -> TimeStep:
+        # What is told beside an episode's final observation may be the next episode's.
+        told = [{} if over else one for one, over in zip(self._told, last, strict=True)]
+        legal = self._legally(self._legal.read, told, last)
         try:
             read, reward = self._read(obs), np.asarray(reward, np.float32)
         except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -108,6 +117,12 @@ class Vector:
         if reward.shape != (self.num_envs,) or not np.isfinite(reward).all():
             raise WorldError(f"{self.name}, step {self._steps}: returned rewards {reward}, expected finite numbers")
         return rows(read, reward, terminated, first, last, legal)
+
+    def _legally(self, call: Any, *args: Any) -> Any:
+        try:
+            return call(*args)
+        except ValueError as error:
+            raise WorldError(f"{self.name}, step {self._steps}: {error}") from error
 
     def _guard(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         try:

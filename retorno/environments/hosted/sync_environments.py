@@ -22,6 +22,7 @@ from retorno.core.environment import episode_seed
 from retorno.core.errors import RetornoError
 from retorno.core.spaces import SpaceError, unsupported
 from retorno.core.time_step import TimeStep
+from retorno.environments.hosted.legality import LegalityError, LegalReader
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 """Rows are 32 bits wide at most, as JAX's own arrays are."""
@@ -128,7 +129,7 @@ class Keepers:
                     f"{self._numbers[0]} has {observations} and {actions}: all environments of a run need the same"
                 )
         self._read, self._layout = reader(observations), ActionLayout(actions)
-        self._masked = False
+        self._legal = LegalReader(actions, envs)
         self._row: TimeStep | None = None
         self._last = [False] * self.num_envs
         self._episode = np.full(self.num_envs, -1, np.int64)
@@ -141,7 +142,7 @@ class Keepers:
         """The first rows [B] of the first episodes."""
         self._episode[:] = -1
         begun: list[Any] = [self._begin(i) for i in range(self.num_envs)]
-        self._masked = "action_mask" in begun[0][1]
+        self._find_legal(begun[0][1])
         zeros, no = [0.0] * self.num_envs, [False] * self.num_envs
         return self._gather(
             [obs for obs, _ in begun], zeros, no, no, [True] * self.num_envs, [info for _, info in begun]
@@ -204,7 +205,7 @@ class Keepers:
         for i, actions in enumerate(np.split(snapshot["actions"], np.cumsum(ages)[:-1])):
             self._log[self._cursor - len(actions) : self._cursor, i] = actions
             obs, info = self._begin(i)
-            self._masked = "action_mask" in info
+            self._find_legal(info)
             self._start[i] -= len(actions)
             outcomes.append(self._replay(i, actions, (obs, 0.0, False, False, info)))
         observations, rewards, terminations, truncations, infos = zip(*outcomes, strict=True)
@@ -270,21 +271,18 @@ class Keepers:
         if reward.shape != (self.num_envs,) or not np.isfinite(reward).all():
             raise self._blame(observations, rewards)
         self._last = lasts
-        legal = self._legal(infos, lasts) if self._masked else None
+        try:
+            legal = self._legal.read(infos, lasts)
+        except LegalityError as error:
+            raise self._error(error.env, str(error)) from error
         self._row = rows(obs, reward, terminations, firsts, lasts, legal)
         return self._row
 
-    def _legal(self, infos, lasts) -> np.ndarray:
-        """The masks [B, A]. A row that is `last`, where the action is ignored, needs none."""
-        size = self._envs[0].action_space.n  # pyright: ignore[reportAttributeAccessIssue]
-        legal = np.ones((self.num_envs, size), bool)
-        for i, (info, last) in enumerate(zip(infos, lasts, strict=True)):
-            mask = np.asarray(info.get("action_mask"))
-            if mask.shape == (size,) and mask.any():
-                legal[i] = mask
-            elif not last:
-                raise self._error(i, f"action_mask is {mask}, expected {size} entries with at least one legal")
-        return legal
+    def _find_legal(self, info: dict[str, Any]) -> None:
+        try:
+            self._legal.start(info)
+        except ValueError as error:
+            raise self._error(0, str(error)) from error
 
     def _blame(self, observations, rewards) -> WorldError:
         """Which environment returned something wrong, and what."""

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 from jax import Array
-from jaxtyping import Bool, Int, Key
+from jaxtyping import Int, Key
 
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP, mdp
-from retorno.core.time_step import TimeStep, restart, transition
+from retorno.core.time_step import Only, TimeStep, restart, transition
 
 END = 0
 """The token that ends a text, and that stands before its first one (as in GPT-2)."""
@@ -43,8 +43,7 @@ class Tokens(Environment):
     the token 1 with 4 and later with 5: a policy that sees the last token alone cannot emit it,
     one that remembers the text can.
 
-    A prompt is a run of rows on which only one action is legal, its next token. It earns and
-    costs nothing.
+    A prompt is a run of rows on which `Only` its next token is legal. It earns and costs nothing.
 
     Raises:
         ValueError: when pattern or prompt hold the end token or one outside of the vocabulary.
@@ -71,12 +70,11 @@ class Tokens(Environment):
     def action_space(self) -> spaces.Discrete:
         return spaces.Discrete(self.vocabulary)
 
-    def _legal(self, length: Int[Array, ""]) -> Bool[Array, " V"] | None:
+    def _legal(self, length: Int[Array, ""]) -> Only | None:
         if not self.prompt:
             return None
-        masks = np.ones((len(self.prompt) + 1, self.vocabulary), bool)
-        masks[:-1] = np.arange(self.vocabulary) == np.array(self.prompt)[:, None]
-        return jnp.asarray(masks)[jnp.minimum(length, len(self.prompt))]
+        forced = jnp.array([*self.prompt, -1], jnp.int32)
+        return Only(forced[jnp.minimum(length, len(self.prompt))])
 
     def reset(self, key: Key[Array, ""]) -> tuple[Written, TimeStep]:
         length = jnp.int32(0)

@@ -1,0 +1,109 @@
+"""What environments that live in Python say of legal actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from retorno.core.time_step import Legal, Only
+
+LATE = (
+    "{} came first with a step: it has to be there from reset on (all ones where everything is legal), since the "
+    "shape of a row does not change during a run"
+)
+
+
+class LegalReader:
+    """Reads the legal actions of B environments, where the first reset said that there are any to read.
+
+    They are read from `info["only_action"]` (one number, −1 where all are free), from
+    `info["action_mask"]`, or from a method `action_masks()` as sb3-contrib asks it. A mask over
+    MultiDiscrete is one for each component, or all of them one behind the other.
+    """
+
+    def __init__(self, space: spaces.Space[Any], envs: Sequence[gym.Env] = ()) -> None:
+        self._space, self._say = space, ""
+        self._methods: list[Callable[[], Any]] = [
+            env.get_wrapper_attr("action_masks") for env in envs if env.has_wrapper_attr("action_masks")
+        ]
+        match space:
+            case spaces.Discrete():
+                self._sizes = [int(space.n)]
+            case spaces.MultiDiscrete():
+                self._sizes = [int(n) for n in space.nvec.reshape(-1)]
+            case _:
+                self._sizes = []
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        """Look into a first reset's info for where legal actions are told.
+
+        Raises:
+            ValueError: where there is a mask over actions that are neither Discrete nor MultiDiscrete.
+        """
+        told = [name for name in ("only_action", "action_mask") if name in info]
+        self._say = told[0] if told else "action_masks()" if self._methods else ""
+        takes = spaces.Discrete if self._say == "only_action" else spaces.Discrete | spaces.MultiDiscrete
+        if self._say and not isinstance(self._space, takes):
+            raise ValueError(f"gives {self._say} for actions of {self._space}: only Discrete and MultiDiscrete can")
+
+    def read(self, infos: Sequence[Mapping[str, Any]], lasts: Sequence[bool]) -> Any:
+        """The legal actions [B] of the present rows. A row that is `last`, where the action is ignored, need not say.
+
+        Raises:
+            LegalityError: where an environment says nothing of them, or something that cannot be.
+        """
+        if not self._say:
+            for i, info in enumerate(infos):
+                if late := [name for name in ("only_action", "action_mask") if name in info]:
+                    raise LegalityError(i, LATE.format(late[0]))
+            return None
+        if self._say == "only_action":
+            actions: Any = np.array([self._only(i, infos[i], lasts[i]) for i in range(len(infos))], np.int32)
+            return Only(actions)
+        ends = np.cumsum(self._sizes)[:-1]
+        masks = np.stack([self._mask(i, infos[i], lasts[i], ends) for i in range(len(infos))])
+        return tuple(np.split(masks, ends, axis=1)) if isinstance(self._space, spaces.MultiDiscrete) else masks
+
+    def _only(self, i: int, info: Mapping[str, Any], last: bool) -> int:
+        action: Any = np.array(info.get("only_action", np.nan))[()]
+        if isinstance(action, int | np.integer) and -1 <= action < self._sizes[0]:
+            return int(action)
+        if last:
+            return -1
+        raise LegalityError(i, f"only_action is {action}, expected one of -1 to {self._sizes[0] - 1}")
+
+    def _mask(self, i: int, info: Mapping[str, Any], last: bool, ends: np.ndarray) -> np.ndarray:
+        told = self._methods[i]() if self._say == "action_masks()" else info.get("action_mask")
+        parts = [np.ravel(part) for part in told] if isinstance(told, tuple | list) else [np.ravel(np.array(told))]
+        mask = np.concatenate(parts) if parts else np.array([])
+        if mask.shape == (sum(self._sizes),) and all(part.any() for part in np.split(mask, ends)):
+            return mask.astype(bool)
+        if last:
+            return np.ones(sum(self._sizes), bool)
+        what = " and ".join(str(size) for size in self._sizes)
+        raise LegalityError(i, f"{self._say} is {told!r}, expected {what} entries with at least one legal")
+
+
+def sample(space: spaces.Space[Any], legal: Legal) -> Any:
+    """A random action of a space, a legal one: `legal` of one row."""
+    match legal:
+        case Only():
+            return int(legal.action) + getattr(space, "start", 0) if legal.action >= 0 else space.sample()
+        case tuple():
+            masks = [np.asarray(mask, np.int8) for mask in legal]
+            for size in reversed(space.shape[1:]):  # pyright: ignore[reportOptionalSubscript]
+                masks = [tuple(masks[k : k + size]) for k in range(0, len(masks), size)]
+            return space.sample(mask=tuple(masks))
+    return space.sample(mask=None if legal is None else np.asarray(legal, np.int8))
+
+
+class LegalityError(ValueError):
+    """Legal actions that cannot be, and in which environment."""
+
+    def __init__(self, env: int, what: str) -> None:
+        super().__init__(what)
+        self.env = env
