@@ -24,7 +24,7 @@ from retorno.cli.terminal import note
 from retorno.core.environment import Environment, World, advance, begin
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
-from retorno.core.spaces import action_bounds
+from retorno.core.spaces import action_units
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.hosted.legality import sample
@@ -67,7 +67,7 @@ class Player:
         """Of the episodes that are over."""
         self._carry = None if policy is None else policy.initial_carry()
         self._actions = world.action_space
-        self._decide = jax.jit(partial(decide, bounds=action_bounds(self._actions), greedy=not given.sampled))
+        self._decide = jax.jit(partial(decide, units=action_units(self._actions), greedy=not given.sampled))
         self._key = jax.random.key(given.seed)
         self._actions.seed(given.seed)
 
@@ -104,7 +104,7 @@ class Player:
 
     def _act(self, row: TimeStep) -> Any:
         if self.policy is None:
-            return sample(self._actions, row.legal) - getattr(self._actions, "start", 0)
+            return sample(self._actions, row.legal)
         self._key, key = jax.random.split(self._key)
         action, self._carry = self._decide(self.policy, row, self._carry, key=key)
         return action

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -31,6 +31,7 @@ class Spec:
 
     observation_space: Space[Any]
     action_space: Space[Any]
+    """As policies act in it: see `policy_space`."""
     num_envs: int
     """B, the number of environments that act side by side."""
     steps: int | Int[Array, ""] | Counter
@@ -97,7 +98,16 @@ def cardinality(space: Space[Any]) -> int:
 
 
 def index(space: Space[Any], obs: PyTree[Any]) -> Int[Array, ""]:
-    """The number of one element of a finite space, in [0, cardinality)."""
+    """The number of one element of a finite space, in [0, cardinality).
+
+    Raises:
+        SpaceError: when the space is not finite, or too large to be numbered in 32 bits.
+    """
+    if cardinality(space) >= 2**31:
+        raise SpaceError(
+            f"{space} has {cardinality(space):,} elements, and a table numbers at most 2,147,483,647: give the "
+            "algorithm a network, for instance network=MLP(), or make the observation coarser"
+        )
     match space:
         case spaces.Discrete():
             return obs - space.start
@@ -112,7 +122,7 @@ def index(space: Space[Any], obs: PyTree[Any]) -> Int[Array, ""]:
             digits = [index(part, o) for part, o in zip(space.spaces, obs, strict=True)]
             sizes = [cardinality(part) for part in parts(space)]
         case _:
-            raise SpaceError(f"{space} is not finite")
+            raise unsupported(space)
     number = jnp.int32(0)
     for digit, size in zip(digits, sizes, strict=True):
         number = number * int(size) + digit
@@ -175,17 +185,112 @@ def require_windows(spec: Spec, algorithm: str) -> None:
         )
 
 
-Bounds = tuple[np.ndarray, np.ndarray] | None
+def policy_space(space: Space[Any]) -> Space[Any]:
+    """An action space as policies act in it: flat, numbers from 0, what is bounded in [−1, 1].
+
+    Discrete stays Discrete, MultiDiscrete and MultiBinary have one axis, and so has Box, in float32: a
+    component between two bounds is in [−1, 1], any other in the world's own units.
+
+    Raises:
+        SpaceError: for other kinds of spaces.
+    """
+    match space:
+        case spaces.Discrete():
+            return spaces.Discrete(int(space.n))
+        case spaces.MultiDiscrete():
+            return spaces.MultiDiscrete(space.nvec.reshape(-1))
+        case spaces.MultiBinary():
+            return spaces.MultiBinary(math.prod(space.shape))
+        case spaces.Box():
+            low, high = _limits(space)
+            between = np.isfinite(low) & np.isfinite(high)
+            return spaces.Box(np.where(between, -1, low), np.where(between, 1, high), dtype=np.float32)
+    raise SpaceError(
+        f"no policy can choose in {space}: Discrete, MultiDiscrete, MultiBinary and Box can be taken; "
+        "wrap the environment to turn its actions into one of those"
+    )
 
 
-def action_bounds(space: Space[Any]) -> Bounds:
-    """(low, high) of a Box action space, None for others."""
-    return (space.low, space.high) if isinstance(space, spaces.Box) else None
+def _limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds of a Box as vectors [D] of float32, ±∞ where there are none."""
+    low = np.where(space.bounded_below, space.low, -np.inf).reshape(-1)
+    high = np.where(space.bounded_above, space.high, np.inf).reshape(-1)
+    return low.astype(np.float32), high.astype(np.float32)
 
 
-def clip_action(action: PyTree[Any], bounds: Bounds) -> PyTree[Any]:
-    """An action on its way into the world: held within its Box's bounds."""
-    return action if bounds is None else jnp.clip(action, *bounds)
+def unbounded_note(space: Space[Any]) -> str | None:
+    """What has to be said of a Box action without bounds; None where there is nothing to say."""
+    if not isinstance(space, spaces.Box):
+        return None
+    free = ~(space.bounded_below & space.bounded_above).reshape(-1)
+    if not free.any():
+        return None
+    which = "" if free.all() else f" in the components {', '.join(map(str, np.flatnonzero(free)))}"
+    return (
+        f"actions of {space} have no bounds{which}: there policies act in the world's own units, first about "
+        "within 1 of 0; give the Box bounds where 1 is much or little"
+    )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ActionUnits:
+    """A policy's actions as the world takes them, and back: bounds, numbers that start elsewhere, shape.
+
+    A policy acts in `policy_space(space)`. What leaves [−1, 1], as a Gaussian's action may, is clipped.
+    Actions may have any axes in front.
+    """
+
+    scale: Float[np.ndarray, "4 D"] | None
+    """Of a Box: the world's action is clip(centre + half · action, low, high). Rows: centre, half, low, high."""
+    start: Int[np.ndarray, ...] | None
+    """Of Discrete and MultiDiscrete: the numbers that theirs start at, where that is not 0."""
+    shape: tuple[int, ...] | None = field(metadata={"static": True})
+    """Of the world's action; None for Discrete, whose actions are numbers for both."""
+    whole: bool = field(metadata={"static": True})
+    """Whether a Box holds integers."""
+
+    def to_world(self, action: Any) -> Any:
+        """A policy's action as the world takes it. NumPy in, NumPy out."""
+        xp = np if isinstance(action, np.ndarray | np.generic) else jnp
+        if self.scale is not None:
+            centre, half, low, high = self.scale
+            action = xp.clip(centre + half * action, low, high)
+            action = xp.round(action) if self.whole else action
+        if self.shape is not None:
+            action = xp.reshape(action, (*action.shape[:-1], *self.shape))
+        return action if self.start is None else action + self.start
+
+    def to_policy(self, action: Any) -> Any:
+        """The world's action as the policy would have chosen it."""
+        xp = np if isinstance(action, np.ndarray | np.generic) else jnp
+        action = action if self.start is None else action - self.start
+        if self.shape is None:
+            return action
+        action = xp.reshape(action, (*action.shape[: action.ndim - len(self.shape)], -1))
+        if self.scale is None:
+            return action
+        centre, half, _, _ = self.scale
+        return xp.where(half > 0, (action - centre) / xp.where(half > 0, half, 1), 0)
+
+
+def action_units(space: Space[Any]) -> ActionUnits:
+    """The units of a world's actions.
+
+    Raises:
+        SpaceError: when no policy can choose in the space.
+    """
+    policy_space(space)
+    shape = None if isinstance(space, spaces.Discrete) else space.shape
+    if isinstance(space, spaces.Box):
+        low, high = (bound.astype(np.float64) for bound in _limits(space))
+        between = np.isfinite(low) & np.isfinite(high)
+        with np.errstate(invalid="ignore"):
+            centre, half = np.where(between, low / 2 + high / 2, 0), np.where(between, high / 2 - low / 2, 1)
+        scale = np.stack([centre, half, low, high]).astype(np.float32)
+        return ActionUnits(scale, None, shape, np.issubdtype(space.dtype, np.integer))
+    start = np.asarray(getattr(space, "start", 0), np.int32)
+    return ActionUnits(None, start if start.any() else None, shape, False)
 
 
 def unsupported(space: Space[Any]) -> SpaceError:

@@ -2,6 +2,7 @@
 
 from retorno.networks.heads import (
     ActionValueHead,
+    BernoulliHead,
     CategoricalHead,
     GaussianHead,
     Head,
@@ -40,6 +41,7 @@ __all__ = [
     "ActionValueHead",
     "Activation",
     "Aggregation",
+    "BernoulliHead",
     "CategoricalHead",
     "Features",
     "Fourier",

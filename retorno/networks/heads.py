@@ -6,7 +6,6 @@ layer starts (`gain`), which parameters it has beside that layer, and how it rea
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -18,8 +17,8 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float
 
-from retorno.core.spaces import SpaceError
-from retorno.ops.distributions import Categorical, Gaussian, MultiCategorical, SquashedGaussian
+from retorno.core.spaces import policy_space, width
+from retorno.ops.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical, SquashedGaussian
 
 LOG_STD_RANGE = (-20.0, 2.0)
 
@@ -88,6 +87,25 @@ class MultiCategoricalHead:
 
 
 @dataclass(frozen=True)
+class BernoulliHead:
+    """Independent coins, one for each bit of a MultiBinary action."""
+
+    bits: int
+    """How many bits there are."""
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return self.bits
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " N"], parameters: Parameters) -> Bernoulli:
+        return Bernoulli(x)
+
+
+@dataclass(frozen=True)
 class GaussianHead:
     """A diagonal normal distribution whose standard deviation does not depend on the observation."""
 
@@ -110,28 +128,25 @@ class GaussianHead:
 
 @dataclass(frozen=True)
 class SquashedGaussianHead:
-    """A normal distribution squashed into bounds, its standard deviation read from the observation.
+    """A normal distribution squashed into [−1, 1], its standard deviation read from the observation.
 
     Haarnoja et al. 2018, appendix C; log σ is clipped to [−20, 2].
     """
 
-    low: tuple[float, ...]
-    """Least value of each component of the action."""
-    high: tuple[float, ...]
-    """Largest value of each component of the action."""
+    size: int
+    """Length of the action vector."""
     gain: ClassVar[float] = 0.01
 
     @property
     def outputs(self) -> int:
-        return 2 * len(self.low)
+        return 2 * self.size
 
     def parameters(self) -> Parameters:
         return {}
 
     def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> SquashedGaussian:
         mean, log_std = jnp.split(x, 2)
-        normal = Gaussian(mean, jnp.clip(log_std, *LOG_STD_RANGE))
-        return SquashedGaussian(normal, jnp.asarray(self.low), jnp.asarray(self.high))
+        return SquashedGaussian(Gaussian(mean, jnp.clip(log_std, *LOG_STD_RANGE)))
 
 
 @dataclass(frozen=True)
@@ -181,19 +196,17 @@ class Readout(eqx.Module):
 
 
 def policy_head(action_space: gymnasium.Space[Any]) -> Head:
-    """The head that chooses in an action space: categorical, multi-categorical or Gaussian.
+    """The head that chooses in an action space: categorical, multi-categorical, Bernoulli or Gaussian.
 
     Raises:
         SpaceError: when no head can; it says which spaces can be taken.
     """
-    match action_space:
-        case spaces.Discrete():
-            return CategoricalHead(int(action_space.n))
-        case spaces.MultiDiscrete() if action_space.nvec.ndim == 1:
-            return MultiCategoricalHead(tuple(int(n) for n in action_space.nvec))
-        case spaces.Box() if len(action_space.shape) == 1:
-            return GaussianHead(math.prod(action_space.shape))
-    raise SpaceError(
-        f"no policy can choose in {action_space}: Discrete, and MultiDiscrete and Box of one axis can be taken; "
-        "wrap the environment to turn its actions into one of those"
-    )
+    match policy_space(action_space):
+        case spaces.Discrete(n=n):
+            return CategoricalHead(int(n))
+        case spaces.MultiDiscrete(nvec=nvec):
+            return MultiCategoricalHead(tuple(int(n) for n in nvec))
+        case spaces.MultiBinary(shape=(bits,)):
+            return BernoulliHead(bits)
+        case flat:
+            return GaussianHead(width(flat))

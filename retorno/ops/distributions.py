@@ -1,21 +1,24 @@
 """Distributions over actions, as a policy's head gives them. Unbatched; `vmap` over rows.
 
-All have `sample(key)`, `mode()`, `log_prob(action)`, `entropy()` and `masked(legal)`, which leaves
-no probability to actions that are not legal.
+All do what `Distribution` says. Box actions are flat vectors in a policy's units (see
+`core.spaces.ActionUnits`), so none of these knows of a world's bounds.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core.time_step import Legal, allowed, legal_mask
 
 LOG_TWO_PI = 1.8378770664093453
+MANY = 256
+"""From so many actions on one is drawn by a search, not by comparing a random number for each."""
 
 
 @runtime_checkable
@@ -23,11 +26,33 @@ LOG_TWO_PI = 1.8378770664093453
 class Distribution(Protocol):
     """What every distribution over actions can do."""
 
-    def sample(self, key: Key[Array, ""]) -> Array: ...
-    def mode(self) -> Array: ...
-    def log_prob(self, action: Array) -> Float[Array, ""]: ...
-    def entropy(self) -> Float[Array, ""]: ...
-    def masked(self, legal: Legal) -> Distribution: ...
+    def sample(self, key: Key[Array, ""]) -> Array:
+        """A random action."""
+        ...
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Array, Float[Array, ""]]:
+        """The action that `sample` gives, and its log-probability (density), at no loss of accuracy."""
+        ...
+
+    def log_prob(self, action: Array) -> Float[Array, ""]:
+        """The log-probability (density) of an action."""
+        ...
+
+    def entropy(self) -> Float[Array, ""]:
+        """The expected −log-probability."""
+        ...
+
+    def kl(self, other: Any) -> Float[Array, ""]:
+        """KL(self ‖ other) = E[log self − log other], over another distribution of the same kind."""
+        ...
+
+    def mode(self) -> Array:
+        """The action to take where none is to be drawn."""
+        ...
+
+    def masked(self, legal: Legal) -> Distribution:
+        """The same, with no probability left to actions that are not legal."""
+        ...
 
 
 def log_prob_and_entropy(
@@ -38,13 +63,41 @@ def log_prob_and_entropy(
     return policy.log_prob(action), policy.entropy()
 
 
+def _expectation(log_probs: Float[Array, " A"], x: Float[Array, " A"]) -> Float[Array, ""]:
+    """Σ p x over what has a probability: 0 · ∞ is 0, and so is its gradient."""
+    possible = jnp.isfinite(log_probs)
+    return jnp.sum(jnp.where(possible, jnp.exp(log_probs) * jnp.where(possible, x, 0.0), 0.0))
+
+
+def _draw(weights: Float[Array, " A"], key: Key[Array, ""]) -> Int[Array, ""]:
+    """An index with a probability ∝ its weight, by inverse transform: one random number, not one for each."""
+    cumulative = jnp.cumsum(weights)
+    u = jax.random.uniform(key) * cumulative[-1]
+    return jnp.minimum((cumulative <= u).sum(dtype=jnp.int32), weights.shape[0] - 1)
+
+
+def _draw_of_many(weights: Float[Array, " A"], key: Key[Array, ""]) -> Int[Array, ""]:
+    """`_draw` in two levels: a stretch of √A of them, then one in the stretch."""
+    size = int(np.ceil(np.sqrt(weights.shape[0])))
+    stretches = jnp.pad(weights, (0, size * size - weights.shape[0])).reshape(size, size)
+    for_stretch, for_place = jax.random.split(key)
+    stretch = _draw(stretches.sum(1), for_stretch)
+    return stretch * size + _draw(stretches[stretch], for_place)
+
+
 class Categorical(NamedTuple):
     """π(a) ∝ exp(logits[a]): the softmax policy. Sutton & Barto 2018, eq. 13.2."""
 
     logits: Float[Array, " A"]
 
     def sample(self, key: Key[Array, ""]) -> Int[Array, ""]:
-        return jax.random.categorical(key, self.logits).astype(jnp.int32)
+        if self.logits.shape[0] < MANY:
+            return jax.random.categorical(key, self.logits).astype(jnp.int32)
+        return _draw_of_many(jnp.exp(self.logits - self.logits.max()), key)
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        action = self.sample(key)
+        return action, self.log_prob(action)
 
     def mode(self) -> Int[Array, ""]:
         return jnp.argmax(self.logits).astype(jnp.int32)
@@ -60,7 +113,11 @@ class Categorical(NamedTuple):
 
     def entropy(self) -> Float[Array, ""]:
         log_probs = self.log_probs()
-        return -jnp.sum(jnp.where(jnp.isfinite(log_probs), jnp.exp(log_probs) * log_probs, 0.0))
+        return -_expectation(log_probs, log_probs)
+
+    def kl(self, other: Categorical) -> Float[Array, ""]:
+        log_probs = self.log_probs()
+        return _expectation(log_probs, log_probs - other.log_probs())
 
     def masked(self, legal: Legal) -> Categorical:
         # A large negative number, not −inf: the gradient of −inf · 0 is NaN.
@@ -79,6 +136,10 @@ class MultiCategorical(NamedTuple):
         keys = jax.random.split(key, len(self.logits))
         return jnp.stack([part.sample(k) for part, k in zip(self._parts(), keys, strict=True)])
 
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Int[Array, " K"], Float[Array, ""]]:
+        action = self.sample(key)
+        return action, self.log_prob(action)
+
     def mode(self) -> Int[Array, " K"]:
         return jnp.stack([part.mode() for part in self._parts()])
 
@@ -88,11 +149,43 @@ class MultiCategorical(NamedTuple):
     def entropy(self) -> Float[Array, ""]:
         return jnp.stack([part.entropy() for part in self._parts()]).sum()
 
+    def kl(self, other: MultiCategorical) -> Float[Array, ""]:
+        return jnp.stack([part.kl(o) for part, o in zip(self._parts(), other._parts(), strict=True)]).sum()
+
     def masked(self, legal: Legal) -> MultiCategorical:
         """`legal` holds one mask for each component."""
         if legal is None:
             return self
         return MultiCategorical(tuple(p.masked(mask).logits for p, mask in zip(self._parts(), legal, strict=True)))
+
+
+class Bernoulli(NamedTuple):
+    """Independent coins, one for each bit of a MultiBinary action: 1 with probability σ(logits[i])."""
+
+    logits: Float[Array, " N"]
+
+    def sample(self, key: Key[Array, ""]) -> Int[Array, " N"]:
+        return jax.random.bernoulli(key, jax.nn.sigmoid(self.logits)).astype(jnp.int32)
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Int[Array, " N"], Float[Array, ""]]:
+        action = self.sample(key)
+        return action, self.log_prob(action)
+
+    def mode(self) -> Int[Array, " N"]:
+        return (self.logits > 0).astype(jnp.int32)
+
+    def log_prob(self, action: Int[Array, " N"]) -> Float[Array, ""]:
+        return jnp.sum(jax.nn.log_sigmoid(jnp.where(action == 1, self.logits, -self.logits)))
+
+    def entropy(self) -> Float[Array, ""]:
+        return jnp.sum(jax.nn.softplus(self.logits) - self.logits * jax.nn.sigmoid(self.logits))
+
+    def kl(self, other: Bernoulli) -> Float[Array, ""]:
+        log_odds = jax.nn.sigmoid(self.logits) * (self.logits - other.logits)
+        return jnp.sum(log_odds - jax.nn.softplus(self.logits) + jax.nn.softplus(other.logits))
+
+    def masked(self, legal: None) -> Bernoulli:
+        return self
 
 
 class Gaussian(NamedTuple):
@@ -104,54 +197,93 @@ class Gaussian(NamedTuple):
     def sample(self, key: Key[Array, ""]) -> Float[Array, " D"]:
         return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape)
 
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Float[Array, " D"], Float[Array, ""]]:
+        action = self.sample(key)
+        return action, self.log_prob(action)
+
     def mode(self) -> Float[Array, " D"]:
         return self.mean
 
     def log_prob(self, action: Float[Array, " D"]) -> Float[Array, ""]:
+        return jnp.sum(self._log_density(action))
+
+    def _log_density(self, action: Float[Array, " D"]) -> Float[Array, " D"]:
         z = (action - self.mean) * jnp.exp(-self.log_std)
-        return jnp.sum(-0.5 * z**2 - self.log_std - 0.5 * LOG_TWO_PI)
+        return -0.5 * z**2 - self.log_std - 0.5 * LOG_TWO_PI
 
     def entropy(self) -> Float[Array, ""]:
         return jnp.sum(self.log_std + 0.5 * (1 + LOG_TWO_PI))
 
-    def masked(self, legal: Legal) -> Gaussian:
+    def kl(self, other: Gaussian) -> Float[Array, ""]:
+        spread = jnp.exp(2 * (self.log_std - other.log_std))
+        apart = ((self.mean - other.mean) * jnp.exp(-other.log_std)) ** 2
+        return jnp.sum(other.log_std - self.log_std + 0.5 * (spread + apart - 1))
+
+    def masked(self, legal: None) -> Gaussian:
         return self
+
+
+LOG_EDGE = -25 * np.log(2)
+"""The log of half the distance from 1 to the number before it, in float32: what is closer to 1 is 1."""
+EDGE = float(np.arctanh(1 - 2.0**-25))
+"""So where z is beyond, tanh z is 1."""
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 
 
 class SquashedGaussian(NamedTuple):
-    """low + (high − low)(1 + tanh z)/2 with normal z: a Box action within its bounds.
+    r"""tanh z with normal z: a Box action within [−1, 1]. Haarnoja et al. 2018 (soft actor–critic), appendix C.
 
-    Haarnoja et al. 2018 (soft actor–critic), appendix C. The entropy has no closed form; the
-    normal's own plus the squashing's expected log-derivative at the mean stands in for it.
+    .. math:: \log \pi(a) = \log N(z) - \sum \log(1 - \tanh^2 z), \qquad a = \tanh z
+
+    `sample_and_log_prob` takes z as it was drawn. `log_prob` has the action alone: z = artanh a, by log1p and so
+    exact, but for a = ±1, the float32 in which all |z| > 9.01 end. That action's density is the mean over the
+    interval that rounds to it, log P(z > 9.01) + 25 log 2: finite, with a gradient of the right sign, and in a
+    ratio of two policies just the ratio of the probabilities with which they give what was stored.
     """
 
     normal: Gaussian
-    low: Float[Array, " D"]
-    high: Float[Array, " D"]
-
-    def _squash(self, z: Float[Array, " D"]) -> Float[Array, " D"]:
-        return self.low + (self.high - self.low) * (1 + jnp.tanh(z)) / 2
-
-    def _log_slope(self, z: Float[Array, " D"]) -> Float[Array, " D"]:
-        # log(1 − tanh² z) = 2(log 2 − z − softplus(−2z)), stable for large |z|.
-        return 2 * (jnp.log(2.0) - z - jax.nn.softplus(-2 * z)) + jnp.log((self.high - self.low) / 2)
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, " D"]:
-        return self._squash(self.normal.sample(key))
+        return _tanh(self.normal.sample(key))
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Float[Array, " D"], Float[Array, ""]]:
+        z = self.normal.sample(key)
+        return _tanh(z), self.normal.log_prob(z) - jnp.sum(_log_slope(z))
 
     def mode(self) -> Float[Array, " D"]:
-        return self._squash(self.normal.mean)
+        """Tanh of the normal's mean: the median."""
+        return _tanh(self.normal.mean)
 
     def log_prob(self, action: Float[Array, " D"]) -> Float[Array, ""]:
-        y = 2 * (action - self.low) / (self.high - self.low) - 1
-        z = jnp.arctanh(jnp.clip(y, -1 + 1e-6, 1 - 1e-6))
-        return self.normal.log_prob(z) - jnp.sum(self._log_slope(z))
+        inside = jnp.abs(action) < 1
+        y = jnp.where(inside, action, 0.0)
+        density = self.normal._log_density(jnp.arctanh(y)) - jnp.log1p(y) - jnp.log1p(-y)
+        beyond = (jnp.sign(action) * self.normal.mean - EDGE) * jnp.exp(-self.normal.log_std)
+        return jnp.sum(jnp.where(inside, density, jax.scipy.special.log_ndtr(beyond) - LOG_EDGE))
 
     def entropy(self) -> Float[Array, ""]:
-        return self.normal.entropy() + jnp.sum(self._log_slope(self.normal.mean))
+        """The normal's and E[log(1 − tanh² z)], which has no closed form: by 32 nodes of Gauss and Hermite."""
+        z = self.normal.mean + jnp.exp(self.normal.log_std) * jnp.asarray(NODES, jnp.float32)[:, None]
+        slope = jnp.asarray(WEIGHTS / WEIGHTS.sum(), jnp.float32) @ _log_slope(z)
+        return self.normal.entropy() + jnp.sum(slope)
 
-    def masked(self, legal: Legal) -> SquashedGaussian:
+    def kl(self, other: SquashedGaussian) -> Float[Array, ""]:
+        """The normals' own: what both do alike changes no KL."""
+        return self.normal.kl(other.normal)
+
+    def masked(self, legal: None) -> SquashedGaussian:
         return self
+
+
+def _tanh(z: Float[Array, ...]) -> Float[Array, ...]:
+    """Tanh, rounded rightly near ±1 too: XLA's own is 1 from 8.0 on."""
+    decay = jnp.exp(-2 * jnp.abs(z))
+    return jnp.where(jnp.abs(z) < 1, jnp.tanh(z), jnp.sign(z) * (1 - 2 * decay / (1 + decay)))
+
+
+def _log_slope(z: Float[Array, ...]) -> Float[Array, ...]:
+    """log(1 − tanh² z) = 2(log 2 − |z| − log(1 + exp(−2|z|))), which does not cancel for large |z|."""
+    return 2 * (np.log(2) - jnp.abs(z) - jnp.log1p(jnp.exp(-2 * jnp.abs(z))))
 
 
 class EpsilonGreedy(NamedTuple):
@@ -171,10 +303,11 @@ class EpsilonGreedy(NamedTuple):
         return (1 - self.epsilon) * best / best.sum() + self.epsilon * legal / legal.sum()
 
     def sample(self, key: Key[Array, ""]) -> Int[Array, ""]:
-        # Inverse transform: one random number instead of one per action.
-        cumulative = jnp.cumsum(self.probs())
-        u = jax.random.uniform(key) * cumulative[-1]
-        return jnp.minimum((cumulative <= u).sum(dtype=jnp.int32), self.q.shape[0] - 1)
+        return _draw(self.probs(), key)
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        action = self.sample(key)
+        return action, self.log_prob(action)
 
     def mode(self) -> Int[Array, ""]:
         return jnp.argmax(allowed(self.legal, self.q)).astype(jnp.int32)
@@ -183,8 +316,12 @@ class EpsilonGreedy(NamedTuple):
         return jnp.log(self.probs()[action])
 
     def entropy(self) -> Float[Array, ""]:
-        p = self.probs()
-        return -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1.0)), 0.0))
+        log_probs = jnp.log(self.probs())
+        return -_expectation(log_probs, log_probs)
+
+    def kl(self, other: EpsilonGreedy) -> Float[Array, ""]:
+        log_probs = jnp.log(self.probs())
+        return _expectation(log_probs, log_probs - jnp.log(other.probs()))
 
     def masked(self, legal: Legal) -> EpsilonGreedy:
         return self._replace(legal=legal_mask(legal, self.q.shape[0]))

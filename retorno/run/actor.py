@@ -20,7 +20,7 @@ from jax import Array
 from jaxtyping import Key, PyTree
 
 from retorno.core.policy import Policy
-from retorno.core.spaces import action_bounds
+from retorno.core.spaces import action_units
 from retorno.core.time_step import restart
 from retorno.environments.hosted.sync_environments import ActionLayout, row_dtype
 from retorno.run import policy_folder
@@ -66,7 +66,7 @@ class Actor:
         self.masked, self.step, self.world = masked, step, world or {}
         self._arrays = tuple(_arrays_of(observation_space))
         self._structure = jax.tree.structure(_skeleton(observation_space))
-        self._layout, self._bounds = ActionLayout(action_space), action_bounds(action_space)
+        self._layout, self._units = ActionLayout(action_space), action_units(action_space)
         self._leaves, self._treedef = jax.tree.flatten(policy)
         self._empty, self._memory = jax.tree.flatten(policy.initial_carry())
         self._programs: dict[tuple[bool, bool, bool], Program] = {}
@@ -164,7 +164,7 @@ class Actor:
     ) -> list[Array]:
         row = restart(jax.tree.unflatten(self._structure, obs), legal)._replace(first=first)
         memory = jax.tree.unflatten(self._memory, carry)
-        return jax.tree.leaves(decide(policy, row, memory, self._bounds, key, not sample))
+        return jax.tree.leaves(decide(policy, row, memory, self._units, key, not sample))
 
 
 @dataclass(frozen=True)

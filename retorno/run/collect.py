@@ -17,7 +17,7 @@ from jaxtyping import Float, Int, Key, PyTree, UInt32
 
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Algorithm, Carry, Learner
-from retorno.core.spaces import Bounds, action_bounds, clip_action
+from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep, Trajectory
 
 
@@ -52,7 +52,7 @@ class Choice(NamedTuple):
     action: Any
     """[B]"""
     given: Any
-    """[B], the action as the world takes it: within its bounds."""
+    """[B], the action as the world takes it: in its units."""
     extras: PyTree[Any]
     """[B]"""
     carry: Carry
@@ -62,7 +62,7 @@ class Choice(NamedTuple):
 def choose(
     algorithm: Algorithm,
     learner: Learner,
-    bounds: Bounds,
+    units: ActionUnits,
     row: TimeStep,
     carry: Carry,
     key: Key[Array, ""],
@@ -71,7 +71,7 @@ def choose(
     """Act on B rows. Step t of a rollout has its own keys."""
     keys = jax.random.split(jax.random.fold_in(key, t), row.last.shape[0])
     action, extras, carry = jax.vmap(partial(algorithm.act, learner))(row, carry, keys)
-    return Choice(action, clip_action(action, bounds), extras, carry)
+    return Choice(action, units.to_world(action), extras, carry)
 
 
 def collect(
@@ -84,10 +84,10 @@ def collect(
 ) -> tuple[CollectState, Trajectory]:
     """T interactions with B native environments, to be called inside a compiled program."""
     numbers = jnp.arange(stage.row.last.shape[0], dtype=jnp.uint32)
-    bounds = action_bounds(world.action_space)
+    units = action_units(world.action_space)
 
     def interact(stage: CollectState, t: Int[Array, ""]) -> tuple[CollectState, tuple[TimeStep, Any, PyTree[Any]]]:
-        choice = choose(algorithm, learner, bounds, stage.row, stage.carry, key, t)
+        choice = choose(algorithm, learner, units, stage.row, stage.carry, key, t)
         episodes, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
             stage.episodes, stage.row, choice.given, numbers
         )

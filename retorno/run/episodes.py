@@ -11,7 +11,7 @@ from jaxtyping import Float, Key
 
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Carry, Policy
-from retorno.core.spaces import Bounds, clip_action
+from retorno.core.spaces import ActionUnits
 from retorno.core.time_step import TimeStep
 
 LONGEST_EPISODE = 100_000
@@ -30,20 +30,20 @@ def endless() -> EvaluationError:
 
 
 def decide(
-    policy: Policy, row: TimeStep, carry: Carry, bounds: Bounds, key: Key[Array, ""] | None, greedy: bool
+    policy: Policy, row: TimeStep, carry: Carry, units: ActionUnits, key: Key[Array, ""] | None, greedy: bool
 ) -> tuple[Any, Carry]:
     """One action of a learnt policy, ready for the world: its best, or one drawn from it."""
     heads, carry = policy.step(row.obs, row.first, carry)
     choice = heads["policy"].masked(row.legal)
-    return clip_action(choice.mode() if greedy else choice.sample(key), bounds), carry
+    return units.to_world(choice.mode() if greedy else choice.sample(key)), carry
 
 
 def decide_all(
-    policy: Policy, row: TimeStep, carry: Carry, bounds: Bounds, key: Key[Array, ""], t: Any, greedy: bool
+    policy: Policy, row: TimeStep, carry: Carry, units: ActionUnits, key: Key[Array, ""], t: Any, greedy: bool
 ) -> tuple[Any, Carry]:
     """`decide` for B environments, of which the key of each follows from `key` and the time."""
     keys = jax.random.split(jax.random.fold_in(key, t), row.first.shape[0])
-    return jax.vmap(lambda row, carry, key: decide(policy, row, carry, bounds, key, greedy))(row, carry, keys)
+    return jax.vmap(lambda row, carry, key: decide(policy, row, carry, units, key, greedy))(row, carry, keys)
 
 
 def empty_memories(policy: Policy, num_envs: int) -> Carry:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, UInt32
 from retorno.core.environment import Environment, Episodes, HostedEnvironments, World, advance, begin
 from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import prepare
-from retorno.core.spaces import Bounds, action_bounds
+from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
 from retorno.ops.intervals import interval95
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
@@ -89,7 +89,7 @@ class _Play(NamedTuple):
 @partial(jax.jit, static_argnames=("episodes", "greedy"))
 def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes: int, greedy: bool) -> _Play:
     numbers = jnp.arange(episodes, dtype=jnp.uint32)
-    bounds = action_bounds(world.action_space)
+    units = action_units(world.action_space)
     standing, row = jax.vmap(lambda n: begin(world, seed, n))(numbers)
     zeros = jnp.zeros(episodes)
     memories = empty_memories(policy, episodes)
@@ -100,7 +100,7 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
 
     def step(state: tuple[_Play, Array]) -> tuple[_Play, Array]:
         play, t = state
-        action, carry = decide_all(policy, play.row, play.carry, bounds, jax.random.key(seed), t, greedy)
+        action, carry = decide_all(policy, play.row, play.carry, units, jax.random.key(seed), t, greedy)
         standing, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
             play.standing, play.row, action, numbers
         )
@@ -121,7 +121,7 @@ _decide_hosted = jax.jit(decide_all, static_argnames=("greedy",))
 
 
 def _play_hosted(
-    policy: Policy, environments: HostedEnvironments, bounds: Bounds, seed: int, episodes: int, greedy: bool
+    policy: Policy, environments: HostedEnvironments, units: ActionUnits, seed: int, episodes: int, greedy: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each of B environments lives ⌈episodes / B⌉ episodes, so that short ones are not preferred."""
     num_envs = environments.num_envs
@@ -132,7 +132,7 @@ def _play_hosted(
     while min(map(len, ended)) < share:
         if length.max() >= LONGEST_EPISODE:
             raise endless()
-        action, carry = _decide_hosted(policy, row, carry, bounds, jax.random.key(seed), np.int32(t), greedy)
+        action, carry = _decide_hosted(policy, row, carry, units, jax.random.key(seed), np.int32(t), greedy)
         row = environments.step(jax.tree.map(np.asarray, action))
         total = np.where(row.first, 0.0, total + row.reward)
         length = np.where(row.first, 0, length + 1)
@@ -214,6 +214,6 @@ def _evaluate_one(
         return np.asarray(play.returns), np.asarray(play.lengths)
     environments = world.open(world.num_envs or min(episodes, 8), seed)
     try:
-        return _play_hosted(policy, environments, action_bounds(world.action_space), seed, episodes, greedy)
+        return _play_hosted(policy, environments, action_units(world.action_space), seed, episodes, greedy)
     finally:
         environments.close()

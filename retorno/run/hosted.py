@@ -20,7 +20,7 @@ from jaxtyping import PyTree, UInt8, UInt32
 from retorno.core.counter import Counter
 from retorno.core.environment import HostedEnvironments, HostedWorld
 from retorno.core.policy import Algorithm, Carry, RelabelConfig
-from retorno.core.spaces import Bounds, Spec
+from retorno.core.spaces import ActionUnits, Spec, policy_space
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.run.collect import CollectState, choose, initial_carries
 from retorno.run.loop import Advanced, Iteration, Observer, Run, all_finite, fresh, keys_of, learn, nothing_seen
@@ -129,7 +129,7 @@ class Rollout:
 def choose_packed(
     algorithm: Algorithm,
     run: Run,
-    bounds: Bounds,
+    units: ActionUnits,
     layouts: tuple[Layout, Layout],
     row: UInt8[Array, " size"],
     carry: Carry,
@@ -137,7 +137,7 @@ def choose_packed(
     """`choose` on a row of bytes, which ends in its number in the rollout."""
     rows, choices = layouts
     time_step, t = rows.unpack(row)
-    choice = choose(algorithm, run.learner, bounds, time_step, carry, keys_of(run).collect, t)
+    choice = choose(algorithm, run.learner, units, time_step, carry, keys_of(run).collect, t)
     return choices.pack((choice.action, choice.given, choice.extras)), choice.carry
 
 
@@ -160,9 +160,9 @@ def _programs(
     """
 
     @jax.jit
-    def act(leaves: list[Array], bounds: Bounds, row: UInt8[Array, " size"], carry: Carry) -> tuple[Array, Carry]:
+    def act(leaves: list[Array], units: ActionUnits, row: UInt8[Array, " size"], carry: Carry) -> tuple[Array, Carry]:
         run, _ = jax.tree.unflatten(structure, leaves)
-        return choose_packed(algorithm, run, bounds, layouts, row, carry)
+        return choose_packed(algorithm, run, units, layouts, row, carry)
 
     @partial(jax.jit, donate_argnums=0)
     def learn_and_see(leaves: list[Array], carry: Carry, rows: Array, choices: Array) -> list[Array]:
@@ -180,13 +180,13 @@ _finite = jax.jit(all_finite)
 class HostedLoop:
     """A run's loop over hosted environments: `advance` is what the fused one is."""
 
-    def __init__(self, algorithm: Algorithm, environments: HostedEnvironments, bounds: Bounds, run: Run) -> None:
+    def __init__(self, algorithm: Algorithm, environments: HostedEnvironments, units: ActionUnits, run: Run) -> None:
         self.algorithm, self.environments = algorithm, environments
-        self.bounds = jax.tree.map(jnp.asarray, bounds)
+        self.units = jax.tree.map(jnp.asarray, units)
         stage = run.stage
         shapes = jax.eval_shape(
             lambda run, row, carry: choose(
-                algorithm, run.learner, bounds, row, carry, keys_of(run).collect, jnp.int32(0)
+                algorithm, run.learner, units, row, carry, keys_of(run).collect, jnp.int32(0)
             ),
             run,
             stage.row,
@@ -213,7 +213,7 @@ class HostedLoop:
         lived = updates = 0
         while lived < steps and updates < most:
             leaves[changing].block_until_ready()  # What was learnt last has read the rollout: it may be written anew.
-            choose_now = partial(act, leaves, self.bounds)
+            choose_now = partial(act, leaves, self.units)
             before = carry
             row, carry = self.rollout.collect(choose_now, self.environments, row, carry)
             leaves = learn_and_see(leaves, before, self.rollout.rows, self.rollout.choices)
@@ -239,7 +239,7 @@ class Spaces:
 def hosted_spec(spaces: Spaces, steps: Counter, row: TimeStep) -> Spec:
     """What an algorithm has to know of hosted environments that stand at these rows [B]."""
     example = blank(jax.tree.map(lambda x: x[0], row))
-    return Spec(spaces.observation, spaces.action, len(row.last), steps, example)
+    return Spec(spaces.observation, policy_space(spaces.action), len(row.last), steps, example)
 
 
 @partial(jax.jit, static_argnames=("algorithm", "spaces", "relabel"))

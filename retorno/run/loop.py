@@ -23,7 +23,7 @@ from jaxtyping import Bool, Int, Key, PyTree, UInt32
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, RelabelConfig, world_reward
-from retorno.core.spaces import Spec
+from retorno.core.spaces import Spec, policy_space
 from retorno.core.time_step import Trajectory, blank
 from retorno.run.collect import CollectState, EpisodeStatistics, collect, no_episodes, opening
 
@@ -256,7 +256,7 @@ def fresh(
 def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: int) -> Spec:
     """What an algorithm has to know of a native world."""
     row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
-    return Spec(world.observation_space, world.action_space, num_envs, steps, row, world)
+    return Spec(world.observation_space, policy_space(world.action_space), num_envs, steps, row, world)
 
 
 def begin_runs(

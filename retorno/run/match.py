@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt32
 
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Carry, Policy
-from retorno.core.spaces import action_bounds
+from retorno.core.spaces import action_units
 from retorno.core.time_step import TimeStep
 from retorno.ops.intervals import interval95
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
@@ -120,7 +120,7 @@ def _meet(
     one: Policy, other: Policy, world: Environment, seed: UInt32[Array, ""], pairs: int, greedy: bool
 ) -> _Meeting:
     numbers = jnp.repeat(jnp.arange(pairs, dtype=jnp.uint32), 2)
-    bounds, keys = action_bounds(world.action_space), jax.random.split(jax.random.key(seed))
+    units, keys = action_units(world.action_space), jax.random.split(jax.random.key(seed))
     standing, row = jax.vmap(lambda n: begin(world, seed, n))(numbers)
     carries = (empty_memories(one, 2 * pairs), empty_memories(other, 2 * pairs))
     sign = jnp.tile(jnp.array([1.0, -1.0]), pairs)
@@ -132,7 +132,7 @@ def _meet(
     def step(state: tuple[_Meeting, Array]) -> tuple[_Meeting, Array]:
         now, t = state
         (a, after), (b, other_after) = (
-            decide_all(policy, now.row, carry, bounds, key, t, greedy)
+            decide_all(policy, now.row, carry, units, key, t, greedy)
             for policy, carry, key in zip((one, other), now.carries, keys, strict=True)
         )
         action = jax.vmap(jnp.where)(now.sign > 0, a, b)

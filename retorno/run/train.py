@@ -28,7 +28,7 @@ from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
-from retorno.core.spaces import action_bounds
+from retorno.core.spaces import action_units, unbounded_note
 from retorno.environments.registry import make
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation
@@ -124,7 +124,7 @@ class Training:
 
     def _loop(self) -> HostedLoop:
         assert self.environments is not None
-        return HostedLoop(self.algorithm, self.environments, action_bounds(self.world.action_space), self.run)
+        return HostedLoop(self.algorithm, self.environments, action_units(self.world.action_space), self.run)
 
     @property
     def step(self) -> int:
@@ -435,6 +435,8 @@ def train(
             f"{devices} devices need JAX_NUM_CPU_DEVICES={devices} in the environment before Python starts: without "
             "it XLA may let them wait for each other for ever"
         )
+    if note := unbounded_note(opened.action_space):
+        warnings.warn(note, stacklevel=2)
     if folder is None:
         return Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
     if not isinstance(opened, Environment) and opened.why_not_resumable is not None:

@@ -19,7 +19,7 @@ from small import NETWORK, PLANNING, busy_world, small
 from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
 from retorno.core.policy import Policy
-from retorno.core.spaces import Spec, action_bounds
+from retorno.core.spaces import Spec, action_units, policy_space
 from retorno.core.time_step import TimeStep, restart
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import ActionLayout
@@ -33,8 +33,6 @@ from retorno.run.policy_folder import SavedPolicy
 from retorno.run.train import train
 
 ENVS, ROWS = 4, 10
-
-decide_once = jax.jit(decide_all, static_argnames=("bounds", "greedy"))
 
 
 class Anything(gym.Env):
@@ -123,8 +121,8 @@ def check_use(
     """On recorded rows, one at a time and as a batch: the actions are those of evaluation, in the world's units."""
     policy_folder.save(folder, SavedPolicy((policy,), (0,), *setting[:3], 7, "", {}))
     actor, rows = mistaken(load(folder)), recorded(setting)
-    layout, bounds = ActionLayout(setting.action_space), action_bounds(setting.action_space)
-    decide = jax.jit(partial(decide_all, bounds=bounds, greedy=True))
+    layout, units = ActionLayout(setting.action_space), action_units(setting.action_space)
+    decide = jax.jit(partial(decide_all, units=units, greedy=True))
     carry, expected = empty_memories(policy, ENVS), []
     for t, row in enumerate(rows):
         action, carry = decide(policy, row, carry, key=jax.random.key(0), t=np.int32(t))
@@ -220,22 +218,13 @@ def test_a_run_is_evaluated_as_what_was_loaded_from_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(returns, judged.returns[0], 1e-5)
 
 
-def without(**changes: Any) -> Callable[[Actor], Actor]:
-    def mistaken(actor: Actor) -> Actor:
-        for name, value in changes.items():
-            setattr(actor, name, value)
-        return actor
-
-    return mistaken
-
-
 def unnormalised(actor: Actor) -> Actor:
     bare = dataclasses.replace(actor.policy, normaliser=None)  # type: ignore[call-overload]
     return Actor(bare, actor.observation_space, actor.action_space, actor.masked)
 
 
-def counting_from_0(actor: Actor) -> Actor:
-    actor._layout.start = None
+def in_its_own_units(actor: Actor) -> Actor:
+    actor._units = action_units(policy_space(actor.action_space))
     return actor
 
 
@@ -251,12 +240,12 @@ def careless(actor: Actor, obs: Any, legal: Any, first: Any) -> Any:
     ("setting", "network", "mistake"),
     [
         (("box", "box"), "mlp", {"mistaken": unnormalised}),
-        (("box", "box"), "mlp", {"mistaken": without(_bounds=None)}),
-        (("box", "discrete"), "mlp", {"mistaken": counting_from_0}),
+        (("box", "box"), "mlp", {"mistaken": in_its_own_units}),
+        (("box", "discrete"), "mlp", {"mistaken": in_its_own_units}),
         (("box", "box"), "gru", {"act": stale}),
         (("box", "discrete", True), "mlp", {"act": careless}),
     ],
-    ids=["lost normaliser", "lost bounds", "lost start", "stale carry", "ignored mask"],
+    ids=["lost normaliser", "lost units", "lost start", "stale carry", "ignored mask"],
 )
 def test_the_law_sees(setting: Any, network: str, mistake: Any, tmp_path: Path) -> None:
     where = seen_and_done(*setting)

@@ -67,7 +67,7 @@ def collect_outside(training: Training, stage: CollectState, key: Any) -> tuple[
     @jax.jit
     def act(row: Any, carry: Any) -> Any:
         time_step, t = loop.layouts[0].unpack(row)
-        choice = choose(training.algorithm, run.learner, loop.bounds, time_step, carry, key, t)
+        choice = choose(training.algorithm, run.learner, loop.units, time_step, carry, key, t)
         return loop.layouts[1].pack((choice.action, choice.given, choice.extras)), choice.carry
 
     row, carry = loop.rollout.collect(act, loop.environments, stage.row, before)

@@ -48,7 +48,7 @@ CHOICE = {"policy": CategoricalHead(3), "value": ValueHead()}
 VALUES = {"q": ActionValueHead(4)}
 PARTS = {"policy": MultiCategoricalHead((2, 3)), "value": ValueHead(), "q": ActionValueHead(2)}
 NORMAL = {"policy": GaussianHead(2, initial_log_std=-1.0), "value": ValueHead()}
-SQUASHED = {"policy": SquashedGaussianHead((-2.0,), (1.0,))}
+SQUASHED = {"policy": SquashedGaussianHead(1)}
 
 CASES = [
     (Table(), FINITE, CHOICE),

@@ -17,7 +17,7 @@ from retorno.algorithms import QLearning
 from retorno.core.environment import Environment, advance, begin
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
-from retorno.core.spaces import action_bounds
+from retorno.core.spaces import action_units
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
@@ -54,9 +54,9 @@ def fresh(algorithm: Algorithm, world: Environment, seed: int) -> Any:
 def check_choices(algorithm: Algorithm, world: Environment | None = None) -> None:
     """What is chosen on one row depends on the key, on the step and on the environment, and on nothing else."""
     world = world or busy_world()
-    run, bounds = fresh(algorithm, world, 0), action_bounds(world.action_space)
+    run, units = fresh(algorithm, world, 0), action_units(world.action_space)
     row, carry = (jax.tree.map(lambda x: jnp.repeat(x[:1], 16, 0), x) for x in (run.stage.row, run.stage.carry))
-    chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, bounds, row, carry, jax.random.key(seed), t).action)
+    chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, units, row, carry, jax.random.key(seed), t).action)
     actions = np.array([[chosen(seed, t) for t in range(8)] for seed in range(4)])
     np.testing.assert_array_equal(chosen(2, 5), actions[2, 5])
     for axis in range(3):

@@ -20,6 +20,7 @@ from retorno.networks import (
     MLP,
     NETWORKS,
     ActionValueHead,
+    BernoulliHead,
     CategoricalHead,
     GaussianHead,
     MultiCategoricalHead,
@@ -267,15 +268,19 @@ def test_policy_head_picks_by_space() -> None:
     assert policy_head(spaces.Discrete(3)) == CategoricalHead(3)
     assert policy_head(spaces.MultiDiscrete([2, 4])) == MultiCategoricalHead((2, 4))
     assert policy_head(spaces.Box(-1, 1, (2,))) == GaussianHead(2)
-    for space in (spaces.MultiBinary(2), spaces.Box(-1, 1, (2, 2)), spaces.Text(3)):
-        with pytest.raises(SpaceError, match="Discrete, and MultiDiscrete and Box of one axis"):
+    assert policy_head(spaces.Box(-1, 1, (2, 3))) == GaussianHead(6)
+    assert policy_head(spaces.Box(-1, 1, ())) == GaussianHead(1)
+    assert policy_head(spaces.MultiDiscrete([[2, 4], [3, 3]])) == MultiCategoricalHead((2, 4, 3, 3))
+    assert policy_head(spaces.MultiBinary((2, 2))) == BernoulliHead(4)
+    for space in (spaces.Text(3), spaces.Dict({"a": spaces.Discrete(2)})):
+        with pytest.raises(SpaceError, match="Discrete, MultiDiscrete, MultiBinary and Box can be taken"):
             policy_head(space)
 
 
 def test_squashed_head_reads_mean_and_clipped_log_std() -> None:
-    answer = SquashedGaussianHead((-1.0,), (2.0,)).read(jnp.array([0.5, 9.0]), {})
+    answer = SquashedGaussianHead(1).read(jnp.array([0.5, 9.0]), {})
     assert (float(answer.normal.mean[0]), float(answer.normal.log_std[0])) == (0.5, 2.0)
-    assert -1 < float(answer.mode()[0]) < 2
+    assert float(answer.mode()[0]) == pytest.approx(np.tanh(0.5))
 
 
 @pytest.mark.parametrize(

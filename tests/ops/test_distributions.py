@@ -8,10 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
+from retorno.core.time_step import Only
 from retorno.ops.distributions import (
+    EDGE,
+    Bernoulli,
     Categorical,
+    Distribution,
     EpsilonGreedy,
     Gaussian,
     MultiCategorical,
@@ -111,45 +115,148 @@ def test_gaussian_against_scipy() -> None:
 
 
 def squashed(mean: float, std: float) -> SquashedGaussian:
-    normal = Gaussian(jnp.array([mean]), jnp.log(jnp.array([std])))
-    return SquashedGaussian(normal, jnp.array([-2.0]), jnp.array([1.0]))
+    return SquashedGaussian(Gaussian(jnp.array([mean]), jnp.log(jnp.array([std]))))
 
 
-@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.3), (0.7, 0.5), (-1.0, 1.0)])
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.3), (0.7, 0.5), (-1.0, 1.0), (4.0, 1.5)])
 def test_squashed_gaussian_integrates_to_one(mean: float, std: float) -> None:
-    # Substituted y = low + (high − low)(1 + tanh z)/2, so that the grid is fine where the density is.
-    z = np.linspace(mean - 6 * std, mean + 6 * std, 4001)
-    inside = np.abs(np.tanh(z)) < 1 - 2e-6
-    actions = -2 + 3 * (1 + np.tanh(z[inside])) / 2
-    density = np.exp(jax.jit(jax.vmap(squashed(mean, std).log_prob))(jnp.asarray(actions[:, None], jnp.float32)))
-    assert np.trapezoid(density, actions) == pytest.approx(1, abs=1e-3)
+    # Substituted y = tanh z, so that the grid is fine where the density is; the ends are intervals of their own.
+    z = np.linspace(max(mean - 8 * std, -EDGE), min(mean + 8 * std, EDGE), 20001)
+    actions = np.tanh(z).astype(np.float32)
+    actions = actions[np.abs(actions) < 1]
+    log_prob = jax.jit(jax.vmap(squashed(mean, std).log_prob))
+    density = np.exp(np.asarray(log_prob(jnp.asarray(actions[:, None])), np.float64))
+    ends = np.exp(np.asarray(log_prob(jnp.array([[-1.0], [1.0]])), np.float64)).sum() * 2.0**-25
+    assert np.trapezoid(density, actions.astype(np.float64)) + ends == pytest.approx(1, abs=1e-3)
+
+
+def reference(action: np.ndarray, mean: float, std: float) -> np.ndarray:
+    """Log π(a) in float64, of a float32 action that is not ±1."""
+    a = action.astype(np.float64)
+    return stats.norm(mean, std).logpdf(np.arctanh(a)) - np.log1p(a) - np.log1p(-a)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (3.0, 0.5), (-8.0, 2.0), (0.1, 0.01)])
+def test_the_density_of_a_squashed_action_is_exact_up_to_its_bounds(mean: float, std: float) -> None:
+    nearest = np.nextafter(np.float32(1), np.float32(0))
+    actions = np.array([0, 1e-8, 0.3, -0.9, 0.9999, -0.9999995, nearest, -nearest], np.float32)
+    found = jax.vmap(squashed(mean, std).log_prob)(jnp.asarray(actions[:, None]))
+    np.testing.assert_allclose(found, reference(actions, mean, std), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (9.0, 1.0), (10.0, 0.5), (-12.0, 3.0)])
+def test_an_action_at_its_bound_is_what_rounds_to_it(mean: float, std: float) -> None:
+    """log_prob(±1) is the mean density of all that is ±1 in float32: P(|z| > artanh(1 − 2⁻²⁵)) / 2⁻²⁵."""
+    for sign in (-1, 1):
+        beyond = stats.norm(sign * mean, std).logsf(np.arctanh(1 - 2.0**-25))
+        found = squashed(mean, std).log_prob(jnp.array([float(sign)]))
+        assert float(found) == pytest.approx(beyond + 25 * np.log(2), rel=1e-5)
+
+
+def test_a_squashed_sample_keeps_the_density_that_it_was_drawn_with() -> None:
+    """In the tails the action alone does not tell it any more: all of these are 1 or −1 in float32."""
+    for mean, std in ((0.3, 0.5), (12.0, 1.0), (-30.0, 4.0)):
+        distribution, normal = squashed(mean, std), Gaussian(jnp.array([mean]), jnp.log(jnp.array([std])))
+        for i in range(5):
+            action, log_prob = distribution.sample_and_log_prob(jax.random.key(i))
+            assert action == distribution.sample(jax.random.key(i))
+            z = float(normal.sample(jax.random.key(i))[0])
+            slope = 2 * (np.log(2) - abs(z) - np.log1p(np.exp(-2 * abs(z))))
+            assert float(log_prob) == pytest.approx(stats.norm(mean, std).logpdf(z) - slope, rel=1e-5, abs=1e-5)
+
+
+def test_what_is_at_a_bound_pulls_the_mean_towards_it() -> None:
+    """The specimen: an artanh that clips pushed a mean of 10 down for an action of 1."""
+    slope = jax.grad(lambda mean: SquashedGaussian(Gaussian(mean, jnp.zeros(1))).log_prob(jnp.ones(1)))
+    for mean in (-3.0, 0.0, 8.0, 10.0):
+        expected = np.exp(stats.norm.logpdf(mean - EDGE) - stats.norm.logcdf(mean - EDGE))
+        assert float(slope(jnp.array([mean]))[0]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_gradient_of_a_squashed_sample() -> None:
+    """∂/∂μ of tanh(μ + σε) and of its log-probability, by hand: 1 − a² and 2a."""
+    key = jax.random.key(3)
+    drawn = lambda mean: SquashedGaussian(Gaussian(mean, jnp.zeros(1))).sample_and_log_prob(key)  # noqa: E731
+    for mean in (-4.0, 0.0, 0.8, 2.0):
+        action, _ = drawn(jnp.array([mean]))
+        of_action, of_log_prob = jax.jacrev(drawn)(jnp.array([mean]))
+        assert float(of_action[0, 0]) == pytest.approx(1 - float(action[0]) ** 2, rel=1e-3, abs=1e-7)
+        assert float(of_log_prob[0]) == pytest.approx(2 * float(action[0]), rel=1e-3)
 
 
 def test_squashed_gaussian_samples_follow_its_density() -> None:
     distribution = squashed(0.7, 0.5)
     actions = draw(distribution)[:, 0]
-    assert actions.min() >= -2 and actions.max() <= 1
-    unsquashed = np.arctanh(np.clip(2 * (actions + 2) / 3 - 1, -1 + 1e-7, 1 - 1e-7))
-    assert stats.kstest(unsquashed, stats.norm(0.7, 0.5).cdf).pvalue > 1e-4
-    np.testing.assert_allclose(distribution.mode(), -2 + 3 * (1 + np.tanh([0.7])) / 2, rtol=1e-6)
+    assert np.abs(actions).max() <= 1
+    assert stats.kstest(np.arctanh(actions.astype(np.float64)), stats.norm(0.7, 0.5).cdf).pvalue > 1e-4
+    np.testing.assert_allclose(distribution.mode(), np.tanh([0.7]), rtol=1e-6)
 
 
-def test_squashed_gaussian_entropy_is_right_where_it_is_narrow() -> None:
-    # Its slope is taken at the mean: exact as σ → 0.
-    distribution = squashed(0.7, 0.02)
-    log_probs = jax.vmap(distribution.log_prob)(jnp.asarray(draw(distribution)))
-    stderr = float(log_probs.std()) / np.sqrt(SAMPLES)
-    assert float(distribution.entropy()) == pytest.approx(-float(log_probs.mean()), abs=4 * stderr + 0.02**2)
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.02), (0.0, 1.0), (2.0, 1.0), (-10.0, 0.5), (0.0, 3.0)])
+def test_squashed_gaussian_entropy(mean: float, std: float) -> None:
+    slope = lambda z: stats.norm.pdf(z, mean, std) * 2 * (np.log(2) - abs(z) - np.log1p(np.exp(-2 * abs(z))))  # noqa: E731
+    expected, _ = integrate.quad(slope, mean - 10 * std, mean + 10 * std, limit=500)
+    expected += stats.norm(mean, std).entropy()
+    assert float(squashed(mean, std).entropy()) == pytest.approx(expected, abs=5e-3)
 
 
-def test_squashed_gaussian_is_finite_at_its_bounds() -> None:
-    def log_prob(mean: jax.Array, action: float) -> jax.Array:
-        normal = Gaussian(mean, jnp.zeros(1))
-        return SquashedGaussian(normal, jnp.array([-2.0]), jnp.array([1.0])).log_prob(jnp.array([action]))
+FLOATS = jnp.array([0.5, -1.0, 2.0]), jnp.array([-0.3, 0.0, 0.4])
+PAIRS: dict[str, tuple[Any, Any]] = {
+    "categorical": (Categorical(LOGITS), Categorical(LOGITS[::-1])),
+    "categorical, masked": tuple(Categorical(x).masked(jnp.array([1, 0, 1, 1], bool)) for x in (LOGITS, LOGITS[::-1])),
+    "multi-categorical": (MultiCategorical((LOGITS, FLOATS[0])), MultiCategorical((LOGITS[::-1], FLOATS[1]))),
+    "bernoulli": (Bernoulli(FLOATS[0]), Bernoulli(FLOATS[1])),
+    "gaussian": (Gaussian(*FLOATS), Gaussian(*FLOATS[::-1])),
+    "squashed gaussian": (SquashedGaussian(Gaussian(*FLOATS)), SquashedGaussian(Gaussian(*FLOATS[::-1]))),
+    "ε-greedy": (EpsilonGreedy(LOGITS, jnp.float32(0.2)), EpsilonGreedy(LOGITS[::-1], jnp.float32(0.4))),
+}
 
-    for action in (-2.0, 1.0):
-        value, slope = jax.value_and_grad(log_prob)(jnp.zeros(1), action)
-        assert np.isfinite(value) and np.isfinite(slope).all()
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_distribution_does_what_all_do(name: str) -> None:
+    """KL and entropy are the expectations that they are named for, within four standard errors of samples."""
+    p, q = PAIRS[name]
+    assert isinstance(p, Distribution)
+    keys = jax.random.split(jax.random.key(1), 20_000)
+    actions, log_probs = jax.jit(jax.vmap(p.sample_and_log_prob))(keys)
+    np.testing.assert_array_equal(actions, jax.jit(jax.vmap(p.sample))(keys))
+    again = jax.jit(jax.vmap(p.log_prob))(actions)
+    # Near its bound a squashed action tells less of z than the sample did.
+    np.testing.assert_allclose(log_probs, again, atol=0.05)
+    ratios = np.asarray(again - jax.jit(jax.vmap(q.log_prob))(actions))
+    assert float(p.kl(q)) == pytest.approx(ratios.mean(), abs=4 * ratios.std() / np.sqrt(len(ratios)))
+    assert float(p.kl(p)) == pytest.approx(0, abs=1e-5)
+    surprise = -np.asarray(log_probs)
+    assert float(p.entropy()) == pytest.approx(surprise.mean(), abs=4 * surprise.std() / np.sqrt(len(ratios)) + 1e-3)
+    assert p.mode().shape == actions.shape[1:] and p.mode().dtype == actions.dtype
+    slopes = jax.grad(lambda p: p.entropy() + p.kl(q) + p.log_prob(p.mode()))(p)
+    assert all(np.isfinite(slope).all() for slope in jax.tree.leaves(slopes))
+
+
+def test_bernoulli_by_hand() -> None:
+    coins = Bernoulli(jnp.log(jnp.array([3.0, 1 / 4])))  # 3/4 and 1/5
+    np.testing.assert_allclose(coins.log_prob(jnp.array([1, 0])), np.log(3 / 4 * 4 / 5), rtol=1e-6)
+    np.testing.assert_allclose(coins.entropy(), sum(map(stats.entropy, ([3, 1], [1, 4]))), rtol=1e-6)
+    assert coins.mode().tolist() == [1, 0]
+    np.testing.assert_allclose(draw(coins).mean(0), [3 / 4, 1 / 5], atol=0.01)
+
+
+def test_gaussian_kl_by_hand() -> None:
+    """N(0, 1) from N(1, 2²): ln 2 + (1 + 1)/8 − 1/2."""
+    one, other = Gaussian(jnp.zeros(1), jnp.zeros(1)), Gaussian(jnp.ones(1), jnp.log(2 * jnp.ones(1)))
+    assert float(one.kl(other)) == pytest.approx(np.log(2) - 1 / 4, rel=1e-6)
+
+
+def test_many_actions_are_drawn_in_two_levels() -> None:
+    """Of 1,000 the law is the same, and what has no probability is never drawn."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=1000).astype(np.float32)
+    legal = rng.random(1000) < 0.05
+    masked = Categorical(jnp.asarray(logits)).masked(jnp.asarray(legal))
+    weights = np.where(legal, np.exp(logits), 0)
+    assert_frequencies(draw(masked), weights / weights.sum())
+    forced = Categorical(jnp.asarray(logits)).masked(Only(jnp.int32(999)))
+    assert set(draw(forced, 100).tolist()) == {999}
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ class RMax:
         self, learner: ModelLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         q = learner.network.step(row.obs, row.first, ())[0]["q"]
-        return EpsilonGreedy(q, jnp.float32(0), row.legal).sample(key), (), carry
+        return EpsilonGreedy(q, jnp.float32(0)).masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: ModelLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -191,7 +191,7 @@ class PSRL:
         self, learner: SamplingLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         q = learner.played.step(row.obs, row.first, ())[0]["q"]
-        return EpsilonGreedy(q, jnp.float32(0), row.legal).sample(key), (), carry
+        return EpsilonGreedy(q, jnp.float32(0)).masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: SamplingLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))

@@ -62,7 +62,7 @@ class GymnasiumWorld:
 
     @property
     def action_space(self) -> spaces.Space[Any]:
-        """As the environment has it; actions of Discrete and MultiDiscrete count from 0 all the same."""
+        """As the environment has it."""
         return self._spaces[1]
 
     @property

@@ -86,19 +86,16 @@ def rows(obs: Any, reward: Any, terminated: Any, first: Any, last: Any, legal: A
 
 
 class ActionLayout:
-    """How actions [B, ...] that count from 0 become what environments take."""
+    """How actions [B, ...], in an environment's units, become what it takes."""
 
     def __init__(self, space: spaces.Space[Any]) -> None:
         if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
             raise SpaceError(f"actions of {space} cannot be given: Discrete, MultiDiscrete, MultiBinary and Box can")
         self.shape, self.stored, self.taken = tuple(space.shape or ()), row_dtype(space), space.dtype
-        start = getattr(space, "start", 0)
-        self.start = start if np.any(start) else None
 
     def decode(self, action: np.ndarray) -> Any:
         """A new array, which an environment may change."""
-        taken = np.array(action, self.taken)
-        return taken if self.start is None else taken + self.start
+        return np.array(action, self.taken)
 
 
 class Keepers:

@@ -29,9 +29,9 @@ from retorno.environments.wrappers import Hidden, TimeLimit
 
 
 class Counter(gym.Env):
-    """Observes (seed, steps since reset, noise); an action of 1, 2 or 3 is the reward, plus noise."""
+    """Observes (seed, steps since reset, noise); one more than the action is the reward, plus noise."""
 
-    def __init__(self, length=3, terminates=True, start=1):
+    def __init__(self, length=3, terminates=True, start=0):
         self.length, self.terminates = length, terminates
         self.observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float64)
         self.action_space = spaces.Discrete(3, start=start)
@@ -48,7 +48,7 @@ class Counter(gym.Env):
         assert self.action_space.contains(action)
         self.t += 1
         over = self.t >= self.length
-        reward = float(action) + 0.01 * self.np_random.normal()
+        reward = float(action) + 1 + 0.01 * self.np_random.normal()
         return self.observe(), reward, over and self.terminates, over and not self.terminates, {}
 
 
@@ -476,7 +476,7 @@ def test_missing_packages_and_wrong_arguments():
     with pytest.raises(WorldError, match="is expected, got 3"):
         gymnasium(3)
     with pytest.raises(WorldError, match="need the same"):
-        sync_environments.Keepers([Counter(), Counter(start=0)], [0, 1], 0, "counters")
+        sync_environments.Keepers([Counter(), Counter(start=1)], [0, 1], 0, "counters")
 
 
 def test_spaces_that_cannot_be_taken():
