@@ -1,8 +1,10 @@
 """What is kept of a run: every array of its state, written so that it is either whole or not there.
 
-A checkpoint is a folder `checkpoints/<step>/` of two files. `state.safetensors` holds the arrays;
-`manifest.json` says which arrays there must be, with checksums of the other file and of itself.
-It is written beside, synced, and renamed into place, so a crash at any moment leaves the
+A checkpoint is a folder `checkpoints/<step>/`. `state.safetensors` holds the arrays and `manifest.json` says
+which arrays there must be, with checksums of the other file and of itself. A large array, such as a replay's
+frames, is cut into pieces, each a file in `pieces/` that is named by its SHA-256: of one checkpoint to the next
+only the pieces that changed are written, the others are hard links to those that are there, and what is still
+all zeros has no file. It is written beside, synced, and renamed into place, so a crash at any moment leaves the
 checkpoints before it as they were. Nothing is ever unpickled.
 """
 
@@ -12,10 +14,13 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,10 +33,12 @@ from safetensors.numpy import save_file
 
 from retorno.core.errors import RetornoError
 
-FORMAT = 1
-CHECKPOINTS, MANIFEST, TENSORS = "checkpoints", "manifest.json", "state.safetensors"
+FORMAT = 2
+CHECKPOINTS, MANIFEST, TENSORS, PIECES = "checkpoints", "manifest.json", "state.safetensors", "pieces"
 PARTIAL = ".partial"
 MOST_MANIFEST_BYTES = 2**26
+PIECE_BYTES = 2**22
+"""Larger arrays are cut into pieces of this size."""
 
 DTYPES = {
     "bool": "BOOL",
@@ -72,6 +79,13 @@ class Leaf:
     shape: tuple[int, ...]
     key: str | None = None
     """For a random key its implementation; dtype and shape are then those of the key's data."""
+    pieces: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    """Of a large array: the SHA-256 of each piece of its bytes, "" for zeros alone."""
+
+    @property
+    def bytes(self) -> int:
+        """The size of the array."""
+        return math.prod(self.shape) * jnp.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
         kind = f"{self.dtype}{list(self.shape)}"
@@ -84,7 +98,7 @@ class Manifest:
 
     step: int
     digest: str
-    """One SHA-256 over every array's name, dtype, shape and bytes, in order."""
+    """One SHA-256 over every array's name, dtype, shape and bytes, or pieces' SHA-256, in order."""
     facts: dict[str, Any]
     """What the writer noted beside the arrays."""
     sha256: str
@@ -313,8 +327,21 @@ def _arrays(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None) -> tupl
         seen.add(leaf.name)
     values = [*jax.tree.leaves(state), *outside.values()]
     plain = [x if leaf.key is None else jax.random.key_data(x) for leaf, x in zip(leaves, values, strict=True)]
-    arrays = (np.asarray(x, order="C") for x in jax.device_get(plain))
-    return leaves, [a.astype(a.dtype.newbyteorder("<")) if a.dtype.byteorder == ">" else a for a in arrays]
+    arrays = [np.asarray(x, order="C") for x in jax.device_get(plain)]
+    arrays = [a.astype(a.dtype.newbyteorder("<")) if a.dtype.byteorder == ">" else a for a in arrays]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        named = [tuple(threads.map(_piece_name, _pieces(array))) for array in arrays]
+    return tuple(dataclasses.replace(leaf, pieces=n) for leaf, n in zip(leaves, named, strict=True)), arrays
+
+
+def _pieces(array: np.ndarray) -> list[np.ndarray]:
+    """The bytes of an array that is too large to be written whole at each checkpoint."""
+    raw = array.reshape(-1).view(np.uint8)
+    return [raw[i : i + PIECE_BYTES] for i in range(0, len(raw), PIECE_BYTES)] if len(raw) > PIECE_BYTES else []
+
+
+def _piece_name(piece: np.ndarray) -> str:
+    return hashlib.sha256(piece.data).hexdigest() if piece.any() else ""
 
 
 def _digest(arrays: Iterable[tuple[Leaf, np.ndarray]]) -> str:
@@ -326,7 +353,8 @@ def _digest(arrays: Iterable[tuple[Leaf, np.ndarray]]) -> str:
 
 def _add(total: Any, leaf: Leaf, array: np.ndarray) -> None:
     total.update(json.dumps(dataclasses.astuple(leaf)).encode() + b"\n")
-    total.update(array.reshape(-1).view(np.uint8))
+    if not leaf.pieces:
+        total.update(array.reshape(-1).view(np.uint8))
 
 
 def _restore(leaf: Leaf, array: np.ndarray, like: Any) -> Any:
@@ -380,7 +408,8 @@ def _write(final: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> No
     beside = final.parent / f".{final.name}{PARTIAL}"
     try:
         beside.mkdir()
-        save_file(arrays, beside / TENSORS)
+        _write_pieces(beside, manifest, arrays)
+        save_file({leaf.name: arrays[leaf.name] for leaf in manifest.leaves if not leaf.pieces}, beside / TENSORS)
         with open(beside / TENSORS, "rb") as file:
             os.fsync(file.fileno())
             whole = dataclasses.replace(
@@ -395,6 +424,39 @@ def _write(final: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> No
         _remove(_retired(final))
     finally:
         _remove(beside)
+
+
+def _write_pieces(beside: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> None:
+    """Link the pieces that another checkpoint has, write the others."""
+    pieces = {
+        name: piece
+        for leaf in manifest.leaves
+        for name, piece in zip(leaf.pieces, _pieces(arrays[leaf.name]) if leaf.pieces else (), strict=True)
+        if name
+    }
+    if not pieces:
+        return
+    (beside / PIECES).mkdir()
+    others = [beside.parent / str(step) / PIECES for step in steps(beside.parent.parent) if step != manifest.step]
+    for name, piece in pieces.items():
+        file = beside / PIECES / name
+        if not any(_linked(other / name, file, piece.nbytes) for other in others):
+            with open(file, "wb") as stream:
+                stream.write(piece.data)
+                stream.flush()
+                os.fsync(stream.fileno())
+    sync_folder(beside / PIECES)
+
+
+def _linked(there: Path, file: Path, size: int) -> bool:
+    """Whether a file of this size could be given another name."""
+    try:
+        if os.lstat(there).st_size != size:
+            return False
+        os.link(there, file, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
 
 
 def _retired(path: Path) -> Path:
@@ -498,19 +560,23 @@ def _manifest(content: Any) -> Manifest:
         raise ValueError(f"it has format {content['format']}, expected {FORMAT}: another version of retorno wrote it")
     if content["file"] != TENSORS:
         raise ValueError(f"it names the file {content['file']!r}, expected {TENSORS!r} and nothing else")
-    leaves = tuple(_leaf_record(record) for record in content["leaves"])
+    leaves = tuple(map(_leaf_record, content["leaves"]))
     return Manifest(**{name: content[name] for name in kinds if name != "leaves"}, leaves=leaves)
 
 
 def _leaf_record(record: Any) -> Leaf:
-    _check_fields(record, {"name": str, "dtype": str, "shape": list, "key": str | None}, "a leaf")
-    leaf = Leaf(record["name"], record["dtype"], tuple(record["shape"]), record["key"])
+    _check_fields(record, {"name": str, "dtype": str, "shape": list, "key": str | None, "pieces": list}, "a leaf")
+    leaf = Leaf(record["name"], record["dtype"], tuple(record["shape"]), record["key"], tuple(record["pieces"]))
     if not _harmless(leaf.name):
         raise ValueError(f"it names a leaf {leaf.name!r}, expected a name below 'state' or 'hosted' without '..'")
     if leaf.dtype not in DTYPES:
         raise ValueError(f"leaf {leaf.name!r} has dtype {leaf.dtype!r}, expected one of {', '.join(DTYPES)}")
     if not all(type(size) is int and size >= 0 for size in leaf.shape):
         raise ValueError(f"leaf {leaf.name!r} has shape {record['shape']}, expected sizes that are not negative")
+    if not all(type(name) is str and re.fullmatch("([0-9a-f]{64})?", name) for name in leaf.pieces):
+        raise ValueError(f"leaf {leaf.name!r} has pieces that are not named by a SHA-256")
+    if leaf.pieces and len(leaf.pieces) != -(-leaf.bytes // PIECE_BYTES):
+        raise ValueError(f"leaf {leaf.name!r} has {len(leaf.pieces)} pieces of {PIECE_BYTES} bytes, not {leaf.bytes}")
     return leaf
 
 
@@ -537,16 +603,34 @@ def _read(path: Path, manifest: Manifest) -> Iterator[tuple[Leaf, np.ndarray]]:
                 raise CheckpointError(f"{file} is damaged: its bytes are not those that were written (SHA-256 differs)")
         total = hashlib.sha256()
         with safe_open(file, framework="numpy") as tensors:
-            if set(tensors.keys()) != {leaf.name for leaf in manifest.leaves}:
+            if set(tensors.keys()) != {leaf.name for leaf in manifest.leaves if not leaf.pieces}:
                 raise CheckpointError(f"{file} is damaged: its tensors are not the leaves that its manifest names")
             for leaf in manifest.leaves:
-                tensor = tensors.get_slice(leaf.name)
-                if (tensor.get_dtype(), tuple(tensor.get_shape())) != (DTYPES[leaf.dtype], leaf.shape):
-                    raise CheckpointError(f"{file} is damaged: leaf {leaf.name!r} is not {leaf}")
-                array = tensors.get_tensor(leaf.name)
+                array = _read_pieces(path, leaf) if leaf.pieces else _read_tensor(file, tensors, leaf)
                 _add(total, leaf, array)
                 yield leaf, array
-    except (OSError, SafetensorError, ValueError, OverflowError) as error:
+    except (OSError, SafetensorError, ValueError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"{file} is damaged: {error}") from error
     if total.hexdigest() != manifest.digest:
         raise CheckpointError(f"{path} is damaged: the digest of its arrays is not that of its manifest")
+
+
+def _read_tensor(file: Path, tensors: Any, leaf: Leaf) -> np.ndarray:
+    tensor = tensors.get_slice(leaf.name)
+    if (tensor.get_dtype(), tuple(tensor.get_shape())) != (DTYPES[leaf.dtype], leaf.shape):
+        raise CheckpointError(f"{file} is damaged: leaf {leaf.name!r} is not {leaf}")
+    return tensors.get_tensor(leaf.name)
+
+
+def _read_pieces(path: Path, leaf: Leaf) -> np.ndarray:
+    """A large array from its pieces, each checked against its name."""
+    array = np.zeros(leaf.shape, jnp.dtype(leaf.dtype))
+    for name, piece in zip(leaf.pieces, _pieces(array), strict=True):
+        if not name:
+            continue
+        file = _plain_file(path, f"{PIECES}/{name}")
+        with open(file, "rb") as stream:
+            whole = os.fstat(stream.fileno()).st_size == stream.readinto(piece.data) == len(piece)
+        if not whole or _piece_name(piece) != name:
+            raise CheckpointError(f"{file} is damaged: its bytes are not those that were written (SHA-256 differs)")
+    return array

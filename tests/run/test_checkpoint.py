@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -72,8 +73,8 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_the_digest_by_hand():
-    record = json.dumps(["state/w", "float32", [2], None]).encode() + b"\n"
-    seeds = json.dumps(["hosted/n", "int64", [], None]).encode() + b"\n"
+    record = json.dumps(["state/w", "float32", [2], None, []]).encode() + b"\n"
+    seeds = json.dumps(["hosted/n", "int64", [], None, []]).encode() + b"\n"
     expected = hashlib.sha256(record + struct.pack("<2f", 1, 2) + seeds + struct.pack("<q", 5)).hexdigest()
     assert digest({"w": jnp.array([1.0, 2.0])}, {"n": np.array(5)}) == expected
 
@@ -219,6 +220,104 @@ def test_settings_that_differ_are_no_damage(tmp_path):
     assert not warnings
 
 
+# Large arrays
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Arrays of more than 64 bytes are large."""
+    monkeypatch.setattr(checkpoint, "PIECE_BYTES", 64)
+
+
+def ring_of(filled: int) -> dict[str, Any]:
+    """A ring of 100 rows of 16 bytes, 25 pieces, of which some are filled; and something small."""
+    rows = np.arange(1, 401, dtype=np.float32).reshape(100, 4)
+    return {"rows": jnp.asarray(np.where(np.arange(100)[:, None] < filled, rows, 0)), "filled": jnp.int32(filled)}
+
+
+def pieces(path: Path) -> dict[str, int]:
+    """The files of a checkpoint's pieces and their inodes."""
+    return {file.name: file.stat().st_ino for file in (path / "pieces").iterdir()}
+
+
+def test_pieces_by_hand(tmp_path, small_pieces):
+    rows = np.zeros((5, 8), np.float32)
+    rows[3, 1] = 1
+    path = save(tmp_path, 1, {"rows": jnp.asarray(rows)})
+    raw = rows.tobytes()
+    name = hashlib.sha256(raw[64:128]).hexdigest()
+    (leaf,) = verify(path).leaves
+    assert (leaf.bytes, leaf.pieces) == (160, ("", name, ""))
+    assert [(file.name, file.read_bytes()) for file in (path / "pieces").iterdir()] == [(name, raw[64:128])]
+    record = json.dumps(["state/rows", "float32", [5, 8], None, ["", name, ""]]).encode() + b"\n"
+    assert verify(path).digest == hashlib.sha256(record).hexdigest()
+
+
+def test_only_what_is_filled_and_what_changed_is_written(tmp_path, small_pieces):
+    paths = [save(tmp_path, step, ring_of(step)) for step in (8, 16, 19)]
+    first, second, third = map(pieces, paths)
+    assert [len(first), len(second), len(third)] == [2, 4, 5]
+    assert first.items() < second.items() < third.items()  # the same names for the same files
+    for step, path in zip((8, 16, 19), paths, strict=True):
+        state, _, _ = load(path, ring_of(0))
+        assert raw_bytes(State([], state, None, jax.random.key(0))) == raw_bytes(
+            State([], ring_of(step), None, jax.random.key(0))
+        )
+
+
+def test_a_checkpoint_stands_without_those_before_it(tmp_path, small_pieces):
+    for step in (50, 60, 70, 80, 90):
+        save(tmp_path, step, ring_of(step))
+    assert checkpoint.steps(tmp_path) == [90, 80, 70]
+    for step in (80, 70):
+        shutil.rmtree(tmp_path / "checkpoints" / str(step))
+    assert load(tmp_path / "checkpoints" / "90", ring_of(0))[0]["rows"].tolist() == ring_of(90)["rows"].tolist()
+
+
+def test_where_no_file_can_have_two_names_pieces_are_copied(tmp_path, small_pieces, monkeypatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    one, two = (save(tmp_path, step, ring_of(step)) for step in (8, 16))
+    assert not set(pieces(one).values()) & set(pieces(two).values())
+    assert verify(two).digest == digest(ring_of(16))
+
+
+@pytest.mark.parametrize("damage", ["flip", "short", "long", "gone", "link"])
+def test_a_damaged_piece_is_found(tmp_path, small_pieces, damage):
+    path = save(tmp_path, 8, ring_of(8))
+    file = next((path / "pieces").iterdir())
+    raw = file.read_bytes()
+    file.unlink()
+    match damage:
+        case "flip":
+            file.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+        case "short":
+            file.write_bytes(raw[:-1])
+        case "long":
+            file.write_bytes(raw + b"0")
+        case "link":
+            (tmp_path / "elsewhere").write_bytes(raw)
+            file.symlink_to(tmp_path / "elsewhere")
+    for read in (verify, lambda path: load(path, ring_of(0))):
+        with pytest.raises(CheckpointError, match=file.name):
+            read(path)
+    assert verify(save(tmp_path, 8, ring_of(8))).digest == digest(ring_of(8))  # written anew
+
+
+def test_pieces_are_synced_before_they_are_named(tmp_path, small_pieces, monkeypatch):
+    save(tmp_path, 4, ring_of(4))
+    events: list[str] = []
+    fsync, rename = os.fsync, os.rename
+    where = lambda handle: Path(os.readlink(f"/proc/self/fd/{handle}")).name  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda handle: (events.append(where(handle)), fsync(handle)))
+    monkeypatch.setattr(os, "rename", lambda old, new: (events.append("rename"), rename(old, new)))
+    (new,) = pieces(path := save(tmp_path, 8, ring_of(8))).keys() - pieces(tmp_path / "checkpoints" / "4").keys()
+    assert events == [new, "pieces", "state.safetensors", "manifest.json", ".8.partial", "rename", "checkpoints"]
+    assert path.name == "8"
+
+
 # Other leaves than expected
 
 
@@ -346,7 +445,7 @@ def forge(path: Path, tensors: bytes | None = None, **changes: Any) -> None:
 
 
 def record(**changes: Any) -> dict[str, Any]:
-    return {"name": "state/w", "dtype": "float32", "shape": [3], "key": None, **changes}
+    return {"name": "state/w", "dtype": "float32", "shape": [3], "key": None, "pieces": [], **changes}
 
 
 def test_a_forgery_without_harm_passes(saved):
@@ -368,6 +467,10 @@ def test_a_forgery_without_harm_passes(saved):
         ({"leaves": [record(shape=[True])]}, r"leaf 'state/w' has shape \[True\]"),
         ({"leaves": [record(shape=3)]}, "field 'shape' of a leaf is a int"),
         ({"leaves": [record(key=3)]}, "field 'key' of a leaf is a int"),
+        ({"leaves": [record(pieces=["../../etc/x"])]}, "has pieces that are not named by a SHA-256"),
+        ({"leaves": [record(pieces=[3])]}, "has pieces that are not named by a SHA-256"),
+        ({"leaves": [record(pieces=["", ""])]}, "has 2 pieces of 4194304 bytes, not 12"),
+        ({"leaves": [record(pieces=None)]}, "field 'pieces' of a leaf is a NoneType"),
         ({"leaves": [{"name": "state/w"}]}, "a leaf must have exactly the fields"),
         ({"leaves": {}}, "field 'leaves' of the manifest is a dict"),
         ({"leaves": []}, "its tensors are not the leaves"),
@@ -376,7 +479,7 @@ def test_a_forgery_without_harm_passes(saved):
         ({"step": 8}, "is of step 8, expected 7"),
         ({"digest": None}, "field 'digest' of the manifest is a NoneType"),
         ({"digest": "0" * 64}, "the digest of its arrays is not that of its manifest"),
-        ({"format": 2}, "it has format 2, expected 1"),
+        ({"format": 1}, "it has format 1, expected 2"),
         ({"extra": 1}, "must have exactly the fields"),
     ],
 )
@@ -600,10 +703,13 @@ print("torn", torn)
 """
 
 
-def test_sigkill_while_saving(tmp_path):
+@pytest.mark.parametrize(
+    "kills", [KILLS, KILLS.replace("def state_of", "checkpoint.PIECE_BYTES = 2**14\n\ndef state_of")]
+)
+def test_sigkill_while_saving(tmp_path, kills):
     """A real process, killed at random moments of its saving: every checkpoint seen is whole and right."""
     result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLS, tmp_path, "1", "40"], capture_output=True, text=True, timeout=100
+        [sys.executable, "-W", "ignore", "-c", kills, tmp_path, "1", "40"], capture_output=True, text=True, timeout=100
     )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout.split()[-1]) >= 5, "the kills did not hit a write half-way"
