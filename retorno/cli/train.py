@@ -28,6 +28,7 @@ from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
+from retorno.replay import REPLAYS
 from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
 from retorno.run.train import train
@@ -43,6 +44,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "model": MODELS,
     "base": FIXED,
     "optimiser": OPTIMISERS,
+    "replay": REPLAYS,
     "relabel": ChainMap({"none": type(None)}, RELABELS),
 }
 """What an algorithm or a run is made of, where it has it: chosen by name, each with options of its own."""
@@ -164,12 +166,21 @@ def choose(
     usual: Any = published.algorithm if published else ALGORITHMS[name]()
     for part in parts_of(usual):
         usual = with_part(usual, part, asked(part, arguments))
+        held = getattr(usual, part)
+        for inner in parts_of(held):
+            held = with_part(held, inner, asked(f"{part}.{inner}", arguments))
+        usual = dataclasses.replace(usual, **{part: held})
     options = Options(steps=published.steps if published else DEFAULT_STEPS)
     shown, relabel = with_known_parts(usual), PARTS["relabel"].get(asked("relabel", arguments) or "none", type(None))()
     kind = dataclasses.make_dataclass(
         "Arguments",
         [
             *(name_option(part, getattr(usual, part)) for part in parts_of(usual)),
+            *(
+                name_option(inner, getattr(getattr(usual, part), inner), f"{part}.")
+                for part in parts_of(usual)
+                for inner in parts_of(getattr(usual, part))
+            ),
             *(
                 (part, Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default))
                 for part, default in (("options", options), ("algorithm", shown))
@@ -184,19 +195,27 @@ def choose(
     described += "\n\nA part's option needs its name only where another is called alike: --learning-rate, --hidden."
     command = " ".join(part for part in (COMMAND, name, world) if part)
     made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described)
-    return made.options, type(usual)(**values_of(made.algorithm)), getattr(made, "relabel", None), published
+    return made.options, with_own_types(made.algorithm, usual), getattr(made, "relabel", None), published
 
 
 def with_known_parts(algorithm: Any) -> Any:
     """The algorithm as one whose parts have the types that they have here: a part that is None has no options."""
     nothing = Annotated[None, tyro.conf.Suppress, tyro.conf.arg(name="nothing")]
+    parts = {part: with_known_parts(getattr(algorithm, part)) for part in parts_of(algorithm)}
+    if not parts:
+        return algorithm
     types = [
         (part, nothing if value is None else type(value), dataclasses.field(default=value))
-        for part in parts_of(algorithm)
-        for value in (getattr(algorithm, part),)
+        for part, value in parts.items()
     ]
     kind: Any = dataclasses.make_dataclass(type(algorithm).__name__, types, bases=(type(algorithm),), frozen=True)
-    return kind(**values_of(algorithm))
+    return kind(**values_of(algorithm) | parts)
+
+
+def with_own_types(made: Any, usual: Any) -> Any:
+    """What `with_known_parts` gave other types, in those of `usual` again."""
+    parts = {part: with_own_types(getattr(made, part), getattr(usual, part)) for part in parts_of(usual)}
+    return type(usual)(**values_of(made) | parts) if parts else made
 
 
 def values_of(made: Any) -> dict[str, Any]:
@@ -223,11 +242,12 @@ def part_name(part: str, made: Any) -> str:
     return next(name for name, kind in PARTS[part].items() if type(made) is kind)
 
 
-def name_option(part: str, default: Any) -> tuple[str, Any, Any]:
+def name_option(part: str, default: Any, of: str = "") -> tuple[str, Any, Any]:
     """The option that chooses a part, as a dataclass's field: `part` stays free for the part's own options."""
-    about = tyro.conf.arg(name=part, help=f"Which {part}; its own settings, if it has any, follow below.")
+    about = tyro.conf.arg(name=of + part, help=f"Which {part}; its own settings, if it has any, follow below.")
     choices: Any = tyro.extras.literal_type_from_choices(tuple(PARTS[part]))
-    return f"{part}_name", Annotated[choices, about], dataclasses.field(default=part_name(part, default))
+    usual = dataclasses.field(default=part_name(part, default))
+    return f"{of.replace('.', '_')}{part}_name", Annotated[choices, about], usual
 
 
 def asked(part: str, arguments: list[str]) -> str | None:
@@ -251,7 +271,7 @@ def with_part(algorithm: Any, part: str, name: str | None) -> Any:
         return algorithm
     algorithm = dataclasses.replace(algorithm, **{part: kind()})
     minibatches = getattr(algorithm, "minibatches", 1)
-    if kind in (GRU, LSTM, Transformer) and algorithm.num_envs % minibatches:
+    if kind in (GRU, LSTM, Transformer) and minibatches > 1 and algorithm.num_envs % minibatches:
         return dataclasses.replace(algorithm, minibatches=math.gcd(algorithm.num_envs, minibatches))
     return algorithm
 

@@ -16,6 +16,7 @@ from retorno.networks.linear import Aggregation, Features, Fourier, LinearNetwor
 from retorno.networks.mlp import MLP
 from retorno.networks.network import Network, NetworkConfig, require_no_context
 from retorno.networks.recurrent import GRU, LSTM
+from retorno.networks.stacked import Stack
 from retorno.networks.table import Table, TableNetwork, require_linear, semi_gradient_step
 from retorno.networks.transformer import Transformer
 
@@ -25,6 +26,7 @@ NETWORKS: dict[str, type[NetworkConfig]] = {
     "gru": GRU,
     "lstm": LSTM,
     "transformer": Transformer,
+    "stack": Stack,
     "features": Features,
     "aggregation": Aggregation,
     "tilecoding": TileCoding,
@@ -53,6 +55,7 @@ __all__ = [
     "NetworkConfig",
     "Polynomial",
     "SquashedGaussianHead",
+    "Stack",
     "Table",
     "TableNetwork",
     "TileCoding",

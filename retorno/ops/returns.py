@@ -48,7 +48,24 @@ def n_step_returns(
     cut: Bool[Array, " T"],
     n: int,
 ) -> Float[Array, " T"]:
-    """Gₜ:ₜ₊ₙ, shorter where the sequence is cut or ends.  Sutton & Barto 2018, eq. 7.1."""
+    r"""The n-step return of every transition, shorter where the sequence is cut or ends (Sutton & Barto 2018, eq. 7.1).
+
+    .. math:: G_{t:t+n} = r_{t+1} + \gamma_{t+1} r_{t+2} + \dots
+              + \gamma_{t+1} \cdots \gamma_{t+n-1} (r_{t+n} + \gamma_{t+n} v_{t+n})
+
+    Args:
+        reward: r, paid on the way into rows 1 … T. Shape [T].
+        discount: γ times what the world says of those rows: 0 where the episode terminated. Shape [T].
+        next_value: v of rows 1 … T, an episode's final row included. Shape [T].
+        cut: whether rows 1 … T are `last`: the return goes on from their value, whatever lies behind. Shape [T].
+        n: how many rewards a return has at most; 1 is the target of one-step methods.
+
+    Returns:
+        G of rows 0 … T−1. Shape [T]. Only the first T − n + 1 may look n steps ahead.
+
+    >>> n_step_returns(jnp.ones(3), jnp.ones(3), jnp.array([5.0, 6.0, 7.0]), jnp.array([False, True, False]), n=2)
+    Array([8., 7., 8.], dtype=float32)
+    """
     target = jax.vmap(backup)(reward, discount, next_value)
     for _ in range(n - 1):
         # One more reward in front of the target that starts a step later.
@@ -116,6 +133,16 @@ def weights_to_end(ratio: Float[Array, " T"], cut: Bool[Array, " T"]) -> Float[A
     return jax.lax.scan(step, jnp.ones_like(ratio[0]), (ratio, cut), reverse=True)[1]
 
 
+def greedy_value(q: Float[Array, " A"], legal: Legal = None) -> Float[Array, ""]:
+    """maxₐ q(s, a).  Sutton & Barto 2018, eq. 3.18."""
+    return jnp.max(allowed(legal, q))
+
+
+def double_value(choosing: Float[Array, " A"], judging: Float[Array, " A"], legal: Legal = None) -> Float[Array, ""]:
+    """q₂(s, argmaxₐ q₁(s, a)): no maximum over its own noise.  van Hasselt et al. 2016, eq. 4."""
+    return judging[jnp.argmax(allowed(legal, choosing))]
+
+
 def q_learning_target(
     reward: Float[Array, ""],
     discount: Float[Array, ""],
@@ -123,7 +150,7 @@ def q_learning_target(
     legal: Legal = None,
 ) -> Float[Array, ""]:
     """R + γ maxₐ q(s′, a).  Sutton & Barto 2018, eq. 6.8."""
-    return backup(reward, discount, jnp.max(allowed(legal, next_q)))
+    return backup(reward, discount, greedy_value(next_q, legal))
 
 
 def double_q_learning_target(
@@ -134,7 +161,7 @@ def double_q_learning_target(
     legal: Legal = None,
 ) -> Float[Array, ""]:
     """R + γ q₂(s′, argmaxₐ q₁(s′, a)): no maximum over its own noise.  van Hasselt et al. 2016, eq. 4."""
-    return backup(reward, discount, next_q_judging[jnp.argmax(allowed(legal, next_q_choosing))])
+    return backup(reward, discount, double_value(next_q_choosing, next_q_judging, legal))
 
 
 def sarsa_target(

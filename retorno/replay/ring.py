@@ -1,82 +1,221 @@
-"""A ring of rows to learn from again. Lin 1992; Mnih et al. 2015.
+"""A ring of rows to learn from again, sampled as windows that are trajectories. Lin 1992; Mnih et al. 2015.
 
-Each row is stored once: a transition is two neighbouring rows, so frames are not held twice. The
-newest row waits for its action: it is stored, but no transition leads out of it yet.
+Each row is stored once, as it was lived: a transition is a window of two rows, an n-step return or a
+replayed sequence a longer one, and stacked frames are the rows before it. Nothing is cut where an
+episode ends: `first`, `last` and `Trajectory.transitions` say so. The newest row waits for its
+action: it is stored, but no transition leads out of it yet.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Int, Key, PyTree
+from jaxtyping import Float, Int, Key, PyTree
 
-from retorno.core.policy import Reward
+from retorno.core.policy import Carry, Policy
 from retorno.core.time_step import TimeStep, Trajectory
 
 
-class Transitions(NamedTuple):
-    """A batch [N] of what led from one row to the next."""
+class Window(NamedTuple):
+    """N stretches of what was lived, to be learnt from like a fresh trajectory."""
 
-    row: TimeStep
-    action: PyTree[Any]
-    next_row: TimeStep
+    trajectory: Trajectory
+    """Rows [length + 1, N] with their actions and extras; it has no carry: see `carry`."""
+    before: TimeStep
+    """[context, N], the rows before those, which are read for the policy's memory and not learnt from."""
+    recorded: Carry
+    """[N], the memory before all of these rows as `act` recorded it, `extras["carry"]`; () where it did not."""
+    index: Int[Array, " N"]
+    """Which stretches these are, for `Replay.update`."""
+    weight: Float[Array, " N"]
+    """How much each counts, where some are drawn more often than others; 1 at most."""
 
-    @property
-    def counts(self) -> Bool[Array, " N"]:
-        """False where the pair is a reset, from which nothing is learnt."""
-        return ~self.row.last
+    def carry(self, policy: Policy) -> Carry:
+        """The policy's memory [N] before the trajectory's first row: the recorded or an empty one, and what it reads.
 
-    def rewarded(self, reward: Reward) -> Transitions:
-        """The same, with what `reward` says of them now in the place of what the world paid."""
-        steps = jax.tree.map(lambda *rows: jnp.stack(rows), self.row, self.next_row)
-        window = Trajectory(steps, jax.tree.map(lambda x: x[None], self.action), (), ())
-        return self._replace(next_row=self.next_row._replace(reward=reward(window)[0]))
+        Rows of an episode that is over may be among them: a policy forgets them by itself at `first`.
+        """
+        empty = jax.tree.map(lambda x: jnp.broadcast_to(x, (*self.index.shape, *jnp.shape(x))), policy.initial_carry())
+        carry = empty if self.recorded == () else self.recorded
+        if not self.before.first.shape[0]:
+            return carry
+        return jax.vmap(policy.read, in_axes=(1, 1, 0))(self.before.obs, self.before.first, carry)
 
 
-class Replay(NamedTuple):
-    """The last C rows of each of B environments."""
+@runtime_checkable
+class Replay(Protocol):
+    """What was lived, to be learnt from again. A pytree of arrays, part of the learner."""
 
-    rows: TimeStep
+    def add(self, trajectory: Trajectory) -> Replay:
+        """Store a trajectory [T+1, B] that begins with the newest row."""
+        ...
+
+    def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""]) -> Window:
+        """Draw `size` windows.
+
+        Args:
+            key: what is drawn follows from it.
+            size: N, how many.
+            progress: the share of the run that is over, for what changes on the way.
+        """
+        ...
+
+    def update(self, index: Int[Array, " N"], priority: Float[Array, " N"]) -> Replay:
+        """Say how much there was to learn from these windows, where that decides what is drawn next.
+
+        Args:
+            index: `Window.index`.
+            priority: at least 0, for instance the TD error's size.
+        """
+        ...
+
+
+class ReplayConfig(Protocol):
+    """How windows are drawn: a frozen dataclass of settings."""
+
+    def over(self, ring: Ring) -> Replay:
+        """A replay that keeps what was lived in an empty ring."""
+        ...
+
+
+class Ring(eqx.Module):
+    """The last C rows of each of B environments, drawn uniformly: a `Replay`."""
+
+    steps: TimeStep
     """[C, B]"""
     action: PyTree[Any]
     """[C, B]"""
+    extras: PyTree[Any]
+    """[C, B], what `act` recorded beside each action."""
     newest: Int[Array, ""]
     """The slot of the newest row."""
     filled: Int[Array, ""]
-    """How many rows are stored beside the newest: at most C − 1."""
+    """How many of the rows before the newest may be learnt from: at most C − 1 − context."""
+    length: int = eqx.field(static=True)
+    """Transitions of a window."""
+    context: int = eqx.field(static=True)
+    """Rows before a window that are drawn with it."""
 
-    def add(self, trajectory: Trajectory) -> Replay:
-        """Store a trajectory that begins with the newest row."""
-        length, capacity = trajectory.transitions.shape[0], self.rows.last.shape[0]
-        slots = (self.newest + jnp.arange(length + 1)) % capacity
-        rows = jax.tree.map(lambda ring, new: ring.at[slots].set(new), self.rows, trajectory.steps)
-        action = jax.tree.map(lambda ring, new: ring.at[slots[:-1]].set(new), self.action, trajectory.action)
-        return Replay(rows, action, slots[-1], jnp.minimum(self.filled + length, capacity - 1))
+    @property
+    def slots(self) -> int:
+        """C, rows of each environment."""
+        return self.steps.last.shape[0]
 
-    def sample(self, key: Key[Array, ""], size: int) -> Transitions:
-        """Draw `size` neighbouring pairs uniformly, resets among them: see `Transitions.counts`."""
-        capacity, num_envs = self.rows.last.shape
-        draw = jax.random.randint(key, (size,), 0, jnp.maximum(self.filled, 1) * num_envs)
-        slot, env = (self.newest - 1 - draw // num_envs) % capacity, draw % num_envs
-        take = lambda slots: jax.tree.map(lambda ring: ring[slots, env], self.rows)  # noqa: E731
-        action = jax.tree.map(lambda ring: ring[slot, env], self.action)
-        return Transitions(take(slot), action, take((slot + 1) % capacity))
+    @property
+    def num_envs(self) -> int:
+        """B."""
+        return self.steps.last.shape[1]
+
+    @property
+    def starts(self) -> Int[Array, ""]:
+        """How many windows of each environment are stored whole; the newest begins `length` rows before the newest row.
+
+        A run's very first row needs no rows before it, as it is `first`: what stands there is forgotten.
+        """
+        return jnp.maximum(self.filled - self.length + 1, 0)
+
+    @property
+    def newest_window(self) -> Int[Array, ""]:
+        """The index of the first environment's newest window."""
+        return (self.newest - self.length) % self.slots * self.num_envs
+
+    def add(self, trajectory: Trajectory) -> Ring:
+        """Store a trajectory [T+1, B] that begins with the newest row."""
+        length = trajectory.transitions.shape[0]
+        slots = (self.newest + jnp.arange(length + 1)) % self.slots
+
+        def store(ring: PyTree[Any], new: PyTree[Any], slots: Array) -> PyTree[Any]:
+            return jax.tree.map(lambda old, x: old.at[slots].set(x), ring, new)
+
+        return Ring(
+            steps=store(self.steps, trajectory.steps, slots),
+            action=store(self.action, trajectory.action, slots[:-1]),
+            extras=store(self.extras, trajectory.extras, slots[:-1]),
+            newest=slots[-1],
+            filled=jnp.minimum(self.filled + length, self.slots - 1 - self.context),
+            length=self.length,
+            context=self.context,
+        )
+
+    def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""] | float = 0.0) -> Window:
+        """Draw windows uniformly among all that are stored whole; the first transition of some is a reset."""
+        draw = jax.random.randint(key, (size,), 0, jnp.maximum(self.starts, 1) * self.num_envs)
+        start = (self.newest - self.length - draw // self.num_envs) % self.slots
+        return self.windows(start * self.num_envs + draw % self.num_envs)
+
+    def update(self, index: Int[Array, " N"], priority: Float[Array, " N"]) -> Ring:
+        """Nothing: all are drawn alike."""
+        return self
+
+    def windows(self, index: Int[Array, " N"]) -> Window:
+        """The windows that begin in these places, start · B + environment."""
+        start, env = index // self.num_envs, index % self.num_envs
+        slots = (start + jnp.arange(-self.context, self.length + 1)[:, None]) % self.slots
+
+        def take(ring: PyTree[Any], slots: Array) -> PyTree[Any]:
+            return jax.tree.map(lambda x: x[slots, env], ring)
+
+        rows, learnt = take(self.steps, slots), slots[self.context : -1]
+        return Window(
+            trajectory=Trajectory(
+                steps=jax.tree.map(lambda x: x[self.context :], rows),
+                action=take(self.action, learnt),
+                extras=take(self.extras, learnt),
+                carry=(),
+            ),
+            before=jax.tree.map(lambda x: x[: self.context], rows),
+            recorded=take(self.extras["carry"], slots[0]) if "carry" in self.extras else (),
+            index=index,
+            weight=jnp.ones(index.shape),
+        )
 
 
-def empty_replay(row: TimeStep, action: PyTree[Any], num_envs: int, capacity: int, rollout: int) -> Replay:
-    """A ring for `capacity` transitions over all environments, shaped like `row` and `action`.
+def ring(
+    row: TimeStep,
+    action: PyTree[Any],
+    *,
+    num_envs: int,
+    capacity: int,
+    rollout: int,
+    extras: PyTree[Any] = (),
+    length: int = 1,
+    context: int = 0,
+) -> Ring:
+    """An empty ring.
+
+    Args:
+        row: what a row looks like.
+        action: what an action looks like.
+        num_envs: B
+        capacity: how many windows it must be able to draw from, over all environments; for that it holds
+            length + context rows more of each.
+        rollout: the longest trajectory that is added at once.
+        extras: what `act` records beside an action looks like.
+        length: transitions of a window.
+        context: rows before a window that are drawn with it.
 
     Raises:
         ValueError: when the capacity cannot hold one rollout.
     """
-    slots = -(-capacity // num_envs) + 1
-    if slots < rollout + 1:
+    slots = -(-capacity // num_envs)
+    if slots < rollout:
         raise ValueError(
             f"a replay of {capacity} transitions cannot hold one rollout of {rollout} × {num_envs}: "
             f"capacity must be at least {rollout * num_envs}"
         )
-    ring = lambda x: jnp.zeros((slots, num_envs, *x.shape), x.dtype)  # noqa: E731
-    return Replay(jax.tree.map(ring, row), jax.tree.map(ring, action), jnp.int32(0), jnp.int32(0))
+    shape = (slots + length + context, num_envs)
+    empty = lambda x: jnp.zeros((*shape, *jnp.shape(x)), jnp.asarray(x).dtype)  # noqa: E731
+    return Ring(
+        # Nothing leads out of a row that was not lived.
+        steps=jax.tree.map(empty, row)._replace(last=jnp.ones(shape, bool)),
+        action=jax.tree.map(empty, action),
+        extras=jax.tree.map(empty, extras),
+        newest=jnp.int32(0),
+        filled=jnp.int32(0),
+        length=length,
+        context=context,
+    )

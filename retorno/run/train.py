@@ -34,6 +34,7 @@ from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation
 from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
+from retorno.replay import REPLAYS
 from retorno.run import checkpoint, policy_folder
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
@@ -63,7 +64,7 @@ CHECKPOINT_SECONDS = 60.0
 FURTHEST = 2**31
 """Steps of one advance: the loop counts them in one word."""
 
-REGISTERED: tuple[Mapping[str, Any], ...] = (NETWORKS, EXPLORATIONS, FIXED, MODELS, OPTIMISERS, RELABELS)
+REGISTERED: tuple[Mapping[str, Any], ...] = (NETWORKS, EXPLORATIONS, FIXED, MODELS, OPTIMISERS, REPLAYS, RELABELS)
 CHOICES = (Activation, Decay, Schedule, Trace, Weighing)
 
 

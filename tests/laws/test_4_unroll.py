@@ -30,6 +30,7 @@ from retorno.networks import (
     MultiCategoricalHead,
     Polynomial,
     SquashedGaussianHead,
+    Stack,
     Table,
     TileCoding,
     Transformer,
@@ -71,6 +72,10 @@ CASES = [
     (Transformer(16, num_heads=2, window=WARM_UP, shared=True), TOKENS, NORMAL),
     (Transformer(16, layers=2, num_heads=4, window=3), TOKENS, VALUES),
     (Transformer(8, layers=1, num_heads=1, window=1), TOKENS, SQUASHED),
+    (Stack(3, network=MLP((16,))), MIXED, CHOICE),
+    (Stack(2, difference=10.0, network=MLP((16,))), MIXED, NORMAL),
+    (Stack(4, network=GRU(8, (8,))), TOKENS, VALUES),
+    (Stack(1, network=Stack(2, network=MLP((16,)))), TOKENS, VALUES),
 ]
 
 

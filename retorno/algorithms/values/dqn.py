@@ -1,9 +1,10 @@
 """Deep Q-networks.
 
-Mnih et al. 2015; double DQN: van Hasselt, Guez & Silver 2016. What we do differently: rows are
-replayed from a ring that stores each observation once, and every period is counted in environment
-steps. Over a `Table` with plain gradient steps, a replay of one transition and a target period of
-1, this *is* Q-learning.
+Mnih et al. 2015; double DQN: van Hasselt, Guez & Silver 2016; n-step returns and prioritised replay
+as in Hessel et al. 2018; networks with a memory learn from replayed sequences as in Kapturowski et
+al. 2019. What we do differently: windows of rows are replayed from a ring that stores each observation
+once, and every period is counted in environment steps. Over a `Table` with plain gradient steps, a
+replay of one transition and a target period of 1, this *is* Q-learning.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jaxtyping import Float, Key, PyTree
+from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.counter import Countdown
 from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, num_actions, require_windows
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig, require_no_context
+from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig
 from retorno.ops.objectives import huber, linear, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
-from retorno.ops.returns import double_q_learning_target, q_learning_target, td_error
+from retorno.ops.returns import double_value, greedy_value, n_step_returns, td_error
 from retorno.policies.greedy import EpsilonGreedyPolicy
-from retorno.replay.ring import Replay, Transitions, empty_replay
+from retorno.replay import Replay, ReplayConfig, Uniform, Window, ring, sequence_priority
 
 
 class DQNLearner(NamedTuple):
@@ -60,7 +61,17 @@ class DQN:
     gradient_steps: Count = 1
     """Gradient steps in each update."""
     batch_size: Count = 32
-    """Transitions in each gradient step."""
+    """Windows in each gradient step."""
+    n: Count = 1
+    """Rewards in a return before it goes on from an estimate."""
+    length: Count = 1
+    """Rows of a window that are learnt from: for a network with a memory more than one."""
+    burn_in: Whole = 0
+    """Rows before a window that a network with a memory reads first, without learning from them."""
+    stored_carry: bool = True
+    """Keep the memory beside each row for a window to begin with; else it begins with an empty one."""
+    replay: ReplayConfig = field(default_factory=Uniform)
+    """Which windows are drawn."""
     capacity: Count = 100_000
     """Transitions that the replay holds."""
     learning_starts: Whole = 1_000
@@ -86,17 +97,27 @@ class DQN:
         actions = num_actions(spec.action_space, "DQN")
         require_windows(spec, "DQN")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
+        rows = ring(
+            spec.row,
+            jnp.int32(0),
+            num_envs=spec.num_envs,
+            capacity=self.capacity,
+            rollout=self.rollout,
+            extras=self._extras(network, network.initial_carry()),
+            length=self.length + self.n - 1,
+            context=self.burn_in if network.context is None else network.context,
+        )
         return DQNLearner(
-            network=require_no_context(network, "DQN"),
+            network=network,
             target=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
-            replay=empty_replay(spec.row, jnp.int32(0), spec.num_envs, self.capacity, self.rollout),
+            replay=self.replay.over(rows),
             target_due=Countdown.start(self.target_period),
             clock=Clock.start(spec.steps),
         )
 
     def initial_carry(self, learner: DQNLearner) -> Carry:
-        return ()
+        return learner.network.initial_carry()
 
     def act(
         self, learner: DQNLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
@@ -104,8 +125,9 @@ class DQN:
         progress, share = learner.clock.progress, self.exploration_fraction
         explored = jnp.where(progress < share, progress / jnp.maximum(share, 1e-9), 1.0)
         epsilon = linear(self.epsilon, self.epsilon_end, explored)
+        extras = self._extras(learner.network, carry)
         heads, carry = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
+        return heads["policy"].masked(row.legal).sample(key), extras, carry
 
     def policy(self, learner: DQNLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -114,47 +136,70 @@ class DQN:
         self, learner: DQNLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[DQNLearner, Metrics]:
         clock = learner.clock.advance(trajectory)
-        replay = learner.replay.add(trajectory)
         due, countdown = learner.target_due.advance(trajectory.transitions.sum(), self.target_period)
-        target = jax.tree.map(lambda new, old: jnp.where(due, new, old), learner.network, learner.target)
+        learner = learner._replace(
+            target=jax.tree.map(lambda new, old: jnp.where(due, new, old), learner.network, learner.target),
+            replay=learner.replay.add(trajectory),
+            target_due=countdown,
+            clock=clock,
+        )
         keys = jax.random.split(key, self.gradient_steps)
-        step = partial(self._gradient_step, target, replay, reward, clock)
-        learn = lambda state: jax.lax.scan(step, state, keys)  # noqa: E731
-        wait = lambda state: (state, jnp.zeros((self.gradient_steps, 2)))  # noqa: E731
-        # The replay is only read in there: what a branch gives back may be copied.
-        state = (learner.network, learner.optimiser)
-        (network, optimiser), metrics = jax.lax.cond(clock.step.reaches(self.learning_starts), learn, wait, state)
-        loss, q = metrics.mean(0)
-        return DQNLearner(network, target, optimiser, replay, countdown, clock), {"loss": loss, "q": q}
 
-    def _gradient_step(
-        self,
-        target: Policy,
-        replay: Replay,
-        reward: Reward,
-        clock: Clock,
-        state: tuple[Policy, optax.OptState],
-        key: Key[Array, ""],
-    ) -> tuple[tuple[Policy, optax.OptState], Float[Array, " 2"]]:
-        network, optimiser = state
-        batch = replay.sample(key, self.batch_size).rewarded(reward)
-        (loss, q), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, target, batch)
-        return descend(self.optimiser, network, gradient, optimiser, clock.progress), jnp.stack([loss, q])
+        def step(i: Array, state: tuple[DQNLearner, Metrics]) -> tuple[DQNLearner, Metrics]:
+            learner, metrics = self._gradient_step(state[0], reward, keys[i])
+            return learner, jax.tree.map(lambda total, x: total + x / self.gradient_steps, state[1], metrics)
 
-    def _loss(self, network: Policy, target: Policy, batch: Transitions) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        def values(of: Policy, row: TimeStep) -> Float[Array, " A"]:
-            return of.step(row.obs, row.first, ())[0]["q"]
+        # A loop of no turns rather than a branch: what a branch gives back, the replay among it, would be copied.
+        steps = jnp.where(clock.step.reaches(self.learning_starts), self.gradient_steps, 0)
+        return jax.lax.fori_loop(0, steps, step, (learner, {"loss": jnp.float32(0), "q": jnp.float32(0)}))
 
-        def error(row: TimeStep, action: Array, next_row: TimeStep) -> tuple[Array, Array]:
-            q, next_q = values(network, row), values(target, next_row)
-            discount = self.discount * next_row.discount
-            if self.double:
-                choosing = values(network, next_row)
-                y = double_q_learning_target(next_row.reward, discount, choosing, next_q, next_row.legal)
-            else:
-                y = q_learning_target(next_row.reward, discount, next_q, next_row.legal)
-            return td_error(q, action, jax.lax.stop_gradient(y)), q[action]
+    def _extras(self, network: Policy, carry: Carry) -> PyTree[Any]:
+        """What is kept beside a row: the memory before it, where only having lived the episode could tell."""
+        return {"carry": carry} if network.context is None and self.stored_carry else ()
 
-        errors, q = jax.vmap(error)(batch.row, batch.action, batch.next_row)
-        losses = jax.vmap(lambda e: huber(e, self.huber))(errors)
-        return masked_mean(losses, batch.counts), masked_mean(q, batch.counts)
+    def _gradient_step(self, learner: DQNLearner, reward: Reward, key: Key[Array, ""]) -> tuple[DQNLearner, Metrics]:
+        progress = learner.clock.progress
+        window = learner.replay.sample(key, self.batch_size, progress)
+        loss = lambda network: self._loss(network, learner.target, window, reward)  # noqa: E731
+        (_, (metrics, priority)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.network)
+        network, optimiser = descend(self.optimiser, learner.network, gradient, learner.optimiser, progress)
+        replay = learner.replay.update(window.index, priority)
+        return learner._replace(network=network, optimiser=optimiser, replay=replay), metrics
+
+    def _loss(
+        self, network: Policy, target: Policy, window: Window, reward: Reward
+    ) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " N"]]]:
+        """The windows' mean loss; metrics, and how much there was to learn from each."""
+        steps, action, *_ = window.trajectory
+        learnt = slice(0, self.length)
+        each = lambda f, *x: jax.vmap(jax.vmap(f))(*x)  # noqa: E731
+        each_window = lambda f, *x: jax.vmap(f, in_axes=1, out_axes=-1)(*x)  # noqa: E731
+
+        def next_values(of: Policy) -> Float[Array, "T N A"]:
+            """The action values of rows 1 … T, in the memory of all rows before them."""
+            carry = jax.vmap(of.read, (1, 1, 0))(*_rows(steps, slice(0, 1)), window.carry(of))
+            return unroll_batch(of, *_rows(steps, slice(1, None)), carry)["q"]
+
+        q = unroll_batch(network, *_rows(steps, learnt), window.carry(network))["q"]
+        next_q, legal = next_values(target), jax.tree.map(lambda x: x[1:], steps.legal)
+        if self.double:
+            next_value = each(double_value, next_values(network), next_q, legal)
+        else:
+            next_value = each(greedy_value, next_q, legal)
+        y = each_window(
+            partial(n_step_returns, n=self.n),
+            reward(window.trajectory),
+            self.discount * steps.discount[1:],
+            next_value,
+            steps.last[1:],
+        )
+        error = each(td_error, q, action[learnt], jax.lax.stop_gradient(y[learnt]))
+        losses = window.weight * each(lambda e: huber(e, self.huber), error)
+        valid = window.trajectory.transitions[learnt]
+        loss, taken = masked_mean(losses, valid), each(lambda q, a: q[a], q, action[learnt])
+        return loss, ({"loss": loss, "q": masked_mean(taken, valid)}, each_window(sequence_priority, error, valid))
+
+
+def _rows(steps: TimeStep, which: slice) -> tuple[PyTree[Any], Bool[Array, "T N"]]:
+    """What a network is told of some rows: what is observed, and whether an episode begins."""
+    return jax.tree.map(lambda x: x[which], (steps.obs, steps.first))

@@ -1,0 +1,132 @@
+"""Stacked frames: what is shown by hand, and that a window shows what acting saw, to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from retorno.core.policy import Policy, unroll_batch
+from retorno.core.time_step import TimeStep, Trajectory, blank
+from retorno.networks import MLP, ActionValueHead, Activation, Stack
+from retorno.networks.stacked import stacked_space
+from retorno.replay import ring
+
+
+class Seen(Policy):
+    """Says what it sees."""
+
+    @property
+    def context(self) -> int:
+        return 0
+
+    def initial_carry(self) -> Any:
+        return ()
+
+    def step(self, obs: Any, first: Any, carry: Any) -> Any:
+        return {"seen": obs}, ()
+
+
+class Looking:
+    """The settings of `Seen`."""
+
+    def build(self, key: Any, observation_space: Any, heads: Any) -> Policy:
+        return Seen()
+
+
+def seen(stack: Stack, space: spaces.Space[Any], obs: Any, first: list[bool]) -> Any:
+    policy = stack.build(jax.random.key(0), space, {})
+    return policy.unroll(obs, jnp.array(first), policy.initial_carry())["seen"]
+
+
+def test_frames_by_hand():
+    obs = jnp.array([[1.0], [2.0], [3.0], [10.0], [20.0]])
+    first = [True, False, False, True, False]
+    shown = seen(Stack(3, network=Looking()), spaces.Box(-1, 1, (1,)), obs, first)
+    assert shown[..., 0].tolist() == [[1, 1, 1], [1, 1, 2], [1, 2, 3], [10, 10, 10], [10, 10, 20]]
+    shown = seen(Stack(3, 0.5, Looking()), spaces.Box(-1, 1, (1,)), obs, first)
+    assert shown[..., 0].tolist() == [[0, 0, 1], [0, 0.5, 2], [0.5, 0.5, 3], [0, 0, 10], [0, 5, 20]]
+
+
+def test_whole_numbers_have_no_difference():
+    shown = seen(Stack(2, 9.0, Looking()), spaces.Discrete(5), jnp.array([3, 4]), [True, False])
+    assert shown.tolist() == [[3, 3], [3, 4]]
+
+
+def test_an_image_has_its_frames_as_channels():
+    space = spaces.Box(0, 255, (4, 5, 3), np.uint8)
+    obs = jnp.arange(2 * 60, dtype=jnp.uint8).reshape(2, 4, 5, 3)
+    shown = seen(Stack(2, network=Looking()), space, obs, [True, False])
+    assert shown.shape == (2, 4, 5, 6) and shown.dtype == jnp.uint8
+    np.testing.assert_array_equal(shown[1, ..., :3], obs[0])
+    np.testing.assert_array_equal(shown[1, ..., 3:], obs[1])
+    assert stacked_space(space, 2).shape == (4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-1, 1, (2,)),
+        spaces.Discrete(4, start=2),
+        spaces.MultiDiscrete([3, 4]),
+        spaces.MultiBinary(3),
+        spaces.Dict(a=spaces.Box(0, 255, (2, 2, 1), np.uint8), b=spaces.Tuple([spaces.Discrete(2)])),
+    ],
+    ids=lambda space: type(space).__name__,
+)
+@pytest.mark.parametrize("difference", [None, 50.0])
+def test_what_is_shown_lies_in_the_stacked_space(space, difference):
+    space.seed(0)
+    obs = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(y) for y in x]), *[space.sample() for _ in range(8)])
+    shown = seen(Stack(3, difference, Looking()), space, obs, [True] + [False] * 7)
+    stacked = stacked_space(space, 3, difference)
+    for t in range(8):
+        one = jax.tree.map(lambda x, t=t: np.asarray(x[t]), shown)
+        assert jax.tree.all(jax.tree.map(lambda x, y: np.shape(x) == np.shape(y), one, stacked.sample()))
+        if isinstance(space, spaces.Box):
+            assert stacked.contains(one), one
+
+
+def test_no_frames_are_refused():
+    with pytest.raises(ValueError, match="frames must be positive, got 0"):
+        Stack(0).build(jax.random.key(0), spaces.Discrete(2), {})
+
+
+def test_a_window_shows_what_acting_saw_to_the_bit():
+    """Values while acting, row by row, against those of every window of a ring in which each frame is stored once."""
+    space, frames, steps, num_envs = spaces.Box(-1, 1, (3,)), 3, 40, 2
+    config = Stack(frames, 50.0, MLP((16,), Activation.relu))
+    network = config.build(jax.random.key(0), space, {"q": ActionValueHead(2)})
+    rng = np.random.default_rng(0)
+    obs = jnp.asarray(rng.uniform(-1, 1, (steps + 1, num_envs, 3)), jnp.float32)
+    last = jnp.asarray(rng.random((steps + 1, num_envs)) < 0.2)
+    first = jnp.concatenate([jnp.ones((1, num_envs), bool), last[:-1]])
+    rows = TimeStep(obs, jnp.zeros((steps + 1, num_envs)), jnp.ones((steps + 1, num_envs)), first, last)
+
+    @jax.jit
+    def acting() -> jax.Array:
+        def act(carry: Any, row: Any) -> Any:
+            heads, carry = jax.vmap(network.step)(*row, carry)
+            return carry, heads["q"]
+
+        empty = jax.tree.map(lambda x: jnp.repeat(x[None], num_envs, 0), network.initial_carry())
+        return jax.lax.scan(act, empty, (obs, first))[1]
+
+    sizes = {"num_envs": num_envs, "capacity": num_envs * steps, "rollout": steps, "context": network.context}
+    example = blank(jax.tree.map(lambda x: x[0, 0], rows))
+    replay = ring(example, jnp.int32(0), **sizes)
+    replay = replay.add(Trajectory(rows, jnp.zeros((steps, num_envs), jnp.int32), (), ()))
+    assert replay.steps.obs.shape == (steps + network.context + 1, num_envs, 3)
+
+    def replayed(index: jax.Array) -> jax.Array:
+        window = replay.windows(index)
+        steps = window.trajectory.steps
+        return unroll_batch(network, steps.obs[:1], steps.first[:1], window.carry(network))["q"][0]
+
+    # As many at once as act at once: products of other shapes are rounded otherwise.
+    windows = jnp.arange(steps * num_envs).reshape(steps, num_envs)
+    np.testing.assert_array_equal(acting()[:-1], jax.jit(lambda: jax.lax.map(replayed, windows))())
