@@ -15,6 +15,7 @@ from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.linear_programming import linear_programming, occupancy_program
 from retorno.bellman.matrix_free import MatrixFree, solve_matrix_free
+from retorno.bellman.minimax import GameSolution, minimax
 from retorno.bellman.occupancy import occupancy
 from retorno.bellman.policy_gradients import policy_gradient, softmax_policy
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
@@ -48,6 +49,7 @@ METHODS = (
 
 __all__ = [
     "METHODS",
+    "GameSolution",
     "MatrixFree",
     "asynchronous",
     "auto",
@@ -69,6 +71,7 @@ __all__ = [
     "iterative",
     "krylov",
     "linear_programming",
+    "minimax",
     "modified_policy_iteration",
     "multichain_policy_iteration",
     "occupancy",

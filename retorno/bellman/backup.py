@@ -211,7 +211,7 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
         pair = int(model.transition_pair[np.argmax(model.discount < 0)])
         raise ModelError(
             f"{model.describe(pair)}: a transition has a negative discount, which stands for a game's other "
-            "player; only discounts in [0, 1] can be solved here"
+            "player: bellman.minimax solves such games"
         )
     discount = float(discount)
     reward, leak, largest_reward = _expectations(model, discount)

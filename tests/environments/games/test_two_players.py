@@ -1,0 +1,98 @@
+"""A game of two: its exact value, the world against its model, and a table that learnt by playing against itself."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import retorno as rt
+from retorno.bellman import GameSolution, minimax
+from retorno.core.mdp import ModelError
+from retorno.core.spaces import element, index
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
+from retorno.networks.layers import Observed
+from retorno.policies.exploration import Epsilon
+from retorno.policies.target_and_behaviour import FixedPolicy
+
+BOARDS = 3**9
+WORLD = TicTacToe()
+
+
+@functools.cache
+def solved() -> GameSolution:
+    return minimax(tic_tac_toe_for_two())
+
+
+def player(chances: np.ndarray) -> FixedPolicy:
+    """A policy over boards from its probabilities for the model's pairs [P]."""
+    model, table = solved().model, np.zeros((BOARDS, 9))
+    names = np.array([int(name) for name in model.state_names])
+    table[names[model.pair_state], model.action] = chances
+    with np.errstate(divide="ignore"):
+        return FixedPolicy(jnp.asarray(np.log(table), jnp.float32), Observed(WORLD.observation_space))
+
+
+def test_perfect_play_is_a_draw() -> None:
+    answer = solved()
+    assert answer.start_value == 0
+    assert answer.model.num_states == 5478
+    assert answer.sweeps <= 10, "the longest game has nine moves"
+    # Any opening holds the draw; the corner can be answered by the centre alone.
+    assert answer.policy[:9] == pytest.approx(np.full(9, 1 / 9))
+    corner = answer.model.state(str(int(index(WORLD.observation_space, jnp.array([2, 0, 0, 0, 0, 0, 0, 0, 0])))))
+    first, last = answer.model.state_ptr[corner : corner + 2]
+    assert answer.model.action[first:last][answer.policy[first:last] > 0].tolist() == [4]
+
+
+def test_the_certified_solver_says_who_can() -> None:
+    with pytest.raises(ModelError, match="minimax"):
+        rt.bellman.solve(tic_tac_toe_for_two(), 1.0)
+
+
+def test_the_world_is_its_model() -> None:
+    """Every pair of the model, taken in the world."""
+    model = solved().model
+    names = np.array([int(name) for name in model.state_names])
+    boards = jax.vmap(lambda n: element(WORLD.observation_space, n))(jnp.asarray(names[model.pair_state]))
+    after, rows = jax.vmap(lambda board, action: WORLD.step(board, action, jax.random.key(0)))(
+        boards, jnp.asarray(model.action)
+    )
+    number = jax.vmap(lambda board: index(WORLD.observation_space, board))(after)
+    assert (np.asarray(number) == names[model.next_state]).all()
+    assert (np.asarray(rows.reward) == model.reward).all()
+    assert (np.asarray(rows.discount) == model.discount).all()
+
+
+def test_two_perfect_players_draw_and_a_random_one_loses() -> None:
+    perfect, uniform = player(solved().policy), player(np.ones(solved().model.num_pairs))
+    even = rt.evaluate(policies=(perfect, perfect), world=WORLD, episodes=100, greedy=False)
+    assert even.draws == 100
+    odds = rt.evaluate(policies=(perfect, uniform), world=WORLD, episodes=400, greedy=False)
+    assert odds.losses == 0
+    low, high = odds.ci95
+    assert 0.5 < low < odds.mean < high < 1
+    assert odds.moving_first > odds.moving_second
+    turned = rt.evaluate(policies=(uniform, perfect), world=WORLD, episodes=400, greedy=False)
+    assert turned.wins == 0 and turned.mean == pytest.approx(-odds.mean, abs=0.1)
+
+
+def test_a_table_that_played_against_itself_holds_the_draw() -> None:
+    """Q-learning as it stands: the opponent's value, negated, is what the discount of −1 says."""
+    learner = rt.QLearning(discount=1.0, step_size=1.0, exploration=Epsilon(0.7), num_envs=16)
+    with rt.train(learner, WORLD, steps=300_000, seed=0) as run:
+        run.run_to_end()
+        learnt = run.policy
+    match = rt.evaluate(policies=(learnt, player(solved().policy)), world=WORLD, episodes=400, greedy=False)
+    assert match.wins == 0, "no one wins against perfect play"
+    assert match.draws >= 0.98 * match.episodes, match
+    fresh = rt.evaluate(
+        policies=(player(np.ones(solved().model.num_pairs)), player(solved().policy)),
+        world=WORLD,
+        episodes=400,
+        greedy=False,
+    )
+    assert fresh.draws < 0.5 * fresh.episodes, "a player who has learnt nothing does not"
