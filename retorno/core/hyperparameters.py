@@ -77,7 +77,16 @@ def hyperparameters(cls: type[T]) -> type[T]:
 
 def as_arrays(tree: T) -> T:
     """The twin that programs get: each number a float32 array, made once, so that calls cost nothing."""
-    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
+
+    def as_array(leaf: Any) -> jax.Array:
+        if not isinstance(leaf, float | jax.Array):
+            raise TypeError(
+                f"{type(leaf).__name__} is no hyperparameters: decorate its class with retorno.hyperparameters "
+                "in place of dataclass(frozen=True)"
+            )
+        return jnp.asarray(leaf, jnp.float32)
+
+    return jax.tree.map(as_array, tree)
 
 
 def preset(kind: Callable[..., T], settings: dict[str, Any], **own: Any) -> T:

@@ -152,21 +152,25 @@ def lived_in(
 
 @lru_cache
 def _programs(
-    algorithm: Algorithm, structure: Any, layouts: tuple[Layout, Layout]
+    settings: Any, structure: Any, layouts: tuple[Layout, Layout]
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Acting, and learning, on the leaves of (run without its stage, what was seen).
+    """Acting, and learning, by an algorithm's numbers, on the leaves of (run without its stage, what was seen).
 
     Plain lists of arrays go in and out: to flatten modules at every call costs more than to act.
     """
 
     @jax.jit
-    def act(leaves: list[Array], units: ActionUnits, row: UInt8[Array, " size"], carry: Carry) -> tuple[Array, Carry]:
-        run, _ = jax.tree.unflatten(structure, leaves)
+    def act(
+        leaves: list[Array], numbers: list[Array], units: ActionUnits, row: UInt8[Array, " size"], carry: Carry
+    ) -> tuple[Array, Carry]:
+        algorithm, (run, _) = jax.tree.unflatten(settings, numbers), jax.tree.unflatten(structure, leaves)
         return choose_packed(algorithm, run, units, layouts, row, carry)
 
     @partial(jax.jit, donate_argnums=0)
-    def learn_and_see(leaves: list[Array], carry: Carry, rows: Array, choices: Array) -> list[Array]:
-        before, seen = jax.tree.unflatten(structure, leaves)
+    def learn_and_see(
+        leaves: list[Array], numbers: list[Array], carry: Carry, rows: Array, choices: Array
+    ) -> list[Array]:
+        algorithm, (before, seen) = jax.tree.unflatten(settings, numbers), jax.tree.unflatten(structure, leaves)
         trajectory = lived_in(layouts, rows, choices, carry)
         after, metrics = learn(algorithm, before, trajectory)
         return jax.tree.leaves((after, seen.see(Iteration(before, trajectory, metrics, after))))
@@ -181,7 +185,8 @@ class HostedLoop:
     """A run's loop over hosted environments: `advance` is what the fused one is."""
 
     def __init__(self, algorithm: Algorithm, environments: HostedEnvironments, units: ActionUnits, run: Run) -> None:
-        self.algorithm, self.environments = algorithm, environments
+        self.environments = environments
+        self.numbers, self.settings = jax.tree.flatten(algorithm)
         self.units = jax.tree.map(jnp.asarray, units)
         stage = run.stage
         shapes = jax.eval_shape(
@@ -209,14 +214,14 @@ class HostedLoop:
         row, carry = run.stage.row, run.stage.carry
         leaves, structure = jax.tree.flatten((run._replace(stage=None), nothing_seen(self.metrics, observer)))  # type: ignore[arg-type]
         changing = next(i for i, leaf in enumerate(leaves) if leaf is run.updates.low)
-        act, learn_and_see = _programs(self.algorithm, structure, self.layouts)
+        act, learn_and_see = _programs(self.settings, structure, self.layouts)
         lived = updates = 0
         while lived < steps and updates < most:
             leaves[changing].block_until_ready()  # What was learnt last has read the rollout: it may be written anew.
-            choose_now = partial(act, leaves, self.units)
+            choose_now = partial(act, leaves, self.numbers, self.units)
             before = carry
             row, carry = self.rollout.collect(choose_now, self.environments, row, carry)
-            leaves = learn_and_see(leaves, before, self.rollout.rows, self.rollout.choices)
+            leaves = learn_and_see(leaves, self.numbers, before, self.rollout.rows, self.rollout.choices)
             lived += self.rollout.transitions
             updates += 1
         run, seen = jax.tree.unflatten(structure, leaves)
@@ -242,7 +247,7 @@ def hosted_spec(spaces: Spaces, steps: Counter, row: TimeStep) -> Spec:
     return Spec(spaces.observation, policy_space(spaces.action), len(row.last), steps, example)
 
 
-@partial(jax.jit, static_argnames=("algorithm", "spaces", "relabel"))
+@partial(jax.jit, static_argnames=("spaces", "relabel"))
 def _begin(
     algorithm: Algorithm,
     spaces: Spaces,

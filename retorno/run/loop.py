@@ -179,7 +179,7 @@ def _advance(
     return Advanced(run, seen, seen.finite & all_finite(run.learner))
 
 
-@partial(jax.jit, static_argnames=("algorithm",), donate_argnames=("run",))
+@partial(jax.jit, donate_argnames=("run",))
 def advance(
     algorithm: Algorithm,
     world: Environment,
@@ -192,7 +192,7 @@ def advance(
     return _advance(algorithm, world, run, observer, steps, most)
 
 
-@partial(jax.jit, static_argnames=("algorithm", "mesh"), donate_argnames=("runs",))
+@partial(jax.jit, static_argnames=("mesh",), donate_argnames=("runs",))
 def advance_seeds(
     algorithm: Algorithm,
     world: Environment,
@@ -203,13 +203,14 @@ def advance_seeds(
 ) -> Advanced:
     """`advance` for many seeds [S]: side by side or one after another, as the algorithm says, spread over devices."""
 
-    def several(runs: Run, steps: Array, world: Environment, most: Array) -> Advanced:
+    def several(runs: Run, steps: Array, algorithm: Algorithm, world: Environment, most: Array) -> Advanced:
         one = lambda run, steps: _advance(algorithm, world, run, None, steps, most)  # noqa: E731
         return jax.vmap(one)(runs, steps) if seeds_batch(algorithm) else jax.lax.map(lambda x: one(*x), (runs, steps))
 
     seeds, same = jax.sharding.PartitionSpec("shares"), jax.sharding.PartitionSpec()
-    sharded = jax.shard_map(several, mesh=mesh, in_specs=(seeds, seeds, same, same), out_specs=seeds, check_vma=False)
-    return sharded(runs, steps, world, most)
+    specs = (seeds, seeds, same, same, same)
+    sharded = jax.shard_map(several, mesh=mesh, in_specs=specs, out_specs=seeds, check_vma=False)
+    return sharded(runs, steps, algorithm, world, most)
 
 
 def seeds_batch(algorithm: Algorithm) -> bool:
@@ -277,7 +278,7 @@ def begin_runs(
     return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
 
 
-begin_native = jax.jit(begin_runs, static_argnames=("algorithm", "relabel", "num_envs"))
+begin_native = jax.jit(begin_runs, static_argnames=("relabel", "num_envs"))
 """`begin_runs` as one compiled program."""
 
 

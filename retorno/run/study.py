@@ -21,10 +21,11 @@ from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
 
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
+from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.runtime import prepare
 from retorno.core.time_step import Trajectory
-from retorno.run.loop import Iteration, Run, begin_runs, iterate, rarely_updates, repeat
+from retorno.run.loop import Iteration, Run, begin_runs, iterate, repeat, seeds_batch
 
 Probe = Callable[[Run, Trajectory], PyTree[Array]]
 """What to keep of one seed after an update: of its run as it now is, and of the trajectory just learnt from."""
@@ -37,7 +38,7 @@ def lived(run: Run, trajectory: Trajectory) -> dict[str, Array]:
 
 
 def study(
-    algorithm: Algorithm,
+    algorithm: Algorithm | Sequence[Algorithm],
     world: Environment,
     updates: int,
     probe: Probe,
@@ -52,7 +53,8 @@ def study(
     """What `probe` says of every seed after every `every` updates.
 
     Args:
-        algorithm: a frozen dataclass of hyperparameters.
+        algorithm: its hyperparameters, or several that differ in numbers alone: they are lived in one compiled
+            program, and what is found has their axis in front.
         world: a native world.
         updates: K · every, how many iterations each seed lives: `rollout` · `num_envs` interactions each.
         probe: a function, looked at as (run, trajectory); one object for all calls, so that it is compiled once.
@@ -60,57 +62,70 @@ def study(
         every: look only after so many updates.
         relabel: where rewards come from, when not from the world alone.
         steps: the budget that schedules run over; all interactions by default.
-        over: numbers among the algorithm's settings that are compared, by their fields' names: lists of one length.
-            They are lived side by side in one compiled program, and what is found has their axis in front.
+        over: the same, by the names of the algorithm's own fields: lists of one length.
         side_by_side: `world` is several of one shape, with their axis in front (`environments.stacked`); so has
             what is found, before the settings'.
 
     Raises:
         ValueError: when `updates` is not a positive multiple of `every`, there are no seeds, a setting is
-            refused by the algorithm, or the lists have several lengths.
+            refused by the algorithm, the lists have several lengths, or algorithms differ in more than numbers.
     """
+    if over:
+        names, values = tuple(over), zip(*over.values(), strict=True)
+        algorithm = [dataclasses.replace(algorithm, **dict(zip(names, x, strict=True))) for x in values]  # type: ignore[type-var]
+    compared = isinstance(algorithm, Sequence)
+    one = algorithm[0] if compared else algorithm
     if updates < 1 or every < 1 or updates % every:
         raise ValueError(f"updates must be a positive multiple of every, got {updates} and {every}")
     if not len(seeds):
         raise ValueError("a study needs seeds: pass for instance seeds=range(100)")
     prepare()
-    budget = updates * algorithm.rollout * algorithm.num_envs if steps is None else steps
+    budget = updates * one.rollout * one.num_envs if steps is None else steps
     devices = next(n for n in range(jax.local_device_count(), 0, -1) if len(seeds) % n == 0)
     mesh = jax.make_mesh((devices,), ("shares",), axis_types=(AxisType.Auto,))
     numbers = jnp.asarray(np.asarray(seeds), jnp.uint32)
-    for values in zip(*(over or {}).values(), strict=True):
-        # What cannot be is refused here: a compiled program does not look at numbers.
-        dataclasses.replace(algorithm, **dict(zip(over or {}, values, strict=True)))  # type: ignore[type-var]
-    compared = {name: jnp.asarray(values, jnp.float32) for name, values in (over or {}).items()}
     found = _study(
-        algorithm,
+        side_by_side_settings(algorithm) if compared else as_arrays(algorithm),
         world,
         relabel,
         numbers,
         Counter.of(budget),
-        compared,
         probe,
         updates // every,
         every,
         mesh,
         side_by_side,
+        compared,
     )
     return jax.device_get(found)
 
 
-@partial(jax.jit, static_argnames=("algorithm", "relabel", "probe", "points", "every", "mesh", "side_by_side"))
+def side_by_side_settings(algorithms: Sequence[Algorithm]) -> Algorithm:
+    """Several settings of one algorithm as one, whose numbers have an axis in front.
+
+    Raises:
+        ValueError: when they differ in more than numbers, which would be another program.
+    """
+    twins = [as_arrays(algorithm) for algorithm in algorithms]
+    for other, twin in zip(algorithms, twins, strict=True):
+        if jax.tree.structure(twin) != jax.tree.structure(twins[0]):
+            raise ValueError(f"what is compared may differ in numbers alone, unlike {algorithms[0]} and {other}")
+    return jax.tree.map(lambda *numbers: jnp.stack(numbers), *twins)
+
+
+@partial(jax.jit, static_argnames=("relabel", "probe", "points", "every", "mesh", "side_by_side", "compared"))
 def _study(
     algorithm: Algorithm,
     world: Environment,
     relabel: RelabelConfig | None,
     seeds: UInt32[Array, " S"],
     steps: Counter,
-    over: dict[str, Float[Array, " settings"]],
     probe: Probe,
     points: int,
     every: int,
     mesh: jax.sharding.Mesh,
     side_by_side: bool,
+    compared: bool,
 ) -> PyTree[Array]:
     def point(method: Any, world: Environment, run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
         def see(seen: tuple[Array, Trajectory], lived: Iteration) -> tuple[Array, Trajectory]:
@@ -124,24 +139,23 @@ def _study(
         return run, probe(run, trajectory)
 
     def each(one: Callable[[Any], PyTree[Array]], many: Any) -> PyTree[Array]:
-        return jax.lax.map(one, many) if rarely_updates(algorithm) else jax.vmap(one)(many)
+        return jax.vmap(one)(many) if seeds_batch(algorithm) else jax.lax.map(one, many)
 
-    def several(seeds: Array, world: Environment, steps: Counter, over: dict[str, Array]) -> PyTree[Array]:
-        def with_settings(world: Environment, settings: dict[str, Array]) -> PyTree[Array]:
-            method: Any = dataclasses.replace(algorithm, **settings)  # type: ignore[type-var]
-            runs = begin_runs(method, world, relabel, seeds, steps, algorithm.num_envs)
+    def several(seeds: Array, world: Environment, steps: Counter, algorithm: Algorithm) -> PyTree[Array]:
+        def with_settings(world: Environment, method: Algorithm) -> PyTree[Array]:
+            runs = begin_runs(method, world, relabel, seeds, steps, method.num_envs)
             live = partial(point, method, world)
             return each(lambda run: jax.lax.scan(live, run, None, length=points)[1], runs)
 
         def within(world: Environment) -> PyTree[Array]:
-            return each(partial(with_settings, world), over) if over else with_settings(world, {})
+            return each(partial(with_settings, world), algorithm) if compared else with_settings(world, algorithm)
 
         return jax.vmap(within)(world) if side_by_side else within(world)
 
     split, same = PartitionSpec("shares"), PartitionSpec()
-    found = PartitionSpec(*[None] * (side_by_side + bool(over)), "shares")
+    found = PartitionSpec(*[None] * (side_by_side + compared), "shares")
     whole = jax.shard_map(several, mesh=mesh, in_specs=(split, *(same,) * 3), out_specs=found, check_vma=False)
-    return whole(seeds, world, steps, over)
+    return whole(seeds, world, steps, algorithm)
 
 
 def at_episodes(

@@ -26,6 +26,7 @@ from retorno.algorithms import ALGORITHMS, Trace, Weighing
 from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
+from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_units, unbounded_note
@@ -97,6 +98,7 @@ class Training:
         prepare()
         require_settings(relabel)
         self.algorithm = algorithm
+        self._twin = as_arrays(algorithm)
         self._relabel = relabel
         self.world = world
         self.steps = steps
@@ -113,19 +115,19 @@ class Training:
             numbers = jnp.asarray(seeds, jnp.uint32)
             numbers = numbers if len(seeds) > 1 else numbers[0]
             start = begin_beside if beside and len(seeds) == devices == 1 else begin_native
-            run = own_buffers(start(algorithm, world, relabel, numbers, budget, algorithm.num_envs))
+            run = own_buffers(start(self._twin, world, relabel, numbers, budget, algorithm.num_envs))
             self._mesh, self.run = _spread(run, len(seeds), devices)
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
             row = self.environments.reset()
             seed = jnp.uint32(seeds[0])
-            self.run = own_buffers(begin_hosted(algorithm, world, relabel, seed, budget, row))
+            self.run = own_buffers(begin_hosted(self._twin, world, relabel, seed, budget, row))
             self._mesh, self.run = _spread(self.run, 1, 1)
             self.hosted_loop = self._loop()
 
     def _loop(self) -> HostedLoop:
         assert self.environments is not None
-        return HostedLoop(self.algorithm, self.environments, action_units(self.world.action_space), self.run)
+        return HostedLoop(self._twin, self.environments, action_units(self.world.action_space), self.run)
 
     @property
     def step(self) -> int:
@@ -305,8 +307,8 @@ class Training:
             return self.hosted_loop.advance(self.run, self.observer, int(steps), most)
         assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
-            return advance(self.algorithm, self.world, self.run, self.observer, steps[()], most)
-        return advance_seeds(self.algorithm, self.world, self.run, steps, most, self._mesh)
+            return advance(self._twin, self.world, self.run, self.observer, steps[()], most)
+        return advance_seeds(self._twin, self.world, self.run, steps, most, self._mesh)
 
     def _hosted(self) -> dict[str, np.ndarray] | None:
         if self.environments is None or self.why_not_resumable is not None:

@@ -163,9 +163,9 @@ def test_a_gaussian_policy_finds_the_best_number():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ActorCritic(actor_lambda=1.5), "traces decay by"),
-        (lambda: ActorCritic(critic_step_size=-1.0), "step sizes are at least 0"),
-        (lambda: NaturalActorCritic(step_size=-1.0), "step sizes are at least 0"),
+        (lambda: ActorCritic(actor_lambda=1.5), "actor_lambda must be in"),
+        (lambda: ActorCritic(critic_step_size=-1.0), "critic_step_size must be"),
+        (lambda: NaturalActorCritic(step_size=-1.0), "step_size must be"),
     ],
 )
 def test_bad_settings_are_refused(make, message):

@@ -197,12 +197,12 @@ def test_the_arms_walk_as_far_as_they_should():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GradientBandit(step_size=-1.0), "step size is at least 0"),
+        (lambda: GradientBandit(step_size=-1.0), "step_size must be at least 0"),
         (lambda: EXP3(exploration_rate=0.0), "share of random pulls"),
         (lambda: EXP3(lowest=1.0), "rewards lie between"),
-        (lambda: BernoulliThompson(successes=0.0), "beta prior"),
-        (lambda: GaussianThompson(deviation=0.0), "deviations are positive"),
-        (lambda: LinUCB(ridge=0.0), "ridge positive"),
+        (lambda: BernoulliThompson(successes=0.0), "successes must be positive"),
+        (lambda: GaussianThompson(deviation=0.0), "deviation must be positive"),
+        (lambda: LinUCB(ridge=0.0), "ridge must be positive"),
         (lambda: Testbed(arms=0), "at least 1 arm"),
         (lambda: BernoulliTestbed(2, (0.5, 1.5)), "probabilities in"),
         (lambda: BernoulliTestbed(3, (0.5, 0.5)), "needs its probability"),

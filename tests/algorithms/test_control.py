@@ -352,12 +352,12 @@ def test_differential_values_as_the_book_writes_them(kind: type) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: QSigma(n=0), "n is a number of steps"),
-        (lambda: QSigma(sigma=1.5), "σ lies in"),
-        (lambda: SARSALambda(lambda_=-0.1), "λ lies in"),
-        (lambda: SARSALambda(step_size=-1.0), "step size"),
-        (lambda: OffPolicyMonteCarlo(step_size=float("nan")), "step size"),
-        (lambda: DifferentialSARSA(average_step_size=float("inf")), "step size"),
+        (lambda: QSigma(n=0), "n must be at least 1"),
+        (lambda: QSigma(sigma=1.5), "sigma must be in"),
+        (lambda: SARSALambda(lambda_=-0.1), "lambda_ must be in"),
+        (lambda: SARSALambda(step_size=-1.0), "step_size must be"),
+        (lambda: OffPolicyMonteCarlo(step_size=float("nan")), "step_size must be"),
+        (lambda: DifferentialSARSA(average_step_size=float("inf")), "step_size must be"),
     ],
 )
 def test_settings_out_of_range(make: Any, message: str) -> None:

@@ -128,12 +128,12 @@ def test_elements_and_their_numbers(space: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DynaQ(planning_steps=-1), "planning_steps and bonus are at least 0"),
-        (lambda: DynaQ(bonus=-0.1), "planning_steps and bonus are at least 0"),
-        (lambda: PrioritisedSweeping(planning_steps=0), "planning_steps is at least 1"),
+        (lambda: DynaQ(planning_steps=-1), "planning_steps must be at least 0"),
+        (lambda: DynaQ(bonus=-0.1), "bonus must be at least 0"),
+        (lambda: PrioritisedSweeping(planning_steps=0), "planning_steps must be at least 1"),
         (lambda: CertaintyEquivalence(sweeps=0), "sweeps must be at least 1"),
         (lambda: RMax(discount=1.0), "R-max needs a discount below 1"),
-        (lambda: PSRL(reward_noise=0.0), "are positive"),
+        (lambda: PSRL(reward_noise=0.0), "reward_noise must be positive"),
     ],
 )
 def test_settings_out_of_range(make: Any, message: str) -> None:

@@ -246,9 +246,9 @@ def test_emphatic_expected_updates_converge() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TD(n=0), "at least 1 reward"),
+        (lambda: TD(n=0), "n must be at least 1"),
         (lambda: TD(step_size=-0.1), "at least 0 and finite"),
-        (lambda: TDLambda(lambda_=1.5), r"λ lies in \[0, 1\]"),
+        (lambda: TDLambda(lambda_=1.5), r"lambda_ must be in \[0, 1\]"),
         (lambda: TrueOnlineTD(behaviour=Uniform()), "on-policy"),
         (lambda: LambdaReturn(behaviour=Uniform()), "on-policy"),
         (lambda: MonteCarloPrediction(weighing=Weighing.weighted, step_size=0.1), "step size is None"),

@@ -13,6 +13,7 @@ import pytest
 from cases import Case, main, mostly
 from small import ALGORITHMS, busy_world, small
 
+from retorno.core.policy import Algorithm
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.networks import Table
@@ -57,6 +58,32 @@ def test_fused(case: Case) -> None:
     with compiled() as names:
         again = train(with_other_numbers(case.method()), case.place(), 700, seed=9, every=100)
         again.run_to_end()
+    assert names == []
+
+
+def changed(algorithm: Algorithm) -> Algorithm:
+    """Another value of each number: of an algorithm's own, its optimiser's, its exploration's."""
+    other = jax.tree.map(lambda x: 0.875 * x + 0.003, algorithm)
+    assert all(x != y for x, y in zip(jax.tree.leaves(algorithm), jax.tree.leaves(other), strict=True))
+    return other
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_another_value_of_each_number(name: str) -> None:
+    method, place = main(name).method(), main(name).place()
+    train(method, place, 40).run_to_end()
+    with compiled() as names:
+        train(changed(method), place, 40, seed=1).run_to_end()
+    assert names == []
+
+
+@pytest.mark.parametrize("name", ["q_learning", "dqn", "ppo"])
+def test_another_value_of_each_number_hosted(name: str) -> None:
+    hosted, method = gymnasium(lambda: to_gymnasium(main(name).place())), main(name).method()
+    with contextlib.closing(train(method, hosted, 40)) as training:
+        training.run_to_end()
+    with compiled() as names, contextlib.closing(train(changed(method), hosted, 40)) as training:
+        training.run_to_end()
     assert names == []
 
 

@@ -177,8 +177,8 @@ def test_counting_needs_finite_observations(exploration: Exploration) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Epsilon(1.5), "probability"),
-        (lambda: Epsilon(0.5, -0.1), "probability"),
+        (lambda: Epsilon(1.5), r"epsilon must be in \[0, 1\]"),
+        (lambda: Epsilon(0.5, -0.1), r"end must be in \[0, 1\]"),
         (lambda: Softmax(0.0), "positive"),
         (lambda: UCB(-1.0), "at least 0"),
         (lambda: start(Epsilon(0.5, decay=Decay.exponential)), "give it an end"),

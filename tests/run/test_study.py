@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pytest
 
-from retorno.algorithms import MonteCarloControl, QLearning, SARSALambda
+from retorno.algorithms import PPO, MonteCarloControl, QLearning, SARSALambda
 from retorno.environments.registry import native
+from retorno.networks import MLP
+from retorno.ops.optimisers import Adam
 from retorno.run.loop import rarely_updates
 from retorno.run.study import by_episode, lived, study
 from retorno.run.train import train
@@ -64,12 +66,30 @@ def test_settings_side_by_side_are_a_study_of_each_to_the_bit() -> None:
         np.testing.assert_array_equal(compared[1], alone)
 
 
+def test_learning_rates_under_one_map_are_single_studies_to_the_bit() -> None:
+    """Networks are learnt one after another; what differs in more than numbers is another program."""
+    rates = [1e-4 * 2**i for i in range(8)]
+    settings = [PPO(MLP((8,)), 2, 8, 2, 2, optimiser=Adam(rate, max_gradient_norm=0.5)) for rate in rates]
+
+    def weights(run, trajectory):
+        return jax.tree.leaves(run.learner.network)
+
+    world = native("CartPole-v1")
+    together = study(settings, world, 3, weights, seeds=(5,), every=3)
+    for i, one in enumerate(settings):
+        for leaf, alone in zip(together, study(one, world, 3, weights, seeds=(5,), every=3), strict=True):
+            np.testing.assert_array_equal(leaf[i], alone)
+    assert np.unique(together[0][:, 0, -1], axis=0).shape[0] == 8
+    with pytest.raises(ValueError, match="differ in numbers alone"):
+        study([PPO(), PPO(num_envs=4)], world, 3, weights, seeds=(5,))
+
+
 def test_only_who_waits_for_an_episodes_end_is_lived_one_after_another() -> None:
     assert rarely_updates(WAITING) and not rarely_updates(ALGORITHM) and not rarely_updates(MonteCarloControl())
 
 
 def test_settings_that_the_method_refuses_are_refused_before_anything_is_lived() -> None:
-    with pytest.raises(ValueError, match="step size is at least 0"):
+    with pytest.raises(ValueError, match="step_size must be at least 0"):
         study(SARSALambda(), native("student"), 10, lived, seeds=(0,), over={"step_size": [0.5, -1.0]})
 
 
