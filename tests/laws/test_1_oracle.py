@@ -72,17 +72,22 @@ def largest(exact: MDP) -> float:
 
 
 def check_mean(
-    learnt: Float[np.ndarray, "seeds N"], exact: Float[np.ndarray, " N"], scale: float = 0.0, biased: bool = True
+    learnt: Float[np.ndarray, "seeds N"],
+    exact: Float[np.ndarray, " N"],
+    scale: float = 0.0,
+    biased: bool = True,
+    noisiest: float = 0.25,
 ) -> None:
     """The mean over seeds is the exact answer within four standard errors and the estimator's bias.
 
     A target that takes a maximum over noisy values, or follows them, is `biased`: off by no more than their
     noise, whose size is the standard deviation between seeds; a thousandth of the scale, which is the largest
     value or what is given, is for what is left of the first values. Where there is no bias the largest
-    of the states' standard errors holds for all of them, since many are looked at.
+    of the states' standard errors holds for all of them, since many are looked at. `noisiest` is how large the
+    noise may be beside the scale, and with it how large an error may pass.
     """
     noise, scale = learnt.std(0, ddof=1), max(scale, np.abs(exact).max())
-    assert noise.max() < 0.25 * scale + 1e-9, "too noisy to say anything"
+    assert noise.max() < noisiest * scale + 1e-9, "too noisy to say anything"
     error = 4 * (noise if biased else noise.max()) / np.sqrt(len(learnt))
     bound = error + biased * noise.max() + 1e-3 * scale + 1e-9
     np.testing.assert_array_less(np.abs(learnt.mean(0) - exact), bound)
@@ -127,7 +132,7 @@ SARSAS = [
 def test_sarsa_finds_the_best_soft_policys_values(name: str, algorithm: Algorithm) -> None:
     exact = models()[name]
     q = table(learners(algorithm, 40_000, SEEDS)[name], "q")[:, exact.pair_state, exact.action]
-    check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q, largest(exact))
+    check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q, largest(exact), noisiest=0.12)
 
 
 def deep(name: str) -> Algorithm:
