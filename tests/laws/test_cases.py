@@ -1,0 +1,19 @@
+"""What the usual cases cover, and that a combination which cannot be is left out."""
+
+from cases import Case, covering, main
+from small import ALGORITHMS, NETWORK
+from worlds import KINDS
+
+
+def test_each_algorithm_world_and_network_stands_under_the_laws() -> None:
+    cases = covering()
+    assert {case.algorithm for case in cases} == set(ALGORITHMS)
+    assert {case.world for case in cases} == set(KINDS)
+    assert {case.network for case in cases} == set(NETWORK)
+
+
+def test_an_algorithm_lives_where_its_spaces_allow() -> None:
+    assert main("q_learning").world == "finite" and main("box_only").world == "box"
+    assert not Case("q_learning", "box", "table").possible
+    assert not Case("dqn", "hidden", "gru").possible
+    assert Case("ppo", "hidden", "gru").possible
