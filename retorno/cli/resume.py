@@ -15,12 +15,14 @@ class Resume:
 
     run: Run
     """The run's folder, or one with a run for each seed."""
+    steps: int | None = None
+    """Another budget than the run's own, in environment steps: a finished run can be lengthened."""
     episodes: int = 100
     """Episodes of the evaluation at the end; 0 for none."""
 
 
 def run(arguments: list[str]) -> int:
     given = parse(Resume, arguments, "retorno resume")
-    if finish(given.run, given.episodes):
+    if finish(given.run, given.episodes, given.steps):
         note(f"next: retorno evaluate {given.run} · retorno play {given.run} · retorno report {given.run}")
     return 0

@@ -1,7 +1,7 @@
 """The folder of a run: its settings, its figures as they come, and the lock of who is writing.
 
-`config.json` is written once, `metrics.jsonl` grows by one JSON object a line. One process at a
-time may have the folder open; the lock goes with the process, however that ends.
+`config.json` says what runs, and what ran before a resume that changed it; `metrics.jsonl` grows by one JSON object
+a line. One process at a time may have the folder open; the lock goes with the process, however that ends.
 """
 
 from __future__ import annotations
@@ -88,6 +88,19 @@ class RunFolder:
     def config(self) -> Any:
         """The JSON value in `config.json`."""
         return read_config(self.path)
+
+    def change(self, step: int, settings: Mapping[str, Any]) -> None:
+        """Write down other settings from `step` on; what they were before is kept in `changes`.
+
+        Raises:
+            FolderError: when the disk refuses; the old ones stand.
+        """
+        config = self.config
+        before = {name: config[name] for name, value in settings.items() if config.get(name) != value}
+        if before:
+            changes = [*config.get("changes", []), {"step": step, "before": before}]
+            text = json.dumps({**config, **settings, "changes": changes}, indent=2, allow_nan=False)
+            write_atomic(self.path / CONFIG, text + "\n")
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl` and hand it to the system at once.

@@ -30,6 +30,7 @@ from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_units, unbounded_note
+from retorno.core.time_step import Clock
 from retorno.environments.registry import make
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation
@@ -469,6 +470,7 @@ def restore(
     folder: str | Path,
     *,
     algorithm: Algorithm | None = None,
+    steps: int | None = None,
     world: World | None = None,
     relabel: RelabelConfig | None = None,
     warn: Callable[[str], Any] = warnings.warn,
@@ -478,6 +480,7 @@ def restore(
     Args:
         folder: the run's folder.
         algorithm: instead of the recorded settings; the difference is told.
+        steps: another budget than the recorded one; schedules go on over it from the step that was reached.
         world: where the run's was not given by name.
         relabel: instead of the recorded one's settings.
         warn: is told, one line each, of damaged checkpoints and of code or settings that differ.
@@ -505,7 +508,7 @@ def restore(
     training = Training(
         algorithm or recorded,
         world or make(given["name"], given.get("hosted")),
-        settings["steps"],
+        settings["steps"] if steps is None else steps,
         tuple(settings["seeds"]),
         settings["every"],
         relabel,
@@ -519,6 +522,10 @@ def restore(
             training.run = training.run._replace(stage=fresh)
         elif training.environments is not None:
             training.environments.restore(hosted)
+    if steps is not None:
+        if steps < training.step:
+            raise ValueError(f"{folder} has taken {training.step:,} steps already, its budget cannot be {steps:,}")
+        training.run = _with_budget(training.run, steps)
     return training
 
 
@@ -526,23 +533,40 @@ def resume(
     folder: str | Path,
     *,
     algorithm: Algorithm | None = None,
+    steps: int | None = None,
     world: World | None = None,
     relabel: RelabelConfig | None = None,
     tensorboard: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> Training:
-    """`restore` a recorded run and go on with it to its own budget: iterate what comes back.
+    """`restore` a recorded run and go on with it to its own budget, or another: iterate what comes back.
+
+    `config.json` says from then on what really runs, and under `changes` what was before, up to which step.
 
     Raises:
         FolderError: also when another process has the folder open.
     """
     opened = RunFolder.open(Path(folder), tensorboard)
     try:
-        training = restore(folder, algorithm=algorithm, world=world, relabel=relabel, warn=warn)
+        training = restore(folder, algorithm=algorithm, steps=steps, world=world, relabel=relabel, warn=warn)
         opened.rewind(training.step)
+        opened.change(training.step, {"algorithm": to_json(training.algorithm), "steps": training.steps})
         policy_folder.rewind(opened.path, training.step)
     except BaseException:
         opened.close()
         raise
     training.folder = opened
     return training
+
+
+def _with_budget(run: Run, steps: int) -> Run:
+    """The same run with schedules that end at another step."""
+
+    def lengthened(node: Any) -> Any:
+        if not isinstance(node, Clock):
+            return node
+        return node._replace(
+            budget=jax.tree.map(lambda word, x: jnp.full_like(x, word), Counter.of(steps), node.budget)
+        )
+
+    return jax.tree.map(lengthened, run, is_leaf=lambda node: isinstance(node, Clock))

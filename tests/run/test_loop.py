@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +20,7 @@ from retorno.environments import student
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.sampled_world import sampled
 from retorno.networks import MLP
+from retorno.policies.exploration import Epsilon
 from retorno.run.hosted import Layout
 from retorno.run.loop import Iteration, Observer
 from retorno.run.train import Training, TrainingError, train
@@ -177,3 +181,26 @@ def test_what_is_packed_is_what_is_unpacked() -> None:
     once, twice = jax.jit(layout.unpack)(packed), jax.jit(layout.unpack)(rows)
     jax.tree.map(np.testing.assert_array_equal, once, tree)
     jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[1], y), twice, tree)
+
+
+def test_a_finished_run_is_lengthened_and_the_record_says_what_ran(tmp_path: Path) -> None:
+    first = retorno.QLearning(exploration=Epsilon(1.0, 0.0))
+    with train(first, "cliff", 500, folder=tmp_path / "run") as training:
+        training.run_to_end()
+    slower = dataclasses.replace(first, step_size=0.05)
+    told: list[str] = []
+    with retorno.resume(tmp_path / "run", algorithm=slower, steps=1000, warn=told.append) as training:
+        assert float(training.run.learner.clock.progress) == 0.5
+        training.run_to_end()
+        assert training.step == 1000
+    assert len(told) == 1 and "step_size" in told[0]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["algorithm"]["step_size"] == 0.05 and config["steps"] == 1000
+    (change,) = config["changes"]
+    assert change["step"] == 500 and change["before"]["steps"] == 500
+    assert change["before"]["algorithm"]["step_size"] == 0.1
+    with retorno.resume(tmp_path / "run", warn=told.append) as again:
+        assert again.algorithm == slower and again.steps == 1000
+    assert len(told) == 1
+    with pytest.raises(ValueError, match="1,000 steps already"):
+        retorno.resume(tmp_path / "run", steps=700)
