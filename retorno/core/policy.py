@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
@@ -58,6 +59,10 @@ class Policy(eqx.Module):
             return carry
         return self._steps(obs, first, carry)[0]
 
+    def select(self, *heads: str) -> Policy:
+        """The policy without what only its other heads need: that does not run, and is not remembered."""
+        return self
+
     def _steps(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> tuple[Carry, Heads]:
         def step(carry: Carry, row: tuple[PyTree[Any], Bool[Array, ""]]) -> tuple[Carry, Heads]:
             heads, carry = self.step(*row, carry)
@@ -76,6 +81,11 @@ def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], ca
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (obs, first))
     heads = jax.vmap(lambda obs, first: policy.step(obs, first, policy.initial_carry())[0])(*flat)
     return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), heads)
+
+
+def initial_carries(policy: Policy, num_envs: int) -> Carry:
+    """Empty memories [B]."""
+    return jax.tree.map(lambda x: jnp.repeat(jnp.asarray(x)[None], num_envs, 0), policy.initial_carry())
 
 
 def carry_before(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry) -> Carry:

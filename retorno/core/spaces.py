@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -291,6 +291,40 @@ def action_units(space: Space[Any]) -> ActionUnits:
         return ActionUnits(scale, None, shape, np.issubdtype(space.dtype, np.integer))
     start = np.asarray(getattr(space, "start", 0), np.int32)
     return ActionUnits(None, start if start.any() else None, shape, False)
+
+
+class HashableSpace:
+    """A space as a static field: one object for all spaces that are alike in every number.
+
+    Gymnasium's spaces do not hash and are slow to compare, which every call of a compiled function does; this compares
+    by identity.
+    """
+
+    _known: ClassVar[dict[Any, HashableSpace]] = {}
+    space: Space[Any]
+
+    def __new__(cls, space: Space[Any]) -> HashableSpace:
+        hashable = super().__new__(cls)
+        hashable.space = space
+        return cls._known.setdefault(_contents(space), hashable)
+
+
+def _contents(space: Space[Any]) -> Any:
+    """All that tells a space from another; what it prints leaves out most of a large Box's bounds."""
+    match space:
+        case spaces.Box():
+            numbers = (space.low.tobytes(), space.high.tobytes())
+        case spaces.Discrete():
+            numbers = (int(space.n), int(space.start))
+        case spaces.MultiDiscrete():
+            numbers = (space.nvec.tobytes(), space.start.tobytes())
+        case spaces.Dict():
+            numbers = tuple((name, _contents(part)) for name, part in space.spaces.items())
+        case spaces.Tuple():
+            numbers = tuple(_contents(part) for part in space.spaces)
+        case _:
+            numbers = repr(space)
+    return type(space), space.shape, str(space.dtype), numbers
 
 
 def unsupported(space: Space[Any]) -> SpaceError:

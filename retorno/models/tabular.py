@@ -20,9 +20,8 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.environment import Environment
 from retorno.core.memory import readable
-from retorno.core.spaces import SpaceError, Spec, cardinality, element, index
+from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, element, index
 from retorno.core.time_step import TimeStep, Trajectory, legal_mask, restart
-from retorno.networks.layers import Observed
 
 MOST_TRANSITIONS = 100_000_000
 """Entries of a table of states × actions × next states."""
@@ -45,7 +44,7 @@ class LatestModel(eqx.Module):
     """… of which there are so many."""
     now: Int[Array, ""]
     """Transitions lived."""
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     def learn(self, row: TimeStep, action: Int[Array, ""], next_row: TimeStep) -> LatestModel:
         """After one more transition; a reset, out of a row that is `last`, is none."""
@@ -95,7 +94,7 @@ def latest_model(spec: Spec, actions: int) -> LatestModel:
         visited=jnp.zeros(states, jnp.int32),
         met=jnp.int32(0),
         now=jnp.int32(0),
-        observed=Observed(spec.observation_space),
+        observed=HashableSpace(spec.observation_space),
     )
 
 
@@ -144,7 +143,7 @@ class CountedModel(SampleModel):
     """Sums of the discounts on the way to each state: the count of transitions that went on."""
     legal: Bool[Array, "S A"] | None
     """As far as seen; None where all actions always are."""
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     def enter(self, obs: PyTree[Any]) -> TimeStep:
         return restart(obs, self._legal(self.number(obs)))
@@ -224,7 +223,7 @@ def counted_model(spec: Spec, actions: int, algorithm: str) -> CountedModel:
         reward=jnp.zeros((states, actions)),
         onward=jnp.zeros((states, actions, states)),
         legal=None if spec.row.legal is None else jnp.ones((states, actions), bool),
-        observed=Observed(spec.observation_space),
+        observed=HashableSpace(spec.observation_space),
     )
 
 

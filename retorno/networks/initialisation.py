@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jaxtyping import Float, Key
 from numpy.typing import DTypeLike
 
@@ -60,7 +61,7 @@ class Draws:
             seeds = np.random.SeedSequence([*np.asarray(key).tolist(), number])
             return draw(np.random.Generator(np.random.PCG64(seeds))).astype(self.dtype)
 
-        if isinstance(self._key, jax.core.Tracer):
+        if isinstance(self._key, Tracer):
             like = jax.ShapeDtypeStruct(shape, self.dtype)
             return jax.pure_callback(on_the_host, like, self._key, vmap_method="sequential")
         return jnp.array(on_the_host(self._key))

@@ -9,18 +9,19 @@ import abc
 import enum
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, Protocol
 
 import equinox as eqx
 import gymnasium
 import jax
 import jax.numpy as jnp
+import numpy as np
 from gymnasium import spaces
 from jax import Array
 from jaxtyping import Bool, Float, PyTree
 
 from retorno.core.policy import Carry
-from retorno.core.spaces import encode, width
+from retorno.core.spaces import HashableSpace, encode, width
 from retorno.networks.initialisation import Draws
 
 
@@ -56,33 +57,17 @@ def linear(draws: Draws, inputs: int, outputs: int, gain: float | None) -> Linea
     return Linear(draws.orthogonal(inputs, outputs, gain), draws.constant((outputs,), 0.0))
 
 
-class Observed:
-    """An observation space as a static field: one object for all spaces that print the same.
-
-    Gymnasium's spaces do not hash and are slow to compare, which every call of a compiled
-    function does; this compares by identity.
-    """
-
-    _known: ClassVar[dict[str, Observed]] = {}
-    space: gymnasium.Space[Any]
-
-    def __new__(cls, space: gymnasium.Space[Any]) -> Observed:
-        observed = super().__new__(cls)
-        observed.space = space
-        return cls._known.setdefault(repr(space), observed)
-
-
 class Input(eqx.Module):
     """The first layer: xW + b of the encoded observation. A Discrete one looks up its row of W."""
 
     linear: Linear
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     def __call__(self, obs: PyTree[Any]) -> Float[Array, " out"]:
         space = self.observed.space
         if isinstance(space, spaces.Discrete):
             return self.linear.weight[obs - int(space.start)] + self.linear.bias
-        return self.linear(encode(space, obs))
+        return self.linear(encode(space, obs).astype(self.linear.weight.dtype))
 
 
 def read(draws: Draws, space: gymnasium.Space[Any], outputs: int, gain: float | None) -> Input:
@@ -91,7 +76,7 @@ def read(draws: Draws, space: gymnasium.Space[Any], outputs: int, gain: float | 
     Raises:
         SpaceError: when the space cannot be read.
     """
-    return Input(linear(draws, width(space), outputs, gain), Observed(space))
+    return Input(linear(draws, width(space), outputs, gain), HashableSpace(space))
 
 
 class Trunk(eqx.Module):
@@ -116,6 +101,65 @@ class Trunk(eqx.Module):
     @abc.abstractmethod
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         """The memory after T rows: the same as after T calls of `step`."""
+
+
+class Precision(enum.Enum):
+    """How exactly numbers are held: bfloat16 takes half the room of float32 and keeps eight binary digits."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return jnp.dtype(self.value)
+
+
+class TrunkConfig(Protocol):
+    """What the settings of every network of trunks and heads say."""
+
+    @property
+    def shared(self) -> bool: ...
+    @property
+    def stop_gradient(self) -> tuple[str, ...]: ...
+    @property
+    def parameters(self) -> Precision: ...
+    @property
+    def compute(self) -> Precision: ...
+
+
+class Computed(Trunk):
+    """A trunk that computes and remembers in another precision than its parameters have; its features are float32."""
+
+    trunk: Trunk
+    precision: Precision = eqx.field(static=True)
+
+    @property
+    def context(self) -> int | None:
+        return self.trunk.context
+
+    def initial_carry(self) -> Carry:
+        return self._cast.initial_carry()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Float[Array, " D"], Carry]:
+        features, carry = self._cast.step(obs, first, carry)
+        return features.astype(jnp.float32), carry
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T D"]:
+        return self._cast.unroll(obs, first, carry).astype(jnp.float32)
+
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        return self._cast.read(obs, first, carry)
+
+    @property
+    def _cast(self) -> Trunk:
+        return jax.tree.map(lambda w: w.astype(self.precision.dtype), self.trunk)
+
+
+def computed(trunk: Trunk, config: TrunkConfig) -> Trunk:
+    """The trunk itself, where all is float32."""
+    if config.parameters is config.compute is Precision.float32:
+        return trunk
+    return Computed(trunk, config.compute)
 
 
 class Dense(Trunk):

@@ -22,9 +22,8 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
-from retorno.core.spaces import SpaceError, cardinality, encode, index, parts, unsupported, width
+from retorno.core.spaces import HashableSpace, SpaceError, cardinality, encode, index, parts, unsupported, width
 from retorno.networks.heads import Head, Readout
-from retorno.networks.layers import Observed
 
 MOST_WEIGHTS = 500_000_000
 
@@ -67,7 +66,7 @@ class Basis(abc.ABC):
             weights={name: self.start(size, head.outputs) for name, head in heads.items()},
             readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
             basis=self,
-            observed=Observed(observation_space),
+            observed=HashableSpace(observation_space),
         )
 
 
@@ -77,7 +76,7 @@ class LinearNetwork(Policy):
     weights: dict[str, Float[Array, "d outputs"]]
     readouts: dict[str, Readout]
     basis: Basis = eqx.field(static=True)
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     @property
     def context(self) -> int:

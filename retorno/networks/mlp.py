@@ -11,8 +11,7 @@ from jax import Array
 from jaxtyping import Key
 
 from retorno.networks.heads import Head
-from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Activation, dense
+from retorno.networks.layers import Activation, Precision, dense
 from retorno.networks.network import Network, assemble
 
 
@@ -26,6 +25,12 @@ class MLP:
     """The nonlinearity after each hidden layer."""
     shared: bool = False
     """Whether all heads share the hidden layers. Where returns are large, a value head drowns the policy's gradient."""
+    stop_gradient: tuple[str, ...] = ()
+    """Heads whose gradient does not reach what lies under them, for instance the value on a shared trunk."""
+    parameters: Precision = Precision.float32
+    """How exactly the weights are held."""
+    compute: Precision = Precision.float32
+    """How exactly the hidden layers are computed; heads are float32."""
     orthogonal: bool = True
     """Orthogonal weights (√2; .01 under a policy, 1 under a value) and zero biases; else uniform in ±1/√inputs."""
 
@@ -38,9 +43,9 @@ class MLP:
         """
         gain = math.sqrt(2) if self.orthogonal else None
         return assemble(
-            Draws(key),
+            key,
             heads,
-            self.shared,
+            self,
             self.orthogonal,
             self.hidden[-1] if self.hidden else 0,
             lambda draws: dense(draws, observation_space, self.hidden, self.activation, gain),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import equinox as eqx
 import gymnasium
 import jax
 from jax import Array
@@ -14,7 +15,7 @@ from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.time_step import TimeStep
 from retorno.networks.heads import Head, Readout
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Linear, Trunk, linear
+from retorno.networks.layers import Linear, Trunk, TrunkConfig, computed, linear
 
 SHARED = "shared"
 
@@ -36,14 +37,13 @@ class NetworkConfig(Protocol):
 
 
 class Network(Policy):
-    """Heads on trunks: one trunk for each head, by the head's name, or one that all share.
-
-    Asked for one head only, compiled code drops the other heads' trunks by itself.
-    """
+    """Heads on trunks: one trunk for each head, by the head's name, or one that all share."""
 
     trunks: dict[str, Trunk]
     last: dict[str, Linear]
     readouts: dict[str, Readout]
+    stopped: tuple[str, ...] = eqx.field(static=True, default=())
+    """Heads whose gradient does not reach their trunk."""
 
     @property
     def context(self) -> int | None:
@@ -68,21 +68,36 @@ class Network(Policy):
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         return {name: trunk.read(obs, first, carry[name]) for name, trunk in self._remembering.items()} or ()
 
+    def select(self, *heads: str) -> Network:
+        kept = [name for name in self.readouts if name in heads]
+        trunks = {self._under(name) for name in kept}
+        return Network(
+            trunks={name: trunk for name, trunk in self.trunks.items() if name in trunks},
+            last={name: self.last[name] for name in kept},
+            readouts={name: self.readouts[name] for name in kept},
+            stopped=self.stopped,
+        )
+
     @property
     def _remembering(self) -> dict[str, Trunk]:
         return {name: trunk for name, trunk in self.trunks.items() if trunk.context != 0}
 
     def _heads(self, features: dict[str, Float[Array, " D"]]) -> Heads:
-        return {
-            name: readout(self.last[name](features[SHARED if SHARED in features else name]))
-            for name, readout in self.readouts.items()
-        }
+        def features_of(head: str) -> Float[Array, " D"]:
+            under = features[self._under(head)]
+            return jax.lax.stop_gradient(under) if head in self.stopped else under
+
+        return {name: readout(self.last[name](features_of(name))) for name, readout in self.readouts.items()}
+
+    def _under(self, head: str) -> str:
+        """The name of a head's trunk."""
+        return SHARED if SHARED in self.trunks else head
 
 
 def assemble(
-    draws: Draws,
+    key: Key[Array, ""],
     heads: dict[str, Head],
-    shared: bool,
+    config: TrunkConfig,
     orthogonal: bool,
     width: int,
     trunk: Callable[[Draws], Trunk],
@@ -90,16 +105,20 @@ def assemble(
     """A new network: `trunk(draws)` makes what lies under a head and gives `width` features.
 
     Raises:
-        ValueError: when there is no head.
+        ValueError: when there is no head, or the gradient of one that is not there should stop.
     """
+    draws = Draws(key, config.parameters.dtype)
     if not heads:
         raise ValueError('a network needs one head or more, for instance heads={"value": ValueHead()}')
+    if unknown := set(config.stop_gradient) - set(heads):
+        raise ValueError(f"stop_gradient names {sorted(unknown)}, but the heads are {', '.join(heads)}")
     return Network(
-        trunks={name: trunk(draws) for name in ([SHARED] if shared else heads)},
+        trunks={name: computed(trunk(draws), config) for name in ([SHARED] if config.shared else heads)},
         last={
             name: linear(draws, width, head.outputs, head.gain if orthogonal else None) for name, head in heads.items()
         },
         readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
+        stopped=config.stop_gradient,
     )
 
 

@@ -118,5 +118,8 @@ class Normalised(Policy):
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         return self.policy.read(jax.vmap(self._see)(obs), first, carry)
 
+    def select(self, *heads: str) -> Normalised:
+        return Normalised(self.policy.select(*heads), self.normaliser)
+
     def _see(self, obs: PyTree[Any]) -> PyTree[Any]:
         return obs if self.normaliser is None else self.normaliser(obs)

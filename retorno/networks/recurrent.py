@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import equinox as eqx
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 from retorno.core.policy import Carry
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Activation, Dense, Linear, Trunk, dense, linear
+from retorno.networks.layers import Activation, Dense, Linear, Precision, Trunk, dense, linear
 from retorno.networks.network import Network, assemble
 
 State = tuple[Float[Array, " H"], ...]
@@ -35,6 +36,7 @@ class Recurrent(Trunk):
     """[E, G·H]"""
     hidden: Linear
     """[H, G·H]"""
+    rematerialise: bool = eqx.field(static=True)
     states: ClassVar[int]
     """How many arrays the cell remembers."""
     gates: ClassVar[int]
@@ -49,7 +51,7 @@ class Recurrent(Trunk):
         return None
 
     def initial_carry(self) -> State:
-        return tuple(jnp.zeros(self.hidden.weight.shape[0]) for _ in range(self.states))
+        return tuple(jnp.zeros(len(self.hidden.weight), self.hidden.weight.dtype) for _ in range(self.states))
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Float[Array, " H"], Carry]:
         carry = self._advance(self.input(self.embed(obs)), first, carry)
@@ -69,10 +71,12 @@ class Recurrent(Trunk):
             return state, state[0]
 
         projected = self.input(jax.vmap(self.embed)(obs))
+        if self.rematerialise:
+            advance = jax.checkpoint(advance)
         return jax.lax.scan(advance, carry, (projected, first))
 
     def _advance(self, projected: Float[Array, " G"], first: Bool[Array, ""], state: State) -> State:
-        return self.cell(projected, tuple(jnp.where(first, 0.0, part) for part in state))
+        return self.cell(projected, tuple(jnp.where(first, jnp.zeros_like(part), part) for part in state))
 
 
 class GRUCell(Recurrent):
@@ -116,6 +120,14 @@ class RecurrentConfig(abc.ABC):
     """The nonlinearity after each layer of `embed`."""
     shared: bool = False
     """Whether all heads share one cell. Where returns are large, a value head drowns the policy's gradient."""
+    stop_gradient: tuple[str, ...] = ()
+    """Heads whose gradient does not reach what lies under them, for instance the value on a shared trunk."""
+    parameters: Precision = Precision.float32
+    """How exactly the weights are held."""
+    compute: Precision = Precision.float32
+    """How exactly the hidden layers are computed; heads are float32."""
+    rematerialise: bool = False
+    """Compute the gates again for the gradient instead of keeping them: less memory, a third more work."""
     orthogonal: bool = True
     """Orthogonal weights and zero biases; else uniform in ±1/√inputs."""
 
@@ -134,11 +146,11 @@ class RecurrentConfig(abc.ABC):
         if self.width < 1:
             raise ValueError(f"width must be positive, got {self.width}: try 64")
         trunk = lambda draws: self._trunk(draws, observation_space)  # noqa: E731
-        return assemble(Draws(key), heads, self.shared, self.orthogonal, self.width, trunk)
+        return assemble(key, heads, self, self.orthogonal, self.width, trunk)
 
     def _trunk(self, draws: Draws, space: gymnasium.Space[Any]) -> Recurrent:
         embed = dense(draws, space, self.embed, self.activation, math.sqrt(2) if self.orthogonal else None)
-        return self.cell(embed, self._gates(draws, self.embed[-1]), self._gates(draws, self.width))
+        return self.cell(embed, self._gates(draws, self.embed[-1]), self._gates(draws, self.width), self.rematerialise)
 
     def _gates(self, draws: Draws, inputs: int) -> Linear:
         gates = self.cell.gates

@@ -6,7 +6,7 @@ fewer its first one stands in for them, as in Gymnasium's `FrameStackObservation
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
@@ -19,8 +19,8 @@ from jax import Array
 from jaxtyping import Bool, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.spaces import HashableSpace
 from retorno.networks.heads import Head
-from retorno.networks.layers import Observed
 from retorno.networks.mlp import MLP
 from retorno.networks.network import NetworkConfig
 
@@ -32,7 +32,7 @@ class Stacked(Policy):
     frames: int = eqx.field(static=True)
     """k"""
     difference: float | None = eqx.field(static=True)
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
     """What one observation looks like."""
 
     @property
@@ -58,6 +58,9 @@ class Stacked(Policy):
         stacks = self._stacks(obs, first, carry[0])
         memory = self.network.read(jax.vmap(self._side_by_side)(stacks), first, carry[1])
         return jax.tree.map(lambda x: x[-1, 1:], stacks), memory
+
+    def select(self, *heads: str) -> Stacked:
+        return replace(self, network=self.network.select(*heads))
 
     def _stacks(self, obs: PyTree[Any], first: Bool[Array, " T"], before: PyTree[Any]) -> PyTree[Any]:
         """The k frames of each row [T, k, …], from the rows and those before them: none older than its episode."""
@@ -100,7 +103,7 @@ class Stack:
         if self.frames < 1:
             raise ValueError(f"frames must be positive, got {self.frames}: try 4")
         network = self.network.build(key, stacked_space(observation_space, self.frames, self.difference), heads)
-        return Stacked(network, self.frames, self.difference, Observed(observation_space))
+        return Stacked(network, self.frames, self.difference, HashableSpace(observation_space))
 
 
 def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | None = None) -> gymnasium.Space[Any]:
@@ -136,6 +139,6 @@ def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | 
     return space
 
 
-def _example(observed: Observed) -> PyTree[Any]:
+def _example(observed: HashableSpace) -> PyTree[Any]:
     """One observation, for its shapes."""
     return jax.tree.map(jnp.asarray, observed.space.sample())

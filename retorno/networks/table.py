@@ -13,9 +13,8 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
-from retorno.core.spaces import SpaceError, cardinality, index
+from retorno.core.spaces import HashableSpace, SpaceError, cardinality, index
 from retorno.networks.heads import Head, Readout
-from retorno.networks.layers import Observed
 from retorno.networks.linear import LinearNetwork
 
 MOST_ENTRIES = 2_000_000_000
@@ -28,7 +27,7 @@ class TableNetwork(Policy):
 
     tables: dict[str, Float[Array, "S outputs"]]
     readouts: dict[str, Readout]
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     @property
     def context(self) -> int:
@@ -75,7 +74,7 @@ class Table:
         return TableNetwork(
             tables={name: jnp.full((rows, head.outputs), self.initial, jnp.float32) for name, head in heads.items()},
             readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
-            observed=Observed(observation_space),
+            observed=HashableSpace(observation_space),
         )
 
 

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Activation, Input, Linear, Trunk, linear, read
+from retorno.networks.layers import Activation, Input, Linear, Precision, Trunk, linear, read
 from retorno.networks.network import Network, assemble
 
 ROTARY_BASE = 10_000.0
@@ -74,6 +74,7 @@ class Causal(Trunk):
     blocks: tuple[Block, ...]
     scale: Float[Array, " width"]
     window: int = eqx.field(static=True)
+    rematerialise: bool = eqx.field(static=True)
 
     @property
     def context(self) -> None:
@@ -83,8 +84,8 @@ class Causal(Trunk):
         num_heads, width = self.blocks[0].num_heads, self.scale.shape[0]
         shape = (num_heads, self.window, width // num_heads)
         return Cache(
-            keys=tuple(jnp.zeros(shape) for _ in self.blocks),
-            values=tuple(jnp.zeros(shape) for _ in self.blocks),
+            keys=tuple(jnp.zeros(shape, self.scale.dtype) for _ in self.blocks),
+            values=tuple(jnp.zeros(shape, self.scale.dtype) for _ in self.blocks),
             position=jnp.int32(0),
         )
 
@@ -130,12 +131,18 @@ class Causal(Trunk):
         fresh = (newest >= 0) & (source >= 0)
         into = lambda cache, rows: jnp.where(fresh[:, None], rows[:, jnp.maximum(source, 0)], cache)  # noqa: E731
         x, caches = jax.vmap(self.input)(obs), []
-        for block, old_keys, old_values in zip(self.blocks, carry.keys, carry.values, strict=True):
+
+        def through(block: Block, x: Array, old_keys: Array, old_values: Array) -> tuple[Array, tuple[Array, Array]]:
             query, key, value = block.project(x, position)
-            caches.append((into(old_keys, key), into(old_values, value)))
             keys = jnp.concatenate([old_keys, key], axis=1)
             values = jnp.concatenate([old_values, value], axis=1)
-            x = block.finish(x, attend(query, keys, values, visible))
+            return block.finish(x, attend(query, keys, values, visible)), (into(old_keys, key), into(old_values, value))
+
+        if self.rematerialise:
+            through = jax.checkpoint(through)
+        for block, old_keys, old_values in zip(self.blocks, carry.keys, carry.values, strict=True):
+            x, cache = through(block, x, old_keys, old_values)
+            caches.append(cache)
         keys, values = zip(*caches, strict=True)
         return x, Cache(keys, values, position[-1] + 1)
 
@@ -152,8 +159,8 @@ def attend(
     visible: Bool[Array, "*T S"],
 ) -> Float[Array, "N *T D"]:
     """softmax(QKᵀ/√D)V over the visible rows, one row at least. Vaswani et al. 2017, eq. 1."""
-    scores = jnp.einsum("n...d,nsd->n...s", query, keys) / math.sqrt(query.shape[-1])
-    weights = jax.nn.softmax(jnp.where(visible, scores, -jnp.inf))
+    scores = jnp.einsum("n...d,nsd->n...s", query, keys, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(jnp.where(visible, scores / math.sqrt(query.shape[-1]), -jnp.inf)).astype(values.dtype)
     return jnp.einsum("n...s,nsd->n...d", weights, values)
 
 
@@ -161,14 +168,15 @@ def rotate(x: Float[Array, "N *T D"], position: Int[Array, "*T"]) -> Float[Array
     """Turn the pairs (x_i, x_{i + D/2}) by position · 10000^(−2i/D). Su et al. 2021, eq. 34."""
     half = x.shape[-1] // 2
     angle = position[..., None] * ROTARY_BASE ** (-jnp.arange(half) / half)
-    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
     a, b = x[..., :half], x[..., half:]
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
 
 
 def normalise(x: Float[Array, "*T width"], scale: Float[Array, " width"]) -> Float[Array, "*T width"]:
     """Scaled x / √(mean x² + 10⁻⁶). Zhang & Sennrich 2019, eq. 4."""
-    return x * jax.lax.rsqrt(jnp.mean(x**2, axis=-1, keepdims=True) + 1e-6) * scale
+    square = jnp.mean(x.astype(jnp.float32) ** 2, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(square + 1e-6).astype(x.dtype) * scale
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,14 @@ class Transformer:
     """The nonlinearity inside the feed-forward layers, which are four times as wide."""
     shared: bool = False
     """Whether all heads share one stack. Where returns are large, a value head drowns the policy's gradient."""
+    stop_gradient: tuple[str, ...] = ()
+    """Heads whose gradient does not reach what lies under them, for instance the value on a shared trunk."""
+    parameters: Precision = Precision.float32
+    """How exactly the weights are held."""
+    compute: Precision = Precision.float32
+    """How exactly the hidden layers are computed; heads are float32."""
+    rematerialise: bool = False
+    """Compute each block again for the gradient instead of keeping what is inside it: less memory, more work."""
 
     def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
         """A new network: orthogonal weights, those into the residual stream over √(2 layers) (Radford et al. 2019).
@@ -204,7 +220,7 @@ class Transformer:
                 f"num_heads {self.num_heads}: try width={2 * self.num_heads * pairs}"
             )
         trunk = lambda draws: self._trunk(draws, observation_space)  # noqa: E731
-        return assemble(Draws(key), heads, self.shared, True, self.width, trunk)
+        return assemble(key, heads, self, True, self.width, trunk)
 
     def _trunk(self, draws: Draws, space: gymnasium.Space[Any]) -> Causal:
         return Causal(
@@ -212,6 +228,7 @@ class Transformer:
             blocks=tuple(self._block(draws) for _ in range(self.layers)),
             scale=draws.constant((self.width,), 1.0),
             window=self.window,
+            rematerialise=self.rematerialise,
         )
 
     def _block(self, draws: Draws) -> Block:

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
 
-from retorno.core.spaces import Spec, cardinality, index
+from retorno.core.spaces import HashableSpace, Spec, cardinality, index
 from retorno.core.time_step import Trajectory
-from retorno.networks.layers import Observed
 from retorno.ops.objectives import linear
 
 
@@ -21,7 +20,7 @@ class Visits(eqx.Module):
     """How often each action was taken on each observation of a finite space."""
 
     count: Int[Array, "S A"]
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     def at(self, obs: PyTree[Any]) -> Int[Array, " A"]:
         """The counts on one observation."""
@@ -44,7 +43,7 @@ def visits(spec: Spec, actions: int) -> Visits:
         SpaceError: when the observation space is not finite.
     """
     space = spec.observation_space
-    return Visits(jnp.zeros((cardinality(space), actions), jnp.int32), Observed(space))
+    return Visits(jnp.zeros((cardinality(space), actions), jnp.int32), HashableSpace(space))
 
 
 class Decay(enum.Enum):

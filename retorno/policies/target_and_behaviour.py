@@ -14,9 +14,8 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
-from retorno.core.spaces import SpaceError, Spec, cardinality, index, num_actions
+from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index, num_actions
 from retorno.core.time_step import TimeStep, Trajectory, before_and_after
-from retorno.networks.layers import Observed
 from retorno.ops.distributions import Categorical
 from retorno.ops.returns import importance_weight
 
@@ -25,7 +24,7 @@ class FixedPolicy(Policy):
     """Logarithms of probabilities: one row for each observation of a finite space, or one for all."""
 
     log_prob: Float[Array, "S A"]
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     @property
     def context(self) -> int:
@@ -59,7 +58,7 @@ class Uniform:
 
     def build(self, observation_space: gymnasium.Space[Any], action_space: gymnasium.Space[Any]) -> FixedPolicy:
         actions = num_actions(action_space, "the uniform policy")
-        return FixedPolicy(jnp.zeros((1, actions)), Observed(observation_space))
+        return FixedPolicy(jnp.zeros((1, actions)), HashableSpace(observation_space))
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Tabulated:
             raise SpaceError(f"every row needs a probability for each of the {actions} actions of {action_space}")
         with np.errstate(divide="ignore"):
             log_prob = np.log(np.array(self.probabilities))
-        return FixedPolicy(jnp.asarray(log_prob, jnp.float32), Observed(observation_space))
+        return FixedPolicy(jnp.asarray(log_prob, jnp.float32), HashableSpace(observation_space))
 
 
 FIXED: dict[str, type[FixedConfig]] = {"uniform": Uniform, "tabulated": Tabulated}

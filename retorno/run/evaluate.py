@@ -192,7 +192,7 @@ def evaluate(
     prepare()
     given = policies or policy
     learnt = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    found = [each for one in learnt for each in policies_of(one)]
+    found = [each.select("policy") for one in learnt for each in policies_of(one)]
     where = world_of(world, learnt[0])
     if policies is None:
         results = [_evaluate_one(each, where, episodes, seed, greedy) for each in found]

@@ -23,7 +23,18 @@ from retorno.core.policy import Algorithm, Carry, RelabelConfig
 from retorno.core.spaces import ActionUnits, Spec, policy_space
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.run.collect import CollectState, choose, initial_carries
-from retorno.run.loop import Advanced, Iteration, Observer, Run, all_finite, fresh, keys_of, learn, nothing_seen
+from retorno.run.loop import (
+    Advanced,
+    Iteration,
+    Observer,
+    Run,
+    all_finite,
+    fresh,
+    initial_learner,
+    keys_of,
+    learn,
+    nothing_seen,
+)
 
 
 class Layout(NamedTuple):
@@ -257,13 +268,9 @@ def _begin(
     row: TimeStep,
 ) -> Run:
     num_envs = len(row.last)
-    return fresh(
-        algorithm,
-        hosted_spec(spaces, steps, row),
-        relabel,
-        seed,
-        lambda learner: CollectState(None, row, initial_carries(algorithm, learner, num_envs)),
-    )
+    learner, built = initial_learner(algorithm, hosted_spec(spaces, steps, row), relabel, seed)
+    stage = CollectState(None, row, initial_carries(algorithm, learner, num_envs))
+    return fresh(learner, stage, built, seed, num_envs)
 
 
 def begin_hosted(

@@ -240,24 +240,54 @@ def _own_key(seed: UInt32[Array, ""], child: int) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), 2**32 - 1), child)
 
 
-def fresh(
-    algorithm: Algorithm,
-    spec: Spec,
-    relabel: RelabelConfig | None,
-    seed: UInt32[Array, ""],
-    stage: Callable[[Learner], CollectState],
-) -> Run:
-    """A run before its first step; `stage(learner)` sets it."""
+def initial_learner(
+    algorithm: Algorithm, spec: Spec, relabel: RelabelConfig | None, seed: UInt32[Array, ""]
+) -> tuple[Learner, Relabel | None]:
+    """A run's learner and relabel before its first step."""
     built = build_relabel(relabel, seed, spec)
-    learner = algorithm.init(_own_key(seed, 3), replace(spec, relabel=built))
+    return algorithm.init(_own_key(seed, 3), replace(spec, relabel=built)), built
+
+
+def fresh(
+    learner: Learner, stage: CollectState, relabel: Relabel | None, seed: UInt32[Array, ""], num_envs: int
+) -> Run:
+    """A run before its first step."""
     zero = Counter(jnp.uint32(0), jnp.uint32(0))
-    return Run(learner, stage(learner), built, no_episodes(spec.num_envs), seed, zero, zero)
+    return Run(learner, stage, relabel, no_episodes(num_envs), seed, zero, zero)
 
 
 def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: int) -> Spec:
     """What an algorithm has to know of a native world."""
     row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
     return Spec(world.observation_space, policy_space(world.action_space), num_envs, steps, row, world)
+
+
+def _begin_learners(
+    algorithm: Algorithm,
+    world: Environment,
+    relabel: RelabelConfig | None,
+    seeds: UInt32[Array, "*S"],
+    steps: Counter | Int[Array, ""],
+    num_envs: int,
+) -> tuple[Learner, Relabel | None]:
+    """Learners and relabels [S] for a native world, or those of one seed []."""
+    one = partial(initial_learner, algorithm, native_spec(world, steps, num_envs), relabel)
+    return one(seeds) if seeds.ndim == 0 else jax.lax.map(one, seeds)
+
+
+def _begin_stages(
+    algorithm: Algorithm,
+    world: Environment,
+    learners: Learner,
+    seeds: UInt32[Array, "*S"],
+    num_envs: int,
+) -> Run:
+    """Runs [S] at the first rows of a native world, or one run of one learner, whose learners are still to be set."""
+
+    def one(learner: Learner, seed: UInt32[Array, ""]) -> Run:
+        return fresh(None, opening(algorithm, learner, world, seed, num_envs), None, seed, num_envs)
+
+    return one(learners, seeds) if seeds.ndim == 0 else jax.lax.map(lambda each: one(*each), (learners, seeds))
 
 
 def begin_runs(
@@ -267,19 +297,23 @@ def begin_runs(
     seeds: UInt32[Array, "*S"],
     steps: Counter | Int[Array, ""],
     num_envs: int,
+    learners: Callable[..., Any] = _begin_learners,
+    stages: Callable[..., Run] = _begin_stages,
 ) -> Run:
     """Fresh runs [S] over a native world, or one run of one seed []."""
-    spec = native_spec(world, steps, num_envs)
-
-    def begin_one(seed: UInt32[Array, ""]) -> Run:
-        return fresh(algorithm, spec, relabel, seed, lambda learner: opening(algorithm, learner, world, seed, num_envs))
-
-    # One network at a time: batched LAPACK (orthogonal initialisation under vmap) deadlocks on CPUs.
-    return begin_one(seeds) if seeds.ndim == 0 else jax.lax.map(begin_one, seeds)
+    learner, built = learners(algorithm, world, relabel, seeds, steps, num_envs)
+    return stages(algorithm, world, learner, seeds, num_envs)._replace(learner=learner, relabel=built)
 
 
-begin_native = jax.jit(begin_runs, static_argnames=("relabel", "num_envs"))
-"""`begin_runs` as one compiled program."""
+begin_native = partial(
+    begin_runs,
+    learners=jax.jit(_begin_learners, static_argnames=("relabel", "num_envs")),
+    stages=jax.jit(_begin_stages, static_argnames=("num_envs",)),
+)
+"""`begin_runs` as two compiled programs.
+
+The one that calls the host for a network's weights is small, for JAX does not keep it in its compilation cache.
+"""
 
 
 def begin_beside(

@@ -11,9 +11,8 @@ from jaxtyping import Float, Int, Key
 
 from retorno.core.policy import Metrics, Relabel
 from retorno.core.registry import Registry
-from retorno.core.spaces import Spec, cardinality, index
+from retorno.core.spaces import HashableSpace, Spec, cardinality, index
 from retorno.core.time_step import Trajectory
-from retorno.networks.layers import Observed
 
 RELABELS = Registry()
 """Every relabel by the name that the command line gives it."""
@@ -42,7 +41,7 @@ class CountBonus:
 
     def build(self, key: Key[Array, ""], spec: Spec) -> Arrivals:
         space = spec.observation_space
-        return Arrivals(jnp.zeros(cardinality(space), jnp.int32), jnp.float32(self.weight), Observed(space))
+        return Arrivals(jnp.zeros(cardinality(space), jnp.int32), jnp.float32(self.weight), HashableSpace(space))
 
 
 class Arrivals(Relabel):
@@ -50,7 +49,7 @@ class Arrivals(Relabel):
 
     counts: Int[Array, " S"]
     weight: Float[Array, ""]
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         bonus = self.weight / jnp.sqrt(jnp.maximum(self.counts[self._arrived(trajectory)], 1))

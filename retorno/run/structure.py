@@ -22,7 +22,7 @@ from gymnasium import spaces
 from jaxtyping import PyTree
 
 from retorno.core.errors import RetornoError
-from retorno.networks.layers import Observed
+from retorno.core.spaces import HashableSpace
 
 Tensors = dict[str, Any]
 
@@ -52,7 +52,7 @@ def _written(x: Any, where: str, tensors: Tensors) -> Any:
         case jax.Array() | np.ndarray() | np.generic():
             tensors[where] = x
             return {"tensor": where}
-        case Observed():
+        case HashableSpace():
             return {"observed": space_to_json(x.space)}
         case gymnasium.Space():
             return {"space": space_to_json(x)}
@@ -94,7 +94,7 @@ def from_structure(value: Any, tensors: Mapping[str, Any], where: str = "policy"
                 raise StructureError(f"{where} asks for the tensor {name!r}, which is not there")
             return tensors[name]
         case {"observed": space, **rest} if not rest:
-            return Observed(space_from_json(space, where))
+            return HashableSpace(space_from_json(space, where))
         case {"space": space, **rest} if not rest:
             return space_from_json(space, where)
         case {"enum": str(name), "name": str(member), **rest} if not rest:

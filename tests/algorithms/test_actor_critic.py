@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.algorithms import REINFORCE, ActorCritic, NaturalActorCritic
+from retorno.algorithms import PPO, REINFORCE, ActorCritic, NaturalActorCritic
 from retorno.bellman import policy_gradient
 from retorno.core.policy import world_reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.bandits.testbed import ContinuousBandit
+from retorno.environments.control.classic import CartPole
 from retorno.environments.registry import model
 from retorno.environments.sampled_world import sampled
 from retorno.figures.chapter_13 import Begin
+from retorno.networks import GRU, MLP
 from retorno.ops.optimisers import SGD
+from retorno.run.collect import collect, opening
 from retorno.run.study import study
 
 WORLD = sampled(model("student"))
@@ -171,3 +175,39 @@ def test_a_gaussian_policy_finds_the_best_number():
 def test_bad_settings_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_critic_with_a_memory_rests_while_acting_and_has_it_at_the_update() -> None:
+    world = CartPole()
+    algorithm = PPO(network=GRU(8, (4,)), num_envs=2, rollout=15, minibatches=1, epochs=2)
+    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
+    spec = Spec(world.observation_space, world.action_space, 2, 1000, row)
+    learner = algorithm.init(jax.random.key(0), spec)
+    stage = opening(algorithm, learner, world, jnp.uint32(0), 2)
+    assert set(stage.carry) == {"policy"}
+
+    @jax.jit
+    def iterate(learner, stage, key):
+        stage, trajectory = collect(algorithm, learner, world, stage, jnp.uint32(0), key)
+        return algorithm.update(learner, trajectory, world_reward, key)[0], stage, trajectory.steps
+
+    remember = jax.jit(lambda network, obs, first, carry: jax.vmap(network.step)(obs, first, carry)[1])
+    whole, resets = learner.memory, 0
+    for key in jax.random.split(jax.random.key(1), 4):
+        before = learner.network
+        learner, stage, steps = iterate(learner, stage, key)
+        resets += int(steps.first[1:].sum())
+        for t in range(15):
+            row = jax.tree.map(lambda x, t=t: x[t], (steps.obs, steps.first))
+            whole = remember(before, *row, whole)
+        # The policy's share is what acting carries, and the critic's what it would have carried.
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), learner.memory, whole)
+        np.testing.assert_allclose(learner.memory["policy"][0], stage.carry["policy"][0], rtol=1e-5, atol=1e-6)
+    assert np.any(learner.memory["value"][0]) and resets
+
+
+def test_nothing_is_kept_where_acting_remembers_all() -> None:
+    row = blank(jax.eval_shape(WORLD.reset, jax.random.key(0))[1])
+    spec = Spec(WORLD.observation_space, WORLD.action_space, 2, 1000, row)
+    for network in (MLP((4,)), GRU(8, (4,), shared=True)):
+        assert PPO(network=network, minibatches=1).init(jax.random.key(0), spec).memory == ()

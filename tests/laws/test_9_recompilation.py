@@ -84,7 +84,7 @@ def test_another_value_of_each_number_hosted(name: str) -> None:
 def test_what_is_compiled_while_a_run_begins_is_what_runs(name: str) -> None:
     with compiled() as names:
         train(main(name).method(num_envs=3, minibatches=1), main(name).place(), 40).run_to_end()
-    assert [names.count(program) for program in ("jit(begin_runs)", "jit(advance)")] == [1, 1]
+    assert [names.count(program) for program in ("jit(_begin_learners)", "jit(advance)")] == [1, 1]
 
 
 def test_hosted(case: Case) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.core.spaces import SpaceError, encode, index
+from retorno.core.spaces import HashableSpace, SpaceError, encode, index
 from retorno.networks import (
     GRU,
     LSTM,
@@ -32,7 +33,7 @@ from retorno.networks import (
     semi_gradient_step,
 )
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Input, Observed, linear
+from retorno.networks.layers import Input, Precision, linear
 from retorno.networks.recurrent import GRUCell, LSTMCell
 from retorno.networks.transformer import attend, held, rotate
 
@@ -114,7 +115,7 @@ def test_every_leaf_is_a_float_and_structure_is_shared(config: Any) -> None:
 
 def test_a_discrete_observation_looks_up_what_its_one_hot_multiplies() -> None:
     space = spaces.Discrete(4, start=-1)
-    layer = Input(linear(Draws(KEY), 4, 3, gain=None), Observed(space))
+    layer = Input(linear(Draws(KEY), 4, 3, gain=None), HashableSpace(space))
     for obs in range(-1, 3):
         np.testing.assert_allclose(layer(jnp.array(obs)), layer.linear(encode(space, jnp.array(obs))), rtol=1e-6)
 
@@ -331,3 +332,68 @@ except Exception:
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert answer.stdout == "checked\n", answer.stderr
+
+
+# What acting needs, whose gradient reaches a trunk, and how exactly it is computed
+
+
+@pytest.mark.parametrize("config", [GRU(8, (4,)), Transformer(8, layers=1, num_heads=2, window=4)], ids=str)
+def test_a_selected_head_takes_along_its_own_trunk_alone(config: Any) -> None:
+    network = filled(config, BOX, BOTH)
+    acting = network.select("policy")
+    assert set(acting.trunks) == set(acting.readouts) == set(acting.initial_carry()) == {"policy"}
+    obs = jnp.array([0.5, -1.0, 2.0])
+    heads, carry = network.step(obs, jnp.array(True), network.initial_carry())
+    chosen, kept = acting.step(obs, jnp.array(True), acting.initial_carry())
+    jax.tree.map(np.testing.assert_array_equal, (chosen["policy"], kept["policy"]), (heads["policy"], carry["policy"]))
+    shared = filled(replace(config, shared=True), BOX, BOTH)
+    assert jax.tree.structure(shared.select("policy").initial_carry()) == jax.tree.structure(shared.initial_carry())
+
+
+@pytest.mark.parametrize("stopped", [(), ("value",)])
+def test_a_gradient_reaches_the_shared_trunk_unless_it_is_stopped(stopped: tuple[str, ...]) -> None:
+    network = filled(MLP((4,), shared=True, stop_gradient=stopped), BOX, BOTH)
+    value = lambda n: n.step(jnp.ones(3), jnp.array(True), ())[0]["value"]  # noqa: E731
+    logits = lambda n: n.step(jnp.ones(3), jnp.array(True), ())[0]["policy"].logits[0]  # noqa: E731
+    reached = [bool(jnp.any(jax.grad(f)(network).trunks["shared"].input.linear.weight)) for f in (value, logits)]
+    assert reached == [not stopped, True]
+    assert jnp.any(jax.grad(value)(network).last["value"].weight)
+
+
+def test_a_gradient_of_no_head_cannot_be_stopped() -> None:
+    with pytest.raises(ValueError, match=r"stop_gradient names \['worth'\], but the heads are policy, value"):
+        MLP((4,), stop_gradient=("worth",)).build(KEY, BOX, BOTH)
+
+
+@pytest.mark.parametrize("config", SMALL, ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("parameters", Precision)
+def test_bfloat16_computes_the_same_to_its_precision(config: Any, parameters: Precision) -> None:
+    half = replace(config, parameters=parameters, compute=Precision.bfloat16)
+    network, twin = half.build(KEY, BOX, BOTH), config.build(KEY, BOX, BOTH)
+    held = {leaf.dtype for leaf in jax.tree.leaves((network.trunks, network.last))}
+    assert held == {parameters.dtype}
+    obs, first = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32), jnp.arange(6) == 3
+    carry = network.initial_carry()
+    assert {x.dtype for x in jax.tree.leaves(carry)} <= {jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.int32)}
+    heads = network.unroll(obs, first, carry)
+    assert heads["value"].dtype == jnp.float32
+    expected = twin.unroll(obs, first, twin.initial_carry())
+    np.testing.assert_allclose(heads["value"], expected["value"], atol=0.04)
+    assert not np.array_equal(heads["value"], expected["value"])
+    stepped, after = network.step(obs[0], jnp.array(True), carry)
+    np.testing.assert_allclose(stepped["value"], heads["value"][0], atol=0.04)
+    read = network.read(obs, first, carry)
+    assert [x.dtype for x in jax.tree.leaves((after, read))] == [x.dtype for x in jax.tree.leaves((carry, carry))]
+
+
+@pytest.mark.parametrize("config", [GRU(8, (4,)), Transformer(8, layers=2, num_heads=2, window=4)], ids=str)
+def test_what_is_rematerialised_has_the_same_gradient(config: Any) -> None:
+    obs, first = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32), jnp.arange(6) == 3
+
+    def loss(network: Any) -> Any:
+        return network.unroll(obs, first, network.initial_carry())["value"].sum()
+
+    plain, again = (replace(config, rematerialise=yes).build(KEY, BOX, {"value": ValueHead()}) for yes in (False, True))
+    for one, other in zip(*(jax.tree.leaves(jax.grad(loss)(n)) for n in (plain, again)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    assert "remat" in str(jax.make_jaxpr(jax.grad(loss))(again)) and "remat" not in str(jax.make_jaxpr(loss)(plain))

@@ -18,7 +18,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
@@ -44,6 +44,8 @@ class PPOLearner(NamedTuple):
     observations: ObservationNormaliser | None
     rewards: RewardNormaliser | None
     clock: Clock
+    memory: Carry
+    """[B], the whole network's memory before the next rollout, where acting carries a part of it alone; else ()."""
 
 
 class _Rows(NamedTuple):
@@ -117,15 +119,16 @@ class PPO:
             observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
             rewards=RewardNormaliser.start(spec.num_envs) if self.normalise_rewards else None,
             clock=Clock.start(spec.steps),
+            memory=() if _acts_with_all(network) else initial_carries(network, spec.num_envs),
         )
 
     def initial_carry(self, learner: PPOLearner) -> Carry:
-        return learner.network.initial_carry()
+        return learner.network.select("policy").initial_carry()
 
     def act(
         self, learner: PPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = self.policy(learner).step(row.obs, row.first, carry)
+        heads, carry = self.policy(learner).select("policy").step(row.obs, row.first, carry)
         policy = heads["policy"].masked(row.legal)
         action = policy.sample(key)
         return action, {"log_prob": policy.log_prob(action)}, carry
@@ -143,7 +146,8 @@ class PPO:
         if rewards is not None:
             paid, rewards = rewards(trajectory, paid, self.discount)
 
-        value = unroll_batch(learner.network, obs, steps.first, trajectory.carry)["value"]
+        carry = trajectory.carry if _acts_with_all(learner.network) else learner.memory
+        value = unroll_batch(learner.network, obs, steps.first, carry)["value"]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
         )
@@ -158,7 +162,9 @@ class PPO:
             transitions=transitions,
             choices=trajectory.choices,
         )
-        carry = trajectory.carry
+        memory = learner.memory
+        if not _acts_with_all(learner.network):
+            memory = jax.vmap(learner.network.read, in_axes=(1, 1, 0))(rows.obs, rows.first, memory)
         if learner.network.context is not None:
             # T·B sequences of length 1, each from its own memory, instead of B sequences of length T.
             carry = carry_before(learner.network, rows.obs, rows.first, carry)
@@ -173,7 +179,7 @@ class PPO:
         metrics["explained_variance"] = 1 - masked_variance(advantage, transitions) / (
             masked_variance(target, transitions) + 1e-8
         )
-        return PPOLearner(network, optimiser, normaliser, rewards, learner.clock.advance(trajectory)), metrics
+        return PPOLearner(network, optimiser, normaliser, rewards, learner.clock.advance(trajectory), memory), metrics
 
     def _optimise(
         self, learner: PPOLearner, rows: _Rows, carry: Carry, progress: Float[Array, ""], key: Key[Array, ""]
@@ -229,3 +235,9 @@ class PPO:
             "kl": masked_mean(ratio - 1 - jnp.log(ratio), rows.choices),
             "clip_fraction": masked_mean((jnp.abs(ratio - 1) > clip).astype(jnp.float32), rows.choices),
         }
+
+
+def _acts_with_all(network: Policy) -> bool:
+    """Whether acting remembers all that the network does: no critic has a memory of its own."""
+    acting = network.select("policy").initial_carry()
+    return jax.tree.structure(acting) == jax.tree.structure(network.initial_carry())

@@ -17,9 +17,8 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, NonNegative, Positive, hyperparameters
 from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward
-from retorno.core.spaces import Spec, encode, num_actions, width
+from retorno.core.spaces import HashableSpace, Spec, encode, num_actions, width
 from retorno.core.time_step import TimeStep, Trajectory
-from retorno.networks.layers import Observed
 from retorno.ops.bandits import add_to_inverse, confidence_bound
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.policies import EpsilonGreedyPolicy
@@ -31,7 +30,7 @@ class Ridge(Policy):
     inverse: Float[Array, "A d d"]
     target: Float[Array, "A d"]
     """b"""
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
 
     @property
     def context(self) -> int:
@@ -72,7 +71,7 @@ class LinUCB:
     def init(self, key: Key[Array, ""], spec: Spec) -> LinUCBLearner:
         actions, size = num_actions(spec.action_space, "LinUCB"), width(spec.observation_space)
         inverse = jnp.broadcast_to(jnp.eye(size) / self.ridge, (actions, size, size))
-        return LinUCBLearner(Ridge(inverse, jnp.zeros((actions, size)), Observed(spec.observation_space)))
+        return LinUCBLearner(Ridge(inverse, jnp.zeros((actions, size)), HashableSpace(spec.observation_space)))
 
     def initial_carry(self, learner: LinUCBLearner) -> Carry:
         return ()

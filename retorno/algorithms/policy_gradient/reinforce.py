@@ -91,12 +91,12 @@ class REINFORCE:
         )
 
     def initial_carry(self, learner: REINFORCELearner) -> Carry:
-        return learner.network.initial_carry()
+        return learner.network.select("policy").initial_carry()
 
     def act(
         self, learner: REINFORCELearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = learner.network.step(row.obs, row.first, carry)
+        heads, carry = learner.network.select("policy").step(row.obs, row.first, carry)
         return heads["policy"].masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: REINFORCELearner) -> Policy:

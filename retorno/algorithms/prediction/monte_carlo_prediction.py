@@ -21,10 +21,9 @@ from jaxtyping import Float, Key, PyTree
 from retorno.algorithms.tabular.monte_carlo import Episodes, Pairs, refuse_unless_finite, where_ended
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
-from retorno.core.spaces import Spec
+from retorno.core.spaces import HashableSpace, Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context, semi_gradient_step
-from retorno.networks.layers import Observed
 from retorno.networks.network import value_of
 from retorno.ops.returns import lambda_returns, weights_to_end
 from retorno.policies import FixedConfig, Followed, Uniform, followed
@@ -94,7 +93,7 @@ class MonteCarloPrediction:
 
     def init(self, key: Key[Array, ""], spec: Spec) -> MonteCarloPredictionLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})
-        weighted, counted = self.weighing is Weighing.weighted, Pairs(Observed(spec.observation_space), 1)
+        weighted, counted = self.weighing is Weighing.weighted, Pairs(HashableSpace(spec.observation_space), 1)
         if self.first_visit:
             refuse_unless_finite(counted, "first visits cannot be told: learn from every one, with first_visit=False")
         if weighted:

@@ -21,10 +21,9 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
-from retorno.core.spaces import SpaceError, Spec, cardinality, index, num_actions
+from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
-from retorno.networks.layers import Observed
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup, ended_since, expectation, lambda_returns
@@ -36,7 +35,7 @@ from retorno.policies.schedules import StepSize, step_sizes
 class Pairs(eqx.Module):
     """Numbers the pairs of a finite observation space and actions."""
 
-    observed: Observed = eqx.field(static=True)
+    observed: HashableSpace = eqx.field(static=True)
     actions: int = eqx.field(static=True)
 
     @property
@@ -153,7 +152,7 @@ class MonteCarloControl:
     def init(self, key: Key[Array, ""], spec: Spec) -> MonteCarloLearner:
         actions = num_actions(spec.action_space, "Monte Carlo control")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
-        pairs = Pairs(Observed(spec.observation_space), actions)
+        pairs = Pairs(HashableSpace(spec.observation_space), actions)
         if self.first_visit:
             refuse_unless_finite(pairs, "first visits cannot be told: learn from every one, with first_visit=False")
         return MonteCarloLearner(
@@ -275,7 +274,7 @@ class OffPolicyMonteCarlo:
     def init(self, key: Key[Array, ""], spec: Spec) -> OffPolicyLearner:
         actions = num_actions(spec.action_space, "Monte Carlo control")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
-        pairs = Pairs(Observed(spec.observation_space), actions)
+        pairs = Pairs(HashableSpace(spec.observation_space), actions)
         refuse_unless_finite(pairs, "the returns of a pair cannot be weighed: use n-step tree backup or Q-learning")
         return OffPolicyLearner(
             network=require_no_context(network, "Monte Carlo control"),

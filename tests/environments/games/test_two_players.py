@@ -12,9 +12,8 @@ import pytest
 import retorno as rt
 from retorno.bellman import GameSolution, minimax
 from retorno.core.mdp import ModelError
-from retorno.core.spaces import element, index
+from retorno.core.spaces import HashableSpace, element, index
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
-from retorno.networks.layers import Observed
 from retorno.policies.exploration import Epsilon
 from retorno.policies.target_and_behaviour import FixedPolicy
 
@@ -33,7 +32,7 @@ def player(chances: np.ndarray) -> FixedPolicy:
     names = np.array([int(name) for name in model.state_names])
     table[names[model.pair_state], model.action] = chances
     with np.errstate(divide="ignore"):
-        return FixedPolicy(jnp.asarray(np.log(table), jnp.float32), Observed(WORLD.observation_space))
+        return FixedPolicy(jnp.asarray(np.log(table), jnp.float32), HashableSpace(WORLD.observation_space))
 
 
 def test_perfect_play_is_a_draw() -> None:
