@@ -252,7 +252,7 @@ class ActionUnits:
 
     def to_world(self, action: Any) -> Any:
         """A policy's action as the world takes it. NumPy in, NumPy out."""
-        xp = np if isinstance(action, np.ndarray | np.generic) else jnp
+        xp: Any = np if isinstance(action, np.ndarray | np.generic) else jnp
         if self.scale is not None:
             centre, half, low, high = self.scale
             action = xp.clip(centre + half * action, low, high)
@@ -263,7 +263,7 @@ class ActionUnits:
 
     def to_policy(self, action: Any) -> Any:
         """The world's action as the policy would have chosen it."""
-        xp = np if isinstance(action, np.ndarray | np.generic) else jnp
+        xp: Any = np if isinstance(action, np.ndarray | np.generic) else jnp
         action = action if self.start is None else action - self.start
         if self.shape is None:
             return action

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from retorno.core.environment import episode_seed
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.legality import LegalReader, sample
-from retorno.environments.hosted.sync_environments import ActionLayout, WorldError, reader, rows
+from retorno.environments.hosted.sync_environments import ActionLayout, WorldError, outside, reader, rows
 
 OPAQUE = (
     "{} is a vector environment that keeps its state to itself, so a run cannot be resumed exactly: "
@@ -44,7 +44,7 @@ class Vector:
         self._layout = ActionLayout(vector.single_action_space)
         self._legal = LegalReader(vector.single_action_space)
         self._sampler = copy.deepcopy(vector.single_action_space)
-        self._steps = 0
+        self._steps, self._looks = 0, 2
 
     def reset(self) -> TimeStep:
         """The first rows [B]."""
@@ -65,6 +65,11 @@ class Vector:
         if resets and mode is not AutoresetMode.NEXT_STEP:
             action[ended] = [self._random(i) for i in np.flatnonzero(ended)]
         obs, reward, terminated, truncated, info = self._guard(self._vector.step, action)
+        for name, flags in (("terminated", terminated), ("truncated", truncated)):
+            if np.shape(flags) != (self.num_envs,):
+                raise WorldError(
+                    f"{self.name}, step {self._steps}: returned {name}={flags!r}, expected [{self.num_envs}]"
+                )
         reward, terminated = np.where(ended, 0.0, reward), np.asarray(terminated, bool) & ~ended
         last = terminated | (np.asarray(truncated, bool) & ~ended)
         self._told = self._each(info)
@@ -116,6 +121,10 @@ class Vector:
             raise WorldError(f"{self.name}, step {self._steps}: returned {error}") from error
         if reward.shape != (self.num_envs,) or not np.isfinite(reward).all():
             raise WorldError(f"{self.name}, step {self._steps}: returned rewards {reward}, expected finite numbers")
+        if self._looks:
+            self._looks -= 1
+            if found := outside(self._vector.single_observation_space, read):
+                raise WorldError(f"{self.name}, step {self._steps}: environment {found[0]} returned {found[1]}")
         return rows(read, reward, terminated, first, last, legal)
 
     def _legally(self, call: Any, *args: Any) -> Any:

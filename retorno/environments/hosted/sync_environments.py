@@ -60,21 +60,63 @@ def reader(space: spaces.Space[Any], batched: bool = False) -> Callable[[Any], P
 
 def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
     dtype, shape = np.dtype(row_dtype(space)), space.shape
-    floating, discrete = np.issubdtype(dtype, np.floating), isinstance(space, spaces.Discrete)
-    low = int(space.start) if isinstance(space, spaces.Discrete) else 0
-    high = low + int(space.n) if isinstance(space, spaces.Discrete) else 0
+    floating = np.issubdtype(dtype, np.floating)
+    low, high = _whole_range(space)
+    all_of_it = not floating and np.all(low == np.iinfo(space.dtype).min) and np.all(high == np.iinfo(space.dtype).max)
 
     def read(many: Any) -> np.ndarray:
-        array = np.array(many, dtype)
-        if array.shape[1:] != shape:
-            raise ValueError(f"an observation of shape {array.shape[1:]}, expected {shape} ({space})")
-        if floating and not np.isfinite(array).all():
-            raise ValueError(f"an observation that is not finite: {array[0]}")
-        if discrete and not (low <= array.min() and array.max() < high):
-            raise ValueError(f"observation {array[0]}, expected {low} to {high - 1} ({space})")
-        return array
+        given = np.asarray(many)
+        if given.shape[1:] != shape:
+            raise ValueError(f"an observation of shape {given.shape[1:]}, expected {shape} ({space})")
+        if floating:
+            array = np.array(given, dtype)
+            if not np.isfinite(array).all():
+                raise ValueError(f"an observation that is not finite: {array[0]}")
+            return array
+        if given.dtype != space.dtype or not all_of_it:
+            whole = given.dtype.kind in "iub" or (given == np.floor(given)).all()
+            if not (whole and (given >= low).all() and (given <= high).all()):
+                raise ValueError(f"observation {given[0]}, expected an element of {space}")
+        return np.array(given, dtype)
 
     return read
+
+
+def _whole_range(space: spaces.Space[Any]) -> tuple[Any, Any]:
+    """The least and the largest number of a space of integers."""
+    match space:
+        case spaces.Discrete():
+            return int(space.start), int(space.start + space.n) - 1
+        case spaces.MultiDiscrete():
+            return space.start, space.start + space.nvec - 1
+        case spaces.MultiBinary():
+            return 0, 1
+        case spaces.Box():
+            return space.low, space.high
+    raise unsupported(space)
+
+
+SLACK = 1e-4
+"""How far, relative to a bound, a float may lie beyond it: roundings do."""
+
+
+def outside(space: spaces.Space[Any], obs: Any) -> tuple[int, str] | None:
+    """Which of B observations holds floats beyond its bounds, and what is said of it. Asked of first rows only."""
+    match space:
+        case spaces.Dict():
+            found = (outside(part, obs[name]) for name, part in space.spaces.items())
+        case spaces.Tuple():
+            found = (outside(part, one) for part, one in zip(space.spaces, obs, strict=True))
+        case spaces.Box() if np.issubdtype(space.dtype, np.floating):
+            below = obs < space.low - SLACK * np.maximum(1, np.abs(space.low))
+            above = obs > space.high + SLACK * np.maximum(1, np.abs(space.high))
+            beyond = (below | above).reshape(len(obs), -1).any(1)
+            i = int(np.argmax(beyond))
+            what = f"observation {obs[i]}, which lies outside of {space}: widen the space's bounds to what it may be"
+            found = [(i, what)] if beyond.any() else []
+        case _:
+            found = []
+    return next((one for one in found if one is not None), None)
 
 
 def rows(obs: Any, reward: Any, terminated: Any, first: Any, last: Any, legal: Any) -> TimeStep:
@@ -128,6 +170,8 @@ class Keepers:
         self._read, self._layout = reader(observations), ActionLayout(actions)
         self._legal = LegalReader(actions, envs)
         self._row: TimeStep | None = None
+        self._looks = 2
+        """How many of the next rows are looked at in full: the first reset's and the first step's."""
         self._last = [False] * self.num_envs
         self._episode = np.full(self.num_envs, -1, np.int64)
         # Row t of the log holds the actions [B] of step t; environment i's episode began at row start[i].
@@ -156,7 +200,7 @@ class Keepers:
                     obs, info = self._begin(i)
                     reward, terminated, last = 0.0, False, False
                 else:
-                    obs, reward, terminated, truncated, info = env.step(sent[i])
+                    obs, reward, terminated, truncated, info = self._outcome(i, env.step(sent[i]))
                     last = terminated or truncated
                 observations.append(obs)
                 rewards.append(reward)
@@ -217,7 +261,7 @@ class Keepers:
             for action in self._layout.decode(actions):
                 if outcome[2] or outcome[3]:
                     raise self._astray(i)
-                outcome = self._envs[i].step(action)
+                outcome = self._outcome(i, self._envs[i].step(action))
         except WorldError:
             raise
         except Exception as error:
@@ -240,9 +284,27 @@ class Keepers:
         self._episode[i] += 1
         self._start[i] = self._cursor
         try:
-            return self._envs[i].reset(seed=int(episode_seed(self.seed, self._numbers[i], self._episode[i])))
+            begun = self._envs[i].reset(seed=int(episode_seed(self.seed, self._numbers[i], self._episode[i])))
         except Exception as error:
             raise self._error(i, f"reset raised {type(error).__name__}: {error}") from error
+        if not (isinstance(begun, tuple) and len(begun) == 2 and isinstance(begun[1], dict)):
+            raise self._error(i, f"reset returned {begun!r}, expected (observation, info): return obs, {{}}")
+        return begun
+
+    def _outcome(self, i: int, outcome: Any) -> tuple[Any, Any, bool, bool, Any]:
+        """What a step returned, looked at: five things, two of them yes or no."""
+        if not (isinstance(outcome, tuple) and len(outcome) == 5):
+            told = f"{len(outcome)} things" if isinstance(outcome, tuple) else repr(outcome)
+            raise self._error(
+                i, f"step returned {told}, expected observation, reward, terminated, truncated, info (Gymnasium's five)"
+            )
+        obs, reward, terminated, truncated, info = outcome
+        if type(terminated) is bool and type(truncated) is bool:
+            return outcome
+        for name, flag in (("terminated", terminated), ("truncated", truncated)):
+            if not isinstance(flag, bool | np.bool_) and flag not in (0, 1):
+                raise self._error(i, f"step returned {name}={flag!r}, expected True or False")
+        return obs, reward, bool(terminated), bool(truncated), info
 
     def _remember(self, action: np.ndarray) -> np.ndarray:
         """Write the actions into the log, and return what is written."""
@@ -267,6 +329,10 @@ class Keepers:
             raise self._blame(observations, rewards) from error
         if reward.shape != (self.num_envs,) or not np.isfinite(reward).all():
             raise self._blame(observations, rewards)
+        if self._looks:
+            self._looks -= 1
+            if found := outside(self._envs[0].observation_space, obs):
+                raise self._error(found[0], f"returned {found[1]}")
         self._last = lasts
         try:
             legal = self._legal.read(infos, lasts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
@@ -29,6 +30,8 @@ class Written(NamedTuple):
     """How many tokens there are, the prompt's included."""
     matched: Int[Array, ""]
     """How many of the pattern's tokens have been emitted, in order."""
+    prompt: Int[Array, ""]
+    """Which of the prompts it began with."""
 
 
 class Tokens(Environment):
@@ -43,20 +46,23 @@ class Tokens(Environment):
     the token 1 with 4 and later with 5: a policy that sees the last token alone cannot emit it,
     one that remembers the text can.
 
-    A prompt is a run of rows on which `Only` its next token is legal. It earns and costs nothing.
+    Each text begins with one of `prompts`, all equally likely: a run of rows on which `Only` the next
+    token is legal. It earns and costs nothing. Before a shorter prompt its text waits, on rows that
+    allow only a token 0 that ends nothing, so that texts which begin together are free together. No
+    row holds an array as long as the vocabulary, which may be of any size.
 
     Raises:
-        ValueError: when pattern or prompt hold the end token or one outside of the vocabulary.
+        ValueError: when pattern or prompts hold the end token or one outside of the vocabulary.
     """
 
     pattern: tuple[int, ...] = eqx.field(static=True, default=(3, 1, 4, 1, 5))
     vocabulary: int = eqx.field(static=True, default=8)
     cost: float = eqx.field(static=True, default=0.1)
     limit: int = eqx.field(static=True, default=20)
-    prompt: tuple[int, ...] = eqx.field(static=True, default=())
+    prompts: tuple[tuple[int, ...], ...] = eqx.field(static=True, default=())
 
     def __check_init__(self) -> None:
-        for name, text in (("pattern", self.pattern), ("prompt", self.prompt)):
+        for name, text in (("pattern", self.pattern), *(("prompts", prompt) for prompt in self.prompts)):
             if not all(END < token < self.vocabulary for token in text):
                 raise ValueError(f"{name} must hold tokens 1 to {self.vocabulary - 1} ({END} is the end), got {text}")
         if not 0 < len(self.pattern) < self.limit:
@@ -70,19 +76,26 @@ class Tokens(Environment):
     def action_space(self) -> spaces.Discrete:
         return spaces.Discrete(self.vocabulary)
 
-    def _legal(self, length: Int[Array, ""]) -> Only | None:
-        if not self.prompt:
+    @property
+    def _longest(self) -> int:
+        """The rows before a text is free."""
+        return max(map(len, self.prompts), default=0)
+
+    def _legal(self, length: Int[Array, ""], prompt: Int[Array, ""]) -> Only | None:
+        if not self.prompts:
             return None
-        forced = jnp.array([*self.prompt, -1], jnp.int32)
-        return Only(forced[jnp.minimum(length, len(self.prompt))])
+        waiting = [self._longest - len(prompt) for prompt in self.prompts]
+        forced = [[END] * wait + [*prompt, -1] for wait, prompt in zip(waiting, self.prompts, strict=True)]
+        return Only(jnp.array(forced, jnp.int32)[prompt, jnp.minimum(length, self._longest)])
 
     def reset(self, key: Key[Array, ""]) -> tuple[Written, TimeStep]:
+        prompt = jax.random.randint(key, (), 0, max(len(self.prompts), 1))
         length = jnp.int32(0)
-        return Written(length, jnp.int32(0)), restart(jnp.int32(END), self._legal(length))
+        return Written(length, jnp.int32(0), prompt), restart(jnp.int32(END), self._legal(length, prompt))
 
     def step(self, state: Written, action: Int[Array, ""], key: Key[Array, ""]) -> tuple[Written, TimeStep]:
         token = jnp.asarray(action, jnp.int32)
-        free = state.length >= len(self.prompt)
+        free = state.length >= self._longest
         # The end follows the pattern's last token, but does not count as one of its tokens.
         wanted = jnp.array([*self.pattern, END], jnp.int32)[state.matched]
         right = free & (token == wanted) & (token != END)
@@ -90,28 +103,32 @@ class Tokens(Environment):
         row = transition(
             token,
             right - self.cost * free,
-            terminated=token == END,
-            truncated=length >= len(self.prompt) + self.limit,
-            legal=self._legal(length),
+            terminated=free & (token == END),
+            truncated=length >= self._longest + self.limit,
+            legal=self._legal(length, state.prompt),
         )
-        return Written(length, state.matched + right), row
+        return Written(length, state.matched + right, state.prompt), row
 
     def model(self) -> MDP:
-        """The exact model: one state for each token of the prompt and for each length of the matched pattern.
+        """The exact model: one state for each row before the text is free, and for each length of the matched pattern.
 
         It has no time limit: a cut text's value is that of going on.
         """
         transitions: dict[Any, dict[Any, Any]] = {}
-        prompt = [f"prompt {i}" for i in range(len(self.prompt))]
         matched = [f"matched {m}" for m in range(len(self.pattern) + 1)]
-        for here, token, there in zip(prompt, self.prompt, [*prompt, matched[0]][1:], strict=True):
-            transitions[here] = {token: [(1.0, there, 0.0)]}
+        starts = []
+        for k, prompt in enumerate(self.prompts):
+            forced = [END] * (self._longest - len(prompt)) + [*prompt]
+            rows = [f"prompt {k}, row {i}" for i in range(self._longest)]
+            for here, token, there in zip(rows, forced, [*rows, matched[0]][1:], strict=True):
+                transitions[here] = {token: [(1.0, there, 0.0)]}
+            starts.append((rows + matched)[0])
         for m, here in enumerate(matched):
             transitions[here] = {token: [(1.0, here, -self.cost)] for token in range(self.vocabulary)}
             transitions[here][END] = [(1.0, "end", -self.cost)]
             if m < len(self.pattern):
                 transitions[here][self.pattern[m]] = [(1.0, matched[m + 1], 1 - self.cost)]
-        return mdp(transitions, initial=(prompt + matched)[0])
+        return mdp(transitions, initial={start: 1 / len(starts) for start in starts} if starts else matched[0])
 
 
 def hidden_pattern(seed: int, length: int = 5, vocabulary: int = 8) -> tuple[int, ...]:

@@ -92,7 +92,7 @@ def test_what_cannot_be_is_refused(told, message):
 
 def test_one_action_alone_goes_out_and_comes_back():
     """A prompt, exported and hosted again, is one number a row."""
-    world = Tokens(prompt=(3, 5), vocabulary=8)
+    world = Tokens(prompts=((3, 5),), vocabulary=8)
     exported = to_gymnasium(world)
     assert exported.reset(seed=0)[1] == {"only_action": 3}
     environments = gymnasium(lambda: to_gymnasium(world)).open(2, seed=0)

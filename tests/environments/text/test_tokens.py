@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from retorno import bellman
+from retorno.algorithms.actor_critic.ppo import PPO
 from retorno.core.time_step import legal_mask
 from retorno.environments.text.tokens import END, Tokens, ambiguous, hidden_pattern
+from retorno.networks import Transformer
+from retorno.run.train import train
 
 reset = jax.jit(lambda world, key: world.reset(key))
 step = jax.jit(lambda world, state, action, key: world.step(state, action, key))
@@ -50,7 +53,7 @@ def test_ending_at_once_costs_one_token():
 
 
 def test_a_prompt_leaves_no_choice():
-    world = Tokens(pattern=(1, 2), vocabulary=4, cost=0.5, limit=4, prompt=(3, 3))
+    world = Tokens(pattern=(1, 2), vocabulary=4, cost=0.5, limit=4, prompts=((3, 3),))
     rows = write(world, [3, 3, 1, 2, END])
     assert [int(row.legal.action) for row in rows] == [3, 3, -1, -1, -1, -1]
     assert [float(row.reward) for row in rows] == [0, 0, 0, 0.5, 0.5, -0.5]
@@ -59,7 +62,7 @@ def test_a_prompt_leaves_no_choice():
 
 @pytest.mark.parametrize("prompt", [(), (6, 2)])
 def test_the_model_knows_the_optimum(prompt):
-    world = Tokens(prompt=prompt)
+    world = Tokens(prompts=(prompt,) if prompt else ())
     solution = bellman.solve(world.model(), discount=1.0)
     best = len(world.pattern) * (1 - world.cost) - world.cost
     assert solution.start_value == pytest.approx(best, abs=1e-6)
@@ -78,12 +81,14 @@ def test_the_model_knows_the_optimum(prompt):
 
 def test_the_world_does_what_its_model_says():
     """Random texts give the model's rewards, discounts and states, transition by transition."""
-    world = Tokens(pattern=(1, 2, 1), vocabulary=3, limit=50, prompt=(2,))
+    world = Tokens(pattern=(1, 2, 1), vocabulary=3, limit=50, prompts=((2,), (1, 1, 2), ()))
     model = world.model()
     rng = np.random.default_rng(0)
-    for _ in range(20):
-        state, row = reset(world, jax.random.key(0))
-        s = 0
+    begun = set()
+    for text in range(20):
+        state, row = reset(world, jax.random.key(text))
+        s = model.state_names.index(f"prompt {int(state.prompt)}, row 0")
+        begun.add(s)
         while not row.last:
             legal = np.flatnonzero(legal_mask(row.legal, world.vocabulary))
             token = int(rng.choice(legal))
@@ -95,7 +100,36 @@ def test_the_world_does_what_its_model_says():
             assert float(row.discount) == model.discount[transition]
             s = int(model.next_state[transition])
             if row.discount:
-                assert model.state_names[s] == f"matched {int(state.matched)}"
+                free = model.state_names[s].startswith("matched")
+                assert not free or model.state_names[s] == f"matched {int(state.matched)}"
+    np.testing.assert_allclose(model.initial[sorted(begun)], 1 / 3)
+
+
+def test_texts_that_begin_together_are_free_together():
+    """A shorter prompt waits on tokens 0 that end nothing and cost nothing."""
+    world = Tokens(vocabulary=8, prompts=((7, 6, 5), (4,)))
+    kinds = set()
+    for seed in range(8):
+        state, row = reset(world, jax.random.key(seed))
+        forced = []
+        for _ in range(3):
+            forced.append(int(row.legal.action))
+            state, row = step(world, state, row.legal.action, jax.random.key(0))
+            assert not row.last and row.reward == 0 and row.obs == forced[-1]
+        assert row.legal.action == -1
+        kinds.add(tuple(forced))
+    assert kinds == {(7, 6, 5), (0, 0, 4)}
+
+
+def test_a_vocabulary_of_4096_words():
+    """A transformer learns by PPO; no row, nor anything that is kept of it, is as long as the vocabulary."""
+    world = Tokens(vocabulary=4096, prompts=((17, 4095), (300,)), limit=8)
+    network = Transformer(width=8, layers=1, num_heads=2, window=16)
+    training = train(PPO(network=network, num_envs=4, rollout=12, epochs=1, minibatches=2), world, steps=96)
+    for report in training:
+        assert np.isfinite(list(report.metrics.values())).all()
+    kept = jax.tree.leaves((training.run.stage.row, jax.eval_shape(world.reset, jax.random.key(0))))
+    assert max(leaf.size for leaf in kept) <= 4
 
 
 def test_the_last_token_alone_is_not_enough():
