@@ -38,8 +38,8 @@ class GymnasiumWorld:
     """An id, a function that makes one environment, one function for each, or something that is open already."""
     num_envs: int | None = None
     """How many environments there are, where that is fixed."""
-    parallel: bool = False
-    """Whether they live in processes of their own."""
+    parallel: bool | int = False
+    """Whether they live in processes of their own: one for each core, or so many."""
     native: bool = False
     """Whether an id's own vector environment is used (`vector_entry_point`)."""
     kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
@@ -97,7 +97,8 @@ class GymnasiumWorld:
         if self.native:
             return Vector(self._make_vector(num_envs), seed, self.name, owned=True)
         if self.parallel:
-            return Processes(self._makers(num_envs), seed, self.name)
+            processes = None if self.parallel is True else int(self.parallel)
+            return Processes(self._makers(num_envs), seed, self.name, processes)
         return Keepers([make() for make in self._makers(num_envs)], range(num_envs), seed, self.name)
 
     @cached_property
@@ -132,7 +133,7 @@ class GymnasiumWorld:
 def gymnasium(
     source: str | Maker | gym.Env | VectorEnv,
     num_envs: int | None = None,
-    parallel: bool = False,
+    parallel: bool | int = False,
     native: bool = False,
     **kwargs: Any,
 ) -> GymnasiumWorld:
@@ -149,7 +150,8 @@ def gymnasium(
             its autoreset mode. Any other vector environment is driven through its own step, and is
             exact but for SAME_STEP (see `vectors.Vector`).
         num_envs: how many; None leaves it to the algorithm.
-        parallel: whether environments live in processes of their own.
+        parallel: whether environments live in processes of their own: one for each core, or so many (environments
+            that wait gain from more processes than cores).
         native: whether an id's own vector environment is used, as ALE's.
         **kwargs: what an id or a function is called with, for instance max_episode_steps.
 
@@ -173,7 +175,7 @@ def gymnasium(
         if not plain or getattr(source, "observation_mode", None) != "same":
             return GymnasiumWorld(source, source.num_envs)
         makers = tuple(getattr(source, "env_fns", ()))
-        return GymnasiumWorld(makers, source.num_envs, parallel or type(source) is AsyncVectorEnv)
+        return GymnasiumWorld(makers, source.num_envs, parallel or (type(source) is AsyncVectorEnv and source.num_envs))
     if isinstance(source, gym.Env):
         if num_envs not in (None, 1) or parallel:
             raise WorldError(

@@ -1,5 +1,6 @@
 """The adapter both ways: rows by hand, every autoreset mode, exact restores, bad environments, and the export."""
 
+import contextlib
 import gc
 import json
 import os
@@ -577,3 +578,10 @@ def test_the_export_draws_its_own_seeds():
     assert cues == {0, 1, 2, 3}
     with pytest.raises(gym.error.ResetNeeded, match="call reset"):
         to_gymnasium(Recall()).step(0)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_as_many_processes_as_asked_for(processes: int) -> None:
+    environments = gymnasium(Walker, parallel=processes).open(4, seed=2)
+    with contextlib.closing(environments):
+        assert len(environments._processes) == processes and environments.reset().last.shape == (4,)
