@@ -225,7 +225,7 @@ def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["box_only", "ppo", "reinforce"])
+@pytest.mark.parametrize("name", ["box_only", "ppo"])
 def test_the_best_real_number_is_found(name: str) -> None:
     """Of what the best action earns more than one drawn evenly, a mean over five seeds."""
     world = Dial((0.5,))
