@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.environment import Environment
 from retorno.core.memory import readable
+from retorno.core.registry import Registry
 from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, element, index
 from retorno.core.time_step import TimeStep, Trajectory, legal_mask, restart
 
@@ -274,5 +275,5 @@ class Counted:
         return counted_model(spec, actions, algorithm)
 
 
-MODELS: dict[str, type[ModelConfig]] = {"exact": Exact, "counted": Counted}
+MODELS = Registry((Exact, Counted))
 """Every model to plan in by the name that the command line gives it."""

@@ -1,5 +1,6 @@
 """Policies and value functions: a configuration's `build` makes a network with any heads."""
 
+from retorno.core.registry import Registry
 from retorno.networks.heads import (
     ActionValueHead,
     BernoulliHead,
@@ -20,20 +21,10 @@ from retorno.networks.stacked import Stack
 from retorno.networks.table import Table, TableNetwork, require_linear, semi_gradient_step
 from retorno.networks.transformer import Transformer
 
-NETWORKS: dict[str, type[NetworkConfig]] = {
-    "table": Table,
-    "mlp": MLP,
-    "gru": GRU,
-    "lstm": LSTM,
-    "transformer": Transformer,
-    "stack": Stack,
-    "features": Features,
-    "aggregation": Aggregation,
-    "tilecoding": TileCoding,
-    "fourier": Fourier,
-    "polynomial": Polynomial,
-}
+NETWORKS = Registry((Table, MLP, GRU, LSTM, Transformer, Stack, Features, Aggregation, TileCoding, Fourier, Polynomial))
 """Every network by the name that the command line gives it."""
+
+register = NETWORKS.register
 
 __all__ = [
     "GRU",
@@ -63,6 +54,7 @@ __all__ = [
     "ValueHead",
     "features",
     "policy_head",
+    "register",
     "require_linear",
     "require_no_context",
     "semi_gradient_step",

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import NonNegative, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Policy
+from retorno.core.registry import Registry
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep
 from retorno.ops.bandits import upper_confidence
@@ -120,5 +121,5 @@ class UCB:
         return EpsilonGreedy(upper_confidence(q, explorer.visited.at(obs), self.confidence), jnp.float32(0))
 
 
-EXPLORATIONS: dict[str, type[Exploration]] = {"epsilon": Epsilon, "softmax": Softmax, "ucb": UCB}
+EXPLORATIONS = Registry((Epsilon, Softmax, UCB))
 """Every way to explore by the name that the command line gives it."""

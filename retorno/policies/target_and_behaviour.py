@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.registry import Registry
 from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index, num_actions
 from retorno.core.time_step import TimeStep, Trajectory, before_and_after
 from retorno.ops.distributions import Categorical
@@ -87,7 +88,7 @@ class Tabulated:
         return FixedPolicy(jnp.asarray(log_prob, jnp.float32), HashableSpace(observation_space))
 
 
-FIXED: dict[str, type[FixedConfig]] = {"uniform": Uniform, "tabulated": Tabulated}
+FIXED = Registry((Uniform, Tabulated))
 """Every policy that does not learn, by name."""
 
 

@@ -24,6 +24,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 RUN = re.compile(
     r"^```python\n(?P<code>.*?)^```\n(?:\n?```text\n.*?^```\n)?|^```console\n(?P<lines>.*?)^```\n", re.M | re.S
 )
+NAMED = re.compile(r"# (\w+\.py)\n")
+"""A block that begins so is a file of that name as well."""
 PICTURE = re.compile(r"!\[[^\]]*\]\((images/[^)]+)\)")
 ROUNDING = re.compile(r"\b\d(?:\.\d+)?e-1\d\b")
 """Figures of the size of rounding: other processors and libraries round otherwise."""
@@ -51,6 +53,8 @@ def executed(text: str, name: str, folder: Path) -> str:
             asked = [each for each in commands.splitlines() if each.startswith("$ ")]
             told = "\n".join(f"{each}\n{command(each)}" for each in asked)
             return f"```console\n{told}```\n"
+        if (named := NAMED.match(block["code"])) is not None:
+            Path(named[1]).write_text(block["code"], encoding="utf-8")
         # Line numbers of an error are those of the page.
         code = compile("\n" * (line - 1) + block["code"], name, "exec")
         with contextlib.redirect_stdout(io.StringIO()) as out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms import ALGORITHMS as REGISTERED
 from retorno.algorithms import BANDITS
+from retorno.cli.model_source import ran
 from retorno.core.environment import Environment
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.mdp import MDP, mdp
@@ -25,6 +27,9 @@ from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
+
+for own in filter(None, os.environ.get("RETORNO_OWN", "").split(os.pathsep)):
+    ran(own, "class")
 
 ALGORITHMS = {**REGISTERED, "box_only": BoxOnly}
 SETTINGS: dict[str, Any] = {

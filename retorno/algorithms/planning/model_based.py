@@ -96,7 +96,7 @@ class RMax:
 
     NAME: ClassVar[str] = "rmax"
 
-    SMALL: ClassVar[dict[str, Any]] = {"sweeps": 4}
+    SMALL: ClassVar[dict[str, Any]] = {"sweeps": 4, "known": 1}
 
     num_envs: Count = 1
     """Environments that act side by side."""

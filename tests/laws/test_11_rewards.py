@@ -1,0 +1,221 @@
+"""Law 11: an algorithm learns from what it is told that a transition is worth, each transition once, as of now.
+
+A relabel that gives each row its own reward is the same program. One that doubles rewards is a world that pays double:
+to the bit, because doubling is exact, and whatever is held between rollouts or replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import partial
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import pytest
+from cases import Case, main
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Float, Key
+from small import ALGORITHMS, bits, busy_world, small
+
+from retorno.core.environment import Environment
+from retorno.core.policy import Algorithm, Relabel, Reward, world_reward
+from retorno.core.spaces import SpaceError
+from retorno.core.time_step import TimeStep, Trajectory
+from retorno.models import Exact
+from retorno.networks import Table
+from retorno.run.loop import Run, begin_runs, iterate
+from retorno.run.relabel import CountBonus
+from retorno.run.train import train
+
+ITERATIONS = 6
+EVERY = pytest.mark.parametrize("case", [main(name) for name in ALGORITHMS], ids=str)
+"""Each algorithm in a world of the kind that it is for."""
+
+
+class Same(Relabel):
+    """Gives each row its own reward."""
+
+    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        return trajectory.steps.reward[1:]
+
+
+class Scaled(Relabel):
+    """Multiplies rewards."""
+
+    factor: Float[Array, ""]
+
+    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        return self.factor * trajectory.steps.reward[1:]
+
+
+class Paying(Environment):
+    """A world that multiplies its rewards itself."""
+
+    world: Environment
+    factor: Float[Array, ""]
+
+    @property
+    def observation_space(self) -> spaces.Space[Any]:
+        return self.world.observation_space
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        return self.world.action_space
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
+        return self.world.reset(key)
+
+    def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
+        state, row = self.world.step(state, action, key)
+        return state, row._replace(reward=self.factor * row.reward)
+
+
+def begun(algorithm: Algorithm, world: Environment, relabel: Relabel | None) -> Run:
+    run = begin_runs(algorithm, world, None, jnp.uint32(3), jnp.int32(500), algorithm.num_envs)
+    return run._replace(relabel=relabel)
+
+
+def check_that_its_own_reward_changes_nothing(algorithm: Algorithm, world: Environment | None = None) -> None:
+    """It is the same program: of what is said of its rewards nothing else is seen."""
+    world = world or busy_world()
+
+    def program(relabel: Relabel | None) -> str:
+        run = jax.eval_shape(partial(begun, algorithm, world, relabel))
+        return str(jax.make_jaxpr(partial(iterate, algorithm, world))(run))
+
+    assert program(Same()) == program(None)
+
+
+def lived(algorithm: Algorithm, world: Environment) -> Callable[[float, float, float], list[bytes]]:
+    """One program: the policy after a few iterations in a world that pays so much, judged so much, and later so."""
+
+    @jax.jit
+    def policy(paid: Array, judged: Array, later: Array) -> Any:
+        paying = Paying(world, paid)
+
+        def step(i: Array, run: Run) -> Run:
+            factor = jnp.where(i < ITERATIONS // 2, judged, later)
+            return iterate(algorithm, paying, run._replace(relabel=Scaled(factor))).after
+
+        run = jax.lax.fori_loop(0, ITERATIONS, step, begun(algorithm, paying, Scaled(judged)))
+        return algorithm.policy(run.learner)
+
+    return lambda paid, judged, later: bits(policy(*map(jnp.float32, (paid, judged, later))))
+
+
+def check_that_twice_the_reward_is_twice_the_reward(algorithm: Algorithm, world: Environment | None = None) -> None:
+    """Said by a relabel or paid by the world."""
+    after = lived(algorithm, world or busy_world())
+    told, paid = after(1, 2, 2), after(2, 1, 1)
+    assert told == paid
+    assert told != after(1, 1, 1)
+
+
+def check_that_rewards_are_those_of_now(algorithm: Algorithm) -> None:
+    """Nothing is learnt in the first half, and then all of it by what is said then."""
+    after = lived(algorithm, busy_world())
+    assert after(1, 1, 2) == after(1, 2, 2) != after(1, 1, 1)
+
+
+def tabular(name: str, **settings: Any) -> Algorithm:
+    return small(name, network=Table(), **settings)
+
+
+@EVERY
+def test_its_own_reward_changes_nothing(case: Case) -> None:
+    check_that_its_own_reward_changes_nothing(case.method(), case.place())
+
+
+@EVERY
+def test_twice_the_reward_is_twice_the_reward(case: Case) -> None:
+    check_that_twice_the_reward_is_twice_the_reward(case.method(), case.place())
+
+
+@pytest.mark.parametrize("name", ["sarsa", "dqn", "q_sigma"])
+def test_however_short_the_rollouts(name: str) -> None:
+    """The first row of a rollout repeats the last one of the rollout before: here each is one."""
+    check_that_twice_the_reward_is_twice_the_reward(tabular(name, rollout=1, learning_starts=4, n=2))
+
+
+def replaying() -> dict[str, Any]:
+    return {"rollout": 2, "learning_starts": 4 * 2 * ITERATIONS // 2 + 1, "capacity": 64, "batch_size": 4}
+
+
+def test_what_is_replayed_is_judged_as_of_now() -> None:
+    check_that_rewards_are_those_of_now(tabular("dqn", **replaying()))
+
+
+def test_a_run_with_its_own_rewards_is_the_run_without() -> None:
+    def digest(relabel: Relabel | None) -> str:
+        training = train(tabular("q_learning"), busy_world(), 64, relabel=relabel)
+        training.run_to_end()
+        return training.digest
+
+    assert digest(Same()) == digest(None)
+
+
+def mistaken(name: str, update: Callable[..., Any], **settings: Any) -> Algorithm:
+    """An algorithm with another `update`, which is given the right one first."""
+    kind: Any = ALGORITHMS[name]
+    wrong = type("Mistaken", (kind,), {"update": lambda self, *rest: update(partial(kind.update, self), *rest)})
+    right = tabular(name, **settings)
+    return wrong(**{field.name: getattr(right, field.name) for field in fields(cast(Any, right))})
+
+
+def never_asked(update: Any, learner: Any, trajectory: Trajectory, reward: Reward, key: Any) -> Any:
+    return update(learner, trajectory, world_reward, key)
+
+
+def asked_twice(update: Any, learner: Any, trajectory: Trajectory, reward: Reward, key: Any) -> Any:
+    return update(learner, trajectory.rewarded(reward), reward, key)
+
+
+def asked_before_it_is_held(update: Any, learner: Any, trajectory: Trajectory, reward: Reward, key: Any) -> Any:
+    """What is held is what was said then; and the first row's reward was never said."""
+    return update(learner, trajectory.rewarded(reward), world_reward, key)
+
+
+@pytest.mark.parametrize("wrong", [never_asked, asked_twice])
+def test_the_law_sees_rewards_that_are_not_asked_for_once(wrong: Any) -> None:
+    with pytest.raises(AssertionError):
+        check_that_twice_the_reward_is_twice_the_reward(mistaken("q_learning", wrong))
+
+
+@pytest.mark.parametrize("name", ["sarsa", "dqn"])
+def test_the_law_sees_a_first_row_that_is_forgotten(name: str) -> None:
+    with pytest.raises(AssertionError):
+        check_that_twice_the_reward_is_twice_the_reward(
+            mistaken(name, asked_before_it_is_held, rollout=1, learning_starts=4)
+        )
+
+
+def test_the_law_sees_stale_rewards() -> None:
+    with pytest.raises(AssertionError):
+        check_that_rewards_are_those_of_now(mistaken("dqn", asked_before_it_is_held, **replaying()))
+
+
+def test_the_law_sees_a_relabel_that_is_treated_otherwise() -> None:
+    def update(right: Any, learner: Any, trajectory: Trajectory, reward: Reward, key: Any) -> Any:
+        return right(learner, trajectory if reward is world_reward else trajectory.rewarded(reward), reward, key)
+
+    with pytest.raises(AssertionError):
+        check_that_its_own_reward_changes_nothing(mistaken("q_learning", update))
+
+
+def test_what_would_not_be_heard_is_refused() -> None:
+    """Who plans in the world itself would see the world's rewards; who samples single rows cannot judge by others."""
+
+    class Long(Same):
+        @property
+        def context(self) -> None:
+            return None
+
+    with pytest.raises(SpaceError, match="pays its own rewards"):
+        train(small("rollout", model=Exact()), busy_world(), 10, relabel=CountBonus())
+    with pytest.raises(SpaceError, match="judges them by earlier rows"):
+        train(tabular("dqn"), busy_world(), 10, relabel=Long())
+    with pytest.raises(TypeError, match="begins with settings"):
+        train(tabular("dqn"), busy_world(), 10, relabel=Scaled(jnp.float32(2)))

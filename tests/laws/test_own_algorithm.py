@@ -1,0 +1,52 @@
+"""The algorithm of docs/own-algorithm.md: one file, and it is in the command and under the laws."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LAWS = Path(__file__).parent
+PAGE = LAWS.parents[1] / "docs" / "own-algorithm.md"
+NAME = "hysteretic"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Its file, as the page shows it."""
+    code = re.search(rf"^```python\n(# {NAME}\.py\n.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert code is not None and code[1].count("\n") <= 120
+    file = tmp_path / f"{NAME}.py"
+    file.write_text(code[1], encoding="utf-8")
+    return file
+
+
+def called(*command: str, **environment: str) -> str:
+    run = subprocess.run(command, capture_output=True, text=True, timeout=900, env=os.environ | environment)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def test_it_is_in_the_command(own: Path, tmp_path: Path) -> None:
+    retorno = (sys.executable, "-m", "retorno.cli.main")
+    folder = tmp_path / "run"
+    options = ["--steps", "300", "--bad-step-size", "0.05", "--relabel", "count_bonus", "--relabel.weight", "0.5"]
+    called(*retorno, "train", f"{own}:Hysteretic", "cliff", *options, "--folder", str(folder), "--episodes", "0")
+    config = json.loads((folder / "config.json").read_text())
+    assert config["algorithm"]["bad_step_size"] == 0.05
+    assert config["relabel"] == {"type": "CountBonus", "weight": 0.5}
+    assert "own" in (listed := called(*retorno, str(own), "list", "algorithms")) and NAME in listed
+    assert json.loads(called(*retorno, str(own), "inspect", str(folder), "--json"))["finished"]
+
+
+def test_it_is_under_the_laws(own: Path) -> None:
+    """Under each that every algorithm is under; two of them are tried here."""
+    pytest_of = (sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", "-k", NAME)
+    found = called(*pytest_of, "--collect-only", str(LAWS), RETORNO_OWN=str(own))
+    assert {int(number) for number in re.findall(r"test_(\d+)_\w+\.py::\S*" + NAME, found)} >= {5, 6, 7, 8, 9, 11}
+    called(*pytest_of, str(LAWS / "test_8_steps.py"), str(LAWS / "test_11_rewards.py"), RETORNO_OWN=str(own))

@@ -1,0 +1,90 @@
+"""Rewards that are not the world's: begun from settings, recorded, replaced between two reports, restored."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import taught
+
+from retorno.algorithms import QLearning
+from retorno.run.folder import read_metrics
+from retorno.run.relabel import Arrivals, ClipRewards, CountBonus
+from retorno.run.train import Training, restore, resume, train
+
+
+def arrivals(training: Training) -> Arrivals:
+    assert isinstance(training.relabel, Arrivals)
+    return training.relabel
+
+
+def process(folder: Path, kill_at: int = 0) -> str | None:
+    """What one process ends with, or None where it was killed."""
+    command = [sys.executable, taught.__file__, str(folder), str(kill_at)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=900)
+    if ended.returncode == -signal.SIGKILL:
+        return None
+    assert ended.returncode == 0
+    return ended.stdout.split()[-1]
+
+
+def test_a_reward_network_that_is_taught_between_two_reports_survives_sigkill(tmp_path: Path) -> None:
+    """Killed in the middle of a checkpoint, at whichever file, and gone on with: as if nothing had happened."""
+    assert process(tmp_path / "run", kill_at=14) is None
+    assert process(tmp_path / "run") == taught.live(taught.begin())
+
+
+def test_what_was_taught_is_what_is_learnt_from(tmp_path: Path) -> None:
+    def ended(teaches: bool) -> str:
+        with train(QLearning(), "student", 60, every=20, relabel=CountBonus(0.5)) as training:
+            for report in training:
+                if teaches and report.step == 20:
+                    training.relabel = jax.tree.map(lambda x: x * 2, arrivals(training))
+            return np.asarray(training.run.learner.network.tables["q"]).tobytes().hex()
+
+    assert ended(True) != ended(False)
+
+
+def test_other_settings_are_recorded_and_restored(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with train(QLearning(), "student", 100, every=20, relabel=ClipRewards(0.5), folder=folder) as training:
+        for report in training:
+            if report.step == 40:
+                training.relabel = CountBonus(0.25)
+            if report.step == 80:
+                break
+    assert json.loads((folder / "config.json").read_text())["relabel"] == {"type": "ClipRewards", "most": 0.5}
+    told = [row["relabel"]["settings"] for row in read_metrics(folder) if "relabel" in row]
+    assert told == [{"type": "CountBonus", "weight": 0.25}]
+    assert float(arrivals(restore(folder)).weight) == 0.25
+    with resume(folder) as training:
+        training.run_to_end()
+        resumed = training.digest
+    with train(QLearning(), "student", 100, every=20, relabel=ClipRewards(0.5)) as training:
+        for report in training:
+            if report.step == 40:
+                training.relabel = CountBonus(0.25)
+        assert training.digest == resumed
+
+
+def test_several_seeds_begin_each_its_own() -> None:
+    with train(QLearning(), "student", 40, seed=[1, 2], relabel=CountBonus()) as training:
+        training.run_to_end()
+        assert arrivals(training).counts.shape == (2, 5)
+        training.relabel = CountBonus(0.5)
+        assert arrivals(training).counts.sum() == 0 and arrivals(training).weight.tolist() == [0.5, 0.5]
+
+
+def test_arrays_of_another_kind_are_no_settings() -> None:
+    with (
+        train(QLearning(), "student", 40, relabel=CountBonus()) as training,
+        pytest.raises(TypeError, match="give the frozen dataclass"),
+    ):
+        training.relabel = Arrivals(jnp.zeros(3, jnp.int32), jnp.float32(1), arrivals(training).observed)
