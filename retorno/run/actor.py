@@ -21,7 +21,8 @@ from jaxtyping import Key, PyTree
 
 from retorno.core.policy import Policy
 from retorno.core.spaces import action_units
-from retorno.core.time_step import restart
+from retorno.core.time_step import Legal, restart
+from retorno.environments.hosted.legality import as_legal, legal_in
 from retorno.environments.hosted.sync_environments import ActionLayout, row_dtype
 from retorno.run import policy_folder
 from retorno.run.episodes import decide
@@ -69,7 +70,7 @@ class Actor:
         self._layout, self._units = ActionLayout(action_space), action_units(action_space)
         self._leaves, self._treedef = jax.tree.flatten(policy)
         self._empty, self._memory = jax.tree.flatten(policy.initial_carry())
-        self._programs: dict[tuple[bool, bool, bool], Program] = {}
+        self._programs: dict[tuple[bool, bool, type], Program] = {}
         self._key, self._draws = np.uint32(key), 0
         self.reset()
 
@@ -91,8 +92,9 @@ class Actor:
 
         Args:
             obs: an element of the observation space, or B of them stacked (each array has an axis [B] in front).
-            info: what the environment gave beside it: its "action_mask" says what is legal.
-            legal: what is legal, a mask [A] ([B, A] for a batch), instead of `info`.
+            info: what the environment gave beside it: its "action_mask" or "only_action" says what is legal.
+            legal: what is legal, a mask [A] ([B, A] for a batch), one for each component of a MultiDiscrete action,
+                or `Only` one action, instead of `info`.
             first: whether it is an episode's first observation ([B] for a batch): there the memory is empty.
                 By default the first one after `reset()` is.
             sample: draw from the policy instead of taking its best action.
@@ -106,8 +108,8 @@ class Actor:
         """
         leaves = [array.of(obs) for array in self._arrays]
         shape = leaves[0].shape[: leaves[0].ndim - len(self._arrays[0].shape)]
-        mask = info.get("action_mask") if legal is None and info is not None else legal
-        if mask is None and self.masked:
+        told = legal_in(info) if legal is None and info is not None else legal
+        if told is None and self.masked:
             raise ValueError("where this policy was trained not every action is legal: pass info, or legal=a mask")
         if self._shape is None:
             self._shape, first = shape, True
@@ -115,27 +117,27 @@ class Actor:
         elif shape != self._shape:
             raise ValueError(f"{shape or 'one'} observations after {self._shape or 'one'}: call reset() in between")
         begins = np.broadcast_to(False if first is None else first, shape) if shape else bool(first)
-        legal = None if mask is None else np.asarray(mask, bool)
+        legal = as_legal(told, self.action_space)
         program = self._program(bool(shape), sample, leaves, begins, legal)
         action, *self._carry = program(leaves, begins, self._carry, legal)
         return self._layout.decode(action)[()]
 
     def _program(self, batched: bool, sample: bool, *example: Any) -> Program:
         """What decides, made when it is first needed."""
-        kind = (batched, sample, example[-1] is not None)
+        kind = (batched, sample, type(example[-1]))
         if kind not in self._programs:
             in_numpy = None if batched or sample else self._in_numpy(*example)
             self._programs[kind] = in_numpy or self._compiled(batched, sample)
         return self._programs[kind]
 
-    def _in_numpy(self, obs: list[np.ndarray], first: Any, legal: np.ndarray | None) -> Program | None:
+    def _in_numpy(self, obs: list[np.ndarray], first: Any, legal: Any) -> Program | None:
         choose = partial(self._choose, key=None, sample=False)
         program = numpy_program(choose, self.policy, obs, np.bool_(first), self._empty, legal)
         if program is None:
             return None
         if legal is None:
             return lambda obs, first, carry, legal: program(*obs, first, *map(np.asarray, carry))
-        return lambda obs, first, carry, legal: program(*obs, first, *map(np.asarray, carry), legal)
+        return lambda obs, first, carry, legal: program(*obs, first, *map(np.asarray, carry), *jax.tree.leaves(legal))
 
     def _compiled(self, batched: bool, sample: bool) -> Program:
         @jax.jit
@@ -158,7 +160,7 @@ class Actor:
         obs: list[Array],
         first: Array,
         carry: list[Array],
-        legal: Array | None,
+        legal: Legal,
         key: Key[Array, ""] | None,
         sample: bool,
     ) -> list[Array]:

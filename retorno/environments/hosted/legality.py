@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
+import jax
 import numpy as np
 from gymnasium import spaces
 
@@ -86,6 +87,26 @@ class LegalReader:
             return np.ones(sum(self._sizes), bool)
         what = " and ".join(str(size) for size in self._sizes)
         raise LegalityError(i, f"{self._say} is {told!r}, expected {what} entries with at least one legal")
+
+
+def legal_in(info: Mapping[str, Any]) -> Any:
+    """What an info says of legal actions, if anything."""
+    return Only(info["only_action"]) if "only_action" in info else info.get("action_mask")
+
+
+def as_legal(told: Any, space: spaces.Space[Any]) -> Any:
+    """Legal actions in NumPy, of one row or of a batch, from any of the forms in which they are told."""
+    match told:
+        case None:
+            return None
+        case Only():
+            return Only(np.asarray(told.action, np.int32))  # pyright: ignore[reportArgumentType]
+        case tuple():
+            return tuple(np.asarray(mask, bool) for mask in jax.tree.leaves(told))
+    mask = np.asarray(told, bool)
+    if not isinstance(space, spaces.MultiDiscrete):
+        return mask
+    return tuple(np.split(mask, np.cumsum(space.nvec.reshape(-1))[:-1], axis=-1))
 
 
 def sample(space: spaces.Space[Any], legal: Legal) -> Any:
