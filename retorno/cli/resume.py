@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retorno.cli.options import Run, parse
+from retorno.cli.options import Flag, Run, parse
 from retorno.cli.runs import finish
 from retorno.cli.terminal import note
 
@@ -17,12 +17,14 @@ class Resume:
     """The run's folder, or one with a run for each seed."""
     steps: int | None = None
     """Another budget than the run's own, in environment steps: a finished run can be lengthened."""
+    inexact: Flag = False
+    """Begin fresh episodes where the world does not return to the ones that were left; the record says so."""
     episodes: int = 100
     """Episodes of the evaluation at the end; 0 for none."""
 
 
 def run(arguments: list[str]) -> int:
     given = parse(Resume, arguments, "retorno resume")
-    if finish(given.run, given.episodes, given.steps):
+    if finish(given.run, given.episodes, given.steps, given.inexact):
         note(f"next: retorno evaluate {given.run} · retorno play {given.run} · retorno report {given.run}")
     return 0

@@ -93,7 +93,7 @@ def use_cores(seeds: int) -> None:
         jax.config.update("jax_num_cpu_devices", shares)
 
 
-def finish(folder: Path, episodes: int, steps: int | None = None) -> bool:
+def finish(folder: Path, episodes: int, steps: int | None = None, inexact: bool = False) -> bool:
     """Go on with the runs of a folder to their budgets, or to one of so many steps, evaluate each and note it there.
 
     Returns whether any of them had not reached its budget.
@@ -106,7 +106,7 @@ def finish(folder: Path, episodes: int, steps: int | None = None) -> bool:
     results: list[Evaluation] = []
     went_on = False
     for path in runs:
-        with resume(path, steps=steps, warn=note) as training:
+        with resume(path, steps=steps, inexact=inexact, warn=note) as training:
             if training.step >= training.steps:
                 note(f"{path} has reached its budget of {training.steps:,} steps: nothing to do")
                 continue

@@ -96,7 +96,7 @@ class RunFolder:
             FolderError: when the disk refuses; the old ones stand.
         """
         config = self.config
-        before = {name: config[name] for name, value in settings.items() if config.get(name) != value}
+        before = {name: config.get(name) for name, value in settings.items() if config.get(name) != value}
         if before:
             changes = [*config.get("changes", []), {"step": step, "before": before}]
             text = json.dumps({**config, **settings, "changes": changes}, indent=2, allow_nan=False)

@@ -31,6 +31,7 @@ from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConf
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_units, unbounded_note
 from retorno.core.time_step import Clock
+from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import make
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation
@@ -106,6 +107,8 @@ class Training:
         self.seeds = seeds
         self.every = every
         self.folder: RunFolder | None = None
+        self.fresh_episodes_from: int | None = None
+        """The step at which the run was gone on with inexactly; None where it goes on to the same bits."""
         self.environments: HostedEnvironments | None = None
         self.pauses: Sequence[int] = ()
         """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
@@ -473,6 +476,7 @@ def restore(
     steps: int | None = None,
     world: World | None = None,
     relabel: RelabelConfig | None = None,
+    inexact: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> Training:
     """A recorded run as it stands at its newest whole checkpoint, to look at; `resume` to go on with it.
@@ -483,11 +487,12 @@ def restore(
         steps: another budget than the recorded one; schedules go on over it from the step that was reached.
         world: where the run's was not given by name.
         relabel: instead of the recorded one's settings.
+        inexact: begin fresh episodes where environments do not return to the rows at which they were left.
         warn: is told, one line each, of damaged checkpoints and of code or settings that differ.
 
     Raises:
         FolderError, ConfigError, CheckpointError: when the folder, its settings or its checkpoints cannot be read.
-        TrainingError: when the world has to be given again.
+        TrainingError: when the world has to be given again, or environments do not return to where they were.
     """
     folder = Path(folder)
     settings = read_config(folder)
@@ -521,7 +526,18 @@ def restore(
             warn(f"not the same bits: {training.why_not_resumable}")
             training.run = training.run._replace(stage=fresh)
         elif training.environments is not None:
-            training.environments.restore(hosted)
+            try:
+                training.environments.restore(hosted)
+            except WorldError as error:
+                if not inexact:
+                    raise TrainingError(
+                        f"{error}. What was learnt is whole: retorno.load({str(folder)!r}); and `retorno resume "
+                        f"{folder} --inexact` goes on with fresh episodes, not to the same bits"
+                    ) from error
+                warn(f"not the same bits, fresh episodes begin: {error}")
+                training.environments.reset()
+                training.run = training.run._replace(stage=fresh)
+                training.fresh_episodes_from = training.step
     if steps is not None:
         if steps < training.step:
             raise ValueError(f"{folder} has taken {training.step:,} steps already, its budget cannot be {steps:,}")
@@ -536,6 +552,7 @@ def resume(
     steps: int | None = None,
     world: World | None = None,
     relabel: RelabelConfig | None = None,
+    inexact: bool = False,
     tensorboard: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> Training:
@@ -548,9 +565,14 @@ def resume(
     """
     opened = RunFolder.open(Path(folder), tensorboard)
     try:
-        training = restore(folder, algorithm=algorithm, steps=steps, world=world, relabel=relabel, warn=warn)
+        training = restore(
+            folder, algorithm=algorithm, steps=steps, world=world, relabel=relabel, inexact=inexact, warn=warn
+        )
         opened.rewind(training.step)
-        opened.change(training.step, {"algorithm": to_json(training.algorithm), "steps": training.steps})
+        settings = {"algorithm": to_json(training.algorithm), "steps": training.steps}
+        if training.fresh_episodes_from is not None:
+            settings["fresh_episodes_from"] = training.fresh_episodes_from
+        opened.change(training.step, settings)
         policy_folder.rewind(opened.path, training.step)
     except BaseException:
         opened.close()

@@ -1,0 +1,113 @@
+"""What was learnt is whole even where its episodes cannot be lived again."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import retorno as rt
+from retorno.networks import MLP
+from retorno.run import policy_folder
+from retorno.run.folder import read_config
+from retorno.run.policy_folder import PolicyError
+from retorno.run.train import TrainingError
+
+
+class Forgetful(gym.Env):
+    """Follows no seed, so that its episodes cannot be lived again."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (2,)), spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.age = 0
+        return self._seen(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.age += 1
+        return self._seen(), float(action), self.age == 7, False, {}
+
+    def _seen(self) -> np.ndarray:
+        return np.random.default_rng().uniform(-1, 1, 2).astype(np.float32)
+
+
+PPO = rt.PPO(network=MLP((8,)), num_envs=2, rollout=8, epochs=1, minibatches=2)
+WORLD = rt.gymnasium(Forgetful)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    with rt.train(PPO, WORLD, steps=100, every=20, folder=tmp_path / "run") as training:
+        for told in training:
+            if told.step >= 40:
+                break
+    return tmp_path / "run"
+
+
+def test_it_is_used_and_gone_on_with_inexactly_when_asked(run: Path) -> None:
+    policy = rt.load(run)
+    assert WORLD.action_space.contains(policy.act(np.zeros(2)))
+    assert rt.evaluate(policy, WORLD, episodes=4).episodes == 4
+    with pytest.raises(TrainingError, match="--inexact"):
+        rt.resume(run, world=WORLD)
+    said: list[str] = []
+    with rt.resume(run, world=WORLD, inexact=True, warn=said.append) as training:
+        left = training.step
+        training.run_to_end()
+    assert any("fresh episodes" in line for line in said)
+    assert read_config(run)["fresh_episodes_from"] == left
+    assert rt.load(run).step >= 100
+
+
+def test_a_policy_is_found_wherever_it_lies(run: Path, tmp_path: Path) -> None:
+    steps = policy_folder.steps(run)
+    assert len(steps) >= 2
+    shutil.copytree(run / "policy", tmp_path / "robot")
+    for folder in (run, run / "policy", tmp_path / "robot", run / "policy" / str(steps[0])):
+        assert rt.load(folder).step == steps[0]
+    assert rt.load(run, step=steps[-1]).step == steps[-1]
+    with pytest.raises(PolicyError, match="holds no policy of step 3"):
+        rt.load(run, step=3)
+    with pytest.raises(PolicyError, match="holds no policy"):
+        rt.load(tmp_path)
+    with pytest.raises(PolicyError, match="of seed 5"):
+        rt.load(run, seed=5)
+
+
+def test_a_damaged_or_foreign_policy_is_refused(run: Path) -> None:
+    folder = policy_folder.find(run)
+    text = (folder / "policy.json").read_text()
+    (folder / "policy.json").write_text(text.replace("retorno.networks.network:Network", "subprocess:Popen"))
+    with pytest.raises(PolicyError, match="no class 'Popen'"):
+        rt.load(folder)
+    assert "subprocess" in sys.modules, "else the refusal would have another reason"
+    (folder / "policy.json").write_text(text)
+    tensors = bytearray((folder / "policy.safetensors").read_bytes())
+    tensors[-1] ^= 1
+    (folder / "policy.safetensors").write_bytes(tensors)
+    with pytest.raises(PolicyError, match="SHA-256"):
+        rt.load(folder)
+
+
+def test_bad_observations_are_told(run: Path) -> None:
+    policy = rt.load(run)
+    with pytest.raises(ValueError, match="expected"):
+        policy.act(np.zeros(3))
+    policy.act(np.zeros(2))
+    with pytest.raises(ValueError, match="reset"):
+        policy.act(np.zeros((4, 2)))
+
+
+def test_who_is_evaluated_where_is_told(run: Path) -> None:
+    with pytest.raises(ValueError, match="in which world"):
+        rt.evaluate(rt.load(run).policy)
+    with pytest.raises(ValueError, match="made in Python"):
+        rt.evaluate(run)
+    with pytest.raises(ValueError, match="nothing that was learnt"):
+        rt.evaluate(PPO, WORLD)  # type: ignore[call-overload]
