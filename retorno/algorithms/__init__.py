@@ -48,9 +48,9 @@ from retorno.algorithms.tabular.sarsa import SARSA as SARSA
 from retorno.algorithms.tabular.sarsa import ExpectedSARSA as ExpectedSARSA
 from retorno.algorithms.tabular.sarsa_lambda import QLambda as QLambda
 from retorno.algorithms.tabular.sarsa_lambda import SARSALambda as SARSALambda
-from retorno.algorithms.tabular.sarsa_lambda import Trace as Trace
 from retorno.algorithms.values.dqn import DQN as DQN
 from retorno.core.registry import Registry
+from retorno.ops.traces import Trace as Trace
 
 ALGORITHMS = Registry(
     made

@@ -155,3 +155,16 @@ def value_and_slope(network: AnyPolicy, row: TimeStep) -> tuple[Float[Array, ""]
 def moved(network: AnyPolicy, step: Float[Array, ""] | float, direction: AnyPolicy) -> AnyPolicy:
     """Weights moved along a direction: w + step · direction."""
     return jax.tree.map(lambda w, d: w + step * d, network, direction)
+
+
+def score_and_slope(network: Policy, row: TimeStep, action: PyTree[Any]) -> tuple[Policy, Policy, Float[Array, ""]]:
+    """∇ln π(A|S), ∇v(S), and v(S) of one row."""
+
+    def log_prob(weights: Policy) -> Float[Array, ""]:
+        return weights.step(row.obs, row.first, ())[0]["policy"].masked(row.legal).log_prob(action)
+
+    def value(weights: Policy) -> Float[Array, ""]:
+        return weights.step(row.obs, row.first, ())[0]["value"]
+
+    v, slope = jax.value_and_grad(value)(network)
+    return jax.grad(log_prob)(network), slope, v

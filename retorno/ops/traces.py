@@ -7,6 +7,7 @@ equations; it comes in already faded, γλ z, and `gradient` is ∇q(s, a). Over
 
 from __future__ import annotations
 
+import enum
 from typing import TypeVar
 
 import jax
@@ -15,6 +16,19 @@ from jax import Array
 from jaxtyping import Float
 
 Weights = TypeVar("Weights")
+
+
+class Trace(enum.Enum):
+    """How a trace grows where it is visited."""
+
+    accumulating = "accumulating"
+    """By the gradient, on top of what is left."""
+    replacing = "replacing"
+    """To the gradient, whatever is left."""
+    clearing = "clearing"
+    """To the gradient, and to nothing for the state's other actions."""
+    dutch = "dutch"
+    """Between the two, as the step size says: the true online method."""
 
 
 def accumulating(faded: Weights, gradient: Weights) -> Weights:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,11 @@ from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree, UInt32
 
 from retorno.core.policy import Carry, Heads, Policy
-from retorno.core.time_step import TimeStep
+from retorno.core.spaces import Spec, num_actions
+from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.models.tabular import SampleModel
 from retorno.ops.distributions import EpsilonGreedy
+from retorno.policies.exploration import Explorer
 
 
 @runtime_checkable
@@ -60,3 +62,34 @@ class PlannedPolicy(Policy):
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         plan = self.planner.plan(self.model, self.base, self.model.enter(obs), jax.random.key(self.seed))
         return {"q": plan.q, "policy": EpsilonGreedy(plan.preference, jnp.float32(0))}, ()
+
+
+class PlanningLearner(NamedTuple):
+    """Everything that changes while one plans at decision time: a model that is learnt, and how one explores."""
+
+    model: SampleModel
+    base: Policy
+    explorer: Explorer
+    seed: UInt32[Array, ""]
+    """What the policy thinks with after training."""
+    clock: Clock
+
+    @classmethod
+    def start(cls, settings: Any, key: Key[Array, ""], spec: Spec, name: str) -> PlanningLearner:
+        """Before the first step, by the settings' model, base and exploration."""
+        actions = num_actions(spec.action_space, name)
+        return cls(
+            model=settings.model.build(spec, actions, name),
+            base=settings.base.build(spec.observation_space, spec.action_space),
+            explorer=settings.exploration.start(spec, actions),
+            seed=jax.random.bits(key),
+            clock=Clock.start(spec.steps),
+        )
+
+    def update(self, trajectory: Trajectory) -> PlanningLearner:
+        """After a trajectory [T+1, B]."""
+        return self._replace(
+            model=self.model.update(trajectory),
+            explorer=self.explorer.update(trajectory),
+            clock=self.clock.advance(trajectory),
+        )

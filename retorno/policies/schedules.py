@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
 
-from retorno.core.spaces import HashableSpace, Spec, cardinality, index
-from retorno.core.time_step import Trajectory
+from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index
+from retorno.core.time_step import TimeStep, Trajectory
 from retorno.ops.objectives import linear
 
 
@@ -44,6 +44,42 @@ def visits(spec: Spec, actions: int) -> Visits:
     """
     space = spec.observation_space
     return Visits(jnp.zeros((cardinality(space), actions), jnp.int32), HashableSpace(space))
+
+
+class Pairs(eqx.Module):
+    """Numbers the pairs of a finite observation space and actions."""
+
+    observed: HashableSpace = eqx.field(static=True)
+    actions: int = eqx.field(static=True)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return cardinality(self.observed.space) * self.actions
+
+    def number(self, obs: PyTree[Any], action: Int[Array, ""]) -> Int[Array, ""]:
+        """Of one pair, in [0, count)."""
+        return index(self.observed.space, obs) * self.actions + action
+
+    def first_visits(self, rows: TimeStep, action: Int[Array, " K"]) -> Bool[Array, " K"]:
+        """Whether a pair of rows [K+1] of one environment was not visited before in the same episode."""
+
+        def look(state: tuple[Array, Array], x: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
+            (latest, begun), (t, pair, first) = state, x
+            begun = jnp.where(first, t, begun)
+            return (latest.at[pair].set(t), begun), latest[pair] < begun
+
+        pair = jax.vmap(self.number)(jax.tree.map(lambda x: x[:-1], rows.obs), action)
+        start = (jnp.full(self.count, -1, jnp.int32), jnp.int32(0))
+        return jax.lax.scan(look, start, (jnp.arange(len(action), dtype=jnp.int32), pair, rows.first[:-1]))[1]
+
+
+def refuse_unless_finite(pairs: Pairs, otherwise: str) -> None:
+    """Say what to do where observations cannot be counted."""
+    try:
+        _ = pairs.count
+    except SpaceError:
+        raise SpaceError(f"{pairs.observed.space} has no finite number of observations, so {otherwise}") from None
 
 
 class Decay(enum.Enum):

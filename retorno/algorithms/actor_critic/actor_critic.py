@@ -29,6 +29,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
 from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_no_context
+from retorno.networks.network import score_and_slope
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
 
@@ -144,16 +145,3 @@ class ActorCritic:
             steps = jax.tree.map(lambda total: jnp.where(next_row.last & ~row.last, total, 0.0), sums)
         following = weight * self.discount if self.discount_gradient else weight
         return steps, Traces(actor, critic, sums[0], sums[1], following), error
-
-
-def score_and_slope(network: Policy, row: TimeStep, action: PyTree[Any]) -> tuple[Policy, Policy, Float[Array, ""]]:
-    """∇ln π(A|S), ∇v(S), and v(S) of one row."""
-
-    def log_prob(weights: Policy) -> Float[Array, ""]:
-        return weights.step(row.obs, row.first, ())[0]["policy"].masked(row.legal).log_prob(action)
-
-    def value(weights: Policy) -> Float[Array, ""]:
-        return weights.step(row.obs, row.first, ())[0]["value"]
-
-    v, slope = jax.value_and_grad(value)(network)
-    return jax.grad(log_prob)(network), slope, v

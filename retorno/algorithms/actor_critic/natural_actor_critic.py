@@ -21,12 +21,12 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.algorithms.actor_critic.actor_critic import score_and_slope
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_no_context
+from retorno.networks.network import score_and_slope
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
 

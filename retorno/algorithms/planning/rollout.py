@@ -14,47 +14,16 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree, UInt32
+from jaxtyping import Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import Count, UnitInterval, as_arrays, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
-from retorno.core.spaces import Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.spaces import Spec
+from retorno.core.time_step import TimeStep, Trajectory
 from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
 from retorno.policies import FixedConfig, Uniform
-from retorno.policies.decision_time_planning import PlannedPolicy
-from retorno.policies.exploration import Epsilon, Exploration, Explorer
-
-
-class PlanningLearner(NamedTuple):
-    """Everything that changes while one plans at decision time: a model that is learnt, and how one explores."""
-
-    model: SampleModel
-    base: Policy
-    explorer: Explorer
-    seed: UInt32[Array, ""]
-    """What the policy thinks with after training."""
-    clock: Clock
-
-    @classmethod
-    def start(cls, settings: Any, key: Key[Array, ""], spec: Spec, name: str) -> PlanningLearner:
-        """Before the first step, by the settings' model, base and exploration."""
-        actions = num_actions(spec.action_space, name)
-        return cls(
-            model=settings.model.build(spec, actions, name),
-            base=settings.base.build(spec.observation_space, spec.action_space),
-            explorer=settings.exploration.start(spec, actions),
-            seed=jax.random.bits(key),
-            clock=Clock.start(spec.steps),
-        )
-
-    def update(self, trajectory: Trajectory) -> PlanningLearner:
-        """After a trajectory [T+1, B]."""
-        return self._replace(
-            model=self.model.update(trajectory),
-            explorer=self.explorer.update(trajectory),
-            clock=self.clock.advance(trajectory),
-        )
+from retorno.policies.decision_time_planning import PlannedPolicy, PlanningLearner
+from retorno.policies.exploration import Epsilon, Exploration
 
 
 class Rollouts(NamedTuple):

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.algorithms.planning.rollout import PlanningLearner
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, as_arrays, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, cardinality
@@ -27,7 +26,7 @@ from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
 from retorno.ops.bandits import upper_confidence
 from retorno.ops.returns import lambda_returns
 from retorno.policies import FixedConfig, Uniform
-from retorno.policies.decision_time_planning import PlannedPolicy
+from retorno.policies.decision_time_planning import PlannedPolicy, PlanningLearner
 from retorno.policies.exploration import Epsilon, Exploration
 
 

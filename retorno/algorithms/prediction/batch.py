@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Key, PyTree
 
-from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
@@ -26,6 +25,7 @@ from retorno.networks.network import moved
 from retorno.ops.objectives import linear
 from retorno.ops.returns import lambda_returns
 from retorno.policies import FixedConfig, Followed, Uniform, followed
+from retorno.replay.held_rows import HeldRows
 
 
 class BatchLearner(NamedTuple):
@@ -34,7 +34,7 @@ class BatchLearner(NamedTuple):
     network: Policy
     followed: Followed
     clock: Clock
-    held: Episodes
+    held: HeldRows
     """What was lived."""
 
 
@@ -71,7 +71,7 @@ class BatchTD:
             network=require_no_context(network, "batch prediction"),
             followed=followed(self.target, None, spec),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.capacity, ()),
+            held=HeldRows.none(spec, self.capacity, ()),
         )
 
     def initial_carry(self, learner: BatchLearner) -> Carry:

@@ -18,7 +18,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.algorithms.tabular.monte_carlo import Episodes, Pairs, refuse_unless_finite, where_ended
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import HashableSpace, Spec
@@ -27,7 +26,8 @@ from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context
 from retorno.networks.network import value_of
 from retorno.ops.returns import lambda_returns, weights_to_end
 from retorno.policies import FixedConfig, Followed, Uniform, followed
-from retorno.policies.schedules import StepSize, step_sizes
+from retorno.policies.schedules import Pairs, StepSize, refuse_unless_finite, step_sizes
+from retorno.replay.held_rows import HeldRows, where_ended
 
 
 class Weighing(enum.Enum):
@@ -48,7 +48,7 @@ class MonteCarloPredictionLearner(NamedTuple):
     weight: Float[Array, " S"] | None
     """C, the sum of the weights of each observation's returns, where they are weighted."""
     clock: Clock
-    held: Episodes
+    held: HeldRows
     seen: Pairs
     """Numbers the observations."""
 
@@ -104,7 +104,7 @@ class MonteCarloPrediction:
             step_size=step_sizes(0.0 if weighted else self.step_size, spec, 1),
             weight=jnp.zeros(counted.count) if weighted else None,
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.longest_episode, {"ratio": jnp.float32(1)}, self.rollout),
+            held=HeldRows.none(spec, self.longest_episode, {"ratio": jnp.float32(1)}, self.rollout),
             seen=counted,
         )
 

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Key, PyTree
 
-from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
@@ -25,6 +24,7 @@ from retorno.networks.network import value_of
 from retorno.ops.returns import horizon, n_step_return, weights_to_end
 from retorno.policies import FixedConfig, Followed, Uniform, followed
 from retorno.policies.schedules import StepSize, step_sizes
+from retorno.replay.held_rows import HeldRows
 
 
 class TDLearner(NamedTuple):
@@ -34,7 +34,7 @@ class TDLearner(NamedTuple):
     followed: Followed
     step_size: StepSize
     clock: Clock
-    held: Episodes | None
+    held: HeldRows | None
     """The n − 1 rows before the next trajectory's first; None where n = 1."""
 
 
@@ -70,7 +70,7 @@ class TD:
             followed=followed(self.target, self.behaviour, spec),
             step_size=step_sizes(self.step_size, spec, 1),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.n - 1, {"ratio": jnp.float32(1)}) if self.n > 1 else None,
+            held=HeldRows.none(spec, self.n - 1, {"ratio": jnp.float32(1)}) if self.n > 1 else None,
         )
 
     def initial_carry(self, learner: TDLearner) -> Carry:

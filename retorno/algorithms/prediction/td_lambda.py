@@ -15,7 +15,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.algorithms.tabular.sarsa_lambda import Trace
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
@@ -25,6 +24,7 @@ from retorno.networks.network import moved, value_and_slope, value_of
 from retorno.ops import traces
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
+from retorno.ops.traces import Trace
 from retorno.policies import FixedConfig, Followed, Uniform, followed, weighed
 
 

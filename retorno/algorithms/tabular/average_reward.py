@@ -15,8 +15,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.algorithms.tabular.monte_carlo import Episodes
-from retorno.algorithms.tabular.sarsa import with_next_action
 from retorno.core.hyperparameters import Count, NonNegative, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
@@ -27,6 +25,7 @@ from retorno.ops.returns import differential_error
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.policies.schedules import StepSize, step_sizes
+from retorno.replay.held_rows import HeldRows, with_next_action
 
 
 class DifferentialLearner(NamedTuple):
@@ -38,7 +37,7 @@ class DifferentialLearner(NamedTuple):
     step_size: StepSize
     explorer: Explorer
     clock: Clock
-    held: Episodes
+    held: HeldRows
     """The row before the next trajectory's first: the action after it is not known yet."""
 
 
@@ -74,7 +73,7 @@ class DifferentialSARSA:
             step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, 1, ()),
+            held=HeldRows.none(spec, 1, ()),
         )
 
     def initial_carry(self, learner: DifferentialLearner) -> Carry:

@@ -8,107 +8,27 @@ from together. Behind a time limit's cut stands the present estimate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import field
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, PyTree
+from jaxtyping import Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
-from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index, num_actions
+from retorno.core.spaces import HashableSpace, Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.objectives import linear
-from retorno.ops.returns import backup, ended_since, expectation, lambda_returns
+from retorno.ops.returns import backup, expectation, lambda_returns
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
-from retorno.policies.schedules import StepSize, step_sizes
-
-
-class Pairs(eqx.Module):
-    """Numbers the pairs of a finite observation space and actions."""
-
-    observed: HashableSpace = eqx.field(static=True)
-    actions: int = eqx.field(static=True)
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return cardinality(self.observed.space) * self.actions
-
-    def number(self, obs: PyTree[Any], action: Int[Array, ""]) -> Int[Array, ""]:
-        """Of one pair, in [0, count)."""
-        return index(self.observed.space, obs) * self.actions + action
-
-    def first_visits(self, rows: TimeStep, action: Int[Array, " K"]) -> Bool[Array, " K"]:
-        """Whether a pair of rows [K+1] of one environment was not visited before in the same episode."""
-
-        def look(state: tuple[Array, Array], x: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
-            (latest, begun), (t, pair, first) = state, x
-            begun = jnp.where(first, t, begun)
-            return (latest.at[pair].set(t), begun), latest[pair] < begun
-
-        pair = jax.vmap(self.number)(jax.tree.map(lambda x: x[:-1], rows.obs), action)
-        start = (jnp.full(self.count, -1, jnp.int32), jnp.int32(0))
-        return jax.lax.scan(look, start, (jnp.arange(len(action), dtype=jnp.int32), pair, rows.first[:-1]))[1]
-
-
-class Episodes(NamedTuple):
-    """The last H rows before a trajectory's first, and what was done on them."""
-
-    rows: TimeStep
-    """[H, B]"""
-    action: Int[Array, "H B"]
-    extras: PyTree[Any]
-    """[H, B]"""
-    oldest: Int[Array, ""] | None
-    """Where a ring's oldest row stands, which the next one overwrites; None where rows stand in the order lived."""
-
-    @classmethod
-    def none(cls, spec: Spec, longest: int, extras: PyTree[Any], rollout: int | None = None) -> Episodes:
-        """Blank rows; `extras` are those of one row. Where a `rollout` is one row they are a ring: nothing is moved."""
-        shape = (longest, spec.num_envs)
-        rows, extras = jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *x.shape)), (spec.row, extras))
-        return cls(rows, jnp.zeros(shape, jnp.int32), extras, jnp.int32(0) if rollout == 1 else None)
-
-    def join(self, trajectory: Trajectory) -> Trajectory:
-        """One trajectory of them and of the one lived since: rows [H+T+1, B], in the order lived."""
-        oldest, new = self.oldest, (trajectory.steps, trajectory.action, trajectory.extras)
-        join = lambda x, lived: jnp.concatenate([x if oldest is None else jnp.roll(x, -oldest, 0), lived])  # noqa: E731
-        rows, action, extras = jax.tree.map(join, self[:3], new)
-        return Trajectory(rows, action, extras, ())
-
-    def ended(self, joined: Trajectory) -> Bool[Array, "H+T B"]:
-        """Which transitions of the joined rows belong to episodes that have now ended."""
-        fresh = len(self.action) + 1
-        return jax.vmap(lambda x: ended_since(x, fresh), in_axes=1, out_axes=1)(joined.steps.last)
-
-    def after(self, trajectory: Trajectory) -> Episodes:
-        """The last H rows before the next trajectory's first."""
-        acted = jax.tree.map(lambda x: x[:-1], trajectory.steps)
-        oldest, size = self.oldest, len(self.action)
-
-        def keep(x: Array, lived: Array) -> Array:
-            if oldest is None:
-                return jnp.concatenate([x[len(lived) :], lived[-size:]])
-            return jax.lax.dynamic_update_index_in_dim(x, lived, oldest, 0)
-
-        rows, action, extras = jax.tree.map(keep, self[:3], (acted, trajectory.action, trajectory.extras))
-        return Episodes(rows, action, extras, None if oldest is None else (oldest + 1) % size)
-
-
-def where_ended(
-    trajectory: Trajectory, learn: Callable[[Any], tuple[Any, Array]], before: Any
-) -> tuple[Any, Float[Array, ""]]:
-    """`learn(before)`, which goes through all rows held, but only where an episode has ended; and the mean error."""
-    return jax.lax.cond(trajectory.steps.last[1:].any(), learn, lambda same: (same, jnp.float32(0)), before)
+from retorno.policies.schedules import Pairs, StepSize, refuse_unless_finite, step_sizes
+from retorno.replay.held_rows import HeldRows, where_ended
 
 
 class MonteCarloLearner(NamedTuple):
@@ -118,7 +38,7 @@ class MonteCarloLearner(NamedTuple):
     step_size: StepSize
     explorer: Explorer
     clock: Clock
-    held: Episodes
+    held: HeldRows
     pairs: Pairs | None
 
 
@@ -160,7 +80,7 @@ class MonteCarloControl:
             step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.longest_episode, (), self.rollout),
+            held=HeldRows.none(spec, self.longest_episode, (), self.rollout),
             pairs=pairs if self.first_visit else None,
         )
 
@@ -245,7 +165,7 @@ class OffPolicyLearner(NamedTuple):
     """C, the sum of the weights of each pair's returns."""
     explorer: Explorer
     clock: Clock
-    held: Episodes
+    held: HeldRows
     pairs: Pairs
 
 
@@ -281,7 +201,7 @@ class OffPolicyMonteCarlo:
             weight=jnp.zeros(pairs.count),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.longest_episode, {"prob": jnp.float32(1)}, self.rollout),
+            held=HeldRows.none(spec, self.longest_episode, {"prob": jnp.float32(1)}, self.rollout),
             pairs=pairs,
         )
 
@@ -350,11 +270,3 @@ class OffPolicyMonteCarlo:
         transitions = (now, then, joined.action, joined.extras["prob"], counts)
         (after, _), errors = jax.lax.scan(step, (before, (nothing, nothing)), transitions, reverse=True)
         return after, errors.sum() / jnp.maximum(counts.sum(), 1)
-
-
-def refuse_unless_finite(pairs: Pairs, otherwise: str) -> None:
-    """Say what to do where observations cannot be counted."""
-    try:
-        _ = pairs.count
-    except SpaceError:
-        raise SpaceError(f"{pairs.observed.space} has no finite number of observations, so {otherwise}") from None

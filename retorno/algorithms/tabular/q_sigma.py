@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
-from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
@@ -28,6 +27,7 @@ from retorno.ops.returns import expectation, horizon, n_step_return, q_sigma_ret
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.policies.schedules import StepSize, step_sizes
+from retorno.replay.held_rows import HeldRows
 
 
 class QSigmaLearner(NamedTuple):
@@ -37,7 +37,7 @@ class QSigmaLearner(NamedTuple):
     step_size: StepSize
     explorer: Explorer
     clock: Clock
-    held: Episodes
+    held: HeldRows
     """The n rows before the next trajectory's first, whose returns are not known yet."""
 
 
@@ -79,7 +79,7 @@ class QSigma:
             step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, self.n, {"prob": jnp.float32(1)}),
+            held=HeldRows.none(spec, self.n, {"prob": jnp.float32(1)}),
         )
 
     def initial_carry(self, learner: QSigmaLearner) -> Carry:

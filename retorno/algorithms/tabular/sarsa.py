@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Float, Key, PyTree
 
-from retorno.algorithms.tabular.monte_carlo import Episodes
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after, one_after_another
+from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.returns import expected_sarsa_target, sarsa_target, td_error
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.policies.schedules import StepSize, step_sizes
+from retorno.replay.held_rows import HeldRows, with_next_action
 
 
 class SARSALearner(NamedTuple):
@@ -34,7 +34,7 @@ class SARSALearner(NamedTuple):
     step_size: StepSize
     explorer: Explorer
     clock: Clock
-    held: Episodes
+    held: HeldRows
     """The row before the next trajectory's first: the action after it is not known yet."""
 
 
@@ -67,7 +67,7 @@ class SARSA:
             step_size=step_sizes(self.step_size, spec, actions),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, 1, ()),
+            held=HeldRows.none(spec, 1, ()),
         )
 
     def initial_carry(self, learner: SARSALearner) -> Carry:
@@ -108,16 +108,6 @@ class SARSA:
         metrics = {"td_error": errors.sum() / jnp.maximum((~transitions[0].last).sum(), 1)}
         clock = learner.clock.advance(trajectory)
         return SARSALearner(network, step_size, explorer.update(trajectory), clock, held), metrics
-
-
-def with_next_action(
-    held: Episodes, trajectory: Trajectory, reward: Reward
-) -> tuple[tuple[TimeStep, TimeStep, Int[Array, "T B"], Int[Array, "T B"]], Episodes]:
-    """Transitions (row, next row, action, next action) [T, B] from the row held on, and what is held after them."""
-    rows, action, *_ = held.join(trajectory).rewarded(reward)
-    # On the newest row no action is chosen yet.
-    row, next_row = before_and_after(jax.tree.map(lambda x: x[:-1], rows))
-    return (row, next_row, action[:-1], action[1:]), held.after(trajectory)
 
 
 def ExpectedSARSA(**settings: Any) -> SARSA:

@@ -9,7 +9,6 @@ accumulating traces mean something.
 
 from __future__ import annotations
 
-import enum
 from dataclasses import field
 from typing import Any, NamedTuple
 
@@ -18,8 +17,6 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.algorithms.tabular.monte_carlo import Episodes
-from retorno.algorithms.tabular.sarsa import with_next_action
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
@@ -28,21 +25,10 @@ from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_c
 from retorno.ops import traces
 from retorno.ops.objectives import linear
 from retorno.ops.returns import q_learning_target, sarsa_target
+from retorno.ops.traces import Trace
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
-
-
-class Trace(enum.Enum):
-    """How a trace grows where it is visited."""
-
-    accumulating = "accumulating"
-    """By the gradient, on top of what is left."""
-    replacing = "replacing"
-    """To the gradient, whatever is left."""
-    clearing = "clearing"
-    """To the gradient, and to nothing for the state's other actions."""
-    dutch = "dutch"
-    """Between the two, as the step size says: the true online method."""
+from retorno.replay.held_rows import HeldRows, with_next_action
 
 
 class SARSALambdaLearner(NamedTuple):
@@ -53,7 +39,7 @@ class SARSALambdaLearner(NamedTuple):
     """[B] Already faded; shaped like the network."""
     explorer: Explorer
     clock: Clock
-    held: Episodes
+    held: HeldRows
     """The row before the next trajectory's first: the action after it is not known yet."""
     value: Float[Array, " B"]
     """[B] What its action was estimated to be worth then."""
@@ -92,7 +78,7 @@ class SARSALambda:
             trace=jax.tree.map(lambda w: jnp.zeros((spec.num_envs, *w.shape)), network),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
-            held=Episodes.none(spec, 1, ()),
+            held=HeldRows.none(spec, 1, ()),
             value=jnp.zeros(spec.num_envs),
         )
 

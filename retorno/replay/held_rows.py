@@ -1,0 +1,77 @@
+"""Rows that wait to be learnt from: until the next action is known, n more are lived, or their episode has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int, PyTree
+
+from retorno.core.policy import Reward
+from retorno.core.spaces import Spec
+from retorno.core.time_step import TimeStep, Trajectory, before_and_after
+from retorno.ops.returns import ended_since
+
+
+class HeldRows(NamedTuple):
+    """The last H rows before a trajectory's first, and what was done on them."""
+
+    rows: TimeStep
+    """[H, B]"""
+    action: Int[Array, "H B"]
+    extras: PyTree[Any]
+    """[H, B]"""
+    oldest: Int[Array, ""] | None
+    """Where a ring's oldest row stands, which the next one overwrites; None where rows stand in the order lived."""
+
+    @classmethod
+    def none(cls, spec: Spec, longest: int, extras: PyTree[Any], rollout: int | None = None) -> HeldRows:
+        """Blank rows; `extras` are those of one row. Where a `rollout` is one row they are a ring: nothing is moved."""
+        shape = (longest, spec.num_envs)
+        rows, extras = jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *x.shape)), (spec.row, extras))
+        return cls(rows, jnp.zeros(shape, jnp.int32), extras, jnp.int32(0) if rollout == 1 else None)
+
+    def join(self, trajectory: Trajectory) -> Trajectory:
+        """One trajectory of them and of the one lived since: rows [H+T+1, B], in the order lived."""
+        oldest, new = self.oldest, (trajectory.steps, trajectory.action, trajectory.extras)
+        join = lambda x, lived: jnp.concatenate([x if oldest is None else jnp.roll(x, -oldest, 0), lived])  # noqa: E731
+        rows, action, extras = jax.tree.map(join, self[:3], new)
+        return Trajectory(rows, action, extras, ())
+
+    def ended(self, joined: Trajectory) -> Bool[Array, "H+T B"]:
+        """Which transitions of the joined rows belong to episodes that have now ended."""
+        fresh = len(self.action) + 1
+        return jax.vmap(lambda x: ended_since(x, fresh), in_axes=1, out_axes=1)(joined.steps.last)
+
+    def after(self, trajectory: Trajectory) -> HeldRows:
+        """The last H rows before the next trajectory's first."""
+        acted = jax.tree.map(lambda x: x[:-1], trajectory.steps)
+        oldest, size = self.oldest, len(self.action)
+
+        def keep(x: Array, lived: Array) -> Array:
+            if oldest is None:
+                return jnp.concatenate([x[len(lived) :], lived[-size:]])
+            return jax.lax.dynamic_update_index_in_dim(x, lived, oldest, 0)
+
+        rows, action, extras = jax.tree.map(keep, self[:3], (acted, trajectory.action, trajectory.extras))
+        return HeldRows(rows, action, extras, None if oldest is None else (oldest + 1) % size)
+
+
+def where_ended(
+    trajectory: Trajectory, learn: Callable[[Any], tuple[Any, Array]], before: Any
+) -> tuple[Any, Float[Array, ""]]:
+    """`learn(before)`, which goes through all rows held, but only where an episode has ended; and the mean error."""
+    return jax.lax.cond(trajectory.steps.last[1:].any(), learn, lambda same: (same, jnp.float32(0)), before)
+
+
+def with_next_action(
+    held: HeldRows, trajectory: Trajectory, reward: Reward
+) -> tuple[tuple[TimeStep, TimeStep, Int[Array, "T B"], Int[Array, "T B"]], HeldRows]:
+    """Transitions (row, next row, action, next action) [T, B] from the row held on, and what is held after them."""
+    rows, action, *_ = held.join(trajectory).rewarded(reward)
+    # On the newest row no action is chosen yet.
+    row, next_row = before_and_after(jax.tree.map(lambda x: x[:-1], rows))
+    return (row, next_row, action[:-1], action[1:]), held.after(trajectory)
