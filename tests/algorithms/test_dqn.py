@@ -1,0 +1,96 @@
+"""DQN from windows: returns of several steps by hand, stacked frames, and memory from replayed sequences."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from retorno.algorithms import DQN
+from retorno.core.policy import world_reward
+from retorno.core.time_step import TimeStep, Trajectory, blank
+from retorno.environments.registry import make
+from retorno.environments.text.recall import Recall
+from retorno.networks import GRU, ActionValueHead, Stack, Table
+from retorno.ops.optimisers import Adam
+from retorno.ops.returns import n_step_returns
+from retorno.replay import ring
+from retorno.run.evaluate import evaluate
+from retorno.run.train import train
+
+
+def counted_by_hand(steps: TimeStep, start: int, n: int, value: np.ndarray, discount: float) -> float:
+    """Gₜ:ₜ₊ₙ of one stream of rows, one reward after another."""
+    total, factor = 0.0, 1.0
+    for k in range(1, n + 1):
+        total += factor * float(steps.reward[start + k])
+        factor *= discount * float(steps.discount[start + k])
+        if k == n or steps.last[start + k]:
+            return total + factor * float(value[start + k])
+    raise AssertionError
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_n_step_returns_of_every_window_by_hand(n: int) -> None:
+    rng, length = np.random.default_rng(n), 300
+    last = rng.random(length + 1) < 0.2
+    rows = TimeStep(
+        obs=jnp.arange(length + 1),
+        reward=jnp.asarray(rng.normal(size=length + 1), jnp.float32),
+        discount=jnp.asarray(np.where(last & (rng.random(length + 1) < 0.5), 0.0, 1.0), jnp.float32),
+        first=jnp.asarray(np.concatenate([[True], last[:-1]])),
+        last=jnp.asarray(last),
+    )
+    example = blank(jax.tree.map(lambda x: x[0], rows))
+    replay = ring(example, jnp.int32(0), num_envs=1, capacity=length, rollout=length, length=n)
+    batched = jax.tree.map(lambda x: x[:, None], rows)
+    replay = replay.add(Trajectory(batched, jnp.zeros((length, 1), jnp.int32), (), ()))
+    value = jnp.asarray(rng.normal(size=length + 1), jnp.float32)
+    window = replay.windows(jnp.arange(length - n + 1)).trajectory
+    returns = jax.vmap(lambda *x: n_step_returns(*x, n)[0], in_axes=1)(
+        world_reward(window), 0.9 * window.steps.discount[1:], value[window.steps.obs[1:]], window.steps.last[1:]
+    )
+    learnt = np.flatnonzero(window.transitions[0])
+    assert 0.7 * length < len(learnt) < length
+    lived = jax.tree.map(np.asarray, rows)
+    by_hand = [counted_by_hand(lived, t, n, np.asarray(value), 0.9) for t in learnt]
+    np.testing.assert_allclose(returns[learnt], by_hand, rtol=1e-5, atol=1e-5)
+
+
+RECALL = DQN(
+    network=GRU(24, (24,)),
+    num_envs=8,
+    gradient_steps=2,
+    length=6,
+    burn_in=2,
+    capacity=20_000,
+    learning_starts=500,
+    target_period=200,
+    optimiser=Adam(3e-3, max_gradient_norm=10.0),
+    discount=0.9,
+    exploration_fraction=0.5,
+)
+
+
+@pytest.mark.slow
+def test_a_memory_is_learnt_from_replayed_windows() -> None:
+    world = Recall(cues=3, delay=3)
+    training = train(RECALL, world, 24_000, seed=0)
+    training.run_to_end()
+    assert evaluate(training.policy, world, 200).mean >= 0.95
+
+
+@pytest.mark.slow
+def test_without_memory_recall_stays_at_chance() -> None:
+    world = Recall(cues=3, delay=3)
+    training = train(dataclasses.replace(RECALL, network=Table(), length=1, burn_in=0), world, 24_000, seed=0)
+    training.run_to_end()
+    assert evaluate(training.policy, world, 2000).mean < 0.4  # a third
+
+
+def test_a_stack_is_a_policy_of_finite_context() -> None:
+    space = make("CartPoleNoVel-v1").observation_space
+    assert Stack(2).build(jax.random.key(0), space, {"q": ActionValueHead(2)}).context == 1
