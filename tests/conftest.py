@@ -5,6 +5,7 @@ What was compiled for them is forgotten after them, and its memory given back.
 """
 
 import ctypes
+import dataclasses
 import gc
 import os
 from collections.abc import Iterator
@@ -34,6 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # A compiled program that another process is just writing is read in part: JAX says so and compiles.
     config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Short names that are the same in every process: a function's own name, a dataclass's or module's type."""
+    if isinstance(val, type) or (callable(val) and hasattr(val, "__name__")):
+        return val.__name__
+    return type(val).__name__ if dataclasses.is_dataclass(val) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ from retorno.core.hyperparameters import Count, UnitInterval, as_arrays, hyperpa
 from retorno.ops.optimisers import OPTIMISERS, SGD, Adam
 from retorno.policies import EXPLORATIONS, Epsilon
 from retorno.run.config import from_json, to_json
-from retorno.run.train import KNOWN
+from retorno.run.train import known
 
 EVERY = [*ALGORITHMS.values(), *OPTIMISERS.values(), *EXPLORATIONS.values()]
 
@@ -51,7 +51,7 @@ def test_numbers_are_leaves_and_the_rest_shapes_the_program():
 def test_the_users_object_is_an_ordinary_frozen_dataclass(make):
     one, other = make(), make()
     assert one == other and hash(one) == hash(other) and repr(one) == repr(other)
-    assert from_json(to_json(one), KNOWN) == one
+    assert from_json(to_json(one), known()) == one
     assert all(type(x) is float for x in jax.tree.leaves(one))
     twin = as_arrays(one)
     assert type(twin) is type(one)
