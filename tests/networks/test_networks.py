@@ -337,7 +337,7 @@ except Exception:
 # What acting needs, whose gradient reaches a trunk, and how exactly it is computed
 
 
-@pytest.mark.parametrize("config", [GRU(8, (4,)), Transformer(8, layers=1, num_heads=2, window=4)], ids=str)
+@pytest.mark.parametrize("config", [GRU(8, (4,)), Transformer(8, layers=1, num_heads=2, window=4)])
 def test_a_selected_head_takes_along_its_own_trunk_alone(config: Any) -> None:
     network = filled(config, BOX, BOTH)
     acting = network.select("policy")
@@ -386,7 +386,7 @@ def test_bfloat16_computes_the_same_to_its_precision(config: Any, parameters: Pr
     assert [x.dtype for x in jax.tree.leaves((after, read))] == [x.dtype for x in jax.tree.leaves((carry, carry))]
 
 
-@pytest.mark.parametrize("config", [GRU(8, (4,)), Transformer(8, layers=2, num_heads=2, window=4)], ids=str)
+@pytest.mark.parametrize("config", [GRU(8, (4,)), Transformer(8, layers=2, num_heads=2, window=4)])
 def test_what_is_rematerialised_has_the_same_gradient(config: Any) -> None:
     obs, first = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32), jnp.arange(6) == 3
 
