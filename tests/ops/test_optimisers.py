@@ -73,7 +73,6 @@ def lion(t, g, m):
         (SGD(0.1, momentum=0.9), momentum),
         (Lion(0.1), lion),
     ],
-    ids=str,
 )
 def test_each_is_its_papers_loop(optimiser, step):
     ours, theirs = descended(optimiser), looped(optimiser, step)
@@ -137,7 +136,6 @@ def test_one_vector_or_many_leaves(name, monkeypatch):
         (Adam(2.0, warm_up=0.5), [0.0, 1.0, 2.0, 2.0]),
         (Adam(2.0, Schedule.linear, warm_up=0.5), [0.0, 1.0, 2.0, 0.0]),
     ],
-    ids=str,
 )
 def test_learning_rates_over_the_run(optimiser, rates):
     found = [optimiser.rate(jnp.float32(progress)) for progress in (0.0, 0.25, 0.5, 1.0)]
