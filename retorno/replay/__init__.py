@@ -2,9 +2,9 @@
 
 from retorno.replay.prioritised import Prioritised, Proportional, Ranked, sequence_priority
 from retorno.replay.ring import Replay, ReplayConfig, Ring, Window, ring
-from retorno.replay.uniform import Uniform
+from retorno.replay.uniform import UniformReplay
 
-REPLAYS: dict[str, type[ReplayConfig]] = {"uniform": Uniform, "proportional": Proportional, "ranked": Ranked}
+REPLAYS: dict[str, type[ReplayConfig]] = {"uniform": UniformReplay, "proportional": Proportional, "ranked": Ranked}
 """How windows are drawn, by the name that the command line gives it."""
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Replay",
     "ReplayConfig",
     "Ring",
-    "Uniform",
+    "UniformReplay",
     "Window",
     "ring",
     "sequence_priority",

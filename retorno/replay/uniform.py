@@ -7,7 +7,7 @@ from retorno.replay.ring import Ring
 
 
 @hyperparameters
-class Uniform:
+class UniformReplay:
     """Drawn uniformly."""
 
     def over(self, ring: Ring) -> Ring:

@@ -35,6 +35,7 @@ from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import make
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation
+from retorno.networks.layers import Precision
 from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
 from retorno.replay import REPLAYS
@@ -68,7 +69,7 @@ FURTHEST = 2**31
 """Steps of one advance: the loop counts them in one word."""
 
 REGISTERED: tuple[Mapping[str, Any], ...] = (NETWORKS, EXPLORATIONS, FIXED, MODELS, OPTIMISERS, REPLAYS, RELABELS)
-CHOICES = (Activation, Decay, Schedule, Trace, Weighing)
+CHOICES = (Activation, Decay, Precision, Schedule, Trace, Weighing)
 
 
 def known() -> dict[str, type]:

@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retorno.algorithms import ALGORITHMS
+from retorno.networks import NETWORKS
 from retorno.run import config
 from retorno.run.config import ConfigError, differences, from_json, to_json
+from retorno.run.train import known
 
 
 class Mode(enum.Enum):
@@ -220,3 +223,9 @@ def test_the_version_follows_the_sources(tmp_path, monkeypatch):
     third = compute()
     (package / "other.py").write_text("y = 1\n")
     assert len({first, second, third, compute()}) == 4
+
+
+@pytest.mark.parametrize("registered", [ALGORITHMS, NETWORKS], ids=["algorithms", "networks"])
+def test_what_is_registered_is_read_as_it_was_written(registered: dict[str, Any]) -> None:
+    for make in registered.values():
+        assert from_json(to_json(make()), known()) == make()

@@ -29,7 +29,7 @@ from retorno.ops.objectives import huber, linear, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import double_value, greedy_value, n_step_returns, td_error
 from retorno.policies.greedy import EpsilonGreedyPolicy
-from retorno.replay import Replay, ReplayConfig, Uniform, Window, ring, sequence_priority
+from retorno.replay import Replay, ReplayConfig, UniformReplay, Window, ring, sequence_priority
 
 
 class DQNLearner(NamedTuple):
@@ -70,7 +70,7 @@ class DQN:
     """Rows before a window that a network with a memory reads first, without learning from them."""
     stored_carry: bool = True
     """Keep the memory beside each row for a window to begin with; else it begins with an empty one."""
-    replay: ReplayConfig = field(default_factory=Uniform)
+    replay: ReplayConfig = field(default_factory=UniformReplay)
     """Which windows are drawn."""
     capacity: Count = 100_000
     """Transitions that the replay holds."""
