@@ -49,7 +49,6 @@ class DQN:
 
     SMALL: ClassVar[dict[str, Any]] = {"batch_size": 4, "capacity": 64, "learning_starts": 8, "target_period": 16}
 
-    SMALL: ClassVar[dict[str, Any]] = {"batch_size": 4, "capacity": 64, "learning_starts": 8, "target_period": 16}
     network: NetworkConfig = field(
         default_factory=lambda: MLP(hidden=(64, 64), activation=Activation.relu, orthogonal=False)
     )
