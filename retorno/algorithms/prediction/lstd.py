@@ -47,7 +47,6 @@ class LSTD:
 
     SMALL: ClassVar[dict[str, Any]] = {"network": Table()}
 
-    SMALL: ClassVar[dict[str, Any]] = {"network": Table()}
     seeds_batch: ClassVar[bool] = False
     """The matrix's sums are wide already, and rounded otherwise in a batch of seeds."""
 

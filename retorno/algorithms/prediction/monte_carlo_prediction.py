@@ -59,7 +59,6 @@ class MonteCarloPrediction:
 
     SMALL: ClassVar[dict[str, Any]] = {"longest_episode": 12}
 
-    SMALL: ClassVar[dict[str, Any]] = {"longest_episode": 12}
     network: NetworkConfig = field(default_factory=Table)
     """Where the values are held."""
     target: FixedConfig = field(default_factory=Uniform)
