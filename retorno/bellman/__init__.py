@@ -13,10 +13,10 @@ from retorno.bellman.evaluation import closed_form, iterative, krylov, uniform
 from retorno.bellman.explanation import explain
 from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.bellman.improvement import policy_iteration
-from retorno.bellman.linear_programming import linear_programming, occupancy_program
+from retorno.bellman.linear_programs import linear_programming, occupancy_program
 from retorno.bellman.matrix_free import MatrixFree, solve_matrix_free
 from retorno.bellman.minimax import GameSolution, minimax
-from retorno.bellman.occupancy import occupancy
+from retorno.bellman.occupancy_measure import occupancy
 from retorno.bellman.policy_gradients import policy_gradient, softmax_policy
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
 from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Float
 
-from retorno.bellman.occupancy import Initial, start_distribution, visits
+from retorno.bellman.occupancy_measure import Initial, start_distribution, visits
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from retorno.bellman.control import evaluate
-from retorno.bellman.occupancy import Initial, occupancy
+from retorno.bellman.occupancy_measure import Initial, occupancy
 from retorno.core.mdp import MDP
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.control import evaluate
 from retorno.bellman.evaluation import Policy, probabilities
-from retorno.bellman.occupancy import Initial, start_distribution
+from retorno.bellman.occupancy_measure import Initial, start_distribution
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
 

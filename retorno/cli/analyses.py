@@ -12,7 +12,7 @@ from retorno.bellman.comparison import compare
 from retorno.bellman.derivatives import sensitivity
 from retorno.bellman.explanation import explain
 from retorno.bellman.horizon import HorizonSolution
-from retorno.bellman.occupancy import occupancy
+from retorno.bellman.occupancy_measure import occupancy
 from retorno.bellman.returns import return_distribution, return_variance
 from retorno.cli.rendering import FIRST, aligned
 from retorno.core.solution import Solution

@@ -307,6 +307,8 @@ def start(
         raise UsageError("--hosted and --fused exclude each other: leave both out to have it chosen")
     if options.seeds < 1 or options.episodes < 0:
         raise UsageError("--seeds must be positive and --episodes not negative")
+    if options.steps < 1:
+        raise UsageError(f"--steps must be positive, got {options.steps:,}: pass for instance --steps 100000")
     hosted = True if options.hosted else False if options.fused else None
     made = make(world, hosted)
     watched = None if options.watch is None else watched_model(world, options.watch)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models import discounts, models
 
 from retorno import bellman
-from retorno.bellman.linear_programming import linear_programming, occupancy_program
+from retorno.bellman.linear_programs import linear_programming, occupancy_program
 from retorno.bellman.rational import solve_exactly
 from retorno.core.mdp import mdp
 from retorno.environments import garnet, student

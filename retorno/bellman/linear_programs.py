@@ -17,7 +17,7 @@ from jaxtyping import Float
 from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.evaluation import suited
 from retorno.bellman.improvement import policy_iteration
-from retorno.bellman.occupancy import Initial, Occupancy, occupancy, start_distribution
+from retorno.bellman.occupancy_measure import Initial, Occupancy, occupancy, start_distribution
 from retorno.bellman.proper_policies import ending_choice
 from retorno.bellman.solve_monitor import Best, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import replace, upper_bound
