@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from retorno import bellman
+from retorno.core.counter import Counter
 from retorno.environments.grids.mazes import dyna_maze
 from retorno.figures import FIGURES
 from retorno.figures.chapter_8_focus import GOES_ON, POINTS, Task, _planned, _solved, _task, _ways
@@ -60,7 +61,7 @@ def test_a_way_is_solved_when_it_leads_to_the_goal(scale: int) -> None:
     table[maze.pair_state, maze.action] = bellman.solve(maze, 0.95).q
     for q, solved in ((table, True), (-table, False), (0 * table, False)):
         network = SimpleNamespace(tables={"q": jnp.asarray(q, jnp.float32)})
-        run: Any = SimpleNamespace(learner=SimpleNamespace(network=network), step=jnp.int32(7))
+        run: Any = SimpleNamespace(learner=SimpleNamespace(network=network), step=Counter.of(7))
         told = _solved(*ways, run, run)
         assert bool(told["solved"]) == solved and told["updates"] == 6 * 7
 

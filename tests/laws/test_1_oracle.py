@@ -138,10 +138,9 @@ def test_sarsa_finds_the_best_soft_policys_values(name: str, algorithm: Algorith
     check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q, largest(exact), noisiest=0.12)
 
 
-def deep(name: str) -> Algorithm:
+def deep(name: str, **changed: Any) -> Algorithm:
     """Any algorithm over a table, for small models."""
-    return small(
-        name,
+    usual = dict(
         network=Table(),
         num_envs=4,
         rollout=32,
@@ -171,6 +170,7 @@ def deep(name: str) -> Algorithm:
         simulations=100,
         depth=40,
     )
+    return small(name, **(usual | changed))
 
 
 def enough(name: str, steps: int) -> int:
@@ -229,7 +229,8 @@ def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
 def test_the_best_real_number_is_found(name: str) -> None:
     """Of what the best action earns more than one drawn evenly, a mean over five seeds."""
     world = Dial((0.5,))
-    training = trained(deep(name), TimeLimit(world, LIMIT), 40_000, range(5))
+    slowly = Adam(0.01, Schedule.linear, max_gradient_norm=0.5)
+    training = trained(deep(name, optimiser=slowly), TimeLimit(world, LIMIT), 40_000, range(5))
     policies = jax.vmap(training.algorithm.policy)(training.run.learner)
     heads = jax.vmap(lambda p: p.step(jnp.int32(0), jnp.array(False), p.initial_carry())[0])(policies)
     action = np.asarray(heads["policy"].mode())
