@@ -176,6 +176,7 @@ class Relabel(eqx.Module):
         return self, {}
 
 
+@runtime_checkable
 class RelabelConfig(Protocol):
     """Settings that begin a relabel: a frozen dataclass, or a `Relabel` that has no arrays.
 

@@ -229,7 +229,6 @@ def counted_model(spec: Spec, actions: int, algorithm: str) -> CountedModel:
 
 
 @runtime_checkable
-@runtime_checkable
 class ModelConfig(Protocol):
     """Which model is planned in: a frozen dataclass that can build it."""
 

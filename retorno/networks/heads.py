@@ -26,7 +26,6 @@ Parameters = dict[str, Array]
 
 
 @runtime_checkable
-@runtime_checkable
 class Head(Protocol):
     """What every head can do."""
 

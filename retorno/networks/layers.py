@@ -9,7 +9,7 @@ import abc
 import enum
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import gymnasium
@@ -114,6 +114,7 @@ class Precision(enum.Enum):
         return jnp.dtype(self.value)
 
 
+@runtime_checkable
 class TrunkConfig(Protocol):
     """What the settings of every network of trunks and heads say."""
 

@@ -23,7 +23,6 @@ AnyPolicy = TypeVar("AnyPolicy", bound=Policy)
 
 
 @runtime_checkable
-@runtime_checkable
 class NetworkConfig(Protocol):
     """The settings of a network: a frozen dataclass that can build it."""
 

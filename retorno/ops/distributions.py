@@ -22,7 +22,6 @@ MANY = 256
 
 
 @runtime_checkable
-@runtime_checkable
 class Distribution(Protocol):
     """What every distribution over actions can do."""
 

@@ -27,7 +27,6 @@ Explorer = Lived
 
 
 @runtime_checkable
-@runtime_checkable
 class Exploration(Protocol):
     """How to choose: hyperparameters, which are asked beside what they remember."""
 

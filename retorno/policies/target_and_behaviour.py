@@ -40,7 +40,6 @@ class FixedPolicy(Policy):
 
 
 @runtime_checkable
-@runtime_checkable
 class FixedConfig(Protocol):
     """The settings of a policy that does not learn: a frozen dataclass that can build it."""
 

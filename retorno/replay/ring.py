@@ -74,6 +74,7 @@ class Replay(Protocol):
         ...
 
 
+@runtime_checkable
 class ReplayConfig(Protocol):
     """How windows are drawn: a frozen dataclass of settings."""
 
