@@ -13,6 +13,7 @@ from retorno.environments.games.blackjack import CASINO, LEGACY, PLAIN, SUTTON_B
 from retorno.environments.games.tic_tac_toe import perfect_opponent, tic_tac_toe
 from retorno.environments.grids import gridworlds as grids
 from retorno.environments.grids import mazes
+from retorno.environments.grids.ascii_map import ascii_map
 from retorno.environments.grids.racetrack import LEFT_TRACK, RIGHT_TRACK, racetrack
 from retorno.environments.textbook import chains, counterexamples, exploration
 from retorno.environments.textbook.access_control import access_control
@@ -254,5 +255,5 @@ def test_racetrack(track, steps):
 
 def test_cliff_as_a_drawing():
     text = "step: -1\ngoal: 0\ncliff: -99\n............\n............\n............\nSCCCCCCCCCCG"
-    drawn = bellman.solve(mazes.drawn(text), 1.0)
+    drawn = bellman.solve(ascii_map(text), 1.0)
     assert drawn.start_value == pytest.approx(bellman.solve(grids.cliff(), 1.0).start_value) == pytest.approx(-13)
