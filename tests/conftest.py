@@ -58,10 +58,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def group(item: pytest.Item) -> str:
-    """The case or the algorithm of a law, else the test's file."""
+    """The case or the algorithm of a law, else the test's file; what is patient shares nothing with haste."""
     from retorno.algorithms import ALGORITHMS
 
     file = item.nodeid.split("::")[0]
+    if item.get_closest_marker("patient"):
+        return f"{file}, patiently"
     if item.path.parent.name != "laws" or not hasattr(item, "callspec"):
         return file
     given = item.callspec.params  # pyright: ignore[reportAttributeAccessIssue]

@@ -16,14 +16,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 PATIENT = ("test_1_oracle", "test_2_table")
 """They run for longer than they compile."""
-BITS = "test_a_batch_of_tables_equals_them_one_by_one_to_the_bit"
-"""It holds of what users run: in haste, one seed and several are rounded otherwise."""
 
 
 @pytest.fixture(autouse=True)
 def compiled_in_haste(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """XLA's backend does not optimise, in this process and in those that it starts."""
-    if request.path.stem in PATIENT or request.node.originalname == BITS:
+    if request.path.stem in PATIENT or request.node.get_closest_marker("patient"):
         yield
         return
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")

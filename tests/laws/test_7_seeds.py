@@ -126,6 +126,7 @@ def test_worlds_follow_their_seed(name: str) -> None:
 TABULAR = [name for name in ALGORITHMS if isinstance(getattr(ALGORITHMS[name](), "network", Table()), Table)]
 
 
+@pytest.mark.patient  # In haste, one seed and several are rounded otherwise.
 @pytest.mark.parametrize("name", TABULAR)
 def test_a_batch_of_tables_equals_them_one_by_one_to_the_bit(name: str) -> None:
     algorithm = small(name, network=Table())
