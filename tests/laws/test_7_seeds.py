@@ -18,6 +18,7 @@ from retorno.core.environment import Environment, advance, begin
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import action_units
+from retorno.core.time_step import several
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
@@ -52,10 +53,12 @@ def fresh(algorithm: Algorithm, world: Environment, seed: int) -> Any:
 
 
 def check_choices(algorithm: Algorithm, world: Environment | None = None) -> None:
-    """What is chosen on one row depends on the key, on the step and on the environment, and on nothing else."""
+    """What is chosen on a row with a choice depends on the key, the step and the environment, and on nothing else."""
     world = world or busy_world()
     run, units = fresh(algorithm, world, 0), action_units(world.action_space)
-    row, carry = (jax.tree.map(lambda x: jnp.repeat(x[:1], 16, 0), x) for x in (run.stage.row, run.stage.carry))
+    legal = run.stage.row.legal
+    free = 0 if legal is None else int(jnp.argmax(jax.vmap(several)(legal)))
+    row, carry = (jax.tree.map(lambda x: jnp.repeat(x[free][None], 16, 0), x) for x in (run.stage.row, run.stage.carry))
     chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, units, row, carry, jax.random.key(seed), t).action)
     actions = np.array([[chosen(seed, t) for t in range(8)] for seed in range(4)])
     np.testing.assert_array_equal(chosen(2, 5), actions[2, 5])
