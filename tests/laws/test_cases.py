@@ -15,5 +15,5 @@ def test_each_algorithm_world_and_network_stands_under_the_laws() -> None:
 def test_an_algorithm_lives_where_its_spaces_allow() -> None:
     assert main("q_learning").world == "finite" and main("box_only").world == "box"
     assert not Case("q_learning", "box", "table").possible
-    assert not Case("dqn", "hidden", "gru").possible
+    assert not Case("q_learning", "hidden", "gru").possible and Case("dqn", "hidden", "gru").possible
     assert Case("ppo", "hidden", "gru").possible
