@@ -45,7 +45,7 @@ def test_it_is_in_the_command(own: Path, tmp_path: Path) -> None:
 
 
 def test_it_is_under_the_laws(own: Path) -> None:
-    """Under each that every algorithm is under; two of them are tried here. Law 6 names groups of algorithms instead."""
+    """Under each that every algorithm is under (law 6 names groups of them); two are tried here."""
     plain = ("-o", "addopts=--strict-markers -q", "-p", "no:cacheprovider")
     pytest_of = (sys.executable, "-m", "pytest", *plain, "-k", NAME)
     found = called(*pytest_of, "--collect-only", str(LAWS), RETORNO_OWN=str(own))
