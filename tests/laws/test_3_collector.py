@@ -110,6 +110,7 @@ def test_every_algorithm_learns_the_same_in_both_ways(case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.filterwarnings("ignore:actions of .* have no bounds")
 def test_every_world_is_the_same_in_both_ways(name: str) -> None:
     check_collectors(Wanderer(), TimeLimit(WORLDS[name].world(), 5))
 
