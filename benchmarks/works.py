@@ -23,7 +23,7 @@ def _running(algorithm: object, world: object, steps: int, **options: object) ->
 
     def measure() -> float:
         before, began = training.step, time.perf_counter()
-        training._advance(before + steps, FOREVER)
+        training.run = training._advance(before + steps, FOREVER).run
         after = training.step
         return (after - before) * len(training.seeds) / (time.perf_counter() - began)
 
@@ -78,10 +78,12 @@ def bare() -> Callable[[], float]:
     """The same collect and update as `ppo_fused`, compiled as one program of 200 iterations and nothing else."""
     import jax
 
+    from retorno.core.counter import counts
+    from retorno.core.hyperparameters import as_arrays
     from retorno.run.loop import iterate
 
     training = rt.train(_ppo(), "CartPole-v1", FOREVER)
-    world, algorithm = training.world, training.algorithm
+    world, algorithm = training.world, as_arrays(training.algorithm)
     many = jax.jit(
         lambda run: jax.lax.scan(lambda r, _: (iterate(algorithm, world, r).after, None), run, length=200)[0],  # type: ignore[arg-type]
         donate_argnums=0,
@@ -89,9 +91,9 @@ def bare() -> Callable[[], float]:
     state = {"run": training.run}
 
     def measure() -> float:
-        before, began = int(state["run"].step), time.perf_counter()
+        before, began = int(counts(state["run"].step)), time.perf_counter()
         state["run"] = many(state["run"])
-        return (int(state["run"].step) - before) / (time.perf_counter() - began)
+        return (int(counts(state["run"].step)) - before) / (time.perf_counter() - began)
 
     return measure
 
