@@ -29,10 +29,12 @@ import jax.numpy as jnp  # noqa: E402
 
 import retorno as rt  # noqa: E402
 from retorno.algorithms.published import settings  # noqa: E402
+from retorno.cli.train import as_options, part_name  # noqa: E402
 from retorno.core.environment import Environment  # noqa: E402
 from retorno.environments.registry import make, model  # noqa: E402
-from retorno.networks import GRU, LSTM, MLP, Transformer  # noqa: E402
+from retorno.networks import GRU, LSTM, MLP, Stack, Transformer  # noqa: E402
 from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
+from retorno.replay import UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
 from retorno.run.oracle import regret  # noqa: E402
 
@@ -51,19 +53,28 @@ class Result:
     asked: str
     steps: int | None = None
     network: Any = None
+    replay: Any = None
     judge: Callable[[Result], dict[str, Any]] = dataclasses.field(default=lambda result: returns(result))
 
     @property
     def name(self) -> str:
-        network = f"-{type(self.network).__name__.lower()}" if self.network is not None else ""
-        return f"{self.algorithm}-{self.world}{network}"
+        return "-".join([self.algorithm, self.world, *(part_name(part, made) for part, made in self.parts.items())])
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What the algorithm is made of in place of what is published."""
+        return {part: made for part in ("network", "replay") if (made := getattr(self, part)) is not None}
 
     @property
     def command(self) -> str:
         """The same training from the command line."""
-        network = f" --network {type(self.network).__name__.lower()}" if self.network is not None else ""
+        parts = "".join(
+            f" {option}"
+            for part, made in self.parts.items()
+            for option in (f"--{part} {part_name(part, made)}", *as_options(made, type(made)(), f"--{part}."))
+        )
         steps = f" --steps {self.steps}" if self.steps is not None else ""
-        return f"retorno train {self.algorithm} {self.world}{network}{steps} --seeds {SEEDS}"
+        return f"retorno train {self.algorithm} {self.world}{parts}{steps} --seeds {SEEDS}"
 
     @property
     def budget(self) -> int:
@@ -75,7 +86,7 @@ class Result:
 def _algorithm(result: Result) -> Any:
     published = settings(result.algorithm, result.world)
     algorithm = published.algorithm if published else rt.algorithms.ALGORITHMS[result.algorithm]()
-    return dataclasses.replace(algorithm, network=result.network) if result.network is not None else algorithm
+    return dataclasses.replace(algorithm, **result.parts)
 
 
 def _train(result: Result) -> list[Any]:
@@ -154,6 +165,10 @@ RESULTS = [
     Result("reinforce", "CartPole-v1", "≥ 400"),
     Result("ppo", "CartPoleNoVel-v1", "≥ 450", network=GRU()),
     Result("ppo", "CartPoleNoVel-v1", "far below", network=MLP()),
+    Result("ppo", "CartPoleNoVel-v1", "≥ 450", network=Stack(frames=2, difference=50.0)),
+    Result("dqn", "CartPoleNoVel-v1", "≥ 450"),
+    Result("dqn", "bit_flip", "≥ −4.5 (best −4)"),
+    Result("dqn", "bit_flip", "−10 (no goal reached)", replay=UniformReplay()),
     Result("ppo", "recall", "≥ .98", network=GRU()),
     Result("ppo", "recall", "≥ .98", network=LSTM()),
     Result("ppo", "recall", "≥ .98", network=Transformer()),

@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from retorno.algorithms import DQN, PPO, REINFORCE, SARSA, QLearning
 from retorno.core.policy import Algorithm
-from retorno.networks import GRU, MLP, Activation
+from retorno.networks import GRU, MLP, Activation, Stack
 from retorno.ops.optimisers import Adam, Schedule
 from retorno.policies import Epsilon
+from retorno.replay import Hindsight, Sparse
 
 
 class Published(NamedTuple):
@@ -139,6 +140,42 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         ),
         50_000,
         _ZOO,
+    ),
+    ("dqn", "CartPoleNoVel-v1"): Published(
+        DQN(
+            network=Stack(frames=2, difference=50.0, network=_WIDE),
+            optimiser=Adam(1e-3, schedule=Schedule.linear, max_gradient_norm=10.0),
+            n=3,
+            batch_size=64,
+            capacity=100_000,
+            learning_starts=1_000,
+            target_period=256,
+            rollout=256,
+            gradient_steps=128,
+            exploration_fraction=0.16,
+            epsilon_end=0.04,
+        ),
+        50_000,
+        f"{_ZOO}'s for CartPole, with velocities from two frames and returns of three steps",
+    ),
+    ("dqn", "bit_flip"): Published(
+        DQN(
+            network=MLP(hidden=(128,), activation=Activation.relu, orthogonal=False),
+            optimiser=Adam(1e-3, max_gradient_norm=10.0),
+            replay=Hindsight(reward=Sparse(terminates=True)),
+            num_envs=8,
+            batch_size=64,
+            capacity=50_000,
+            learning_starts=500,
+            target_period=500,
+            rollout=10,
+            gradient_steps=20,
+            discount=0.98,
+            exploration_fraction=0.5,
+            epsilon_end=0.1,
+        ),
+        20_000,
+        "Andrychowicz et al. 2017, section 3.1, with a smaller network",
     ),
     ("dqn", "Acrobot-v1"): Published(_EVERY_FOURTH, 100_000, _ZOO),
     ("dqn", "MountainCar-v0"): Published(

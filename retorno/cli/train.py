@@ -28,7 +28,7 @@ from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
-from retorno.replay import REPLAYS
+from retorno.replay import GOAL_REWARDS, REPLAYS
 from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
 from retorno.run.train import train
@@ -45,6 +45,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "base": FIXED,
     "optimiser": OPTIMISERS,
     "replay": REPLAYS,
+    "reward": GOAL_REWARDS,
     "relabel": ChainMap({"none": type(None)}, RELABELS),
 }
 """What an algorithm or a run is made of, where it has it: chosen by name, each with options of its own."""

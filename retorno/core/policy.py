@@ -163,6 +163,14 @@ class Relabel(eqx.Module):
         """
         return 0
 
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """What it reads of that which `act` records beside an action, by name: whoever replays rows keeps that too.
+
+        "log_prob", for instance, how likely the action was, tells the distance from a reference policy.
+        """
+        return ()
+
     def build(self, key: Key[Array, ""], spec: Spec) -> Relabel:
         """As it is before the first step. Without arrays a relabel is its own settings; see `RelabelConfig`."""
         return self

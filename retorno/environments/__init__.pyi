@@ -38,6 +38,7 @@ from .sampled_world import sampled as sampled
 from .text.recall import Recall as Recall
 from .text.tokens import Tokens as Tokens
 from .textbook.access_control import access_control as access_control
+from .textbook.bit_flip import BitFlip as BitFlip
 from .textbook.car_rental import car_rental as car_rental
 from .textbook.chains import jumping_walk as jumping_walk
 from .textbook.chains import maximisation_bias as maximisation_bias

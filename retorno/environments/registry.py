@@ -109,6 +109,13 @@ def _veiled_cart_pole() -> Environment:
     return Hidden(cart_pole(), keep=(0, 2))
 
 
+def _bits(bits: int) -> Environment:
+    from retorno.environments.textbook.bit_flip import BitFlip
+    from retorno.environments.wrappers import TimeLimit
+
+    return TimeLimit(BitFlip(bits), bits)
+
+
 def _token_model() -> MDP:
     from retorno.environments.text.tokens import Tokens
 
@@ -198,6 +205,7 @@ WORLDS: dict[str, Entry] = {
     ),
     "Acrobot-v1": Entry("swing a two-link arm up", _late("control.classic:acrobot")),
     "Pendulum-v1": Entry("swing a pendulum up and hold it", _late("control.classic:pendulum")),
+    "bit_flip": Entry("Andrychowicz et al. 2017: flip ten bits to the wanted ones", partial(_bits, 10)),
     "recall": Entry("name the cue that was shown some steps ago: needs memory", _late("text.recall:Recall")),
     "tokens": Entry("write a hidden pattern, then end the text", _late("text.tokens:Tokens"), _token_model),
 }

@@ -50,11 +50,16 @@ class Window(NamedTuple):
 class Replay(Protocol):
     """What was lived, to be learnt from again. A pytree of arrays, part of the learner."""
 
+    @property
+    def ring(self) -> Ring:
+        """Where the rows are."""
+        ...
+
     def add(self, trajectory: Trajectory) -> Replay:
         """Store a trajectory [T+1, B] that begins with the newest row."""
         ...
 
-    def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""]) -> Window:
+    def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""] | float = 0.0) -> Window:
         """Draw `size` windows.
 
         Args:
@@ -100,6 +105,11 @@ class Ring(eqx.Module):
     """Transitions of a window."""
     context: int = eqx.field(static=True)
     """Rows before a window that are drawn with it."""
+
+    @property
+    def ring(self) -> Ring:
+        """Itself."""
+        return self
 
     @property
     def slots(self) -> int:

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Int, Key, PyTree, UInt32
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, RelabelConfig, world_reward
-from retorno.core.spaces import Spec, policy_space
+from retorno.core.spaces import SpaceError, Spec, policy_space
 from retorno.core.time_step import Trajectory, blank
 from retorno.run.collect import CollectState, EpisodeStatistics, collect, no_episodes, opening
 
@@ -245,7 +245,32 @@ def initial_learner(
 ) -> tuple[Learner, Relabel | None]:
     """A run's learner and relabel before its first step."""
     built = build_relabel(relabel, seed, spec)
-    return algorithm.init(_own_key(seed, 3), replace(spec, relabel=built)), built
+    learner = algorithm.init(_own_key(seed, 3), replace(spec, relabel=built))
+    require_extras(algorithm, learner, spec, built)
+    return learner, built
+
+
+def require_extras(algorithm: Algorithm, learner: Learner, spec: Spec, relabel: Relabel | None) -> None:
+    """Refuse a relabel that reads what an algorithm does not record beside its actions.
+
+    Raises:
+        SpaceError: it says what is recorded.
+    """
+    if relabel is None or not relabel.extras:
+        return
+
+    def recorded(learner: Learner) -> PyTree[Any]:
+        return algorithm.act(learner, spec.row, algorithm.initial_carry(learner), jax.random.key(0))[1]
+
+    found = jax.eval_shape(recorded, learner)
+    names = tuple(found) if isinstance(found, dict) else ()
+    for name in relabel.extras:
+        if name not in names:
+            raise SpaceError(
+                f"{type(relabel).__name__} reads {name!r} of what is recorded beside each action, and "
+                f"{type(algorithm).__name__} records {', '.join(names) or 'nothing by name'}: PPO records log_prob, "
+                "and so does DQN"
+            )
 
 
 def fresh(

@@ -38,7 +38,7 @@ from retorno.networks import NETWORKS, Activation
 from retorno.networks.layers import Precision
 from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
-from retorno.replay import REPLAYS
+from retorno.replay import GOAL_REWARDS, REPLAYS, Goals
 from retorno.run import checkpoint, policy_folder
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
@@ -56,6 +56,7 @@ from retorno.run.loop import (
     build_relabel,
     native_spec,
     own_buffers,
+    require_extras,
 )
 from retorno.run.policy_folder import SavedPolicy
 from retorno.run.relabel import RELABELS
@@ -68,8 +69,17 @@ CHECKPOINT_SECONDS = 60.0
 FURTHEST = 2**31
 """Steps of one advance: the loop counts them in one word."""
 
-REGISTERED: tuple[Mapping[str, Any], ...] = (NETWORKS, EXPLORATIONS, FIXED, MODELS, OPTIMISERS, REPLAYS, RELABELS)
-CHOICES = (Activation, Decay, Precision, Schedule, Trace, Weighing)
+REGISTERED: tuple[Mapping[str, Any], ...] = (
+    NETWORKS,
+    EXPLORATIONS,
+    FIXED,
+    MODELS,
+    OPTIMISERS,
+    REPLAYS,
+    GOAL_REWARDS,
+    RELABELS,
+)
+CHOICES = (Activation, Decay, Goals, Precision, Schedule, Trace, Weighing)
 
 
 def known() -> dict[str, type]:
@@ -202,6 +212,7 @@ class Training:
         built = jax.lax.map(build, self.run.seed) if len(self.seeds) > 1 else build(self.run.seed)
         one = jax.eval_shape(build, jnp.uint32(0))
         jax.eval_shape(lambda key: self.algorithm.init(key, replace(spec, relabel=one)), jax.random.key(0))
+        require_extras(self.algorithm, self.learners[0], spec, one)
         return built
 
     @property

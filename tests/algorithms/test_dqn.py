@@ -9,15 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.algorithms import DQN
-from retorno.core.policy import world_reward
+from retorno.algorithms import DQN, QLearning
+from retorno.core.policy import Relabel, world_reward
+from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.registry import make
 from retorno.environments.text.recall import Recall
+from retorno.environments.textbook.bit_flip import BitFlip
+from retorno.environments.wrappers import TimeLimit
 from retorno.networks import GRU, ActionValueHead, Stack, Table
-from retorno.ops.optimisers import Adam
+from retorno.ops.optimisers import SGD, Adam
 from retorno.ops.returns import n_step_returns
-from retorno.replay import ring
+from retorno.replay import Hindsight, Proportional, Sparse, ring
 from retorno.run.evaluate import evaluate
 from retorno.run.train import train
 
@@ -89,6 +92,46 @@ def test_without_memory_recall_stays_at_chance() -> None:
     training = train(dataclasses.replace(RECALL, network=Table(), length=1, burn_in=0), world, 24_000, seed=0)
     training.run_to_end()
     assert evaluate(training.policy, world, 2000).mean < 0.4  # a third
+
+
+def test_goals_are_exchanged_in_what_dqn_learns_from() -> None:
+    """Episodes of one flip of two bits, each with the goal that it reached: eight flips are worth 0, others unknown."""
+    hindsight = Hindsight(share=1.0, reward=Sparse(terminates=True), replay=Proportional(alpha=0.0))
+    algorithm = DQN(network=Table(initial=-5.0), capacity=256, learning_starts=8, replay=hindsight, optimiser=SGD(1.0))
+    training = train(dataclasses.replace(algorithm, epsilon_end=1.0), TimeLimit(BitFlip(2), 1), 2000, seed=0)
+    training.run_to_end()
+    q = np.asarray(training.run.learner.network.tables["q"])
+    achieved, desired, observed, flip = np.unravel_index(np.arange(q.size), (4, 4, 4, 2))  # in the parts' order
+    learnt = (observed == achieved) & (achieved ^ desired == 2 - flip)
+    assert learnt.sum() == 8
+    np.testing.assert_allclose(q.reshape(-1), np.where(learnt, 0, -5), atol=1e-4)
+
+
+class Surprise(Relabel):
+    """Pays for actions that were unlikely."""
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        return ("log_prob",)
+
+    def reward(self, trajectory: Trajectory) -> jax.Array:
+        return -trajectory.extras["log_prob"]
+
+
+def test_what_a_relabel_reads_is_replayed() -> None:
+    world = make("cliff")
+    algorithm = DQN(network=Table(), capacity=64, learning_starts=8, discount=0.0, epsilon=1.0, epsilon_end=1.0)
+    training = train(algorithm, world, 500, seed=0, relabel=Surprise())
+    training.run_to_end()
+    replay = training.run.learner.replay
+    np.testing.assert_allclose(jnp.delete(replay.extras["log_prob"], replay.newest), np.log(1 / 4), rtol=1e-6)
+    q = training.run.learner.network.tables["q"]
+    assert 0 < float(q.max()) <= np.log(4) and float(q.min()) >= 0  # the world itself pays −1
+
+
+def test_what_is_not_recorded_cannot_be_read() -> None:
+    with pytest.raises(SpaceError, match=r"Surprise reads 'log_prob' .* QLearning records nothing by name"):
+        train(QLearning(), make("cliff"), 100, relabel=Surprise())
 
 
 def test_a_stack_is_a_policy_of_finite_context() -> None:

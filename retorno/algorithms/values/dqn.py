@@ -102,7 +102,7 @@ class DQN:
             num_envs=spec.num_envs,
             capacity=self.capacity,
             rollout=self.rollout,
-            extras=self._extras(network, network.initial_carry()),
+            extras=self._kept(network, spec),
             length=self.length + self.n - 1,
             context=self.burn_in if network.context is None else network.context,
         )
@@ -124,9 +124,11 @@ class DQN:
         progress, share = learner.clock.progress, self.exploration_fraction
         explored = jnp.where(progress < share, progress / jnp.maximum(share, 1e-9), 1.0)
         epsilon = linear(self.epsilon, self.epsilon_end, explored)
-        extras = self._extras(learner.network, carry)
-        heads, carry = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), extras, carry
+        heads, after = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
+        policy = heads["policy"].masked(row.legal)
+        action = policy.sample(key)
+        extras = {"carry": carry, "log_prob": policy.log_prob(action)}
+        return action, {name: extras[name] for name in learner.replay.ring.extras}, after
 
     def policy(self, learner: DQNLearner) -> Policy:
         return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
@@ -152,9 +154,11 @@ class DQN:
         steps = jnp.where(clock.step.reaches(self.learning_starts), self.gradient_steps, 0)
         return jax.lax.fori_loop(0, steps, step, (learner, {"loss": jnp.float32(0), "q": jnp.float32(0)}))
 
-    def _extras(self, network: Policy, carry: Carry) -> PyTree[Any]:
-        """What is kept beside a row: the memory before it, where only having lived the episode could tell."""
-        return {"carry": carry} if network.context is None and self.stored_carry else ()
+    def _kept(self, network: Policy, spec: Spec) -> dict[str, PyTree[Any]]:
+        """What is kept beside an action, of one row: a relabel's extras, and a memory that only living could tell."""
+        carry = {"carry": network.initial_carry()} if network.context is None and self.stored_carry else {}
+        asked = () if spec.relabel is None else spec.relabel.extras
+        return carry | ({"log_prob": jnp.float32(0)} if "log_prob" in asked else {})
 
     def _gradient_step(self, learner: DQNLearner, reward: Reward, key: Key[Array, ""]) -> tuple[DQNLearner, Metrics]:
         progress = learner.clock.progress
