@@ -22,8 +22,8 @@ from retorno.ops.objectives import linear
 
 Weights = TypeVar("Weights")
 
-FLAT = 2**18
-"""Up to so many weights are moved as one long vector."""
+FLAT = 2**14
+"""Up to so many weights are moved as one long vector: of more, to copy them costs more than it saves."""
 
 
 class Schedule(enum.Enum):

@@ -68,8 +68,9 @@ def choose(
     key: Key[Array, ""],
     t: Int[Array, ""],
 ) -> Choice:
-    """Act on B rows. Step t of a rollout has its own keys."""
-    keys = jax.random.split(jax.random.fold_in(key, t), row.last.shape[0])
+    """Act on B rows. Each of a rollout's choices has its own key."""
+    num_envs = row.last.shape[0]
+    keys = jax.vmap(partial(jax.random.fold_in, key))(t * num_envs + jnp.arange(num_envs))
     action, extras, carry = jax.vmap(partial(algorithm.act, learner))(row, carry, keys)
     return Choice(action, units.to_world(action), extras, carry)
 

@@ -116,12 +116,23 @@ class Rollout:
         environments: HostedEnvironments,
         row: TimeStep,
         carry: Carry,
+        chosen: tuple[Any, Carry] | None = None,
     ) -> tuple[TimeStep, Carry]:
-        """Live T interactions: on each row `act(row with its number, carry)`, and the environments' step."""
+        """Live T interactions: on each row `act(row with its number, carry)`, and the environments' step.
+
+        Args:
+            act: the compiled choice.
+            environments: B of them.
+            row: [B], where they stand.
+            carry: [B], the policy's memory of them.
+            chosen: what `act` gives on the first row, where it is known already.
+
+        Returns:
+            Where the environments stand, and the memory of them.
+        """
         self._write(0, row)
         for t in range(len(self.choices)):
-            choice, carry = act(self.rows[t], carry)
-            self.choices[t] = choice
+            self.choices[t], carry = (chosen if t == 0 else None) or act(self.rows[t], carry)
             row = environments.step(jax.tree.unflatten(self._given_structure, [view[t] for view in self._given]))
             self._write(t + 1, row)
         return row, carry
@@ -161,23 +172,28 @@ def lived_in(
     return Trajectory(steps, action, extras, carry)
 
 
-@lru_cache
-def _programs(
-    settings: Any, structure: Any, layouts: tuple[Layout, Layout]
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Acting, and learning, by an algorithm's numbers, on the leaves of (run without its stage, what was seen).
+class Programs(NamedTuple):
+    """What is compiled for an algorithm of such settings, on the leaves of (run without its stage, what was seen).
 
     Plain lists of arrays go in and out: to flatten modules at every call costs more than to act.
     """
 
-    @jax.jit
+    act: Callable[..., tuple[Array, Carry]]
+    learn: Callable[..., list[Array]]
+    learn_and_act: Callable[..., tuple[list[Array], tuple[Array, Carry]]]
+    """Learning, and acting on the next rollout's first row: where every step is learnt from, one call a step."""
+
+
+@lru_cache
+def programs(settings: Any, structure: Any, layouts: tuple[Layout, Layout]) -> Programs:
+    """The programs for an algorithm without its numbers, a run's structure and what crosses to and fro."""
+
     def act(
         leaves: list[Array], numbers: list[Array], units: ActionUnits, row: UInt8[Array, " size"], carry: Carry
     ) -> tuple[Array, Carry]:
         algorithm, (run, _) = jax.tree.unflatten(settings, numbers), jax.tree.unflatten(structure, leaves)
         return choose_packed(algorithm, run, units, layouts, row, carry)
 
-    @partial(jax.jit, donate_argnums=0)
     def learn_and_see(
         leaves: list[Array], numbers: list[Array], carry: Carry, rows: Array, choices: Array
     ) -> list[Array]:
@@ -186,7 +202,22 @@ def _programs(
         after, metrics = learn(algorithm, before, trajectory)
         return jax.tree.leaves((after, seen.see(Iteration(before, trajectory, metrics, after))))
 
-    return act, learn_and_see
+    def learn_and_act(
+        leaves: list[Array],
+        numbers: list[Array],
+        units: ActionUnits,
+        before: Carry,
+        after: Carry,
+        rows: Array,
+        choices: Array,
+    ) -> tuple[list[Array], tuple[Array, Carry]]:
+        learnt = learn_and_see(leaves, numbers, before, rows, choices)
+        time_step, _ = layouts[0].unpack(rows[-1])
+        first = layouts[0].pack((time_step, jnp.int32(0)))
+        return learnt, act(learnt, numbers, units, first, after)
+
+    donated = partial(jax.jit, donate_argnums=0)
+    return Programs(jax.jit(act), donated(learn_and_see), donated(learn_and_act))
 
 
 _finite = jax.jit(all_finite)
@@ -225,16 +256,21 @@ class HostedLoop:
         row, carry = run.stage.row, run.stage.carry
         leaves, structure = jax.tree.flatten((run._replace(stage=None), nothing_seen(self.metrics, observer)))  # type: ignore[arg-type]
         changing = next(i for i, leaf in enumerate(leaves) if leaf is run.updates.low)
-        act, learn_and_see = _programs(self.settings, structure, self.layouts)
-        lived = updates = 0
+        compiled, rollout = programs(self.settings, structure, self.layouts), self.rollout
+        lived, updates, chosen = 0, 0, None
         while lived < steps and updates < most:
             leaves[changing].block_until_ready()  # What was learnt last has read the rollout: it may be written anew.
-            choose_now = partial(act, leaves, self.numbers, self.units)
+            act = partial(compiled.act, leaves, self.numbers, self.units)
             before = carry
-            row, carry = self.rollout.collect(choose_now, self.environments, row, carry)
-            leaves = learn_and_see(leaves, self.numbers, before, self.rollout.rows, self.rollout.choices)
-            lived += self.rollout.transitions
+            row, carry = rollout.collect(act, self.environments, row, carry, chosen)
+            lived += rollout.transitions
             updates += 1
+            if len(rollout.choices) == 1:
+                leaves, chosen = compiled.learn_and_act(
+                    leaves, self.numbers, self.units, before, carry, rollout.rows, rollout.choices
+                )
+            else:
+                leaves = compiled.learn(leaves, self.numbers, before, rollout.rows, rollout.choices)
         run, seen = jax.tree.unflatten(structure, leaves)
         return Advanced(run._replace(stage=CollectState(None, row, carry)), seen, _finite((run.learner, seen.sums)))
 

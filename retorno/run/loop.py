@@ -70,7 +70,8 @@ class Keys(NamedTuple):
 def keys_of(run: Run) -> Keys:
     """The keys of a run's next iteration."""
     own = jax.random.fold_in(jax.random.key(run.updates.mixed(run.seed)), run.updates.low)
-    return Keys(*jax.random.split(own, len(Keys._fields)))
+    # One by one: a key that nobody draws from is not computed.
+    return Keys(*(jax.random.fold_in(own, child) for child in range(len(Keys._fields))))
 
 
 def iterate(algorithm: Algorithm, world: Environment, run: Run) -> Iteration:
