@@ -28,6 +28,11 @@ class Environment(eqx.Module):
     """Whether no row is ever `last`: then no next episode has to stand ready at each step."""
 
     @property
+    def two_players(self) -> bool:
+        """Whether an opponent moves on some rows: into those the discount is negative."""
+        return False
+
+    @property
     @abc.abstractmethod
     def observation_space(self) -> gymnasium.Space[Any]: ...
 
@@ -95,6 +100,11 @@ class HostedWorld(Protocol):
 
     @property
     def action_space(self) -> gymnasium.Space[Any]: ...
+
+    @property
+    def two_players(self) -> bool:
+        """Whether an opponent moves on some rows: into those the discount is negative."""
+        ...
 
     @property
     def why_not_resumable(self) -> str | None:

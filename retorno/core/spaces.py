@@ -42,6 +42,21 @@ class Spec:
     """The world itself, where it is native: for what plans in it."""
     relabel: Relabel | None = None
     """Where rewards come from, when not from the world alone."""
+    two_players: bool = False
+    """Whether an opponent moves on some rows."""
+
+
+def require_one_player(spec: Spec, algorithm: str, why: str) -> None:
+    """Refuse a game of two.
+
+    Raises:
+        SpaceError: with the reason, where an opponent moves on some rows.
+    """
+    if spec.two_players:
+        raise SpaceError(
+            f"{algorithm} is for one player, and here two move in turn: {why}. QLearning, PPO or UCT can play, or give "
+            "the opponent a policy of its own inside the world"
+        )
 
 
 def width(space: Space[Any]) -> int:

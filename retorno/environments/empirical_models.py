@@ -61,9 +61,11 @@ def recorded(trajectory: Trajectory) -> Recorded:
     """The transitions of a trajectory of discrete observations and actions; resets are left out.
 
     Raises:
-        ModelError: for observations or actions that are no single whole numbers.
+        ModelError: for observations or actions that are no single whole numbers, and in a game of two.
     """
     steps = trajectory.steps
+    if (np.asarray(steps.discount) < 0).any():
+        raise ModelError("two move in turn here, and what was recorded does not say who: give the game's own model")
     kept = np.asarray(trajectory.transitions)
     obs, action = np.asarray(steps.obs), np.asarray(trajectory.action)
     if obs.shape != np.shape(steps.last) or action.shape != kept.shape:

@@ -36,6 +36,10 @@ class Noisy(Environment):
     def action_space(self) -> spaces.Space[Any]:
         return self.world.action_space
 
+    @property
+    def two_players(self) -> bool:
+        return self.world.two_players
+
     def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
         return self.world.reset(key)
 

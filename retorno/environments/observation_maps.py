@@ -50,6 +50,10 @@ class Observed(Environment):
     def action_space(self) -> spaces.Space[Any]:
         return self.world.action_space
 
+    @property
+    def two_players(self) -> bool:
+        return self.world.two_players
+
     def reset(self, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
         state, row = self.world.reset(key)
         return state, row._replace(obs=self.table[row.obs])

@@ -206,6 +206,10 @@ WORLDS: dict[str, Entry] = {
     "Acrobot-v1": Entry("swing a two-link arm up", _late("control.classic:acrobot")),
     "Pendulum-v1": Entry("swing a pendulum up and hold it", _late("control.classic:pendulum")),
     "bit_flip": Entry("Andrychowicz et al. 2017: flip ten bits to the wanted ones", partial(_bits, 10)),
+    "tic_tac_toe_for_two": Entry(
+        "tic-tac-toe, both sides: whoever moves next sees the board as their own",
+        _late("games.tic_tac_toe_for_two:TicTacToe"),
+    ),
     "recall": Entry("name the cue that was shown some steps ago: needs memory", _late("text.recall:Recall")),
     "tokens": Entry("write a hidden pattern, then end the text", _late("text.tokens:Tokens"), _token_model),
 }

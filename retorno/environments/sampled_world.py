@@ -19,7 +19,8 @@ from retorno.core.time_step import TimeStep, restart
 class Sampled(Environment):
     """A model that is lived in: the observation is the state's number, the action the action's.
 
-    An episode ends where a transition's discount is 0; a discount between 0 and 1 only discounts.
+    An episode ends where a transition's discount is 0; a discount between 0 and 1 only discounts, a negative one
+    gives the move to an opponent.
     Where some state lacks an action that others have, rows carry `legal` (all True in a terminal
     state, where the action is ignored). An illegal action stays in place with the reward NaN, so
     that it is noticed.
@@ -39,6 +40,7 @@ class Sampled(Environment):
     start_cumulative: Float[Array, " I"]
     legal: Bool[Array, "S A"] | None
     most_outcomes: int = eqx.field(static=True)
+    two_players: bool = eqx.field(static=True, default=False)  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def observation_space(self) -> spaces.Discrete:
@@ -109,6 +111,7 @@ def sampled(model: MDP) -> Sampled:
         start_cumulative=jnp.asarray(start_cumulative),
         legal=None if legal.all() else jnp.asarray(legal),
         most_outcomes=int((ends - firsts).max(initial=1)),
+        two_players=bool((model.discount < 0).any()),
     )
 
 

@@ -45,6 +45,10 @@ class TimeLimit(Environment):
     def action_space(self) -> spaces.Space[Any]:
         return self.world.action_space
 
+    @property
+    def two_players(self) -> bool:
+        return self.world.two_players
+
     def reset(self, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
         state, row = self.world.reset(key)
         return Limited(state, jnp.int32(0)), row
@@ -94,6 +98,10 @@ class Hidden(Environment):
     @property
     def action_space(self) -> spaces.Space[Any]:
         return self.world.action_space
+
+    @property
+    def two_players(self) -> bool:
+        return self.world.two_players
 
     def _veil(self, row: TimeStep) -> TimeStep:
         return row._replace(obs=row.obs[np.array(self.keep)])

@@ -141,7 +141,9 @@ class CountedModel(SampleModel):
     reward: Float[Array, "S A"]
     """Sums."""
     onward: Float[Array, "S A S"]
-    """Sums of the discounts on the way to each state: the count of transitions that went on."""
+    """Sums of the discounts on the way to each state: the count of transitions that went on, negative to an opponent.
+
+    Where both may move in a state, the sum is right for the mean of what follows."""
     legal: Bool[Array, "S A"] | None
     """As far as seen; None where all actions always are."""
     observed: HashableSpace = eqx.field(static=True)
@@ -154,14 +156,16 @@ class CountedModel(SampleModel):
         state = self.number(obs)
         count = self.count[state, action]
         # The trials that went on, by their next states, and behind them those that ended.
-        after = (jnp.cumsum(self.onward[state, action]) <= jax.random.uniform(key) * count).sum(dtype=jnp.int32)
-        goes_on = after < self.onward.shape[-1]
+        onward = self.onward[state, action]
+        after = (jnp.cumsum(jnp.abs(onward)) <= jax.random.uniform(key) * count).sum(dtype=jnp.int32)
+        goes_on = after < onward.shape[0]
+        turn = jnp.where(goes_on & (onward[after] < 0), -1.0, 1.0)
         after = jnp.where(goes_on, after, state)
         ended = (count > 0) & ~goes_on
         return TimeStep(
             obs=element(self.observed.space, after),
             reward=self.reward[state, action] / jnp.maximum(count, 1),
-            discount=1 - ended.astype(jnp.float32),
+            discount=jnp.where(ended, 0.0, turn),
             first=jnp.array(False),
             last=ended,
             legal=self._legal(after),
@@ -201,7 +205,7 @@ class CountedModel(SampleModel):
 
     @property
     def onward_chance(self) -> Float[Array, "S A S"]:
-        """p̂(s′|s, a) without the share of what terminates; 0 for what was never tried."""
+        """p̂(s′|s, a) without the share of what terminates, negative to an opponent; 0 for what was never tried."""
         return self.onward / jnp.maximum(self.count, 1)[..., None]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import equinox as eqx
 import gymnasium
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
@@ -16,6 +17,7 @@ from retorno.core.time_step import TimeStep
 from retorno.networks.heads import Head, Readout
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Linear, Trunk, TrunkConfig, computed, linear
+from retorno.ops.distributions import Gaussian
 
 SHARED = "shared"
 
@@ -154,6 +156,16 @@ def value_and_slope(network: AnyPolicy, row: TimeStep) -> tuple[Float[Array, ""]
 def moved(network: AnyPolicy, step: Float[Array, ""] | float, direction: AnyPolicy) -> AnyPolicy:
     """Weights moved along a direction: w + step · direction."""
     return jax.tree.map(lambda w, d: w + step * d, network, direction)
+
+
+def score_step(network: Policy, row: TimeStep) -> Float[Array, ""] | float:
+    """What the step along ∇ln π is multiplied with on a row: a Gaussian's least variance, at most 1; else 1.
+
+    A Gaussian's score is z/σ in its mean, without bound as σ falls, so that no step size would be small enough;
+    times σ² it is a share of σ. Williams 1992, section 6.
+    """
+    policy = network.step(row.obs, row.first, ())[0]["policy"]
+    return jnp.minimum(policy.least_variance, 1.0) if isinstance(policy, Gaussian) else 1.0
 
 
 def score_and_slope(network: Policy, row: TimeStep, action: PyTree[Any]) -> tuple[Policy, Policy, Float[Array, ""]]:

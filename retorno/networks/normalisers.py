@@ -84,13 +84,15 @@ class RewardNormaliser(eqx.Module):
     ) -> tuple[Float[Array, "T B"], RewardNormaliser]:
         """A trajectory's rewards, scaled by all returns up to its end, and the normaliser after it."""
 
-        def accumulate(open_return: Array, row: tuple[Array, Bool[Array, " B"]]) -> tuple[Array, Array]:
-            reward, first = row
-            # A reset's row starts from zero again.
-            open_return = jnp.where(first, 0.0, discount * open_return + reward)
+        def accumulate(open_return: Array, row: tuple[Array, Array, Bool[Array, " B"]]) -> tuple[Array, Array]:
+            reward, onto, first = row
+            # A reset's row starts from zero again; what was one's is negated where the other moves.
+            open_return = jnp.where(first, 0.0, discount * onto * open_return + reward)
             return open_return, open_return
 
-        open_return, returns = jax.lax.scan(accumulate, self.open_return, (reward, trajectory.steps.first[1:]))
+        steps = trajectory.steps
+        rows = (reward, steps.discount[:-1], steps.first[1:])
+        open_return, returns = jax.lax.scan(accumulate, self.open_return, rows)
         moments = self.moments.update(returns.reshape(-1, 1), trajectory.transitions.reshape(-1))
         scaled = jax.vmap(jax.vmap(lambda r: moments.scale(r[None])[0]))(reward)
         return scaled, RewardNormaliser(open_return, moments)

@@ -210,6 +210,11 @@ class Gaussian(NamedTuple):
         z = (action - self.mean) * jnp.exp(-self.log_std)
         return -0.5 * z**2 - self.log_std - 0.5 * LOG_TWO_PI
 
+    @property
+    def least_variance(self) -> Float[Array, ""]:
+        """Of its components: the scale on which the score ∇ log π changes with the mean."""
+        return jnp.exp(2 * self.log_std.min())
+
     def entropy(self) -> Float[Array, ""]:
         return jnp.sum(self.log_std + 0.5 * (1 + LOG_TWO_PI))
 

@@ -13,8 +13,8 @@ def expected_backup(
 ) -> Float[Array, ...]:
     """q(s, a) = r(s, a) + γ Σ p(s′|s, a) v(s′).  Sutton & Barto 2018, eq. 4.10 without its maximum.
 
-    `onward` is p without the share of what terminates. A sum rather than a product of matrices: it
-    is rounded alike for one seed and for many.
+    `onward` is p without the share of what terminates, and negative where the opponent moves next. A sum rather than
+    a product of matrices: it is rounded alike for one seed and for many.
     """
     return reward + discount * (onward * value).sum(-1)
 

@@ -18,7 +18,8 @@ from jaxtyping import Float, Int, Key, PyTree, UInt32
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Algorithm, Carry, Learner
 from retorno.core.spaces import ActionUnits, action_units
-from retorno.core.time_step import TimeStep, Trajectory
+from retorno.core.time_step import TimeStep, Trajectory, before_and_after
+from retorno.run.episodes import next_sign
 
 
 class CollectState(NamedTuple):
@@ -103,6 +104,9 @@ class EpisodeStatistics(NamedTuple):
     """Returns and lengths of the episodes, as they are lived: of those under way, and sums of those that ended."""
 
     open_return: Float[Array, " B"]
+    """Of two players, the one's who moved first."""
+    sign: Float[Array, " B"]
+    """−1 where the other is to move; in a world without an opponent always 1."""
     open_length: UInt32[Array, " B"]
     episodes: UInt32[Array, ""]
     """It and `length_sum` begin again at 2³²: differences are exact all the same."""
@@ -114,29 +118,30 @@ class EpisodeStatistics(NamedTuple):
     def update(self, trajectory: Trajectory) -> EpisodeStatistics:
         """Count a trajectory's rewards, undiscounted."""
 
-        def count(scores: EpisodeStatistics, row: tuple[Array, Array, Array]) -> tuple[EpisodeStatistics, None]:
-            reward, first, last = row
-            returns = jnp.where(first, 0.0, scores.open_return + reward)
-            lengths = jnp.where(first, jnp.uint32(0), scores.open_length + 1)
-            more = jnp.where(last, returns, 0.0).sum() + scores.lost
+        def count(scores: EpisodeStatistics, row: TimeStep) -> tuple[EpisodeStatistics, None]:
+            returns = jnp.where(row.first, 0.0, scores.open_return + scores.sign * row.reward)
+            lengths = jnp.where(row.first, jnp.uint32(0), scores.open_length + 1)
+            more = jnp.where(row.last, returns, 0.0).sum() + scores.lost
             total = scores.return_sum + more
             return EpisodeStatistics(
-                returns,
-                lengths,
-                scores.episodes + last.sum(dtype=jnp.uint32),
-                total,
-                more - (total - scores.return_sum),
-                scores.length_sum + jnp.where(last, lengths, 0).sum(dtype=jnp.uint32),
+                open_return=returns,
+                sign=jnp.where(row.first, 1.0, next_sign(scores.sign, row)),
+                open_length=lengths,
+                episodes=scores.episodes + row.last.sum(dtype=jnp.uint32),
+                return_sum=total,
+                lost=more - (total - scores.return_sum),
+                length_sum=scores.length_sum + jnp.where(row.last, lengths, 0).sum(dtype=jnp.uint32),
             ), None
 
-        steps = trajectory.steps
-        return jax.lax.scan(count, self, (steps.reward[1:], steps.first[1:], steps.last[1:]))[0]
+        told = trajectory.steps._replace(obs=(), legal=None)
+        return jax.lax.scan(count, self, before_and_after(told)[1])[0]
 
 
 def no_episodes(num_envs: int) -> EpisodeStatistics:
     """Nothing lived yet."""
     return EpisodeStatistics(
         open_return=jnp.zeros(num_envs),
+        sign=jnp.ones(num_envs),
         open_length=jnp.zeros(num_envs, jnp.uint32),
         episodes=jnp.uint32(0),
         return_sum=jnp.float32(0),

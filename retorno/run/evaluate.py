@@ -128,13 +128,14 @@ def _play_hosted(
     share = -(-episodes // num_envs)
     ended: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
     row, carry = environments.reset(), empty_memories(policy, num_envs)
-    total, length, t = np.zeros(num_envs), np.zeros(num_envs, int), 0
+    total, length, sign, t = np.zeros(num_envs), np.zeros(num_envs, int), np.ones(num_envs), 0
     while min(map(len, ended)) < share:
         if length.max() >= LONGEST_EPISODE:
             raise endless()
         action, carry = _decide_hosted(policy, row, carry, units, jax.random.key(seed), np.int32(t), greedy)
         row = environments.step(jax.tree.map(np.asarray, action))
-        total = np.where(row.first, 0.0, total + row.reward)
+        total = np.where(row.first, 0.0, total + sign * row.reward)
+        sign = np.where(row.first, 1.0, np.where(np.asarray(row.discount) < 0, -sign, sign))
         length = np.where(row.first, 0, length + 1)
         for env in np.flatnonzero(row.last):
             ended[env].append((float(total[env]), int(length[env])))
@@ -200,7 +201,7 @@ def evaluate(
     if len(found) != 2:
         raise ValueError(f"a game has two players, got {len(found)} policies: pass policies=(one, other)")
     if not isinstance(where, Environment):
-        raise ValueError("two players meet in a native world: a hosted one does not tell whose move it is")
+        raise ValueError("two players meet in a native world, and this one is hosted: pass the world itself")
     return meet(found[0], found[1], where, episodes, seed, greedy)
 
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium import Space
 from jax import Array
 from jaxtyping import PyTree, UInt8, UInt32
 
@@ -276,13 +275,14 @@ class HostedLoop:
 
 
 class Spaces:
-    """A world's spaces as one thing that programs are kept by: equal where Gymnasium says that they are."""
+    """A world's spaces, and who plays, as what programs are kept by: equal where Gymnasium says that they are."""
 
-    def __init__(self, observation: Space[Any], action: Space[Any]) -> None:
-        self.observation, self.action = observation, action
+    def __init__(self, world: HostedWorld) -> None:
+        self.observation, self.action = world.observation_space, world.action_space
+        self.two_players = world.two_players
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Spaces) and (self.observation, self.action) == (other.observation, other.action)
+        return isinstance(other, Spaces) and vars(self) == vars(other)
 
     def __hash__(self) -> int:
         return hash((type(self.observation), self.observation.shape, type(self.action), self.action.shape))
@@ -291,7 +291,14 @@ class Spaces:
 def hosted_spec(spaces: Spaces, steps: Counter, row: TimeStep) -> Spec:
     """What an algorithm has to know of hosted environments that stand at these rows [B]."""
     example = blank(jax.tree.map(lambda x: x[0], row))
-    return Spec(spaces.observation, policy_space(spaces.action), len(row.last), steps, example)
+    return Spec(
+        observation_space=spaces.observation,
+        action_space=policy_space(spaces.action),
+        num_envs=len(row.last),
+        steps=steps,
+        row=example,
+        two_players=spaces.two_players,
+    )
 
 
 @partial(jax.jit, static_argnames=("spaces", "relabel"))
@@ -318,4 +325,4 @@ def begin_hosted(
     row: TimeStep,
 ) -> Run:
     """A fresh run over hosted environments that stand at their first rows [B]."""
-    return _begin(algorithm, Spaces(world.observation_space, world.action_space), relabel, seed, steps, row)
+    return _begin(algorithm, Spaces(world), relabel, seed, steps, row)

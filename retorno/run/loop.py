@@ -285,7 +285,15 @@ def fresh(
 def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: int) -> Spec:
     """What an algorithm has to know of a native world."""
     row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
-    return Spec(world.observation_space, policy_space(world.action_space), num_envs, steps, row, world)
+    return Spec(
+        observation_space=world.observation_space,
+        action_space=policy_space(world.action_space),
+        num_envs=num_envs,
+        steps=steps,
+        row=row,
+        world=world,
+        two_players=world.two_players,
+    )
 
 
 def _begin_learners(

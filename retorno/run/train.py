@@ -203,8 +203,8 @@ class Training:
             assert isinstance(self.world, Environment)
             spec = native_spec(self.world, budget, self.algorithm.num_envs)
         else:
-            spaces = Spaces(self.world.observation_space, self.world.action_space)
-            spec = hosted_spec(spaces, budget, self.run.stage.row)
+            assert not isinstance(self.world, Environment)
+            spec = hosted_spec(Spaces(self.world), budget, self.run.stage.row)
 
         def build(seed: jax.Array) -> Relabel | None:
             return build_relabel(relabel, seed, spec)

@@ -34,15 +34,15 @@ def begun(algorithm):
     return algorithm.init(jax.random.key(0), Spec(WORLD.observation_space, WORLD.action_space, 1, 1000, row))
 
 
-def episode(reward, terminated=True):
-    """An episode over states 0, 1, 2, …, always action 0."""
+def episode(reward, terminated=True, turns=1.0):
+    """An episode over states 0, 1, 2, …, always action 0; `turns` is −1 into rows on which an opponent moves."""
     steps = len(reward)
     column = lambda x, dtype: jnp.asarray(x, dtype)[:, None]  # noqa: E731
     ends = np.arange(steps + 1) == steps
     rows = TimeStep(
         obs=column(np.arange(steps + 1), jnp.int32),
         reward=column([0.0, *reward], jnp.float32),
-        discount=column(1.0 - (ends & terminated), jnp.float32),
+        discount=column((1.0 - (ends & terminated)) * turns, jnp.float32),
         first=column(np.arange(steps + 1) == 0, bool),
         last=column(ends, bool),
         legal=jnp.ones((steps + 1, 1, ACTIONS), bool),
@@ -78,7 +78,7 @@ def test_two_steps_by_hand():
 def test_at_the_end_with_full_traces_it_is_reinforce(discount_gradient):
     """Both from the same preferences and values: Gₜ − v(Sₜ) is the sum of the errors to come."""
     begin = Begin(tuple(map(tuple, np.random.default_rng(0).normal(size=(STATES, ACTIONS)).tolist())), (0.5,) * STATES)
-    trajectory = episode([1.0, -2.0, 3.0])
+    trajectory = episode([1.0, -2.0, 3.0], turns=np.array([1.0, -1.0, 1.0, 1.0]))
     ours = ActorCritic(
         network=begin,
         step_size=0.1,
@@ -103,6 +103,42 @@ def test_at_the_end_with_full_traces_it_is_reinforce(discount_gradient):
     one, other = learnt(ours, trajectory), learnt(theirs, trajectory)
     np.testing.assert_allclose(one["policy"], other["policy"], atol=1e-5)
     np.testing.assert_allclose(one["value"], other["value"], atol=1e-5)
+
+
+def test_what_one_gains_the_other_lost():
+    """The first test's rewards where an opponent takes the second: traces change their sign, weights do not."""
+    settings = {"step_size": 0.1, "critic_step_size": 0.4, "discount": 0.5, "critic_lambda": 0.5, "actor_lambda": 0.8}
+    found = learnt(ActorCritic(**settings), episode([1.0, 2.0], turns=-1.0))
+    expected = np.zeros((STATES, 1))
+    expected[:2, 0] = [0.4 * (1 - 0.25 * 2), 0.4 * 2]
+    np.testing.assert_allclose(found["value"], expected, rtol=1e-6)
+    actor = 0.1 * (score(0) * 1 + 2 * (-0.4 * score(0) + 0.5 * score(1)))
+    np.testing.assert_allclose(found["policy"], actor, atol=1e-6)
+
+
+def test_the_step_of_a_gaussian_policy_is_a_share_of_its_deviation():
+    """σ = .01: the score is z/σ, and the step α δ σ z. Twice the deviation above the mean, paid 3: 2 · .1 · 3 · .01."""
+    world = ContinuousBandit()
+    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
+    spec = Spec(world.observation_space, world.action_space, 1, 1000, row)
+    steps = jax.tree.map(lambda x: x[:, :1], episode([3.0]).steps)._replace(legal=None)
+    lived = Trajectory(steps._replace(obs=jnp.zeros_like(steps.obs)), jnp.array([[[0.02]]]), (), ())
+
+    def narrow(algorithm):
+        learner = algorithm.init(jax.random.key(0), spec)
+        return learner._replace(network=jax.tree.map(lambda w: w + np.log(0.01) * (w.ndim == 1), learner.network))
+
+    def after(algorithm):
+        return algorithm.update(narrow(algorithm), lived, world_reward, jax.random.key(0))[0].network
+
+    mean = lambda network: float(network.step(jnp.int32(0), jnp.array(True), ())[0]["policy"].mean[0])  # noqa: E731
+    before = narrow(ActorCritic()).network
+    assert before.step(jnp.int32(0), jnp.array(True), ())[0]["policy"].log_std == np.float32(np.log(0.01))
+    moved = mean(after(ActorCritic(step_size=0.1))) - mean(before)
+    np.testing.assert_allclose(moved, 2 * 0.1 * 3 * 0.01, rtol=1e-3)
+    # The natural direction fits δ exactly where a full step would pass it: ψᵀu = 3 with ψ = (200, 3).
+    natural = NaturalActorCritic(step_size=0.5, critic_step_size=0.1)
+    np.testing.assert_allclose(mean(after(natural)) - mean(before), 0.5 * 3 * 200 / (200**2 + 3**2), rtol=1e-3)
 
 
 def summed(run, trajectory):

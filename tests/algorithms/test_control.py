@@ -1,4 +1,7 @@
-"""Control methods against twins: the same experience, learnt from as the textbooks write it, one step after another."""
+"""Control methods against twins: the same experience, learnt from as the textbooks write it, one step after another.
+
+It is lived in a game of two, whose discounts have either sign.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from gymnasium import spaces
+from turns import in_turn
 
 from retorno.algorithms import (
     SARSA,
@@ -26,6 +30,7 @@ from retorno.algorithms import (
 )
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import SpaceError
+from retorno.environments.registry import model as registered
 from retorno.environments.registry import native
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
@@ -64,11 +69,10 @@ class Step(NamedTuple):
     next_legal: np.ndarray
 
 
-def lived(algorithm: Algorithm, updates: int, limit: int = 5) -> tuple[list[Step], dict[str, np.ndarray]]:
-    """The interactions of one seed on a random model with ends and a time limit, and what was watched."""
-    from retorno.environments.registry import model
-
-    world = TimeLimit(sampled(model("student")), limit)
+def lived(algorithm: Algorithm, updates: int, limit: int = 5, two: bool = True) -> tuple[list[Step], dict[str, Any]]:
+    """The interactions of one seed on a model with ends and a time limit, and what was watched."""
+    model = in_turn(registered("student")) if two else registered("student")
+    world = TimeLimit(sampled(model), limit)
     seen = study(algorithm, world, updates, watch, seeds=(3,))
     seen = {name: x[0] for name, x in seen.items()}
     flat = {
@@ -96,6 +100,7 @@ def lived(algorithm: Algorithm, updates: int, limit: int = 5) -> tuple[list[Step
         for t in range(len(action))
     ]
     assert sum(step.last for step in steps) > 5
+    assert any(step.discount < 0 for step in steps) == two
     return steps, seen
 
 
@@ -331,7 +336,7 @@ def test_double_q_learning_judges_with_the_other_table() -> None:
 def test_differential_values_as_the_book_writes_them(kind: type) -> None:
     settings = {name: value for name, value in SETTINGS.items() if name != "discount"}
     algorithm = kind(average_step_size=0.125, **settings)
-    steps, seen = lived(algorithm, 150)
+    steps, seen = lived(algorithm, 150, two=False)
     q, average = np.zeros(seen["q"].shape[1:]), 0.0
     for t, step in enumerate(steps[:-1]):
         if not step.last:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -11,7 +12,16 @@ import pytest
 from gymnasium import spaces
 
 from retorno import bellman
-from retorno.algorithms import PSRL, CertaintyEquivalence, DynaQ, PrioritisedSweeping, QLearning, RMax
+from retorno.algorithms import (
+    PSRL,
+    CertaintyEquivalence,
+    DifferentialSARSA,
+    DynaQ,
+    PrioritisedSweeping,
+    QLearning,
+    RLearning,
+    RMax,
+)
 from retorno.core.policy import world_reward
 from retorno.core.spaces import SpaceError, Spec, element, index
 from retorno.core.time_step import Trajectory, restart, transition
@@ -30,12 +40,16 @@ GAMMA = 0.5
 SPEC = Spec(spaces.Discrete(3), spaces.Discrete(2), 1, 100, restart(jnp.int32(0))._replace(last=jnp.array(True)))
 
 
-def learnt(algorithm: Any, lived: list[tuple[int, int, float, int, bool]], extra: int = 0) -> Any:
-    """A learner after these transitions (state, action, reward, next state, terminated), one update each."""
+def learnt(algorithm: Any, lived: list[tuple[int, int, float, int, bool]], turns: float = 1.0) -> Any:
+    """A learner after these transitions (state, action, reward, next state, terminated), one update each.
+
+    `turns` is −1 where an opponent moves next, each time.
+    """
     learner = algorithm.init(jax.random.key(0), SPEC)
     update = jax.jit(algorithm.update, static_argnums=2)
     for i, (s, a, r, after, ends) in enumerate(lived):
         rows = [restart(jnp.int32(s)), transition(jnp.int32(after), r, ends)]
+        rows[1] = rows[1]._replace(discount=turns * rows[1].discount)
         steps = jax.tree.map(lambda *x: jnp.stack(x)[:, None], *rows)
         learner, _ = update(learner, Trajectory(steps, jnp.array([[a]]), (), ()), world_reward, jax.random.key(i))
     return learner
@@ -50,19 +64,43 @@ def test_without_planning_only_the_last_step_is_learnt() -> None:
     np.testing.assert_array_equal(q, [[0, 0], [0, 0], [0, 8]])
 
 
-@pytest.mark.parametrize(
-    "algorithm",
-    [
-        DynaQ(step_size=1.0, discount=GAMMA, planning_steps=60),
-        PrioritisedSweeping(discount=GAMMA, planning_steps=3),
-        CertaintyEquivalence(discount=GAMMA, sweeps=3),
-    ],
-    ids=["dyna", "sweeping", "certainty"],
-)
+PLANNERS = [
+    DynaQ(step_size=1.0, discount=GAMMA, planning_steps=60),
+    PrioritisedSweeping(discount=GAMMA, planning_steps=6),
+    CertaintyEquivalence(discount=GAMMA, sweeps=3),
+]
+
+
+@pytest.mark.parametrize("algorithm", PLANNERS, ids=["dyna", "sweeping", "certainty"])
 def test_planning_carries_the_reward_back(algorithm: Any) -> None:
     """8 at the end is worth 4 a step before and 2 two before; what was not tried stays 0."""
     q = learnt(algorithm, CHAIN).network.tables["q"]
     np.testing.assert_allclose(q, [[0, 2], [4, 0], [0, 8]])
+
+
+@pytest.mark.parametrize("algorithm", PLANNERS, ids=["dyna", "sweeping", "certainty"])
+def test_an_opponent_takes_the_reward(algorithm: Any) -> None:
+    """−5 is better than nothing for who gets it, if what the other then gets, −8, is worth −½ as much: 4 − 5."""
+    lived = [(0, 1, -5.0, 1, False), (1, 0, 0.0, 2, False), (1, 1, -8.0, 2, True), (2, 0, 16.0, 0, True)]
+    q = learnt(algorithm, lived * 2, turns=-1.0).network.tables["q"]
+    # In state 2 one gets 16, so 1's first action is worth −8 as its second; hence 0's −5 + ½ · 8.
+    np.testing.assert_allclose(q, [[0, -1], [-8, -8], [16, 0]])
+
+
+def test_a_counted_game_is_played_as_it_was_lived() -> None:
+    """Of four tries one ended, three gave the opponent the move: so does the model, and so does one drawn from it."""
+    lived = [(0, 0, 0.0, 1, False)] * 3 + [(0, 0, 4.0, 2, True), (1, 0, 8.0, 2, True)]
+    learner = learnt(
+        PSRL(discount=GAMMA, period=1, sweeps=8, concentration=1e-3, reward_noise=0.01), lived * 8, turns=-1.0
+    )
+    model, keys = learner.model, jax.random.split(jax.random.key(0), 400)
+    rows = jax.vmap(lambda key: model.step(jnp.int32(0), jnp.int32(0), key))(keys)
+    assert (np.asarray(rows.discount) == np.where(rows.last, 0, -1)).all()
+    assert (np.asarray(rows.obs)[~np.asarray(rows.last)] == 1).all()
+    assert 0.15 < np.asarray(rows.last).mean() < 0.35
+    # 1 on average, and three of four times half of the other's 8.
+    np.testing.assert_allclose(learner.network.tables["q"][0, 0], 1 - 0.75 * 4, rtol=1e-5)
+    np.testing.assert_allclose(learner.played.tables["q"][0, 0], -2, atol=1.2)
 
 
 def test_sweeping_makes_only_the_backups_that_matter() -> None:
@@ -146,6 +184,10 @@ def test_tables_that_cannot_be() -> None:
     for algorithm in (DynaQ(), PrioritisedSweeping(), RMax(), PSRL(), CertaintyEquivalence()):
         with pytest.raises(SpaceError, match="a table needs finitely many observations"):
             algorithm.init(jax.random.key(0), continuous)
+    game = dataclasses.replace(SPEC, two_players=True)
+    for method in (RMax(), DifferentialSARSA(), RLearning()):
+        with pytest.raises(SpaceError, match="two move in turn"):
+            method.init(jax.random.key(0), game)
     large = Spec(spaces.Discrete(100_000), spaces.Discrete(2), 1, 100, SPEC.row)
     with pytest.raises(SpaceError, match=r"20,000,000,000 numbers \(80\.0 GB\).*DynaQ keeps one outcome"):
         counted_model(large, 2, "R-max")

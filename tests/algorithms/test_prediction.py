@@ -1,4 +1,7 @@
-"""Prediction methods against twins: the same experience, learnt from as the textbooks write it."""
+"""Prediction methods against twins: the same experience, learnt from as the textbooks write it.
+
+It is lived in a game of two, whose discounts have either sign.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from turns import in_turn
 
 from retorno.algorithms import (
     GTD2,
@@ -49,7 +53,8 @@ def watch(run, trajectory):
 
 def lived(algorithm: Any) -> tuple[list[list[tuple[int, float, float, float, int]]], np.ndarray]:
     """Whole episodes of (state, ρ, reward, γ of what comes after, next state), and the table after every update."""
-    seen = study(algorithm, TimeLimit(sampled(model("garnet")), 7), UPDATES // algorithm.rollout, watch, seeds=[3])
+    world = TimeLimit(sampled(in_turn(model("garnet"))), 7)
+    seen = study(algorithm, world, UPDATES // algorithm.rollout, watch, seeds=[3])
     obs, reward, discount, last, action = (
         np.concatenate([seen[name][0, 0, :1], seen[name][0, :, 1:].reshape(-1)])
         if name != "action"
@@ -134,7 +139,7 @@ def test_emphatic_td() -> None:
     for episode in episodes:
         z, follow, before, gamma_before = np.zeros(20), 0.0, 0.0, 0.0
         for s, rho, r, gamma, after in episode:
-            follow = before * gamma_before * follow + 1
+            follow = before * abs(gamma_before) * follow + 1
             z = rho * (gamma_before * LAMBDA * z + (LAMBDA + (1 - LAMBDA) * follow) * np.eye(20)[s])
             v = v + 0.1 * (r + gamma * v[after] - v[s]) * z
             before, gamma_before = rho, gamma

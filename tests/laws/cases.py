@@ -16,11 +16,11 @@ import pytest
 from small import ALGORITHMS, LINEAR, NETWORK, small
 from worlds import KINDS
 
+from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
-from retorno.core.spaces import Spec
-from retorno.core.time_step import blank
 from retorno.networks import Table
+from retorno.run.loop import native_spec
 
 WIDEST = "ppo"
 """Takes every kind of world and of network."""
@@ -52,8 +52,7 @@ class Case:
     def possible(self) -> bool:
         """Whether the algorithm takes the spaces and the network."""
         method, world = self.method(), self.place()
-        row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
-        spec = Spec(world.observation_space, world.action_space, method.num_envs, 1, row, world)
+        spec = native_spec(world, Counter.of(1), method.num_envs)
         try:
             jax.eval_shape(lambda key: method.init(key, spec), jax.random.key(0))
         except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -74,21 +75,22 @@ class Dial(Environment):
         return light, transition(light, -jnp.square(action - jnp.array(self.lights)[state]).sum())
 
 
-def masked() -> MDP:
-    """A model whose states have actions of their own."""
-    return mdp(
+def game() -> MDP:
+    """A model whose states have actions of their own, and in which two move in turn."""
+    model = mdp(
         {
             "left": {"stay": [(0.5, "left", 1.0), (0.5, "right", 0.0)], "go": [(1.0, "right", 2.0)]},
             "right": {"go": [(0.7, "left", 0.0), (0.3, "end", 5.0, True)]},
         }
     )
+    return dataclasses.replace(model, discount=-model.discount)
 
 
 MIXED = spaces.Dict(tens=spaces.Discrete(2, start=3), digits=spaces.Tuple([spaces.MultiDiscrete([5, 2])]))
 
 KINDS: dict[str, Callable[[], Environment]] = {
     "finite": busy_world,
-    "masked": lambda: TimeLimit(sampled(masked()), 7),
+    "game": lambda: TimeLimit(sampled(game()), 7),
     "parts": lambda: TimeLimit(Spelt(sampled(model("garnet")), shown=spaces.MultiDiscrete([4, 5])), 7),
     "mixed": lambda: TimeLimit(Spelt(sampled(model("garnet")), shown=MIXED), 7),
     "vector": lambda: TimeLimit(cart_pole(), 7),

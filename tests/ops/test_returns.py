@@ -68,10 +68,10 @@ def test_a_sequence_under_way_bootstraps_from_its_last_value():
 
 
 def lived(seed, length=12):
-    """A random sequence: discounts of γ or 0, cuts where it ended and at time limits."""
+    """A random sequence: discounts of γ, −γ or 0, cuts where it ended and at time limits."""
     rng = np.random.default_rng(seed)
     ended, limit = rng.random(length) < 0.2, rng.random(length) < 0.2
-    discount = np.where(ended, 0.0, 0.9)
+    discount = np.where(ended, 0.0, 0.9 * rng.choice([-1, 1], length))
     value, next_value, reward = rng.normal(size=(3, length))
     going_on = ~(ended | limit)
     # Within an episode the next row's value is the next transition's own.

@@ -8,6 +8,8 @@
 episode is over: with both λ = 1 that is REINFORCE with baseline in constant memory, since
 Gₜ − v(Sₜ) = Σ_k γᵏ δₜ₊ₖ; without a critic (a step size of 0) it is REINFORCE. (The book's boxes take an
 episode's steps one after another, each with the parameters that the one before left: the same to first order.)
+In a game of two a trace changes its sign with the one who moves: what one gains says that the other did badly.
+A Gaussian's score has no bound, so its step is multiplied with σ² where that is below 1 (Williams 1992).
 
 Where several environments, or several steps between two updates, are learnt from, their policies differ
 a little from the one that chose.
@@ -29,7 +31,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
 from retorno.networks import NetworkConfig, Table, ValueHead, policy_head, require_no_context
-from retorno.networks.network import score_and_slope
+from retorno.networks.network import score_and_slope, score_step
 from retorno.ops.objectives import linear
 from retorno.ops.returns import backup
 
@@ -43,7 +45,7 @@ class Traces(NamedTuple):
     """Σ δ z_θ of the episode so far, where it is learnt from at its end."""
     critic_sum: Policy
     weight: Float[Array, ""]
-    """γᵗ, or 1."""
+    """γᵗ, or 1: each of two players weighs its own steps, so without a sign."""
 
 
 class ActorCriticLearner(NamedTuple):
@@ -132,16 +134,18 @@ class ActorCritic:
         error = jnp.where(row.last, 0.0, backup(next_row.reward, self.discount * next_row.discount, next_value) - value)
         weight = jnp.where(row.first, 1.0, traces.weight)
 
-        def trace(old: Policy, new: Policy, decay: float, weight: Array | float) -> Any:
+        discount = self.discount * row.discount
+
+        def trace(old: Policy, new: Policy, decay: Array, weight: Array | float) -> Any:
             return jax.tree.map(lambda z, g: jnp.where(row.first, 0.0, decay * z) + weight * g, old, new)
 
-        actor = trace(traces.actor, score, self.discount * self.actor_lambda, weight)
-        critic = trace(traces.critic, slope, self.discount * self.critic_lambda, 1.0)
+        actor = trace(traces.actor, score, discount * self.actor_lambda, weight * score_step(network, row))
+        critic = trace(traces.critic, slope, discount * self.critic_lambda, 1.0)
         steps = jax.tree.map(lambda z: error * z, (actor, critic))
         sums = (traces.actor_sum, traces.critic_sum)
         if self.at_the_end:
             sums = jax.tree.map(lambda old, new: jnp.where(row.first, 0.0, old) + new, sums, steps)
             # The step after the end repeats nothing: `error` is 0 there, but the sums still stand.
             steps = jax.tree.map(lambda total: jnp.where(next_row.last & ~row.last, total, 0.0), sums)
-        following = weight * self.discount if self.discount_gradient else weight
+        following = weight * self.discount * jnp.abs(next_row.discount) if self.discount_gradient else weight
         return steps, Traces(actor, critic, sums[0], sums[1], following), error

@@ -8,7 +8,8 @@ regression on the TD error, and the policy by the slower steps of its weights:
     u ← u + α_w (δ − ψᵀu) ψ        θ ← θ + α_θ u
 
 Bhatnagar, Sutton, Ghavamzadeh & Lee 2009, algorithm 3, with discounting in the place of the average
-reward. So a plateau, where a nearly certain policy has hardly any gradient, does not hold it up.
+reward, and a step of u that never passes the error it fits (α_w ψᵀψ ≤ 1, beyond 2 it would diverge: a Gaussian's ψ
+has no bound). So a plateau, where a nearly certain policy has hardly any gradient, does not hold it up.
 """
 
 from __future__ import annotations
@@ -91,10 +92,11 @@ class NaturalActorCritic:
             score, slope, value = score_and_slope(network, row, action)
             next_value = network.step(next_row.obs, next_row.first, ())[0]["value"]
             error = backup(next_row.reward, self.discount * next_row.discount, next_value) - value
-            fitted = sum(jnp.vdot(p, u) for p, u in zip(*map(jax.tree.leaves, (score, direction)), strict=True))
+            fitted, length = inner(score, direction), inner(score, score)
             # A reset is no transition: nothing is learnt from it.
             rate, step = (jnp.where(row.last, 0.0, x) for x in (critic_rate, actor_rate))
-            direction = jax.tree.map(lambda u, p: u + rate * (error - fitted) * p, direction, score)
+            fitting = jnp.minimum(rate, 1 / jnp.maximum(length, 1e-9))
+            direction = jax.tree.map(lambda u, p: u + fitting * (error - fitted) * p, direction, score)
             network = jax.tree.map(lambda w, u, g: w + step * u + rate * error * g, network, direction, slope)
             return (network, direction), jnp.where(row.last, 0.0, jnp.abs(error))
 
@@ -102,3 +104,8 @@ class NaturalActorCritic:
         (network, direction), errors = jax.lax.scan(learn, state, trajectory.rewarded(reward).in_order())
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return NaturalActorCriticLearner(network, direction, learner.clock.advance(trajectory)), metrics
+
+
+def inner(one: Policy, other: Policy) -> Float[Array, ""]:
+    """The inner product of two directions, each shaped like the network."""
+    return sum((jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True)), start=jnp.float32(0))

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import Count, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
-from retorno.core.spaces import Spec, num_actions
+from retorno.core.spaces import Spec, num_actions, require_one_player
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.models.tabular import CountedModel, counted_model
 from retorno.networks import ActionValueHead, Table, TableNetwork
@@ -116,6 +116,7 @@ class RMax:
             raise ValueError("R-max needs a discount below 1, for paradise is worth reward_max / (1 − γ), got 1")
 
     def init(self, key: Key[Array, ""], spec: Spec) -> ModelLearner:
+        require_one_player(spec, "R-max", "what is not known cannot be paradise for both")
         actions = num_actions(spec.action_space, "R-max")
         network = _table(key, spec, actions, self.reward_max / (1 - self.discount))
         return ModelLearner(network, counted_model(spec, actions, "R-max"), None, Clock.start(spec.steps))
@@ -210,15 +211,18 @@ class PSRL:
     def _drawn(self, played: TableNetwork, model: CountedModel, key: Key[Array, ""]) -> TableNetwork:
         """The best values in a model drawn from the posterior: Dirichlet for what follows, normal for rewards."""
         outcomes, rewards = jax.random.split(key)
-        ended = model.count - model.onward.sum(-1)
-        seen = jnp.concatenate([model.onward, jnp.maximum(ended, 0.0)[..., None]], -1)
+        went_on = jnp.abs(model.onward)
+        # Who moves next where nothing was seen: whoever mostly does.
+        turn = jnp.where(model.onward == 0, jnp.where(model.onward.sum() < 0, -1.0, 1.0), jnp.sign(model.onward))
+        ended = model.count - went_on.sum(-1)
+        seen = jnp.concatenate([went_on, jnp.maximum(ended, 0.0)[..., None]], -1)
         chances = jax.random.dirichlet(outcomes, seen + self.concentration / seen.shape[-1])
         precision = 1 / self.reward_deviation**2 + model.count / self.reward_noise**2
         mean = (self.reward_mean / self.reward_deviation**2 + model.reward / self.reward_noise**2) / precision
         reward = mean + jax.random.normal(rewards, mean.shape) / jnp.sqrt(precision)
         everything = jnp.ones_like(model.count, bool)
         q = value_iteration(
-            played.tables["q"], reward, chances[..., :-1], everything, model.legal, self.discount, self.sweeps
+            played.tables["q"], reward, turn * chances[..., :-1], everything, model.legal, self.discount, self.sweeps
         )
         return replace(played, tables={"q": q})
 

@@ -124,7 +124,7 @@ class PrioritisedSweeping:
             before = best_value(q[s], legal)
             q = q.at[s, a].set(expected(q, s, a))
             moved = jnp.abs(best_value(q[s], legal) - before)
-            urgent = self.discount * model.onward[:, :, s] / jnp.maximum(model.count, 1) * moved
+            urgent = self.discount * jnp.abs(model.onward[:, :, s]) / jnp.maximum(model.count, 1) * moved
             priority = priority.at[s, a].set(0.0)
             priority = jnp.maximum(priority, jnp.where(urgent > self.threshold, urgent, 0.0))
             return Sweep(q, priority, backups + 1)

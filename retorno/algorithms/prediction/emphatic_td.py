@@ -33,7 +33,7 @@ class EmphaticTDLearner(NamedTuple):
     trace: PyTree[Array]
     """[B] Already faded; shaped like the network."""
     follow_on: Float[Array, " B"]
-    """[B] γρF of the transition before; 0 where an episode begins."""
+    """[B] |γ|ρF of the transition before; 0 where an episode begins."""
     clock: Clock
 
 
@@ -97,7 +97,8 @@ class EmphaticTD:
             # A reset is no transition: nothing is learnt from it, and the next episode begins without traces.
             error = jnp.where(row.last, 0.0, backup(next_row.reward, discount, next_value) - value)
             network, decay = moved(network, alpha * error, trace), jnp.where(row.last, 0.0, discount)
-            held = (jax.tree.map(lambda z: decay * self.lambda_ * z, trace), decay * ratio * follow_on)
+            # How much an opponent's row counts is a size: with |γ| the update stays stable whatever γ's sign.
+            held = (jax.tree.map(lambda z: decay * self.lambda_ * z, trace), jnp.abs(decay) * ratio * follow_on)
             return network, (held, jnp.abs(error))
 
         def step(state: Any, transition: Any) -> tuple[Any, Array]:

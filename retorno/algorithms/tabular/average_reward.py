@@ -17,7 +17,7 @@ from jaxtyping import Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, NonNegative, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
-from retorno.core.spaces import Spec, num_actions
+from retorno.core.spaces import Spec, num_actions, require_one_player
 from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed, one_after_another
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.objectives import linear
@@ -65,6 +65,7 @@ class DifferentialSARSA:
     """How actions are chosen while learning."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> DifferentialLearner:
+        require_one_player(spec, "differential SARSA", "what is one's gain is the other's loss, so there is no average")
         actions = num_actions(spec.action_space, "differential SARSA")
         network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
         return DifferentialLearner(

@@ -37,6 +37,10 @@ class TicTacToe(Environment):
     def action_space(self) -> spaces.Discrete:
         return spaces.Discrete(CELLS)
 
+    @property
+    def two_players(self) -> bool:
+        return True
+
     def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, 9], TimeStep]:
         return self.enter(jnp.zeros(CELLS, jnp.int32))
 

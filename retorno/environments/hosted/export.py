@@ -40,13 +40,16 @@ class Exported(gym.Env):
     An episode is the one that the native collector lives with the same 32-bit seed and actions. A
     row's `legal` is given as `info["action_mask"]`, one for each component of a MultiDiscrete action, or, where it
     is `Only` one action, as `info["only_action"]` (−1 where all are free). Gymnasium knows no discount but 0
-    (`terminated`) and 1: a discount in between, or of −1 in a game of two, is lost. A world that
-    remembers more than one episode goes on with what it remembers, so its runs are not restored from a seed.
+    (`terminated`) and 1: any other, as of −1 in a game of two, is `info["discount"]`, and `metadata["two_players"]`
+    says that there are two. A world that remembers more than one episode goes on with what it remembers, so its
+    runs are not restored from a seed.
     """
 
     def __init__(self, world: Environment, render_mode: str | None = None) -> None:
         drawn = type(world).render is not Environment.render
         self.metadata = {"render_modes": ["rgb_array"] if drawn else [], "render_fps": FRAMES_PER_SECOND}
+        if world.two_players:
+            self.metadata["two_players"] = True
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode must be None or one of {self.metadata['render_modes']}, got {render_mode!r}")
         self.world, self.render_mode = world, render_mode
@@ -82,7 +85,9 @@ class Exported(gym.Env):
         return None if self.render_mode is None else self.world.render(self._state)
 
     def _tell(self, row: TimeStep) -> tuple[Any, dict[str, Any]]:
-        return _element(self.observation_space, row.obs), _info(row.legal)
+        discount = float(row.discount)
+        told = {} if discount in (0, 1) else {"discount": discount}
+        return _element(self.observation_space, row.obs), told | _info(row.legal)
 
 
 def to_gymnasium(world: Environment, render_mode: str | None = None) -> Exported:

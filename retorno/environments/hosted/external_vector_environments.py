@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from retorno.core.environment import episode_seed
 from retorno.core.time_step import TimeStep
+from retorno.environments.hosted.discounts import discounts, two_players
 from retorno.environments.hosted.legality import LegalReader, sample
 from retorno.environments.hosted.sync_environments import ActionLayout, WorldError, outside, reader, rows
 
@@ -42,7 +43,7 @@ class Vector:
         self._mode = AutoresetMode(vector.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP))
         self._read = reader(vector.single_observation_space, batched=True)
         self._layout = ActionLayout(vector.single_action_space)
-        self._legal = LegalReader(vector.single_action_space)
+        self._legal, self._two_players = LegalReader(vector.single_action_space), two_players(vector)
         self._sampler = copy.deepcopy(vector.single_action_space)
         self._steps, self._looks = 0, 2
 
@@ -52,7 +53,7 @@ class Vector:
         obs, info = self._guard(self._vector.reset, seed=self._seed)
         self._steps, self._last = 0, np.zeros(self.num_envs, bool)
         self._legally(self._legal.start, info)
-        self._told = self._each(info)
+        self._told, self._discounts = self._each(info), self._said({})
         return self._row(obs, np.zeros(self.num_envs), self._last, self._last, ~self._last)
 
     def step(self, action: np.ndarray) -> TimeStep:
@@ -73,11 +74,14 @@ class Vector:
         reward, terminated = np.where(ended, 0.0, reward), np.asarray(terminated, bool) & ~ended
         last = terminated | (np.asarray(truncated, bool) & ~ended)
         self._told = self._each(info)
+        self._discounts = self._said(info)
         if resets and mode is AutoresetMode.DISABLED:
             obs = jax.tree.map(np.array, obs)  # The next reset may write into the same memory.
             obs = _merge(obs, self._reset(ended), ended)
         if last.any() and mode is AutoresetMode.SAME_STEP:
             obs = _merge(obs, info["final_obs"], last)
+            ends = self._said(info.get("final_info", {}))
+            self._discounts = [ends[i] if last[i] else self._discounts[i] for i in range(self.num_envs)]
         self._last = last
         return self._row(obs, reward, terminated, last, ended)
 
@@ -111,10 +115,18 @@ class Vector:
         # Copies: the next reset may write into the same memory.
         return [{name: jax.tree.map(np.copy, info[name][i]) for name in told} for i in range(self.num_envs)]
 
+    def _said(self, info: dict[str, Any]) -> list[dict[str, Any]]:
+        """What each environment says of its discount; a batch of infos marks who says something."""
+        if "discount" not in info:
+            return [{}] * self.num_envs
+        told = info.get("_discount", np.ones(self.num_envs, bool))
+        return [{"discount": x} if says else {} for x, says in zip(np.array(info["discount"]), told, strict=True)]
+
     def _row(self, obs, reward, terminated, last, first) -> TimeStep:
         # What is told beside an episode's final observation may be the next episode's.
         told = [{} if over else one for one, over in zip(self._told, last, strict=True)]
         legal = self._legally(self._legal.read, told, last)
+        discount = self._legally(discounts, self._discounts, terminated, first, self._two_players)
         try:
             read, reward = self._read(obs), np.asarray(reward, np.float32)
         except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -125,7 +137,7 @@ class Vector:
             self._looks -= 1
             if found := outside(self._vector.single_observation_space, read):
                 raise WorldError(f"{self.name}, step {self._steps}: environment {found[0]} returned {found[1]}")
-        return rows(read, reward, terminated, first, last, legal)
+        return rows(read, reward, discount, first, last, legal)
 
     def _legally(self, call: Any, *args: Any) -> Any:
         try:

@@ -20,6 +20,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from retorno.core.environment import HostedEnvironments
 from retorno.core.names import near
+from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
@@ -58,12 +59,17 @@ class GymnasiumWorld:
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
-        return self._spaces[0]
+        return self._described[0]
 
     @property
     def action_space(self) -> spaces.Space[Any]:
         """As the environment has it."""
-        return self._spaces[1]
+        return self._described[1]
+
+    @property
+    def two_players(self) -> bool:
+        """Whether an opponent moves on some rows: what `metadata["two_players"]` says."""
+        return self._described[2]
 
     @property
     def why_not_resumable(self) -> str | None:
@@ -102,19 +108,13 @@ class GymnasiumWorld:
         return Keepers([make() for make in self._makers(num_envs)], range(num_envs), seed, self.name)
 
     @cached_property
-    def _spaces(self) -> tuple[spaces.Space[Any], spaces.Space[Any]]:
-        match self.source:
-            case VectorEnv():
-                return self.source.single_observation_space, self.source.single_action_space
-            case gym.Env():
-                return self.source.observation_space, self.source.action_space
-        if self.native:
-            vector = self._make_vector(1)
-            vector.close()
-            return vector.single_observation_space, vector.single_action_space
-        env = self._makers(1)[0]()
-        env.close()
-        return env.observation_space, env.action_space
+    def _described(self) -> tuple[spaces.Space[Any], spaces.Space[Any], bool]:
+        """Both spaces, and whether two play."""
+        if isinstance(self.source, gym.Env | VectorEnv):
+            return _told_by(self.source)
+        made = self._make_vector(1) if self.native else self._makers(1)[0]()
+        made.close()
+        return _told_by(made)
 
     def _makers(self, num_envs: int) -> list[Callable[[], gym.Env]]:
         if isinstance(self.source, tuple):
@@ -207,6 +207,12 @@ def find(source: str) -> EnvSpec:
         close = _near(name)
         did_you_mean = f"did you mean {' or '.join(close)}?" if close else "gymnasium.pprint_registry() lists all"
         raise WorldError(f"there is no Gymnasium environment {source!r}: {did_you_mean}") from error
+
+
+def _told_by(env: gym.Env | VectorEnv) -> tuple[spaces.Space[Any], spaces.Space[Any], bool]:
+    if isinstance(env, VectorEnv):
+        return env.single_observation_space, env.single_action_space, two_players(env)
+    return env.observation_space, env.action_space, two_players(env)
 
 
 def _near(name: str) -> list[str]:

@@ -55,12 +55,12 @@ class LegalReader:
         """The legal actions [B] of the present rows. A row that is `last`, where the action is ignored, need not say.
 
         Raises:
-            LegalityError: where an environment says nothing of them, or something that cannot be.
+            InfoError: where an environment says nothing of them, or something that cannot be.
         """
         if not self._say:
             for i, info in enumerate(infos):
                 if late := [name for name in ("only_action", "action_mask") if name in info]:
-                    raise LegalityError(i, LATE.format(late[0]))
+                    raise InfoError(i, LATE.format(late[0]))
             return None
         if self._say == "only_action":
             actions: Any = np.array([self._only(i, infos[i], lasts[i]) for i in range(len(infos))], np.int32)
@@ -75,7 +75,7 @@ class LegalReader:
             return int(action)
         if last:
             return -1
-        raise LegalityError(i, f"only_action is {action}, expected one of -1 to {self._sizes[0] - 1}")
+        raise InfoError(i, f"only_action is {action}, expected one of -1 to {self._sizes[0] - 1}")
 
     def _mask(self, i: int, info: Mapping[str, Any], last: bool, ends: np.ndarray) -> np.ndarray:
         told = self._methods[i]() if self._say == "action_masks()" else info.get("action_mask")
@@ -86,7 +86,7 @@ class LegalReader:
         if last:
             return np.ones(sum(self._sizes), bool)
         what = " and ".join(str(size) for size in self._sizes)
-        raise LegalityError(i, f"{self._say} is {told!r}, expected {what} entries with at least one legal")
+        raise InfoError(i, f"{self._say} is {told!r}, expected {what} entries with at least one legal")
 
 
 def legal_in(info: Mapping[str, Any]) -> Any:
@@ -122,8 +122,8 @@ def sample(space: spaces.Space[Any], legal: Legal) -> Any:
     return space.sample(mask=None if legal is None else np.asarray(legal, np.int8))
 
 
-class LegalityError(ValueError):
-    """Legal actions that cannot be, and in which environment."""
+class InfoError(ValueError):
+    """What an info says and cannot be, and in which environment."""
 
     def __init__(self, env: int, what: str) -> None:
         super().__init__(what)

@@ -22,7 +22,8 @@ from retorno.core.environment import episode_seed
 from retorno.core.errors import RetornoError
 from retorno.core.spaces import SpaceError, unsupported
 from retorno.core.time_step import TimeStep
-from retorno.environments.hosted.legality import LegalityError, LegalReader
+from retorno.environments.hosted.discounts import discounts, two_players
+from retorno.environments.hosted.legality import InfoError, LegalReader
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 """Rows are 32 bits wide at most, as JAX's own arrays are."""
@@ -119,9 +120,8 @@ def outside(space: spaces.Space[Any], obs: Any) -> tuple[int, str] | None:
     return next((one for one in found if one is not None), None)
 
 
-def rows(obs: Any, reward: Any, terminated: Any, first: Any, last: Any, legal: Any) -> TimeStep:
+def rows(obs: Any, reward: Any, discount: Any, first: Any, last: Any, legal: Any) -> TimeStep:
     """Rows [B] in NumPy."""
-    discount: Any = 1 - np.asarray(terminated, np.float32)
     starts: Any = np.array(first, bool)
     ends: Any = np.array(last, bool)
     return TimeStep(obs, reward, discount, starts, ends, legal)
@@ -168,7 +168,7 @@ class Keepers:
                     f"{self._numbers[0]} has {observations} and {actions}: all environments of a run need the same"
                 )
         self._read, self._layout = reader(observations), ActionLayout(actions)
-        self._legal = LegalReader(actions, envs)
+        self._legal, self._two_players = LegalReader(actions, envs), two_players(envs[0])
         self._row: TimeStep | None = None
         self._looks = 2
         """How many of the next rows are looked at in full: the first reset's and the first step's."""
@@ -336,9 +336,10 @@ class Keepers:
         self._last = lasts
         try:
             legal = self._legal.read(infos, lasts)
-        except LegalityError as error:
+            discount = discounts(infos, terminations, firsts, self._two_players)
+        except InfoError as error:
             raise self._error(error.env, str(error)) from error
-        self._row = rows(obs, reward, terminations, firsts, lasts, legal)
+        self._row = rows(obs, reward, discount, firsts, lasts, legal)
         return self._row
 
     def _find_legal(self, info: dict[str, Any]) -> None:
