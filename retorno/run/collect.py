@@ -18,8 +18,7 @@ from jaxtyping import Float, Int, Key, PyTree, UInt32
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Algorithm, Carry, Learner
 from retorno.core.spaces import ActionUnits, action_units
-from retorno.core.time_step import TimeStep, Trajectory, before_and_after
-from retorno.run.episodes import next_sign
+from retorno.core.time_step import TimeStep, Trajectory
 
 
 class CollectState(NamedTuple):
@@ -118,23 +117,25 @@ class EpisodeStatistics(NamedTuple):
     def update(self, trajectory: Trajectory) -> EpisodeStatistics:
         """Count a trajectory's rewards, undiscounted."""
 
-        def count(scores: EpisodeStatistics, row: TimeStep) -> tuple[EpisodeStatistics, None]:
-            returns = jnp.where(row.first, 0.0, scores.open_return + scores.sign * row.reward)
-            lengths = jnp.where(row.first, jnp.uint32(0), scores.open_length + 1)
-            more = jnp.where(row.last, returns, 0.0).sum() + scores.lost
+        def count(scores: EpisodeStatistics, row: tuple[Array, ...]) -> tuple[EpisodeStatistics, None]:
+            reward, discount, first, last = row
+            returns = jnp.where(first, 0.0, scores.open_return + scores.sign * reward)
+            lengths = jnp.where(first, jnp.uint32(0), scores.open_length + 1)
+            more = jnp.where(last, returns, 0.0).sum() + scores.lost
             total = scores.return_sum + more
             return EpisodeStatistics(
                 open_return=returns,
-                sign=jnp.where(row.first, 1.0, next_sign(scores.sign, row)),
+                sign=jnp.where(first, 1.0, jnp.where(discount < 0, -scores.sign, scores.sign)),
                 open_length=lengths,
-                episodes=scores.episodes + row.last.sum(dtype=jnp.uint32),
+                episodes=scores.episodes + last.sum(dtype=jnp.uint32),
                 return_sum=total,
                 lost=more - (total - scores.return_sum),
-                length_sum=scores.length_sum + jnp.where(row.last, lengths, 0).sum(dtype=jnp.uint32),
+                length_sum=scores.length_sum + jnp.where(last, lengths, 0).sum(dtype=jnp.uint32),
             ), None
 
-        told = trajectory.steps._replace(obs=(), legal=None)
-        return jax.lax.scan(count, self, before_and_after(told)[1])[0]
+        steps = trajectory.steps
+        told = (steps.reward[1:], steps.discount[1:], steps.first[1:], steps.last[1:])
+        return jax.lax.scan(count, self, told)[0]
 
 
 def no_episodes(num_envs: int) -> EpisodeStatistics:
