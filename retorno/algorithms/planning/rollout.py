@@ -8,22 +8,18 @@ and what lies beyond counts for nothing.
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Float, Int, Key
 
-from retorno.core.hyperparameters import Count, UnitInterval, as_arrays, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward
-from retorno.core.spaces import Spec
-from retorno.core.time_step import TimeStep, Trajectory
-from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
-from retorno.policies import FixedConfig, Uniform
-from retorno.policies.decision_time_planning import PlannedPolicy, PlanningLearner
-from retorno.policies.exploration import Epsilon, Exploration
+from retorno.algorithms.planning.planner import Planner
+from retorno.core.hyperparameters import Count, hyperparameters
+from retorno.core.policy import Policy
+from retorno.core.time_step import TimeStep
+from retorno.models.tabular import Counted, SampleModel
 
 
 class Rollouts(NamedTuple):
@@ -35,52 +31,19 @@ class Rollouts(NamedTuple):
     def preference(self) -> Float[Array, " A"]:
         return self.q
 
+    @property
+    def extras(self) -> dict[str, Array]:
+        return {"q": self.q, "value": self.q.max()}
+
 
 @hyperparameters
-class Rollout:
+class Rollout(Planner):
     """The rollout algorithm (Tesauro & Galperin 1997): improves on a base policy in thought. Actions: Discrete."""
 
     SMALL: ClassVar[dict[str, Any]] = {"model": Counted(), "simulations": 6, "depth": 5}
 
-    model: ModelConfig = field(default_factory=Exact)
-    """What is planned in."""
-    base: FixedConfig = field(default_factory=Uniform)
-    """The policy that simulations follow after their first action, and that is improved on."""
-    num_envs: Count = 1
-    """Environments that act side by side."""
-    rollout: Count = 1
-    """Interactions of each environment between two updates, in which a model may be learnt."""
     simulations: Count = 32
     """Of each action, before each choice."""
-    depth: Count = 100
-    """The most steps of a simulation."""
-    discount: UnitInterval = 0.99
-    """γ"""
-    exploration: Exploration = field(default_factory=lambda: Epsilon(0.0))
-    """How actions are chosen while learning; a model that is learnt needs some."""
-
-    def init(self, key: Key[Array, ""], spec: Spec) -> PlanningLearner:
-        return PlanningLearner.start(self, key, spec, "the rollout algorithm")
-
-    def initial_carry(self, learner: PlanningLearner) -> Carry:
-        return ()
-
-    def act(
-        self, learner: PlanningLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
-    ) -> tuple[Any, PyTree[Any], Carry]:
-        planning, choosing = jax.random.split(key)
-        plan = self.plan(learner.model, learner.base, row, planning)
-        progress = learner.clock.progress
-        choice = self.exploration.choice(learner.explorer, plan.preference, row.obs, progress)
-        return choice.masked(row.legal).sample(choosing), {"q": plan.q}, carry
-
-    def policy(self, learner: PlanningLearner) -> Policy:
-        return PlannedPolicy(learner.model, learner.base, learner.seed, as_arrays(self))
-
-    def update(
-        self, learner: PlanningLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
-    ) -> tuple[PlanningLearner, Metrics]:
-        return learner.update(trajectory.rewarded(reward)), {"value": trajectory.extras["q"].max(-1).mean()}
 
     def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Rollouts:
         """Q̂(s, a), the mean return of simulations that begin with a and go on as the base policy."""

@@ -10,24 +10,21 @@ UCB1's bound holds (Schrittwieser et al. 2020, eq. 5 of the appendix); the actio
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, PyTree
+from jaxtyping import Bool, Float, Int, Key
 
-from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, as_arrays, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward
+from retorno.algorithms.planning.planner import Planner, PlanningLearner
+from retorno.core.hyperparameters import Count, NonNegative, hyperparameters
+from retorno.core.policy import Policy
 from retorno.core.spaces import Spec, cardinality
-from retorno.core.time_step import TimeStep, Trajectory, allowed
-from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
+from retorno.core.time_step import TimeStep, allowed
+from retorno.models.tabular import Counted, SampleModel
 from retorno.ops.bandits import upper_confidence
 from retorno.ops.returns import lambda_returns
-from retorno.policies import FixedConfig, Uniform
-from retorno.policies.decision_time_planning import PlannedPolicy, PlanningLearner
-from retorno.policies.exploration import Epsilon, Exploration
 
 
 class Tree(NamedTuple):
@@ -106,58 +103,25 @@ class Search(NamedTuple):
         """The share of simulations that took each action."""
         return self.visits / self.visits.sum()
 
+    @property
+    def extras(self) -> dict[str, Array]:
+        return {"search_policy": self.policy, "q": self.q, "value": (self.policy * self.q).sum()}
+
 
 @hyperparameters
-class UCT:
+class UCT(Planner):
     """UCT (Kocsis & Szepesvári 2006): searches a tree before each choice. Observations: finite. Actions: Discrete."""
 
     SMALL: ClassVar[dict[str, Any]] = {"model": Counted(), "simulations": 6, "depth": 5}
 
-    model: ModelConfig = field(default_factory=Exact)
-    """What is planned in."""
-    base: FixedConfig = field(default_factory=Uniform)
-    """The policy that simulations follow beyond the tree."""
-    num_envs: Count = 1
-    """Environments that act side by side."""
-    rollout: Count = 1
-    """Interactions of each environment between two updates, in which a model may be learnt."""
     simulations: Count = 200
     """Before each choice."""
-    depth: Count = 100
-    """The most steps of a simulation; what lies beyond counts for nothing."""
     confidence: NonNegative = 1.4142135
     """c of the upper confidence bound, for returns in [0, 1]: √2 is UCB1's."""
-    discount: UnitInterval = 0.99
-    """γ"""
-    exploration: Exploration = field(default_factory=lambda: Epsilon(0.0))
-    """How actions are chosen while learning; a model that is learnt needs some."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> PlanningLearner:
         cardinality(spec.observation_space)  # Refuses what is not finite.
-        return PlanningLearner.start(self, key, spec, "UCT")
-
-    def initial_carry(self, learner: PlanningLearner) -> Carry:
-        return ()
-
-    def act(
-        self, learner: PlanningLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
-    ) -> tuple[Any, PyTree[Any], Carry]:
-        planning, choosing = jax.random.split(key)
-        plan = self.plan(learner.model, learner.base, row, planning)
-        progress = learner.clock.progress
-        choice = self.exploration.choice(learner.explorer, plan.preference, row.obs, progress)
-        return choice.masked(row.legal).sample(choosing), {"search_policy": plan.policy, "q": plan.q}, carry
-
-    def policy(self, learner: PlanningLearner) -> Policy:
-        return PlannedPolicy(learner.model, learner.base, learner.seed, as_arrays(self))
-
-    def update(
-        self, learner: PlanningLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
-    ) -> tuple[PlanningLearner, Metrics]:
-        found = trajectory.extras
-        return learner.update(trajectory.rewarded(reward)), {
-            "value": (found["search_policy"] * found["q"]).sum(-1).mean()
-        }
+        return super().init(key, spec)
 
     def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Search:
         """Search from one row."""
