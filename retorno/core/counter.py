@@ -15,10 +15,10 @@ SPREAD = np.uint32(0x9E3779B9)
 
 
 class Counter(NamedTuple):
-    """high · 2³² + low."""
+    """high · 2³² + low: one count, or an array of them."""
 
-    low: UInt32[Array, ""]
-    high: UInt32[Array, ""]
+    low: UInt32[Array, "*S"]
+    high: UInt32[Array, "*S"]
 
     @classmethod
     def of(cls, count: int | Int[Array, ""] | Counter) -> Counter:
@@ -31,6 +31,21 @@ class Counter(NamedTuple):
         low = jnp.asarray(count).astype(jnp.uint32)
         return cls(low, jnp.zeros_like(low))
 
+    @classmethod
+    def zeros(cls, *shape: int) -> Counter:
+        """Many that stand at 0."""
+        return cls(jnp.zeros(shape, jnp.uint32), jnp.zeros(shape, jnp.uint32))
+
+    def at(self, place: Any) -> Counter:
+        """Those in some places."""
+        return type(self)(self.low[place], self.high[place])
+
+    def plus_at(self, place: Any, more: Array | int) -> Counter:
+        """After `more` in some places, which may repeat: in each fewer than 2³² together."""
+        before = self.low[place]
+        low = self.low.at[place].add(jnp.asarray(more).astype(jnp.uint32))
+        return type(self)(low, self.high.at[place].set(self.high[place] + (low[place] < before)))
+
     def plus(self, more: Int[Array, ""] | int) -> Counter:
         """After `more` of them, fewer than 2³²."""
         low = self.low + jnp.asarray(more).astype(jnp.uint32)
@@ -42,7 +57,7 @@ class Counter(NamedTuple):
         return (self.high > high) | ((self.high == high) & (self.low >= np.uint32(low)))
 
     @property
-    def size(self) -> Float[Array, ""]:
+    def size(self) -> Float[Array, "*S"]:
         """The count, rounded."""
         return self.high.astype(jnp.float32) * float(WORD) + self.low.astype(jnp.float32)
 

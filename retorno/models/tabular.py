@@ -16,7 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, PyTree
+from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
 from retorno.core.environment import Environment
 from retorno.core.memory import readable
@@ -35,16 +35,16 @@ class LatestModel(eqx.Module):
     """Of an action that was never taken, the state itself (Sutton & Barto 2018, section 8.3, footnote)."""
     reward: Float[Array, "S A"]
     discount: Float[Array, "S A"]
-    tried: Int[Array, "S A"]
-    """When it was last taken, counted in transitions from 1; 0 for never."""
+    tried: UInt32[Array, "S A"]
+    """When it was last taken, by the clock; 0 for never."""
     legal: Bool[Array, "S A"] | None
     """As far as seen; None where all actions always are."""
     visited: Int[Array, " S"]
     """The states in which an action was taken, in the order first met, …"""
     met: Int[Array, ""]
     """… of which there are so many."""
-    now: Int[Array, ""]
-    """Transitions lived."""
+    now: UInt32[Array, ""]
+    """The clock: transitions lived, from 1 on. It begins again after 2³² − 1; times between are told all the same."""
     observed: HashableSpace = eqx.field(static=True)
 
     def learn(self, row: TimeStep, action: Int[Array, ""], next_row: TimeStep) -> LatestModel:
@@ -52,6 +52,7 @@ class LatestModel(eqx.Module):
         state, next_state = (index(self.observed.space, r.obs) for r in (row, next_row))
         counts = ~row.last
         now = self.now + counts
+        now = now + (counts & (now == 0))  # 0 is never.
         new = counts & (self.tried[state] == 0).all()
 
         def write(table: Array, value: Array) -> Array:
@@ -90,11 +91,11 @@ def latest_model(spec: Spec, actions: int) -> LatestModel:
         next_state=jnp.broadcast_to(jnp.arange(states)[:, None], shape),
         reward=jnp.zeros(shape),
         discount=jnp.ones(shape),
-        tried=jnp.zeros(shape, jnp.int32),
+        tried=jnp.zeros(shape, jnp.uint32),
         legal=None if spec.row.legal is None else jnp.ones(shape, bool),
         visited=jnp.zeros(states, jnp.int32),
         met=jnp.int32(0),
-        now=jnp.int32(0),
+        now=jnp.uint32(0),
         observed=HashableSpace(spec.observation_space),
     )
 

@@ -33,7 +33,7 @@ def exponential_weights(log_weights: Float[Array, " A"], exploration: Float[Arra
 
 
 def upper_confidence(
-    mean: Float[Array, " A"], tried: Int[Array, " A"], width: Float[Array, ""] | float
+    mean: Float[Array, " A"], tried: Float[Array, " A"] | Int[Array, " A"], width: Float[Array, ""] | float
 ) -> Float[Array, " A"]:
     """q(a) + c √(ln t / n(a)) with t = Σ n(a), infinite for what was never tried.  Auer et al. 2002, figure 1.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jax import Array
 from jaxtyping import Float
 
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
+from retorno.core.registry import Registry
 from retorno.ops.objectives import linear
 
 Weights = TypeVar("Weights")
@@ -105,6 +106,8 @@ class Adam(Optimiser):
 class AdamW(Optimiser):
     """AdamW (Loshchilov & Hutter 2019): Adam, with weights that decay beside it. Defaults: PyTorch's."""
 
+    NAME: ClassVar[str] = "adamw"
+
     weight_decay: NonNegative | None = 0.01
     """The share of each weight, times the learning rate, that is taken off beside the gradient's step; biases and
     the scales of norms keep theirs."""
@@ -122,6 +125,8 @@ class AdamW(Optimiser):
 @hyperparameters
 class RMSprop(Optimiser):
     """RMSprop (Tieleman & Hinton 2012). Defaults: the centred form of Mnih et al. 2015, with its numbers."""
+
+    NAME: ClassVar[str] = "rmsprop"
 
     learning_rate: NonNegative = 2.5e-4
     """The step size, after the warm-up."""
@@ -165,7 +170,7 @@ class Lion(Optimiser):
         return optax.scale_by_lion(self.beta1, self.beta2)
 
 
-OPTIMISERS: dict[str, type[Optimiser]] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD, "lion": Lion}
+OPTIMISERS = Registry((Adam, AdamW, RMSprop, SGD, Lion))
 """Every optimiser by the name that the command line gives it."""
 
 

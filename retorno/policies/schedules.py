@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
 
+from retorno.core.counter import Counter
 from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.ops.objectives import linear
@@ -19,21 +20,22 @@ from retorno.ops.objectives import linear
 class Visits(eqx.Module):
     """How often each action was taken on each observation of a finite space."""
 
-    count: Int[Array, "S A"]
+    count: Counter
+    """[S, A]"""
     observed: HashableSpace = eqx.field(static=True)
 
-    def at(self, obs: PyTree[Any]) -> Int[Array, " A"]:
+    def at(self, obs: PyTree[Any]) -> Float[Array, " A"]:
         """The counts on one observation."""
-        return self.count[index(self.observed.space, obs)]
+        return self.count.at(index(self.observed.space, obs)).size
 
     def add(self, obs: PyTree[Any], action: Int[Array, ""], times: Array | int = 1) -> Visits:
         """One more visit, or `times` more."""
-        return Visits(self.count.at[index(self.observed.space, obs), action].add(times), self.observed)
+        return Visits(self.count.plus_at((index(self.observed.space, obs), action), times), self.observed)
 
     def update(self, trajectory: Trajectory) -> Visits:
         """Add a trajectory's transitions."""
         row = jax.vmap(jax.vmap(lambda obs: index(self.observed.space, obs)))(trajectory.steps.obs)[:-1]
-        return Visits(self.count.at[row, trajectory.action].add(trajectory.transitions), self.observed)
+        return Visits(self.count.plus_at((row, trajectory.action), trajectory.transitions), self.observed)
 
 
 def visits(spec: Spec, actions: int) -> Visits:
@@ -43,7 +45,7 @@ def visits(spec: Spec, actions: int) -> Visits:
         SpaceError: when the observation space is not finite.
     """
     space = spec.observation_space
-    return Visits(jnp.zeros((cardinality(space), actions), jnp.int32), HashableSpace(space))
+    return Visits(Counter.zeros(cardinality(space), actions), HashableSpace(space))
 
 
 class Pairs(eqx.Module):
@@ -99,7 +101,7 @@ class Lived(eqx.Module):
     """What was lived so far, as far as a quantity falls with it."""
 
     visited: Visits | None = None
-    episode: Int[Array, ""] | None = None
+    episode: Counter | None = None
     """Which episode of all environments it is, from 1."""
 
     def update(self, trajectory: Trajectory) -> Lived:
@@ -108,7 +110,7 @@ class Lived(eqx.Module):
         if visited is not None:
             visited = visited.update(trajectory)
         if episode is not None:
-            episode = episode + trajectory.steps.last[1:].sum(dtype=jnp.int32)
+            episode = episode.plus(trajectory.steps.last[1:].sum(dtype=jnp.uint32))
         return Lived(visited, episode)
 
 
@@ -119,7 +121,7 @@ def lived(decay: Decay, spec: Spec, actions: int) -> Lived:
         SpaceError: when visits are counted and the observation space is not finite.
     """
     visited = visits(spec, actions) if decay is Decay.visits else None
-    return Lived(visited, jnp.int32(1) if decay is Decay.episodes else None)
+    return Lived(visited, Counter.of(jnp.uint32(1)) if decay is Decay.episodes else None)
 
 
 def require_fall(first: float, end: float | None, decay: Decay) -> None:
@@ -147,7 +149,7 @@ def fallen(
     if lived.visited is not None:
         return jnp.maximum(first / (lived.visited.at(obs).sum() + 1), least)
     if lived.episode is not None:
-        return jnp.maximum(first / lived.episode, least)
+        return jnp.maximum(first / lived.episode.size, least)
     if decay is Decay.exponential and end is not None:
         return first * (end / first) ** progress
     return linear(first, end, progress)

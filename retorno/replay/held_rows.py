@@ -75,3 +75,10 @@ def with_next_action(
     # On the newest row no action is chosen yet.
     row, next_row = before_and_after(jax.tree.map(lambda x: x[:-1], rows))
     return (row, next_row, action[:-1], action[1:]), held.after(trajectory)
+
+
+def episodes_batch(network: Any, longest_episode: int, rollout: int) -> bool:
+    """Whether seeds of what learns from whole episodes are learnt side by side: where its network's are, and updates
+    are not far more frequent than episodes' ends, whose work a batch does at every update.
+    """
+    return getattr(network, "seeds_batch", False) and longest_episode <= 8 * rollout

@@ -220,15 +220,7 @@ def seeds_batch(algorithm: Algorithm) -> bool:
     Many small tables are one large one; networks gain nothing from it on a CPU.
     """
     network = getattr(algorithm, "network", None)
-    return getattr(algorithm, "seeds_batch", getattr(network, "seeds_batch", False)) and not rarely_updates(algorithm)
-
-
-def rarely_updates(algorithm: Algorithm) -> bool:
-    """Whether nothing is learnt at most updates, since episodes are far longer than rollouts.
-
-    Seeds are then lived one after another: in a batch of them the work of an episode's end is done at every update.
-    """
-    return getattr(algorithm, "longest_episode", 0) > 8 * algorithm.rollout
+    return getattr(algorithm, "seeds_batch", getattr(network, "seeds_batch", False))
 
 
 def build_relabel(relabel: RelabelConfig | None, seed: UInt32[Array, ""], spec: Spec) -> Relabel | None:

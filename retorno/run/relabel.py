@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, vmap
 from jaxtyping import Float, Int, Key
 
+from retorno.core.counter import Counter
 from retorno.core.policy import Metrics, Relabel
 from retorno.core.registry import Registry
 from retorno.core.spaces import HashableSpace, Spec, cardinality, index
@@ -41,22 +42,23 @@ class CountBonus:
 
     def build(self, key: Key[Array, ""], spec: Spec) -> Arrivals:
         space = spec.observation_space
-        return Arrivals(jnp.zeros(cardinality(space), jnp.int32), jnp.float32(self.weight), HashableSpace(space))
+        return Arrivals(Counter.zeros(cardinality(space)), jnp.float32(self.weight), HashableSpace(space))
 
 
 class Arrivals(Relabel):
     """Adds β / √n(s′) for arriving in a state in which one has arrived n times by now, this time included."""
 
-    counts: Int[Array, " S"]
+    counts: Counter
+    """[S]"""
     weight: Float[Array, ""]
     observed: HashableSpace = eqx.field(static=True)
 
     def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
-        bonus = self.weight / jnp.sqrt(jnp.maximum(self.counts[self._arrived(trajectory)], 1))
+        bonus = self.weight / jnp.sqrt(jnp.maximum(self.counts.at(self._arrived(trajectory)).size, 1))
         return trajectory.steps.reward[1:] + bonus * trajectory.transitions
 
     def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Arrivals, Metrics]:
-        counts = self.counts.at[self._arrived(trajectory)].add(trajectory.transitions)
+        counts = self.counts.plus_at(self._arrived(trajectory), trajectory.transitions)
         return Arrivals(counts, self.weight, self.observed), {}
 
     def _arrived(self, trajectory: Trajectory) -> Int[Array, "T B"]:

@@ -58,7 +58,7 @@ class Sight(Observer):
         counts = trajectory.transitions
         errors = jnp.abs(jax.vmap(jax.vmap(error))(now.obs, trajectory.action, then))
         return Sight(
-            self.visits.at[now.obs].add(counts.astype(jnp.int32)),
+            self.visits.at[now.obs].add(counts.astype(jnp.uint32)),
             self.error.at[now.obs].add(jnp.where(counts, errors, 0.0)),
             self.discount,
         )
@@ -129,7 +129,7 @@ class Watched:
         training, states = self.training, self.model.num_states
         visits = np.zeros(states, np.int64)
         yield self._look(visits, np.full(states, np.nan), np.nan)
-        nothing = Sight(jnp.zeros(states, jnp.int32), jnp.zeros(states), jnp.float32(self._discount))
+        nothing = Sight(jnp.zeros(states, jnp.uint32), jnp.zeros(states), jnp.float32(self._discount))
         times = np.unique(np.ceil(training.steps * (np.arange(1, self.looks + 1) / self.looks) ** 2).astype(int))
         for sight, mean_return in _advanced(training, [int(t) for t in times], nothing):
             visits = visits + sight.visits

@@ -15,6 +15,7 @@ import pytest
 import taught
 
 from retorno.algorithms import QLearning
+from retorno.core.counter import Counter
 from retorno.run.folder import read_metrics
 from retorno.run.relabel import Arrivals, ClipRewards, CountBonus
 from retorno.run.train import Training, restore, resume, train
@@ -77,9 +78,9 @@ def test_other_settings_are_recorded_and_restored(tmp_path: Path) -> None:
 def test_several_seeds_begin_each_its_own() -> None:
     with train(QLearning(), "student", 40, seed=[1, 2], relabel=CountBonus()) as training:
         training.run_to_end()
-        assert arrivals(training).counts.shape == (2, 5)
+        assert arrivals(training).counts.low.shape == (2, 5)
         training.relabel = CountBonus(0.5)
-        assert arrivals(training).counts.sum() == 0 and arrivals(training).weight.tolist() == [0.5, 0.5]
+        assert arrivals(training).counts.size.sum() == 0 and arrivals(training).weight.tolist() == [0.5, 0.5]
 
 
 def test_arrays_of_another_kind_are_no_settings() -> None:
@@ -87,4 +88,4 @@ def test_arrays_of_another_kind_are_no_settings() -> None:
         train(QLearning(), "student", 40, relabel=CountBonus()) as training,
         pytest.raises(TypeError, match="give the frozen dataclass"),
     ):
-        training.relabel = Arrivals(jnp.zeros(3, jnp.int32), jnp.float32(1), arrivals(training).observed)
+        training.relabel = Arrivals(Counter.zeros(3), jnp.float32(1), arrivals(training).observed)

@@ -12,7 +12,7 @@ from retorno.algorithms import PPO, MonteCarloControl, QLearning, SARSALambda
 from retorno.environments.registry import native
 from retorno.networks import MLP
 from retorno.ops.optimisers import Adam
-from retorno.run.loop import rarely_updates
+from retorno.run.loop import seeds_batch
 from retorno.run.study import by_episode, lived, study
 from retorno.run.train import train
 
@@ -85,7 +85,7 @@ def test_learning_rates_under_one_map_are_single_studies_to_the_bit() -> None:
 
 
 def test_only_who_waits_for_an_episodes_end_is_lived_one_after_another() -> None:
-    assert rarely_updates(WAITING) and not rarely_updates(ALGORITHM) and not rarely_updates(MonteCarloControl())
+    assert not seeds_batch(WAITING) and seeds_batch(ALGORITHM) and seeds_batch(MonteCarloControl())
 
 
 def test_settings_that_the_method_refuses_are_refused_before_anything_is_lived() -> None:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.counter import Counter
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
@@ -35,7 +36,7 @@ class Sweep(NamedTuple):
     priority: Float[Array, "S A"]
     """0 where nothing waits."""
     backups: Int[Array, ""]
-    """Those that were made."""
+    """Those that were made in this update."""
 
 
 class SweepingLearner(NamedTuple):
@@ -45,7 +46,7 @@ class SweepingLearner(NamedTuple):
     model: CountedModel
     priority: Float[Array, "S A"]
     """0 where nothing waits."""
-    backups: Int[Array, ""]
+    backups: Counter
     """Those that were made."""
     explorer: Explorer
     clock: Clock
@@ -77,7 +78,7 @@ class PrioritisedSweeping:
             network=Table(self.initial).build(key, spec.observation_space, {"q": ActionValueHead(actions)}),
             model=model,
             priority=jnp.zeros_like(model.count),
-            backups=jnp.int32(0),
+            backups=Counter.of(jnp.uint32(0)),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
         )
@@ -112,10 +113,8 @@ class PrioritisedSweeping:
         change = jnp.where(counts.reshape(-1) & (change > self.threshold), change, 0.0)
         priority = learner.priority.at[states, actions].max(change)
 
-        most = learner.backups + self.planning_steps * len(actions)
-
         def waits(state: Sweep) -> Bool[Array, ""]:
-            return (state.backups < most) & (state.priority > 0).any()
+            return (state.backups < self.planning_steps * len(actions)) & (state.priority > 0).any()
 
         def sweep(state: Sweep) -> Sweep:
             q, priority, backups = state
@@ -129,12 +128,12 @@ class PrioritisedSweeping:
             priority = jnp.maximum(priority, jnp.where(urgent > self.threshold, urgent, 0.0))
             return Sweep(q, priority, backups + 1)
 
-        q, priority, backups = jax.lax.while_loop(waits, sweep, Sweep(q, priority, learner.backups))
+        q, priority, backups = jax.lax.while_loop(waits, sweep, Sweep(q, priority, jnp.int32(0)))
         return SweepingLearner(
             network=replace(learner.network, tables={"q": q}),
             model=model,
             priority=priority,
-            backups=backups,
+            backups=learner.backups.plus(backups),
             explorer=learner.explorer.update(trajectory),
             clock=learner.clock.advance(trajectory),
         ), {"change": change.sum() / jnp.maximum(counts.sum(), 1)}

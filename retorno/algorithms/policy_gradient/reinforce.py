@@ -26,6 +26,7 @@ from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import masked_mean, masked_standardise, policy_gradient
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import ended_since, lambda_returns
+from retorno.replay.held_rows import episodes_batch
 
 
 class REINFORCELearner(NamedTuple):
@@ -73,6 +74,10 @@ class REINFORCE:
     steps taken at once; `ActorCritic(at_the_end=True)` does the same without holding rows."""
     normalise_advantages: bool = False
     """Standardise the advantages of each update."""
+
+    @property
+    def seeds_batch(self) -> bool:
+        return episodes_batch(self.network, self.longest_episode, self.rollout)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> REINFORCELearner:
         heads = {"policy": policy_head(spec.action_space)}

@@ -27,7 +27,7 @@ from retorno.networks.network import value_of
 from retorno.ops.returns import lambda_returns, weights_to_end
 from retorno.policies import FixedConfig, Followed, Uniform, followed
 from retorno.policies.schedules import Pairs, StepSize, refuse_unless_finite, step_sizes
-from retorno.replay.held_rows import HeldRows, where_ended
+from retorno.replay.held_rows import HeldRows, episodes_batch, where_ended
 
 
 class Weighing(enum.Enum):
@@ -89,6 +89,10 @@ class MonteCarloPrediction:
             raise ValueError(f"weighted importance sampling is a mean: its step size is None, got {self.step_size}")
         if self.behaviour is not None and self.lambda_ < 1:
             raise ValueError("λ-returns off-line are on-policy: use TDLambda or EmphaticTD with a behaviour")
+
+    @property
+    def seeds_batch(self) -> bool:
+        return episodes_batch(self.network, self.longest_episode, self.rollout)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> MonteCarloPredictionLearner:
         network = self.network.build(key, spec.observation_space, {"value": ValueHead()})

@@ -28,7 +28,7 @@ from retorno.ops.returns import backup, expectation, lambda_returns
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.policies.schedules import Pairs, StepSize, refuse_unless_finite, step_sizes
-from retorno.replay.held_rows import HeldRows, where_ended
+from retorno.replay.held_rows import HeldRows, episodes_batch, where_ended
 
 
 class MonteCarloLearner(NamedTuple):
@@ -68,6 +68,10 @@ class MonteCarloControl:
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen while learning."""
+
+    @property
+    def seeds_batch(self) -> bool:
+        return episodes_batch(self.network, self.longest_episode, self.rollout)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> MonteCarloLearner:
         actions = num_actions(spec.action_space, "Monte Carlo control")
@@ -190,6 +194,10 @@ class OffPolicyMonteCarlo:
     """γ"""
     exploration: Exploration = field(default_factory=Epsilon)
     """How actions are chosen: the behaviour, which may be any that tries everything."""
+
+    @property
+    def seeds_batch(self) -> bool:
+        return episodes_batch(self.network, self.longest_episode, self.rollout)
 
     def init(self, key: Key[Array, ""], spec: Spec) -> OffPolicyLearner:
         actions = num_actions(spec.action_space, "Monte Carlo control")
