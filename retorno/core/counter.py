@@ -42,8 +42,11 @@ class Counter(NamedTuple):
 
     def plus_at(self, place: Any, more: Array | int) -> Counter:
         """After `more` in some places, which may repeat: in each fewer than 2³² together."""
-        before = self.low[place]
-        low = self.low.at[place].add(jnp.asarray(more).astype(jnp.uint32))
+        before, more = self.low[place], jnp.asarray(more).astype(jnp.uint32)
+        low = self.low.at[place].add(more)
+        if before.size == 1:
+            # What was there before is not looked at: to keep it would copy the whole array.
+            return type(self)(low, self.high.at[place].add((low[place] < more).astype(jnp.uint32)))
         return type(self)(low, self.high.at[place].set(self.high[place] + (low[place] < before)))
 
     def plus(self, more: Int[Array, ""] | int) -> Counter:
