@@ -85,7 +85,7 @@ class Result:
 
 def _algorithm(result: Result) -> Any:
     published = settings(result.algorithm, result.world)
-    algorithm = published.algorithm if published else rt.algorithms.ALGORITHMS[result.algorithm]()
+    algorithm: Any = published.algorithm if published else rt.algorithms.ALGORITHMS[result.algorithm]()
     return dataclasses.replace(algorithm, **result.parts)
 
 

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int, Key
 from retorno.core.hyperparameters import NonNegative, UnitInterval, hyperparameters
 from retorno.core.time_step import Trajectory
 from retorno.ops.objectives import masked_mean
-from retorno.replay import sum_tree
 from retorno.replay.ring import Ring, Window
+from retorno.replay.sum_tree import SumTree
 
 
 class Scale(eqx.Module):
@@ -60,16 +60,16 @@ class Rank(Scale):
     def renew(self, replay: Prioritised, added: int) -> Prioritised:
         due = self.due - added
         # A loop of one turn or none, since what a branch gives back would be copied.
-        replay = jax.lax.fori_loop(0, (due <= 0).astype(jnp.int32), lambda _, old: self._sorted(old), replay)
+        replay = jax.lax.fori_loop(0, (due <= 0).astype(jnp.int32), lambda turn, old: self._sorted(turn, old), replay)
         due = jnp.where(due <= 0, 1 + replay.ring.slots // 100, due)
         return eqx.tree_at(lambda r: r.scale.due, replay, due)
 
-    def _sorted(self, replay: Prioritised) -> Prioritised:
-        rising = jnp.argsort(replay.priority)
-        rank = jnp.zeros_like(rising).at[rising].set(len(rising) - jnp.arange(len(rising)))
-        mass = jnp.where(replay.priority > 0, rank.astype(jnp.float32) ** -self.alpha, 0.0)
-        scale = Rank(self.alpha, replay.priority[rising], self.due)
-        return Prioritised(replay.ring, replay.priority, sum_tree.grow(mass), replay.largest, replay.beta, scale)
+    def _sorted(self, turn: Int[Array, ""] | int, replay: Prioritised) -> Prioritised:
+        # Bound to the loop's turn: what does not depend on it, XLA does before the loop, whether it has a turn or none.
+        priority, _ = jax.lax.optimization_barrier((replay.priority, turn))
+        scale = Rank(self.alpha, jnp.sort(priority), self.due)
+        mass = jnp.where(priority > 0, scale.mass(priority), 0.0)
+        return eqx.tree_at(lambda r: (r.tree, r.scale), replay, (SumTree.grow(mass), scale))
 
 
 class Prioritised(eqx.Module):
@@ -78,8 +78,8 @@ class Prioritised(eqx.Module):
     ring: Ring
     priority: Float[Array, " P"]
     """Of the windows by their index; 0 where none is stored whole."""
-    tree: Float[Array, " 2P"]
-    """The sum tree of what they are drawn in proportion to."""
+    tree: SumTree
+    """What they are drawn in proportion to."""
     largest: Float[Array, ""]
     """The largest priority so far."""
     beta: Float[Array, ""]
@@ -93,7 +93,7 @@ class Prioritised(eqx.Module):
 
         def places(start: Int[Array, "T 1"], there: Bool[Array, "T 1"]) -> Int[Array, " N"]:
             index = (start % ring.slots) * ring.num_envs + envs
-            return jnp.where(there, index, len(self.tree)).reshape(-1)
+            return jnp.where(there, index, jnp.iinfo(index.dtype).max).reshape(-1)
 
         newest_start = ring.newest - ring.length
         entering = places(newest_start - back, back < ring.starts)
@@ -111,8 +111,7 @@ class Prioritised(eqx.Module):
 
     def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""] | float = 0.0) -> Window:
         """Draw windows by priority, with their importance weights (N · P(i))^−β over the largest of them."""
-        index = sum_tree.draw(key, self.tree, size)
-        mass = self.tree[len(self.tree) // 2 + index]
+        index, mass = self.tree.draw(key, size)
         # N · P(i) up to a factor, which the largest weight takes out again; none is stored whole where all mass is 0.
         weight = jnp.maximum(mass, 1e-30) ** -(self.beta + (1 - self.beta) * progress)
         return self.ring.windows(jnp.where(mass > 0, index, self.ring.newest_window))._replace(
@@ -129,7 +128,7 @@ class Prioritised(eqx.Module):
         return eqx.tree_at(
             lambda r: (r.priority, r.tree),
             self,
-            (self.priority.at[index].set(priority, mode="drop"), sum_tree.put(self.tree, index, mass)),
+            (self.priority.at[index].set(priority, mode="drop"), self.tree.put(index, mass)),
         )
 
 
@@ -164,7 +163,7 @@ class Ranked:
 
 def _start(ring: Ring, beta: Float[Array, ""] | float, scale: Scale) -> Prioritised:
     none = jnp.zeros(ring.slots * ring.num_envs)
-    return Prioritised(ring, none, sum_tree.grow(none), jnp.float32(1), jnp.asarray(beta, jnp.float32), scale)
+    return Prioritised(ring, none, SumTree.grow(none), jnp.float32(1), jnp.asarray(beta, jnp.float32), scale)
 
 
 def sequence_priority(error: Float[Array, " T"], valid: Bool[Array, " T"], share: float = 0.9) -> Float[Array, ""]:

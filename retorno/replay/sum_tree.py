@@ -1,66 +1,94 @@
-"""A sum tree: masses are drawn from in proportion, and changed, in log₂ P steps. Schaul et al. 2016, appendix B.2.1.
+"""A sum tree: masses are drawn from in proportion, and changed, in a few steps. Schaul et al. 2016, appendix B.2.1.
 
-One array of 2P numbers, P a power of two: the root is number 1, node i has the children 2i and 2i + 1, and the
-masses are the leaves from P on. A node is always the sum of its two children as they are now, so rounding errors
-do not pile up however often masses change.
+Level 0 are the masses; each number of a level above is the sum of `FAN` numbers of the level below as they are now, so
+rounding errors do not pile up however often masses change. What we do differently: theirs is binary. With a larger fan
+there are fewer levels, and what a compiled program pays for is the number of levels.
 """
 
 from __future__ import annotations
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Key
+
+FAN = 8
 
 
-def grow(mass: Float[Array, " n"]) -> Float[Array, " 2P"]:
-    """The tree of these masses.
+class SumTree(eqx.Module):
+    """Masses and their sums."""
 
-    >>> grow(jnp.array([1.0, 2.0, 4.0]))
-    Array([0., 7., 3., 4., 1., 2., 4., 0.], dtype=float32)
-    """
-    levels = [jnp.pad(mass, (0, (1 << (len(mass) - 1).bit_length()) - len(mass)))]
-    while len(levels[-1]) > 1:
-        levels.append(levels[-1][0::2] + levels[-1][1::2])
-    return jnp.concatenate([jnp.zeros_like(levels[-1]), *reversed(levels)])
+    levels: tuple[Float[Array, " P"], ...]
+    """The masses first. Each level is filled up with zeros to a multiple of `FAN`, the last one to `FAN`."""
+
+    @classmethod
+    def grow(cls, mass: Float[Array, " n"]) -> SumTree:
+        """The tree of these masses.
+
+        >>> [level[:2].tolist() for level in SumTree.grow(jnp.ones(20)).levels]
+        [[1.0, 1.0], [8.0, 8.0]]
+        """
+        levels = [_filled(mass)]
+        while len(levels[-1]) > FAN:
+            levels.append(_filled(levels[-1].reshape(-1, FAN).sum(-1)))
+        return cls(tuple(levels))
+
+    @property
+    def total(self) -> Float[Array, ""]:
+        """The sum of all masses."""
+        return self.levels[-1].sum()
+
+    def put(self, index: Int[Array, " N"], mass: Float[Array, " N"]) -> SumTree:
+        """The tree with other masses in some places; a place out of range is left out.
+
+        >>> SumTree.grow(jnp.array([1.0, 2.0, 4.0])).put(jnp.array([1]), jnp.array([0.0])).total
+        Array(5., dtype=float32)
+        """
+        within = index < len(self.levels[0])
+        levels = [self.levels[0].at[_only(within, index)].set(mass, mode="drop")]
+        for above in self.levels[1:]:
+            index = index // FAN
+            sums = levels[-1].reshape(-1, FAN)[index].sum(-1)
+            levels.append(above.at[_only(within, index)].set(sums, mode="drop"))
+        return SumTree(tuple(levels))
+
+    def find(self, target: Float[Array, " N"]) -> tuple[Int[Array, " N"], Float[Array, " N"]]:
+        """Where the masses up to and with it sum to more than `target` for the first time, and the mass there.
+
+        It is never a place without mass, unless there is none.
+
+        >>> SumTree.grow(jnp.array([1.0, 2.0, 4.0])).find(jnp.array([0.5, 1.0, 6.9]))[0]
+        Array([0, 1, 2], dtype=int32)
+        """
+        index, mass = jnp.zeros(target.shape, jnp.int32), target
+        for level in reversed(self.levels):
+            each = level.reshape(-1, FAN)[index]
+            upto = (each[:, None, :] * jnp.tri(FAN, dtype=each.dtype)).sum(-1)
+            there = (each > 0) & (upto > target[:, None])
+            # Rounding may leave a target at the very end of a sum: then it is the last one with mass.
+            last = FAN - 1 - jnp.argmax(each[:, ::-1] > 0, -1)
+            child = jnp.where(there.any(-1), jnp.argmax(there, -1), last)
+            pick = lambda x, child=child: jnp.take_along_axis(x, child[:, None], -1)[:, 0]  # noqa: E731
+            mass = pick(each)
+            target = jnp.maximum(target - (pick(upto) - mass), 0.0)
+            index = index * FAN + child.astype(jnp.int32)
+        # All is read now, before anything is changed: else XLA keeps a copy of the whole tree for it.
+        return jax.lax.optimization_barrier((index, mass))
+
+    def draw(self, key: Key[Array, ""], size: int) -> tuple[Int[Array, " N"], Float[Array, " N"]]:
+        """`size` places in proportion to their mass, one from each of as many equal shares of the whole; their masses.
+
+        So each is as likely as it should be, and they are spread more evenly than independent ones.
+        """
+        share = (jnp.arange(size) + jax.random.uniform(key, (size,))) / size
+        return self.find(share * self.total)
 
 
-def put(tree: Float[Array, " 2P"], index: Int[Array, " N"], mass: Float[Array, " N"]) -> Float[Array, " 2P"]:
-    """The tree with other masses in some places; a place out of range is left out.
-
-    >>> put(grow(jnp.array([1.0, 2.0, 4.0])), jnp.array([1]), jnp.array([0.0]))
-    Array([0., 5., 1., 4., 1., 0., 4., 0.], dtype=float32)
-    """
-    leaves = len(tree) // 2
-    node, beyond = index + leaves, index >= leaves
-    tree = tree.at[node].set(mass, mode="drop")
-    for _ in range(leaves.bit_length() - 1):
-        node = jnp.where(beyond, len(tree), node // 2)
-        tree = tree.at[node].set(tree[2 * node] + tree[2 * node + 1], mode="drop")
-    return tree
+def _filled(level: Float[Array, " n"]) -> Float[Array, " P"]:
+    return jnp.pad(level, (0, -len(level) % FAN))
 
 
-def find(tree: Float[Array, " 2P"], target: Float[Array, " N"]) -> Int[Array, " N"]:
-    """The leaf below which the masses sum to more than `target` for the first time; never one without mass.
-
-    >>> find(grow(jnp.array([1.0, 2.0, 4.0])), jnp.array([0.5, 1.0, 6.9]))
-    Array([0, 1, 2], dtype=int32)
-    """
-    leaves = len(tree) // 2
-    node = jnp.ones(target.shape, jnp.int32)
-    for _ in range(leaves.bit_length() - 1):
-        left = tree[2 * node]
-        # Rounding may leave a target at the very end of a sum: on the right there must be something.
-        right = (target >= left) & (tree[2 * node + 1] > 0)
-        target = jnp.where(right, target - left, target)
-        node = 2 * node + right
-    return node - leaves
-
-
-def draw(key: Array, tree: Float[Array, " 2P"], size: int) -> Int[Array, " N"]:
-    """`size` leaves in proportion to their mass, one from each of as many equal shares of the whole.
-
-    So each is as likely as it should be, and they are spread more evenly than independent ones.
-    """
-    share = (jnp.arange(size) + jax.random.uniform(key, (size,))) / size
-    return find(tree, share * tree[1])
+def _only(within: Bool[Array, " N"], index: Int[Array, " N"]) -> Int[Array, " N"]:
+    """The index, or one that is out of range everywhere."""
+    return jnp.where(within, index, jnp.iinfo(jnp.int32).max)

@@ -59,7 +59,7 @@ def test_n_step_returns_of_every_window_by_hand(n: int) -> None:
     learnt = np.flatnonzero(window.transitions[0])
     assert 0.7 * length < len(learnt) < length
     lived = jax.tree.map(np.asarray, rows)
-    by_hand = [counted_by_hand(lived, t, n, np.asarray(value), 0.9) for t in learnt]
+    by_hand = [counted_by_hand(lived, int(t), n, np.asarray(value), 0.9) for t in learnt]
     np.testing.assert_allclose(returns[learnt], by_hand, rtol=1e-5, atol=1e-5)
 
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from test_ring import EXAMPLE, trajectory
 
-from retorno.replay import Prioritised, Proportional, Ranked, ring, sum_tree
+from retorno.replay import Prioritised, Proportional, Ranked, ring
+from retorno.replay.sum_tree import SumTree
 
 CONFIGS = [Proportional(alpha=1.0, beta=0.5), Ranked(alpha=1.0, beta=0.5)]
 add = jax.jit(Prioritised.add)
 sample = jax.jit(Prioritised.sample, static_argnums=2)
 update = jax.jit(Prioritised.update)
+put = jax.jit(SumTree.put)
 
 
 def lived(config, num_envs=2, capacity=10, rollout=3, rounds=9, length=1, context=0) -> Prioritised:
@@ -25,26 +27,49 @@ def lived(config, num_envs=2, capacity=10, rollout=3, rounds=9, length=1, contex
     return replay
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 8, 100])
+def same(tree: SumTree, other: SumTree) -> None:
+    jax.tree.map(np.testing.assert_array_equal, tree, other)
+
+
+@pytest.mark.parametrize("count", [1, 5, 8, 9, 100, 600])
 def test_the_tree_holds_sums_however_it_is_changed(count):
     rng = np.random.default_rng(count)
     mass = rng.random(count).astype(np.float32)
-    tree = sum_tree.grow(jnp.asarray(mass))
+    tree = SumTree.grow(jnp.asarray(mass))
     for _ in range(5):
         index = rng.integers(0, count + 3, 7)  # also out of range, also twice
         new = np.where(index % 3 == 0, 0, index).astype(np.float32)
-        tree = sum_tree.put(tree, jnp.asarray(np.where(index < count, index, 10**6), jnp.int32), jnp.asarray(new))
+        tree = put(tree, jnp.asarray(np.where(index < count, index, 10**6), jnp.int32), jnp.asarray(new))
         mass[index[index < count]] = new[index < count]
-        np.testing.assert_array_equal(tree, sum_tree.grow(jnp.asarray(mass)))
-    np.testing.assert_allclose(tree[1], mass.sum(), rtol=1e-6)
+        same(tree, SumTree.grow(jnp.asarray(mass)))
+    np.testing.assert_allclose(tree.total, mass.sum(), rtol=1e-6)
 
 
 def test_a_leaf_is_found_where_the_sums_reach_it():
     mass = np.array([0.0, 2.0, 0.0, 1.0, 3.0, 0.0], np.float32)
     target = np.linspace(0, 6, 600, endpoint=False, dtype=np.float32)
-    found = sum_tree.find(sum_tree.grow(jnp.asarray(mass)), jnp.asarray(target))
+    tree = SumTree.grow(jnp.asarray(mass))
+    found, there = tree.find(jnp.asarray(target))
     np.testing.assert_array_equal(found, np.searchsorted(np.cumsum(mass), target, side="right"))
-    assert int(sum_tree.find(sum_tree.grow(jnp.asarray(mass)), jnp.array([6.0]))[0]) == 4  # never one without mass
+    np.testing.assert_array_equal(there, mass[np.asarray(found)])
+    assert int(tree.find(jnp.array([6.0]))[0][0]) == 4  # never one without mass
+
+
+def test_a_leaf_is_found_on_every_level():
+    """Whole numbers are summed exactly, so that each target has one answer."""
+    mass = np.random.default_rng(0).integers(0, 4, 700).astype(np.float32)
+    target = np.arange(mass.sum(), dtype=np.float32)
+    found, _ = SumTree.grow(jnp.asarray(mass)).find(jnp.asarray(target))
+    np.testing.assert_array_equal(found, np.searchsorted(np.cumsum(mass), target, side="right"))
+
+
+def test_a_place_without_mass_is_never_found():
+    """Of many roundings none leads astray."""
+    rng = np.random.default_rng(1)
+    mass = np.where(rng.random(5000) < 0.9, 0, rng.random(5000) ** 8).astype(np.float32)
+    tree = SumTree.grow(jnp.asarray(mass))
+    target = np.concatenate([rng.random(5000), 1 - rng.random(5000) * 1e-6]).astype(np.float32)
+    assert (tree.find(tree.total * jnp.asarray(target))[1] > 0).all()
 
 
 CASES = [(1, 1, 1, 5, 1, 0), (1, 8, 4, 1, 1, 0), (2, 10, 3, 9, 1, 0), (2, 10, 3, 9, 3, 2), (1, 8, 8, 5, 5, 4)]
@@ -97,14 +122,13 @@ def test_drawn_in_proportion_to_one_over_the_rank():
     replay = lived(Ranked(alpha=1.0, beta=0.5), 1, 8, 8, 2)
     index = jnp.arange(9)[np.asarray(replay.priority) > 0]
     replay = update(replay, index, jnp.array([3.0, 1000.0, 1.0, 0.0, 7.0, 5.0, 6.0, 2.0]))
-    replay = jax.jit(lambda r: r.scale._sorted(r))(replay)
+    replay = jax.jit(lambda r: r.scale._sorted(0, r))(replay)
     rank = np.array([5, 1, 7, 8, 2, 4, 3, 6])
     expected = (1 / rank) / (1 / rank).sum()
     np.testing.assert_allclose([shares(replay)[int(i)] for i in index], expected, atol=0.001)
     # A change between two sorts takes the rank that it would have had in the last one.
     replay = update(replay, index[2:3], jnp.array([6.5]))
-    leaf = len(replay.tree) // 2
-    np.testing.assert_allclose(replay.tree[leaf + index[2]], 1 / 3, rtol=1e-6)
+    np.testing.assert_allclose(replay.tree.levels[0][index[2]], 1 / 3, rtol=1e-6)
 
 
 def test_ranks_are_renewed_on_the_way():

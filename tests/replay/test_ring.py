@@ -117,7 +117,9 @@ def test_nothing_is_learnt_from_what_was_not_lived():
 class Sum(Policy):
     """Remembers the sum of its episode's observations."""
 
-    context = None
+    @property
+    def context(self) -> None:
+        return None
 
     def initial_carry(self) -> Any:
         return (jnp.float32(0),)
