@@ -21,6 +21,7 @@ import tyro
 from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.runs import learnt, members, recorded_world, world_name
 from retorno.cli.terminal import note
+from retorno.core import constants
 from retorno.core.environment import Environment, World, advance, begin
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
@@ -67,7 +68,7 @@ class Player:
         """Of the episodes that are over."""
         self._carry = None if policy is None else policy.initial_carry()
         self._actions = world.action_space
-        self._decide = jax.jit(partial(decide, units=action_units(self._actions), greedy=not given.sampled))
+        self._decide = constants.jit(partial(decide, units=action_units(self._actions), greedy=not given.sampled))
         self._key = jax.random.key(given.seed)
         self._actions.seed(given.seed)
 

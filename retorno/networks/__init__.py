@@ -16,6 +16,7 @@ from retorno.networks.layers import Activation
 from retorno.networks.linear import Aggregation, Features, Fourier, LinearNetwork, Polynomial, TileCoding, features
 from retorno.networks.mlp import MLP
 from retorno.networks.network import Network, NetworkConfig, require_no_context
+from retorno.networks.pretrained import Pretrained, WeightsFile, save_weights
 from retorno.networks.recurrent import GRU, LSTM
 from retorno.networks.stacked import Stack
 from retorno.networks.table import Table, TableNetwork, require_linear, semi_gradient_step
@@ -45,6 +46,7 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "Polynomial",
+    "Pretrained",
     "SquashedGaussianHead",
     "Stack",
     "Table",
@@ -52,10 +54,12 @@ __all__ = [
     "TileCoding",
     "Transformer",
     "ValueHead",
+    "WeightsFile",
     "features",
     "policy_head",
     "register",
     "require_linear",
     "require_no_context",
+    "save_weights",
     "semi_gradient_step",
 ]

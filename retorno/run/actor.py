@@ -19,6 +19,7 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Key, PyTree
 
+from retorno.core.constants import Held, arrays_of, given
 from retorno.core.policy import Policy
 from retorno.core.spaces import action_units
 from retorno.core.time_step import Legal, restart
@@ -140,17 +141,22 @@ class Actor:
         return lambda obs, first, carry, legal: program(*obs, first, *map(np.asarray, carry), *jax.tree.leaves(legal))
 
     def _compiled(self, batched: bool, sample: bool) -> Program:
+        held = arrays_of(self.policy)
+
         @jax.jit
-        def program(leaves: list[Array], obs: Any, first: Any, carry: Any, legal: Any, draws: Any) -> list[Array]:
+        def program(
+            leaves: list[Array], held: Held, obs: Any, first: Any, carry: Any, legal: Any, draws: Any
+        ) -> list[Array]:
             choose = partial(self._choose, jax.tree.unflatten(self._treedef, leaves), sample=sample)
             key = jax.random.fold_in(jax.random.key(self._key), draws)
-            if not batched:
-                return choose(obs, first, carry, legal, key)
-            return jax.vmap(choose)(obs, first, carry, legal, jax.random.split(key, len(first)))
+            with given(held):
+                if not batched:
+                    return choose(obs, first, carry, legal, key)
+                return jax.vmap(choose)(obs, first, carry, legal, jax.random.split(key, len(first)))
 
         def decided(obs: list[Any], first: Any, carry: list[Any], legal: Any) -> list[Any]:
             self._draws += 1
-            return program(self._leaves, obs, first, carry, legal, np.uint32(self._draws))
+            return program(self._leaves, held, obs, first, carry, legal, np.uint32(self._draws))
 
         return decided
 

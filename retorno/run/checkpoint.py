@@ -4,8 +4,8 @@ A checkpoint is a folder `checkpoints/<step>/`. `state.safetensors` holds the ar
 which arrays there must be, with checksums of the other file and of itself. A large array, such as a replay's
 frames, is cut into pieces, each a file in `pieces/` that is named by its SHA-256: of one checkpoint to the next
 only the pieces that changed are written, the others are hard links to those that are there, and what is still
-all zeros has no file. It is written beside, synced, and renamed into place, so a crash at any moment leaves the
-checkpoints before it as they were. Nothing is ever unpickled.
+all zeros has no file. Of constants it says the digest alone. It is written beside, synced, and renamed into place, so
+a crash at any moment leaves the checkpoints before it as they were. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from jaxtyping import PyTree
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from retorno.core.constants import Constant
 from retorno.core.errors import RetornoError
 
-FORMAT = 2
+FORMAT = 3
 CHECKPOINTS, MANIFEST, TENSORS, PIECES = "checkpoints", "manifest.json", "state.safetensors", "pieces"
 PARTIAL = ".partial"
 MOST_MANIFEST_BYTES = 2**26
@@ -81,6 +82,13 @@ class Leaf:
     """For a random key its implementation; dtype and shape are then those of the key's data."""
     pieces: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     """Of a large array: the SHA-256 of each piece of its bytes, "" for zeros alone."""
+    constant: str | None = None
+    """For a constant the digest of its source, and its name there; the array is not stored."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the array is stored in one piece."""
+        return not self.pieces and self.constant is None
 
     @property
     def bytes(self) -> int:
@@ -88,6 +96,8 @@ class Leaf:
         return math.prod(self.shape) * jnp.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
+        if self.constant is not None:
+            return f"the constant {self.constant}"
         kind = f"{self.dtype}{list(self.shape)}"
         return kind if self.key is None else f"{self.key} key ({kind})"
 
@@ -175,11 +185,14 @@ def load(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, np.ndarr
     """
     manifest = _read_manifest(Path(path))
     wanted, treedef = jax.tree.flatten(like)
-    expected = dict(zip(_describe(like), wanted, strict=True))
-    _compare(Path(path), manifest, expected)
+    leaves = _describe(like)
+    _compare(Path(path), manifest, leaves)
+    expected = dict(zip((leaf for leaf in leaves if leaf.constant is None), wanted, strict=True))
     named = {leaf.name: leaf for leaf in expected}
     values, hosted = {}, {}
     for leaf, array in _read(Path(path), manifest):
+        if leaf.constant is not None:
+            continue
         if leaf.name in named:
             values[leaf.name] = _restore(leaf, array, expected[named[leaf.name]])
         else:
@@ -276,9 +289,9 @@ def _newest(folder: Path, attempt: Callable[[Path], T], warn: Callable[[str], An
 
 
 def _describe(tree: PyTree[Any]) -> tuple[Leaf, ...]:
-    """The leaves of a state, by the names that they have in a checkpoint."""
+    """The leaves and constants of a state, by the names that they have in a checkpoint."""
     found = []
-    for path, value in jax.tree_util.tree_leaves_with_path(tree):
+    for path, value in jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: isinstance(node, Constant)):
         name = "/".join(["state", *([jax.tree_util.keystr(path, simple=True, separator="/")] if path else [])])
         found.append(_leaf(name, value))
     return tuple(found)
@@ -287,6 +300,9 @@ def _describe(tree: PyTree[Any]) -> tuple[Leaf, ...]:
 def _leaf(name: str, value: Any) -> Leaf:
     if not _harmless(name):
         raise CheckpointError(f"leaf {name!r} cannot be stored: a name may not hold '..', an empty part or a backslash")
+    if isinstance(value, Constant):
+        array = value.array
+        return Leaf(name, array.dtype.name, array.shape, constant=f"{value.digest} {value.name}")
     if not isinstance(value, jax.Array | jax.ShapeDtypeStruct | np.ndarray | np.generic):
         raise CheckpointError(f"leaf {name!r} is {value!r}, a {type(value).__name__}: a state is made of arrays")
     key = None
@@ -317,7 +333,7 @@ def _harmless(name: str) -> bool:
 
 
 def _arrays(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None) -> tuple[tuple[Leaf, ...], list[np.ndarray]]:
-    """Every leaf and its contiguous, little-endian NumPy array; on a CPU no copy is made."""
+    """Every leaf and its contiguous, little-endian NumPy array, empty for constants; on a CPU no copy is made."""
     outside = {f"hosted/{name}": array for name, array in sorted((hosted or {}).items())}
     leaves = (*_describe(state), *(_leaf(name, array) for name, array in outside.items()))
     seen = set[str]()
@@ -325,7 +341,8 @@ def _arrays(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None) -> tupl
         if leaf.name in seen:
             raise CheckpointError(f"two leaves are named {leaf.name!r}: give dictionaries keys without '/'")
         seen.add(leaf.name)
-    values = [*jax.tree.leaves(state), *outside.values()]
+    stored = iter([*jax.tree.leaves(state), *outside.values()])
+    values = [next(stored) if leaf.constant is None else np.zeros(0, np.uint8) for leaf in leaves]
     plain = [x if leaf.key is None else jax.random.key_data(x) for leaf, x in zip(leaves, values, strict=True)]
     arrays = [np.asarray(x, order="C") for x in jax.device_get(plain)]
     arrays = [a.astype(a.dtype.newbyteorder("<")) if a.dtype.byteorder == ">" else a for a in arrays]
@@ -379,6 +396,12 @@ def _compare(path: Path, manifest: Manifest, expected: Iterable[Leaf]) -> None:
     for name in saved.keys() - wanted.keys():
         raise MismatchError(f"{path} has a leaf {name!r} of {saved[name]} that is not expected: {advice}")
     for name, leaf in wanted.items():
+        before, now = saved[name].constant, leaf.constant
+        if before and now and before != now:
+            raise MismatchError(
+                f"{path}: the constant {name!r} is not what it was: its source held {before[:12]}… when the checkpoint "
+                f"was written, and {now[:12]}… now (SHA-256): put back what was there, or begin another run"
+            )
         if saved[name] != leaf:
             raise MismatchError(f"{path}: leaf {name!r} is {saved[name]}, expected {leaf}: {advice}")
 
@@ -409,7 +432,7 @@ def _write(final: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> No
     try:
         beside.mkdir()
         _write_pieces(beside, manifest, arrays)
-        save_file({leaf.name: arrays[leaf.name] for leaf in manifest.leaves if not leaf.pieces}, beside / TENSORS)
+        save_file({leaf.name: arrays[leaf.name] for leaf in manifest.leaves if leaf.whole}, beside / TENSORS)
         with open(beside / TENSORS, "rb") as file:
             os.fsync(file.fileno())
             whole = dataclasses.replace(
@@ -565,8 +588,9 @@ def _manifest(content: Any) -> Manifest:
 
 
 def _leaf_record(record: Any) -> Leaf:
-    _check_fields(record, {"name": str, "dtype": str, "shape": list, "key": str | None, "pieces": list}, "a leaf")
-    leaf = Leaf(record["name"], record["dtype"], tuple(record["shape"]), record["key"], tuple(record["pieces"]))
+    kinds = {"name": str, "dtype": str, "shape": list, "key": str | None, "pieces": list, "constant": str | None}
+    _check_fields(record, kinds, "a leaf")
+    leaf = Leaf(**record | {name: tuple(record[name]) for name in ("shape", "pieces")})
     if not _harmless(leaf.name):
         raise ValueError(f"it names a leaf {leaf.name!r}, expected a name below 'state' or 'hosted' without '..'")
     if leaf.dtype not in DTYPES:
@@ -603,10 +627,13 @@ def _read(path: Path, manifest: Manifest) -> Iterator[tuple[Leaf, np.ndarray]]:
                 raise CheckpointError(f"{file} is damaged: its bytes are not those that were written (SHA-256 differs)")
         total = hashlib.sha256()
         with safe_open(file, framework="numpy") as tensors:
-            if set(tensors.keys()) != {leaf.name for leaf in manifest.leaves if not leaf.pieces}:
+            if set(tensors.keys()) != {leaf.name for leaf in manifest.leaves if leaf.whole}:
                 raise CheckpointError(f"{file} is damaged: its tensors are not the leaves that its manifest names")
             for leaf in manifest.leaves:
-                array = _read_pieces(path, leaf) if leaf.pieces else _read_tensor(file, tensors, leaf)
+                if leaf.constant is not None:
+                    array = np.zeros(0, np.uint8)
+                else:
+                    array = _read_pieces(path, leaf) if leaf.pieces else _read_tensor(file, tensors, leaf)
                 _add(total, leaf, array)
                 yield leaf, array
     except (OSError, SafetensorError, ValueError, OverflowError, MemoryError) as error:

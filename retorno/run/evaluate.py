@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, UInt32
 
+from retorno.core import constants
 from retorno.core.environment import Environment, Episodes, HostedEnvironments, World, advance, begin
 from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import prepare
@@ -86,7 +87,7 @@ class _Play(NamedTuple):
     over: Bool[Array, " B"]
 
 
-@partial(jax.jit, static_argnames=("episodes", "greedy"))
+@partial(constants.jit, static_argnames=("episodes", "greedy"))
 def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes: int, greedy: bool) -> _Play:
     numbers = jnp.arange(episodes, dtype=jnp.uint32)
     units = action_units(world.action_space)
@@ -117,7 +118,7 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
     return jax.lax.while_loop(going, step, (play, jnp.int32(0)))[0]
 
 
-_decide_hosted = jax.jit(decide_all, static_argnames=("greedy",))
+_decide_hosted = constants.jit(decide_all, static_argnames=("greedy",))
 
 
 def _play_hosted(

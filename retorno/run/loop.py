@@ -20,6 +20,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Int, Key, PyTree, UInt32
 
+from retorno.core import constants
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, RelabelConfig, world_reward
@@ -180,7 +181,7 @@ def _advance(
     return Advanced(run, seen, seen.finite & all_finite(run.learner))
 
 
-@partial(jax.jit, donate_argnames=("run",))
+@partial(constants.jit, donate_argnames=("run",))
 def advance(
     algorithm: Algorithm,
     world: Environment,
@@ -193,7 +194,7 @@ def advance(
     return _advance(algorithm, world, run, observer, steps, most)
 
 
-@partial(jax.jit, static_argnames=("mesh",), donate_argnames=("runs",))
+@partial(constants.jit, static_argnames=("mesh",), donate_argnames=("runs",))
 def advance_seeds(
     algorithm: Algorithm,
     world: Environment,
@@ -334,7 +335,7 @@ def begin_runs(
 begin_native = partial(
     begin_runs,
     learners=jax.jit(_begin_learners, static_argnames=("relabel", "num_envs")),
-    stages=jax.jit(_begin_stages, static_argnames=("num_envs",)),
+    stages=constants.jit(_begin_stages, static_argnames=("num_envs",)),
 )
 """`begin_runs` as two compiled programs.
 
@@ -355,7 +356,7 @@ def begin_beside(
     like = jax.eval_shape(begin)
     with ThreadPoolExecutor(1) as beside:
         run = beside.submit(begin)
-        advance.lower(algorithm, world, like, None, np.uint32(1), 1).compile()  # pyright: ignore[reportFunctionMemberAccess]
+        advance.lower(algorithm, world, like, None, np.uint32(1), 1).compile()
         return run.result()
 
 

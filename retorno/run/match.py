@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, UInt32
 
+from retorno.core import constants
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Carry, Policy
 from retorno.core.spaces import action_units
@@ -115,7 +116,7 @@ def meet(
     return Match(np.asarray(end.returns), np.arange(2 * pairs) % 2 == 0, np.asarray(end.lengths))
 
 
-@partial(jax.jit, static_argnames=("pairs", "greedy"))
+@partial(constants.jit, static_argnames=("pairs", "greedy"))
 def _meet(
     one: Policy, other: Policy, world: Environment, seed: UInt32[Array, ""], pairs: int, greedy: bool
 ) -> _Meeting:

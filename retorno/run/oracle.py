@@ -15,6 +15,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from retorno import bellman
+from retorno.core import constants
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
@@ -106,7 +107,7 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
     return bellman.evaluate(model, np.where(visited, chances, best.policy), best.question_discount)
 
 
-@partial(jax.jit, static_argnames="greedy")
+@partial(constants.jit, static_argnames="greedy")
 def _chances(policy: Policy, legal: Bool[Array, "S A"], greedy: bool) -> Float[Array, "S A"]:
     """How probable each action is in each state."""
     states, actions = jnp.arange(legal.shape[0]), jnp.arange(legal.shape[1])

@@ -73,8 +73,8 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_the_digest_by_hand():
-    record = json.dumps(["state/w", "float32", [2], None, []]).encode() + b"\n"
-    seeds = json.dumps(["hosted/n", "int64", [], None, []]).encode() + b"\n"
+    record = json.dumps(["state/w", "float32", [2], None, [], None]).encode() + b"\n"
+    seeds = json.dumps(["hosted/n", "int64", [], None, [], None]).encode() + b"\n"
     expected = hashlib.sha256(record + struct.pack("<2f", 1, 2) + seeds + struct.pack("<q", 5)).hexdigest()
     assert digest({"w": jnp.array([1.0, 2.0])}, {"n": np.array(5)}) == expected
 
@@ -249,7 +249,7 @@ def test_pieces_by_hand(tmp_path, small_pieces):
     (leaf,) = verify(path).leaves
     assert (leaf.bytes, leaf.pieces) == (160, ("", name, ""))
     assert [(file.name, file.read_bytes()) for file in (path / "pieces").iterdir()] == [(name, raw[64:128])]
-    record = json.dumps(["state/rows", "float32", [5, 8], None, ["", name, ""]]).encode() + b"\n"
+    record = json.dumps(["state/rows", "float32", [5, 8], None, ["", name, ""], None]).encode() + b"\n"
     assert verify(path).digest == hashlib.sha256(record).hexdigest()
 
 
@@ -445,7 +445,7 @@ def forge(path: Path, tensors: bytes | None = None, **changes: Any) -> None:
 
 
 def record(**changes: Any) -> dict[str, Any]:
-    return {"name": "state/w", "dtype": "float32", "shape": [3], "key": None, "pieces": [], **changes}
+    return {"name": "state/w", "dtype": "float32", "shape": [3], "key": None, "pieces": [], "constant": None, **changes}
 
 
 def test_a_forgery_without_harm_passes(saved):
@@ -479,7 +479,7 @@ def test_a_forgery_without_harm_passes(saved):
         ({"step": 8}, "is of step 8, expected 7"),
         ({"digest": None}, "field 'digest' of the manifest is a NoneType"),
         ({"digest": "0" * 64}, "the digest of its arrays is not that of its manifest"),
-        ({"format": 1}, "it has format 1, expected 2"),
+        ({"format": 1}, "it has format 1, expected 3"),
         ({"extra": 1}, "must have exactly the fields"),
     ],
 )

@@ -1,0 +1,148 @@
+"""Networks that begin with weights from elsewhere, of which some stay as they are: constants.
+
+What stays frozen is in no gradient, no optimiser state and no checkpoint, and is held once, whichever policies,
+references and reward models refer to it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+from jaxtyping import Bool, Key, PyTree
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from retorno.core import constants
+from retorno.core.constants import Constant, ConstantsError, Source, thaw
+from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.registry import Registry
+from retorno.networks.heads import Head
+from retorno.networks.network import NetworkConfig
+from retorno.networks.transformer import Transformer
+
+SOURCES = Registry()
+"""Every kind of place that weights come from, by its name."""
+
+register = SOURCES.register
+
+
+@register
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file of arrays: safetensors, or NumPy's `.npz` without pickled objects."""
+
+    path: str
+    """Where it lies."""
+
+    def read(self) -> Mapping[str, np.ndarray]:
+        file = Path(self.path)
+        try:
+            if file.suffix == ".npz":
+                with np.load(file, allow_pickle=False) as arrays:
+                    return dict(arrays)
+            return load_file(file)
+        except FileNotFoundError as error:
+            raise ConstantsError(
+                f"the weights {file.absolute()} are gone: put the file back, or, where it lies elsewhere now, read it "
+                f"before: retorno.core.constants.read(WeightsFile(NEW_PATH))"
+            ) from error
+        except (OSError, SafetensorError, ValueError) as error:
+            raise ConstantsError(
+                f"{file} cannot be read: {error}; expected safetensors, or .npz without objects"
+            ) from error
+
+
+def save_weights(path: str | Path, policy: PyTree[Array]) -> WeightsFile:
+    """Write a network's arrays under the names by which `Pretrained` finds them, constants among them."""
+    save_file({name: np.asarray(leaf) for name, leaf in _named(thaw(policy))}, path)
+    return WeightsFile(str(path))
+
+
+def _named(tree: PyTree[Any]) -> list[tuple[str, Any]]:
+    """A tree's leaves with their names: `trunks/policy/blocks/0/out/weight`."""
+    paths = jax.tree_util.tree_leaves_with_path(tree)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in paths]
+
+
+class Frozen(Policy):
+    """A policy of whose arrays some, or all, are constants."""
+
+    policy: Policy
+
+    @property
+    def context(self) -> int | None:
+        return self.policy.context
+
+    def initial_carry(self) -> Carry:
+        return thaw(self.policy).initial_carry()
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        return thaw(self.policy).step(obs, first, carry)
+
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        return thaw(self.policy).unroll(obs, first, carry)
+
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
+        return thaw(self.policy).read(obs, first, carry)
+
+    def select(self, *heads: str) -> Frozen:
+        return Frozen(self.policy.select(*heads))
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network that begins with weights from elsewhere."""
+
+    weights: Source
+    """Where they come from. What it has no array for starts as the network's own; one of another shape is refused."""
+    frozen: tuple[str, ...] = ("*",)
+    """Which arrays stay as they are: patterns of their names, as in `*/blocks/0/*`. All of them by default."""
+    network: NetworkConfig = field(default_factory=Transformer)
+    """The network that they are the weights of."""
+
+    def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Frozen:
+        """The network, with the weights in their places.
+
+        Raises:
+            ConstantsError: when the weights cannot be read, or lack what is to stay frozen.
+            ValueError: when they have other shapes than the network, or nothing is called as a pattern says.
+        """
+        network = self.network.build(key, observation_space, heads)
+        digest, arrays = constants.read(self.weights)
+        leaves, structure = jax.tree.flatten(network)
+        names = [name for name, _ in _named(network)]
+        for pattern in self.frozen:
+            if not fnmatch.filter(names, pattern):
+                raise ValueError(f"no array of the network is called as {pattern!r}: they are {', '.join(names)}")
+
+        def placed(name: str, own: Array) -> Any:
+            stays = any(fnmatch.fnmatchcase(name, pattern) for pattern in self.frozen)
+            if name not in arrays:
+                if stays:
+                    raise ConstantsError(f"{self.weights} has no array {name!r}, which is to stay frozen")
+                return own
+            given = arrays[name]
+            if given.shape != own.shape:
+                raise ValueError(f"{name} of {self.weights} has shape {given.shape}, the network's has {own.shape}")
+            return Constant(self.weights, digest, name) if stays else _start(np.asarray(given), own, key)
+
+        return Frozen(jax.tree.unflatten(structure, list(map(placed, names, leaves))))
+
+
+def _start(given: np.ndarray, own: Array, key: Key[Array, ""]) -> Array:
+    """What is trained on from there; inside of a program (where the key is traced) it comes from the host."""
+    start = given.astype(own.dtype)
+    if not isinstance(key, Tracer):
+        return jnp.array(start)
+    like = jax.ShapeDtypeStruct(start.shape, start.dtype)
+    return jax.pure_callback(lambda _: start, like, jax.random.key_data(key), vmap_method="sequential")
