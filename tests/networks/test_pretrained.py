@@ -58,12 +58,12 @@ def run(weights: WeightsFile, tmp_path_factory: Any) -> Any:
 
 
 def test_what_is_frozen_stays_and_the_rest_learns(weights: WeightsFile, run: Any) -> None:
-    learnt, begun = run[1].run.learner.network.policy, PLAIN.build(jax.random.key(7), OBSERVED, HEADS)
-    np.testing.assert_array_equal(
-        thaw(learnt).trunks["shared"].hidden[0].weight, begun.trunks["shared"].hidden[0].weight
-    )
-    start = np.asarray(begun.trunks["shared"].input.linear.weight)
-    assert 0 < np.abs(learnt.trunks["shared"].input.linear.weight - start).max() < 0.1, "it began elsewhere"
+    network: Any = thaw(run[1].run.learner.network.policy)
+    source: Any = PLAIN.build(jax.random.key(7), OBSERVED, HEADS)
+    learnt, begun = (x.trunks["shared"] for x in (network, source))
+    np.testing.assert_array_equal(learnt.hidden[0].weight, begun.hidden[0].weight)
+    moved = np.abs(learnt.input.linear.weight - np.asarray(begun.input.linear.weight))
+    assert 0 < moved.max() < 0.1, "it began elsewhere"
 
 
 def test_frozen_layers_are_in_no_state_no_optimiser_and_no_program(run: Any) -> None:
@@ -105,12 +105,11 @@ def test_hosted_and_in_batches_they_are_the_same(run: Any, weights: WeightsFile)
     alone = [int(actor.act(state)) for state in range(STATES)]
     actor.reset()
     assert actor.act(np.arange(STATES)).tolist() == alone
-    hosted = rt.gymnasium(lambda: rt.to_gymnasium(rt.make("FrozenLake-v1")))
+    hosted = rt.gymnasium(lambda: rt.to_gymnasium(run[1].world))
     with rt.train(ppo(weights), hosted, 40) as training:
         training.run_to_end()
-        for ours, native in zip(
-            jax.tree.leaves(training.run.learner), jax.tree.leaves(run[1].run.learner), strict=True
-        ):
+        learners = (jax.tree.leaves(each.run.learner) for each in (training, run[1]))
+        for ours, native in zip(*learners, strict=True):
             np.testing.assert_allclose(ours, native, rtol=1e-4, atol=1e-4)
 
 
