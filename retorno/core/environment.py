@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import gymnasium
@@ -15,6 +15,15 @@ from jaxtyping import Int, Key, PyTree
 
 from retorno.core.counter import SPREAD, WORD, Counter
 from retorno.core.time_step import TimeStep
+
+
+class Lockstep(NamedTuple):
+    """That all environments begin their episodes together, and of how many rows these are."""
+
+    prompt: int
+    """Rows at an episode's start that leave no choice (`Only`), in every environment: they are read at once."""
+    rows: int
+    """From a first row to the next, in every environment: where an episode ends sooner, rows that are `last` wait."""
 
 
 class Environment(eqx.Module):
@@ -33,6 +42,11 @@ class Environment(eqx.Module):
         return False
 
     @property
+    def lockstep(self) -> Lockstep | None:
+        """How the environments keep together, where they do."""
+        return None
+
+    @property
     @abc.abstractmethod
     def observation_space(self) -> gymnasium.Space[Any]: ...
 
@@ -49,7 +63,10 @@ class Environment(eqx.Module):
         """Take one action on a row that is not `last`: (state, next row)."""
 
     def restart(self, state: PyTree[Any], key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
-        """Begin the episode after the one that ended in `state`, for worlds that remember more than one."""
+        """Begin the episode after the one that ended in `state`, for worlds that remember more than one.
+
+        Where environments keep together it may give a row that only waits, which is `last` and not `first`.
+        """
         return self.reset(key)
 
     def enter(self, obs: PyTree[Any]) -> tuple[PyTree[Any], TimeStep]:
@@ -165,7 +182,9 @@ def advance(
     fresh = world.restart(episodes.state, jax.random.key(episode_seed(seed, env, episodes.episode.plus(1))))
     state, row_after = jax.tree.map(lambda new, old: jnp.where(row.last, new, old), fresh, stepped)
     age = jax.tree.map(lambda word: jnp.where(row.last, 0, word), episodes.age.plus(1))
-    return Episodes(state, episodes.episode.plus(row.last), age), row_after
+    # Between two episodes there may be rows that only wait: `last`, and not `first`.
+    begun = row.last & fresh[1].first
+    return Episodes(state, episodes.episode.plus(begun), age), row_after
 
 
 def step_key(seed: Int[Array, ""], age: Counter) -> Key[Array, ""]:

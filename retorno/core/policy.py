@@ -103,6 +103,9 @@ class Algorithm(Protocol):
 
     Its class may say two things more: `NAME`, where the command line should call it otherwise than its class is
     called, and `SMALL`, a dictionary of settings with which it is tried by the laws: small, so that it compiles fast.
+
+    It may have one method more, `read(learner, rows, carry) -> (extras, carry)`: what `act` would record, and remember,
+    of a stretch of rows [P] on which there is nothing to choose. With it a prompt is read at once, not row by row.
     """
 
     @property

@@ -18,7 +18,16 @@ from jax import Array
 from jaxtyping import Float
 
 from retorno.core.spaces import policy_space, width
-from retorno.ops.distributions import Bernoulli, Categorical, Gaussian, MultiCategorical, SquashedGaussian
+from retorno.networks.layers import Linear
+from retorno.ops.distributions import (
+    CHUNK,
+    Bernoulli,
+    Categorical,
+    Gaussian,
+    LinearCategorical,
+    MultiCategorical,
+    SquashedGaussian,
+)
 
 LOG_STD_RANGE = (-20.0, 2.0)
 
@@ -49,6 +58,25 @@ class Head(Protocol):
 @dataclass(frozen=True)
 class CategoricalHead:
     """A choice among `actions` discrete actions."""
+
+    actions: int
+    """How many actions there are."""
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return self.actions
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " A"], parameters: Parameters) -> Categorical:
+        return Categorical(x)
+
+
+@dataclass(frozen=True)
+class VocabularyHead:
+    """A choice among so many actions that the logits of many rows have no room."""
 
     actions: int
     """How many actions there are."""
@@ -193,6 +221,12 @@ class Readout(eqx.Module):
     def __call__(self, x: Float[Array, " outputs"]) -> Any:
         return self.head.read(x, self.parameters)
 
+    def of(self, layer: Linear, features: Float[Array, " D"]) -> Any:
+        """What the head says through its own layer."""
+        if isinstance(self.head, VocabularyHead):
+            return LinearCategorical(features, layer)
+        return self(layer(features))
+
 
 def policy_head(action_space: gymnasium.Space[Any]) -> Head:
     """The head that chooses in an action space: categorical, multi-categorical, Bernoulli or Gaussian.
@@ -202,7 +236,7 @@ def policy_head(action_space: gymnasium.Space[Any]) -> Head:
     """
     match policy_space(action_space):
         case spaces.Discrete(n=n):
-            return CategoricalHead(int(n))
+            return CategoricalHead(int(n)) if n <= CHUNK else VocabularyHead(int(n))
         case spaces.MultiDiscrete(nvec=nvec):
             return MultiCategoricalHead(tuple(int(n) for n in nvec))
         case spaces.MultiBinary(shape=(bits,)):

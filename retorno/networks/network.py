@@ -88,7 +88,7 @@ class Network(Policy):
             under = features[self._under(head)]
             return jax.lax.stop_gradient(under) if head in self.stopped else under
 
-        return {name: readout(self.last[name](features_of(name))) for name, readout in self.readouts.items()}
+        return {name: readout.of(self.last[name], features_of(name)) for name, readout in self.readouts.items()}
 
     def _under(self, head: str) -> str:
         """The name of a head's trunk."""

@@ -6,6 +6,7 @@ All do what `Distribution` says. Box actions are flat vectors in a policy's unit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -14,9 +15,11 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
-from retorno.core.time_step import Legal, allowed, legal_mask
+from retorno.core.time_step import Legal, Only, allowed, legal_mask
 
 LOG_TWO_PI = 1.8378770664093453
+ILLEGAL = -1e9
+"""A logit: a large negative number, not −inf, since the gradient of −inf · 0 is NaN."""
 MANY = 256
 """From so many actions on one is drawn by a search, not by comparing a random number for each."""
 
@@ -59,6 +62,8 @@ def log_prob_and_entropy(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Log π(a|s) over the legal actions, and the entropy of π(·|s): what a policy's gradient is made of."""
     policy = policy.masked(legal)
+    if isinstance(policy, LinearCategorical):  # One pass over the actions for both.
+        return policy.log_prob_and_entropy(action)
     return policy.log_prob(action), policy.entropy()
 
 
@@ -119,8 +124,130 @@ class Categorical(NamedTuple):
         return _expectation(log_probs, log_probs - other.log_probs())
 
     def masked(self, legal: Legal) -> Categorical:
-        # A large negative number, not −inf: the gradient of −inf · 0 is NaN.
-        return Categorical(allowed(legal, self.logits, -1e9))
+        return Categorical(allowed(legal, self.logits, ILLEGAL))
+
+
+CHUNK = 1024
+"""So many actions' logits are computed at once where there are more."""
+
+
+class LinearCategorical:
+    r"""The softmax of a linear layer over a vocabulary, :math:`\pi(a) \propto \exp(x W + b)_a`, from the features x.
+
+    The logits of many rows would be [rows, A]. Here log-probabilities, entropies and divergences see `CHUNK` actions
+    at a time, in the gradient too, where each chunk is computed again: what is kept does not grow with A. A choice
+    on one row takes all its logits at once.
+
+    It holds the layer beside its leaves, since all rows share it: a distribution is used in the program that made it.
+    """
+
+    def __init__(self, features: Float[Array, " D"], layer: Any, legal: Legal = None) -> None:
+        """`layer` has a `weight` [D, A] and a `bias` [A]."""
+        self.features, self.layer, self.legal = features, layer, legal
+
+    @property
+    def actions(self) -> int:
+        """A, how many there are."""
+        return self.layer.weight.shape[1]
+
+    def whole(self) -> Categorical:
+        """The same with all logits."""
+        return Categorical(self.layer(self.features)).masked(self.legal)
+
+    def sample(self, key: Key[Array, ""]) -> Int[Array, ""]:
+        return self.whole().sample(key)
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        return self.whole().sample_and_log_prob(key)
+
+    def mode(self) -> Int[Array, ""]:
+        return self.whole().mode()
+
+    def masked(self, legal: Legal) -> LinearCategorical:
+        return LinearCategorical(self.features, self.layer, legal)
+
+    def log_prob(self, action: Int[Array, ""]) -> Float[Array, ""]:
+        return self.log_prob_and_entropy(action)[0]
+
+    def entropy(self) -> Float[Array, ""]:
+        return self.log_prob_and_entropy(jnp.int32(0))[1]
+
+    def log_prob_and_entropy(self, action: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Both in one pass: log Σ exp and the mean logit of each chunk are those of the whole, chunk by chunk."""
+        total, mean = self._sums(lambda logits: logits)
+        logit = self.features @ self.layer.weight[:, action] + self.layer.bias[action]
+        return self._where_free(action, self._at(action, logit) - total, total - mean)
+
+    def kl(self, other: LinearCategorical) -> Float[Array, ""]:
+        total, apart = self._sums(lambda logits, others: logits - others, other)
+        return self._where_free(jnp.int32(0), total, apart - total + other._sums(lambda logits: logits)[0])[1]
+
+    @property
+    def _mask(self) -> Bool[Array, " A"] | None:
+        """What is legal, where a mask says it."""
+        return self.legal if isinstance(self.legal, Array) else None
+
+    def _at(self, action: Int[Array, ""], logit: Float[Array, ""]) -> Float[Array, ""]:
+        """An action's logit, where a mask allows it."""
+        mask = self._mask
+        return logit if mask is None else jnp.where(mask[action], logit, ILLEGAL)
+
+    def _where_free(self, action: Int[Array, ""], log_prob: Float[Array, ""], spread: Float[Array, ""]) -> Any:
+        """What is true where only one action is left, and there is nothing to be uncertain about."""
+        if not isinstance(self.legal, Only):
+            return log_prob, spread
+        left = self.legal.action
+        certain = jnp.where(action == left, 0.0, ILLEGAL)
+        return jnp.where(left < 0, log_prob, certain), jnp.where(left < 0, spread, 0.0)
+
+    def _sums(self, of: Callable[..., Array], *others: LinearCategorical) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Log Σ exp(logits), and Σ π · of(logits, *logits of others)."""
+
+        def part(places: list[tuple[Array, Array, Any]]) -> tuple[Array, Array]:
+            logits, *beside = (
+                allowed(mask, x @ weight + bias, ILLEGAL)
+                for x, (weight, bias, mask) in zip((each.features for each in (self, *others)), places, strict=True)
+            )
+            total = jax.nn.logsumexp(logits)
+            return total, jnp.sum(jnp.exp(logits - total) * of(logits, *beside))
+
+        chunks, rest = zip(*(each._cut() for each in (self, *others)), strict=True)
+        totals, means = jax.lax.map(jax.checkpoint(part), list(chunks))
+        if self.actions % CHUNK:
+            last = jax.checkpoint(part)(list(rest))
+            totals, means = (jnp.append(x, y) for x, y in zip((totals, means), last, strict=True))
+        total = jax.nn.logsumexp(totals)
+        return total, jnp.sum(jnp.exp(totals - total) * means)
+
+    def _cut(self) -> tuple[tuple[Array, Array, Any], tuple[Array, Array, Any]]:
+        """Weights, biases and what is legal: the whole chunks [n, …, CHUNK], and what is left over."""
+        whole = self.actions - self.actions % CHUNK
+
+        def chunks(x: Array) -> Array:
+            return jnp.moveaxis(x[..., :whole].reshape(*x.shape[:-1], -1, CHUNK), -2, 0)
+
+        parts = (self.layer.weight, self.layer.bias, self._mask)
+        return jax.tree.map(chunks, parts), jax.tree.map(lambda x: x[..., whole:], parts)
+
+
+class _Beside:
+    """What stands beside the leaves: the same where it is the same object."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Beside) and self.layer is other.layer
+
+    def __hash__(self) -> int:
+        return id(self.layer)
+
+
+def _join(beside: _Beside, leaves: Any) -> LinearCategorical:
+    return LinearCategorical(leaves[0], beside.layer, leaves[1])
+
+
+jax.tree_util.register_pytree_node(LinearCategorical, lambda x: ((x.features, x.legal), _Beside(x.layer)), _join)
 
 
 class MultiCategorical(NamedTuple):

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, Key, PyTree, UInt32
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Algorithm, Carry, Learner
 from retorno.core.spaces import ActionUnits, action_units
-from retorno.core.time_step import TimeStep, Trajectory
+from retorno.core.time_step import Only, TimeStep, Trajectory, one_after_another
 
 
 class CollectState(NamedTuple):
@@ -75,6 +75,26 @@ def choose(
     return Choice(action, units.to_world(action), extras, carry)
 
 
+def read(
+    algorithm: Any, learner: Learner, rows: TimeStep, carry: Carry
+) -> tuple[Int[Array, "P B"], PyTree[Any], Carry]:
+    """A stretch of rows [P, B] on which there is nothing to choose: the actions that are left, extras, the carry."""
+    extras, carry = jax.vmap(partial(algorithm.read, learner), in_axes=(1, 0), out_axes=(1, 0))(rows, carry)
+    return what_is_left(rows), extras, carry
+
+
+def what_is_left(row: TimeStep) -> Any:
+    """The only action of a row, or of many; −1 where all are free."""
+    assert isinstance(row.legal, Only), "on rows of a prompt one action alone is legal: legal=Only(action)"
+    return row.legal.action
+
+
+def reads(algorithm: Algorithm, world: Environment) -> bool:
+    """Whether prompts are read at once: the environments keep together, and each rollout is of whole episodes."""
+    together = world.lockstep
+    return bool(together and together.prompt and algorithm.rollout % together.rows == 0 and hasattr(algorithm, "read"))
+
+
 def collect(
     algorithm: Algorithm,
     learner: Learner,
@@ -83,18 +103,37 @@ def collect(
     seed: UInt32[Array, ""],
     key: Key[Array, ""],
 ) -> tuple[CollectState, Trajectory]:
-    """T interactions with B native environments, to be called inside a compiled program."""
+    """T interactions with B native environments, to be called inside a compiled program.
+
+    A prompt that all of them begin together is read at once; see `reads`.
+    """
     numbers = jnp.arange(stage.row.last.shape[0], dtype=jnp.uint32)
     units = action_units(world.action_space)
 
+    step = jax.vmap(lambda number, episodes, row, given: advance(world, episodes, row, given, seed, number))
+
     def interact(stage: CollectState, t: Int[Array, ""]) -> tuple[CollectState, tuple[TimeStep, Any, PyTree[Any]]]:
         choice = choose(algorithm, learner, units, stage.row, stage.carry, key, t)
-        episodes, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
-            stage.episodes, stage.row, choice.given, numbers
-        )
+        episodes, row = step(numbers, stage.episodes, stage.row, choice.given)
         return CollectState(episodes, row, choice.carry), (stage.row, choice.action, choice.extras)
 
-    after, (rows, action, extras) = jax.lax.scan(interact, stage, jnp.arange(algorithm.rollout))
+    def follow(stage: CollectState, _: None) -> tuple[CollectState, TimeStep]:
+        episodes, row = step(numbers, stage.episodes, stage.row, units.to_world(what_is_left(stage.row)))
+        return CollectState(episodes, row, stage.carry), stage.row
+
+    def read_and_answer(stage: CollectState, times: Int[Array, " answer"]) -> tuple[CollectState, Any]:
+        stage, rows = jax.lax.scan(follow, stage, None, length=together.prompt)  # pyright: ignore[reportOptionalMemberAccess]
+        action, extras, carry = read(algorithm, learner, rows, stage.carry)
+        after, answer = jax.lax.scan(interact, stage._replace(carry=carry), times)
+        return after, jax.tree.map(lambda *x: jnp.concatenate(x), (rows, action, extras), answer)
+
+    together, times = world.lockstep, jnp.arange(algorithm.rollout)
+    if together is not None and reads(algorithm, world):
+        answers = times.reshape(-1, together.rows)[:, together.prompt :]
+        after, texts = jax.lax.scan(read_and_answer, stage, answers)
+        rows, action, extras = one_after_another(texts)
+    else:
+        after, (rows, action, extras) = jax.lax.scan(interact, stage, times)
     steps = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), rows, after.row)
     return after, Trajectory(steps, action, extras, stage.carry)
 
@@ -134,7 +173,9 @@ class EpisodeStatistics(NamedTuple):
             ), None
 
         steps = trajectory.steps
-        told = (steps.reward[1:], steps.discount[1:], steps.first[1:], steps.last[1:])
+        # A row that only waits is `last` as well, and no transition leads into it.
+        ended = steps.last[1:] & trajectory.transitions
+        told = (steps.reward[1:], steps.discount[1:], steps.first[1:], ended)
         return jax.lax.scan(count, self, told)[0]
 
 

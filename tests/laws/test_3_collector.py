@@ -22,9 +22,10 @@ from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.registry import WORLDS
 from retorno.environments.text.recall import Recall
+from retorno.environments.text.tokens import Tokens
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table, policy_head
-from retorno.run.collect import CollectState, choose, collect
+from retorno.run.collect import CollectState, choose, collect, reads
 from retorno.run.hosted import lived_in
 from retorno.run.loop import begin_native
 from retorno.run.train import Training, train
@@ -113,6 +114,32 @@ def test_every_algorithm_learns_the_same_in_both_ways(case: Case) -> None:
 @pytest.mark.filterwarnings("ignore:actions of .* have no bounds")
 def test_every_world_is_the_same_in_both_ways(name: str) -> None:
     check_collectors(Wanderer(), TimeLimit(WORLDS[name].world(), 5))
+
+
+PROMPTED = Tokens(vocabulary=8, prompts=((3, 2, 5), (4,)), limit=6)
+
+
+def reading() -> Algorithm:
+    """Collects two texts of each environment in a rollout."""
+    return small("ppo", network=NETWORK["transformer"], rollout=20)
+
+
+def test_prompts_that_are_read_at_once_are_as_if_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    algorithm = reading()
+    assert reads(algorithm, PROMPTED) and not reads(small("ppo", rollout=21), PROMPTED)
+    begun = begin_native(algorithm, PROMPTED, None, jnp.uint32(3), jnp.int32(1000), 4)
+
+    def live() -> Any:
+        """The second of two rollouts, and what comes after it."""
+        once = jax.jit(lambda stage, key: collect(algorithm, begun.learner, PROMPTED, stage, begun.seed, key))
+        return once(once(begun.stage, jax.random.key(0))[0], jax.random.key(1))
+
+    after, lived = live()
+    monkeypatch.setattr("retorno.run.collect.reads", lambda *_: False)
+    assert_close((after, lived), live())
+    first, last = (np.asarray(x)[:-1] for x in (lived.steps.first, lived.steps.last))
+    assert (first == (np.arange(20) % 10 == 0)[:, None]).all(), "they begin together"
+    assert last.sum() > 2 * 4 and not (first & last).any(), "texts that have ended wait"
 
 
 def test_the_law_sees_a_limit_that_is_off_by_one() -> None:

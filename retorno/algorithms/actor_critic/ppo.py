@@ -129,9 +129,12 @@ class PPO:
         self, learner: PPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         heads, carry = self.policy(learner).select("policy").step(row.obs, row.first, carry)
-        policy = heads["policy"].masked(row.legal)
-        action = policy.sample(key)
-        return action, {"log_prob": policy.log_prob(action)}, carry
+        action, log_prob = heads["policy"].masked(row.legal).sample_and_log_prob(key)
+        return action, {"log_prob": log_prob}, carry
+
+    def read(self, learner: PPOLearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
+        policy = self.policy(learner).select("policy")
+        return {"log_prob": jnp.zeros(rows.last.shape)}, policy.read(rows.obs, rows.first, carry)
 
     def policy(self, learner: PPOLearner) -> Policy:
         return Normalised(learner.network, learner.observations)

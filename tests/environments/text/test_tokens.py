@@ -8,11 +8,8 @@ import numpy as np
 import pytest
 
 from retorno import bellman
-from retorno.algorithms.actor_critic.ppo import PPO
 from retorno.core.time_step import legal_mask
 from retorno.environments.text.tokens import END, Tokens, ambiguous, hidden_pattern
-from retorno.networks import Transformer
-from retorno.run.train import train
 
 reset = jax.jit(lambda world, key: world.reset(key))
 step = jax.jit(lambda world, state, action, key: world.step(state, action, key))
@@ -119,17 +116,6 @@ def test_texts_that_begin_together_are_free_together():
         assert row.legal.action == -1
         kinds.add(tuple(forced))
     assert kinds == {(7, 6, 5), (0, 0, 4)}
-
-
-def test_a_vocabulary_of_4096_words():
-    """A transformer learns by PPO; no row, nor anything that is kept of it, is as long as the vocabulary."""
-    world = Tokens(vocabulary=4096, prompts=((17, 4095), (300,)), limit=8)
-    network = Transformer(width=8, layers=1, num_heads=2, window=16)
-    training = train(PPO(network=network, num_envs=4, rollout=12, epochs=1, minibatches=2), world, steps=96)
-    for report in training:
-        assert np.isfinite(list(report.metrics.values())).all()
-    kept = jax.tree.leaves((training.run.stage.row, jax.eval_shape(world.reset, jax.random.key(0))))
-    assert max(leaf.size for leaf in kept) <= 4
 
 
 def test_the_last_token_alone_is_not_enough():
