@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -262,35 +263,31 @@ def test_many_actions_are_drawn_in_two_levels() -> None:
     assert set(draw(forced, 100).tolist()) == {999}
 
 
-@pytest.mark.parametrize("actions", [CHUNK - 3, 2 * CHUNK, 2 * CHUNK + 5])
-@pytest.mark.parametrize("legality", ["all", "only", "mask"])
+@pytest.mark.parametrize(("actions", "legality"), [(2 * CHUNK, "all"), (2 * CHUNK, "only"), (CHUNK + 5, "mask")])
 def test_chunks_of_a_vocabulary_give_what_all_logits_give(actions: int, legality: str) -> None:
     """Log-probabilities, entropies, divergences and their gradients, over rows of which some are free."""
     rng = np.random.default_rng(0)
-    mine, other = (
-        Linear(*(jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((3, actions), actions))) for _ in "ab"
-    )
-    features = jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)
+    numbers = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+    mine, other = (Linear(numbers(3, actions), numbers(actions)) for _ in range(2))
     chosen = jnp.asarray(rng.integers(0, actions, 4))
     mask = jnp.asarray(rng.random((4, actions)) < 0.3).at[jnp.arange(4), chosen].set(True)
     legal = {"all": None, "only": Only(jnp.where(jnp.arange(4) % 2 == 0, chosen, -1)), "mask": mask}[legality]
 
-    def of(whole: bool, mine: Linear, other: Linear, features: Any) -> Any:
+    def of(whole: bool, given: Any) -> Any:
         def row(x: Any, legal: Any, action: Any) -> Any:
-            policy, apart = (LinearCategorical(y, layer) for y, layer in ((x, mine), (x / 2, other)))
-            if whole:
-                policy, apart = policy.whole(), apart.whole()
+            policies: Any = [LinearCategorical(y, layer) for y, layer in ((x, given[0]), (x / 2, given[1]))]
+            policy, apart = [each.whole() for each in policies] if whole else policies
             said = log_prob_and_entropy(policy, legal, action)
             return jnp.stack([*said, policy.masked(legal).kl(apart.masked(legal))])
 
-        return jax.vmap(row)(features, legal, chosen)
+        return jax.vmap(row)(given[2], legal, chosen)
 
-    def both(whole: bool) -> Any:
-        given = (mine, other, features)
-        slope = jax.grad(lambda given: jnp.sin(of(whole, *given)).sum())(given)
-        return of(whole, *given), slope
+    @partial(jax.jit, static_argnums=0)
+    def with_slope(whole: bool, given: Any) -> Any:
+        return of(whole, given), jax.grad(lambda given: jnp.sin(of(whole, given)).sum())(given)
 
-    for ours, theirs in zip(*(jax.tree.leaves(jax.jit(both, static_argnums=0)(x)) for x in (False, True)), strict=True):
+    given = (mine, other, numbers(4, 3))
+    for ours, theirs in zip(*(jax.tree.leaves(with_slope(whole, given)) for whole in (False, True)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
