@@ -149,6 +149,17 @@ def given(arrays: Held) -> Iterator[None]:
         _given.reset(before)
 
 
+def with_constants(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, with the arrays of constants that it thaws as one more argument, `constants`."""
+
+    @functools.wraps(fun)
+    def given_them(*args: Any, constants: Held, **kwargs: Any) -> Any:
+        with given(constants):
+            return fun(*args, **kwargs)
+
+    return given_them
+
+
 class jit:
     """`jax.jit`, where the constants in the arguments are handed over beside them instead of copied into the program.
 
@@ -158,13 +169,8 @@ class jit:
     """
 
     def __init__(self, fun: Callable[..., Any], **settings: Any) -> None:
-        @functools.wraps(fun)
-        def with_constants(*args: Any, constants: Held, **kwargs: Any) -> Any:
-            with given(constants):
-                return fun(*args, **kwargs)
-
         functools.update_wrapper(self, fun)
-        self.program = jax.jit(with_constants, **settings)
+        self.program = jax.jit(with_constants(fun), **settings)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.program(*args, constants=arrays_of((args, kwargs)), **kwargs)

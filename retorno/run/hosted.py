@@ -16,12 +16,14 @@ import numpy as np
 from jax import Array
 from jaxtyping import PyTree, UInt8, UInt32
 
+from retorno.core import constants
+from retorno.core.constants import arrays_of, with_constants
 from retorno.core.counter import Counter
 from retorno.core.environment import HostedEnvironments, HostedWorld
 from retorno.core.policy import Algorithm, Carry, RelabelConfig
 from retorno.core.spaces import ActionUnits, Spec, policy_space
-from retorno.core.time_step import TimeStep, Trajectory, blank
-from retorno.run.collect import CollectState, choose, initial_carries
+from retorno.core.time_step import Only, TimeStep, Trajectory, blank
+from retorno.run.collect import CollectState, choose, initial_carries, read, what_is_left
 from retorno.run.loop import (
     Advanced,
     Iteration,
@@ -94,6 +96,19 @@ class Layout(NamedTuple):
         return jnp.concatenate([*parts, jnp.zeros(self.size - at, jnp.uint8)])
 
 
+class Reading(NamedTuple):
+    """How rows that leave no choice are passed: they are followed, and a stretch of them is read at once."""
+
+    read: Callable[[UInt8[np.ndarray, "P size"], Carry], tuple[Any, Carry]]
+    """`read_packed`, compiled."""
+    units: ActionUnits
+
+    def left(self, row: TimeStep) -> Any:
+        """What is left to do, as the world takes it; None where an environment has a choice."""
+        action = np.asarray(what_is_left(row))
+        return self.units.to_world(action) if (action >= 0).all() else None
+
+
 class Rollout:
     """Where T interactions with B hosted environments are written: T + 1 rows and T choices, each as bytes."""
 
@@ -116,6 +131,7 @@ class Rollout:
         row: TimeStep,
         carry: Carry,
         chosen: tuple[Any, Carry] | None = None,
+        reading: Reading | None = None,
     ) -> tuple[TimeStep, Carry]:
         """Live T interactions: on each row `act(row with its number, carry)`, and the environments' step.
 
@@ -125,16 +141,32 @@ class Rollout:
             row: [B], where they stand.
             carry: [B], the policy's memory of them.
             chosen: what `act` gives on the first row, where it is known already.
+            reading: how rows that leave no choice are passed, where they are not acted on one by one.
 
         Returns:
             Where the environments stand, and the memory of them.
         """
         self._write(0, row)
+        unread = 0
         for t in range(len(self.choices)):
-            self.choices[t], carry = (chosen if t == 0 else None) or act(self.rows[t], carry)
-            row = environments.step(jax.tree.unflatten(self._given_structure, [view[t] for view in self._given]))
+            given = None if reading is None else reading.left(row)
+            if given is not None:
+                unread += 1
+            else:
+                carry, unread = self._read(reading, t - unread, t, carry), 0
+                self.choices[t], carry = (chosen if t == 0 else None) or act(self.rows[t], carry)
+                given = jax.tree.unflatten(self._given_structure, [view[t] for view in self._given])
+            row = environments.step(given)
             self._write(t + 1, row)
-        return row, carry
+        return row, self._read(reading, len(self.choices) - unread, len(self.choices), carry)
+
+    def _read(self, reading: Reading | None, start: int, end: int, carry: Carry) -> Carry:
+        """Read rows `start` to `end`, by powers of two, so that few lengths are compiled."""
+        while reading is not None and start < end:
+            after = start + 2 ** ((end - start).bit_length() - 1)
+            self.choices[start:after], carry = reading.read(self.rows[start:after], carry)
+            start = after
+        return carry
 
     def _write(self, t: int, row: TimeStep) -> None:
         for view, leaf in zip(self._row_views, jax.tree.leaves(row), strict=True):
@@ -162,6 +194,19 @@ def choose_packed(
     return choices.pack((choice.action, choice.given, choice.extras)), choice.carry
 
 
+def read_packed(
+    algorithm: Algorithm,
+    run: Run,
+    units: ActionUnits,
+    layouts: tuple[Layout, Layout],
+    rows: UInt8[Array, "P size"],
+    carry: Carry,
+) -> tuple[UInt8[Array, "P size"], Carry]:
+    """`read` of rows of bytes."""
+    action, extras, carry = read(algorithm, run.learner, layouts[0].unpack(rows)[0], carry)
+    return jax.vmap(layouts[1].pack)((action, units.to_world(action), extras)), carry
+
+
 def lived_in(
     layouts: tuple[Layout, Layout], rows: UInt8[Array, "T+1 size"], choices: UInt8[Array, "T size"], carry: Carry
 ) -> Trajectory:
@@ -178,6 +223,7 @@ class Programs(NamedTuple):
     """
 
     act: Callable[..., tuple[Array, Carry]]
+    read: Callable[..., tuple[Array, Carry]]
     learn: Callable[..., list[Array]]
     learn_and_act: Callable[..., tuple[list[Array], tuple[Array, Carry]]]
     """Learning, and acting on the next rollout's first row: where every step is learnt from, one call a step."""
@@ -192,6 +238,12 @@ def programs(settings: Any, structure: Any, layouts: tuple[Layout, Layout]) -> P
     ) -> tuple[Array, Carry]:
         algorithm, (run, _) = jax.tree.unflatten(settings, numbers), jax.tree.unflatten(structure, leaves)
         return choose_packed(algorithm, run, units, layouts, row, carry)
+
+    def read(
+        leaves: list[Array], numbers: list[Array], units: ActionUnits, rows: UInt8[Array, "P size"], carry: Carry
+    ) -> tuple[Array, Carry]:
+        algorithm, (run, _) = jax.tree.unflatten(settings, numbers), jax.tree.unflatten(structure, leaves)
+        return read_packed(algorithm, run, units, layouts, rows, carry)
 
     def learn_and_see(
         leaves: list[Array], numbers: list[Array], carry: Carry, rows: Array, choices: Array
@@ -215,8 +267,11 @@ def programs(settings: Any, structure: Any, layouts: tuple[Layout, Layout]) -> P
         first = layouts[0].pack((time_step, jnp.int32(0)))
         return learnt, act(learnt, numbers, units, first, after)
 
-    donated = partial(jax.jit, donate_argnums=0)
-    return Programs(jax.jit(act), donated(learn_and_see), donated(learn_and_act))
+    kept, donated = (
+        [jax.jit(with_constants(fun), donate_argnums=donate) for fun in funs]
+        for funs, donate in (((act, read), ()), ((learn_and_see, learn_and_act), 0))
+    )
+    return Programs(*kept, *donated)
 
 
 _finite = jax.jit(all_finite)
@@ -228,8 +283,9 @@ class HostedLoop:
     def __init__(self, algorithm: Algorithm, environments: HostedEnvironments, units: ActionUnits, run: Run) -> None:
         self.environments = environments
         self.numbers, self.settings = jax.tree.flatten(algorithm)
-        self.units = jax.tree.map(jnp.asarray, units)
+        self.units, self._host_units = jax.tree.map(jnp.asarray, units), units
         stage = run.stage
+        self.reads = hasattr(algorithm, "read") and isinstance(stage.row.legal, Only) and algorithm.rollout > 1
         shapes = jax.eval_shape(
             lambda run, row, carry: choose(
                 algorithm, run.learner, units, row, carry, keys_of(run).collect, jnp.int32(0)
@@ -256,20 +312,24 @@ class HostedLoop:
         leaves, structure = jax.tree.flatten((run._replace(stage=None), nothing_seen(self.metrics, observer)))  # type: ignore[arg-type]
         changing = next(i for i, leaf in enumerate(leaves) if leaf is run.updates.low)
         compiled, rollout = programs(self.settings, structure, self.layouts), self.rollout
-        lived, updates, chosen = 0, 0, None
+        lived, updates, chosen, held = 0, 0, None, arrays_of(run)
         while lived < steps and updates < most:
             leaves[changing].block_until_ready()  # What was learnt last has read the rollout: it may be written anew.
-            act = partial(compiled.act, leaves, self.numbers, self.units)
+            act, read = (
+                partial(program, leaves, self.numbers, self.units, constants=held)
+                for program in (compiled.act, compiled.read)
+            )
+            reading = Reading(read, self._host_units) if self.reads else None
             before = carry
-            row, carry = rollout.collect(act, self.environments, row, carry, chosen)
+            row, carry = rollout.collect(act, self.environments, row, carry, chosen, reading)
             lived += rollout.transitions
             updates += 1
             if len(rollout.choices) == 1:
                 leaves, chosen = compiled.learn_and_act(
-                    leaves, self.numbers, self.units, before, carry, rollout.rows, rollout.choices
+                    leaves, self.numbers, self.units, before, carry, rollout.rows, rollout.choices, constants=held
                 )
             else:
-                leaves = compiled.learn(leaves, self.numbers, before, rollout.rows, rollout.choices)
+                leaves = compiled.learn(leaves, self.numbers, before, rollout.rows, rollout.choices, constants=held)
         run, seen = jax.tree.unflatten(structure, leaves)
         return Advanced(run._replace(stage=CollectState(None, row, carry)), seen, _finite((run.learner, seen.sums)))
 
@@ -301,7 +361,7 @@ def hosted_spec(spaces: Spaces, steps: Counter, row: TimeStep) -> Spec:
     )
 
 
-@partial(jax.jit, static_argnames=("spaces", "relabel"))
+@partial(constants.jit, static_argnames=("spaces", "relabel"))
 def _begin(
     algorithm: Algorithm,
     spaces: Spaces,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from small import ALGORITHMS, FAMILIES, NETWORK, assert_close, busy_world, small
 from retorno.core.environment import Environment
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
-from retorno.core.spaces import Spec
+from retorno.core.spaces import Spec, action_units
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
@@ -26,7 +27,7 @@ from retorno.environments.text.tokens import Tokens
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table, policy_head
 from retorno.run.collect import CollectState, choose, collect, reads
-from retorno.run.hosted import lived_in
+from retorno.run.hosted import Reading, choose_packed, lived_in, read_packed
 from retorno.run.loop import begin_native
 from retorno.run.train import Training, train
 
@@ -140,6 +141,30 @@ def test_prompts_that_are_read_at_once_are_as_if_row_by_row(monkeypatch: pytest.
     first, last = (np.asarray(x)[:-1] for x in (lived.steps.first, lived.steps.last))
     assert (first == (np.arange(20) % 10 == 0)[:, None]).all(), "they begin together"
     assert last.sum() > 2 * 4 and not (first & last).any(), "texts that have ended wait"
+
+
+def test_hosted_prompts_that_are_read_at_once_are_as_if_row_by_row() -> None:
+    """Texts that begin together in Python too, as often as they end together."""
+    world = Tokens(vocabulary=8, prompts=((3, 2, 5), (4, 4, 4)), pattern=(1,), limit=2)
+    lived, acted = [], []
+    for at_once in (True, False):
+        with train(reading(), gymnasium(lambda: to_gymnasium(world)), 1000, seed=3) as training:
+            loop, run, rollout = training.hosted_loop, training.run, training.hosted_loop.rollout
+            packed = partial(choose_packed, training.algorithm, run, loop.units, loop.layouts)
+            act = jax.jit(lambda row, carry, packed=packed: packed(row, carry))
+            read = jax.jit(partial(read_packed, training.algorithm, run, loop.units, loop.layouts))
+            calls = []
+
+            def counted(*given: Any, act: Any = act, calls: list[Any] = calls) -> Any:
+                calls.append(1)
+                return act(*given)
+
+            how = Reading(read, action_units(world.action_space)) if at_once else None
+            after = rollout.collect(counted, loop.environments, run.stage.row, run.stage.carry, reading=how)
+            lived.append((after, lived_in(loop.layouts, jnp.array(rollout.rows), jnp.array(rollout.choices), ())))
+            acted.append(len(calls))
+    assert_close(*lived, 1e-4)
+    assert acted[0] < acted[1] == 20
 
 
 def test_the_law_sees_a_limit_that_is_off_by_one() -> None:
