@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,7 @@ from retorno.environments.text.tokens import Tokens
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table, policy_head
 from retorno.run.collect import CollectState, choose, collect, reads
-from retorno.run.hosted import Reading, choose_packed, lived_in, read_packed
+from retorno.run.hosted import HostedLoop, Reading, choose_packed, lived_in, read_packed
 from retorno.run.loop import begin_native
 from retorno.run.train import Training, train
 
@@ -146,25 +147,23 @@ def test_prompts_that_are_read_at_once_are_as_if_row_by_row(monkeypatch: pytest.
 def test_hosted_prompts_that_are_read_at_once_are_as_if_row_by_row() -> None:
     """Texts that begin together in Python too, as often as they end together."""
     world = Tokens(vocabulary=8, prompts=((3, 2, 5), (4, 4, 4)), pattern=(1,), limit=2)
-    lived, acted = [], []
-    for at_once in (True, False):
-        with train(reading(), gymnasium(lambda: to_gymnasium(world)), 1000, seed=3) as training:
-            loop, run, rollout = training.hosted_loop, training.run, training.hosted_loop.rollout
-            packed = partial(choose_packed, training.algorithm, run, loop.units, loop.layouts)
-            act = jax.jit(lambda row, carry, packed=packed: packed(row, carry))
-            read = jax.jit(partial(read_packed, training.algorithm, run, loop.units, loop.layouts))
-            calls = []
+    algorithm, hosted = reading(), gymnasium(lambda: to_gymnasium(world))
+    with train(algorithm, hosted, 1000, seed=3) as training, train(algorithm, hosted, 1000, seed=3) as other:
+        run, loop = training.run, training.hosted_loop
+        packed = (algorithm, run, loop.units, loop.layouts)
+        act, read = jax.jit(partial(choose_packed, *packed)), jax.jit(partial(read_packed, *packed))
 
-            def counted(*given: Any, act: Any = act, calls: list[Any] = calls) -> Any:
-                calls.append(1)
-                return act(*given)
+        def live(loop: HostedLoop, reading: Reading | None) -> tuple[int, Any]:
+            """How often the policy acted, and what was lived."""
+            acted = Mock(side_effect=act)
+            after = loop.rollout.collect(acted, loop.environments, run.stage.row, run.stage.carry, None, reading)
+            lived = lived_in(loop.layouts, jnp.array(loop.rollout.rows), jnp.array(loop.rollout.choices), ())
+            return acted.call_count, (after, lived)
 
-            how = Reading(read, action_units(world.action_space)) if at_once else None
-            after = rollout.collect(counted, loop.environments, run.stage.row, run.stage.carry, reading=how)
-            lived.append((after, lived_in(loop.layouts, jnp.array(rollout.rows), jnp.array(rollout.choices), ())))
-            acted.append(len(calls))
-    assert_close(*lived, 1e-4)
-    assert acted[0] < acted[1] == 20
+        fewer, at_once = live(loop, Reading(read, action_units(world.action_space)))
+        every, row_by_row = live(other.hosted_loop, None)
+    assert_close(at_once, row_by_row, 1e-4)
+    assert fewer < every == 20
 
 
 def test_the_law_sees_a_limit_that_is_off_by_one() -> None:
