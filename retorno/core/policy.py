@@ -71,6 +71,17 @@ class Policy(eqx.Module):
         return jax.lax.scan(step, carry, (obs, first))
 
 
+class WithoutMemory(Policy):
+    """A policy whose heads depend on the row alone: its context is 0, and it has nothing to carry."""
+
+    @property
+    def context(self) -> int:
+        return 0
+
+    def initial_carry(self) -> Carry:
+        return ()
+
+
 def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry) -> Heads:
     """`policy.unroll` for B environments: rows [T, B], carry [B], heads [T, B].
 

@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float, Int, Key
 
-from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
 from retorno.core.time_step import TimeStep
 from retorno.environments.sampled_world import Sampled, sampled
+from retorno.environments.wrappers import Wrapper
 
 
-class Noisy(Environment):
+class Noisy(Wrapper):
     """A sampled model whose rewards are normal around the model's.
 
     A model holds one reward for a transition. Values and best actions depend on its mean alone, so
     the exact answers of the model are those of this world; only learning sees the noise.
     """
 
-    world: Sampled
+    world: Sampled  # pyright: ignore[reportIncompatibleVariableOverride]
     deviation: Float[Array, "S A"]
     """The standard deviation of the reward of each state and action."""
-
-    @property
-    def observation_space(self) -> spaces.Space[Any]:
-        return self.world.observation_space
-
-    @property
-    def action_space(self) -> spaces.Space[Any]:
-        return self.world.action_space
-
-    @property
-    def two_players(self) -> bool:
-        return self.world.two_players
-
-    def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
-        return self.world.reset(key)
 
     def enter(self, obs: Int[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
         return self.world.enter(obs)

@@ -15,16 +15,16 @@ from numpy.typing import ArrayLike
 from retorno.core.environment import Environment
 from retorno.core.runtime import prepare
 from retorno.core.time_step import TimeStep
+from retorno.environments.wrappers import Wrapper
 
 
-class Observed(Environment):
+class Observed(Wrapper):
     """A world whose observation, a number, is looked up: row i of `table` is shown in its place.
 
     A table of whole numbers gives labels: states that share one cannot be told apart (state aliasing,
     state aggregation). A table of floats gives feature vectors.
     """
 
-    world: Environment
     table: Int[Array, " S"] | Float[Array, "S d"]
     labels: int | None = eqx.field(static=True)
     """How many there are; None for features."""
@@ -45,14 +45,6 @@ class Observed(Environment):
             return spaces.Discrete(self.labels)
         low, high = (np.asarray(side, np.float32) for side in (self.low, self.high))
         return spaces.Box(low, high, dtype=np.float32)
-
-    @property
-    def action_space(self) -> spaces.Space[Any]:
-        return self.world.action_space
-
-    @property
-    def two_players(self) -> bool:
-        return self.world.two_players
 
     def reset(self, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
         state, row = self.world.reset(key)

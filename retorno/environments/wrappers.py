@@ -16,26 +16,10 @@ from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep
 
 
-class Limited(NamedTuple):
-    """A state, and how many steps ago its episode began."""
-
-    state: PyTree[Any]
-    steps: Int[Array, ""]
-
-
-class TimeLimit(Environment):
-    """Cuts episodes after `limit` steps: the row has `last`, and its discount stays what it was.
-
-    So the value of where the limit cut is bootstrapped, unless the episode terminated there as well
-    (Pardo et al. 2018, "Time limits in reinforcement learning").
-    """
+class Wrapper(Environment):
+    """A world around another one, which stands for what is not said otherwise; `enter` has to be."""
 
     world: Environment
-    limit: int = eqx.field(static=True)
-
-    def __check_init__(self) -> None:
-        if self.limit < 1:
-            raise ValueError(f"limit must be a positive number of steps, got {self.limit}")
 
     @property
     def observation_space(self) -> spaces.Space[Any]:
@@ -48,6 +32,39 @@ class TimeLimit(Environment):
     @property
     def two_players(self) -> bool:
         return self.world.two_players
+
+    def reset(self, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        return self.world.reset(key)
+
+    def restart(self, state: PyTree[Any], key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        return self.world.restart(state, key)
+
+    def step(self, state: PyTree[Any], action: Any, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        return self.world.step(state, action, key)
+
+    def render(self, state: PyTree[Any]) -> np.ndarray:
+        return self.world.render(state)
+
+
+class Limited(NamedTuple):
+    """A state, and how many steps ago its episode began."""
+
+    state: PyTree[Any]
+    steps: Int[Array, ""]
+
+
+class TimeLimit(Wrapper):
+    """Cuts episodes after `limit` steps: the row has `last`, and its discount stays what it was.
+
+    So the value of where the limit cut is bootstrapped, unless the episode terminated there as well
+    (Pardo et al. 2018, "Time limits in reinforcement learning").
+    """
+
+    limit: int = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        if self.limit < 1:
+            raise ValueError(f"limit must be a positive number of steps, got {self.limit}")
 
     def reset(self, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
         state, row = self.world.reset(key)
@@ -70,7 +87,7 @@ class TimeLimit(Environment):
         return self.world.render(state.state)
 
 
-class Hidden(Environment):
+class Hidden(Wrapper):
     """Shows only the components `keep` of a vector observation, so that the rest has to be remembered.
 
     `Hidden(cart_pole(), keep=(0, 2))` is the cart–pole without its velocities.
@@ -79,7 +96,6 @@ class Hidden(Environment):
         SpaceError: when the observation is not a vector or has no such component.
     """
 
-    world: Environment
     keep: tuple[int, ...] = eqx.field(static=True)
 
     def __check_init__(self) -> None:
@@ -95,14 +111,6 @@ class Hidden(Environment):
         keep = list(self.keep)
         return spaces.Box(space.low[keep], space.high[keep], dtype=space.dtype.type)
 
-    @property
-    def action_space(self) -> spaces.Space[Any]:
-        return self.world.action_space
-
-    @property
-    def two_players(self) -> bool:
-        return self.world.two_players
-
     def _veil(self, row: TimeStep) -> TimeStep:
         return row._replace(obs=row.obs[np.array(self.keep)])
 
@@ -117,6 +125,3 @@ class Hidden(Environment):
     def step(self, state: PyTree[Any], action: Any, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
         state, row = self.world.step(state, action, key)
         return state, self._veil(row)
-
-    def render(self, state: PyTree[Any]) -> np.ndarray:
-        return self.world.render(state)

@@ -21,7 +21,7 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.policy import Carry, Heads, WithoutMemory
 from retorno.core.spaces import HashableSpace, SpaceError, cardinality, encode, index, parts, unsupported, width
 from retorno.networks.heads import Head, Readout
 
@@ -70,20 +70,13 @@ class Basis(abc.ABC):
         )
 
 
-class LinearNetwork(Policy):
+class LinearNetwork(WithoutMemory):
     """Weights for each head: its numbers are sums of features times weights."""
 
     weights: dict[str, Float[Array, "d outputs"]]
     readouts: dict[str, Readout]
     basis: Basis = eqx.field(static=True)
     observed: HashableSpace = eqx.field(static=True)
-
-    @property
-    def context(self) -> int:
-        return 0
-
-    def initial_carry(self) -> Carry:
-        return ()
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         x = self.basis.features(self.observed.space, obs)

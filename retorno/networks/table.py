@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
 from retorno.core.spaces import HashableSpace, SpaceError, cardinality, index
 from retorno.networks.heads import Head, Readout
 from retorno.networks.linear import LinearNetwork
@@ -22,19 +22,12 @@ MOST_ENTRIES = 2_000_000_000
 AnyPolicy = TypeVar("AnyPolicy", bound=Policy)
 
 
-class TableNetwork(Policy):
+class TableNetwork(WithoutMemory):
     """A table for each head. A step reads one row of each."""
 
     tables: dict[str, Float[Array, "S outputs"]]
     readouts: dict[str, Readout]
     observed: HashableSpace = eqx.field(static=True)
-
-    @property
-    def context(self) -> int:
-        return 0
-
-    def initial_carry(self) -> Carry:
-        return ()
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         row = index(self.observed.space, obs)

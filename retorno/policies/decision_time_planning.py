@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree, UInt32
 
-from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
 from retorno.core.time_step import TimeStep
 from retorno.models.tabular import SampleModel
 from retorno.ops.distributions import EpsilonGreedy
@@ -44,7 +44,7 @@ class Thinking(Protocol):
         ...
 
 
-class PlannedPolicy(Policy):
+class PlannedPolicy(WithoutMemory):
     """Thinks anew on each row, each time with the same random numbers.
 
     So it always chooses alike where it sees alike, and its value can be asked for as that of any other.
@@ -54,13 +54,6 @@ class PlannedPolicy(Policy):
     base: Policy
     seed: UInt32[Array, ""]
     planner: Thinking
-
-    @property
-    def context(self) -> int:
-        return 0
-
-    def initial_carry(self) -> Carry:
-        return ()
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         plan = self.planner.plan(self.model, self.base, self.model.enter(obs), jax.random.key(self.seed))

@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
 from retorno.core.registry import Registry
 from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index, num_actions
 from retorno.core.time_step import TimeStep, Trajectory, before_and_after
@@ -21,18 +21,11 @@ from retorno.ops.distributions import Categorical
 from retorno.ops.returns import importance_weight
 
 
-class FixedPolicy(Policy):
+class FixedPolicy(WithoutMemory):
     """Logarithms of probabilities: one row for each observation of a finite space, or one for all."""
 
     log_prob: Float[Array, "S A"]
     observed: HashableSpace = eqx.field(static=True)
-
-    @property
-    def context(self) -> int:
-        return 0
-
-    def initial_carry(self) -> Carry:
-        return ()
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         row = 0 if len(self.log_prob) == 1 else index(self.observed.space, obs)
@@ -139,18 +132,11 @@ def followed(target: FixedConfig, behaviour: FixedConfig | None, spec: Spec) -> 
     return Followed(built[0], built[1])
 
 
-class Judged(Policy):
+class Judged(WithoutMemory):
     """A policy with what was learnt about its value."""
 
     policy: Policy
     network: Policy
-
-    @property
-    def context(self) -> int:
-        return 0
-
-    def initial_carry(self) -> Carry:
-        return ()
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         return {**self.policy.step(obs, first, ())[0], **self.network.step(obs, first, ())[0]}, ()

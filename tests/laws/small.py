@@ -25,7 +25,7 @@ from retorno.core.policy import Algorithm, Learner, Reward
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
-from retorno.environments.wrappers import TimeLimit
+from retorno.environments.wrappers import TimeLimit, Wrapper
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
 
 for own in filter(None, os.environ.get("RETORNO_OWN", "").split(os.pathsep)):
@@ -107,21 +107,8 @@ def constant_reward() -> MDP:
     return mdp({"here": {"stay": [(1.0, "here", 1.0)]}})
 
 
-class Deadly(Environment):
+class Deadly(Wrapper):
     """The classic mistake: a time limit is taken as death."""
-
-    world: TimeLimit
-
-    @property
-    def observation_space(self) -> spaces.Space[Any]:
-        return self.world.observation_space
-
-    @property
-    def action_space(self) -> spaces.Space[Any]:
-        return self.world.action_space
-
-    def reset(self, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
-        return self.world.reset(key)
 
     def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
         state, row = self.world.step(state, action, key)

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cases import Case, main
-from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float, Key
 from small import ALGORITHMS, bits, busy_world, small
@@ -24,6 +23,7 @@ from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Relabel, Reward, world_reward
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep, Trajectory
+from retorno.environments.wrappers import Wrapper
 from retorno.models import Exact
 from retorno.networks import Table
 from retorno.run.loop import Run, begin_runs, iterate
@@ -51,22 +51,10 @@ class Scaled(Relabel):
         return self.factor * trajectory.steps.reward[1:]
 
 
-class Paying(Environment):
+class Paying(Wrapper):
     """A world that multiplies its rewards itself."""
 
-    world: Environment
     factor: Float[Array, ""]
-
-    @property
-    def observation_space(self) -> spaces.Space[Any]:
-        return self.world.observation_space
-
-    @property
-    def action_space(self) -> spaces.Space[Any]:
-        return self.world.action_space
-
-    def reset(self, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
-        return self.world.reset(key)
 
     def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
         state, row = self.world.step(state, action, key)

@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, NonNegative, Positive, hyperparameters
-from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward
+from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward, WithoutMemory
 from retorno.core.spaces import HashableSpace, Spec, encode, num_actions, width
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.ops.bandits import add_to_inverse, confidence_bound
@@ -24,20 +24,13 @@ from retorno.ops.distributions import EpsilonGreedy
 from retorno.policies import EpsilonGreedyPolicy
 
 
-class Ridge(Policy):
+class Ridge(WithoutMemory):
     """A ridge regression of each arm's reward: the head "q" is θ̂·x with θ̂ = A⁻¹ b."""
 
     inverse: Float[Array, "A d d"]
     target: Float[Array, "A d"]
     """b"""
     observed: HashableSpace = eqx.field(static=True)
-
-    @property
-    def context(self) -> int:
-        return 0
-
-    def initial_carry(self) -> Carry:
-        return ()
 
     def weights(self) -> Float[Array, "A d"]:
         """θ̂ of each arm."""

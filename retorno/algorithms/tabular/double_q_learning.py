@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward
+from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward, WithoutMemory
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import ActionValueHead, Head, NetworkConfig, Table, require_no_context, semi_gradient_step
@@ -26,18 +26,11 @@ from retorno.policies.exploration import Epsilon, Exploration, Explorer, explore
 from retorno.policies.schedules import StepSize, step_sizes
 
 
-class MeanValues(Policy):
+class MeanValues(WithoutMemory):
     """Two networks as one: the mean of their action values."""
 
     first: Policy
     second: Policy
-
-    @property
-    def context(self) -> int:
-        return 0
-
-    def initial_carry(self) -> Carry:
-        return ()
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         one, other = (network.step(obs, first, ())[0]["q"] for network in (self.first, self.second))

@@ -46,8 +46,7 @@ class Exported(gym.Env):
     """
 
     def __init__(self, world: Environment, render_mode: str | None = None) -> None:
-        drawn = type(world).render is not Environment.render
-        self.metadata = {"render_modes": ["rgb_array"] if drawn else [], "render_fps": FRAMES_PER_SECOND}
+        self.metadata = {"render_modes": ["rgb_array"] if _can_be_drawn(world) else [], "render_fps": FRAMES_PER_SECOND}
         if world.two_players:
             self.metadata["two_players"] = True
         if render_mode not in (None, *self.metadata["render_modes"]):
@@ -90,6 +89,12 @@ class Exported(gym.Env):
         discount = float(row.discount)
         told = {} if discount in (0, 1) else {"discount": discount}
         return _element(self.observation_space, row.obs), told | _info(row.legal)
+
+
+def _can_be_drawn(world: Environment) -> bool:
+    """Whether it has a picture of its own; a wrapper has its world's."""
+    inner = getattr(world, "world", None)
+    return _can_be_drawn(inner) if isinstance(inner, Environment) else type(world).render is not Environment.render
 
 
 def to_gymnasium(world: Environment, render_mode: str | None = None) -> Exported:
