@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
+from itertools import product
 from typing import Any
 from unittest.mock import Mock
 
@@ -15,7 +16,7 @@ from cases import Case, main, mostly
 from gymnasium import spaces
 from small import ALGORITHMS, FAMILIES, NETWORK, assert_close, busy_world, small
 
-from retorno.core.environment import Environment
+from retorno.core.environment import Environment, episode_seed
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import Spec, action_units
@@ -27,7 +28,7 @@ from retorno.environments.text.recall import Recall
 from retorno.environments.text.tokens import Tokens
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table, policy_head
-from retorno.run.collect import CollectState, choose, collect, reads
+from retorno.run.collect import CollectState, choose, collect, no_episodes, reads
 from retorno.run.hosted import HostedLoop, Reading, choose_packed, lived_in, read_packed
 from retorno.run.loop import begin_native
 from retorno.run.train import Training, train
@@ -142,6 +143,10 @@ def test_prompts_that_are_read_at_once_are_as_if_row_by_row(monkeypatch: pytest.
     first, last = (np.asarray(x)[:-1] for x in (lived.steps.first, lived.steps.last))
     assert (first == (np.arange(20) % 10 == 0)[:, None]).all(), "they begin together"
     assert last.sum() > 2 * 4 and not (first & last).any(), "texts that have ended wait"
+    assert no_episodes(4).update(lived).episodes == 2 * 4, "and are counted once"
+    for env, episode in product(range(4), (2, 3)):
+        _, row = PROMPTED.reset(jax.random.key(episode_seed(3, env, episode)))
+        assert row.legal == jax.tree.map(lambda x, e=env, k=episode: x[10 * (k - 2), e], lived.steps.legal)
 
 
 def test_hosted_prompts_that_are_read_at_once_are_as_if_row_by_row() -> None:

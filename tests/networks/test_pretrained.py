@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
@@ -95,9 +96,10 @@ def test_a_fresh_process_goes_on_to_the_same_bits_and_acts_the_same(
     command = [sys.executable, FROZEN_RUN, str(folder)]
     digest, *actions = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     assert digest == run[1].digest
-    actor = rt.load(run[0])
-    assert [int(actor.act(state)) for state in range(STATES)] == list(map(int, actions))
-    assert actor._in_numpy is not None and len(set(actions)) > 1
+    with patch.object(rt.Actor, "_compiled", side_effect=AssertionError("it has a form in NumPy")):
+        actor = rt.load(run[0])
+        assert [int(actor.act(state)) for state in range(STATES)] == list(map(int, actions))
+    assert len(set(actions)) > 1
 
 
 def test_hosted_and_in_batches_they_are_the_same(run: Any, weights: WeightsFile) -> None:

@@ -6,18 +6,24 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import taught
+from gymnasium.spaces import Discrete
 
 from retorno.algorithms import QLearning
 from retorno.core.counter import Counter
+from retorno.core.spaces import Spec
+from retorno.core.time_step import Only, TimeStep, Trajectory
+from retorno.networks import GRU
 from retorno.run.folder import read_metrics
-from retorno.run.relabel import Arrivals, ClipRewards, CountBonus
+from retorno.run.relabel import Arrivals, ClipRewards, CountBonus, ReferenceKL
 from retorno.run.train import Training, restore, resume, train
 
 
@@ -89,3 +95,51 @@ def test_arrays_of_another_kind_are_no_settings() -> None:
         pytest.raises(TypeError, match="give the frozen dataclass"),
     ):
         training.relabel = Arrivals(Counter.zeros(3), jnp.float32(1), arrivals(training).observed)
+
+
+def test_the_distance_from_a_reference_is_that_of_each_row_after_all_before_it() -> None:
+    """Over two rollouts, with an episode that ends in the first, and rows that leave no choice."""
+    space, actions = Discrete(5), Discrete(3)
+    network = GRU(4, (4,))
+    spec = Spec(space, actions, 2, 100, TimeStep(*[jnp.int32(0)] * 5))
+    relabel: Any = ReferenceKL(0.5, network).build(jax.random.key(1), spec)
+    # A policy's head starts near zero: drawn anew it tells one row from another.
+    weights = np.random.default_rng(0)
+    reference = jax.tree.map(lambda w: jnp.asarray(weights.normal(size=w.shape), jnp.float32), relabel.reference)
+    relabel = replace(relabel, reference=reference)
+
+    rng = np.random.default_rng(1)
+    obs, action = rng.integers(5, size=(7, 2)), rng.integers(3, size=(6, 2))
+    first = np.zeros((7, 2), bool)
+    first[[0, 0, 2], [0, 1, 1]] = True
+    only: Any = np.full((7, 2), -1)
+    only[4, 0] = action[4, 0]
+    log_prob = rng.normal(size=(6, 2)).astype(np.float32)
+    seen: Any = (obs, np.ones((7, 2), np.float32), np.ones((7, 2)), first, np.roll(first, -1, 0), Only(only))
+    rows = TimeStep(*jax.tree.map(jnp.asarray, seen))
+
+    @jax.jit
+    def step(obs: Any, first: Any, action: Any, carry: Any) -> Any:
+        heads, carry = reference.step(obs, first, carry)
+        return heads["policy"].log_prob(action), carry
+
+    @jax.jit
+    def judged(relabel: Any, lived: Any) -> Any:
+        relabel, told = relabel.learn(lived, jax.random.key(0))
+        return relabel, told["kl"], relabel.reward(lived)
+
+    expected = np.ones((6, 2))
+    for env in range(2):
+        carry = reference.initial_carry()
+        for t in range(6):
+            its, carry = step(rows.obs[t, env], rows.first[t, env], action[t, env], carry)
+            apart = log_prob[t, env] - its
+            expected[t, env] -= 0.5 * apart * bool(~rows.last[t, env] & (only[t, env] < 0))
+
+    for start in (0, 3):
+        steps = jax.tree.map(lambda x, s=start: x[s : s + 4], rows)
+        lived = Trajectory(steps, jnp.asarray(action[start : start + 3]), {"log_prob": log_prob[start : start + 3]}, ())
+        relabel, kl, reward = judged(relabel, lived)
+        np.testing.assert_allclose(reward, expected[start : start + 3], atol=1e-5)
+        apart = (1 - expected[start : start + 3]) / 0.5
+        assert float(kl) == pytest.approx(apart[np.asarray(lived.choices)].mean(), abs=1e-5)
