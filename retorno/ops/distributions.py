@@ -60,7 +60,21 @@ class Distribution(Protocol):
 def log_prob_and_entropy(
     policy: Distribution, legal: Legal, action: Array
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Log π(a|s) over the legal actions, and the entropy of π(·|s): what a policy's gradient is made of."""
+    r"""What a policy's gradient is made of: the action's log-probability and the entropy, over the legal actions.
+
+    .. math:: \log \pi(a \mid s), \qquad H(\pi) = -\sum_a \pi(a \mid s) \log \pi(a \mid s)
+
+    Args:
+        policy: π(·|s), over all actions.
+        legal: which may be taken; None for all.
+        action: a.
+
+    Returns:
+        Both. Shapes [] and [].
+
+    >>> log_prob_and_entropy(Categorical(jnp.zeros(4)), jnp.array([True, True, False, False]), jnp.int32(0))
+    (Array(-0.6931472, dtype=float32), Array(0.6931472, dtype=float32))
+    """
     policy = policy.masked(legal)
     if isinstance(policy, LinearCategorical):  # One pass over the actions for both.
         return policy.log_prob_and_entropy(action)

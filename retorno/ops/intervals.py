@@ -6,7 +6,20 @@ import numpy as np
 
 
 def interval95(samples: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of the mean of independent samples [N], by Student's t; NaN for fewer than two."""
+    r"""The 95% interval of the mean of independent samples (Student 1908).
+
+    .. math:: \bar x \pm t_{.975,\, N - 1} \frac{s}{\sqrt N}
+
+    Args:
+        samples: x. Shape [N].
+
+    Returns:
+        (lower, upper); NaN for fewer than two samples.
+
+    >>> low, high = interval95(np.array([1.0, 2.0, 3.0]))
+    >>> round(low, 3), round(high, 3)
+    (-0.484, 4.484)
+    """
     if len(samples) < 2:
         return (float("nan"), float("nan"))
     mean, reach = samples.mean(), reach95(samples)
@@ -14,7 +27,17 @@ def interval95(samples: np.ndarray) -> tuple[float, float]:
 
 
 def reach95(samples: np.ndarray) -> np.ndarray:
-    """Half the width of `interval95` for each column [K] of at least two samples [N, K]."""
+    """Half the width of `interval95`, of each column by itself.
+
+    Args:
+        samples: at least two of each. Shape [N, K].
+
+    Returns:
+        Half the widths. Shape [K].
+
+    >>> reach95(np.array([[1.0], [2.0], [3.0]])).round(3)
+    array([2.484])
+    """
     from scipy.special import stdtrit
 
     return stdtrit(len(samples) - 1, 0.975) * samples.std(0, ddof=1) / np.sqrt(len(samples))

@@ -8,48 +8,159 @@ from jaxtyping import Bool, Float
 
 
 def huber(error: Float[Array, ""], delta: float = 1.0) -> Float[Array, ""]:
-    """½ e² where |e| ≤ δ, else δ(|e| − ½ δ).  Huber 1964; δ = ∞ is half the square."""
+    r"""Half the square of a small error, and linear beyond (Huber 1964).
+
+    .. math:: L(e) = \tfrac12 e^2 \text{ where } |e| \le \delta,
+              \text{ else } \delta \left( |e| - \tfrac12 \delta \right)
+
+    Args:
+        error: e. Shape [].
+        delta: δ, positive; infinite for half the square.
+
+    Returns:
+        L. Shape [].
+
+    >>> huber(jnp.float32(0.5)), huber(jnp.float32(-3))
+    (Array(0.125, dtype=float32), Array(2.5, dtype=float32))
+    """
     size = jnp.minimum(jnp.abs(error), delta)
     return size * (jnp.abs(error) - 0.5 * size)
 
 
 def policy_gradient(log_prob: Float[Array, ""], advantage: Float[Array, ""]) -> Float[Array, ""]:
-    """−A log π(a|s), whose gradient is the policy gradient's.  Sutton & Barto 2018, eq. 13.11."""
+    r"""What has the policy gradient for its gradient (Sutton & Barto 2018, eq. 13.11).
+
+    .. math:: L = -\hat A \log \pi(a \mid s)
+
+    Args:
+        log_prob: log π of the action. Shape [].
+        advantage: Â, how much better it was than usual. Shape [].
+
+    Returns:
+        L, to be minimised. Shape [].
+
+    >>> policy_gradient(jnp.float32(-1), jnp.float32(3))
+    Array(3., dtype=float32)
+    """
     return -advantage * log_prob
 
 
 def clipped_policy_gradient(
     ratio: Float[Array, ""], advantage: Float[Array, ""], clip: Float[Array, ""] | float
 ) -> Float[Array, ""]:
-    """−min(ρA, clip(ρ, 1 − ε, 1 + ε)A): PPO's objective.  Schulman et al. 2017, eq. 7."""
+    r"""PPO's objective (Schulman et al. 2017, eq. 7).
+
+    .. math:: L = -\min \left( \rho \hat A,\ \text{clip}(\rho, 1 - \epsilon, 1 + \epsilon)\, \hat A \right)
+
+    Args:
+        ratio: ρ, π over the policy that acted. Shape [].
+        advantage: Â, how much better the action was than usual. Shape [].
+        clip: ε: beyond it nothing more is gained. Shape [].
+
+    Returns:
+        L, to be minimised. Shape [].
+
+    >>> clipped_policy_gradient(jnp.float32(2), jnp.float32(1), 0.25)
+    Array(-1.25, dtype=float32)
+    """
     return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
 
 
 def clipped_value_error(
     value: Float[Array, ""], old_value: Float[Array, ""], target: Float[Array, ""], clip: Float[Array, ""] | float
 ) -> Float[Array, ""]:
-    """max((v − y)², (v_clipped − y)²).  Engstrom et al. 2020, section 3, from OpenAI's baselines."""
+    r"""The square of a value's error, which does not fall for steps beyond the clip (Engstrom et al. 2020, section 3).
+
+    .. math:: L = \max \left( (v - y)^2,\ (v_0 + \text{clip}(v - v_0, -\epsilon, \epsilon) - y)^2 \right)
+
+    From OpenAI's baselines.
+
+    Args:
+        value: v. Shape [].
+        old_value: v₀, as it was when the rows were lived. Shape [].
+        target: y. Shape [].
+        clip: ε; infinite for the square alone. Shape [].
+
+    Returns:
+        L, to be minimised. Shape [].
+
+    >>> clipped_value_error(jnp.float32(3), jnp.float32(1), jnp.float32(3), 0.5)
+    Array(2.25, dtype=float32)
+    """
     near = old_value + jnp.clip(value - old_value, -clip, clip)
     return jnp.maximum((value - target) ** 2, (near - target) ** 2)
 
 
 def masked_mean(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ""]:
-    """The mean of the entries where `mask` is true; 0 where none is."""
+    r"""The mean of the entries where `mask` is true.
+
+    .. math:: \bar x = \frac{\sum_i m_i x_i}{\max(\sum_i m_i, 1)}
+
+    Args:
+        x: of any shape.
+        mask: m, of the same shape.
+
+    Returns:
+        x̄, 0 where no entry counts. Shape [].
+
+    >>> masked_mean(jnp.array([1.0, 3.0, 99.0]), jnp.array([True, True, False]))
+    Array(2., dtype=float32)
+    """
     return jnp.sum(jnp.where(mask, x, 0.0)) / jnp.maximum(mask.sum(), 1)
 
 
 def masked_variance(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ""]:
-    """The variance of the entries where `mask` is true."""
+    r"""The variance of the entries where `mask` is true.
+
+    .. math:: \frac{\sum_i m_i (x_i - \bar x)^2}{\max(\sum_i m_i, 1)}
+
+    Args:
+        x: of any shape.
+        mask: m, of the same shape.
+
+    Returns:
+        The variance, 0 where no entry counts. Shape [].
+
+    >>> masked_variance(jnp.array([1.0, 3.0, 99.0]), jnp.array([True, True, False]))
+    Array(1., dtype=float32)
+    """
     return masked_mean((x - masked_mean(x, mask)) ** 2, mask)
 
 
 def masked_standardise(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ...]:
-    """(x − mean) / standard deviation over the entries where `mask` is true."""
+    r"""All entries, moved and scaled so that those where `mask` is true have mean 0 and standard deviation 1.
+
+    .. math:: \frac{x - \bar x}{\sqrt{\text{Var}\, x} + 10^{-8}}
+
+    Args:
+        x: of any shape.
+        mask: of the same shape.
+
+    Returns:
+        Of the same shape.
+
+    >>> masked_standardise(jnp.array([1.0, 3.0]), jnp.array([True, True]))
+    Array([-1.,  1.], dtype=float32)
+    """
     return (x - masked_mean(x, mask)) / (jnp.sqrt(masked_variance(x, mask)) + 1e-8)
 
 
 def linear(
     start: Float[Array, ""] | float, end: Float[Array, ""] | float | None, progress: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """From `start` at progress 0 to `end` at progress 1 in a straight line; constant where `end` is None."""
+    r"""A number that goes in a straight line over a run.
+
+    .. math:: x(p) = x_0 + (x_1 - x_0)\, p
+
+    Args:
+        start: x₀. Shape [].
+        end: x₁; None to stay at x₀. Shape [].
+        progress: p in [0, 1], the share of the run that is over. Shape [].
+
+    Returns:
+        x. Shape [].
+
+    >>> linear(1.0, 0.0, jnp.float32(0.25)), linear(1.0, None, jnp.float32(0.25))
+    (Array(0.75, dtype=float32), Array(1., dtype=float32))
+    """
     return jnp.asarray(start, jnp.float32) if end is None else start + (end - start) * progress

@@ -219,7 +219,17 @@ def polyak(target: Weights, online: Weights, step: Float[Array, ""] | float) -> 
 
 
 def decays(weights: Any) -> Any:
-    """Which leaves decay: matrices and kernels, not biases, scales of norms and other vectors."""
+    """Which weights decay: matrices and kernels, not biases, scales of norms and other vectors.
+
+    Args:
+        weights: a pytree of arrays, as a network is.
+
+    Returns:
+        True or False for each leaf, in the same tree.
+
+    >>> decays({"weight": jnp.ones((2, 2)), "bias": jnp.ones(2)})
+    {'bias': False, 'weight': True}
+    """
 
     def decays(path: Any, leaf: Array) -> bool:
         return leaf.ndim >= 2 and not jax.tree_util.keystr(path, simple=True).endswith(("bias", "scale"))

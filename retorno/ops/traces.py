@@ -32,28 +32,78 @@ class Trace(enum.Enum):
 
 
 def accumulating(faded: Weights, gradient: Weights) -> Weights:
-    """Z ← γλ z + ∇q.  Sutton & Barto 2018, eq. 12.5."""
+    r"""A trace that grows by the gradient, on top of what is left (Sutton & Barto 2018, eq. 12.5).
+
+    .. math:: z_t = \gamma_t \lambda\, z_{t-1} + \nabla q(s_t, a_t)
+
+    Args:
+        faded: γλ z, shaped like the parameters; in a game of two γ is negative where the opponent moved.
+        gradient: ∇q of row t, shaped like the parameters.
+
+    Returns:
+        z, shaped like the parameters.
+
+    >>> accumulating(jnp.array([0.5, 0.25]), jnp.array([1.0, 0.0]))
+    Array([1.5 , 0.25], dtype=float32)
+    """
     return jax.tree.map(lambda z, g: z + g, faded, gradient)
 
 
 def replacing(faded: Weights, gradient: Weights) -> Weights:
-    """Z ← ∇q where that is not 0, else γλ z.  Singh & Sutton 1996; Sutton & Barto 2018, eq. 12.12."""
+    r"""A trace that becomes the gradient where that is not 0 (Singh & Sutton 1996; Sutton & Barto 2018, eq. 12.12).
+
+    .. math:: z_{t,i} = \nabla_i q(s_t, a_t) \text{ where that is not } 0, \text{ else } \gamma_t \lambda\, z_{t-1,i}
+
+    Args:
+        faded: γλ z, shaped like the parameters.
+        gradient: ∇q of row t, shaped like the parameters.
+
+    Returns:
+        z, shaped like the parameters.
+
+    >>> replacing(jnp.array([0.5, 0.25]), jnp.array([1.0, 0.0]))
+    Array([1.  , 0.25], dtype=float32)
+    """
     return jax.tree.map(lambda z, g: jnp.where(g != 0, g, z), faded, gradient)
 
 
 def clearing(faded: Weights, gradient: Weights, others: Weights) -> Weights:
-    """Replacing, and what the state's other actions left is forgotten.  Singh & Sutton 1996, section 3.4.
+    r"""Replacing, and what the state's other actions left is forgotten (Singh & Sutton 1996, section 3.4).
+
+    .. math:: z_{t,i} = \nabla_i q(s_t, a_t) \text{ where } \nabla_i \textstyle\sum_a q(s_t, a) \ne 0,
+              \text{ else } \gamma_t \lambda\, z_{t-1,i}
 
     Args:
-        faded: γλ z
-        gradient: ∇q(s, a)
-        others: ∇ Σₐ q(s, a), over all actions of the state.
+        faded: γλ z, shaped like the parameters.
+        gradient: ∇q of row t, shaped like the parameters.
+        others: ∇ Σₐ q of row t, over all actions of the state, shaped like the parameters.
+
+    Returns:
+        z, shaped like the parameters.
+
+    >>> clearing(jnp.array([0.5, 0.25]), jnp.array([1.0, 0.0]), jnp.array([1.0, 1.0]))
+    Array([1., 0.], dtype=float32)
     """
     return jax.tree.map(lambda z, g, o: jnp.where(o != 0, g, z), faded, gradient, others)
 
 
 def dutch(faded: Weights, gradient: Weights, step_size: Float[Array, ""] | float) -> Weights:
-    """Z ← γλ z + (1 − α γλ zᵀ∇q) ∇q.  van Seijen et al. 2016; Sutton & Barto 2018, eq. 12.11."""
+    r"""A trace between the two: the true online one (van Seijen et al. 2016; Sutton & Barto 2018, eq. 12.11).
+
+    .. math:: z_t = \gamma_t \lambda\, z_{t-1}
+              + \left( 1 - \alpha \gamma_t \lambda\, z_{t-1}^\top \nabla q \right) \nabla q
+
+    Args:
+        faded: γλ z, shaped like the parameters.
+        gradient: ∇q of row t, shaped like the parameters.
+        step_size: α. Shape [].
+
+    Returns:
+        z, shaped like the parameters.
+
+    >>> dutch(jnp.array([0.5, 0.25]), jnp.array([1.0, 0.0]), 0.5)
+    Array([1.25, 0.25], dtype=float32)
+    """
     overlap = sum(
         (jnp.vdot(z, g) for z, g in zip(jax.tree.leaves(faded), jax.tree.leaves(gradient), strict=True)),
         jnp.float32(0),
