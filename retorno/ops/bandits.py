@@ -90,14 +90,14 @@ def exponential_weights(log_weights: Float[Array, " A"], exploration: Float[Arra
 def upper_confidence(
     mean: Float[Array, " A"], tried: Float[Array, " A"] | Int[Array, " A"], width: Float[Array, ""] | float
 ) -> Float[Array, " A"]:
-    r"""How good each arm may still be (Auer et al. 2002, figure 1: c = √2, rewards in [0, 1]; Sutton & Barto, eq. 2.10).
+    r"""How good each arm may still be (Auer et al. 2002, figure 1; Sutton & Barto 2018, eq. 2.10).
 
     .. math:: u(a) = \bar q(a) + c \sqrt{\frac{\ln t}{n(a)}}, \qquad t = \sum_a n(a)
 
     Args:
         mean: q̄ of each arm. Shape [A].
         tried: n, how often each was pulled. Shape [A].
-        width: c. Shape [].
+        width: c; √2 is UCB1's, for rewards in [0, 1]. Shape [].
 
     Returns:
         u, infinite for what was never tried. Shape [A].

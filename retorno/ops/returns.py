@@ -108,7 +108,7 @@ def n_step_returns(
 
 
 def horizon(cut: Bool[Array, " n"]) -> Int[Array, ""]:
-    r"""The transition behind which the first one's n-step return goes on from an estimate (Sutton & Barto, section 7.1).
+    r"""Behind which transition the first one's n-step return goes on from an estimate (Sutton & Barto 2018, chapter 7).
 
     .. math:: h = \min(\{k : \text{cut}_k\} \cup \{n - 1\})
 
@@ -252,7 +252,7 @@ def greedy_value(q: Float[Array, " A"], legal: Legal = None) -> Float[Array, ""]
 
 
 def double_value(choosing: Float[Array, " A"], judging: Float[Array, " A"], legal: Legal = None) -> Float[Array, ""]:
-    r"""What the best action by one estimate is worth by another, free of the first's noise (van Hasselt et al. 2016, eq. 4).
+    r"""What the best action by one estimate is worth by another of other noise (van Hasselt et al. 2016, eq. 4).
 
     .. math:: v(s) = q_2(s, \arg\max_a q_1(s, a))
 
