@@ -45,6 +45,10 @@ def noisy(model: MDP, deviation: Float[np.ndarray, " P"] | float = 1.0) -> Noisy
 
     Raises:
         ValueError: when there is not one number for each pair, or one is negative or not finite.
+
+    >>> from retorno.environments.bandits.models import bandit
+    >>> noisy(bandit([0.2, 0.7])).deviation
+    Array([[1., 1.]], dtype=float32)
     """
     given = np.asarray(deviation, float)
     if given.shape not in ((), (model.num_pairs,)):

@@ -64,6 +64,15 @@ def observation_map(world: Environment, table: ArrayLike) -> Observed:
 
     Raises:
         ValueError: when the table has another shape, or the world's observations are not numbers.
+
+    Args:
+        world: whose observations are numbers.
+        table: what is shown of each. Shape [S] or [S, d].
+
+    >>> from retorno.environments.textbook.lecture import random_walk
+    >>> from retorno.environments.sampled_world import sampled
+    >>> observation_map(sampled(random_walk(3)), [0, 0, 1, 2, 2]).observation_space
+    Discrete(3)
     """
     prepare()
     rows = np.asarray(table)

@@ -229,6 +229,13 @@ def make(name: str, hosted: bool | None = None) -> World:
         UnknownNameError: when neither retorno nor Gymnasium knows the name, or it is asked for in a
             form that it does not have.
         ModelError: when a file does not hold a model.
+
+    Args:
+        name: as `retorno list` shows it, a Gymnasium id, or a file.
+        hosted: whether it is Gymnasium's; None takes the native one where there is one.
+
+    >>> make("cliff").action_space
+    Discrete(4)
     """
     if is_file(name):
         if hosted:
@@ -249,6 +256,12 @@ def native(name: str) -> Environment:
 
     Raises:
         UnknownNameError: when there is none.
+
+    Args:
+        name: as `retorno list` shows it.
+
+    >>> native("tic_tac_toe_for_two").two_players
+    True
     """
     if name not in WORLDS:
         raise UnknownNameError(f"no native world {name!r}{did_you_mean(name, WORLDS)}")
@@ -261,6 +274,12 @@ def model(name: str) -> MDP:
     Raises:
         UnknownNameError: when the world has none.
         ModelError: when a file does not hold a model.
+
+    Args:
+        name: as `retorno list` shows it, or a file.
+
+    >>> model("student").state_names
+    ('Facebook', 'C1', 'C2', 'C3', 'Sleep')
     """
     if is_file(name):
         return load(name) if is_model_file(name) else read_map(Path(name))
@@ -274,5 +293,12 @@ def model(name: str) -> MDP:
 
 
 def is_file(name: str) -> bool:
-    """Whether a name ends as the files of models and maps do."""
+    """Whether a name ends as the files of models and maps do.
+
+    Args:
+        name: of a world or a file.
+
+    >>> is_file("maze.txt"), is_file("cliff")
+    (True, False)
+    """
     return is_model_file(name) or Path(name).suffix.lower() == MAP

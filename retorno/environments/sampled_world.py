@@ -80,6 +80,21 @@ def sampled(model: MDP) -> Sampled:
     """The world that a model describes: Discrete(S) observations and Discrete(A) actions.
 
     Probabilities are kept as float32: one below 6e-8 may never occur, one of 0 never does.
+
+    Args:
+        model: with S states and A actions; γ is not in it.
+
+    Returns:
+        The world; rows carry `legal` where some state lacks an action that others have.
+
+    >>> from retorno.environments.textbook.lecture import random_walk
+    >>> world = sampled(random_walk(3))
+    >>> state, row = world.reset(jax.random.key(0))
+    >>> int(row.obs), bool(row.first)
+    (1, True)
+    >>> state, row = world.step(state, jnp.int32(0), jax.random.key(0))
+    >>> int(row.obs) in (0, 2), float(row.discount)
+    (True, 1.0)
     """
     prepare()
     states = np.arange(model.num_states)

@@ -22,7 +22,15 @@ AnyWorld = TypeVar("AnyWorld", bound=Environment)
 
 
 def padded(models: Sequence[MDP]) -> list[MDP]:
-    """The same models, each with as many states and actions as the largest has."""
+    """The same models, each with as many states and actions as the largest has.
+
+    Args:
+        models: of any sizes.
+
+    >>> from retorno.environments.textbook.lecture import random_walk
+    >>> [model.num_states for model in padded([random_walk(3), random_walk(5)])]
+    [7, 7]
+    """
     states, actions = (max(getattr(model, size) for model in models) for size in ("num_states", "num_actions"))
     return [_pad(model, states - model.num_states, actions - model.num_actions) for model in models]
 
@@ -39,7 +47,15 @@ def _pad(model: MDP, states: int, actions: int) -> MDP:
 
 
 def of_one_shape(models: Sequence[MDP]) -> list[Sampled]:
-    """The padded models as worlds whose arrays have the same shapes."""
+    """The padded models as worlds whose arrays have the same shapes.
+
+    Args:
+        models: of any sizes.
+
+    >>> from retorno.environments.textbook.lecture import random_walk
+    >>> [world.first_outcome.shape for world in of_one_shape([random_walk(3), random_walk(5)])]
+    [(7, 2), (7, 2)]
+    """
     models = padded(models)
     worlds = [sampled(model) for model in models]
     outcomes, starts = (max(len(getattr(world, name)) for world in worlds) for name in ("reward", "start"))
@@ -65,5 +81,16 @@ def of_one_shape(models: Sequence[MDP]) -> list[Sampled]:
 
 
 def stacked(worlds: Sequence[AnyWorld]) -> AnyWorld:
-    """Worlds of one shape as one, for `study(…, side_by_side=True)`: every array has their axis in front."""
+    """Worlds of one shape as one, for `study(…, side_by_side=True)`: every array has their axis in front.
+
+    Args:
+        worlds: W of them, for instance `of_one_shape(models)`.
+
+    Returns:
+        One of their kind, whose arrays are [W, ...].
+
+    >>> from retorno.environments.textbook.lecture import random_walk
+    >>> stacked(of_one_shape([random_walk(3), random_walk(5)])).first_outcome.shape
+    (2, 7, 2)
+    """
     return jax.tree.map(lambda *x: jnp.stack(x), *worlds)

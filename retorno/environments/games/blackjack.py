@@ -42,6 +42,10 @@ def blackjack(rules: Rules = SUTTON_BARTO) -> MDP:
     The player's first two cards are dealt, so sums from 4 on occur. A draw pays 0. `grid` shows hard
     hands left and soft ones right, sums upward and the dealer's cards from the ace on, as figure 5.2
     does; naturals lie above them.
+
+    >>> from retorno.bellman import solve
+    >>> round(solve(blackjack(), 1.0).start_value, 4)
+    -0.0431
     """
     transitions, place = {}, {}
     for shown in DECK:

@@ -18,13 +18,33 @@ LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4
 
 
 def random_opponent(board: Board) -> dict[int, float]:
-    """Any free cell, equally."""
+    """Any free cell, equally.
+
+    Args:
+        board: nine cells, on which O moves.
+
+    Returns:
+        The probability of each free cell.
+
+    >>> random_opponent("XOXOXO..X")
+    {6: 0.5, 7: 0.5}
+    """
     free = _free(board)
     return {cell: 1 / len(free) for cell in free}
 
 
 def perfect_opponent(board: Board) -> dict[int, float]:
-    """Any of the cells that are best against perfect play, equally."""
+    """Any of the cells that are best against perfect play, equally.
+
+    Args:
+        board: nine cells, on which O moves.
+
+    Returns:
+        The probability of each of the best cells.
+
+    >>> perfect_opponent("X...O...X")
+    {1: 0.25, 3: 0.25, 5: 0.25, 7: 0.25}
+    """
     worth = {cell: _minimax(_played(board, cell, "O"), "X") for cell in _free(board)}
     best = [cell for cell, value in worth.items() if value == min(worth.values())]
     return {cell: 1 / len(best) for cell in best}
@@ -39,6 +59,10 @@ def tic_tac_toe(opponent: Opponent = random_opponent, first: bool = True) -> MDP
     Args:
         opponent: how O plays.
         first: whether X moves first; else O opens.
+
+    >>> from retorno.bellman import solve
+    >>> round(solve(tic_tac_toe(), 1.0).start_value, 6)
+    0.994792
     """
     transitions: dict[Board, dict[int, list[tuple[float, Board, float]]]] = {}
     start = {EMPTY: 1.0} if first else {_played(EMPTY, cell, "O"): p for cell, p in opponent(EMPTY).items()}

@@ -66,6 +66,10 @@ def tic_tac_toe_for_two() -> MDP:
     """The exact model of `TicTacToe`: 5,478 boards, each as its mover sees it, named by their number in base 3.
 
     With `bellman.minimax` its value is 0: who plays perfectly does not lose.
+
+    >>> from retorno.bellman import minimax
+    >>> minimax(tic_tac_toe_for_two()).start_value
+    0.0
     """
 
     def moved(number: int, cell: int) -> list[tuple[float, int, float, bool]]:

@@ -40,6 +40,10 @@ def grid(
 
     Raises:
         ValueError: when rows differ in length, hold another letter, or no cell is free.
+
+    >>> from retorno.bellman import solve
+    >>> round(solve(grid("..G .#X S.."), 0.9).start_value, 3)
+    0.729
     """
     rows = text.split()
     if len({len(row) for row in rows}) > 1:
@@ -62,7 +66,12 @@ def grid(
 
 
 def cliff() -> MDP:
-    """Sutton & Barto 2018, example 6.6: 13 steps along a cliff, which costs 100 and leads back to the start."""
+    """Sutton & Barto 2018, example 6.6: 13 steps along a cliff, which costs 100 and leads back to the start.
+
+    >>> from retorno.bellman import solve
+    >>> solve(cliff(), 1.0).start_value
+    -13.0
+    """
     start, goal = (3, 0), (3, 11)
     edge = {(3, c) for c in range(1, 11)}
 
@@ -75,7 +84,12 @@ def cliff() -> MDP:
 
 
 def example_3_5() -> MDP:
-    """Sutton & Barto 2018, example 3.5: 5×5 without an end. A pays 10 and leads to A′, B pays 5, the edge −1."""
+    """Sutton & Barto 2018, example 3.5: 5×5 without an end. A pays 10 and leads to A′, B pays 5, the edge −1.
+
+    >>> from retorno.bellman import solve
+    >>> round(float(solve(example_3_5(), 0.9).value[1]), 1)
+    24.4
+    """
     jumps = {(0, 1): ((4, 1), 10.0), (0, 3): ((2, 3), 5.0)}
 
     def land(at: Cell, to: Cell) -> tuple[Cell, float]:
@@ -88,7 +102,12 @@ def example_3_5() -> MDP:
 
 
 def example_4_1() -> MDP:
-    """Sutton & Barto 2018, example 4.1: 4×4, two corners end the episode, every step costs 1."""
+    """Sutton & Barto 2018, example 4.1: 4×4, two corners end the episode, every step costs 1.
+
+    >>> from retorno.bellman import evaluate, uniform
+    >>> evaluate(example_4_1(), uniform, 1.0).value[:4].round()
+    array([-14., -20., -22., -14.])
+    """
     return grid("G... .... .... ...G", step_reward=-1.0, goal_reward=0.0)
 
 

@@ -56,6 +56,10 @@ def frozen_lake(lake: str | Sequence[str] = "4x4", is_slippery: bool = True) -> 
     Raises:
         ValueError: when the map is unknown, its rows differ in length or hold another letter, or it has no start.
         ModelError: when it would not fit into memory, with both numbers.
+
+    >>> from retorno.bellman import solve
+    >>> round(solve(frozen_lake(), 1.0).start_value, 3)
+    0.824
     """
     if isinstance(lake, str):
         if lake not in LAKES:

@@ -48,6 +48,9 @@ def dyna_maze(scale: int = 1) -> MDP:
 
     Raises:
         ValueError: when the scale is below 1.
+
+    >>> dyna_maze().num_states
+    47
     """
     if scale < 1:
         raise ValueError(f"scale must be at least 1, got {scale}")
@@ -61,6 +64,12 @@ def blocking_maze(blocked: bool = False) -> MDP:
     """A wall open at the right; when it is `blocked` the opening is at the left: 10 steps, then 16.
 
     Sutton & Barto 2018, example 8.2 (figure 8.4): the maze changes after 1,000 steps.
+
+    Args:
+        blocked: whether the opening is at the left.
+
+    >>> blocking_maze().num_states
+    46
     """
     return _changing([*range(1, 9)] if blocked else [*range(8)])
 
@@ -69,6 +78,12 @@ def shortcut_maze(opened: bool = False) -> MDP:
     """A wall open at the left; once `opened` it is open at the right as well: 16 steps, then 10.
 
     Sutton & Barto 2018, example 8.3 (figure 8.5): the maze changes after 3,000 steps.
+
+    Args:
+        opened: whether the wall is open at the right as well.
+
+    >>> shortcut_maze().num_states
+    46
     """
     return _changing([*range(1, 8)] if opened else [*range(1, 9)])
 
@@ -85,6 +100,10 @@ def windy_gridworld(moves: int = 4, gusts: float = 0.0) -> MDP:
 
     Raises:
         ModelError: for another number of moves, or gusts outside [0, 1].
+
+    >>> from retorno.bellman import solve
+    >>> solve(windy_gridworld(), 1.0).start_value
+    -15.0
     """
     return ascii_map(f"moves: {moves}\ngusts: {gusts!r}\n{WINDY}")
 

@@ -13,7 +13,14 @@ from retorno.environments.hosted.legality import InfoError
 
 
 def two_players(env: gym.Env | VectorEnv) -> bool:
-    """Whether an opponent moves on some rows: `metadata["two_players"]`."""
+    """Whether an opponent moves on some rows: `metadata["two_players"]`.
+
+    Args:
+        env: an environment or a vector of them.
+
+    >>> two_players(gym.make("CartPole-v1"))
+    False
+    """
     return bool((env.metadata or {}).get("two_players", False))
 
 
@@ -22,8 +29,20 @@ def discounts(
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """The discounts of rows [B]: 0 where an episode terminated, else `info["discount"]`, or 1 where that says nothing.
 
+    Args:
+        infos: what each of B environments told beside its row.
+        terminated: which of them ended there. Shape [B].
+        first: whose row is an episode's first: its discount is 1. Shape [B].
+        two_players: whether a discount may be negative.
+
+    Returns:
+        Shape [B].
+
     Raises:
         InfoError: where an environment says something that cannot be.
+
+    >>> discounts([{"discount": -1.0}, {}, {}], [False, False, True], [False] * 3, two_players=True)
+    array([-1.,  1.,  0.], dtype=float32)
     """
     discount = 1 - np.asarray(terminated, np.float32)
     for i, info in enumerate(infos):

@@ -103,6 +103,16 @@ def to_gymnasium(world: Environment, render_mode: str | None = None) -> Exported
     Args:
         world: the world, with its time limit if it is to have one.
         render_mode: "rgb_array" where the world can be drawn.
+
+    Returns:
+        A `gymnasium.Env`.
+
+    >>> from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+    >>> env = to_gymnasium(TicTacToe())
+    >>> board, info = env.reset(seed=0)
+    >>> board, reward, terminated, truncated, info = env.step(4)
+    >>> board, info["discount"]
+    (array([0, 0, 0, 0, 2, 0, 0, 0, 0]), -1.0)
     """
     return Exported(world, render_mode)
 

@@ -157,6 +157,9 @@ def gymnasium(
 
     Raises:
         WorldError: when there is no such id (near names are given), or it needs a package that is missing.
+
+    >>> gymnasium("CartPole-v1", num_envs=4).action_space
+    Discrete(2)
     """
     if isinstance(source, str):
         spec = find(source)
@@ -192,6 +195,12 @@ def find(source: str) -> EnvSpec:
 
     Raises:
         WorldError: when there is none; near names are given.
+
+    Args:
+        source: the id.
+
+    >>> find("CartPole-v1").max_episode_steps
+    500
     """
     module, _, name = source.rpartition(":")
     if source.startswith("ALE/"):

@@ -23,6 +23,10 @@ def access_control(servers: int = 10, release: float = 0.06) -> MDP:
 
     Raises:
         ValueError: when there is no server, or the probability is outside [0, 1].
+
+    >>> from retorno.bellman import average_reward
+    >>> round(float(average_reward(access_control()).gain.max()), 3)
+    2.748
     """
     if servers < 1:
         raise ValueError(f"there must be at least 1 server, got {servers}")

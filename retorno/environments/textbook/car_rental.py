@@ -27,6 +27,10 @@ def car_rental(free_moves: int = 0, parking_cost: float = 0.0) -> MDP:
     Args:
         free_moves: cars that go from the first to the second location at no cost. 1 in exercise 4.7.
         parking_cost: of each location that keeps more than 10 cars over night. 4 in exercise 4.7.
+
+    >>> model = car_rental()
+    >>> model.num_states, model.num_actions
+    (441, 11)
     """
     side = np.arange(MOST_CARS + 1)
     first, second = (x.reshape(-1) for x in np.meshgrid(side, side, indexing="ij"))

@@ -20,6 +20,9 @@ def jumping_walk(states: int = 1000, jump: int = 100) -> MDP:
 
     Raises:
         ValueError: when a number is below 1.
+
+    >>> jumping_walk().num_states
+    1002
     """
     if states < 1 or jump < 1:
         raise ValueError(f"a walk needs at least 1 state and jumps of at least 1, got {states} and {jump}")
@@ -49,7 +52,18 @@ def jumping_walk(states: int = 1000, jump: int = 100) -> MDP:
 
 
 def groups(states: int = 1000, size: int = 100) -> Int[np.ndarray, " S"]:
-    """The group of each state of a `jumping_walk` (state aggregation, figure 9.1); either end is one of its own."""
+    """The group of each state of a `jumping_walk` (state aggregation, figure 9.1); either end is one of its own.
+
+    Args:
+        states: of the walk.
+        size: how many share a group.
+
+    Returns:
+        The number of each state's group, both ends included. Shape [states + 2].
+
+    >>> groups(6, 3)
+    array([0, 0, 0, 1, 1, 1, 2, 3])
+    """
     walk = np.arange(states) // size
     return np.append(walk, [walk[-1] + 1, walk[-1] + 2])
 
@@ -59,6 +73,10 @@ def short_corridor() -> MDP:
 
     Sutton & Barto 2018, example 13.1. Whoever cannot tell the states apart (`Observed` with one
     label for all) does best to go right with probability 2 − √2 = .585786, for −11.6569.
+
+    >>> from retorno.bellman import solve
+    >>> solve(short_corridor(), 1.0).value
+    array([-3., -2., -1.,  0.])
     """
     row = ["first", "second", "third", "goal"]
     steps = {"first": ("first", "second"), "second": ("third", "first"), "third": ("second", "goal")}
@@ -81,6 +99,10 @@ def maximisation_bias(actions: int = 10, mean: float = -0.1) -> MDP:
 
     Raises:
         ValueError: when there are no actions.
+
+    >>> from retorno.bellman import solve
+    >>> solve(maximisation_bias(), 1.0).start_value
+    0.0
     """
     if actions < 1:
         raise ValueError(f"B needs at least 1 action, got {actions}")
@@ -94,5 +116,15 @@ def maximisation_bias(actions: int = 10, mean: float = -0.1) -> MDP:
 
 
 def branch_noise(model: MDP) -> Float[np.ndarray, " P"]:
-    """The standard deviation of each pair's reward in `maximisation_bias`: 1 in B."""
+    """The standard deviation of each pair's reward in `maximisation_bias`: 1 in B.
+
+    Args:
+        model: of `maximisation_bias`.
+
+    Returns:
+        Of each pair. Shape [P].
+
+    >>> branch_noise(maximisation_bias(actions=3))
+    array([0., 0., 1., 1., 1.])
+    """
     return (model.pair_state == model.state("B")).astype(float)

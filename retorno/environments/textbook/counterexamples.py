@@ -17,6 +17,9 @@ def baird() -> MDP:
     Sutton & Barto 2018, figure 11.1 (Baird 1995). The target policy is always `solid`; the behaviour
     takes it with probability 1/7. γ is .99. All values are 0, which `baird_features` can say exactly,
     and yet semi-gradient methods off-policy diverge.
+
+    >>> baird().num_states
+    7
     """
     upper, lower = [str(i) for i in range(1, STATES)], str(STATES)
     actions = {"dashed": [(1 / len(upper), s, 0.0) for s in upper], "solid": [(1.0, lower, 0.0)]}
@@ -24,7 +27,11 @@ def baird() -> MDP:
 
 
 def baird_features() -> Float[np.ndarray, "7 8"]:
-    """x(s): 2 wᵢ + w₈ in the upper states, w₇ + 2 w₈ in the lower one."""
+    """x(s): 2 wᵢ + w₈ in the upper states, w₇ + 2 w₈ in the lower one.
+
+    >>> baird_features().shape
+    (7, 8)
+    """
     features = np.zeros((STATES, STATES + 1))
     np.fill_diagonal(features, 2.0)
     features[:, -1] = 1.0
@@ -41,6 +48,9 @@ def tsitsiklis_van_roy(epsilon: float = 0.1) -> MDP:
 
     Raises:
         ValueError: when ε is outside (0, 1].
+
+    >>> tsitsiklis_van_roy().num_states
+    3
     """
     if not 0 < epsilon <= 1:
         raise ValueError(f"epsilon must lie in (0, 1], so that episodes end, got {epsilon}")
@@ -54,5 +64,9 @@ def tsitsiklis_van_roy(epsilon: float = 0.1) -> MDP:
 
 
 def two_state_features() -> Float[np.ndarray, "3 1"]:
-    """x(s) of `tsitsiklis_van_roy`: w, 2w and, at the end, 0."""
+    """x(s) of `tsitsiklis_van_roy`: w, 2w and, at the end, 0.
+
+    >>> two_state_features().ravel()
+    array([1., 2., 0.])
+    """
     return np.array([[1.0], [2.0], [0.0]])

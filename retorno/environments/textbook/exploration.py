@@ -15,6 +15,9 @@ def river_swim() -> MDP:
     moves up with probability .3 and back with .1; episodes begin in state 1 or 2. The best average
     reward is 729,000/1,090 = 668.807 a step. (Later papers scale the rewards by 1/10,000 and change
     the probabilities: .35 up and .05 back.)
+
+    >>> river_swim().num_states
+    6
     """
     last, big, small = 5, 10_000.0, 5.0
 
@@ -49,6 +52,10 @@ def deep_sea(size: int = 10, slippery: bool = False, mapping_seed: int | None = 
 
     Raises:
         ValueError: when the size is below 1.
+
+    >>> from retorno.bellman import solve
+    >>> round(solve(deep_sea(), 1.0).start_value, 3)
+    0.99
     """
     if size < 1:
         raise ValueError(f"the sea needs at least 1 row, got {size}")

@@ -17,6 +17,10 @@ def gambler(heads: float = 0.4, goal: int = 100) -> MDP:
 
     Raises:
         ValueError: when the probability is outside [0, 1] or the goal below 2.
+
+    >>> from retorno.bellman import solve
+    >>> solve(gambler(), 1.0).value[[24, 49, 74]].round(3)
+    array([0.16, 0.4 , 0.64])
     """
     if not 0 <= heads <= 1:
         raise ValueError(f"heads is a probability, in [0, 1], got {heads}")

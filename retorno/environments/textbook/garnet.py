@@ -26,6 +26,10 @@ def garnet(states: int, actions: int, branching: int, seed: int, termination: fl
     Raises:
         ValueError: when `branching` is not in [1, S] or `termination` not in [0, 1].
         ModelError: when the model would not fit into memory, with both numbers.
+
+    >>> model = garnet(states=20, actions=4, branching=3, seed=0)
+    >>> model.num_pairs, len(model.next_state)
+    (80, 240)
     """
     if not 1 <= branching <= states:
         raise ValueError(f"branching must lie in [1, {states}], the number of states, got {branching}")

@@ -13,6 +13,10 @@ def student() -> MDP:
 
     Silver 2015, lecture 2 (student MDP). The first state is C1. The best value at γ = 1 is
     6, 6, 8, 10 for Facebook, C1, C2, C3.
+
+    >>> from retorno.bellman import solve
+    >>> solve(student(), 1.0).value.round(3)
+    array([ 6.,  6.,  8., 10.,  0.])
     """
     return mdp(
         {
@@ -32,6 +36,10 @@ def student_process() -> MDP:
     """David Silver's student, who only lives: a reward process, with the one action `go` in each state.
 
     Silver 2015, lecture 2 (student MRP). The reward is paid on leaving a state.
+
+    >>> from retorno.bellman import solve
+    >>> solve(student_process(), 1.0).value.round(1)
+    array([-12.5,   1.5,   4.3,  10. ,   0.8, -22.5,   0. ])
     """
     reward = {"C1": -2.0, "C2": -2.0, "C3": -2.0, "Pass": 10.0, "Pub": 1.0, "Facebook": -1.0}
     follows = {
@@ -59,6 +67,10 @@ def random_walk(states: int = 5, left_reward: float | None = None) -> MDP:
 
     Raises:
         ValueError: when there are no states.
+
+    >>> from retorno.bellman import evaluate, uniform
+    >>> evaluate(random_walk(5), uniform, 1.0).value[:5].round(3)
+    array([0.167, 0.333, 0.5  , 0.667, 0.833])
     """
     if states < 1:
         raise ValueError(f"a random walk needs at least 1 state, got {states}")
