@@ -2,6 +2,7 @@
 
 from retorno.replay.goals import GOAL_REWARDS, Dense, GoalReward, Sparse
 from retorno.replay.hindsight import Goals, Hindsight, HindsightReplay
+from retorno.replay.on_disk import DiskError, OnDisk
 from retorno.replay.prioritised import Prioritised, Proportional, Ranked, sequence_priority
 from retorno.replay.ring import Replay, ReplayConfig, Ring, Window, ring
 from retorno.replay.uniform import UniformReplay
@@ -11,6 +12,7 @@ REPLAYS: dict[str, type[ReplayConfig]] = {
     "proportional": Proportional,
     "ranked": Ranked,
     "hindsight": Hindsight,
+    "on_disk": OnDisk,
 }
 """How windows are drawn, by the name that the command line gives it."""
 
@@ -18,10 +20,12 @@ __all__ = [
     "GOAL_REWARDS",
     "REPLAYS",
     "Dense",
+    "DiskError",
     "GoalReward",
     "Goals",
     "Hindsight",
     "HindsightReplay",
+    "OnDisk",
     "Prioritised",
     "Proportional",
     "Ranked",

@@ -8,13 +8,14 @@ action: it is stored, but no transition leads out of it yet.
 
 from __future__ import annotations
 
+import abc
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree
+from jaxtyping import Float, Int, Key, PyTree, Shaped
 
 from retorno.core.policy import Carry, Policy
 from retorno.core.time_step import TimeStep, Trajectory
@@ -88,6 +89,18 @@ class ReplayConfig(Protocol):
         ...
 
 
+class Rows(eqx.Module):
+    """What a ring asks of an array [C, B, …] that is not in memory."""
+
+    @abc.abstractmethod
+    def put(self, slots: Int[Array, " T"], rows: Shaped[Array, "T B ..."]) -> Rows:
+        """The same with other rows in some slots."""
+
+    @abc.abstractmethod
+    def __getitem__(self, place: tuple[Int[Array, "*N"], Int[Array, " N"]]) -> Shaped[Array, ...]:
+        """What lies in these slots, of these environments."""
+
+
 class Ring(eqx.Module):
     """The last C rows of each of B environments, drawn uniformly: a `Replay`."""
 
@@ -140,7 +153,8 @@ class Ring(eqx.Module):
         slots = (self.newest + jnp.arange(length + 1)) % self.slots
 
         def store(ring: PyTree[Any], new: PyTree[Any], slots: Array) -> PyTree[Any]:
-            return jax.tree.map(lambda old, x: old.at[slots].set(x), ring, new)
+            put = lambda old, x: old.put(slots, x) if isinstance(old, Rows) else old.at[slots].set(x)  # noqa: E731
+            return jax.tree.map(put, ring, new, is_leaf=lambda x: isinstance(x, Rows))
 
         return Ring(
             steps=store(self.steps, trajectory.steps, slots),
@@ -168,7 +182,7 @@ class Ring(eqx.Module):
         slots = (start + jnp.arange(-self.context, self.length + 1)[:, None]) % self.slots
 
         def take(ring: PyTree[Any], slots: Array) -> PyTree[Any]:
-            return jax.tree.map(lambda x: x[slots, env], ring)
+            return jax.tree.map(lambda x: x[slots, env], ring, is_leaf=lambda x: isinstance(x, Rows))
 
         rows, learnt = take(self.steps, slots), slots[self.context : -1]
         return Window(

@@ -22,6 +22,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import jax
@@ -132,7 +133,7 @@ def save(
         folder: the run's folder.
         step: environment steps taken, not negative; a checkpoint of the same step is replaced.
         state: a pytree of JAX or NumPy arrays (typed random keys included).
-        hosted: arrays of the hosted environments, by name.
+        hosted: arrays that are not in the state, by name: of hosted environments, or on the disk.
         facts: JSON values to note in the manifest.
         keep: how many checkpoints to keep, at least 1.
 
@@ -170,7 +171,9 @@ def save(
     return final
 
 
-def load(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, np.ndarray], Manifest]:
+def load(
+    path: Path, like: PyTree[Any], into: Mapping[str, np.ndarray] | None = None
+) -> tuple[PyTree[Any], dict[str, np.ndarray], Manifest]:
     """Read a checkpoint into the structure of `like`: (state, hosted arrays, manifest).
 
     Args:
@@ -178,6 +181,7 @@ def load(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, np.ndarr
         like: a pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves come back as JAX arrays, each
             with a buffer of its own and with the sharding that `like` commits to; as NumPy
             arrays where `like` holds those.
+        into: where hosted arrays of some names are to be read into, for those that do not fit memory.
 
     Raises:
         MismatchError: when leaves are missing, unexpected, or of another dtype or shape.
@@ -186,11 +190,12 @@ def load(path: Path, like: PyTree[Any]) -> tuple[PyTree[Any], dict[str, np.ndarr
     manifest = _read_manifest(Path(path))
     wanted, treedef = jax.tree.flatten(like)
     leaves = _describe(like)
-    _compare(Path(path), manifest, leaves)
+    into = {f"hosted/{name}": array for name, array in (into or {}).items()}
+    _compare(Path(path), manifest, [*leaves, *(_leaf(name, array) for name, array in into.items())])
     expected = dict(zip((leaf for leaf in leaves if leaf.constant is None), wanted, strict=True))
     named = {leaf.name: leaf for leaf in expected}
     values, hosted = {}, {}
-    for leaf, array in _read(Path(path), manifest):
+    for leaf, array in _read(Path(path), manifest, into):
         if leaf.constant is not None:
             continue
         if leaf.name in named:
@@ -251,7 +256,7 @@ def newest(folder: Path, warn: Callable[[str], Any] = lambda line: None) -> Path
 
 
 def load_newest(
-    folder: Path, like: PyTree[Any], warn: Callable[[str], Any]
+    folder: Path, like: PyTree[Any], warn: Callable[[str], Any], into: Mapping[str, np.ndarray] | None = None
 ) -> tuple[PyTree[Any], dict[str, np.ndarray], Manifest]:
     """`load` the newest whole checkpoint of a run.
 
@@ -259,12 +264,13 @@ def load_newest(
         folder: the run's folder.
         like: as for `load`.
         warn: is told, one line each, of damaged checkpoints that were passed over.
+        into: as for `load`.
 
     Raises:
         MismatchError: when the newest whole checkpoint has other leaves than `like`.
         CheckpointError: when there is none, or none is whole (then the newest one's fault).
     """
-    return _newest(folder, lambda path: load(path, like), warn)
+    return _newest(folder, lambda path: load(path, like, into), warn)
 
 
 def _newest(folder: Path, attempt: Callable[[Path], T], warn: Callable[[str], Any]) -> T:
@@ -388,8 +394,8 @@ def _restore(leaf: Leaf, array: np.ndarray, like: Any) -> Any:
 
 def _compare(path: Path, manifest: Manifest, expected: Iterable[Leaf]) -> None:
     """Raise unless a checkpoint's state has exactly the expected leaves."""
-    saved = {leaf.name: leaf for leaf in manifest.leaves if not leaf.name.startswith("hosted/")}
     wanted = {leaf.name: leaf for leaf in expected}
+    saved = {leaf.name: leaf for leaf in manifest.leaves if leaf.name in wanted or not leaf.name.startswith("hosted/")}
     advice = "it was written by a run of other settings or code: resume with those, or begin another run"
     for name in wanted.keys() - saved.keys():
         raise MismatchError(f"{path} has no leaf {name!r}, expected {wanted[name]}: {advice}")
@@ -613,7 +619,9 @@ def _check_fields(record: Any, kinds: dict[str, Any], what: str) -> None:
             raise ValueError(f"field {name!r} of {what} is a {type(record[name]).__name__}")
 
 
-def _read(path: Path, manifest: Manifest) -> Iterator[tuple[Leaf, np.ndarray]]:
+def _read(
+    path: Path, manifest: Manifest, into: Mapping[str, np.ndarray] = MappingProxyType({})
+) -> Iterator[tuple[Leaf, np.ndarray]]:
     """Every array of a checkpoint, one at a time, in order; the digest is checked after the last."""
     file = _plain_file(path, TENSORS)
     try:
@@ -630,10 +638,13 @@ def _read(path: Path, manifest: Manifest) -> Iterator[tuple[Leaf, np.ndarray]]:
             if set(tensors.keys()) != {leaf.name for leaf in manifest.leaves if leaf.whole}:
                 raise CheckpointError(f"{file} is damaged: its tensors are not the leaves that its manifest names")
             for leaf in manifest.leaves:
+                room = into.get(leaf.name)
                 if leaf.constant is not None:
                     array = np.zeros(0, np.uint8)
                 else:
-                    array = _read_pieces(path, leaf) if leaf.pieces else _read_tensor(file, tensors, leaf)
+                    array = _read_pieces(path, leaf, room) if leaf.pieces else _read_tensor(file, tensors, leaf)
+                if room is not None and not leaf.pieces:
+                    room[...] = array
                 _add(total, leaf, array)
                 yield leaf, array
     except (OSError, SafetensorError, ValueError, OverflowError, MemoryError) as error:
@@ -649,11 +660,13 @@ def _read_tensor(file: Path, tensors: Any, leaf: Leaf) -> np.ndarray:
     return tensors.get_tensor(leaf.name)
 
 
-def _read_pieces(path: Path, leaf: Leaf) -> np.ndarray:
-    """A large array from its pieces, each checked against its name."""
-    array = np.zeros(leaf.shape, jnp.dtype(leaf.dtype))
+def _read_pieces(path: Path, leaf: Leaf, room: np.ndarray | None) -> np.ndarray:
+    """A large array from its pieces, each checked against its name; where there is no room for it, in memory."""
+    array = np.zeros(leaf.shape, jnp.dtype(leaf.dtype)) if room is None else room
     for name, piece in zip(leaf.pieces, _pieces(array), strict=True):
         if not name:
+            if piece.any():
+                piece[:] = 0
             continue
         file = _plain_file(path, f"{PIECES}/{name}")
         with open(file, "rb") as stream:

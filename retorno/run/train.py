@@ -40,6 +40,7 @@ from retorno.networks.pretrained import SOURCES, Pretrained
 from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
 from retorno.replay import GOAL_REWARDS, REPLAYS, Goals
+from retorno.replay.on_disk import on_disk, require_memory, returned
 from retorno.run import checkpoint, policy_folder
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
@@ -133,6 +134,8 @@ class Training:
             numbers = numbers if len(seeds) > 1 else numbers[0]
             start = begin_beside if beside and len(seeds) == devices == 1 else begin_native
             run = own_buffers(start(self._twin, world, relabel, numbers, budget, algorithm.num_envs))
+            if len(seeds) * devices > 1:
+                require_memory(run, f"{len(seeds)} seeds over {devices} devices")
             self._mesh, self.run = _spread(run, len(seeds), devices)
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
@@ -328,10 +331,11 @@ class Training:
             return advance(self._twin, self.world, self.run, self.observer, steps[()], most)
         return advance_seeds(self._twin, self.world, self.run, steps, most, self._mesh)
 
-    def _hosted(self) -> dict[str, np.ndarray] | None:
+    def _hosted(self) -> dict[str, np.ndarray]:
+        """What belongs to the run and is not among its arrays: on the disk, and of hosted environments."""
         if self.environments is None or self.why_not_resumable is not None:
-            return None
-        return self.environments.snapshot()
+            return on_disk(self.run)
+        return self.environments.snapshot() | on_disk(self.run)
 
     @property
     def why_not_resumable(self) -> str | None:
@@ -535,13 +539,15 @@ def restore(
     )
     if checkpoint.steps(folder):
         fresh = training.run.stage
-        training.run, hosted, _ = checkpoint.load_newest(folder, training.run, warn)
+        disk = on_disk(training.run)
+        training.run, hosted, _ = checkpoint.load_newest(folder, training.run, warn, disk)
+        returned(training.run)
         if training.why_not_resumable is not None:
             warn(f"not the same bits: {training.why_not_resumable}")
             training.run = training.run._replace(stage=fresh)
         elif training.environments is not None:
             try:
-                training.environments.restore(hosted)
+                training.environments.restore({name: x for name, x in hosted.items() if name not in disk})
             except WorldError as error:
                 if not inexact:
                     raise TrainingError(

@@ -265,6 +265,19 @@ def test_only_what_is_filled_and_what_changed_is_written(tmp_path, small_pieces)
         )
 
 
+def test_arrays_outside_are_read_into_the_room_given_for_them(tmp_path, small_pieces):
+    """Also where they are zero and the room is not, and where they are small."""
+    outside = {"rows": np.asarray(ring_of(8)["rows"]), "few": np.arange(3.0)}
+    room = {name: np.full_like(array, 7) for name, array in outside.items()}
+    path = save(tmp_path, 8, {"x": jnp.zeros(2)}, outside)
+    _, hosted, _ = load(path, {"x": jnp.zeros(2)}, room)
+    assert hosted["rows"] is room["rows"]
+    for name, array in outside.items():
+        np.testing.assert_array_equal(room[name], array)
+    with pytest.raises(MismatchError, match="'hosted/other'"):
+        load(path, {"x": jnp.zeros(2)}, {"other": np.zeros(3)})
+
+
 def test_a_checkpoint_stands_without_those_before_it(tmp_path, small_pieces):
     for step in (50, 60, 70, 80, 90):
         save(tmp_path, step, ring_of(step))

@@ -1,0 +1,157 @@
+"""Rows on the disk, for what does not fit memory: a ring whose observations lie in memory-mapped files.
+
+All else of a ring stays where it is. Compiled programs call the host to write and to read observations, so JAX does not
+keep them in its compilation cache, and each call costs some microseconds: it pays where observations are images. What
+is on the disk is part of a run: a checkpoint has it in its own pieces, and the files themselves are but working space.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import zlib
+from dataclasses import field
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.experimental import io_callback
+from jaxtyping import Int, PyTree, Shaped, UInt32
+
+from retorno.core.errors import RetornoError
+from retorno.core.hyperparameters import hyperparameters
+from retorno.replay.ring import Replay, ReplayConfig, Ring, Rows
+from retorno.replay.uniform import UniformReplay
+
+
+class DiskError(RetornoError):
+    """Rows on the disk that belong to another run."""
+
+
+class DiskRows(Rows):
+    """An array [C, B, …] in a file."""
+
+    stamp: UInt32[Array, ""]
+    """The checksum of all that was written, one after another; 0 of nothing. The file's own must agree."""
+    file: str = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
+    dtype: str = eqx.field(static=True)
+
+    def put(self, slots: Int[Array, " T"], rows: Shaped[Array, "T B ..."]) -> DiskRows:
+        like = jax.ShapeDtypeStruct((), jnp.uint32)
+        stamp = io_callback(partial(_write, self.file, self.shape, self.dtype), like, self.stamp, slots, rows)
+        return eqx.tree_at(lambda r: r.stamp, self, stamp)
+
+    def __getitem__(self, place: tuple[Int[Array, "*N"], Int[Array, " N"]]) -> Shaped[Array, ...]:
+        slots, env = jnp.broadcast_arrays(*place)
+        like = jax.ShapeDtypeStruct((*slots.shape, *self.shape[2:]), self.dtype)
+        # Given the stamp of the last `put` it is read after that; the next `put` comes in another turn of a loop.
+        return jax.pure_callback(partial(_read, self.file), like, self.stamp, slots, env, vmap_method="sequential")
+
+
+class _Open(NamedTuple):
+    rows: np.memmap
+    lock: IO[bytes]
+    """Held open: other processes keep out."""
+    stamp: int
+
+
+_OPEN: dict[str, _Open] = {}
+
+
+def _begin(file: str, shape: tuple[int, ...], dtype: str) -> _Open:
+    """A file of zeros, which take no room before they are written."""
+    if file in _OPEN:
+        _OPEN.pop(file).lock.close()
+    path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = open(path, "ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise DiskError(f"{path} is in use by another process: give each run a folder of its own") from error
+    _OPEN[file] = _Open(np.memmap(path, np.dtype(dtype), "w+", shape=shape), lock, 0)
+    return _OPEN[file]
+
+
+def _of(file: str, stamp: int) -> _Open:
+    found = _OPEN.get(file)
+    if found is None or found.stamp != stamp:
+        raise DiskError(
+            f"{file} does not hold the rows of this run but of another one, begun since: give each run a folder of "
+            "its own"
+        )
+    return found
+
+
+def _write(file: str, shape: tuple[int, ...], dtype: str, stamp: Array, slots: Array, rows: Array) -> np.ndarray:
+    before = int(stamp)
+    held = _begin(file, shape, dtype) if before == 0 else _of(file, before)
+    new = np.ascontiguousarray(rows)
+    held.rows[np.asarray(slots)] = new
+    _OPEN[file] = held._replace(stamp=zlib.crc32(new.view(np.uint8).data, before) or 1)
+    return np.asarray(_OPEN[file].stamp, np.uint32)
+
+
+def _read(file: str, stamp: Array, slots: Array, env: Array) -> np.ndarray:
+    return np.asarray(_of(file, int(stamp)).rows[np.asarray(slots), np.asarray(env)])
+
+
+def on_disk(tree: PyTree[Any]) -> dict[str, np.ndarray]:
+    """The arrays that a run has on the disk, by a name for each.
+
+    Raises:
+        DiskError: when they are not that run's any more.
+    """
+
+    def rows(x: DiskRows) -> np.ndarray:
+        stamp = int(x.stamp)
+        return (_of(x.file, stamp) if stamp else _begin(x.file, x.shape, x.dtype)).rows
+
+    return {f"replay/{i}": rows(x) for i, x in enumerate(_found(tree))}
+
+
+def returned(tree: PyTree[Any]) -> None:
+    """Say that what lies on the disk is now this run's: its arrays were read back from a checkpoint."""
+    for x in _found(tree):
+        _OPEN[x.file] = _OPEN[x.file]._replace(stamp=int(x.stamp))
+
+
+def require_memory(tree: PyTree[Any], what: str) -> None:
+    """Refuse rows on the disk for what works on several runs or devices at once.
+
+    Raises:
+        DiskError: when there are any.
+    """
+    if _found(tree):
+        raise DiskError(f"rows on the disk are for one run on one device, not for {what}: train each seed by itself")
+
+
+def _found(tree: PyTree[Any]) -> list[DiskRows]:
+    leaves = jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, DiskRows))
+    return [x for x in leaves if isinstance(x, DiskRows)]
+
+
+@hyperparameters
+class OnDisk:
+    """Observations on the disk instead of in memory: for one run and seed at a time."""
+
+    folder: str = "rows"
+    """Where their files are made anew: a run's working space, of no use after it. A fast disk with enough room."""
+    replay: ReplayConfig = field(default_factory=UniformReplay)
+    """Which windows are drawn."""
+
+    def over(self, ring: Ring) -> Replay:
+        """A replay over an empty ring whose observations lie on the disk."""
+
+        def moved(path: Any, x: Array) -> DiskRows:
+            name = jax.tree_util.keystr(path, simple=True, separator="-") or "obs"
+            return DiskRows(jnp.uint32(0), str(Path(self.folder) / f"{name}.rows"), x.shape, x.dtype.name)
+
+        obs = jax.tree_util.tree_map_with_path(moved, ring.steps.obs)
+        return self.replay.over(eqx.tree_at(lambda r: r.steps, ring, ring.steps._replace(obs=obs)))
