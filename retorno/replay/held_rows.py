@@ -29,25 +29,47 @@ class HeldRows(NamedTuple):
 
     @classmethod
     def none(cls, spec: Spec, longest: int, extras: PyTree[Any], rollout: int | None = None) -> HeldRows:
-        """Blank rows; `extras` are those of one row. Where a `rollout` is one row they are a ring: nothing is moved."""
+        """Blank rows; `extras` are those of one row. Where a `rollout` is one row they are a ring: nothing is moved.
+
+        Args:
+            spec: of the world: what a row looks like, and B.
+            longest: H, how many are held.
+            extras: what is recorded beside one action looks like.
+            rollout: T, where it is known.
+        """
         shape = (longest, spec.num_envs)
         rows, extras = jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *x.shape)), (spec.row, extras))
         return cls(rows, jnp.zeros(shape, jnp.int32), extras, jnp.int32(0) if rollout == 1 else None)
 
     def join(self, trajectory: Trajectory) -> Trajectory:
-        """One trajectory of them and of the one lived since: rows [H+T+1, B], in the order lived."""
+        """One trajectory of them and of the one lived since: rows [H+T+1, B], in the order lived.
+
+        Args:
+            trajectory: what was lived since. Shapes [T+1, B].
+        """
         oldest, new = self.oldest, (trajectory.steps, trajectory.action, trajectory.extras)
         join = lambda x, lived: jnp.concatenate([x if oldest is None else jnp.roll(x, -oldest, 0), lived])  # noqa: E731
         rows, action, extras = jax.tree.map(join, self[:3], new)
         return Trajectory(rows, action, extras, ())
 
     def ended(self, joined: Trajectory) -> Bool[Array, "H+T B"]:
-        """Which transitions of the joined rows belong to episodes that have now ended."""
+        """Which transitions of the joined rows belong to episodes that have now ended.
+
+        Args:
+            joined: what `join` gave. Shapes [H+T+1, B].
+
+        Returns:
+            Shape [H+T, B].
+        """
         fresh = len(self.action) + 1
         return jax.vmap(lambda x: ended_since(x, fresh), in_axes=1, out_axes=1)(joined.steps.last)
 
     def after(self, trajectory: Trajectory) -> HeldRows:
-        """The last H rows before the next trajectory's first."""
+        """The last H rows before the next trajectory's first.
+
+        Args:
+            trajectory: what was lived since. Shapes [T+1, B].
+        """
         acted = jax.tree.map(lambda x: x[:-1], trajectory.steps)
         oldest, size = self.oldest, len(self.action)
 
@@ -63,14 +85,26 @@ class HeldRows(NamedTuple):
 def where_ended(
     trajectory: Trajectory, learn: Callable[[Any], tuple[Any, Array]], before: Any
 ) -> tuple[Any, Float[Array, ""]]:
-    """`learn(before)`, which goes through all rows held, but only where an episode has ended; and the mean error."""
+    """`learn(before)`, which goes through all rows held, but only where an episode has ended; and the mean error.
+
+    Args:
+        trajectory: what was lived. Shapes [T+1, B].
+        learn: from what was learnt before to what is learnt after, and the mean error.
+        before: what was learnt before.
+    """
     return jax.lax.cond(trajectory.steps.last[1:].any(), learn, lambda same: (same, jnp.float32(0)), before)
 
 
 def with_next_action(
     held: HeldRows, trajectory: Trajectory, reward: Reward
 ) -> tuple[tuple[TimeStep, TimeStep, Int[Array, "T B"], Int[Array, "T B"]], HeldRows]:
-    """Transitions (row, next row, action, next action) [T, B] from the row held on, and what is held after them."""
+    """Transitions (row, next row, action, next action) [T, B] from the row held on, and what is held after them.
+
+    Args:
+        held: the row before the trajectory's first.
+        trajectory: what was lived. Shapes [T+1, B].
+        reward: what transitions are worth.
+    """
     rows, action, *_ = held.join(trajectory).rewarded(reward)
     # On the newest row no action is chosen yet.
     row, next_row = before_and_after(jax.tree.map(lambda x: x[:-1], rows))
@@ -80,5 +114,14 @@ def with_next_action(
 def episodes_batch(network: Any, longest_episode: int, rollout: int) -> bool:
     """Whether seeds of what learns from whole episodes are learnt side by side: where its network's are, and updates
     are not far more frequent than episodes' ends, whose work a batch does at every update.
+
+    Args:
+        network: its settings.
+        longest_episode: rows that are held.
+        rollout: T.
+
+    >>> from retorno.networks import MLP, Table
+    >>> episodes_batch(Table(), 128, 64), episodes_batch(Table(), 128, 1), episodes_batch(MLP(), 128, 64)
+    (True, False, False)
     """
     return getattr(network, "seeds_batch", False) and longest_episode <= 8 * rollout

@@ -177,7 +177,14 @@ class Ring(eqx.Module):
         return self
 
     def windows(self, index: Int[Array, " N"]) -> Window:
-        """The windows that begin in these places, start · B + environment."""
+        """The windows that begin in these places, start · B + environment.
+
+        Args:
+            index: in [0, C · B). Shape [N].
+
+        Returns:
+            The windows: rows [length + 1, N], and [context, N] before them.
+        """
         start, env = index // self.num_envs, index % self.num_envs
         slots = (start + jnp.arange(-self.context, self.length + 1)[:, None]) % self.slots
 
@@ -225,6 +232,11 @@ def ring(
 
     Raises:
         ValueError: when the capacity cannot hold one rollout.
+
+    >>> from retorno.core.time_step import restart
+    >>> rows = ring(restart(jnp.int32(0)), jnp.int32(0), num_envs=2, capacity=100, rollout=4, length=3)
+    >>> rows.steps.obs.shape, int(rows.starts)
+    ((53, 2), 0)
     """
     slots = -(-capacity // num_envs)
     if slots < rollout:

@@ -249,6 +249,11 @@ def load_all(folder: str | Path, step: int | None = None, seed: int | None = Non
 
     Raises:
         PolicyError: also when no seed is the one that is asked for.
+
+    Args:
+        folder: as for `load`.
+        step: of which step's policy; None for the newest.
+        seed: of which seed's; None for all.
     """
     folder = Path(folder)
     runs = policy_folder.members(folder) or [folder]

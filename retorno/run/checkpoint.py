@@ -140,6 +140,10 @@ def save(
     Raises:
         CheckpointError: when a leaf cannot be stored, or the disk is full, read-only or broken.
             What was there before still stands.
+
+    >>> path = save(Path("one"), 10, {"w": np.ones(2)})
+    >>> load(path, {"w": np.zeros(2)})[0]["w"]
+    array([1., 1.])
     """
     if step < 0 or keep < 1:
         raise CheckpointError(f"step must not be negative and keep at least 1, got step={step}, keep={keep}")
@@ -210,6 +214,9 @@ def verify(path: Path) -> Manifest:
 
     Raises:
         CheckpointError: when it is not whole.
+
+    Args:
+        path: `<run>/checkpoints/<step>`.
     """
     manifest = _read_manifest(Path(path))
     for _ in _read(Path(path), manifest):
@@ -222,6 +229,13 @@ def digest(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None = None) -
 
     Raises:
         CheckpointError: when a leaf cannot be stored.
+
+    Args:
+        state: a pytree of arrays.
+        hosted: arrays of hosted environments beside it.
+
+    >>> digest({"w": np.ones(2)}) == digest({"w": np.ones(2)}) != digest({"w": np.zeros(2)})
+    True
     """
     return _digest(zip(*_arrays(state, hosted), strict=True))
 
@@ -231,6 +245,12 @@ def steps(folder: Path) -> list[int]:
 
     Raises:
         CheckpointError: when the folder cannot be read.
+
+    Args:
+        folder: of the run.
+
+    >>> steps(Path("nowhere"))
+    []
     """
     checkpoints = Path(folder) / CHECKPOINTS
     try:
@@ -243,7 +263,11 @@ def steps(folder: Path) -> list[int]:
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    """What was noted in the newest checkpoint whose manifest can be read; nothing where there is none."""
+    """What was noted in the newest checkpoint whose manifest can be read; nothing where there is none.
+
+    Args:
+        folder: of the run.
+    """
     for step in steps(folder):
         with contextlib.suppress(CheckpointError):
             return _read_manifest(Path(folder) / CHECKPOINTS / str(step)).facts
@@ -251,7 +275,12 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 def newest(folder: Path, warn: Callable[[str], Any] = lambda line: None) -> Path:
-    """The newest whole checkpoint of a run; see `load_newest` for `warn` and what is raised."""
+    """The newest whole checkpoint of a run; see `load_newest` for `warn` and what is raised.
+
+    Args:
+        folder: of the run.
+        warn: is told, one line each, of damaged checkpoints that were passed over.
+    """
     return _newest(folder, lambda path: (verify(path), path)[1], warn)
 
 

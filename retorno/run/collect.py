@@ -41,7 +41,15 @@ def initial_carries(algorithm: Algorithm, learner: Learner, num_envs: int) -> Ca
 def opening(
     algorithm: Algorithm, learner: Learner, world: Environment, seed: UInt32[Array, ""], num_envs: int
 ) -> CollectState:
-    """B native environments at the first rows of their first episodes."""
+    """B native environments at the first rows of their first episodes.
+
+    Args:
+        algorithm: its hyperparameters.
+        learner: what it has learnt, for the memory's shape.
+        world: a native world.
+        seed: of the run. Shape [].
+        num_envs: B.
+    """
     episodes, row = jax.vmap(lambda env: begin(world, seed, env))(jnp.arange(num_envs, dtype=jnp.uint32))
     return CollectState(episodes, row, initial_carries(algorithm, learner, num_envs))
 
@@ -68,7 +76,20 @@ def choose(
     key: Key[Array, ""],
     t: Int[Array, ""],
 ) -> Choice:
-    """Act on B rows. Each of a rollout's choices has its own key."""
+    """Act on B rows. Each of a rollout's choices has its own key.
+
+    Args:
+        algorithm: its hyperparameters.
+        learner: what it has learnt.
+        units: how its actions become the world's.
+        row: the rows acted on. Shapes [B].
+        carry: the policy's memories. Shapes [B].
+        key: of the rollout.
+        t: which step of it this is. Shape [].
+
+    Returns:
+        Actions, as policies and as the world take them, extras and memories [B].
+    """
     num_envs = row.last.shape[0]
     keys = jax.vmap(partial(jax.random.fold_in, key))(t * num_envs + jnp.arange(num_envs))
     action, extras, carry = jax.vmap(partial(algorithm.act, learner))(row, carry, keys)
@@ -106,6 +127,17 @@ def collect(
     """T interactions with B native environments, to be called inside a compiled program.
 
     A prompt that all of them begin together is read at once; see `reads`.
+
+    Args:
+        algorithm: its hyperparameters; T is its `rollout`.
+        learner: what it has learnt.
+        world: a native world.
+        stage: where B environments stand.
+        seed: of the run: all that happens in the world follows from it. Shape [].
+        key: of the rollout: all choices follow from it.
+
+    Returns:
+        Where they stand after it, and what was lived [T+1, B].
     """
     numbers = jnp.arange(stage.row.last.shape[0], dtype=jnp.uint32)
     units = action_units(world.action_space)
@@ -180,7 +212,14 @@ class EpisodeStatistics(NamedTuple):
 
 
 def no_episodes(num_envs: int) -> EpisodeStatistics:
-    """Nothing lived yet."""
+    """Nothing lived yet.
+
+    Args:
+        num_envs: B.
+
+    >>> int(no_episodes(2).episodes)
+    0
+    """
     return EpisodeStatistics(
         open_return=jnp.zeros(num_envs),
         sign=jnp.ones(num_envs),

@@ -40,6 +40,10 @@ def to_json(obj: Any, where: str = "settings") -> Any:
 
     Raises:
         ConfigError: for anything else, naming the field that holds it.
+
+    >>> from retorno.policies import Epsilon
+    >>> to_json(Epsilon(0.25))["epsilon"]
+    0.25
     """
     match obj:
         case enum.Enum():
@@ -150,7 +154,14 @@ def _find(name: str, known: Mapping[str, type], where: str) -> type:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The end of a message about a name that looks like none: all there are."""
+    """The end of a message about a name that looks like none: all there are.
+
+    Args:
+        names: all there are.
+
+    >>> listed(["ppo", "dqn"])
+    '; there is dqn, ppo'
+    """
     return f"; there is {', '.join(sorted(names))}"
 
 
@@ -197,6 +208,10 @@ def differences(before: Any, after: Any) -> list[str]:
     Args:
         before: a dataclass instance, or what `to_json` made of one.
         after: the same.
+
+    >>> from retorno.algorithms import QLearning
+    >>> differences(QLearning(), QLearning(discount=1.0))
+    ['discount: 0.99 → 1.0']
     """
     old, new = (to_json(x) if dataclasses.is_dataclass(x) else x for x in (before, after))
     return list(_changes(old, new, ""))

@@ -32,7 +32,19 @@ def endless() -> EvaluationError:
 def decide(
     policy: Policy, row: TimeStep, carry: Carry, units: ActionUnits, key: Key[Array, ""] | None, greedy: bool
 ) -> tuple[Any, Carry]:
-    """One action of a learnt policy, ready for the world: its best, or one drawn from it."""
+    """One action of a learnt policy, ready for the world: its best, or one drawn from it.
+
+    Args:
+        policy: its heads hold "policy".
+        row: what is seen. Shapes [].
+        carry: the policy's memory.
+        units: how its actions become the world's.
+        key: what is drawn with, where it is not `greedy`.
+        greedy: take the best action, or draw one.
+
+    Returns:
+        The action, and the memory after it.
+    """
     heads, carry = policy.step(row.obs, row.first, carry)
     choice = heads["policy"].masked(row.legal)
     return units.to_world(choice.mode() if greedy else choice.sample(key)), carry
@@ -52,5 +64,14 @@ def empty_memories(policy: Policy, num_envs: int) -> Carry:
 
 
 def next_sign(sign: Float[Array, " B"], row: TimeStep) -> Float[Array, " B"]:
-    """Whose reward the next one is, 1 or −1: an opponent moves where the discount is negative."""
+    """Whose reward the next one is, 1 or −1: an opponent moves where the discount is negative.
+
+    Args:
+        sign: whose the last one was. Shape [B].
+        row: the rows that followed. Shapes [B].
+
+    >>> from retorno.core.time_step import transition
+    >>> next_sign(jnp.array(1.0), transition((), 0.0)._replace(discount=jnp.array(-1.0)))
+    Array(-1., dtype=float32, weak_type=True)
+    """
     return jnp.where(row.discount < 0, -sign, sign)

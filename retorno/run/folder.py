@@ -189,6 +189,9 @@ def read_config(path: Path) -> Any:
 
     Raises:
         FolderError: when there are none, or they are not JSON.
+
+    Args:
+        path: of the run.
     """
     file = Path(path) / CONFIG
     try:
@@ -204,6 +207,9 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
     Raises:
         FolderError: when a line other than the last is not a row.
+
+    Args:
+        path: of the run.
     """
     file = Path(path) / METRICS
     return [_numbers(row) for _, row in _rows(file)] if file.exists() else []
@@ -214,6 +220,14 @@ def write_atomic(path: Path, text: str) -> None:
 
     Raises:
         FolderError: when the disk refuses; the old one stands.
+
+    Args:
+        path: of the file.
+        text: what is to be in it.
+
+    >>> write_atomic(Path("note.txt"), "new")
+    >>> Path("note.txt").read_text()
+    'new'
     """
     beside = path.parent / f".{path.name}.partial"
     try:

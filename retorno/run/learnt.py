@@ -32,6 +32,15 @@ def policies_of(learnt: Any) -> list[Policy]:
 
     Raises:
         ValueError: when it is nothing that was learnt.
+
+    Args:
+        learnt: a policy, a run, what `load` gives, or a run's folder.
+
+    >>> from retorno.environments.registry import native
+    >>> from retorno.policies import Uniform
+    >>> world = native("student")
+    >>> len(policies_of(Uniform().build(world.observation_space, world.action_space)))
+    1
     """
     match learnt:
         case Policy():
@@ -53,6 +62,13 @@ def world_of(world: Any, learnt: Any) -> World:
 
     Raises:
         ValueError: when there is no telling.
+
+    Args:
+        world: a world, its name, a Gymnasium environment, or None.
+        learnt: what knows where it was learnt, where `world` is None.
+
+    >>> world_of("student", None).action_space
+    Discrete(5)
     """
     match world:
         case str():

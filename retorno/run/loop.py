@@ -69,21 +69,48 @@ class Keys(NamedTuple):
 
 
 def keys_of(run: Run) -> Keys:
-    """The keys of a run's next iteration."""
+    """The keys of a run's next iteration.
+
+    Args:
+        run: whose seed and number of updates they follow from.
+
+    >>> from retorno.core.counter import Counter
+    >>> run = Run(None, None, None, None, jnp.uint32(0), Counter.of(jnp.uint32(3)), Counter.of(jnp.uint32(9)))
+    >>> len({tuple(jax.random.key_data(key).tolist()) for key in keys_of(run)})
+    3
+    """
     own = jax.random.fold_in(jax.random.key(run.updates.mixed(run.seed)), run.updates.low)
     # One by one: a key that nobody draws from is not computed.
     return Keys(*(jax.random.fold_in(own, child) for child in range(len(Keys._fields))))
 
 
 def iterate(algorithm: Algorithm, world: Environment, run: Run) -> Iteration:
-    """Collect and learn once over a native world."""
+    """Collect and learn once over a native world.
+
+    Args:
+        algorithm: its hyperparameters.
+        world: a native world.
+        run: where it stands.
+
+    Returns:
+        What was lived, [T+1, B], and learnt.
+    """
     stage, trajectory = collect(algorithm, run.learner, world, run.stage, run.seed, keys_of(run).collect)
     after, metrics = learn(algorithm, run._replace(stage=stage), trajectory)
     return Iteration(run, trajectory, metrics, after)
 
 
 def learn(algorithm: Algorithm, run: Run, trajectory: Trajectory) -> tuple[Run, Metrics]:
-    """Judge, update and count: what follows every rollout, fused and hosted alike."""
+    """Judge, update and count: what follows every rollout, fused and hosted alike.
+
+    Args:
+        algorithm: its hyperparameters.
+        run: where it stands, but for its learner, relabel and counters.
+        trajectory: what was lived since. Shapes [T+1, B].
+
+    Returns:
+        The run after it, and scalar metrics; those of a relabel are called "relabel/…".
+    """
     keys, relabel, reward, told = keys_of(run), run.relabel, world_reward, {}
     if relabel is not None:
         relabel, told = relabel.learn(trajectory, keys.relabel)
@@ -108,7 +135,18 @@ def repeat(
     seen: Any,
     going: Callable[[Run, Any], Bool[Array, ""]],
 ) -> tuple[Run, Any]:
-    """Go round while `going(run, seen)`; `observe(seen, iteration)` is what has been seen after one more."""
+    """Go round while `going(run, seen)`; `observe(seen, iteration)` is what has been seen after one more.
+
+    Args:
+        iterate: one round.
+        observe: what is done with each, inside of the compiled program.
+        run: where it stands.
+        seen: what was seen before.
+        going: whether there is a further round.
+
+    Returns:
+        The run and what was seen at the end.
+    """
 
     def once(state: tuple[Run, Any]) -> tuple[Run, Any]:
         run, seen = state
@@ -146,7 +184,17 @@ def nothing_seen(metrics: PyTree[Any], observer: Observer | None) -> Seen:
 
 
 def all_finite(tree: PyTree[Any]) -> Bool[Array, ""]:
-    """Whether no array holds NaN or infinity."""
+    """Whether no array holds NaN or infinity.
+
+    Args:
+        tree: arrays of any shapes; whole numbers are always finite.
+
+    Returns:
+        Shape [].
+
+    >>> all_finite({"w": jnp.array([1.0, jnp.nan])})
+    Array(False, dtype=bool)
+    """
     floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.stack([jnp.isfinite(x).all() for x in floats]).all() if floats else jnp.array(True)
 
@@ -190,7 +238,19 @@ def advance(
     steps: UInt32[Array, ""],
     most: Int[Array, ""],
 ) -> Advanced:
-    """Collect and learn, many times in one compiled program."""
+    """Collect and learn, many times in one compiled program.
+
+    Args:
+        algorithm: its hyperparameters.
+        world: a native world.
+        run: where it stands; its buffers are given away.
+        observer: sees every iteration; None for nobody.
+        steps: how many environment steps to live at least. Shape [].
+        most: how many updates to make at most. Shape [].
+
+    Returns:
+        Where the run stands, the sums of its metrics, and whether all of it is finite.
+    """
     return _advance(algorithm, world, run, observer, steps, most)
 
 
@@ -219,6 +279,13 @@ def seeds_batch(algorithm: Algorithm) -> bool:
     """Whether many seeds are learnt side by side: what the algorithm says, and else what its network says.
 
     Many small tables are one large one; networks gain nothing from it on a CPU.
+
+    Args:
+        algorithm: its hyperparameters.
+
+    >>> from retorno.algorithms import PPO, QLearning
+    >>> seeds_batch(QLearning()), seeds_batch(PPO())
+    (True, False)
     """
     network = getattr(algorithm, "network", None)
     return getattr(algorithm, "seeds_batch", getattr(network, "seeds_batch", False))
@@ -276,7 +343,17 @@ def fresh(
 
 
 def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: int) -> Spec:
-    """What an algorithm has to know of a native world."""
+    """What an algorithm has to know of a native world.
+
+    Args:
+        world: a native world.
+        steps: the run's budget.
+        num_envs: B.
+
+    >>> from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+    >>> native_spec(TicTacToe(), Counter.of(100), 1).two_players
+    True
+    """
     row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
     return Spec(
         observation_space=world.observation_space,
@@ -327,7 +404,18 @@ def begin_runs(
     learners: Callable[..., Any] = _begin_learners,
     stages: Callable[..., Run] = _begin_stages,
 ) -> Run:
-    """Fresh runs [S] over a native world, or one run of one seed []."""
+    """Fresh runs [S] over a native world, or one run of one seed [].
+
+    Args:
+        algorithm: its hyperparameters.
+        world: a native world.
+        relabel: where rewards come from, when not from the world alone.
+        seeds: of the runs. Shape [S] or [].
+        steps: the budget that schedules run over.
+        num_envs: B.
+        learners: how learners are made; compiled or not.
+        stages: how environments are begun; compiled or not.
+    """
     learner, built = learners(algorithm, world, relabel, seeds, steps, num_envs)
     return stages(algorithm, world, learner, seeds, num_envs)._replace(learner=learner, relabel=built)
 
@@ -375,7 +463,17 @@ def own_buffers(run: Run) -> Run:
 
 
 def bad_leaf(tree: PyTree[Any]) -> str | None:
-    """The first leaf that holds NaN or infinity, by its path."""
+    """The first leaf that holds NaN or infinity, by its path.
+
+    Args:
+        tree: arrays of any shapes.
+
+    Returns:
+        The path, or None where all is finite.
+
+    >>> bad_leaf({"fine": jnp.ones(2), "w": [jnp.array(jnp.inf)]})
+    'w/0'
+    """
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if not all_finite(leaf):
             return jax.tree_util.keystr(path, simple=True, separator="/")

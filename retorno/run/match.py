@@ -108,6 +108,17 @@ def meet(
 
     Raises:
         EvaluationError: when an episode does not end.
+
+    Returns:
+        What the first of them got in each episode.
+
+    >>> from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+    >>> from retorno.policies import Uniform
+    >>> world = TicTacToe()
+    >>> anyone = Uniform().build(world.observation_space, world.action_space)
+    >>> match = meet(anyone, anyone, world, episodes=100, greedy=False)
+    >>> match.wins + match.draws + match.losses, match.moving_first > match.moving_second
+    (100, True)
     """
     pairs = -(-episodes // 2)
     end = _meet(one, other, world, jnp.uint32(seed), pairs, greedy)

@@ -68,7 +68,16 @@ class Regret:
 
 
 def observes_states(world: World, model: MDP) -> bool:
-    """Whether the world shows the number of the model's state, so that a policy is one of the model's."""
+    """Whether the world shows the number of the model's state, so that a policy is one of the model's.
+
+    Args:
+        world: which observes numbers, or not.
+        model: with S states and A actions.
+
+    >>> from retorno.environments.registry import model, native
+    >>> [bool(observes_states(native(name), model("cliff"))) for name in ("cliff", "CartPole-v1")]
+    [True, False]
+    """
     seen, done = world.observation_space, world.action_space
     return (
         isinstance(seen, spaces.Discrete)
@@ -88,6 +97,14 @@ def regret(policies: Sequence[Policy], best: Solution, greedy: bool = True) -> R
 
     Raises:
         ValueError: at discount 1 for a policy that need not end.
+
+    >>> from retorno import bellman
+    >>> from retorno.environments.registry import model, native
+    >>> from retorno.policies import Uniform
+    >>> world = native("student")
+    >>> anyone = Uniform().build(world.observation_space, world.action_space)
+    >>> regret([anyone], bellman.solve(model("student"), 1.0), greedy=False).optimum
+    6.0
     """
     values = (policy_value(policy, best, greedy).start_value for policy in policies)
     return Regret(best.question_discount, best.start_value, tuple(values))
@@ -98,6 +115,11 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
 
     Raises:
         ValueError: at discount 1 when it need not end.
+
+    Args:
+        policy: of context 0, which sees the model's states.
+        best: the optimum, from `bellman.solve`: its model and its γ.
+        greedy: whether the policy takes its best action or is drawn from.
     """
     model = best.model
     legal = jnp.asarray(model.legal | model.terminal[:, None])
@@ -120,7 +142,19 @@ def _chances(policy: Policy, legal: Bool[Array, "S A"], greedy: bool) -> Float[A
 
 
 def entered(model: MDP, chances: Float[np.ndarray, " P"]) -> Bool[np.ndarray, " S"]:
-    """States in which a policy acts sooner or later."""
+    """States in which a policy acts sooner or later.
+
+    Args:
+        model: with S states and P pairs.
+        chances: the policy. Shape [P].
+
+    Returns:
+        Shape [S].
+
+    >>> from retorno.environments.registry import model
+    >>> entered(model("random_walk"), np.eye(2)[model("random_walk").action][:, 0])
+    array([ True,  True,  True, False, False, False, False])
+    """
     pair = model.transition_pair
     open_way = (chances[pair] > 0) & (model.probability > 0) & (model.discount != 0)
     owner = model.pair_state[pair]

@@ -36,6 +36,14 @@ def to_structure(tree: PyTree[Any], where: str = "policy") -> tuple[Any, Tensors
 
     Raises:
         StructureError: for what is neither an array, a number, a space, nor made of these in containers and classes.
+
+    Args:
+        tree: what is to be written.
+        where: what it is called in messages.
+
+    >>> value, tensors = to_structure({"w": np.ones(2)})
+    >>> from_structure(value, tensors)["w"]
+    array([1., 1.])
     """
     tensors: Tensors = {}
     return _written(tree, where, tensors), tensors
@@ -77,6 +85,11 @@ def from_structure(value: Any, tensors: Mapping[str, Any], where: str = "policy"
 
     Raises:
         StructureError: for a class that is not there or has other fields, and for what `to_structure` never writes.
+
+    Args:
+        value: the JSON value.
+        tensors: the arrays, by the names that it has for them.
+        where: what it is called in messages.
     """
     match value:
         case None | bool() | int() | float() | str():
@@ -160,6 +173,12 @@ def space_to_json(space: gymnasium.Space[Any]) -> Any:
 
     Raises:
         StructureError: for a kind of space that no policy reads.
+
+    Args:
+        space: of observations or actions.
+
+    >>> space_from_json(space_to_json(spaces.Discrete(3)))
+    Discrete(3)
     """
     kind = type(space).__name__
     match space:
@@ -195,6 +214,10 @@ def space_from_json(value: Any, where: str = "space") -> gymnasium.Space[Any]:
 
     Raises:
         StructureError: when it is not such a value.
+
+    Args:
+        value: the JSON value.
+        where: what it is called in messages.
     """
     try:
         match value["space"]:

@@ -69,6 +69,14 @@ def study(
     Raises:
         ValueError: when `updates` is not a positive multiple of `every`, there are no seeds, a setting is
             refused by the algorithm, the lists have several lengths, or algorithms differ in more than numbers.
+
+    Returns:
+        What was found: [settings, S, K, …], without an axis where there is one setting.
+
+    >>> from retorno.algorithms import QLearning
+    >>> from retorno.environments.registry import native
+    >>> study(QLearning(), native("random_walk"), 20, lambda run, lived: run.step.low, seeds=(0, 1), every=10).shape
+    (2, 2)
     """
     if over:
         names, values = tuple(over), zip(*over.values(), strict=True)

@@ -437,6 +437,14 @@ def train(
         SpaceError: when the algorithm cannot take the world's spaces.
         TrainingError: for several seeds over a hosted world, or devices that cannot be used.
         FolderError: when the folder cannot be used.
+
+    Returns:
+        A generator of reports, with the run, its policy and its checkpoints.
+
+    >>> from retorno.algorithms import QLearning
+    >>> with train(QLearning(), "student", steps=40, every=20, folder="run") as training:
+    ...     [report.step for report in training if report.boundary]
+    [20, 40]
     """
     prepare()
     if steps <= 0:
@@ -511,6 +519,15 @@ def restore(
     Raises:
         FolderError, ConfigError, CheckpointError: when the folder, its settings or its checkpoints cannot be read.
         TrainingError: when the world has to be given again, or environments do not return to where they were.
+
+    Returns:
+        The run, to be asked and not to be iterated.
+
+    >>> from retorno.algorithms import QLearning
+    >>> with train(QLearning(), "student", steps=40, folder="looked at") as training:
+    ...     report = training.run_to_end()
+    >>> restore("looked at").step
+    40
     """
     folder = Path(folder)
     settings = read_config(folder)
@@ -582,6 +599,23 @@ def resume(
 
     Raises:
         FolderError: also when another process has the folder open.
+
+    Args:
+        folder: the run's folder.
+        algorithm: as for `restore`, and so all that follow.
+        steps: another budget than the recorded one.
+        world: where the run's was not given by name.
+        relabel: instead of the recorded one's settings.
+        inexact: begin fresh episodes where environments do not return to the rows at which they were left.
+        tensorboard: write figures for TensorBoard as well.
+        warn: is told, one line each, of what differs.
+
+    >>> from retorno.algorithms import QLearning
+    >>> with train(QLearning(), "student", steps=40, folder="cut") as training:
+    ...     report = training.run_to_end()
+    >>> with resume("cut", steps=60, warn=lambda line: None) as training:
+    ...     training.run_to_end().step
+    60
     """
     opened = RunFolder.open(Path(folder), tensorboard)
     try:
