@@ -118,6 +118,35 @@ def one_after_another(tree: AnyTree) -> AnyTree:
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
+def learn_one_after_another(
+    learn: Callable[[Any, Any], tuple[Any, Any]], learnt: Any, held: Any, transitions: Any, reverse: bool = False
+) -> tuple[Any, Any, Any]:
+    """Learn from each transition, at each time from one environment after another.
+
+    Args:
+        learn: (learnt, (held, transition)) → (learnt, (held, told)), of one environment.
+        learnt: what all environments change.
+        held: what each keeps for itself, for instance its traces. Shapes [B, …].
+        transitions: what was lived. Shapes [T, B, …].
+        reverse: from the last time to the first.
+
+    Returns:
+        What was learnt, what is held [B, …] and what was told [T, B, …].
+
+    >>> add = lambda total, x: (total + x[1], (x[0] + 1, total))
+    >>> learn_one_after_another(add, jnp.float32(0), jnp.zeros(2), jnp.array([[1.0, 2.0], [3.0, 4.0]]))[2]
+    Array([[0., 1.],
+           [3., 6.]], dtype=float32)
+    """
+
+    def step(state: tuple[Any, Any], transition: Any) -> tuple[tuple[Any, Any], Any]:
+        learnt, (held, told) = jax.lax.scan(learn, state[0], (state[1], transition))
+        return (learnt, held), told
+
+    (learnt, held), told = jax.lax.scan(step, (learnt, held), transitions, reverse=reverse)
+    return learnt, held, told
+
+
 def windows(tree: AnyTree, count: int, size: int) -> AnyTree:
     """Of rows [R, B, …] the first `count` stretches of `size`, [count·B, size, …], in the same order."""
     rows = jnp.arange(count)[:, None] + jnp.arange(size)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, learn_one_after_another
 from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context
 from retorno.networks.network import moved, value_and_slope, value_of
 from retorno.ops.objectives import linear
@@ -101,14 +101,9 @@ class EmphaticTD:
             held = (jax.tree.map(lambda z: decay * self.lambda_ * z, trace), jnp.abs(decay) * ratio * follow_on)
             return network, (held, jnp.abs(error))
 
-        def step(state: Any, transition: Any) -> tuple[Any, Array]:
-            """The environments one after another."""
-            learnt, held = state
-            learnt, (held, errors) = jax.lax.scan(learn, learnt, (held, transition))
-            return (learnt, held), errors
-
-        before = (learner.network, (learner.trace, learner.follow_on))
-        (network, (trace, follow_on)), errors = jax.lax.scan(step, before, weighed(trajectory.rewarded(reward)))
+        network, (trace, follow_on), errors = learn_one_after_another(
+            learn, learner.network, (learner.trace, learner.follow_on), weighed(trajectory.rewarded(reward))
+        )
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         clock = learner.clock.advance(trajectory)
         return EmphaticTDLearner(network, learner.followed, trace, follow_on, clock), metrics

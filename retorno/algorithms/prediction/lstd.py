@@ -20,7 +20,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.hyperparameters import Count, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import SpaceError, Spec
-from retorno.core.time_step import TimeStep, Trajectory
+from retorno.core.time_step import TimeStep, Trajectory, learn_one_after_another
 from retorno.networks import NetworkConfig, Table, ValueHead, require_linear
 from retorno.networks.network import value_and_slope
 from retorno.policies import FixedConfig, Followed, Uniform, followed, weighed
@@ -102,23 +102,18 @@ class LSTD:
         def features(row: TimeStep) -> Float[Array, " d"]:
             return ravel_pytree(value_and_slope(learner.network, row)[1])[0]
 
-        def learn(state: tuple[Array, Array], x: Any) -> tuple[tuple[Array, Array], Array]:
+        def learn(state: tuple[Array, Array], x: Any) -> tuple[tuple[Array, Array], tuple[Array, None]]:
             """One environment's transition."""
             (inverse, rewards), (faded, (row, next_row, ratio)) = state, x
             now, discount = features(row), self.discount * next_row.discount
             # A reset is no transition: nothing is learnt from it, and the next episode begins without a trace.
             trace = jnp.where(row.last, 0.0, ratio * (faded + now))
             inverse = sherman_morrison(inverse, trace, now - discount * features(next_row))
-            return (inverse, rewards + trace * next_row.reward), discount * self.lambda_ * trace
+            return (inverse, rewards + trace * next_row.reward), (discount * self.lambda_ * trace, None)
 
-        def step(state: Any, transition: Any) -> tuple[Any, None]:
-            """The environments one after another."""
-            learnt, trace = state
-            learnt, trace = jax.lax.scan(learn, learnt, (trace, transition))
-            return (learnt, trace), None
-
-        before = ((learner.inverse, learner.rewards), learner.trace)
-        ((inverse, rewards), trace), _ = jax.lax.scan(step, before, weighed(trajectory.rewarded(reward)))
+        (inverse, rewards), trace, _ = learn_one_after_another(
+            learn, (learner.inverse, learner.rewards), learner.trace, weighed(trajectory.rewarded(reward))
+        )
         network = unravel(inverse @ rewards)
         return LSTDLearner(network, learner.followed, inverse, rewards, trace), {}
 

@@ -18,7 +18,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, TimeStep, Trajectory, learn_one_after_another
 from retorno.networks import NetworkConfig, Table, ValueHead, require_no_context
 from retorno.networks.network import moved, value_and_slope, value_of
 from retorno.ops import traces
@@ -111,14 +111,9 @@ class TDLambda:
             decay = jnp.where(row.last, 0.0, discount * self.lambda_)
             return network, ((jax.tree.map(lambda z: decay * z, trace), next_value), jnp.abs(error))
 
-        def step(state: Any, transition: Any) -> tuple[Any, Array]:
-            """The environments one after another."""
-            learnt, held = state
-            learnt, (held, errors) = jax.lax.scan(learn, learnt, (held, transition))
-            return (learnt, held), errors
-
-        before = (learner.network, (learner.trace, learner.value))
-        (network, (trace, value)), errors = jax.lax.scan(step, before, weighed(trajectory.rewarded(reward)))
+        network, (trace, value), errors = learn_one_after_another(
+            learn, learner.network, (learner.trace, learner.value), weighed(trajectory.rewarded(reward))
+        )
         metrics = {"td_error": errors.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return TDLambdaLearner(network, learner.followed, trace, learner.clock.advance(trajectory), value), metrics
 

@@ -20,7 +20,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import HashableSpace, Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
+from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed, learn_one_after_another
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context, semi_gradient_step
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.objectives import linear
@@ -267,14 +267,8 @@ class OffPolicyMonteCarlo:
             kept = EpsilonGreedy(now, jnp.float32(0)).masked(row.legal).mode() == action
             return (network, weight.at[pair].set(total)), ((value, jnp.where(kept, ratio / prob, 0.0)), jnp.abs(error))
 
-        def step(state: Any, transition: Any) -> tuple[Any, Array]:
-            """The environments one after another."""
-            learnt, behind = state
-            learnt, (behind, errors) = jax.lax.scan(learn, learnt, (behind, transition))
-            return (learnt, behind), errors
-
         now, then = (jax.tree.map(lambda x, cut=cut: x[cut], rows) for cut in (slice(None, -1), slice(1, None)))
         nothing = jnp.zeros(counts.shape[1])
         transitions = (now, then, joined.action, joined.extras["prob"], counts)
-        (after, _), errors = jax.lax.scan(step, (before, (nothing, nothing)), transitions, reverse=True)
+        after, _, errors = learn_one_after_another(learn, before, (nothing, nothing), transitions, reverse=True)
         return after, errors.sum() / jnp.maximum(counts.sum(), 1)

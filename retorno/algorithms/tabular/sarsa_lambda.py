@@ -20,7 +20,7 @@ from jaxtyping import Float, Key, PyTree
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
-from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
+from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed, learn_one_after_another
 from retorno.networks import ActionValueHead, NetworkConfig, Table, require_no_context
 from retorno.ops import traces
 from retorno.ops.objectives import linear
@@ -122,14 +122,9 @@ class SARSALambda:
             decay = jnp.where(row.last, 0.0, discount * fading)
             return network, ((jax.tree.map(lambda z: decay * z, trace), next_value), jnp.abs(error))
 
-        def step(state: Any, transition: Any) -> tuple[Any, Array]:
-            """The environments one after another."""
-            network, traced = state
-            network, (traced, errors) = jax.lax.scan(learn, network, (traced, transition))
-            return (network, traced), errors
-
-        before = (learner.network, (learner.trace, learner.value))
-        (network, (trace, value)), errors = jax.lax.scan(step, before, transitions)
+        network, (trace, value), errors = learn_one_after_another(
+            learn, learner.network, (learner.trace, learner.value), transitions
+        )
         return SARSALambdaLearner(
             network=network,
             trace=trace,
