@@ -1,19 +1,20 @@
-"""Worlds around worlds: a time limit, and a veil over part of the observation."""
+"""Worlds around worlds: a time limit, episodes that keep together, a veil over part of the observation."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 from jax import Array
 from jaxtyping import Int, Key, PyTree
 
-from retorno.core.environment import Environment
+from retorno.core.environment import Environment, Lockstep
 from retorno.core.spaces import SpaceError
-from retorno.core.time_step import TimeStep
+from retorno.core.time_step import TimeStep, blank
 
 
 class Wrapper(Environment):
@@ -82,6 +83,46 @@ class TimeLimit(Wrapper):
         after, row = self.world.step(state.state, action, key)
         steps = state.steps + 1
         return Limited(after, steps), row._replace(last=row.last | (steps >= self.limit))
+
+    def render(self, state: Limited) -> np.ndarray:
+        return self.world.render(state.state)
+
+
+class Together(Wrapper):
+    """Environments that keep together: each episode has `rows` rows in all of them.
+
+    One that ends sooner is followed by rows that wait, which are `last` as well and count for nothing; a longer one is
+    cut (`last`, and no end). So a batch of texts is read at once, as far as their prompts go, and written in
+    lockstep. Seen through Gymnasium, which knows no waiting, it is the world itself.
+    """
+
+    prompt: int = eqx.field(static=True)
+    """With how many rows that leave no choice (`Only`) each episode begins."""
+    rows: int = eqx.field(static=True)
+    """From a first row to the next."""
+
+    def __check_init__(self) -> None:
+        if not 0 <= self.prompt < self.rows:
+            raise ValueError(f"an episode's rows must be more than its prompt's, got {self.rows} and {self.prompt}")
+
+    @property
+    def lockstep(self) -> Lockstep:
+        return Lockstep(self.prompt, self.rows)
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
+        state, row = self.world.reset(key)
+        return Limited(state, jnp.int32(0)), row
+
+    def restart(self, state: Limited, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
+        after, first = self.world.restart(state.state, key)
+        waiting = blank(first)._replace(discount=first.discount, legal=first.legal)
+        next_one, wait = (Limited(after, jnp.int32(0)), first), (Limited(state.state, state.steps + 1), waiting)
+        return jax.tree.map(lambda a, b: jnp.where(state.steps == self.rows - 1, a, b), next_one, wait)
+
+    def step(self, state: Limited, action: Any, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
+        after, row = self.world.step(state.state, action, key)
+        steps = state.steps + 1
+        return Limited(after, steps), row._replace(last=row.last | (steps == self.rows - 1))
 
     def render(self, state: Limited) -> np.ndarray:
         return self.world.render(state.state)

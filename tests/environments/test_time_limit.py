@@ -9,7 +9,7 @@ from retorno.core.environment import advance, begin
 from retorno.core.spaces import SpaceError
 from retorno.environments.control.classic import CartPole, MountainCar, cart_pole
 from retorno.environments.text.recall import Recall
-from retorno.environments.wrappers import Hidden, TimeLimit
+from retorno.environments.wrappers import Hidden, TimeLimit, Together
 
 
 def live(world, actions):
@@ -41,6 +41,20 @@ def test_an_end_at_the_limit_is_an_end():
         assert ends == min(limit, 2) and rows.discount[ends] == discount
 
 
+def test_what_keeps_together_waits_or_is_cut():
+    """Recall without delay ends after two steps: of four rows one waits, of two the second is cut off."""
+    cues = live(Recall(delay=0), np.zeros(9, np.int32)).obs[::3]
+    rows = live(Together(Recall(delay=0), 0, 4), np.zeros(9, np.int32))
+    np.testing.assert_array_equal(rows.first, [1, 0, 0, 0, 1, 0, 0, 0, 1, 0])
+    np.testing.assert_array_equal(rows.last, [0, 0, 1, 1, 0, 0, 1, 1, 0, 0])
+    np.testing.assert_array_equal(rows.discount, [1, 1, 0, 1, 1, 1, 0, 1, 1, 1])
+    np.testing.assert_array_equal(rows.obs[::4], cues[:3], "the same episodes, with rows between them that wait")
+    cut = live(Together(Recall(delay=0), 0, 2), np.zeros(5, np.int32))
+    np.testing.assert_array_equal(cut.first, [1, 0, 1, 0, 1, 0])
+    np.testing.assert_array_equal(cut.last, [0, 1, 0, 1, 0, 1])
+    np.testing.assert_array_equal(cut.discount, np.ones(6))
+
+
 def test_a_veil_shows_what_it_keeps():
     plain = live(cart_pole(), np.ones(60, np.int32))
     veiled = live(Hidden(cart_pole(), keep=(0, 2)), np.ones(60, np.int32))
@@ -53,6 +67,8 @@ def test_a_veil_shows_what_it_keeps():
 def test_impossible_wrappers_are_refused():
     with pytest.raises(ValueError, match="positive"):
         TimeLimit(CartPole(), 0)
+    with pytest.raises(ValueError, match=r"more than its prompt's, got 3 and 3"):
+        Together(Recall(), 3, 3)
     with pytest.raises(SpaceError, match="components 0 to 3"):
         Hidden(CartPole(), keep=(0, 4))
     with pytest.raises(SpaceError, match="vector"):

@@ -119,7 +119,7 @@ def test_every_world_is_the_same_in_both_ways(name: str) -> None:
     check_collectors(Wanderer(), TimeLimit(WORLDS[name].world(), 5))
 
 
-PROMPTED = Tokens(vocabulary=8, prompts=((3, 2, 5), (4,)), limit=6)
+PROMPTED = Tokens(vocabulary=8, prompts=((3, 2, 5), (4,)), limit=6).together()
 
 
 def reading() -> Algorithm:
@@ -151,7 +151,7 @@ def test_prompts_that_are_read_at_once_are_as_if_row_by_row(monkeypatch: pytest.
 
 def test_hosted_prompts_that_are_read_at_once_are_as_if_row_by_row() -> None:
     """Texts that begin together in Python too, as often as they end together."""
-    world = Tokens(vocabulary=8, prompts=((3, 2, 5), (4, 4, 4)), pattern=(1,), limit=2)
+    world = Tokens(vocabulary=8, prompts=((3, 2, 5), (4, 4, 4)), pattern=(1,), limit=2).together()
     algorithm, hosted = reading(), gymnasium(lambda: to_gymnasium(world))
     with train(algorithm, hosted, 1000, seed=3) as training, train(algorithm, hosted, 1000, seed=3) as other:
         run, loop = training.run, training.hosted_loop

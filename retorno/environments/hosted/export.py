@@ -67,7 +67,7 @@ class Exported(gym.Env):
             self._state, row = (
                 _reset(self.world, self._seed) if fresh else _restart(self.world, self._state, self._seed)
             )
-            while row.last:  # Gymnasium knows no rows that only wait for other environments.
+            while row.last and not row.first:  # Gymnasium knows no rows that only wait for other environments.
                 self._state, row = _restart(self.world, self._state, self._seed)
         return self._tell(row)
 

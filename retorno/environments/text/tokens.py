@@ -15,9 +15,10 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Int, Key
 
-from retorno.core.environment import Environment, Lockstep
+from retorno.core.environment import Environment
 from retorno.core.mdp import MDP, mdp
 from retorno.core.time_step import Only, TimeStep, restart, transition
+from retorno.environments.wrappers import Together
 
 END = 0
 """The token that ends a text, and that stands before its first one (as in GPT-2)."""
@@ -48,9 +49,8 @@ class Tokens(Environment):
 
     Each text begins with one of `prompts`, all equally likely: a run of rows on which `Only` the next
     token is legal. It earns and costs nothing. Before a shorter prompt its text waits, on rows that
-    allow only a token 0 that ends nothing, and a text that has ended waits for the longest that there
-    may be, on rows that are `last`: texts begin together and are free together (`lockstep`), so that
-    prompts are read at once. No row holds an array as long as the vocabulary, which may be of any size.
+    allow only a token 0 that ends nothing, so that texts which begin together are free together. No
+    row holds an array as long as the vocabulary, which may be of any size.
 
     Raises:
         ValueError: when pattern or prompts hold the end token or one outside of the vocabulary.
@@ -94,19 +94,9 @@ class Tokens(Environment):
         length = jnp.int32(0)
         return Written(length, jnp.int32(0), prompt), restart(jnp.int32(END), self._legal(length, prompt))
 
-    @property
-    def lockstep(self) -> Lockstep | None:
-        return Lockstep(self._longest, self._longest + self.limit + 1) if self.prompts else None
-
-    def restart(self, state: Written, key: Key[Array, ""]) -> tuple[Written, TimeStep]:
-        """The next text. With prompts one that has ended waits until the longest that there may be has ended too."""
-        fresh = self.reset(key)
-        if not self.prompts:
-            return fresh
-        row = transition(jnp.int32(END), 0.0, truncated=True, legal=Only(jnp.int32(END)))
-        waiting = Written(state.length + 1, state.matched, state.prompt), row
-        ended = state.length >= self._longest + self.limit
-        return jax.tree.map(lambda new, old: jnp.where(ended, new, old), fresh, waiting)
+    def together(self) -> Together:
+        """Texts that wait for each other, so that their prompts are read at once."""
+        return Together(self, self._longest, self._longest + self.limit + 1)
 
     def step(self, state: Written, action: Int[Array, ""], key: Key[Array, ""]) -> tuple[Written, TimeStep]:
         token = jnp.asarray(action, jnp.int32)

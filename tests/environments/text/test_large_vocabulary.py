@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import retorno as rt
 from retorno.core.constants import constants_of
 from retorno.environments.text.tokens import Tokens
+from retorno.environments.wrappers import Together
 from retorno.networks import MLP, Pretrained, Transformer, ValueHead, policy_head, save_weights
 from retorno.ops.distributions import CHUNK
 from retorno.run import collect as collecting
@@ -23,14 +24,12 @@ PROMPTS = ((3, 2, 5), (4,))
 TRANSFORMER = Transformer(width=8, layers=1, num_heads=2, window=16, shared=True)
 
 
-def texts(words: int, prompts: tuple[tuple[int, ...], ...] = PROMPTS, limit: int = 6) -> Tokens:
-    return Tokens(pattern=(3, 1, 4), vocabulary=words, prompts=prompts, limit=limit)
+def texts(words: int) -> Together:
+    return Tokens(pattern=(3, 1, 4), vocabulary=words, prompts=PROMPTS, limit=6).together()
 
 
-def ppo(world: Tokens, network: Any = TRANSFORMER, num_envs: int = 4, minibatches: int = 2) -> Any:
-    assert world.lockstep is not None
-    rollout = 2 * world.lockstep.rows
-    return rt.PPO(network=network, num_envs=num_envs, rollout=rollout, epochs=1, minibatches=minibatches)
+def ppo(world: Together, network: Any = TRANSFORMER, num_envs: int = 4, minibatches: int = 2) -> Any:
+    return rt.PPO(network=network, num_envs=num_envs, rollout=2 * world.rows, epochs=1, minibatches=minibatches)
 
 
 def test_ppo_over_a_frozen_lower_half_near_a_reference(tmp_path: Any) -> None:
