@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 import retorno as rt
+from retorno.core.spaces import action_units
 from retorno.networks import GRU, LSTM, MLP, Transformer
 from retorno.run.actor import Actor
 from retorno.run.episodes import decide
@@ -51,7 +52,8 @@ def main() -> None:
         run = rt.train(algorithm, world, steps=1)
         row = jax.tree.map(lambda x: np.asarray(x)[0], run.run.stage.row)
         policy, actor = run.policy, Actor(run.policy, run.world.observation_space, run.world.action_space)
-        step = jax.jit(lambda row, carry, policy=policy: decide(policy, row, carry, None, None, True))
+        units = action_units(run.world.action_space)
+        step = jax.jit(lambda row, carry, policy=policy, units=units: decide(policy, row, carry, units, None, True))
         carry = policy.initial_carry()
         acting = median_us(lambda actor=actor, row=row: actor.act(row.obs))
         compiled = median_us(lambda step=step, row=row, carry=carry: jax.block_until_ready(step(row, carry)))

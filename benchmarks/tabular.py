@@ -68,14 +68,14 @@ def same_bits() -> dict[str, Any]:
 
 
 PARTS: dict[str, tuple[str, str, Callable[[], dict[str, Any]]]] = {
-    "one_lake": ("Q-learning, FrozenLake, one seed, over the loop", "≥ 8 (goal 12)", against("one", "lake")),
-    "one_cliff": ("the same on the cliff", "≥ 8 (goal 12)", against("one", "cliff")),
+    "one_lake": ("Q-learning, FrozenLake, one seed, over the loop", "≥ 22 (goal 30)", against("one", "lake")),
+    "one_cliff": ("the same on the cliff", "≥ 22 (goal 30)", against("one", "cliff")),
     "hundred_lake": (
         "100 seeds in one call on two host devices, FrozenLake, over the loop",
-        "≥ 60 (goal 150)",
+        "≥ 100 (goal 150)",
         against("hundred", "lake", **TWO_DEVICES),
     ),
-    "hundred_cliff": ("the same on the cliff", "≥ 60 (goal 150)", against("hundred", "cliff", **TWO_DEVICES)),
+    "hundred_cliff": ("the same on the cliff", "≥ 100 (goal 150)", against("hundred", "cliff", **TWO_DEVICES)),
     "figure": ("`retorno figure 2.2`, seconds", "≤ 6 (goal 3)", figure),
     "same_bits": ("seeds that are the same when run alone, to the bit", "all", same_bits),
 }

@@ -40,19 +40,13 @@ def python_loop(name: str) -> Callable[[], float]:
 
 def retorno(name: str, seeds: int, steps: int) -> Callable[[], float]:
     """The same settings: one seed, or many in one call."""
-    import retorno as rt
+    from works import running
+
     from retorno.algorithms import QLearning
     from retorno.policies import Epsilon
 
     method = QLearning(step_size=ALPHA, discount=GAMMA, exploration=Epsilon(EPSILON))
-    training = rt.train(method, name, 2**30, seed=0 if seeds == 1 else range(seeds))
-
-    def measure() -> float:
-        before, began = training.step, time.perf_counter()
-        training.run = training._advance(before + steps, 2**30).run
-        return (training.step - before) * seeds / (time.perf_counter() - began)
-
-    return measure
+    return running(method, name, steps, seed=0 if seeds == 1 else range(seeds))
 
 
 WORLDS = {"lake": "FrozenLake-v1", "cliff": "CliffWalking-v1"}

@@ -17,15 +17,16 @@ from retorno.networks import MLP, Activation
 FOREVER = 2**30
 
 
-def _running(algorithm: object, world: object, steps: int, **options: object) -> Callable[[], float]:
-    """Go on with one endless run, `steps` at a time."""
+def running(algorithm: object, world: object, steps: int, **options: object) -> Callable[[], float]:
+    """Go on with one endless run, report by report, for at least `steps` steps at a time."""
     training = rt.train(algorithm, world, FOREVER, **options)  # type: ignore[arg-type]
+    reports = iter(training)
 
     def measure() -> float:
         before, began = training.step, time.perf_counter()
-        training.run = training._advance(before + steps, FOREVER).run
-        after = training.step
-        return (after - before) * len(training.seeds) / (time.perf_counter() - began)
+        while training.step - before < steps:
+            next(reports)
+        return (training.step - before) * len(training.seeds) / (time.perf_counter() - began)
 
     return measure
 
@@ -38,24 +39,24 @@ def _ppo() -> rt.PPO:
 
 def ppo_hosted() -> Callable[[], float]:
     """PPO over the same Gymnasium environments as the peers'."""
-    return _running(_ppo(), rt.make("CartPole-v1", hosted=True), 20_480)
+    return running(_ppo(), rt.make("CartPole-v1", hosted=True), 20_480)
 
 
 def ppo_fused() -> Callable[[], float]:
     """The same settings over the native CartPole."""
-    return _running(_ppo(), "CartPole-v1", 51_200)
+    return running(_ppo(), "CartPole-v1", 51_200)
 
 
 def ppo_many() -> Callable[[], float]:
     """1,024 CartPoles × 32 steps, 4 epochs of 4 minibatches."""
     algorithm = dataclasses.replace(_ppo(), num_envs=1024, rollout=32, epochs=4, minibatches=4)
-    return _running(algorithm, "CartPole-v1", 655_360)
+    return running(algorithm, "CartPole-v1", 655_360)
 
 
 def ppo_of(num_envs: int) -> Callable[[], float]:
     """`num_envs` CartPoles × 32 steps, 4 epochs of 4 minibatches."""
     algorithm = dataclasses.replace(_ppo(), num_envs=num_envs, rollout=32, epochs=4, minibatches=4)
-    return _running(algorithm, "CartPole-v1", 32 * num_envs * max(20, 1280 // num_envs))
+    return running(algorithm, "CartPole-v1", 32 * num_envs * max(20, 1280 // num_envs))
 
 
 def dqn(hosted: bool = False) -> Callable[[], float]:
@@ -71,7 +72,7 @@ def dqn(hosted: bool = False) -> Callable[[], float]:
         gradient_steps=1,
         double=False,
     )
-    return _running(algorithm, rt.make("CartPole-v1", hosted=hosted), 2_000)
+    return running(algorithm, rt.make("CartPole-v1", hosted=hosted), 2_000)
 
 
 def bare() -> Callable[[], float]:
@@ -98,23 +99,9 @@ def bare() -> Callable[[], float]:
     return measure
 
 
-def loop() -> Callable[[], float]:
-    """The whole loop with its reports, over the same work as `bare`."""
-    training = rt.train(_ppo(), "CartPole-v1", FOREVER)
-    reports = iter(training)
-
-    def measure() -> float:
-        before, began = training.step, time.perf_counter()
-        while training.step - before < 51_200:
-            next(reports)
-        return (training.step - before) / (time.perf_counter() - began)
-
-    return measure
-
-
 def ten_seeds() -> Callable[[], float]:
     """Ten seeds in one call, over as many host devices as there are."""
-    return _running(_ppo(), "CartPole-v1", 10_240, seed=range(10))
+    return running(_ppo(), "CartPole-v1", 10_240, seed=range(10))
 
 
 def fill_replay(capacity: int) -> None:
@@ -139,7 +126,7 @@ if __name__ == "__main__":
                 "dqn": dqn,
                 "dqn_hosted": partial(dqn, True),
                 "bare": bare,
-                "loop": loop,
+                "loop": ppo_fused,
                 "ten_seeds": ten_seeds,
                 **{f"ppo_{n}": partial(ppo_of, n) for n in (1, 4, 16, 64, 256, 1024, 4096)},
             }

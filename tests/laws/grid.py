@@ -57,6 +57,12 @@ def lived_in(name: str) -> Sampled:
     return of_one_shape([exploring(other) for other in alike])[alike.index(name)]
 
 
+def in_one_shape(names: tuple[str, ...]) -> list[tuple[Sampled, MDP]]:
+    """Worlds that one program is for, with their models as they are padded."""
+    exact = padded([exploring(name) for name in names])
+    return list(zip(of_one_shape(exact), exact, strict=True))
+
+
 @functools.cache
 def decisive(name: str, discount: float) -> bool:
     """Whether it matters what is done: a model on which every policy is the best one says nothing."""

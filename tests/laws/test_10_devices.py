@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import pytest
-from cases import Case, main, mostly
+from cases import WIDEST, Case, covering, main, mostly
 from small import ALGORITHMS, FAMILIES, assert_close, busy_world, small
 
 from retorno.core.policy import Algorithm
@@ -32,7 +32,13 @@ def test_there_are_two_devices() -> None:
     assert jax.local_device_count() == 2
 
 
-def test_environments_over_two_devices(case: Case) -> None:
+@pytest.mark.parametrize("name", mostly(FAMILIES, ALGORITHMS))
+def test_environments_over_two_devices(name: str) -> None:
+    check_devices(main(name).method(), main(name).place())
+
+
+@pytest.mark.parametrize("case", [case for case in covering() if case.algorithm == WIDEST], ids=str)
+def test_every_kind_of_world_and_network_over_two_devices(case: Case) -> None:
     check_devices(case.method(), case.place())
 
 

@@ -20,6 +20,7 @@ from grid import (
     certain,
     decisive,
     exploring,
+    in_one_shape,
     learners,
     lived_in,
     models,
@@ -33,7 +34,7 @@ from retorno.bellman import average_reward, best_soft, evaluate, solve, uniform
 from retorno.bellman.average import evaluate_average
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
-from retorno.core.policy import Algorithm, Policy
+from retorno.core.policy import Algorithm, Learner, Policy
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.models import Exact
@@ -196,9 +197,19 @@ CONTROL = [name for name in DISCOUNTED if name not in (*PREDICTION, *PLANNING, *
 @pytest.mark.parametrize("world", DECISIVE)
 @pytest.mark.parametrize("name", CONTROL)
 def test_every_control_method_finds_a_good_policy(name: str, world: str) -> None:
-    """The greedy policy's exact value, a mean of four seeds."""
-    method, found = deep(name), learners(deep(name), 40_000, range(4))[world]
-    check_control([method.policy(jax.tree.map(lambda x, seed=seed: x[seed], found)) for seed in range(4)], world)
+    """The greedy policy's exact value, a mean of six seeds."""
+    check_control(policies_of(deep(name), found_by(name)[world]), world)
+
+
+def found_by(name: str) -> dict[str, Learner]:
+    """What six seeds of a control method have learnt in each small model: for its choices and for its values."""
+    return learners(deep(name), 40_000, range(6))
+
+
+def policies_of(method: Algorithm, found: Learner) -> list[Policy]:
+    """Of each seed."""
+    seeds = len(jax.tree.leaves(found)[0])
+    return [method.policy(jax.tree.map(lambda x, seed=seed: x[seed], found)) for seed in range(seeds)]
 
 
 def check_control(policies: Sequence[Policy], world: str) -> None:
@@ -207,20 +218,22 @@ def check_control(policies: Sequence[Policy], world: str) -> None:
     assert lost <= SHARE * best_minus_uniform(world, DISCOUNT) + 1e-9
 
 
+TWO = dict(zip(("student", "random_walk"), in_one_shape(("student", "random_walk")), strict=True))
+"""Worlds and their models, in one shape: a method is compiled once for both."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in [*BANDITS, *DISCOUNTED] if name not in PREDICTION + CONTROL])
-@pytest.mark.parametrize("world", ["student", "random_walk"])
+@pytest.mark.parametrize("world", TWO)
 def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
     """What it learnt, taken greedily and evaluated exactly, loses nothing, with any of five seeds.
 
     On these models one improvement of the uniform policy, which is what rollouts give, is the best policy as well.
     """
-    exact = exploring(world)
-    training = trained(deep(name), TimeLimit(sampled(exact), LIMIT), enough(name, 20_000), range(5))
-    learner, discount = training.run.learner, horizon(name, DISCOUNT)
-    best = solve(exact, discount)
-    for seed in range(5):
-        policy = training.algorithm.policy(jax.tree.map(lambda x, seed=seed: x[seed], learner))
+    place, exact = TWO[world]
+    training = trained(deep(name), TimeLimit(place, LIMIT), enough(name, 20_000), range(5))
+    best = solve(exact, horizon(name, DISCOUNT))
+    for policy in policies_of(training.algorithm, training.run.learner):
         assert regret([policy], best).mean == pytest.approx(0, abs=1e-6)
 
 
@@ -237,12 +250,21 @@ def test_the_best_real_number_is_found(name: str) -> None:
     assert np.square(action - 0.5).mean() <= SHARE * (1 / 3 + 0.5**2)
 
 
+PROCESS = "student_process"
+"""Where there is no choice, what is learnt is the process's value."""
+
+
 def check_prediction(name: str, limited: Callable[[Environment], Environment] = limit) -> None:
-    """Where there is no choice, what is learnt is the process's value."""
-    exact = exploring("student_process")
+    """A method that lives there alone."""
     # Adam moves an entry by no more than its step size an update: enough of them for the largest value, 10.
-    training = trained(deep(name), limited(sampled(exact)), enough(name, 40_000))
-    policies, states = jax.vmap(training.algorithm.policy)(training.run.learner), np.flatnonzero(~exact.terminal)
+    training = trained(deep(name), limited(sampled(exploring(PROCESS))), enough(name, 40_000))
+    check_values(name, training.run.learner)
+
+
+def check_values(name: str, learner: Learner) -> None:
+    """The values that several seeds [S] have learnt of the process."""
+    exact = exploring(PROCESS)
+    policies, states = jax.vmap(deep(name).policy)(learner), np.flatnonzero(~exact.terminal)
     heads = jax.vmap(lambda p: jax.vmap(lambda s: p.step(s, jnp.array(False), ())[0])(states))(policies)
     value = np.asarray(heads["q"][..., 0] if "q" in heads else heads["value"])
     check_mean(value, evaluate(exact, uniform, horizon(name, DISCOUNT)).value[states])
@@ -251,7 +273,10 @@ def check_prediction(name: str, limited: Callable[[Environment], Environment] = 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*(name for name in BANDITS if name != "exp3"), *DISCOUNTED])  # It holds no value.
 def test_every_algorithm_predicts_the_value(name: str) -> None:
-    check_prediction(name)
+    if name in CONTROL:
+        check_values(name, found_by(name)[PROCESS])
+    else:
+        check_prediction(name)
 
 
 WEIGHTS = np.random.default_rng(0).uniform(0.5, 1.5, (25, 12))
@@ -343,7 +368,7 @@ def test_the_law_sees_rewards_of_the_wrong_sign(world: str) -> None:
     method = mistaken(**{f.name: getattr(Q_LEARNING, f.name) for f in dataclasses.fields(Q_LEARNING)})
     found = learners(method, 4_000, range(4))[world]
     with pytest.raises(AssertionError):
-        check_control([method.policy(jax.tree.map(lambda x, seed=seed: x[seed], found)) for seed in range(4)], world)
+        check_control(policies_of(method, found), world)
 
 
 def test_the_law_sees_a_behaviour_whose_ratios_are_left_out() -> None:

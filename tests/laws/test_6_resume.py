@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import survivor
-from small import ALGORITHMS, NETWORK, busy_world, small
+from cases import main, mostly
+from small import ALGORITHMS, FAMILIES, NETWORK, busy_world, small
 
 from retorno.core.environment import World
 from retorno.core.policy import Algorithm, RelabelConfig
@@ -75,12 +76,17 @@ def uninterrupted(name: str, kind: str) -> str:
 
 ABREAST = 8
 """Algorithms that are killed together: a process for each would mostly import."""
-NAMES = tuple(ALGORITHMS)
+
+
+def abreast(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[i : i + ABREAST] for i in range(0, len(names), ABREAST)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "names", [NAMES[i : i + ABREAST] for i in range(0, len(NAMES), ABREAST)], ids=lambda names: names[0]
+    "names",
+    mostly(abreast(FAMILIES), abreast(FAMILIES) + abreast([name for name in ALGORITHMS if name not in FAMILIES])),
+    ids=lambda names: names[0],
 )
 def test_every_algorithm_survives_sigkill(tmp_path: Path, names: Sequence[str]) -> None:
     """Those that nothing stops come first: their compiled programs are kept for the others."""
@@ -108,6 +114,13 @@ def check_resume(
     assert not left.step >= steps
     resumed = digest(resume(folder, world=world))
     assert resumed == digest(train(algorithm, world, steps, **given))
+
+
+@pytest.mark.parametrize("kind", survivor.KINDS)
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_goes_on(tmp_path: Path, name: str, kind: str) -> None:
+    """Read back in the same process, where its programs are compiled already."""
+    check_resume(tmp_path / "run", main(name).method(), survivor.place(name, kind))
 
 
 @pytest.mark.parametrize(("name", "kind"), [*((name, "native") for name in NETWORKS), ("gru", "hosted")])

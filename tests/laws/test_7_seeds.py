@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import Case, main
+from cases import Case, main, mostly
 from gymnasium import spaces
-from small import ALGORITHMS, LINEAR, MODELS, NETWORK, assert_close, bits, busy_world, model, small
+from small import ALGORITHMS, FAMILIES, LINEAR, MODELS, NETWORK, assert_close, bits, busy_world, model, small
 
 from retorno.algorithms import QLearning
 from retorno.core.environment import Environment, advance, begin
@@ -131,7 +131,7 @@ TABULAR = [name for name in ALGORITHMS if main(name) == Case(name, "finite", "ta
 
 
 @pytest.mark.patient  # In haste, one seed and several are rounded otherwise.
-@pytest.mark.parametrize("name", TABULAR)
+@pytest.mark.parametrize("name", mostly(FAMILIES, TABULAR))
 def test_a_batch_of_tables_equals_them_one_by_one_to_the_bit(name: str) -> None:
     algorithm = small(name, network=Table())
     together = learnt(algorithm, SEEDS).learner
