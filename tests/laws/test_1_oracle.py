@@ -148,6 +148,8 @@ def deep(name: str, **changed: Any) -> Algorithm:
         gradient_steps=16,
         batch_size=32,
         capacity=4096,
+        # Dyna-Q remembers of each pair what followed last, which where that is noise should not weigh much.
+        planning_steps=1,
         target_period=64,
         minibatches=4,
         epochs=4,
