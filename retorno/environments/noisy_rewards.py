@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Key
@@ -57,4 +56,4 @@ def noisy(model: MDP, deviation: Float[np.ndarray, " P"] | float = 1.0) -> Noisy
         raise ValueError("a standard deviation is finite and at least 0")
     table = np.zeros((model.num_states, model.num_actions))
     table[model.pair_state, model.action] = given
-    return Noisy(sampled(model), jnp.asarray(table, jnp.float32))
+    return Noisy(sampled(model), jax.device_put(np.asarray(table, np.float32)))

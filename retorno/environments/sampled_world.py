@@ -115,16 +115,18 @@ def sampled(model: MDP) -> Sampled:
     start_cumulative = np.cumsum(model.initial[start]).astype(np.float32)
     start_cumulative[-1] = np.inf
     legal = model.legal | model.terminal[:, None]
+    # Rounded by NumPy: JAX would compile a program for each size of each.
+    whole, real = (lambda x, dtype=dtype: jax.device_put(np.asarray(x, dtype)) for dtype in (np.int32, np.float32))
     return Sampled(
-        first_outcome=jnp.asarray(first, jnp.int32),
-        last_outcome=jnp.asarray(last, jnp.int32),
-        cumulative=jnp.asarray(np.append(cumulative, np.full(len(states), np.inf)), jnp.float32),
-        next_state=jnp.asarray(np.append(model.next_state[possible], states), jnp.int32),
-        reward=jnp.asarray(np.append(model.reward[possible], np.where(model.terminal, 0.0, np.nan)), jnp.float32),
-        discount=jnp.asarray(np.append(model.discount[possible], ~model.terminal), jnp.float32),
-        start=jnp.asarray(start, jnp.int32),
-        start_cumulative=jnp.asarray(start_cumulative),
-        legal=None if legal.all() else jnp.asarray(legal),
+        first_outcome=whole(first),
+        last_outcome=whole(last),
+        cumulative=real(np.append(cumulative, np.full(len(states), np.inf))),
+        next_state=whole(np.append(model.next_state[possible], states)),
+        reward=real(np.append(model.reward[possible], np.where(model.terminal, 0.0, np.nan))),
+        discount=real(np.append(model.discount[possible], ~model.terminal)),
+        start=whole(start),
+        start_cumulative=real(start_cumulative),
+        legal=None if legal.all() else jax.device_put(legal),
         most_outcomes=int((ends - firsts).max(initial=1)),
         two_players=bool((model.discount < 0).any()),
     )
