@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits, model_bytes
-from retorno.environments.formats.arrays import floats, integers, uniform
+from retorno.environments.checked_arrays import floats, integers, uniform
 
 if TYPE_CHECKING:
     from retorno.core.time_step import Trajectory
@@ -62,6 +62,12 @@ def recorded(trajectory: Trajectory) -> Recorded:
 
     Raises:
         ModelError: for observations or actions that are no single whole numbers, and in a game of two.
+
+    Args:
+        trajectory: what was lived. Shapes [T+1, B].
+
+    Returns:
+        K transitions, time after time.
     """
     steps = trajectory.steps
     if (np.asarray(steps.discount) < 0).any():
@@ -119,6 +125,10 @@ def empirical_model(
     Raises:
         ModelError: when lengths differ, a number is out of range, or an episode went on from a
             state in which nothing was ever tried and `unseen` is not given.
+
+    >>> found = empirical_model([0, 0, 0], [0, 0, 0], [1.0, 1.0, 4.0], [0, 0, 1], [False, False, True])
+    >>> found.model.probability.round(3), found.model.reward
+    (array([0.667, 0.333]), array([1., 4.]))
     """
     record = _checked(state, action, reward, next_state, terminated)
     if not (0 < confidence < 1 and 0 <= prior < np.inf):
@@ -244,7 +254,21 @@ def _taken(table: Any, order: np.ndarray) -> Any:
 
 
 def l1_radius(visits: Int[np.ndarray, " P"], states: int, risk: float) -> Float[np.ndarray, " P"]:
-    """ε with P(Σ|p − p̂| ≥ ε) ≤ (2^S − 2) exp(−n ε² / 2) = risk, at most 2. Weissman et al. 2003, theorem 2.1."""
+    r"""How far a next-state distribution may be from the frequencies seen (Weissman et al. 2003, theorem 2.1).
+
+    .. math:: P \left( \textstyle\sum |p - \hat p| \ge \epsilon \right) \le (2^S - 2)\, e^{-n \epsilon^2 / 2}
+
+    Args:
+        visits: n of each pair. Shape [P].
+        states: S.
+        risk: the right side.
+
+    Returns:
+        ε of each pair, at most 2. Shape [P].
+
+    >>> l1_radius(np.array([0, 100, 10_000]), states=2, risk=0.05).round(3)
+    array([2.   , 0.272, 0.027])
+    """
     if states < 2:
         return np.where(visits > 0, 0.0, 2.0)
     subsets = states * np.log(2) + np.log1p(-(2.0 ** (1 - states)))

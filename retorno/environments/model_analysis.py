@@ -16,7 +16,7 @@ from jaxtyping import Bool, Int
 from retorno.core.graph import end_components, graph_of, reached, strong_components
 from retorno.core.mdp import MDP
 from retorno.core.memory import NAME_BYTES, readable
-from retorno.environments.formats.arrays import are_numbers
+from retorno.environments.checked_arrays import are_numbers
 
 EXAMPLES = 8
 """How many states a list names before it is cut."""
@@ -155,7 +155,15 @@ class Summary:
 
 
 def summarise(model: MDP) -> Summary:
-    """What a model is made of. Seconds for a million states."""
+    """What a model is made of. Seconds for a million states.
+
+    Args:
+        model: of any size.
+
+    >>> from retorno.environments.textbook.lecture import student
+    >>> summarise(student()).end_components
+    1
+    """
     graph = _Graph(model)
     acting = ~model.terminal
     sizes = np.bincount(graph.components()[acting])
@@ -186,7 +194,15 @@ def summarise(model: MDP) -> Summary:
 
 
 def memory(model: MDP) -> int:
-    """Bytes of a model's arrays and names; what is stored once for all counts once."""
+    """Bytes of a model's arrays and names; what is stored once for all counts once.
+
+    Args:
+        model: of any size.
+
+    >>> from retorno.environments.textbook.lecture import student
+    >>> memory(student()) < 2000
+    True
+    """
     names = ("state_ptr", "action", "row_ptr", "next_state", "probability", "reward", "discount", "initial")
     total = 0
     for name in names:

@@ -77,6 +77,15 @@ def nonstationary(before: MDP, after: MDP, at: int) -> Nonstationary:
 
     Raises:
         ValueError: for discounts other than 0 and 1, actions that differ, or a change before the first step.
+
+    Args:
+        before: the first model.
+        after: the one that it becomes.
+        at: how many steps of the whole run it lasts.
+
+    >>> from retorno.environments.grids.mazes import blocking_maze
+    >>> nonstationary(blocking_maze(False), blocking_maze(True), at=1000).action_space
+    Discrete(4)
     """
     if tuple(before.action_names) != tuple(after.action_names):
         raise ValueError(f"both models need the same actions, got {before.action_names} and {after.action_names}")

@@ -176,7 +176,7 @@ def test_the_law_sees_rewards_that_are_not_asked_for_once(wrong: Any) -> None:
 def test_the_law_sees_a_first_row_that_is_forgotten(name: str) -> None:
     with pytest.raises(AssertionError):
         check_that_twice_the_reward_is_twice_the_reward(
-            mistaken(name, asked_before_it_is_held, rollout=1, learning_starts=4)
+            mistaken(name, asked_before_it_is_held, rollout=1, learning_starts=4, batch_size=32)
         )
 
 

@@ -326,25 +326,60 @@ def _wrap(angle: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
 
 def cart_pole(limit: int = 500) -> TimeLimit:
-    """CartPole-v1."""
+    """CartPole-v1.
+
+    Args:
+        limit: steps after which an episode is cut.
+
+    >>> cart_pole().action_space
+    Discrete(2)
+    """
     return TimeLimit(CartPole(), limit)
 
 
 def mountain_car(limit: int = 200) -> TimeLimit:
-    """MountainCar-v0."""
+    """MountainCar-v0.
+
+    Args:
+        limit: steps after which an episode is cut.
+
+    >>> mountain_car().action_space
+    Discrete(3)
+    """
     return TimeLimit(MountainCar(), limit)
 
 
 def mountain_car_continuous(limit: int = 999) -> TimeLimit:
-    """MountainCarContinuous-v0."""
+    """MountainCarContinuous-v0.
+
+    Args:
+        limit: steps after which an episode is cut.
+
+    >>> mountain_car_continuous().action_space.shape
+    (1,)
+    """
     return TimeLimit(MountainCarContinuous(), limit)
 
 
 def acrobot(limit: int = 500) -> TimeLimit:
-    """Acrobot-v1."""
+    """Acrobot-v1.
+
+    Args:
+        limit: steps after which an episode is cut.
+
+    >>> acrobot().observation_space.shape
+    (6,)
+    """
     return TimeLimit(Acrobot(), limit)
 
 
 def pendulum(limit: int = 200) -> TimeLimit:
-    """Pendulum-v1."""
+    """Pendulum-v1.
+
+    Args:
+        limit: steps after which an episode is cut.
+
+    >>> pendulum().observation_space.shape
+    (3,)
+    """
     return TimeLimit(Pendulum(), limit)

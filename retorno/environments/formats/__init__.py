@@ -55,7 +55,14 @@ WRITTEN = ", ".join(suffix for suffix, format in FORMATS.items() if format.write
 
 
 def is_model_file(name: str | Path) -> bool:
-    """Whether a name ends as the files of models do."""
+    """Whether a name ends as the files of models do.
+
+    Args:
+        name: of a file.
+
+    >>> is_model_file("lake.npz"), is_model_file("lake.txt")
+    (True, False)
+    """
     return Path(name).suffix.lower() in FORMATS
 
 
@@ -66,6 +73,12 @@ def load(path: str | Path) -> MDP:
         ModelError: for an unknown suffix, and for any file that does not hold a whole model, with
             the file and the line, or the state and the action.
         OSError: when the file cannot be read.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The model, checked as a whole.
     """
     return _format(Path(path)).read(Path(path))
 
@@ -78,6 +91,15 @@ def save(model: MDP, path: str | Path) -> None:
     Raises:
         ModelError: for an unknown suffix, and for a model that the format cannot hold.
         OSError: when the file cannot be written.
+
+    Args:
+        model: what is written.
+        path: of the file.
+
+    >>> from retorno.environments.textbook.lecture import student
+    >>> save(student(), "student.json")
+    >>> load("student.json").state_names
+    ('Facebook', 'C1', 'C2', 'C3', 'Sleep')
     """
     write = _format(Path(path)).write
     if write is None:

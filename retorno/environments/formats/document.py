@@ -29,7 +29,7 @@ import numpy as np
 
 from retorno.core.mdp import MDP, ModelError
 from retorno.core.names import did_you_mean
-from retorno.environments.formats.arrays import uniform
+from retorno.environments.checked_arrays import uniform
 from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
 from retorno.environments.formats.numbers import number, shown
 

@@ -28,7 +28,8 @@ import numpy as np
 
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits, model_bytes
-from retorno.environments.formats.arrays import absorbing, are_numbers, from_rows
+from retorno.environments.checked_arrays import are_numbers
+from retorno.environments.formats.arrays import absorbing, from_rows
 from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
 from retorno.environments.formats.numbers import number, shown
 

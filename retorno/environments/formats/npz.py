@@ -17,7 +17,7 @@ import numpy as np
 
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits
-from retorno.environments.formats.arrays import are_numbers, check_pointer
+from retorno.environments.checked_arrays import are_numbers, check_pointer
 from retorno.environments.formats.files import naming, write_whole
 
 VERSION = 1

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, mdp
-from retorno.environments.formats.arrays import floats, from_rows, integers, one_reward, to_pairs
+from retorno.environments.checked_arrays import floats, integers
+from retorno.environments.formats.arrays import from_rows, one_reward, to_pairs
 
 
 def from_quantecon(

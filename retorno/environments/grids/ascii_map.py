@@ -138,6 +138,9 @@ def ascii_map(text: str) -> MDP:
     Raises:
         ModelError: for rows that differ in length, an unknown letter or rule, numbers out of their range,
             no start or more than one, and nothing that ends an episode, with the line and the column.
+
+    Args:
+        text: the map, a line for each row, and its rules below.
     """
     return _parsed(text).model()
 
@@ -148,6 +151,9 @@ def read(path: Path) -> MDP:
     Raises:
         ModelError: as `drawn`, with the file.
         OSError: when the file cannot be read.
+
+    Args:
+        path: of the file.
     """
     with naming(path):
         return ascii_map(read_text(path))

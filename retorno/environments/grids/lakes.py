@@ -101,6 +101,19 @@ def random_lake(rows: int, columns: int, holes: float = 0.2, seed: int = 0) -> t
 
     Raises:
         ValueError: when there is no room for both, or `holes` is not a probability.
+
+    Args:
+        rows: of the map.
+        columns: of the map.
+        holes: how probable a hole is in each cell.
+        seed: what is drawn follows from it.
+
+    Returns:
+        The map's rows, for `frozen_lake`.
+
+    >>> lake = random_lake(2, 3, holes=0.0)
+    >>> lake
+    ('SFF', 'FFG')
     """
     if rows < 1 or columns < 1 or rows * columns < 2:
         raise ValueError(f"a lake needs at least two cells, got {rows} × {columns}")

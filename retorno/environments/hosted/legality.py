@@ -90,12 +90,27 @@ class LegalReader:
 
 
 def legal_in(info: Mapping[str, Any]) -> Any:
-    """What an info says of legal actions, if anything."""
+    """What an info says of legal actions, if anything.
+
+    Args:
+        info: of one row.
+
+    >>> legal_in({"action_mask": [1, 0]}), legal_in({})
+    ([1, 0], None)
+    """
     return Only(info["only_action"]) if "only_action" in info else info.get("action_mask")
 
 
 def as_legal(told: Any, space: spaces.Space[Any]) -> Any:
-    """Legal actions in NumPy, of one row or of a batch, from any of the forms in which they are told."""
+    """Legal actions in NumPy, of one row or of a batch, from any of the forms in which they are told.
+
+    Args:
+        told: None, a mask, one for each component, or `Only`.
+        space: of the actions.
+
+    >>> as_legal([1, 0], spaces.Discrete(2))
+    array([ True, False])
+    """
     match told:
         case None:
             return None
@@ -110,7 +125,15 @@ def as_legal(told: Any, space: spaces.Space[Any]) -> Any:
 
 
 def sample(space: spaces.Space[Any], legal: Legal) -> Any:
-    """A random action of a space, a legal one: `legal` of one row."""
+    """A random action of a space, a legal one: `legal` of one row.
+
+    Args:
+        space: of the actions; its own random numbers are drawn from.
+        legal: of one row.
+
+    >>> int(sample(spaces.Discrete(3), np.array([False, True, False])))
+    1
+    """
     match legal:
         case Only():
             return int(legal.action) + getattr(space, "start", 0) if legal.action >= 0 else space.sample()

@@ -36,7 +36,14 @@ class WorldError(RetornoError):
 
 
 def row_dtype(space: spaces.Space[Any]) -> Any:
-    """The type that elements of a space have in rows."""
+    """The type that elements of a space have in rows.
+
+    Args:
+        space: of observations or actions.
+
+    >>> row_dtype(spaces.Discrete(3)) is np.int32
+    True
+    """
     return NARROW.get(str(space.dtype), space.dtype)
 
 
@@ -44,6 +51,13 @@ def reader(space: spaces.Space[Any], batched: bool = False) -> Callable[[Any], P
     """How B observations become a pytree of new arrays [B, ...]: from a list of them, or from one that is batched.
 
     What it returns raises ValueError where a shape is wrong or a number is not finite.
+
+    Args:
+        space: of the observations.
+        batched: whether one batched observation is read, or a list of B.
+
+    >>> reader(spaces.Discrete(3))([0, 2])
+    array([0, 2], dtype=int32)
     """
     match space:
         case spaces.Dict():
@@ -102,7 +116,18 @@ SLACK = 1e-4
 
 
 def outside(space: spaces.Space[Any], obs: Any) -> tuple[int, str] | None:
-    """Which of B observations holds floats beyond its bounds, and what is said of it. Asked of first rows only."""
+    """Which of B observations holds floats beyond its bounds, and what is said of it. Asked of first rows only.
+
+    Args:
+        space: of the observations.
+        obs: B of them, as `reader` reads them.
+
+    Returns:
+        The first of them that does, and a message; None where none does.
+
+    >>> outside(spaces.Box(0, 1, (1,)), np.array([[0.5], [2.0]]))[0]
+    1
+    """
     match space:
         case spaces.Dict():
             found = (outside(part, obs[name]) for name, part in space.spaces.items())
@@ -121,7 +146,16 @@ def outside(space: spaces.Space[Any], obs: Any) -> tuple[int, str] | None:
 
 
 def rows(obs: Any, reward: Any, discount: Any, first: Any, last: Any, legal: Any) -> TimeStep:
-    """Rows [B] in NumPy."""
+    """Rows [B] in NumPy.
+
+    Args:
+        obs: what is seen. Shapes [B, …].
+        reward: paid on the way into them. Shape [B].
+        discount: of that way. Shape [B].
+        first: whose row begins an episode. Shape [B].
+        last: whose row ends one. Shape [B].
+        legal: what may be done on them.
+    """
     starts: Any = np.array(first, bool)
     ends: Any = np.array(last, bool)
     return TimeStep(obs, reward, discount, starts, ends, legal)

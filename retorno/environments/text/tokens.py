@@ -141,6 +141,14 @@ def hidden_pattern(seed: int, length: int = 5, vocabulary: int = 8) -> tuple[int
 
     Raises:
         ValueError: when the length or the vocabulary leaves no room for that.
+
+    Args:
+        seed: what is drawn follows from it.
+        length: of the pattern, in tokens.
+        vocabulary: how many tokens there are.
+
+    >>> ambiguous(hidden_pattern(seed=0))
+    True
     """
     if length < 2 or vocabulary < 2:
         raise ValueError(
@@ -154,6 +162,13 @@ def hidden_pattern(seed: int, length: int = 5, vocabulary: int = 8) -> tuple[int
 
 
 def ambiguous(pattern: tuple[int, ...]) -> bool:
-    """Whether some token of a text is followed by different tokens, so that it alone does not tell the next."""
+    """Whether some token of a text is followed by different tokens, so that it alone does not tell the next.
+
+    Args:
+        pattern: the text.
+
+    >>> ambiguous((1, 2, 1, 3)), ambiguous((1, 2, 3))
+    (True, False)
+    """
     followers = set(zip((END, *pattern), (*pattern, END), strict=True))
     return len(followers) > len({token for token, _ in followers})
