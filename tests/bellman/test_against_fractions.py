@@ -3,12 +3,12 @@
 import pytest
 from truth import checks, control
 
-MODELS = 150
+MODELS = 60
 """Of each check; `truth.py` runs as many as one likes."""
 
 
-def test_ten_thousand_models():
-    assert all([control(seed) for seed in range(10_000)])
+def test_two_thousand_models():
+    assert all([control(seed) for seed in range(2_000)])
 
 
 @pytest.mark.parametrize("name", checks(None))  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ def test_a_long_cycle_settles() -> None:
     assert half.converged and half.sweeps < answer.sweeps and half.method == "relative value iteration"
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(models(), st.sampled_from(METHODS), st.booleans(), st.integers(0, 2**32 - 1))
 def test_no_bound_is_violated(model, method, minimise, seed) -> None:
     duration = times_of(model, seed)
@@ -135,7 +135,7 @@ def test_no_bound_is_violated(model, method, minimise, seed) -> None:
     assert answer.optimal[answer.policy > 0].all()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(models(), st.integers(0, 2**32 - 1))
 def test_a_policys_bounds(model, seed) -> None:
     duration = times_of(model, seed)

@@ -91,7 +91,7 @@ def test_what_has_ended_is_worth_nothing() -> None:
     assert answer.policy.tolist() == [[0, -1], [0, -1]]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(models(), discounts(), st.integers(0, 12), st.booleans())
 def test_the_best_value_is_bounded(model, discount, horizon, minimise) -> None:
     final = np.linspace(-1, 1, model.num_states)

@@ -42,7 +42,7 @@ def test_frozen_lake(discount) -> None:
     assert occupancy_program(frozen_lake(), discount, 0)[1] == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(models(), discounts(), st.booleans())
 def test_no_bound_is_violated(model, discount, minimise) -> None:
     exact = solve_exactly(model, discount, minimise=minimise)
