@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Int, Key, PyTree
 
 from retorno.core.counter import SPREAD, WORD, Counter
+from retorno.core.runtime import prepare
 from retorno.core.time_step import TimeStep
 
 
@@ -35,6 +36,10 @@ class Environment(eqx.Module):
 
     endless: ClassVar[bool] = False
     """Whether no row is ever `last`: then no next episode has to stand ready at each step."""
+
+    def __check_init__(self) -> None:
+        # JAX is set up before whoever made the world makes arrays for it.
+        prepare()
 
     @property
     def two_players(self) -> bool:

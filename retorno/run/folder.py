@@ -33,7 +33,8 @@ class RunFolder:
     """A run's folder, open for writing and locked: a context manager.
 
     `RunFolder.create` begins a run, `RunFolder.open` goes on with one. Both raise `FolderError`
-    when another process has it open, and when the disk refuses.
+    when another process has it open, and when the disk refuses. What this process opened before is closed by opening
+    it anew: in a notebook the run that was interrupted is still there, and nobody will go on with it.
     """
 
     def __init__(self, path: Path, tensorboard: bool = False) -> None:
@@ -43,6 +44,9 @@ class RunFolder:
         self._purge: int | None = None
         self._metrics: io.FileIO | None = None
         self._lock = _locked(self.path)
+        # A run that nobody holds any more gives its folder free.
+        weakref.finalize(self, self._lock.close)
+        _opened[self.path.resolve()] = self
 
     @classmethod
     def create(cls, path: Path, config: Any, tensorboard: bool = False) -> RunFolder:
@@ -82,7 +86,21 @@ class RunFolder:
             FolderError: when there is no run, or another process has it open.
         """
         read_config(path)
+        before = _opened.get(Path(path).resolve())
+        if before is not None:
+            before.close()
         return cls(path, tensorboard)
+
+    def require_open(self) -> None:
+        """Refuse to write where another may be writing.
+
+        Raises:
+            FolderError: when it is closed, or was opened anew.
+        """
+        if self.closed:
+            raise FolderError(
+                f"{self.path} is closed to this run, or was opened anew since: go on with what `resume` gave"
+            )
 
     @property
     def config(self) -> Any:
@@ -95,6 +113,7 @@ class RunFolder:
         Raises:
             FolderError: when the disk refuses; the old ones stand.
         """
+        self.require_open()
         config = self.config
         before = {name: config.get(name) for name, value in settings.items() if config.get(name) != value}
         if before:
@@ -112,8 +131,9 @@ class RunFolder:
                 arrays and dictionaries of these. What is not finite is spelled as a string.
 
         Raises:
-            FolderError: when the line cannot be written.
+            FolderError: when the line cannot be written, or the folder is closed.
         """
+        self.require_open()
         plain = _plain(row)
         if not isinstance(plain.get("step"), int):
             raise FolderError(f"a row of figures needs an integer 'step', got {plain.get('step')!r}")
@@ -292,6 +312,8 @@ def _summary_writer() -> Any:
     return SummaryWriter
 
 
+_opened: weakref.WeakValueDictionary[Path, RunFolder] = weakref.WeakValueDictionary()
+"""What this process has open, or had."""
 _locks: weakref.WeakSet[IO[str]] = weakref.WeakSet()
 
 

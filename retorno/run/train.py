@@ -232,6 +232,7 @@ class Training:
             CheckpointError: when the disk refuses; the last good checkpoint stands.
         """
         assert self.folder is not None, "a run without a folder cannot be saved: train(..., folder=...)"
+        self.folder.require_open()
         facts = {"version": code_version(), "steps": self.steps, "relabel": _relabel_settings(self._relabel)}
         saved = checkpoint.save(self.folder.path, self.step, self.run, self._hosted(), facts)
         self._save_policy(self.folder)

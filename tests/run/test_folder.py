@@ -112,12 +112,18 @@ def test_a_file_in_the_way(tmp_path):
         RunFolder.create(tmp_path / "run", {})
 
 
-def test_a_second_opening_is_refused(run):
-    for begin in (lambda: RunFolder.open(run.path), lambda: RunFolder.create(run.path, {})):
-        with pytest.raises(FolderError, match=f"is in use by process {os.getpid()} on "):
-            begin()
+def test_a_second_opening_closes_the_first(run):
+    with pytest.raises(FolderError, match=f"is in use by process {os.getpid()} on "):
+        RunFolder.create(run.path, {})
+    with RunFolder.open(run.path) as again:
+        assert run.closed and not again.closed
+        for write in (lambda: run.append({"step": 1}), lambda: run.change(1, {"steps": 2})):
+            with pytest.raises(FolderError, match="was opened anew since: go on with what `resume` gave"):
+                write()
+        again.append({"step": 1})
     run.close()
-    run.close()
+    with pytest.raises(FolderError, match="is closed to this run"):
+        again.append({"step": 2})
     RunFolder.open(run.path).close()
 
 
