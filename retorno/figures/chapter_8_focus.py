@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, Key
 
 from retorno import bellman
 from retorno.algorithms import DynaQ, PrioritisedSweeping
+from retorno.algorithms.planning.prioritised_sweeping import SweepingLearner
 from retorno.core.mdp import MDP
 from retorno.core.time_step import Trajectory
 from retorno.environments.grids.mazes import dyna_maze
@@ -100,7 +101,8 @@ def _solved(
     """Whether the greedy way reaches a goal in so many steps, and the updates so far."""
     best = run.learner.network.tables["q"].argmax(1)
     end = jax.lax.fori_loop(0, most, lambda _, s: jnp.where(goal[s], s, after[s, best[s]]), start)
-    made = getattr(run.learner, "backups", (UPDATES + 1) * run.step.low)
+    sweeps = isinstance(run.learner, SweepingLearner)
+    made = run.learner.backups.low if sweeps else (UPDATES + 1) * run.step.low
     return {"solved": goal[end], "updates": made}
 
 
