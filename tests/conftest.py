@@ -72,6 +72,26 @@ def group(item: pytest.Item) -> str:
     return given["name"] if given.get("name") in ALGORITHMS else file
 
 
+PATIENT = ("docs", "figures", "textbook", "test_1_oracle.py", "test_2_table.py", "test_figures_of_control.py")
+"""They run for longer than they compile."""
+
+
+@pytest.fixture(autouse=True)
+def compiled_in_haste(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """XLA's backend does not optimise, in this process and in those that it starts: most tests compile and run little.
+
+    What learns until it has learnt (`slow`) and what compares with what users run (`patient`) is compiled as theirs.
+    """
+    patient = any(request.node.get_closest_marker(mark) for mark in ("slow", "patient"))
+    if patient or set(request.path.relative_to(request.config.rootpath).parts) & set(PATIENT):
+        yield
+        return
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     yield
