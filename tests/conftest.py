@@ -44,8 +44,12 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return type(val).__name__ if dataclasses.is_dataclass(val) else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of one group stand together, in the order of the groups' first tests."""
+    """Tests of one group stand together, in the order of the groups' first tests.
+
+    Before pytest-xdist looks for groups, which it does in the same hook.
+    """
     left = [] if config.getoption("all") else [item for item in items if item.get_closest_marker("only_all")]
     config.hook.pytest_deselected(items=left)
     groups: dict[str, list[pytest.Item]] = {}
