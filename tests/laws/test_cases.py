@@ -1,5 +1,8 @@
 """What the usual cases cover, and that a combination which cannot be is left out."""
 
+import os
+
+import pytest
 from cases import Case, covering, main
 from small import ALGORITHMS, NETWORK
 from worlds import KINDS
@@ -17,3 +20,10 @@ def test_an_algorithm_lives_where_its_spaces_allow() -> None:
     assert not Case("q_learning", "box", "table").possible
     assert not Case("q_learning", "hidden", "gru").possible and Case("dqn", "hidden", "gru").possible
     assert Case("ppo", "hidden", "gru").possible
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="there are no workers")
+def test_groups_reach_the_workers(request: pytest.FixtureRequest) -> None:
+    """Else each worker compiles what the other does."""
+    (mark,) = request.node.iter_markers("xdist_group")
+    assert request.node.nodeid.endswith(f"@{mark.args[0]}")
