@@ -285,9 +285,10 @@ def test_limits_leave_what_is_certified(solve) -> None:
 def test_ctrl_c_returns_what_is_certified_and_progress_is_told(solve, named, monkeypatch) -> None:
     monkeypatch.setattr("retorno.cli.solve.QUIET", 0.2)
     name = named(garnet(3000, 4, 4, seed=1))
+    solve(name, "--discount", "0.5", "--method", "value-iteration", "--json")  # Its kernels are compiled now.
 
     def press() -> None:
-        time.sleep(1.2)
+        time.sleep(2)
         os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)

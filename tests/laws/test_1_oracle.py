@@ -103,7 +103,7 @@ def check_q_learning(name: str, limited: Callable[[Environment], Environment] = 
     step_sizes = {"step_size": 1.0} if certain(name) else {"step_size": 0.5, "step_size_end": 0.0}
     algorithm = QLearning(discount=DISCOUNT, exploration=Epsilon(1.0), **step_sizes)
     # Of many pairs many errors are looked at, which are as precise with half the seeds.
-    seeds, visits = (range(2), 100) if certain(name) else (SEEDS if exact.num_pairs < 100 else TEN, VISITS)
+    seeds, visits = (range(2), 200) if certain(name) else (SEEDS if exact.num_pairs < 100 else TEN, VISITS)
     steps = max(20_000, visits * exact.num_pairs)
     training = trained(algorithm, limited(lived_in(name)), steps, seeds)
     q = table(training.run.learner, "q")[:, exact.pair_state, exact.action]
