@@ -287,7 +287,8 @@ TARGET = Tabulated(tuple(tuple(map(float, row)) for row in WEIGHTS / WEIGHTS.sum
 OWN: dict[str, dict[str, Any]] = {
     "batch_td": {"rollout": 512, "step_size": 1.5},
     "batch_monte_carlo": {"rollout": 512, "step_size": 1.5},
-    "monte_carlo_prediction": {"lambda_": 1.0},
+    # Products of many ratios are noisy: smaller steps average more of them.
+    "monte_carlo_prediction": {"lambda_": 1.0, "step_size": 0.02},
     # Their steps are small at first: the second weights have to be learnt.
     "tdc": {"step_size": 0.2, "second_step_size": 0.2},
     "gtd2": {"step_size": 0.2, "second_step_size": 0.2},
