@@ -115,11 +115,11 @@ def test_a_bare_watch_means_the_terminal() -> None:
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     Path("maze.txt").write_text("S.G\n.#.\n")
-    options = ["--steps", "60", "--step-size", "1", "--discount", "0.5", "--episodes", "2"]
+    options = ["--steps", "400", "--step-size", "1", "--discount", "0.5", "--episodes", "2"]
     for watch in (["--watch"], ["--watch", "maze.html"]):
         assert main(["train", "q_learning", "maze.txt", *options, *watch]) == 0
     told = capsys.readouterr()
-    assert "●" in told.err and "step 60  return 1  regret 0" in told.err and "watch it: maze.html" in told.err
+    assert "●" in told.err and "step 400  return 1  regret 0" in told.err and "watch it: maze.html" in told.err
     assert Path("maze.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert main(["train", "q_learning", "maze.txt", "--watch", "maze.mp4"]) != 0
     assert main(["train", "q_learning", "CartPole-v1", "--watch"]) != 0
