@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-# `make test` puts every algorithm, world and network under every law; `make test-all` every combination of them.
+# `make test` puts every algorithm, world and network under the laws; `make test-all` every combination of them under
+# each, what is the loop's work (devices, SIGKILL) with every algorithm too.
 .PHONY: demo test test-all check bench results clean
 
 demo: $(READY)

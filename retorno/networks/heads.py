@@ -75,25 +75,6 @@ class CategoricalHead:
 
 
 @dataclass(frozen=True)
-class VocabularyHead:
-    """A choice among so many actions that the logits of many rows have no room."""
-
-    actions: int
-    """How many actions there are."""
-    gain: ClassVar[float] = 0.01
-
-    @property
-    def outputs(self) -> int:
-        return self.actions
-
-    def parameters(self) -> Parameters:
-        return {}
-
-    def read(self, x: Float[Array, " A"], parameters: Parameters) -> Categorical:
-        return Categorical(x)
-
-
-@dataclass(frozen=True)
 class MultiCategoricalHead:
     """Independent choices, one for each component of a MultiDiscrete action."""
 
@@ -222,8 +203,8 @@ class Readout(eqx.Module):
         return self.head.read(x, self.parameters)
 
     def of(self, layer: Linear, features: Float[Array, " D"]) -> Any:
-        """What the head says through its own layer."""
-        if isinstance(self.head, VocabularyHead):
+        """What the head says through its own layer; the logits of a vocabulary, for many rows, would have no room."""
+        if isinstance(self.head, CategoricalHead) and self.head.actions > CHUNK:
             return LinearCategorical(features, layer)
         return self(layer(features))
 
@@ -236,7 +217,7 @@ def policy_head(action_space: gymnasium.Space[Any]) -> Head:
     """
     match policy_space(action_space):
         case spaces.Discrete(n=n):
-            return CategoricalHead(int(n)) if n <= CHUNK else VocabularyHead(int(n))
+            return CategoricalHead(int(n))
         case spaces.MultiDiscrete(nvec=nvec):
             return MultiCategoricalHead(tuple(int(n) for n in nvec))
         case spaces.MultiBinary(shape=(bits,)):

@@ -29,6 +29,7 @@ from retorno.run.loop import (
     Iteration,
     Observer,
     Run,
+    Seen,
     all_finite,
     fresh,
     initial_learner,
@@ -233,22 +234,25 @@ class Programs(NamedTuple):
 def programs(settings: Any, structure: Any, layouts: tuple[Layout, Layout]) -> Programs:
     """The programs for an algorithm without its numbers, a run's structure and what crosses to and fro."""
 
+    def whole(leaves: list[Array], numbers: list[Array]) -> tuple[Algorithm, Run, Seen]:
+        return jax.tree.unflatten(settings, numbers), *jax.tree.unflatten(structure, leaves)
+
     def act(
         leaves: list[Array], numbers: list[Array], units: ActionUnits, row: UInt8[Array, " size"], carry: Carry
     ) -> tuple[Array, Carry]:
-        algorithm, (run, _) = jax.tree.unflatten(settings, numbers), jax.tree.unflatten(structure, leaves)
+        algorithm, run, _ = whole(leaves, numbers)
         return choose_packed(algorithm, run, units, layouts, row, carry)
 
     def read(
         leaves: list[Array], numbers: list[Array], units: ActionUnits, rows: UInt8[Array, "P size"], carry: Carry
     ) -> tuple[Array, Carry]:
-        algorithm, (run, _) = jax.tree.unflatten(settings, numbers), jax.tree.unflatten(structure, leaves)
+        algorithm, run, _ = whole(leaves, numbers)
         return read_packed(algorithm, run, units, layouts, rows, carry)
 
     def learn_and_see(
         leaves: list[Array], numbers: list[Array], carry: Carry, rows: Array, choices: Array
     ) -> list[Array]:
-        algorithm, (before, seen) = jax.tree.unflatten(settings, numbers), jax.tree.unflatten(structure, leaves)
+        algorithm, before, seen = whole(leaves, numbers)
         trajectory = lived_in(layouts, rows, choices, carry)
         after, metrics = learn(algorithm, before, trajectory)
         return jax.tree.leaves((after, seen.see(Iteration(before, trajectory, metrics, after))))

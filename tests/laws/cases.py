@@ -1,7 +1,9 @@
 """Which algorithms, kinds of worlds and networks stand together under the laws.
 
 By default each algorithm stands under every law with a network and a world of the kind that it is for, and each
-kind of world and of network with one algorithm; `pytest --all` takes every combination that the spaces allow.
+kind of world and of network with one algorithm; `pytest --all` takes every combination that the spaces allow. What is
+the loop's work more than the algorithm's (two devices, SIGKILL, a batch of seeds to the bit) is asked of one
+algorithm of each family by default.
 """
 
 from __future__ import annotations
