@@ -4,19 +4,26 @@ Laws of one algorithm share its programs: they run one after another on one work
 What was compiled for them is forgotten after them, and its memory given back.
 """
 
+import contextlib
 import ctypes
 import dataclasses
 import gc
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import pytest
 from hypothesis import settings
+from jax._src import compiler
 
 from retorno.core.runtime import prepare
 
+FUSED_SLOWLY = "xla_cpu_use_fusion_emitters"
+"""Half as fast again at running what is fused, and twice as long at compiling it."""
+
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{FUSED_SLOWLY}=false".strip()
 jax.config.update("jax_num_cpu_devices", 2)
 prepare()
 
@@ -66,7 +73,7 @@ def group(item: pytest.Item) -> str:
     from retorno.algorithms import ALGORITHMS
 
     file = item.nodeid.split("::")[0]
-    if item.get_closest_marker("patient"):
+    if is_patient(item):
         return f"{file}, patiently"
     if item.path.parent.name != "laws" or not hasattr(item, "callspec"):
         return file
@@ -80,20 +87,48 @@ PATIENT = ("docs", "figures", "textbook", "test_1_oracle.py", "test_2_table.py",
 """They run for longer than they compile."""
 
 
-@pytest.fixture(autouse=True)
-def compiled_in_haste(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """XLA's backend does not optimise, in this process and in those that it starts: most tests compile and run little.
+def is_patient(item: pytest.Item) -> bool:
+    """What learns until it has learnt (`slow`) and what compares with what users run (`patient`)."""
+    parts = set(item.path.relative_to(item.config.rootpath).parts)
+    return bool(parts & set(PATIENT)) or any(item.get_closest_marker(mark) for mark in ("slow", "patient"))
 
-    What learns until it has learnt (`slow`) and what compares with what users run (`patient`) is compiled as theirs.
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Most tests compile and run little: XLA works in haste for them, in this process and in those that they start.
+
+    Its backend does not optimise, and what is fused goes through one compiler less. What is patient is compiled as
+    it is for users, with all that it shares with the tests of its group.
     """
-    patient = any(request.node.get_closest_marker(mark) for mark in ("slow", "patient"))
-    if patient or set(request.path.relative_to(request.config.rootpath).parts) & set(PATIENT):
+    with as_users_compile() if is_patient(item) else in_haste():
+        return (yield)
+
+
+@contextlib.contextmanager
+def in_haste() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        jax.config.update("jax_disable_most_optimizations", True)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_disable_most_optimizations", False)
+
+
+@contextlib.contextmanager
+def as_users_compile() -> Iterator[None]:
+    """This process was started in haste; a program's own options come before its flags."""
+
+    def options(*args: Any, **kwargs: Any) -> Any:
+        made = get_compile_options(*args, **kwargs)
+        made.env_option_overrides = [*made.env_option_overrides, (FUSED_SLOWLY, True)]
+        return made
+
+    get_compile_options = compiler.get_compile_options
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"].replace(f"--{FUSED_SLOWLY}=false", ""))
+        patch.setattr(compiler, "get_compile_options", options)
         yield
-        return
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,7 +23,6 @@ from retorno.networks import MLP, CategoricalHead, Pretrained, ValueHead, Weight
 from retorno.run.checkpoint import MismatchError, load
 from retorno.run.loop import advance, advance_seeds
 
-pytestmark = pytest.mark.patient  # What they share is made before any test, and not in haste.
 FROZEN_RUN = str(Path(__file__).with_name("frozen_run.py"))
 
 STATES, HIDDEN = 16, 256

@@ -35,7 +35,7 @@ def windows(config: OnDisk | UniformReplay) -> Window:
         empty = config.over(ring(EXAMPLE, jnp.int32(0), **sizes))
         return jax.lax.scan(learn, empty, (lived, jax.random.split(jax.random.key(0), 9)))[1]
 
-    return program(jax.tree.map(lambda *x: jnp.stack(x), *lived))
+    return program(jax.tree.map(lambda *x: np.stack(x), *lived))
 
 
 def test_windows_are_those_of_a_ring_in_memory(tmp_path: Path) -> None:

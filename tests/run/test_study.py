@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from retorno.algorithms import PPO, MonteCarloControl, QLearning, SARSALambda
+from retorno.algorithms import PPO, REINFORCE, MonteCarloControl, QLearning, SARSALambda
 from retorno.environments.registry import native
+from retorno.environments.wrappers import TimeLimit
 from retorno.networks import MLP
 from retorno.ops.optimisers import Adam
 from retorno.run.loop import seeds_batch
@@ -19,62 +22,55 @@ from retorno.run.train import train
 ALGORITHM = QLearning()
 WAITING = MonteCarloControl(rollout=1, longest_episode=20)
 """Learns at an episode's end alone."""
-UPDATES = 60
+UPDATES, SEEDS, WORLD = 60, (3, 11), native("student")
+METHODS = pytest.mark.parametrize("method", [ALGORITHM, WAITING], ids=["side by side", "one after another"])
 
 
-def learnt_table(run, trajectory):
-    return run.learner.network.tables["q"]
+def seen(run, trajectory):
+    return {"table": run.learner.network.tables["q"], "counts": trajectory.transitions}
 
 
-@pytest.mark.parametrize("algorithm", [ALGORITHM, WAITING], ids=["side by side", "one after another"])
-def test_a_study_ends_where_training_ends_to_the_bit(algorithm) -> None:
-    world, seeds = native("FrozenLake-v1"), (3, 11)
-    tables = study(algorithm, world, UPDATES, learnt_table, seeds=seeds)
-    assert tables.shape[:2] == (2, UPDATES)
-    seen = study(algorithm, world, UPDATES, lived, seeds=seeds)
-    for i, seed in enumerate(seeds):
-        steps = int(seen["counts"][i].sum())
-        training = train(algorithm, world, steps, seed=seed)
+def studied(method: Any, seeds: Sequence[int] = SEEDS, every: int = 1, **more: Any) -> Any:
+    """What the methods of this page have learnt; the same sizes are one program."""
+    return study(method, WORLD, UPDATES, seen, seeds=seeds, every=every, **more)
+
+
+@METHODS
+def test_a_study_ends_where_training_ends_to_the_bit(method) -> None:
+    found = studied(method)
+    assert found["table"].shape[:2] == (2, UPDATES)
+    for i, seed in enumerate(SEEDS):
+        training = train(method, WORLD, int(found["counts"][i].sum()), seed=seed)
         training.run_to_end()
-        np.testing.assert_array_equal(tables[i, -1], training.run.learner.network.tables["q"])
+        np.testing.assert_array_equal(found["table"][i, -1], training.run.learner.network.tables["q"])
 
 
 def test_every_so_many_updates_gives_those_points() -> None:
-    world = native("FrozenLake-v1")
-    all_points, some = (study(ALGORITHM, world, UPDATES, learnt_table, seeds=(0,), every=n) for n in (1, 20))
-    np.testing.assert_array_equal(all_points[:, 19::20], some)
+    np.testing.assert_array_equal(studied(ALGORITHM)["table"][:, 19::20], studied(ALGORITHM, every=20)["table"])
 
 
 def test_seeds_are_spread_over_devices_without_a_difference() -> None:
-    world = native("student")
     assert jax.local_device_count() == 2
-    spread = study(ALGORITHM, world, UPDATES, learnt_table, seeds=range(4))
-    alone = study(ALGORITHM, world, UPDATES, learnt_table, seeds=(3,))
-    np.testing.assert_array_equal(spread[3], alone[0])
+    np.testing.assert_array_equal(studied(ALGORITHM)["table"][1], studied(ALGORITHM, seeds=SEEDS[1:])["table"][0])
 
 
-def test_settings_side_by_side_are_a_study_of_each_to_the_bit() -> None:
-    world, seeds = native("FrozenLake-v1"), (3, 11)
-    for method, name, value in [
-        (QLearning(), "step_size", 0.5),
-        (SARSALambda(), "lambda_", 0.25),
-        (WAITING, "step_size", 0.5),
-    ]:
-        over = {name: [0.125, value]}
-        compared = study(method, world, UPDATES, learnt_table, seeds=seeds, every=20, over=over)
-        alone = study(dataclasses.replace(method, **{name: value}), world, UPDATES, learnt_table, seeds=seeds, every=20)
-        np.testing.assert_array_equal(compared[1], alone)
+@METHODS
+def test_settings_side_by_side_are_a_study_of_each_to_the_bit(method) -> None:
+    compared = studied(method, over={"step_size": [0.125, 0.5]})
+    alone = studied(dataclasses.replace(method, step_size=0.5))
+    np.testing.assert_array_equal(compared["table"][1], alone["table"])
+    assert (compared["table"][0] != alone["table"]).any()
 
 
 def test_learning_rates_under_one_map_are_single_studies_to_the_bit() -> None:
     """Networks are learnt one after another; what differs in more than numbers is another program."""
     rates = [1e-4 * 2**i for i in range(8)]
-    settings = [PPO(MLP((8,)), 2, 8, 2, 2, optimiser=Adam(rate, max_gradient_norm=0.5)) for rate in rates]
+    settings = [REINFORCE(MLP((8,)), 2, 8, 12, optimiser=Adam(rate, max_gradient_norm=0.5)) for rate in rates]
 
     def weights(run, trajectory):
         return jax.tree.leaves(run.learner.network)
 
-    world = native("CartPole-v1")
+    world = TimeLimit(native("CartPole-v1"), 7)
     together = study(settings, world, 3, weights, seeds=(5,), every=3)
     for i, one in enumerate(settings):
         for leaf, alone in zip(together, study(one, world, 3, weights, seeds=(5,), every=3), strict=True):
