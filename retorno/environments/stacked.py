@@ -59,6 +59,7 @@ def of_one_shape(models: Sequence[MDP]) -> list[Sampled]:
     models = padded(models)
     worlds = [sampled(model) for model in models]
     outcomes, starts = (max(len(getattr(world, name)) for world in worlds) for name in ("reward", "start"))
+    masked = any(world.legal is not None for world in worlds)
 
     def longer(world: Sampled, model: MDP) -> Sampled:
         def pad(x: jax.Array, size: int, value: float = 0) -> np.ndarray:
@@ -73,7 +74,7 @@ def of_one_shape(models: Sequence[MDP]) -> list[Sampled]:
             start=pad(world.start, starts),
             # The last place of a start holds infinity, and a draw finds the first that does.
             start_cumulative=pad(world.start_cumulative, starts, np.inf),
-            legal=model.legal | model.terminal[:, None],
+            legal=model.legal | model.terminal[:, None] if masked else None,
             most_outcomes=max(each.most_outcomes for each in worlds),
         )
 

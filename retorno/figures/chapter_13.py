@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -74,9 +75,10 @@ def gradient_at(right: float) -> Float[np.ndarray, "1 A"]:
     return policy_gradient(exact, theta, 1.0, observed=ALIKE).gradient
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Begin:
-    """A table that begins with these preferences and values, a row for each observation."""
+    """A table that begins with these preferences and values, a row for each observation. Its numbers are leaves."""
 
     preferences: tuple[tuple[float, ...], ...]
     """θ"""

@@ -12,7 +12,8 @@ from retorno.algorithms import SARSA, DoubleQLearning, ExpectedSARSA, QLearning
 from retorno.core.policy import Algorithm
 from retorno.core.time_step import Trajectory
 from retorno.environments.grids.gridworlds import cliff
-from retorno.environments.registry import native
+from retorno.environments.registry import model, native
+from retorno.environments.stacked import of_one_shape
 from retorno.figures.exhibit import Check, Exhibit, measured
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import LINES, number_axes, panels, style
@@ -46,10 +47,10 @@ def interim_and_asymptotic(seeds: int) -> Exhibit:
         late = seeds // 10 or 2
         episodes, returns = study(method, native("cliff"), 200_000, scored, seeds=range(late), every=50_000, over=over)
         asymptotic[name] = (returns[:, :, -1] - returns[:, :, 0]) / (episodes[:, :, -1] - episodes[:, :, 0])
-    model = cliff()
-    edge = bellman.solve(model, 1.0)
-    careless = (1 - EPSILON) * _shared(model, edge.optimal) + EPSILON / 4
-    best = bellman.best_soft(model, 1.0, EPSILON).start_value
+    exact = cliff()
+    edge = bellman.solve(exact, 1.0)
+    careless = (1 - EPSILON) * _shared(exact, edge.optimal) + EPSILON / 4
+    best = bellman.best_soft(exact, 1.0, EPSILON).start_value
     with style():
         figure, (axes,) = panels(7.2, 4.8)
         for (name, colour), marker in zip(zip(methods, LINES, strict=False), "xvs", strict=True):
@@ -74,7 +75,7 @@ def interim_and_asymptotic(seeds: int) -> Exhibit:
             measured("expected Sarsa, α = 1, in the long run: exact", best, asymptotic["expected Sarsa"][-1]),
             measured(
                 "Q-learning, α = 1, in the long run: exact",
-                bellman.evaluate(model, careless, 1.0).start_value,
+                bellman.evaluate(exact, careless, 1.0).start_value,
                 asymptotic["Q-learning"][-1],
             ),
         ),
@@ -96,8 +97,9 @@ def windy(seeds: int) -> Exhibit:
         "king's moves in gusts (exercise 6.10)": "windy_gusts",
     }
     x, finished = np.arange(0, steps + 1, 50), {}
-    for name, world in worlds.items():
-        seen = study(SARSA(step_size=0.5, **SETTINGS), native(world), 10_000, lived, seeds=range(seeds))
+    # Of one shape, so that SARSA is compiled once.
+    for name, world in zip(worlds, of_one_shape([model(each) for each in worlds.values()]), strict=True):
+        seen = study(SARSA(step_size=0.5, **SETTINGS), world, 10_000, lived, seeds=range(seeds))
         counts, last = (seen[key].reshape(seeds, -1) for key in ("counts", "last"))
         at, done = np.cumsum(counts, 1), np.cumsum(last, 1)
         # A reset is an interaction, but no step of the book's.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from retorno import bellman
 from retorno.algorithms import UCT, DynaQ, Rollout
@@ -19,8 +22,8 @@ from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.maps import Greedy, greedy, value_map
 from retorno.plots.style import number
 from retorno.policies import Epsilon
+from retorno.policies.decision_time_planning import PlannedPolicy
 from retorno.run.loop import Run
-from retorno.run.oracle import regret
 from retorno.run.study import at_episodes, by_episode, lived, study
 from retorno.run.train import train
 
@@ -158,17 +161,19 @@ def decision_time(seeds: int) -> Exhibit:
     """Sections 8.10 and 8.11: blackjack by what is thought before each card; each policy is evaluated exactly."""
     world, exact = native("blackjack"), model("blackjack")
     best, base = bellman.solve(exact, 1.0), bellman.evaluate(exact, bellman.uniform, 1.0)
-    improved = bellman.evaluate(exact, _greedy(exact, base.q), 1.0).start_value
+    table = np.full((exact.num_states, exact.num_actions), -np.inf)
+    table[exact.pair_state, exact.action] = base.q
+    improved = _value(exact, table.argmax(1))
     settings: Any = {"discount": 1.0, "depth": 20}
     rollouts = "rollouts of the uniform policy"
-    methods = {
-        rollouts: [Rollout(simulations=n // 2, **settings) for n in SIMULATIONS],
-        "UCT": [UCT(simulations=n, **settings) for n in SIMULATIONS],
-    }
-    values = {
-        name: np.stack([regret(train(each, world, 1, seed=range(seeds)).policies, best).values for each in sizes], 1)
-        for name, sizes in methods.items()
-    }
+    methods = {rollouts: Rollout(**settings), "UCT": UCT(**settings)}
+    # Simulations of each action, and of all of them.
+    after = {rollouts: tuple(n // exact.num_actions for n in SIMULATIONS), "UCT": SIMULATIONS}
+    values = {}
+    for name, method in methods.items():
+        policies: Any = train(method, world, 1, seed=range(seeds)).policies
+        chosen = [np.asarray(_choices(policy, jnp.arange(exact.num_states), after[name])) for policy in policies]
+        values[name] = np.array([[_value(exact, actions) for actions in each.T] for each in chosen])
     most = f"{SIMULATIONS[-1]:,} simulations"
     picture = seed_curves(
         np.array(SIMULATIONS, float),
@@ -196,8 +201,17 @@ def decision_time(seeds: int) -> Exhibit:
     )
 
 
-def _greedy(exact: MDP, q: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
-    """Probabilities of each pair when the best by q is taken."""
-    table = np.full((exact.num_states, exact.num_actions), -np.inf)
-    table[exact.pair_state, exact.action] = q
-    return (table.argmax(1)[exact.pair_state] == exact.action).astype(float)
+@partial(jax.jit, static_argnames="after")
+def _choices(policy: PlannedPolicy, states: Int[Array, " S"], after: tuple[int, ...]) -> Int[Array, "S looks"]:
+    """What is best in each state after so many simulations: one search, looked at several times."""
+
+    def choices(state: Int[Array, ""]) -> Int[Array, " looks"]:
+        row, key = policy.model.enter(state), jax.random.key(policy.seed)
+        return policy.planner.plans(policy.model, policy.base, row, key, after).preference.argmax(-1)
+
+    return jax.vmap(choices)(states)
+
+
+def _value(exact: MDP, chosen: Int[np.ndarray, " S"]) -> float:
+    """What it is worth to take these actions."""
+    return bellman.evaluate(exact, (chosen[exact.pair_state] == exact.action).astype(float), 1.0).start_value

@@ -18,7 +18,7 @@ from retorno.algorithms.planning.prioritised_sweeping import SweepingLearner
 from retorno.core.mdp import MDP
 from retorno.core.time_step import Trajectory
 from retorno.environments.grids.mazes import dyna_maze
-from retorno.environments.sampled_world import sampled
+from retorno.environments.stacked import of_one_shape
 from retorno.figures.exhibit import Exhibit
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.returns import q_learning_target
@@ -32,8 +32,9 @@ NEAR = 1.2
 """A way is near the shortest that is at most so many times as long."""
 UPDATES = 5
 """At most so many of the model in an interaction."""
-SCALES = {1: (4_000, 4), 2: (12_000, 8), 3: (24_000, 16), 4: (60_000, 30)}
-"""How many times finer each maze is: interactions that are enough, and after how many one looks."""
+LOOKS = 1_500
+SCALES = {1: 4, 2: 8, 3: 16, 4: 40}
+"""How many times finer each maze is, and after how many interactions one looks."""
 
 
 def mazes(seeds: int) -> Exhibit:
@@ -41,16 +42,16 @@ def mazes(seeds: int) -> Exhibit:
     settings: dict[str, Any] = {"discount": 0.95, "planning_steps": UPDATES, "exploration": Epsilon(0.1)}
     methods = {"Dyna-Q": DynaQ(step_size=1.0, **settings), "prioritised sweeping": PrioritisedSweeping(**settings)}
     found: dict[str, list[np.ndarray]] = {name: [] for name in methods}
-    states, unsolved = [], []
-    for scale, (steps, every) in SCALES.items():
-        maze = dyna_maze(scale)
-        states.append(int((~maze.terminal).sum()))
-        probe = partial(_solved, *_ways(maze))
+    models = [dyna_maze(scale) for scale in SCALES]
+    states, unsolved = [int((~maze.terminal).sum()) for maze in models], []
+    # Of one shape, so that each method is compiled once.
+    for maze, world, every, size in zip(models, of_one_shape(models), SCALES.values(), states, strict=True):
         for name, method in methods.items():
-            seen: Any = study(method, sampled(maze), steps, probe, seeds=range(seeds), every=every)
-            solved = seen["solved"].any(1)
-            unsolved += [f"{(~solved).sum()} of {seeds} seeds of {name}, {states[-1]} states"] * (not solved.all())
-            first = np.where(solved, seen["solved"].argmax(1), -1)
+            seen: Any = study(method, world, LOOKS * every, _so_far, seeds=range(seeds), every=every)
+            near = _leads_to_goal(maze, seen["best"])
+            solved = near.any(1)
+            unsolved += [f"{(~solved).sum()} of {seeds} seeds of {name}, {size} states"] * (not solved.all())
+            first = np.where(solved, near.argmax(1), -1)
             found[name].append(np.take_along_axis(seen["updates"], first[:, None], 1)[:, 0])
     x, curves = np.array(states), {name: np.log10(np.stack(each, 1)) for name, each in found.items()}
     ratio = 10 ** (curves["Dyna-Q"] - curves["prioritised sweeping"]).mean(0)
@@ -81,29 +82,23 @@ def mazes(seeds: int) -> Exhibit:
     )
 
 
-def _ways(maze: MDP) -> tuple[Int[Array, ""], Int[Array, "S A"], Bool[Array, " S"], int]:
-    """Start, next states, which states are goals, and how many steps are near enough to the fewest."""
-    after = np.zeros((maze.num_states, maze.num_actions), np.int32)
-    after[maze.pair_state, maze.action] = maze.next_state
-    fewest = -bellman.solve(replace(maze, reward=np.full(len(maze.reward), -1.0)), 1.0).start_value
-    start = np.argmax(maze.initial)
-    return jnp.int32(start), jnp.asarray(after), jnp.asarray(maze.terminal), round(NEAR * fewest)
-
-
-def _solved(
-    start: Int[Array, ""],
-    after: Int[Array, "S A"],
-    goal: Bool[Array, " S"],
-    most: int,
-    run: Run,
-    trajectory: Trajectory,
-) -> dict[str, Array]:
-    """Whether the greedy way reaches a goal in so many steps, and the updates so far."""
-    best = run.learner.network.tables["q"].argmax(1)
-    end = jax.lax.fori_loop(0, most, lambda _, s: jnp.where(goal[s], s, after[s, best[s]]), start)
+def _so_far(run: Run, trajectory: Trajectory) -> dict[str, Array]:
+    """The best action of each state, and how many updates were made."""
     sweeps = isinstance(run.learner, SweepingLearner)
     made = run.learner.backups.low if sweeps else (UPDATES + 1) * run.step.low
-    return {"solved": goal[end], "updates": made}
+    return {"best": run.learner.network.tables["q"].argmax(1).astype(jnp.int8), "updates": made}
+
+
+def _leads_to_goal(maze: MDP, best: Int[np.ndarray, "*looks S"]) -> Bool[np.ndarray, "*looks"]:
+    """Whether the greedy way ends in a goal after few enough steps: at most a fifth more than the fewest."""
+    after = np.zeros((maze.num_states, maze.num_actions), np.int64)
+    after[maze.pair_state, maze.action] = maze.next_state
+    fewest = -bellman.solve(replace(maze, reward=np.full(len(maze.reward), -1.0)), 1.0).start_value
+    at = np.full(best.shape[:-1], maze.initial.argmax())
+    for _ in range(round(NEAR * fewest)):
+        action = np.take_along_axis(best, at[..., None], -1)[..., 0]
+        at = np.where(maze.terminal[at], at, after[at, action])
+    return maze.terminal[at]
 
 
 class Task(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
 from retorno.core.spaces import HashableSpace, SpaceError, cardinality, index
 from retorno.networks.heads import Head, Readout
@@ -39,7 +40,7 @@ class TableNetwork(WithoutMemory):
         return replace(self, tables={**self.tables, head: table})
 
 
-@dataclass(frozen=True)
+@hyperparameters
 class Table:
     """A table over a finite observation space."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -41,6 +42,10 @@ class Thinking(Protocol):
 
     def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Plan:
         """Think about one row, in a model."""
+        ...
+
+    def plans(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""], after: Sequence[int]) -> Plan:
+        """What has been thought after each of so many simulations, which rise: [looks, …]."""
         ...
 
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import AxisType, PartitionSpec
-from jaxtyping import Bool, Float, PyTree, Shaped, UInt32
+from jaxtyping import Bool, Float, Int, PyTree, Shaped, UInt32
 
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
@@ -121,7 +121,7 @@ def side_by_side_settings(algorithms: Sequence[Algorithm]) -> Algorithm:
     return jax.tree.map(lambda *numbers: jnp.stack(numbers), *twins)
 
 
-@partial(jax.jit, static_argnames=("relabel", "probe", "points", "every", "mesh", "side_by_side", "compared"))
+@partial(jax.jit, static_argnames=("relabel", "probe", "points", "mesh", "side_by_side", "compared"))
 def _study(
     algorithm: Algorithm,
     world: Environment,
@@ -130,7 +130,7 @@ def _study(
     steps: Counter,
     probe: Probe,
     points: int,
-    every: int,
+    every: Int[Array, ""] | int,
     mesh: jax.sharding.Mesh,
     side_by_side: bool,
     compared: bool,

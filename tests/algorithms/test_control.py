@@ -40,6 +40,8 @@ from retorno.run.study import study
 from retorno.run.train import train
 
 GAMMA, ALPHA, EPSILON = 0.75, 0.25, 0.5
+UPDATES = 200
+"""One number for all, so that tests of one method share its program."""
 SETTINGS: dict[str, Any] = {"discount": GAMMA, "step_size": ALPHA, "exploration": Epsilon(EPSILON)}
 
 
@@ -69,18 +71,18 @@ class Step(NamedTuple):
     next_legal: np.ndarray
 
 
-def lived(algorithm: Algorithm, updates: int, limit: int = 5, two: bool = True) -> tuple[list[Step], dict[str, Any]]:
+def lived(algorithm: Algorithm, limit: int = 5, two: bool = True) -> tuple[list[Step], dict[str, Any]]:
     """The interactions of one seed on a model with ends and a time limit, and what was watched."""
     model = in_turn(registered("student")) if two else registered("student")
     world = TimeLimit(sampled(model), limit)
-    seen = study(algorithm, world, updates, watch, seeds=(3,))
+    seen = study(algorithm, world, UPDATES, watch, seeds=(3,))
     seen = {name: x[0] for name, x in seen.items()}
     flat = {
-        name: seen[name][:, :-1].reshape(updates * algorithm.rollout, *seen[name].shape[2:])
+        name: seen[name][:, :-1].reshape(UPDATES * algorithm.rollout, *seen[name].shape[2:])
         for name in ("obs", "last", "legal")
     }
     then = {
-        name: seen[name][:, 1:].reshape(updates * algorithm.rollout, *seen[name].shape[2:])
+        name: seen[name][:, 1:].reshape(UPDATES * algorithm.rollout, *seen[name].shape[2:])
         for name in ("obs", "reward", "discount", "last", "legal")
     }
     action = seen["action"].reshape(-1)
@@ -129,15 +131,15 @@ def test_n_step_methods_of_one_step_are_sarsa_and_expected_sarsa() -> None:
         (SARSA(**SETTINGS), NStepSARSA(n=1, **SETTINGS)),
         (ExpectedSARSA(**SETTINGS), TreeBackup(n=1, greedy=False, **SETTINGS)),
     ]:
-        (_, a), (_, b) = lived(one, 200), lived(other, 200)
+        (_, a), (_, b) = lived(one), lived(other)
         np.testing.assert_array_equal(a["action"], b["action"])
         np.testing.assert_allclose(a["q"], b["q"], rtol=1e-6, atol=1e-6)
 
 
 def test_sarsa_lambda_without_traces_is_sarsa() -> None:
-    _, plain = lived(SARSA(**SETTINGS), 200)
+    _, plain = lived(SARSA(**SETTINGS))
     for trace in Trace:
-        _, traced = lived(SARSALambda(lambda_=0.0, trace=trace, **SETTINGS), 200)
+        _, traced = lived(SARSALambda(lambda_=0.0, trace=trace, **SETTINGS))
         np.testing.assert_allclose(traced["q"], plain["q"], rtol=1e-5, atol=1e-5)
 
 
@@ -147,12 +149,12 @@ def test_sarsa_lambda_without_traces_is_sarsa() -> None:
 @pytest.mark.parametrize(("sigma", "greedy"), [(1.0, False), (0.0, True), (0.5, False), (0.5, True)])
 def test_q_sigma_as_a_sum_of_errors(sigma: float, greedy: bool) -> None:
     """De Asis et al. 2018, eq. 10: G = q(S, A) + Σₖ δₖ Πᵢ γ(σ + (1 − σ)πᵢ); off-policy Sutton & Barto 2018, 7.16."""
-    n, updates = 3, 200
+    n = 3
     algorithm = QSigma(n=n, sigma=sigma, greedy=greedy, **SETTINGS)
-    steps, seen = lived(algorithm, updates)
+    steps, seen = lived(algorithm)
     q = np.zeros(seen["q"].shape[1:])
     probs = []
-    for t in range(updates):
+    for t in range(UPDATES):
         # What the behaviour thought of its choice, when it chose.
         before = seen["q"][t - 1] if t else np.zeros_like(q)
         probs.append(soft(before[steps[t].obs], steps[t].legal)[steps[t].action])
@@ -198,8 +200,8 @@ def lambda_return(steps: list[Step], q: list[np.ndarray], t: int, horizon: int, 
 
 def test_dutch_traces_are_the_online_lambda_return_algorithm() -> None:
     """All updates of an episode done again for each further row. Sutton & Barto 2018, section 12.4."""
-    lambda_, updates = 0.8, 120
-    steps, seen = lived(SARSALambda(lambda_=lambda_, trace=Trace.dutch, **SETTINGS), updates)
+    lambda_ = 0.8
+    steps, seen = lived(SARSALambda(lambda_=lambda_, trace=Trace.dutch, **SETTINGS))
     q, position = np.zeros(seen["q"].shape[1:]), 0
     for episode in episodes(steps)[:-1]:
         held, first = [], q
@@ -219,9 +221,9 @@ def test_dutch_traces_are_the_online_lambda_return_algorithm() -> None:
 @pytest.mark.parametrize("kind", [SARSALambda, QLambda])
 def test_traces_as_the_book_writes_them(kind: type, trace: Trace) -> None:
     """Sutton & Barto 1998, figures 7.11, 7.14 and 7.17."""
-    lambda_, updates = 0.8, 150
+    lambda_ = 0.8
     algorithm = kind(lambda_=lambda_, trace=trace, **SETTINGS)
-    steps, seen = lived(algorithm, updates)
+    steps, seen = lived(algorithm)
     q = np.zeros(seen["q"].shape[1:])
     z = np.zeros_like(q)
     for t, step in enumerate(steps[:-1]):
@@ -256,7 +258,7 @@ def test_monte_carlo_is_the_mean_of_returns(first_visit: bool) -> None:
     algorithm = MonteCarloControl(
         rollout=1, longest_episode=8, first_visit=first_visit, discount=GAMMA, exploration=Epsilon(EPSILON)
     )
-    steps, seen = lived(algorithm, 200)
+    steps, seen = lived(algorithm)
     q, count = np.zeros(seen["q"].shape[1:]), np.zeros(seen["q"].shape[1:])
     ends = [t for t, step in enumerate(steps) if step.next_last]
     for end, episode in zip(ends, episodes(steps), strict=True):
@@ -278,7 +280,7 @@ def test_monte_carlo_is_the_mean_of_returns(first_visit: bool) -> None:
 def test_off_policy_monte_carlo_weighs_returns() -> None:
     """Sutton & Barto 2018, section 5.7."""
     algorithm = OffPolicyMonteCarlo(rollout=1, longest_episode=8, discount=GAMMA, exploration=Epsilon(EPSILON))
-    steps, seen = lived(algorithm, 200)
+    steps, seen = lived(algorithm)
     q, total = np.zeros(seen["q"].shape[1:]), np.zeros(seen["q"].shape[1:])
     ends = [t for t, step in enumerate(steps) if step.next_last]
     for end, episode in zip(ends, episodes(steps), strict=True):
@@ -296,7 +298,7 @@ def test_off_policy_monte_carlo_weighs_returns() -> None:
 
 
 def test_exploring_starts_take_any_action_first_and_the_best_ones_then() -> None:
-    steps, seen = lived(MonteCarloES(rollout=8, longest_episode=8, discount=GAMMA), 200)
+    steps, seen = lived(MonteCarloES(rollout=8, longest_episode=8, discount=GAMMA))
     held = np.repeat(np.concatenate([np.zeros_like(seen["q"][:1]), seen["q"][:-1]]), 8, axis=0)
     begins = [True, *(step.last for step in steps[:-1])]
     best = [step.action in np.flatnonzero(soft(held[t][step.obs], step.legal, 0.0)) for t, step in enumerate(steps)]
@@ -311,7 +313,7 @@ def test_exploring_starts_take_any_action_first_and_the_best_ones_then() -> None
 
 
 def test_double_q_learning_judges_with_the_other_table() -> None:
-    steps, seen = lived(DoubleQLearning(**SETTINGS), 200)
+    steps, seen = lived(DoubleQLearning(**SETTINGS))
     tables = np.stack([seen["q"], seen["twin"]], 1).astype(float)
     before, turns = np.zeros_like(tables[0]), []
     for step, after in zip(steps, tables, strict=True):
@@ -336,7 +338,7 @@ def test_double_q_learning_judges_with_the_other_table() -> None:
 def test_differential_values_as_the_book_writes_them(kind: type) -> None:
     settings = {name: value for name, value in SETTINGS.items() if name != "discount"}
     algorithm = kind(average_step_size=0.125, **settings)
-    steps, seen = lived(algorithm, 150, two=False)
+    steps, seen = lived(algorithm, two=False)
     q, average = np.zeros(seen["q"].shape[1:]), 0.0
     for t, step in enumerate(steps[:-1]):
         if not step.last:

@@ -1,4 +1,4 @@
-"""Every method, criterion and representation against exact arithmetic on thousands of models of every kind."""
+"""Every method, criterion and representation against exact arithmetic on a thousand models of every kind."""
 
 import pytest
 from truth import checks, control
@@ -7,8 +7,8 @@ MODELS = 60
 """Of each check; `truth.py` runs as many as one likes."""
 
 
-def test_two_thousand_models():
-    assert all([control(seed) for seed in range(2_000)])
+def test_a_thousand_models():
+    assert all([control(seed) for seed in range(1_000)])
 
 
 @pytest.mark.parametrize("name", checks(None))  # type: ignore[arg-type]

@@ -14,9 +14,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from models import DISCOUNTS, random_kind, random_model, random_policy
@@ -37,6 +38,20 @@ def drawn(seed: int) -> tuple[MDP, float, bool, np.random.Generator]:
     return model, DISCOUNTS[generator.integers(len(DISCOUNTS))], bool(generator.random() < 0.5), generator
 
 
+@lru_cache(maxsize=256)
+def optimum(seed: int) -> Any:
+    """The exact answer, to which each method is held."""
+    model, discount, minimise, _ = drawn(seed)
+    return bellman.solve_exactly(model, discount, minimise=minimise)
+
+
+@lru_cache(maxsize=1024)
+def worth(seed: int, policy: bytes) -> Any:
+    """What a policy, given as the bytes of its probabilities, is worth exactly."""
+    model, discount, _, _ = drawn(seed)
+    return bellman.evaluate_exactly(model, np.frombuffer(policy), discount)
+
+
 def within(low: float, exact: Fraction | float, high: float) -> bool:
     """Whether low ≤ exact ≤ high, decided without rounding; infinities are allowed everywhere."""
 
@@ -50,7 +65,7 @@ def within(low: float, exact: Fraction | float, high: float) -> bool:
 def control(seed: int, method: Callable = bellman.auto, sweeps: int = 1_000_000) -> bool:
     """Bounds, ties and the policy's loss of an optimum; whether the bounds are as close as was asked."""
     model, discount, minimise, _ = drawn(seed)
-    exact = bellman.solve_exactly(model, discount, minimise=minimise)
+    exact = optimum(seed)
     finite = [s for s, v in enumerate(exact.value) if isinstance(v, Fraction)]
     try:
         most = sweeps if discount > 0.99 else 1_000_000
@@ -64,7 +79,7 @@ def control(seed: int, method: Callable = bellman.auto, sweeps: int = 1_000_000)
         assert low <= answer.value[s] <= high or np.isnan(answer.value[s])
     assert not (exact.optimal & ~answer.optimal)[np.isin(model.pair_state, finite)].any()
     if len(finite) == model.num_states and np.isfinite(answer.policy_loss_bound):
-        own = bellman.evaluate_exactly(model, answer.policy, discount)
+        own = worth(seed, answer.policy.tobytes())
         losses = [v - w if not minimise else w - v for v, w in zip(exact.value, own.value, strict=True)]
         assert max(losses) <= answer.policy_loss_bound
     scale = max(1.0, float(np.abs(model.reward).max())) / max(1 - discount, 0.01)
@@ -76,7 +91,7 @@ def evaluation(seed: int, method: Callable) -> None:
     """Bounds of a policy's value."""
     model, discount, _, generator = drawn(seed)
     policy = random_policy(generator, model)
-    exact = bellman.evaluate_exactly(model, policy, discount)
+    exact = worth(seed, policy.tobytes())
     try:
         answer = bellman.evaluate(model, policy, discount, method=method, sweeps=300)
     except ValueError as error:
@@ -127,7 +142,7 @@ def horizon(seed: int) -> None:
 def representations(seed: int, folder: Path) -> None:
     """The same fractions from what keeps a model to the bit, and nearly the same values from all others."""
     model, discount, minimise, _ = drawn(seed)
-    exact = bellman.solve_exactly(model, discount, minimise=minimise)
+    exact = optimum(seed)
     for suffix in (".json", ".yaml", ".npz"):
         formats.save(model, folder / f"m{suffix}")
         back = formats.load(folder / f"m{suffix}")

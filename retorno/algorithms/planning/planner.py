@@ -7,6 +7,7 @@ keeps no values from one choice to the next.
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Any, NamedTuple
 
@@ -47,6 +48,8 @@ class Planner(abc.ABC):
     """Environments that act side by side."""
     rollout: Count = 1
     """Interactions of each environment between two updates, in which a model may be learnt."""
+    simulations: Count = 200
+    """Before each choice."""
     depth: Count = 100
     """The most steps of a simulation; what lies beyond counts for nothing."""
     discount: UnitInterval = 0.99
@@ -55,8 +58,12 @@ class Planner(abc.ABC):
     """How actions are chosen while learning; a model that is learnt needs some."""
 
     @abc.abstractmethod
+    def plans(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""], after: Sequence[int]) -> Plan:
+        """Think about one row, in a model: what has been found after each of so many simulations, [looks, …]."""
+
     def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Plan:
         """Think about one row, in a model."""
+        return jax.tree.map(lambda x: x[0], self.plans(model, base, row, key, (self.simulations,)))
 
     def init(self, key: Key[Array, ""], spec: Spec) -> PlanningLearner:
         name = type(self).__name__

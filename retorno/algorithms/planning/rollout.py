@@ -8,6 +8,7 @@ and what lies beyond counts for nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -45,8 +46,10 @@ class Rollout(Planner):
     simulations: Count = 32
     """Of each action, before each choice."""
 
-    def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Rollouts:
-        """Q̂(s, a), the mean return of simulations that begin with a and go on as the base policy."""
+    def plans(
+        self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""], after: Sequence[int]
+    ) -> Rollouts:
+        """Q̂(s, a), the mean return of simulations that begin with a and go on as the base policy: [looks, A]."""
         actions = base.step(row.obs, row.first, ())[0]["policy"].logits.shape[0]
 
         def simulated(number: Int[Array, ""]) -> Float[Array, ""]:
@@ -64,9 +67,9 @@ class Rollout(Planner):
                 total = total + weight * after.reward
                 return after, choice.sample(choosing), weight * self.discount * after.discount, total, depth + 1
 
-            start = (row, number // self.simulations, jnp.float32(1), jnp.float32(0), jnp.int32(0))
+            start = (row, number % actions, jnp.float32(1), jnp.float32(0), jnp.int32(0))
             return jax.lax.while_loop(going, step, start)[3]
 
         # One after another: side by side they take XLA four times as long to compile, and run no faster.
-        returns = jax.lax.map(simulated, jnp.arange(actions * self.simulations))
-        return Rollouts(returns.reshape(actions, self.simulations).mean(-1))
+        returns = jax.lax.map(simulated, jnp.arange(after[-1] * actions)).reshape(-1, actions)
+        return Rollouts(jnp.stack([returns[:count].mean(0) for count in after]))

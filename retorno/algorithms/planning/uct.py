@@ -10,6 +10,7 @@ UCB1's bound holds (Schrittwieser et al. 2020, eq. 5 of the appendix); the actio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
 from retorno.algorithms.planning.planner import Planner, PlanningLearner
-from retorno.core.hyperparameters import Count, NonNegative, hyperparameters
+from retorno.core.hyperparameters import NonNegative, hyperparameters
 from retorno.core.policy import Policy
 from retorno.core.spaces import Spec, cardinality
 from retorno.core.time_step import TimeStep, allowed
@@ -101,7 +102,7 @@ class Search(NamedTuple):
     @property
     def policy(self) -> Float[Array, " A"]:
         """The share of simulations that took each action."""
-        return self.visits / self.visits.sum()
+        return self.visits / self.visits.sum(-1, keepdims=True)
 
     @property
     def extras(self) -> dict[str, Array]:
@@ -114,8 +115,6 @@ class UCT(Planner):
 
     SMALL: ClassVar[dict[str, Any]] = {"model": Counted(), "simulations": 6, "depth": 5}
 
-    simulations: Count = 200
-    """Before each choice."""
     confidence: NonNegative = 1.4142135
     """c of the upper confidence bound, for returns in [0, 1]: √2 is UCB1's."""
 
@@ -123,10 +122,12 @@ class UCT(Planner):
         cardinality(spec.observation_space)  # Refuses what is not finite.
         return super().init(key, spec)
 
-    def plan(self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""]) -> Search:
-        """Search from one row."""
+    def plans(
+        self, model: SampleModel, base: Policy, row: TimeStep, key: Key[Array, ""], after: Sequence[int]
+    ) -> Search:
+        """Search from one row, and what has been found after each of so many simulations, which rise: [looks, …]."""
         actions = base.step(row.obs, row.first, ())[0]["policy"].logits.shape[0]
-        size = 2 ** (2 * self.simulations + 1).bit_length()
+        size = 2 ** (2 * after[-1] + 1).bit_length()
         empty = Tree(
             state=jnp.zeros(size, jnp.int32),
             depth=jnp.full(size, -1),
@@ -149,9 +150,13 @@ class UCT(Planner):
                 most=jnp.maximum(tree.most, jnp.max(returns, where=inside, initial=-jnp.inf)),
             )
 
-        tree = jax.lax.fori_loop(0, self.simulations, simulate, empty.added(root, here, jnp.int32(0)))
-        mean = tree.mean(root)
-        return Search(tree.visits[root], mean, tree.scaled(mean))
+        def look(tree: Tree, between: tuple[Array, Array]) -> tuple[Tree, Search]:
+            tree = jax.lax.fori_loop(*between, simulate, tree)
+            mean = tree.mean(root)
+            return tree, Search(tree.visits[root], mean, tree.scaled(mean))
+
+        between = jnp.array((0, *after[:-1])), jnp.array(after)
+        return jax.lax.scan(look, empty.added(root, here, jnp.int32(0)), between)[1]
 
     def _walk(
         self,
