@@ -1,4 +1,8 @@
-"""Counts that do not end: JAX has no 64-bit integers by default, so two words of 32 bits make one."""
+"""Counts that do not end, sums that do not stall: JAX has neither 64-bit integers nor 64-bit floats by default.
+
+So two words of 32 bits make one count, and two floats one sum: float32 alone ends at 2²⁴ ones, since one more is
+rounded away.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,14 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int, UInt32
+from jaxtyping import Bool, Float, Int, Integer, UInt32
 
 WORD = 2**32
 SPREAD = np.uint32(0x9E3779B9)
 """The golden ratio's 32 bits (Knuth 1998, section 6.4): multiples of it lie far apart."""
+
+Count = int | Integer[Array, "*N"] | Bool[Array, "*N"]
+"""How many more; what is true counts as one."""
 
 
 class Counter(NamedTuple):
@@ -21,7 +28,7 @@ class Counter(NamedTuple):
     high: UInt32[Array, "*S"]
 
     @classmethod
-    def of(cls, count: int | Int[Array, ""] | Counter) -> Counter:
+    def of(cls, count: int | Integer[Array, ""] | Counter) -> Counter:
         """The counter that stands at `count`, which is not negative."""
         if isinstance(count, cls):
             return count
@@ -40,7 +47,7 @@ class Counter(NamedTuple):
         """Those in some places."""
         return type(self)(self.low[place], self.high[place])
 
-    def plus_at(self, place: Any, more: Array | int) -> Counter:
+    def plus_at(self, place: Any, more: Count) -> Counter:
         """After `more` in some places, which may repeat: in each fewer than 2³² together."""
         before, more = self.low[place], jnp.asarray(more).astype(jnp.uint32)
         low = self.low.at[place].add(more)
@@ -49,7 +56,7 @@ class Counter(NamedTuple):
             return type(self)(low, self.high.at[place].add((low[place] < more).astype(jnp.uint32)))
         return type(self)(low, self.high.at[place].set(self.high[place] + (low[place] < before)))
 
-    def plus(self, more: Int[Array, ""] | int) -> Counter:
+    def plus(self, more: Count) -> Counter:
         """After `more` of them, fewer than 2³²."""
         low = self.low + jnp.asarray(more).astype(jnp.uint32)
         return type(self)(low, self.high + (low < self.low))
@@ -72,7 +79,7 @@ class Counter(NamedTuple):
         return int(self.high) * WORD + int(self.low)
 
 
-def counts(counter: Counter) -> np.ndarray:
+def counts(counter: Counter) -> np.ndarray | np.int64:
     """The exact counts of a counter, read to the host: int64, of any shape."""
     low, high = (np.asarray(word).astype(np.int64) for word in counter)
     return high * WORD + low
@@ -88,7 +95,40 @@ class Countdown(NamedTuple):
         """Before the first step of the first period."""
         return cls(jnp.int32(period))
 
-    def advance(self, steps: Int[Array, ""], period: int) -> tuple[Bool[Array, ""], Countdown]:
+    def advance(self, steps: Integer[Array, ""], period: int) -> tuple[Bool[Array, ""], Countdown]:
         """After `steps` more: whether a multiple of the period was reached or passed, and what is left."""
         left = self.left - steps
         return left <= 0, type(self)(jnp.where(left <= 0, period - (-left) % period, left))
+
+
+class Total(NamedTuple):
+    """A sum of many numbers, or an array of them: what a float32 holds of it, and what that leaves out.
+
+    Whole numbers are exact up to 2⁴⁸ (Knuth 1998, section 4.2.2, theorem B: what a sum was rounded by is a float).
+    """
+
+    rounded: Float[Array, "*S"]
+    rest: Float[Array, "*S"]
+
+    @classmethod
+    def zeros(cls, *shape: int) -> Total:
+        """Many that stand at 0."""
+        return cls(jnp.zeros(shape), jnp.zeros(shape))
+
+    @property
+    def value(self) -> Float[Array, "*S"]:
+        """The sum, rounded."""
+        return self.rounded + self.rest
+
+    def at(self, place: Any) -> Float[Array, "*N"]:
+        """The sums in some places, rounded: without a look at the others."""
+        return self.rounded[place] + self.rest[place]
+
+    def plus_at(self, place: Any, more: Float[Array, "*N"]) -> Total:
+        """After `more` in some places, which may repeat."""
+        rest = self.rest.at[place].add(more)
+        a, b = self.rounded[place], rest[place]
+        rounded = a + b
+        of_b = rounded - a
+        left = (a - (rounded - of_b)) + (b - of_b)
+        return type(self)(self.rounded.at[place].set(rounded), rest.at[place].set(left))

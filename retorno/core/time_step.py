@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, Integer, PyTree, Shaped
 
 from retorno.core.counter import Counter
 
@@ -41,7 +41,9 @@ def allowed(legal: Legal, x: Float[Array, " A"], otherwise: float = -jnp.inf) ->
     return x if mask is None else jnp.where(mask, x, otherwise)
 
 
-def several(legal: Legal) -> Bool[Array, ...]:
+def several(
+    legal: Bool[Array, "*N A"] | tuple[Bool[Array, "*N A_i"], ...] | Only | None,
+) -> Bool[Array, "*N"]:
     """Whether more than one action is legal, of one row or of many."""
     match legal:
         case None:
@@ -160,7 +162,7 @@ def restart(obs: PyTree[Any], legal: Legal = None) -> TimeStep:
 
 def transition(
     obs: PyTree[Any],
-    reward: Float[Array, ""] | float,
+    reward: Shaped[Array, ""] | float,
     terminated: Bool[Array, ""] | bool = False,
     truncated: Bool[Array, ""] | bool = False,
     legal: Legal = None,
@@ -190,7 +192,7 @@ class Clock(NamedTuple):
     budget: Counter
 
     @classmethod
-    def start(cls, budget: int | Int[Array, ""] | Counter) -> Clock:
+    def start(cls, budget: int | Integer[Array, ""] | Counter) -> Clock:
         """A clock at 0."""
         return cls(Counter.of(jnp.uint32(0)), Counter(*map(jnp.asarray, Counter.of(budget))))
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
+from retorno.core.counter import Total
 from retorno.core.environment import Environment
 from retorno.core.memory import readable
 from retorno.core.registry import Registry
@@ -138,13 +139,13 @@ class WorldModel(SampleModel):
 class CountedModel(SampleModel):
     """How often each action led where, and what it paid: the most likely model is their quotient."""
 
-    count: Float[Array, "S A"]
-    reward: Float[Array, "S A"]
-    """Sums."""
-    onward: Float[Array, "S A S"]
-    """Sums of the discounts on the way to each state: the count of transitions that went on, negative to an opponent.
-
-    Where both may move in a state, the sum is right for the mean of what follows."""
+    count: Total
+    """[S, A]"""
+    reward: Total
+    """[S, A]: sums."""
+    onward: Total
+    """[S, A, S]: sums of the discounts on the way to each state, the count of transitions that went on there, negative
+    to an opponent. Where both may move in a state, the sum is right for the mean of what follows."""
     legal: Bool[Array, "S A"] | None
     """As far as seen; None where all actions always are."""
     observed: HashableSpace = eqx.field(static=True)
@@ -155,9 +156,9 @@ class CountedModel(SampleModel):
     def step(self, obs: PyTree[Any], action: Int[Array, ""], key: Key[Array, ""]) -> TimeStep:
         """One of the outcomes so far, which pays the mean reward; what was never tried stays in place and pays 0."""
         state = self.number(obs)
-        count = self.count[state, action]
+        count = self.count.at((state, action))
         # The trials that went on, by their next states, and behind them those that ended.
-        onward = self.onward[state, action]
+        onward = self.onward.at((state, action))
         after = (jnp.cumsum(jnp.abs(onward)) <= jax.random.uniform(key) * count).sum(dtype=jnp.int32)
         goes_on = after < onward.shape[0]
         turn = jnp.where(goes_on & (onward[after] < 0), -1.0, 1.0)
@@ -165,7 +166,7 @@ class CountedModel(SampleModel):
         ended = (count > 0) & ~goes_on
         return TimeStep(
             obs=element(self.observed.space, after),
-            reward=self.reward[state, action] / jnp.maximum(count, 1),
+            reward=self.reward.at((state, action)) / jnp.maximum(count, 1),
             discount=jnp.where(ended, 0.0, turn),
             first=jnp.array(False),
             last=ended,
@@ -192,9 +193,9 @@ class CountedModel(SampleModel):
         if legal is not None:
             legal = legal.at[state].set(jax.vmap(partial(legal_mask, actions=legal.shape[1]))(rows.legal))
         return CountedModel(
-            count=self.count.at[state[:-envs], action].add(counts),
-            reward=self.reward.at[state[:-envs], action].add(counts * rows.reward[envs:]),
-            onward=self.onward.at[state[:-envs], action, state[envs:]].add(counts * rows.discount[envs:]),
+            count=self.count.plus_at((state[:-envs], action), counts),
+            reward=self.reward.plus_at((state[:-envs], action), counts * rows.reward[envs:]),
+            onward=self.onward.plus_at((state[:-envs], action, state[envs:]), counts * rows.discount[envs:]),
             legal=legal,
             observed=self.observed,
         )
@@ -202,12 +203,12 @@ class CountedModel(SampleModel):
     @property
     def mean_reward(self) -> Float[Array, "S A"]:
         """r̂(s, a); 0 for what was never tried."""
-        return self.reward / jnp.maximum(self.count, 1)
+        return self.reward.value / jnp.maximum(self.count.value, 1)
 
     @property
     def onward_chance(self) -> Float[Array, "S A S"]:
         """p̂(s′|s, a) without the share of what terminates, negative to an opponent; 0 for what was never tried."""
-        return self.onward / jnp.maximum(self.count, 1)[..., None]
+        return self.onward.value / jnp.maximum(self.count.value, 1)[..., None]
 
 
 def counted_model(spec: Spec, actions: int, algorithm: str) -> CountedModel:
@@ -221,13 +222,13 @@ def counted_model(spec: Spec, actions: int, algorithm: str) -> CountedModel:
     if entries > MOST_TRANSITIONS:
         raise SpaceError(
             f"{algorithm} counts how often each of {states:,} states follows each other under {actions} actions: "
-            f"{entries:,} numbers ({readable(4 * entries)}), at most {MOST_TRANSITIONS:,} can be held; DynaQ keeps "
+            f"{entries:,} numbers ({readable(8 * entries)}), at most {MOST_TRANSITIONS:,} can be held; DynaQ keeps "
             "one outcome of each action only, QLearning none"
         )
     return CountedModel(
-        count=jnp.zeros((states, actions)),
-        reward=jnp.zeros((states, actions)),
-        onward=jnp.zeros((states, actions, states)),
+        count=Total.zeros(states, actions),
+        reward=Total.zeros(states, actions),
+        onward=Total.zeros(states, actions, states),
         legal=None if spec.row.legal is None else jnp.ones((states, actions), bool),
         observed=HashableSpace(spec.observation_space),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -201,15 +202,12 @@ def test_a_counted_model_answers_with_what_it_saw() -> None:
     """Of four trials two led to state 1, one to state 2 and one to the end; they paid 8 in all."""
     world = sampled(mdp({0: {"a": [(1.0, 1, 0.0)], "b": [(1.0, 2, 0.0)]}, 1: {"a": [(1.0, 2, 0.0)]}}))
     counted = Counted().build(spec_of(world), 2, "it")
-    counted = jax.tree.map(
-        lambda x: x,
-        type(counted)(
-            count=counted.count.at[0, 0].set(4),
-            reward=counted.reward.at[0, 0].set(8),
-            onward=counted.onward.at[0, 0].set(jnp.array([0, 2, 1])),
-            legal=jnp.array([[True, True], [True, False], [True, True]]),
-            observed=counted.observed,
-        ),
+    counted = replace(
+        counted,
+        count=counted.count.plus_at((0, 0), jnp.float32(4)),
+        reward=counted.reward.plus_at((0, 0), jnp.float32(8)),
+        onward=counted.onward.plus_at((0, 0), jnp.array([0.0, 2, 1])),
+        legal=jnp.array([[True, True], [True, False], [True, True]]),
     )
     keys = jax.random.split(jax.random.key(0), 4000)
     rows = jax.vmap(lambda key: counted.step(jnp.int32(0), jnp.int32(0), key))(keys)

@@ -187,7 +187,7 @@ def test_tables_that_cannot_be() -> None:
         with pytest.raises(SpaceError, match="two move in turn"):
             method.init(jax.random.key(0), game)
     large = Spec(spaces.Discrete(100_000), spaces.Discrete(2), 1, 100, SPEC.row)
-    with pytest.raises(SpaceError, match=r"20,000,000,000 numbers \(80\.0 GB\).*DynaQ keeps one outcome"):
+    with pytest.raises(SpaceError, match=r"20,000,000,000 numbers \(160\.0 GB\).*DynaQ keeps one outcome"):
         counted_model(large, 2, "R-max")
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
-from retorno.core.counter import WORD, Counter, counts
+from retorno.core.counter import WORD, Counter, Total, counts
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Trajectory, restart, transition
-from retorno.models.tabular import latest_model
+from retorno.core.time_step import TimeStep, Trajectory, restart, transition
+from retorno.models.tabular import counted_model, latest_model
 from retorno.policies.schedules import StepSize, Visits, visits
 
 SPEC = Spec(spaces.Discrete(3), spaces.Discrete(2), 1, 100, restart(jnp.int32(0)))
@@ -61,3 +63,37 @@ def test_how_long_ago_an_action_was_tried_is_told_past_a_word() -> None:
         model = model.learn(restart(jnp.int32(0)), jnp.int32(action), transition(jnp.int32(0), 0.0))
     assert (model.now - model.tried[0]).tolist() == [4, 0]
     assert model.tried.tolist() == [[WORD - 1, 3], [0, 0], [0, 0]]
+
+
+STALLS = 2**24
+"""Where one more is rounded away from a float32."""
+
+
+def test_a_sum_goes_on_where_a_float_stalls() -> None:
+    """Thousands of ones at a time, at one place, and tenths at another: exactly, and as well as one batch is summed."""
+    ones, batches = 4096, 5000
+    place = jnp.repeat(jnp.arange(2), ones)
+    more = jnp.repeat(jnp.array([1.0, 0.1]), ones)
+    total = jax.jit(lambda: jax.lax.fori_loop(0, batches, lambda i, x: x.plus_at(place, more), Total.zeros(3)))()
+    assert ones * batches > STALLS
+    np.testing.assert_allclose(total.value, [ones * batches, 0.1 * ones * batches, 0], rtol=1e-4)
+    after = total.plus_at(0, jnp.float32(1))
+    assert [int(x.rounded[0]) + int(x.rest[0]) for x in (total, after)] == [ones * batches, ones * batches + 1]
+
+
+def test_a_counted_model_learns_on_where_a_float_stalls() -> None:
+    """After 2²⁴ ways from 1 back to 1 as many lead on to 2: half of all."""
+    model = counted_model(SPEC, 2, "it")
+    far = float(STALLS)
+    for name, place in (("count", (1, 0)), ("onward", (1, 0, 1))):
+        model = replace(model, **{name: getattr(model, name).plus_at(place, jnp.float32(far))})
+    steps = [jax.tree.map(lambda x: jnp.broadcast_to(x, 8192), row) for row in on_to_two()]
+    rows = Trajectory(jax.tree.map(lambda *x: jnp.stack(x), *steps), jnp.zeros((1, 8192), jnp.int32), (), ())
+    model = jax.jit(lambda: jax.lax.fori_loop(0, STALLS // 8192, lambda i, model: model.update(rows), model))()
+    np.testing.assert_allclose(model.onward_chance[1, 0], [0, 0.5, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(model.mean_reward[1, 0], 0.5 * 3, rtol=1e-6)
+
+
+def on_to_two() -> tuple[TimeStep, TimeStep]:
+    """A row in state 1 and, paying 3, one in state 2."""
+    return restart(jnp.int32(1)), transition(jnp.int32(2), 3.0)

@@ -23,6 +23,7 @@ from jaxtyping import Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import Count, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
+from retorno.core.scalar import Scalar
 from retorno.core.spaces import Spec, num_actions, require_one_player
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.models.tabular import CountedModel, counted_model
@@ -211,31 +212,32 @@ class PSRL:
     def _drawn(self, played: TableNetwork, model: CountedModel, key: Key[Array, ""]) -> TableNetwork:
         """The best values in a model drawn from the posterior: Dirichlet for what follows, normal for rewards."""
         outcomes, rewards = jax.random.split(key)
-        went_on = jnp.abs(model.onward)
+        onward, count = model.onward.value, model.count.value
+        went_on = jnp.abs(onward)
         # Who moves next where nothing was seen: whoever mostly does.
-        turn = jnp.where(model.onward == 0, jnp.where(model.onward.sum() < 0, -1.0, 1.0), jnp.sign(model.onward))
-        ended = model.count - went_on.sum(-1)
+        turn = jnp.where(onward == 0, jnp.where(onward.sum() < 0, -1.0, 1.0), jnp.sign(onward))
+        ended = count - went_on.sum(-1)
         seen = jnp.concatenate([went_on, jnp.maximum(ended, 0.0)[..., None]], -1)
         chances = jax.random.dirichlet(outcomes, seen + self.concentration / seen.shape[-1])
-        precision = 1 / self.reward_deviation**2 + model.count / self.reward_noise**2
-        mean = (self.reward_mean / self.reward_deviation**2 + model.reward / self.reward_noise**2) / precision
+        precision = 1 / self.reward_deviation**2 + count / self.reward_noise**2
+        mean = (self.reward_mean / self.reward_deviation**2 + model.reward.value / self.reward_noise**2) / precision
         reward = mean + jax.random.normal(rewards, mean.shape) / jnp.sqrt(precision)
-        everything = jnp.ones_like(model.count, bool)
+        everything = jnp.ones_like(count, bool)
         q = value_iteration(
             played.tables["q"], reward, turn * chances[..., :-1], everything, model.legal, self.discount, self.sweeps
         )
         return replace(played, tables={"q": q})
 
 
-def _table(key: Key[Array, ""], spec: Spec, actions: int, initial: float) -> TableNetwork:
-    return Table(initial).build(key, spec.observation_space, {"q": ActionValueHead(actions)})
+def _table(key: Key[Array, ""], spec: Spec, actions: int, initial: Scalar) -> TableNetwork:
+    return Table(initial).build(key, spec.observation_space, {"q": ActionValueHead(actions)})  # type: ignore[arg-type]
 
 
 def _solved(
-    network: TableNetwork, model: CountedModel, trials: int, discount: float, sweeps: int
+    network: TableNetwork, model: CountedModel, trials: int, discount: Scalar, sweeps: int
 ) -> tuple[TableNetwork, Float[Array, ""]]:
     """Values of the most likely model of what was tried so often, and the largest change from those before."""
     q = network.tables["q"]
-    known = model.count >= trials
+    known = model.count.value >= trials
     after = value_iteration(q, model.mean_reward, model.onward_chance, known, model.legal, discount, sweeps)
     return replace(network, tables={"q": after}), jnp.abs(after - q).max()

@@ -77,7 +77,7 @@ class PrioritisedSweeping:
         return SweepingLearner(
             network=Table(self.initial).build(key, spec.observation_space, {"q": ActionValueHead(actions)}),
             model=model,
-            priority=jnp.zeros_like(model.count),
+            priority=jnp.zeros_like(model.count.rounded),
             backups=Counter.of(jnp.uint32(0)),
             explorer=self.exploration.start(spec, actions),
             clock=Clock.start(spec.steps),
@@ -102,10 +102,9 @@ class PrioritisedSweeping:
         q, counts = learner.network.tables["q"], trajectory.transitions
 
         def expected(q: Float[Array, "S A"], s: Int[Array, ""], a: Int[Array, ""]) -> Float[Array, ""]:
-            tried = jnp.maximum(model.count[s, a], 1)
-            return expected_backup(
-                model.reward[s, a] / tried, model.onward[s, a] / tried, self.discount, best_value(q, model.legal)
-            )
+            tried = jnp.maximum(model.count.at((s, a)), 1)
+            reward, onward = model.reward.at((s, a)) / tried, model.onward.at((s, a)) / tried
+            return expected_backup(reward, onward, self.discount, best_value(q, model.legal))
 
         states = model.states(jax.tree.map(lambda x: x[:-1].reshape(-1, *x.shape[2:]), trajectory.steps.obs))
         actions = trajectory.action.reshape(-1)
@@ -123,7 +122,8 @@ class PrioritisedSweeping:
             before = best_value(q[s], legal)
             q = q.at[s, a].set(expected(q, s, a))
             moved = jnp.abs(best_value(q[s], legal) - before)
-            urgent = self.discount * jnp.abs(model.onward[:, :, s]) / jnp.maximum(model.count, 1) * moved
+            leads_here = jnp.abs(model.onward.at((slice(None), slice(None), s))) / jnp.maximum(model.count.value, 1)
+            urgent = self.discount * leads_here * moved
             priority = priority.at[s, a].set(0.0)
             priority = jnp.maximum(priority, jnp.where(urgent > self.threshold, urgent, 0.0))
             return Sweep(q, priority, backups + 1)
