@@ -117,29 +117,39 @@ class Pretrained:
             ConstantsError: when the weights cannot be read, or lack what is to stay frozen.
             ValueError: when they have other shapes than the network, or nothing is called as a pattern says.
         """
-        network = self.network.build(key, observation_space, heads)
+
+        def drawn(key: Key[Array, ""]) -> Policy:
+            return self.network.build(key, observation_space, heads)
+
         digest, arrays = constants.read(self.weights)
-        leaves, structure = jax.tree.flatten(network)
-        names = [name for name, _ in _named(network)]
+        like = jax.eval_shape(drawn, key)
+        leaves, structure = jax.tree.flatten(like)
+        names = [name for name, _ in _named(like)]
         for pattern in self.frozen:
             if not fnmatch.filter(names, pattern):
                 raise ValueError(f"no array of the network is called as {pattern!r}: they are {', '.join(names)}")
 
-        def placed(name: str, own: Array) -> Any:
+        def placed(name: str, own: jax.ShapeDtypeStruct) -> Any:
             stays = any(fnmatch.fnmatchcase(name, pattern) for pattern in self.frozen)
             if name not in arrays:
                 if stays:
                     raise ConstantsError(f"{self.weights} has no array {name!r}, which is to stay frozen")
-                return own
+                return None
             given = arrays[name]
             if given.shape != own.shape:
                 raise ValueError(f"{name} of {self.weights} has shape {given.shape}, the network's has {own.shape}")
             return Constant(self.weights, digest, name) if stays else _start(np.asarray(given), own, key)
 
-        return Frozen(jax.tree.unflatten(structure, list(map(placed, names, leaves))))
+        begun = list(map(placed, names, leaves))
+        if None in begun:
+            # In a program no more is drawn than what comes out of it.
+            some = lambda key: {name: leaf for name, leaf in _named(drawn(key)) if name not in arrays}  # noqa: E731
+            own = some(key) if isinstance(key, Tracer) else jax.jit(some)(key)
+            begun = [own[name] if x is None else x for name, x in zip(names, begun, strict=True)]
+        return Frozen(jax.tree.unflatten(structure, begun))
 
 
-def _start(given: np.ndarray, own: Array, key: Key[Array, ""]) -> Array:
+def _start(given: np.ndarray, own: jax.ShapeDtypeStruct, key: Key[Array, ""]) -> Array:
     """What is trained on from there; inside of a program (where the key is traced) it comes from the host."""
     start = given.astype(own.dtype)
     if not isinstance(key, Tracer):

@@ -420,9 +420,10 @@ def begin_runs(
     return stages(algorithm, world, learner, seeds, num_envs)._replace(learner=learner, relabel=built)
 
 
+begin_learners = jax.jit(_begin_learners, static_argnames=("relabel", "num_envs"))
 begin_native = partial(
     begin_runs,
-    learners=jax.jit(_begin_learners, static_argnames=("relabel", "num_envs")),
+    learners=begin_learners,
     stages=constants.jit(_begin_stages, static_argnames=("num_envs",)),
 )
 """`begin_runs` as two compiled programs.

@@ -19,13 +19,14 @@ from jax import Array
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Bool, Float, Int, PyTree, Shaped, UInt32
 
+from retorno.core.constants import Held, arrays_of, with_constants
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.runtime import prepare
 from retorno.core.time_step import Trajectory
-from retorno.run.loop import Iteration, Run, begin_runs, iterate, repeat, seeds_batch
+from retorno.run.loop import Iteration, Run, begin_learners, begin_runs, iterate, repeat, seeds_batch
 
 Probe = Callable[[Run, Trajectory], PyTree[Array]]
 """What to keep of one seed after an update: of its run as it now is, and of the trajectory just learnt from."""
@@ -49,7 +50,7 @@ def study(
     steps: int | None = None,
     over: Mapping[str, Sequence[float]] | None = None,
     side_by_side: bool = False,
-) -> PyTree[Shaped[np.ndarray, "*worlds_and_settings S K ..."]]:
+) -> PyTree[Shaped[np.ndarray, "_ _ ..."]]:
     """What `probe` says of every seed after every `every` updates.
 
     Args:
@@ -92,18 +93,22 @@ def study(
     devices = next(n for n in range(jax.local_device_count(), 0, -1) if len(seeds) % n == 0)
     mesh = jax.make_mesh((devices,), ("shares",), axis_types=(AxisType.Auto,))
     numbers = jnp.asarray(np.asarray(seeds), jnp.uint32)
+    twin, counter = as_arrays(one), Counter.of(budget)
+    place = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), world) if side_by_side else world
+    seed = jax.ShapeDtypeStruct((), jnp.uint32)
     found = _study(
-        side_by_side_settings(algorithm) if compared else as_arrays(algorithm),
+        side_by_side_settings(algorithm) if compared else twin,
         world,
         relabel,
         numbers,
-        Counter.of(budget),
+        counter,
         probe,
         updates // every,
         every,
         mesh,
         side_by_side,
         compared,
+        arrays_of(jax.eval_shape(begin_learners, twin, place, relabel, seed, counter, one.num_envs)),
     )
     return jax.device_get(found)
 
@@ -134,7 +139,10 @@ def _study(
     mesh: jax.sharding.Mesh,
     side_by_side: bool,
     compared: bool,
+    constants: Held,
 ) -> PyTree[Array]:
+    """What learners take from elsewhere is an argument; in the program, each begins with its own."""
+
     def point(method: Any, world: Environment, run: Run, nothing: None) -> tuple[Run, PyTree[Array]]:
         def see(seen: tuple[Array, Trajectory], lived: Iteration) -> tuple[Array, Trajectory]:
             return seen[0] + 1, lived.trajectory
@@ -149,6 +157,7 @@ def _study(
     def each(one: Callable[[Any], PyTree[Array]], many: Any) -> PyTree[Array]:
         return jax.vmap(one)(many) if seeds_batch(algorithm) else jax.lax.map(one, many)
 
+    @with_constants
     def several(seeds: Array, world: Environment, steps: Counter, algorithm: Algorithm) -> PyTree[Array]:
         def with_settings(world: Environment, method: Algorithm) -> PyTree[Array]:
             runs = begin_runs(method, world, relabel, seeds, steps, method.num_envs)
@@ -162,8 +171,14 @@ def _study(
 
     split, same = PartitionSpec("shares"), PartitionSpec()
     found = PartitionSpec(*[None] * (side_by_side + compared), "shares")
-    whole = jax.shard_map(several, mesh=mesh, in_specs=(split, *(same,) * 3), out_specs=found, check_vma=False)
-    return whole(seeds, world, steps, algorithm)
+    whole = jax.shard_map(
+        lambda constants, *given: several(*given, constants=constants),
+        mesh=mesh,
+        in_specs=(same, split, *(same,) * 3),
+        out_specs=found,
+        check_vma=False,
+    )
+    return whole(constants, seeds, world, steps, algorithm)
 
 
 def at_episodes(

@@ -19,9 +19,12 @@ from gymnasium import spaces
 import retorno as rt
 from retorno.core import constants
 from retorno.core.constants import Constant, ConstantsError, arrays_of, constants_of, thaw
+from retorno.environments.registry import native
 from retorno.networks import MLP, CategoricalHead, Pretrained, ValueHead, WeightsFile, save_weights
+from retorno.networks.initialisation import orthonormal_columns
 from retorno.run.checkpoint import MismatchError, load
 from retorno.run.loop import advance, advance_seeds
+from retorno.run.study import _study
 
 FROZEN_RUN = str(Path(__file__).with_name("frozen_run.py"))
 
@@ -122,6 +125,21 @@ def test_programs_of_several_seeds_do_not_hold_them(run: Any) -> None:
     assert len(lowered.as_text()) < 2 * FROZEN_BYTES
 
 
+def test_the_program_of_a_study_does_not_hold_them(weights: WeightsFile) -> None:
+    probe = lambda run, lived: lived.steps.reward.sum()  # noqa: E731
+    programs = []
+
+    def lowered(*args: Any) -> Any:
+        programs.append(_study.lower(*args).as_text())
+        return _study(*args)
+
+    settings = {"seeds": (0, 1), "over": {"discount": (0.9, 0.99)}}
+    world = native("FrozenLake-v1")
+    with patch("retorno.run.study._study", lowered):
+        found = rt.study(ppo(weights), world, 4, probe, **settings)
+    assert found.shape == (2, 2, 4) and len(programs[0]) < 2 * FROZEN_BYTES
+
+
 def test_all_references_hold_one_copy(weights: WeightsFile) -> None:
     def live() -> int:
         gc.collect()
@@ -182,6 +200,21 @@ def test_constants_that_changed_or_are_gone_are_refused(run: Any, weights: Weigh
     finally:
         file.write_bytes(kept)
         constants.forget()
+
+
+def test_only_what_the_weights_lack_is_drawn(weights: WeightsFile, tmp_path: Path) -> None:
+    build = lambda weights: replace(half_frozen(weights)).build(jax.random.key(3), OBSERVED, HEADS)  # noqa: E731
+    own, arrays = PLAIN.build(jax.random.key(3), OBSERVED, HEADS), dict(weights.read())
+    lacking = WeightsFile(str(tmp_path / "lacking.npz"))
+    np.savez(lacking.path, **{name: x for name, x in arrays.items() if not name.startswith("last/value")})
+    drawn, draw = [], orthonormal_columns
+    with patch("retorno.networks.initialisation.orthonormal_columns", lambda x: drawn.append(x.shape) or draw(x)):
+        whole, partly = build(weights), build(lacking)
+    assert drawn == [(HIDDEN, 1)]
+    ours, theirs = thaw(whole.policy), thaw(partly.policy)
+    np.testing.assert_array_equal(theirs.last["value"].weight, own.last["value"].weight)
+    np.testing.assert_array_equal(ours.last["value"].weight, arrays["last/value/weight"])
+    np.testing.assert_array_equal(theirs.trunks["shared"].hidden[0].weight, ours.trunks["shared"].hidden[0].weight)
 
 
 def test_weights_that_do_not_fit_are_refused(weights: WeightsFile, tmp_path: Path) -> None:
