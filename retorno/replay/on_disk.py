@@ -7,7 +7,9 @@ is on the disk is part of a run: a checkpoint has it in its own pieces, and the 
 
 from __future__ import annotations
 
+import atexit
 import fcntl
+import os
 import zlib
 from dataclasses import field
 from functools import partial
@@ -24,12 +26,16 @@ from jaxtyping import Int, PyTree, Shaped, UInt32
 
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import hyperparameters
+from retorno.core.memory import readable
 from retorno.replay.ring import Replay, ReplayConfig, Ring, Rows
 from retorno.replay.uniform import UniformReplay
 
+ROOM = 2**26
+"""Bytes by which a file grows at a time."""
+
 
 class DiskError(RetornoError):
-    """Rows on the disk that belong to another run."""
+    """Rows on the disk that belong to another run, or that the disk has no room for."""
 
 
 class DiskRows(Rows):
@@ -46,7 +52,7 @@ class DiskRows(Rows):
         stamp = io_callback(partial(_write, self.file, self.shape, self.dtype), like, self.stamp, slots, rows)
         return eqx.tree_at(lambda r: r.stamp, self, stamp)
 
-    def __getitem__(self, place: tuple[Int[Array, "*N"], Int[Array, " N"]]) -> Shaped[Array, ...]:
+    def __getitem__(self, place: tuple[Int[Array, "*N"], Int[Array, " N"]]) -> Shaped[Array, "*rest"]:
         slots, env = jnp.broadcast_arrays(*place)
         like = jax.ShapeDtypeStruct((*slots.shape, *self.shape[2:]), self.dtype)
         # Given the stamp of the last `put` it is read after that; the next `put` comes in another turn of a loop.
@@ -58,15 +64,39 @@ class _Open(NamedTuple):
     lock: IO[bytes]
     """Held open: other processes keep out."""
     stamp: int
+    room: int
+    """Bytes, from the first on, that the disk has promised. To write others could kill the process."""
+
+    def with_room(self, end: int) -> _Open:
+        """The same with room for the bytes before `end`."""
+        if end <= self.room:
+            return self
+        room = min(max(end, self.room + ROOM), self.rows.nbytes)
+        try:
+            os.posix_fallocate(self.lock.fileno(), self.room, room - self.room)
+        except OSError as error:
+            raise DiskError(
+                f"{self.lock.name} cannot grow to {readable(room)}: {error.strerror}. The last good checkpoint stands: "
+                "make room, or give the replay a smaller capacity, and go on with retorno resume"
+            ) from error
+        return self._replace(room=room)
+
+    def close(self) -> None:
+        """Let other runs have the file."""
+        self.lock.close()
 
 
 _OPEN: dict[str, _Open] = {}
+_failed: list[DiskError] = []
+"""What JAX hides in an error of its own, when a program's call to the host fails."""
 
 
 def _begin(file: str, shape: tuple[int, ...], dtype: str) -> _Open:
     """A file of zeros, which take no room before they are written."""
     if file in _OPEN:
-        _OPEN.pop(file).lock.close()
+        _OPEN.pop(file).close()
+    if not _OPEN:
+        atexit.register(release_all)
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = open(path, "ab")
@@ -75,7 +105,7 @@ def _begin(file: str, shape: tuple[int, ...], dtype: str) -> _Open:
     except OSError as error:
         lock.close()
         raise DiskError(f"{path} is in use by another process: give each run a folder of its own") from error
-    _OPEN[file] = _Open(np.memmap(path, np.dtype(dtype), "w+", shape=shape), lock, 0)
+    _OPEN[file] = _Open(np.memmap(path, np.dtype(dtype), "w+", shape=shape), lock, 0, 0)
     return _OPEN[file]
 
 
@@ -90,10 +120,15 @@ def _of(file: str, stamp: int) -> _Open:
 
 
 def _write(file: str, shape: tuple[int, ...], dtype: str, stamp: Array, slots: Array, rows: Array) -> np.ndarray:
-    before = int(stamp)
-    held = _begin(file, shape, dtype) if before == 0 else _of(file, before)
+    before, places = int(stamp), np.asarray(slots)
+    try:
+        held = _begin(file, shape, dtype) if before == 0 else _of(file, before)
+        held = held.with_room((int(places.max()) + 1) * held.rows[0].nbytes)
+    except DiskError as error:
+        _failed[:] = [error]
+        raise
     new = np.ascontiguousarray(rows)
-    held.rows[np.asarray(slots)] = new
+    held.rows[places] = new
     _OPEN[file] = held._replace(stamp=zlib.crc32(new.view(np.uint8).data, before) or 1)
     return np.asarray(_OPEN[file].stamp, np.uint32)
 
@@ -102,16 +137,28 @@ def _read(file: str, stamp: Array, slots: Array, env: Array) -> np.ndarray:
     return np.asarray(_of(file, int(stamp)).rows[np.asarray(slots), np.asarray(env)])
 
 
-def on_disk(tree: PyTree[Any]) -> dict[str, np.ndarray]:
+def failure() -> DiskError | None:
+    """Why a program's last call to the disk failed, where it did and that was not told yet."""
+    return _failed.pop() if _failed else None
+
+
+def on_disk(tree: PyTree[Any], whole: bool = False) -> dict[str, np.ndarray]:
     """The arrays that a run has on the disk, by a name for each.
 
+    Args:
+        tree: the run.
+        whole: with room for all of them, so that they may be written to.
+
     Raises:
-        DiskError: when they are not that run's any more.
+        DiskError: when they are not that run's any more, or the disk has no room.
     """
 
     def rows(x: DiskRows) -> np.ndarray:
         stamp = int(x.stamp)
-        return (_of(x.file, stamp) if stamp else _begin(x.file, x.shape, x.dtype)).rows
+        held = _of(x.file, stamp) if stamp else _begin(x.file, x.shape, x.dtype)
+        if whole:
+            held = _OPEN[x.file] = held.with_room(held.rows.nbytes)
+        return held.rows
 
     return {f"replay/{i}": rows(x) for i, x in enumerate(_found(tree))}
 
@@ -120,6 +167,23 @@ def returned(tree: PyTree[Any]) -> None:
     """Say that what lies on the disk is now this run's: its arrays were read back from a checkpoint."""
     for x in _found(tree):
         _OPEN[x.file] = _OPEN[x.file]._replace(stamp=int(x.stamp))
+
+
+def release(tree: PyTree[Any]) -> None:
+    """Close the files of a run, where they are still its own."""
+    for x in _found(tree):
+        try:
+            own = x.file in _OPEN and _OPEN[x.file].stamp == int(x.stamp)
+        except RuntimeError:  # What failed in the middle of a program cannot be read any more.
+            own = x.file in _OPEN
+        if own:
+            _OPEN.pop(x.file).close()
+
+
+def release_all() -> None:
+    """Close the files of all runs."""
+    while _OPEN:
+        _OPEN.popitem()[1].close()
 
 
 def require_memory(tree: PyTree[Any], what: str) -> None:

@@ -98,7 +98,10 @@ def save(folder: Path, saved: SavedPolicy, every: int | None = None) -> Path:
         os.rename(beside, final)
         sync_folder(place)
     except OSError as error:
-        raise PolicyError(f"{final} cannot be written: {error.strerror}; the policies before it stand") from error
+        shutil.rmtree(beside, ignore_errors=True)
+        raise PolicyError(
+            f"{final} cannot be written: {error.strerror}; the policies before it and the last good checkpoint stand"
+        ) from error
     if every is not None:
         earlier = [step for step in steps(folder) if step < saved.step]
         firsts = {step // every: step for step in sorted(earlier, reverse=True)}

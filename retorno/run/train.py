@@ -40,8 +40,9 @@ from retorno.networks.pretrained import SOURCES, Pretrained
 from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
 from retorno.replay import GOAL_REWARDS, REPLAYS, Goals
-from retorno.replay.on_disk import on_disk, require_memory, returned
+from retorno.replay import on_disk as disk
 from retorno.run import checkpoint, policy_folder
+from retorno.run.collect import reads
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, read_config
@@ -135,7 +136,7 @@ class Training:
             start = begin_beside if beside and len(seeds) == devices == 1 else begin_native
             run = own_buffers(start(self._twin, world, relabel, numbers, budget, algorithm.num_envs))
             if len(seeds) * devices > 1:
-                require_memory(run, f"{len(seeds)} seeds over {devices} devices")
+                disk.require_memory(run, f"{len(seeds)} seeds over {devices} devices")
             self._mesh, self.run = _spread(run, len(seeds), devices)
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
@@ -262,7 +263,8 @@ class Training:
             self.folder.append({"step": self.step, "evaluation": evaluation.as_row()})
 
     def close(self) -> None:
-        """Close hosted environments and the folder."""
+        """Close hosted environments, the folder, and what the run has on the disk beside it."""
+        disk.release(self.run)
         for opened in (self.environments, self.folder):
             if opened is not None:
                 opened.close()
@@ -311,9 +313,14 @@ class Training:
             boundary = self.steps if self.every is None else (self.step // self.every + 1) * self.every
             until = min(boundary, next((pause for pause in self.pauses if pause > self.step), self.steps), self.steps)
             start, before = time.perf_counter(), Counters.read(self.run)
-            advanced = self._advance(until, most)
-            self.run, self.observer = advanced.run, advanced.seen.observer
-            after, seconds = Counters.read(self.run), time.perf_counter() - start
+            try:
+                advanced = self._advance(until, most)
+                self.run, self.observer = advanced.run, advanced.seen.observer
+                after, seconds = Counters.read(self.run), time.perf_counter() - start
+            except jax.errors.JaxRuntimeError:
+                if (why := disk.failure()) is None:
+                    raise
+                raise why from None
             most = _next_pace(most, seconds)
             if not np.asarray(advanced.finite).all():
                 raise self._not_finite(advanced)
@@ -335,8 +342,8 @@ class Training:
     def _hosted(self) -> dict[str, np.ndarray]:
         """What belongs to the run and is not among its arrays: on the disk, and of hosted environments."""
         if self.environments is None or self.why_not_resumable is not None:
-            return on_disk(self.run)
-        return self.environments.snapshot() | on_disk(self.run)
+            return disk.on_disk(self.run)
+        return self.environments.snapshot() | disk.on_disk(self.run)
 
     @property
     def why_not_resumable(self) -> str | None:
@@ -557,15 +564,15 @@ def restore(
     )
     if checkpoint.steps(folder):
         fresh = training.run.stage
-        disk = on_disk(training.run)
-        training.run, hosted, _ = checkpoint.load_newest(folder, training.run, warn, disk)
-        returned(training.run)
+        rows = disk.on_disk(training.run, whole=True)
+        training.run, hosted, _ = checkpoint.load_newest(folder, training.run, warn, rows)
+        disk.returned(training.run)
         if training.why_not_resumable is not None:
             warn(f"not the same bits: {training.why_not_resumable}")
             training.run = training.run._replace(stage=fresh)
         elif training.environments is not None:
             try:
-                training.environments.restore({name: x for name, x in hosted.items() if name not in disk})
+                training.environments.restore({name: x for name, x in hosted.items() if name not in rows})
             except WorldError as error:
                 if not inexact:
                     raise TrainingError(
@@ -576,11 +583,22 @@ def restore(
                 training.environments.reset()
                 training.run = training.run._replace(stage=fresh)
                 training.fresh_episodes_from = training.step
+        _refuse_to_read_midway(folder, training)
     if steps is not None:
         if steps < training.step:
             raise ValueError(f"{folder} has taken {training.step:,} steps already, its budget cannot be {steps:,}")
         training.run = _with_budget(training.run, steps)
     return training
+
+
+def _refuse_to_read_midway(folder: Path, training: Training) -> None:
+    """Prompts are read where rollouts begin, which another rollout before may have left within an episode."""
+    world, rollout = training.world, training.algorithm.rollout
+    if isinstance(world, Environment) and reads(training.algorithm, world) and not training.run.stage.row.first.all():
+        raise TrainingError(
+            f"{folder} was left in the middle of an episode, and rollouts of {rollout} rows, whole episodes, have to "
+            "begin with one: go on with the recorded rollout, or another that is no whole number of episodes"
+        )
 
 
 def resume(

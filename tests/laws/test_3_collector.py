@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -31,7 +33,7 @@ from retorno.networks import Table, policy_head
 from retorno.run.collect import CollectState, choose, collect, no_episodes, reads
 from retorno.run.hosted import HostedLoop, Reading, choose_packed, lived_in, read_packed
 from retorno.run.loop import begin_native
-from retorno.run.train import Training, train
+from retorno.run.train import Training, TrainingError, restore, train
 
 ROLLOUTS = 3
 
@@ -169,6 +171,19 @@ def test_hosted_prompts_that_are_read_at_once_are_as_if_row_by_row() -> None:
         every, row_by_row = live(other.hosted_loop, None)
     assert_close(at_once, row_by_row, 1e-4)
     assert fewer < every == 20
+
+
+def test_prompts_are_not_read_in_the_middle_of_a_text(tmp_path: Path) -> None:
+    """A run that was left within an episode goes on with any rollout but one of whole episodes."""
+    method = small("ppo", network=NETWORK["mlp"], rollout=4)
+    with train(method, PROMPTED, 1000, every=4, folder=tmp_path / "run") as training:
+        next(iter(training))
+        training.save()
+    again = partial(restore, tmp_path / "run", world=PROMPTED, warn=lambda line: None)
+    with pytest.raises(TrainingError, match=r"left in the middle of an episode, and rollouts of 20 rows, whole"):
+        again(algorithm=replace(method, rollout=20))
+    for rollout in (4, 21):
+        assert again(algorithm=replace(method, rollout=rollout)).step == training.step
 
 
 def test_the_law_sees_a_limit_that_is_off_by_one() -> None:

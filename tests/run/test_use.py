@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -111,3 +113,26 @@ def test_who_is_evaluated_where_is_told(run: Path) -> None:
         rt.evaluate(run)
     with pytest.raises(ValueError, match="nothing that was learnt"):
         rt.evaluate(PPO, WORLD)  # type: ignore[call-overload]
+
+
+def test_a_disk_that_is_full_while_a_policy_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One error; the policy and the checkpoint before it are whole, and the run goes on to the same bits."""
+    whole, synced = rt.train(rt.QLearning(), "student", 60, every=20), os.fsync
+    whole.run_to_end()
+
+    def fsync(file: int) -> None:
+        if "/policy/.40" in os.readlink(f"/proc/self/fd/{file}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        synced(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with rt.train(rt.QLearning(), "student", 60, every=20, folder=tmp_path / "run") as training:
+        with pytest.raises(PolicyError, match=r"policy/40 cannot be written: No space left.*good checkpoint stand"):
+            training.run_to_end()
+    assert [entry.name for entry in (tmp_path / "run" / "policy").iterdir()] == ["20"]
+    assert policy_folder.read(policy_folder.find(tmp_path / "run")).step == 20
+    monkeypatch.undo()
+    with rt.resume(tmp_path / "run") as training:
+        assert training.step == 40
+        training.run_to_end()
+        assert training.digest == whole.digest
