@@ -36,8 +36,8 @@ class Backup:
     reward: Float[np.ndarray, " P"]
     leak: Float[np.ndarray, " P"]
     """1 − γ · discount, in the mean over each pair's transitions: what a row of M lacks to 1, to full precision."""
-    ptr: Int[np.ndarray, " n+1"]
-    """First pair of each state; none is empty."""
+    ptr: Int[np.ndarray, " ends"]
+    """The first pair of each of the n states, and behind them P: n + 1 places. No state is empty."""
     names: Sequence[str]
     """Names of the n states, for messages."""
     rounding: float

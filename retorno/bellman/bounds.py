@@ -40,7 +40,7 @@ def tails(least_leak: float, most_leak: float, low: float, high: float, noise: f
     A leak is 1 − α, what the discounted probabilities of going on lack to one.
     """
 
-    def tail(b: float, outwards: bool) -> float:
+    def tail(b: float, outwards: bool | np.bool) -> float:
         leak = least_leak if outwards else most_leak
         return float(b * (1 - leak) / leak)
 

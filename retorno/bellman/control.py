@@ -58,7 +58,7 @@ def _chosen(backup: Backup) -> tuple[Method, str]:
 
 def solve(
     model: MDP,
-    discount: float,
+    discount: float | np.floating,
     accuracy: float = 1e-6,
     *,
     method: Method = auto,
@@ -100,6 +100,7 @@ def solve(
     >>> best.value.round(3), best.actions("C3")
     (array([ 6.,  6.,  8., 10.,  0.]), ('study',))
     """
+    discount = float(discount)
     backup = backup_of(model, discount, minimise)
     monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     choice, answer = method(backup, monitor) if backup.contracts else where_finite(backup, monitor, method)
@@ -140,7 +141,7 @@ def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-
 def evaluate(
     model: MDP,
     policy: Policy,
-    discount: float,
+    discount: float | np.floating,
     *,
     accuracy: float = 1e-9,
     method: Evaluation | None = None,
@@ -179,6 +180,7 @@ def evaluate(
     >>> evaluate(rt.environments.student(), rt.bellman.uniform, discount=1.0).value.round(1)
     array([-2.3, -1.3,  2.7,  7.4,  0. ])
     """
+    discount = float(discount)
     backup = backup_of(model, discount)
     chances = probabilities(model, policy)
     chosen = backup.under(chances)

@@ -51,11 +51,11 @@ class HorizonSolution:
         return len(self.policy)
 
     @property
-    def lower(self) -> Float[np.ndarray, "T+1 S"]:
+    def lower(self) -> Float[np.ndarray, "times S"]:
         return np.where(self.model.terminal, 0.0, np.nextafter(self.value - self.error[:, None], -np.inf))
 
     @property
-    def upper(self) -> Float[np.ndarray, "T+1 S"]:
+    def upper(self) -> Float[np.ndarray, "times S"]:
         return np.where(self.model.terminal, 0.0, np.nextafter(self.value + self.error[:, None], np.inf))
 
     @cached_property

@@ -107,7 +107,7 @@ class ReturnDistribution:
     def variance(self) -> float:
         return float((self.atom - self.mean) ** 2 @ self.probability)
 
-    def cdf(self, x: float | Float[np.ndarray, " ..."]) -> Float[np.ndarray, " ..."]:
+    def cdf(self, x: float | Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"] | np.float64:
         """F̂(x) = Pr(return ≤ x), as the atoms have it."""
         below = np.append(0.0, np.cumsum(self.probability))
         return np.minimum(below[np.searchsorted(self.atom, x, side="right")], 1.0)

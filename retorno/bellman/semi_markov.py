@@ -45,7 +45,7 @@ def discounted_by_time(model: MDP, discount: float, duration: Duration) -> MDP:
     return replace(model, discount=model.discount * discount**times)
 
 
-def checked(model: MDP, duration: Duration) -> Float[np.ndarray, " N|P"]:
+def checked(model: MDP, duration: Duration) -> Float[np.ndarray, " N_or_P"]:
     """Durations of the right length, positive and finite.
 
     Raises:

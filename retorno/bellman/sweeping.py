@@ -363,11 +363,12 @@ def _pool() -> ThreadPoolExecutor:
 
 def components(
     backup: Backup,
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " C+1"], Bool[np.ndarray, " C"]]:
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " bounds"], Bool[np.ndarray, " C"]]:
     """Strongly connected components in an order in which each comes after all that it leads to.
 
     Returns:
-        The states in that order, where each component begins, and which are one state without a loop.
+        The states in that order, where each of the C components begins and the last one ends, and which are one
+        state without a loop.
     """
     from scipy.sparse import csr_array
 

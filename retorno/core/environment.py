@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Int, Key, PyTree
+from jaxtyping import Integer, Key, PyTree
 
 from retorno.core.counter import SPREAD, WORD, Counter
 from retorno.core.runtime import prepare
@@ -167,14 +167,19 @@ def episode_seed(seed: Any, env: Any, episode: Any) -> Any:
     return word
 
 
-def begin(world: Environment, seed: Int[Array, ""], env: Int[Array, ""]) -> tuple[Episodes, TimeStep]:
+def begin(world: Environment, seed: Integer[Array, ""], env: Integer[Array, ""]) -> tuple[Episodes, TimeStep]:
     """Environment number `env` of a run at the first row of its first episode."""
     state, row = world.reset(jax.random.key(episode_seed(seed, env, 0)))
     return Episodes(state, Counter.of(jnp.uint32(0)), Counter.of(jnp.uint32(0))), row
 
 
 def advance(
-    world: Environment, episodes: Episodes, row: TimeStep, action: Any, seed: Int[Array, ""], env: Int[Array, ""]
+    world: Environment,
+    episodes: Episodes,
+    row: TimeStep,
+    action: Any,
+    seed: Integer[Array, ""],
+    env: Integer[Array, ""],
 ) -> tuple[Episodes, TimeStep]:
     """The next row: a step, or, where `row` ended the episode, the next episode's first row.
 
@@ -192,6 +197,6 @@ def advance(
     return Episodes(state, episodes.episode.plus(begun), age), row_after
 
 
-def step_key(seed: Int[Array, ""], age: Counter) -> Key[Array, ""]:
+def step_key(seed: Integer[Array, ""], age: Counter) -> Key[Array, ""]:
     """The key of an episode's step: `age` steps after the first row, which has `key(seed)`."""
     return jax.random.fold_in(jax.random.key(age.mixed(seed)), age.low)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -31,10 +31,10 @@ class Numbered(Sequence[str]):
         return self.count
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: SupportsIndex) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+    def __getitem__(self, index: SupportsIndex | slice) -> str | tuple[str, ...]:
         numbers = range(self.count)[index]
         return str(numbers) if isinstance(numbers, int) else tuple(map(str, numbers))
 
@@ -57,10 +57,10 @@ class Selected(Sequence[str]):
         return len(self.numbers)
 
     @overload
-    def __getitem__(self, index: int) -> str: ...
+    def __getitem__(self, index: SupportsIndex) -> str: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+    def __getitem__(self, index: SupportsIndex | slice) -> str | tuple[str, ...]:
         if isinstance(index, slice):
             return tuple(str(self.names[s]) for s in self.numbers[index])
         return str(self.names[int(self.numbers[index])])
@@ -149,7 +149,7 @@ class MDP:
         legal[self.pair_state, self.action] = True
         return legal
 
-    def state(self, name: str | int) -> int:
+    def state(self, name: str | int | np.integer) -> int:
         """The number of a state given by name (or by its number)."""
         return _number(name, self.state_names, "state")
 
@@ -370,7 +370,7 @@ def _of_transition(model: MDP, transition: int) -> str:
     return model.describe(int(np.searchsorted(model.row_ptr, transition, side="right")) - 1)
 
 
-def _number(name: str | int, names: Sequence[str], kind: str) -> int:
+def _number(name: str | int | np.integer, names: Sequence[str], kind: str) -> int:
     if isinstance(name, int | np.integer) and 0 <= name < len(names):
         return int(name)
     try:

@@ -256,9 +256,9 @@ class ActionUnits:
     Actions may have any axes in front.
     """
 
-    scale: Float[np.ndarray, "4 D"] | None
+    scale: Float[np.ndarray | Array, "4 D"] | None
     """Of a Box: the world's action is clip(centre + half · action, low, high). Rows: centre, half, low, high."""
-    start: Int[np.ndarray, ...] | None
+    start: Int[np.ndarray | Array, "*N"] | None
     """Of Discrete and MultiDiscrete: the numbers that theirs start at, where that is not 0."""
     shape: tuple[int, ...] | None = field(metadata={"static": True})
     """Of the world's action; None for Discrete, whose actions are numbers for both."""
@@ -274,12 +274,12 @@ class ActionUnits:
             action = xp.round(action) if self.whole else action
         if self.shape is not None:
             action = xp.reshape(action, (*action.shape[:-1], *self.shape))
-        return action if self.start is None else action + self.start
+        return action if self.start is None else action + xp.asarray(self.start)
 
     def to_policy(self, action: Any) -> Any:
         """The world's action as the policy would have chosen it."""
         xp: Any = np if isinstance(action, np.ndarray | np.generic) else jnp
-        action = action if self.start is None else action - self.start
+        action = action if self.start is None else action - xp.asarray(self.start)
         if self.shape is None:
             return action
         action = xp.reshape(action, (*action.shape[: action.ndim - len(self.shape)], -1))

@@ -62,8 +62,8 @@ def of_one_shape(models: Sequence[MDP]) -> list[Sampled]:
     masked = any(world.legal is not None for world in worlds)
 
     def longer(world: Sampled, model: MDP) -> Sampled:
-        def pad(x: jax.Array, size: int, value: float = 0) -> np.ndarray:
-            return np.append(x, np.full(size - len(x), value, x.dtype))
+        def pad(x: jax.Array, size: int, value: float = 0) -> jax.Array:
+            return jnp.asarray(np.append(x, np.full(size - len(x), value, x.dtype)))
 
         return replace(
             world,
@@ -74,7 +74,7 @@ def of_one_shape(models: Sequence[MDP]) -> list[Sampled]:
             start=pad(world.start, starts),
             # The last place of a start holds infinity, and a draw finds the first that does.
             start_cumulative=pad(world.start_cumulative, starts, np.inf),
-            legal=model.legal | model.terminal[:, None] if masked else None,
+            legal=jnp.asarray(model.legal | model.terminal[:, None]) if masked else None,
             most_outcomes=max(each.most_outcomes for each in worlds),
         )
 

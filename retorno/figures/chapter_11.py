@@ -37,7 +37,7 @@ def weights(run: Run, trajectory: Trajectory) -> Array:
     return run.learner.network.weights["value"][:, 0]
 
 
-def expected_sweeps(step_size: float, sweeps: int) -> Float[np.ndarray, "sweeps+1 8"]:
+def expected_sweeps(step_size: float, sweeps: int) -> Float[np.ndarray, "points 8"]:
     """Semi-gradient dynamic programming on Baird's star: all states at once, by expected updates.
 
     Sutton & Barto 2018, eq. 11.9: w ← w + α/|S| Σₛ (E[R + γ v(S′) | s] − v(s)) ∇v(s); under the target policy every
@@ -50,7 +50,7 @@ def expected_sweeps(step_size: float, sweeps: int) -> Float[np.ndarray, "sweeps+
     return np.array(w)
 
 
-def expected_emphasis(step_size: float, steps: int) -> Float[np.ndarray, "steps+1 8"]:
+def expected_emphasis(step_size: float, steps: int) -> Float[np.ndarray, "points 8"]:
     """Emphatic TD's expected updates on Baird's star: the mean emphasis of each state instead of a sampled one.
 
     The mean emphasis follows f(s) = d(s) + γ Σ f(s̄) π(s|s̄), with d(s) = 1/7; all of it flows to the seventh state.

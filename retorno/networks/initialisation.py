@@ -45,12 +45,12 @@ class Draws:
 
         return self._draw((rows, columns), draw)
 
-    def uniform(self, shape: tuple[int, ...], inputs: int) -> Float[Array, ...]:
+    def uniform(self, shape: tuple[int, ...], inputs: int) -> Float[Array, "*N"]:
         """Uniform in ±1/√inputs, as PyTorch starts."""
         bound = 1 / math.sqrt(max(inputs, 1))
         return self._draw(shape, lambda generator: generator.uniform(-bound, bound, shape))
 
-    def constant(self, shape: tuple[int, ...], value: float) -> Float[Array, ...]:
+    def constant(self, shape: tuple[int, ...], value: float) -> Float[Array, "*N"]:
         """The same number everywhere."""
         return jnp.array(np.full(shape, value, self.dtype))
 

@@ -22,6 +22,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, WithoutMemory
+from retorno.core.scalar import Scalar
 from retorno.core.spaces import HashableSpace, SpaceError, cardinality, encode, index, parts, unsupported, width
 from retorno.networks.heads import Head, Readout
 
@@ -85,7 +86,7 @@ class LinearNetwork(WithoutMemory):
         return {name: readout(values[name]) for name, readout in self.readouts.items()}, ()
 
     def moved(
-        self, head: str, obs: PyTree[Any], output: Int[Array, ""] | int, change: Float[Array, ""] | float
+        self, head: str, obs: PyTree[Any], output: Int[Array, ""] | int, change: Scalar
     ) -> Float[Array, "d outputs"]:
         """A head's weights after w ← w + change · x(obs) for one of its numbers."""
         x, weights = self.basis.features(self.observed.space, obs), self.weights[head]

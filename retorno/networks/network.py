@@ -13,6 +13,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep
 from retorno.networks.heads import Head, Readout
 from retorno.networks.initialisation import Draws
@@ -153,12 +154,12 @@ def value_and_slope(network: AnyPolicy, row: TimeStep) -> tuple[Float[Array, ""]
     return jax.value_and_grad(lambda weights: value_of(weights, row))(network)
 
 
-def moved(network: AnyPolicy, step: Float[Array, ""] | float, direction: AnyPolicy) -> AnyPolicy:
+def moved(network: AnyPolicy, step: Scalar, direction: AnyPolicy) -> AnyPolicy:
     """Weights moved along a direction: w + step · direction."""
     return jax.tree.map(lambda w, d: w + step * d, network, direction)
 
 
-def score_step(network: Policy, row: TimeStep) -> Float[Array, ""] | float:
+def score_step(network: Policy, row: TimeStep) -> Scalar:
     """What the step along ∇ln π is multiplied with on a row: a Gaussian's least variance, at most 1; else 1.
 
     A Gaussian's score is z/σ in its mean, without bound as σ falls, so that no step size would be small enough;

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
+from retorno.core.scalar import Scalar
 from retorno.core.spaces import HashableSpace, SpaceError, cardinality, index
 from retorno.networks.heads import Head, Readout
 from retorno.networks.linear import LinearNetwork
@@ -77,7 +78,7 @@ def semi_gradient_step(
     head: str,
     obs: PyTree[Any],
     action: Int[Array, ""] | None,
-    change: Float[Array, ""] | float,
+    change: Scalar,
 ) -> AnyPolicy:
     """Move q(obs, action) by the semi-gradient: w ← w + change · ∇q(s, a, w). Sutton & Barto 2018, eq. 10.1.
 

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
+from retorno.core.scalar import Scalar
+
 
 def preference_gradient(
     probs: Float[Array, " A"], action: Int[Array, ""], advantage: Float[Array, ""]
@@ -48,7 +50,7 @@ def expected_preference_gradient(probs: Float[Array, " A"], means: Float[Array, 
 
 
 def importance_reward(
-    reward: Float[Array, ""], probability: Float[Array, ""], action: Int[Array, ""], arms: int
+    reward: Float[Array, ""], probability: Float[Array, ""], action: Int[Array, ""] | int, arms: int
 ) -> Float[Array, " A"]:
     r"""Of each arm an estimate of its reward without bias (Auer et al. 2002b, section 3).
 
@@ -69,7 +71,7 @@ def importance_reward(
     return jax.nn.one_hot(action, arms) * reward / probability
 
 
-def exponential_weights(log_weights: Float[Array, " A"], exploration: Float[Array, ""] | float) -> Float[Array, " A"]:
+def exponential_weights(log_weights: Float[Array, " A"], exploration: Scalar) -> Float[Array, " A"]:
     r"""The probabilities of Exp3: by exponential weights, and a share for all alike (Auer et al. 2002b, figure 1).
 
     .. math:: p(a) = (1 - \gamma) \frac{w(a)}{\sum_b w(b)} + \frac{\gamma}{K}
@@ -88,7 +90,7 @@ def exponential_weights(log_weights: Float[Array, " A"], exploration: Float[Arra
 
 
 def upper_confidence(
-    mean: Float[Array, " A"], tried: Float[Array, " A"] | Int[Array, " A"], width: Float[Array, ""] | float
+    mean: Float[Array, " A"], tried: Float[Array, " A"] | Int[Array, " A"], width: Scalar
 ) -> Float[Array, " A"]:
     r"""How good each arm may still be (Auer et al. 2002, figure 1; Sutton & Barto 2018, eq. 2.10).
 
@@ -110,7 +112,7 @@ def upper_confidence(
 
 
 def confidence_bound(
-    x: Float[Array, " d"], mean: Float[Array, " d"], inverse: Float[Array, "d d"], width: float
+    x: Float[Array, " d"], mean: Float[Array, " d"], inverse: Float[Array, "d d"], width: Scalar
 ) -> Float[Array, ""]:
     r"""How much an arm of these features may pay (Li et al. 2010, eq. 5).
 

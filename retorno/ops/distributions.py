@@ -258,7 +258,10 @@ class _Beside:
 
 
 def _join(beside: _Beside, leaves: Any) -> LinearCategorical:
-    return LinearCategorical(leaves[0], beside.layer, leaves[1])
+    """Not by `__init__`, which takes one row: JAX puts in its place what it wants."""
+    joined = object.__new__(LinearCategorical)
+    joined.features, joined.layer, joined.legal = leaves[0], beside.layer, leaves[1]
+    return joined
 
 
 jax.tree_util.register_pytree_node(LinearCategorical, lambda x: ((x.features, x.legal), _Beside(x.layer)), _join)
@@ -420,13 +423,13 @@ class SquashedGaussian(NamedTuple):
         return self
 
 
-def _tanh(z: Float[Array, ...]) -> Float[Array, ...]:
+def _tanh(z: Float[Array, "*N"]) -> Float[Array, "*N"]:
     """Tanh, rounded rightly near ±1 too: XLA's own is 1 from 8.0 on."""
     decay = jnp.exp(-2 * jnp.abs(z))
     return jnp.where(jnp.abs(z) < 1, jnp.tanh(z), jnp.sign(z) * (1 - 2 * decay / (1 + decay)))
 
 
-def _log_slope(z: Float[Array, ...]) -> Float[Array, ...]:
+def _log_slope(z: Float[Array, "*N"]) -> Float[Array, "*N"]:
     """log(1 − tanh² z) = 2(log 2 − |z| − log(1 + exp(−2|z|))), which does not cancel for large |z|."""
     return 2 * (np.log(2) - jnp.abs(z) - jnp.log1p(jnp.exp(-2 * jnp.abs(z))))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
 
-def interval95(samples: np.ndarray) -> tuple[float, float]:
+def interval95(samples: Shaped[np.ndarray, " N"]) -> tuple[float, float]:
     r"""The 95% interval of the mean of independent samples (Student 1908).
 
     .. math:: \bar x \pm t_{.975,\, N - 1} \frac{s}{\sqrt N}
@@ -26,14 +27,14 @@ def interval95(samples: np.ndarray) -> tuple[float, float]:
     return (float(mean - reach), float(mean + reach))
 
 
-def reach95(samples: np.ndarray) -> np.ndarray:
+def reach95(samples: Float[np.ndarray, " N *K"]) -> Float[np.ndarray, "*K"] | np.float64:
     """Half the width of `interval95`, of each column by itself.
 
     Args:
-        samples: at least two of each. Shape [N, K].
+        samples: at least two of each. Shape [N, …].
 
     Returns:
-        Half the widths. Shape [K].
+        Half the widths. Shape […].
 
     >>> reach95(np.array([[1.0], [2.0], [3.0]])).round(3)
     array([2.484])

@@ -6,8 +6,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+from retorno.core.scalar import Scalar
 
-def huber(error: Float[Array, ""], delta: float = 1.0) -> Float[Array, ""]:
+
+def huber(error: Float[Array, ""], delta: Scalar = 1.0) -> Float[Array, ""]:
     r"""Half the square of a small error, and linear beyond (Huber 1964).
 
     .. math:: L(e) = \tfrac12 e^2 \text{ where } |e| \le \delta,
@@ -45,9 +47,7 @@ def policy_gradient(log_prob: Float[Array, ""], advantage: Float[Array, ""]) -> 
     return -advantage * log_prob
 
 
-def clipped_policy_gradient(
-    ratio: Float[Array, ""], advantage: Float[Array, ""], clip: Float[Array, ""] | float
-) -> Float[Array, ""]:
+def clipped_policy_gradient(ratio: Scalar, advantage: Scalar, clip: Scalar) -> Float[Array, ""]:
     r"""PPO's objective (Schulman et al. 2017, eq. 7).
 
     .. math:: L = -\min \left( \rho \hat A,\ \text{clip}(\rho, 1 - \epsilon, 1 + \epsilon)\, \hat A \right)
@@ -66,9 +66,7 @@ def clipped_policy_gradient(
     return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
 
 
-def clipped_value_error(
-    value: Float[Array, ""], old_value: Float[Array, ""], target: Float[Array, ""], clip: Float[Array, ""] | float
-) -> Float[Array, ""]:
+def clipped_value_error(value: Scalar, old_value: Scalar, target: Scalar, clip: Scalar) -> Float[Array, ""]:
     r"""The square of a value's error, which does not fall for steps beyond the clip (Engstrom et al. 2020, section 3).
 
     .. math:: L = \max \left( (v - y)^2,\ (v_0 + \text{clip}(v - v_0, -\epsilon, \epsilon) - y)^2 \right)
@@ -91,7 +89,7 @@ def clipped_value_error(
     return jnp.maximum((value - target) ** 2, (near - target) ** 2)
 
 
-def masked_mean(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ""]:
+def masked_mean(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Array, ""]:
     r"""The mean of the entries where `mask` is true.
 
     .. math:: \bar x = \frac{\sum_i m_i x_i}{\max(\sum_i m_i, 1)}
@@ -109,7 +107,7 @@ def masked_mean(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ""
     return jnp.sum(jnp.where(mask, x, 0.0)) / jnp.maximum(mask.sum(), 1)
 
 
-def masked_variance(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ""]:
+def masked_variance(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Array, ""]:
     r"""The variance of the entries where `mask` is true.
 
     .. math:: \frac{\sum_i m_i (x_i - \bar x)^2}{\max(\sum_i m_i, 1)}
@@ -127,7 +125,7 @@ def masked_variance(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array
     return masked_mean((x - masked_mean(x, mask)) ** 2, mask)
 
 
-def masked_standardise(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Array, ...]:
+def masked_standardise(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Array, "*N"]:
     r"""All entries, moved and scaled so that those where `mask` is true have mean 0 and standard deviation 1.
 
     .. math:: \frac{x - \bar x}{\sqrt{\text{Var}\, x} + 10^{-8}}
@@ -145,9 +143,7 @@ def masked_standardise(x: Float[Array, ...], mask: Bool[Array, ...]) -> Float[Ar
     return (x - masked_mean(x, mask)) / (jnp.sqrt(masked_variance(x, mask)) + 1e-8)
 
 
-def linear(
-    start: Float[Array, ""] | float, end: Float[Array, ""] | float | None, progress: Float[Array, ""]
-) -> Float[Array, ""]:
+def linear(start: Scalar, end: Scalar | None, progress: Float[Array, ""]) -> Float[Array, ""]:
     r"""A number that goes in a straight line over a run.
 
     .. math:: x(p) = x_0 + (x_1 - x_0)\, p

@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
 from retorno.core.registry import Registry
+from retorno.core.scalar import Scalar
 from retorno.ops.objectives import linear
 
 Weights = TypeVar("Weights")
@@ -62,7 +63,7 @@ class Optimiser(abc.ABC):
     def direction(self) -> optax.GradientTransformation:
         """What a gradient becomes before it is multiplied with the learning rate."""
 
-    def rate(self, progress: Float[Array, ""] | float) -> Float[Array, ""]:
+    def rate(self, progress: Scalar) -> Float[Array, ""]:
         """The learning rate where the share `progress` of the run's budget is used."""
         falling = jnp.clip((progress - self.warm_up) / jnp.maximum(1 - self.warm_up, 1e-9), 0.0, 1.0)
         match self.schedule:
@@ -75,7 +76,7 @@ class Optimiser(abc.ABC):
         rising = self.learning_rate * progress / jnp.maximum(self.warm_up, 1e-9)
         return jnp.where(progress < self.warm_up, rising, onward)
 
-    def build(self, progress: Float[Array, ""] | float = 0.0) -> optax.GradientTransformation:
+    def build(self, progress: Scalar = 0.0) -> optax.GradientTransformation:
         """Optax's transformation, whose updates are added to the weights; its state does not depend on `progress`."""
         clipped = [] if self.max_gradient_norm is None else [optax.clip_by_global_norm(self.max_gradient_norm)]
         steps = [_as_one_vector(optax.chain(*clipped, self.direction()))]
@@ -179,7 +180,7 @@ def descend(
     weights: Weights,
     gradient: Weights,
     state: optax.OptState,
-    progress: Float[Array, ""] | float = 0.0,
+    progress: Scalar = 0.0,
 ) -> tuple[Weights, optax.OptState]:
     """One step down a gradient.
 
@@ -204,7 +205,7 @@ def descend(
     return optax.apply_updates(tree, updates), state  # pyright: ignore[reportReturnType]
 
 
-def polyak(target: Weights, online: Weights, step: Float[Array, ""] | float) -> Weights:
+def polyak(target: Weights, online: Weights, step: Scalar) -> Weights:
     r"""Averaged weights, :math:`\theta' \leftarrow \theta' + \tau\,(\theta - \theta')`.  Polyak & Juditsky 1992.
 
     Args:

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from retorno.core.scalar import Scalar
+
 
 def expected_backup(
-    reward: Float[Array, ...], onward: Float[Array, "... S"], discount: float, value: Float[Array, " S"]
-) -> Float[Array, ...]:
+    reward: Float[Array, "*N"], onward: Float[Array, "*N S"], discount: Scalar, value: Float[Array, " S"]
+) -> Float[Array, "*N"]:
     r"""What actions are worth by a model (Sutton & Barto 2018, eq. 4.10 without its maximum).
 
     .. math:: q(s, a) = r(s, a) + \gamma \sum_{s'} p(s' \mid s, a)\, v(s')
@@ -32,7 +34,7 @@ def expected_backup(
     return reward + discount * (onward * value).sum(-1)
 
 
-def best_value(q: Float[Array, "... A"], legal: Bool[Array, "... A"] | None) -> Float[Array, ...]:
+def best_value(q: Float[Array, "*N A"], legal: Bool[Array, "*N A"] | None) -> Float[Array, "*N"]:
     r"""What states are worth to who takes the best legal action (Sutton & Barto 2018, eq. 3.18).
 
     .. math:: v(s) = \max_a q(s, a), \text{ or } 0 \text{ where nothing is legal}
@@ -57,7 +59,7 @@ def value_iteration(
     onward: Float[Array, "S A S"],
     known: Bool[Array, "S A"],
     legal: Bool[Array, "S A"] | None,
-    discount: float,
+    discount: Scalar,
     sweeps: int,
 ) -> Float[Array, "S A"]:
     r"""Sweeps of value iteration over the known pairs; the others keep their values (Sutton & Barto 2018, section 4.4).

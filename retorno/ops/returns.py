@@ -13,22 +13,25 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from retorno.core.scalar import Scalar
 from retorno.core.time_step import Legal, allowed
 
 
-def backup(reward: Float[Array, ""], discount: Float[Array, ""], next_value: Float[Array, ""]) -> Float[Array, ""]:
+def backup(
+    reward: Float[Array, "*N"], discount: Float[Array, "*N"], next_value: Float[Array, "*N"]
+) -> Float[Array, "*N"]:
     r"""The Bellman backup of one outcome (Sutton & Barto 2018, eq. 3.14 without its expectation).
 
     .. math:: y = r_{t+1} + \gamma_{t+1} v(s_{t+1})
 
     Args:
-        reward: r, paid on the way into row t + 1. Shape [].
+        reward: r, paid on the way into row t + 1. Shape [], or any that all three share.
         discount: γ times what the world says of that row: 0 where the episode terminated, −γ where an opponent
-            moves next. Shape [].
-        next_value: v of row t + 1, for whoever moves there. Shape [].
+            moves next. The same shape.
+        next_value: v of row t + 1, for whoever moves there. The same shape.
 
     Returns:
-        y, what row t is worth by this outcome. Shape [].
+        y, what row t is worth by this outcome. The same shape.
 
     >>> backup(jnp.float32(1), jnp.float32(0.5), jnp.float32(4))
     Array(3., dtype=float32)
@@ -43,7 +46,7 @@ def lambda_returns(
     discount: Float[Array, " T"],
     next_value: Float[Array, " T"],
     cut: Bool[Array, " T"],
-    lambda_: Float[Array, ""] | float,
+    lambda_: Scalar,
 ) -> Float[Array, " T"]:
     r"""The λ-return of every transition (Sutton & Barto 2018, eq. 12.2 in recursive form).
 
@@ -158,7 +161,7 @@ def gae(
     value: Float[Array, " T"],
     next_value: Float[Array, " T"],
     cut: Bool[Array, " T"],
-    lambda_: float,
+    lambda_: Scalar,
 ) -> Float[Array, " T"]:
     r"""Generalised advantage estimates (Schulman et al. 2016, eq. 16).
 
@@ -414,7 +417,7 @@ def q_sigma_return(
     next_value: Float[Array, " n"],
     next_prob: Float[Array, " n"],
     cut: Bool[Array, " n"],
-    sigma: Float[Array, ""] | float,
+    sigma: Scalar,
     ratio: Float[Array, " n"] | None = None,
 ) -> Float[Array, ""]:
     r"""The n-step return of Q(σ): what follows is sampled with weight σ and expected with weight 1 − σ.
@@ -456,9 +459,7 @@ def q_sigma_return(
     return jax.lax.scan(step, next_q[-1], steps, reverse=True)[0]
 
 
-def differential_error(
-    q: Float[Array, ""], reward: Float[Array, ""], average: Float[Array, ""], next_value: Float[Array, ""]
-) -> Float[Array, ""]:
+def differential_error(q: Scalar, reward: Scalar, average: Scalar, next_value: Scalar) -> Scalar:
     r"""The error of a differential value: how much more than the average follows (Sutton & Barto 2018, eq. 10.10).
 
     .. math:: \delta_t = r_{t+1} - \bar r + v(s_{t+1}) - q(s_t, a_t)
@@ -478,15 +479,15 @@ def differential_error(
     return reward - average + next_value - q
 
 
-def ended_since(last: Bool[Array, " T+1"], fresh: int) -> Bool[Array, " T"]:
+def ended_since(last: Bool[Array, " R"], fresh: int) -> Bool[Array, " R-1"]:
     """Which transitions belong to episodes that have ended lately: neither before, nor still under way.
 
     Args:
-        last: whether rows 0 … T are an episode's final ones. Shape [T+1].
+        last: whether each row is an episode's final one. Shape [R].
         fresh: the first of the rows that are new.
 
     Returns:
-        Of the transitions out of rows 0 … T−1. Shape [T].
+        Of the transitions out of each but the last. Shape [R−1].
 
     >>> ended_since(jnp.array([True, False, False, True, False]), fresh=2)
     Array([False,  True,  True, False], dtype=bool)

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jaxtyping import Float
+
+from retorno.core.scalar import Scalar
 
 Weights = TypeVar("Weights")
 
@@ -87,7 +87,7 @@ def clearing(faded: Weights, gradient: Weights, others: Weights) -> Weights:
     return jax.tree.map(lambda z, g, o: jnp.where(o != 0, g, z), faded, gradient, others)
 
 
-def dutch(faded: Weights, gradient: Weights, step_size: Float[Array, ""] | float) -> Weights:
+def dutch(faded: Weights, gradient: Weights, step_size: Scalar) -> Weights:
     r"""A trace between the two: the true online one (van Seijen et al. 2016; Sutton & Barto 2018, eq. 12.11).
 
     .. math:: z_t = \gamma_t \lambda\, z_{t-1}

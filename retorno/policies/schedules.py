@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
 
 from retorno.core.counter import Counter
+from retorno.core.scalar import Scalar
 from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.ops.objectives import linear
@@ -137,8 +138,8 @@ def require_fall(first: float, end: float | None, decay: Decay) -> None:
 
 
 def fallen(
-    first: Float[Array, ""] | float,
-    end: Float[Array, ""] | float | None,
+    first: Scalar,
+    end: Scalar | None,
     decay: Decay,
     lived: Lived,
     obs: PyTree[Any],
@@ -162,8 +163,8 @@ class StepSize(eqx.Module):
 
     def next(
         self,
-        first: Float[Array, ""] | float | None,
-        end: Float[Array, ""] | float | None,
+        first: Scalar | None,
+        end: Scalar | None,
         obs: PyTree[Any],
         action: Int[Array, ""],
         progress: Float[Array, ""],
@@ -186,7 +187,7 @@ class StepSize(eqx.Module):
         return 1 / jnp.maximum(visited.at(obs)[action], 1), StepSize(visited)
 
 
-def step_sizes(first: Float[Array, ""] | float | None, spec: Spec, actions: int) -> StepSize:
+def step_sizes(first: Scalar | None, spec: Spec, actions: int) -> StepSize:
     """Before the first step: visits are counted where there is no α.
 
     Raises:

@@ -52,7 +52,7 @@ class HeldRows(NamedTuple):
         rows, action, extras = jax.tree.map(join, self[:3], new)
         return Trajectory(rows, action, extras, ())
 
-    def ended(self, joined: Trajectory) -> Bool[Array, "H+T B"]:
+    def ended(self, joined: Trajectory) -> Bool[Array, "R B"]:
         """Which transitions of the joined rows belong to episodes that have now ended.
 
         Args:

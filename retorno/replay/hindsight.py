@@ -18,6 +18,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core.hyperparameters import UnitInterval, hyperparameters
+from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.replay.goals import ACHIEVED, DESIRED, OBSERVATION, Goal, GoalReward, Sparse
 from retorno.replay.ring import Replay, ReplayConfig, Ring, Window
@@ -99,7 +100,7 @@ class HindsightReplay(eqx.Module):
             goals=self.goals,
         )
 
-    def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""] | float = 0.0) -> Window:
+    def sample(self, key: Key[Array, ""], size: int, progress: Scalar = 0.0) -> Window:
         """Draw windows, and exchange the goals of a share of them in all rows of the episode that they begin in."""
         which, whether, where = jax.random.split(key, 3)
         window, ring = self.replay.sample(which, size, progress), self.ring

@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core.hyperparameters import NonNegative, UnitInterval, hyperparameters
+from retorno.core.scalar import Scalar
 from retorno.core.time_step import Trajectory
 from retorno.ops.objectives import masked_mean
 from retorno.replay.ring import Ring, Window
@@ -109,7 +110,7 @@ class Prioritised(eqx.Module):
         )
         return self.scale.renew(replay, added)
 
-    def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""] | float = 0.0) -> Window:
+    def sample(self, key: Key[Array, ""], size: int, progress: Scalar = 0.0) -> Window:
         """Draw windows by priority, with their importance weights (N · P(i))^−β over the largest of them."""
         index, mass = self.tree.draw(key, size)
         # N · P(i) up to a factor, which the largest weight takes out again; none is stored whole where all mass is 0.
@@ -161,7 +162,7 @@ class Ranked:
         return _start(ring, self.beta, Rank(jnp.asarray(self.alpha, jnp.float32), jnp.zeros(places), jnp.int32(0)))
 
 
-def _start(ring: Ring, beta: Float[Array, ""] | float, scale: Scale) -> Prioritised:
+def _start(ring: Ring, beta: Scalar, scale: Scale) -> Prioritised:
     none = jnp.zeros(ring.slots * ring.num_envs)
     return Prioritised(ring, none, SumTree.grow(none), jnp.float32(1), jnp.asarray(beta, jnp.float32), scale)
 

@@ -18,6 +18,7 @@ from jax import Array
 from jaxtyping import Float, Int, Key, PyTree, Shaped
 
 from retorno.core.policy import Carry, Policy
+from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep, Trajectory
 
 
@@ -60,7 +61,7 @@ class Replay(Protocol):
         """Store a trajectory [T+1, B] that begins with the newest row."""
         ...
 
-    def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""] | float = 0.0) -> Window:
+    def sample(self, key: Key[Array, ""], size: int, progress: Scalar = 0.0) -> Window:
         """Draw `size` windows.
 
         Args:
@@ -97,7 +98,7 @@ class Rows(eqx.Module):
         """The same with other rows in some slots."""
 
     @abc.abstractmethod
-    def __getitem__(self, place: tuple[Int[Array, "*N"], Int[Array, " N"]]) -> Shaped[Array, ...]:
+    def __getitem__(self, place: tuple[Int[Array, "*N"], Int[Array, " N"]]) -> Shaped[Array, "*rest"]:
         """What lies in these slots, of these environments."""
 
 
@@ -166,7 +167,7 @@ class Ring(eqx.Module):
             context=self.context,
         )
 
-    def sample(self, key: Key[Array, ""], size: int, progress: Float[Array, ""] | float = 0.0) -> Window:
+    def sample(self, key: Key[Array, ""], size: int, progress: Scalar = 0.0) -> Window:
         """Draw windows uniformly among all that are stored whole; the first transition of some is a reset."""
         draw = jax.random.randint(key, (size,), 0, jnp.maximum(self.starts, 1) * self.num_envs)
         start = (self.newest - self.length - draw // self.num_envs) % self.slots

@@ -625,15 +625,16 @@ def _manifest(content: Any) -> Manifest:
 def _leaf_record(record: Any) -> Leaf:
     kinds = {"name": str, "dtype": str, "shape": list, "key": str | None, "pieces": list, "constant": str | None}
     _check_fields(record, kinds, "a leaf")
-    leaf = Leaf(**record | {name: tuple(record[name]) for name in ("shape", "pieces")})
-    if not _harmless(leaf.name):
-        raise ValueError(f"it names a leaf {leaf.name!r}, expected a name below 'state' or 'hosted' without '..'")
-    if leaf.dtype not in DTYPES:
-        raise ValueError(f"leaf {leaf.name!r} has dtype {leaf.dtype!r}, expected one of {', '.join(DTYPES)}")
-    if not all(type(size) is int and size >= 0 for size in leaf.shape):
-        raise ValueError(f"leaf {leaf.name!r} has shape {record['shape']}, expected sizes that are not negative")
-    if not all(type(name) is str and re.fullmatch("([0-9a-f]{64})?", name) for name in leaf.pieces):
-        raise ValueError(f"leaf {leaf.name!r} has pieces that are not named by a SHA-256")
+    name, shape, pieces = record["name"], tuple(record["shape"]), tuple(record["pieces"])
+    if not _harmless(name):
+        raise ValueError(f"it names a leaf {name!r}, expected a name below 'state' or 'hosted' without '..'")
+    if record["dtype"] not in DTYPES:
+        raise ValueError(f"leaf {name!r} has dtype {record['dtype']!r}, expected one of {', '.join(DTYPES)}")
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise ValueError(f"leaf {name!r} has shape {record['shape']}, expected sizes that are not negative")
+    if not all(type(piece) is str and re.fullmatch("([0-9a-f]{64})?", piece) for piece in pieces):
+        raise ValueError(f"leaf {name!r} has pieces that are not named by a SHA-256")
+    leaf = Leaf(**record | {"shape": shape, "pieces": pieces})
     if leaf.pieces and len(leaf.pieces) != -(-leaf.bytes // PIECE_BYTES):
         raise ValueError(f"leaf {leaf.name!r} has {len(leaf.pieces)} pieces of {PIECE_BYTES} bytes, not {leaf.bytes}")
     return leaf

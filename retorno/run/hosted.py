@@ -185,9 +185,9 @@ def choose_packed(
     run: Run,
     units: ActionUnits,
     layouts: tuple[Layout, Layout],
-    row: UInt8[Array, " size"],
+    row: UInt8[Array, " row_size"],
     carry: Carry,
-) -> tuple[UInt8[Array, " size"], Carry]:
+) -> tuple[UInt8[Array, " choice_size"], Carry]:
     """`choose` on a row of bytes, which ends in its number in the rollout."""
     rows, choices = layouts
     time_step, t = rows.unpack(row)
@@ -200,16 +200,19 @@ def read_packed(
     run: Run,
     units: ActionUnits,
     layouts: tuple[Layout, Layout],
-    rows: UInt8[Array, "P size"],
+    rows: UInt8[Array, "P row_size"],
     carry: Carry,
-) -> tuple[UInt8[Array, "P size"], Carry]:
+) -> tuple[UInt8[Array, "P choice_size"], Carry]:
     """`read` of rows of bytes."""
     action, extras, carry = read(algorithm, run.learner, layouts[0].unpack(rows)[0], carry)
     return jax.vmap(layouts[1].pack)((action, units.to_world(action), extras)), carry
 
 
 def lived_in(
-    layouts: tuple[Layout, Layout], rows: UInt8[Array, "T+1 size"], choices: UInt8[Array, "T size"], carry: Carry
+    layouts: tuple[Layout, Layout],
+    rows: UInt8[Array, "R row_size"],
+    choices: UInt8[Array, "R-1 choice_size"],
+    carry: Carry,
 ) -> Trajectory:
     """The trajectory that a rollout's bytes hold."""
     steps, _ = layouts[0].unpack(rows)

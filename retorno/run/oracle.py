@@ -75,7 +75,7 @@ def observes_states(world: World, model: MDP) -> bool:
         model: with S states and A actions.
 
     >>> from retorno.environments.registry import model, native
-    >>> [bool(observes_states(native(name), model("cliff"))) for name in ("cliff", "CartPole-v1")]
+    >>> [observes_states(native(name), model("cliff")) for name in ("cliff", "CartPole-v1")]
     [True, False]
     """
     seen, done = world.observation_space, world.action_space
@@ -83,7 +83,7 @@ def observes_states(world: World, model: MDP) -> bool:
         isinstance(seen, spaces.Discrete)
         and isinstance(done, spaces.Discrete)
         and (int(seen.n), int(done.n)) == (model.num_states, model.num_actions)
-        and seen.start == done.start == 0
+        and int(seen.start) == int(done.start) == 0
     )
 
 

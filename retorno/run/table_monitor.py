@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from retorno import bellman
 from retorno.core.environment import Environment, World
@@ -38,7 +38,7 @@ class WatchError(RetornoError):
 class Sight(Observer):
     """What is counted since the last look."""
 
-    visits: Int[Array, " S"]
+    visits: Integer[Array, " S"]
     """Transitions out of each state."""
     error: Float[Array, " S"]
     """Sums of their |r + γ maxₐ q(s′, a) − q(s, a)|, with the action values before the update."""

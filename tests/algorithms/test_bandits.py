@@ -106,9 +106,8 @@ def test_linucbs_weights_are_the_ridge_regressions():
         exact = np.linalg.solve(seen.T @ seen + 0.7 * np.eye(3), seen.T @ paid)
         np.testing.assert_allclose(learner.network.weights()[arm], exact, atol=1e-4)
     a = np.eye(3) + np.outer(x[0], x[0])
-    np.testing.assert_allclose(
-        add_to_inverse(jnp.linalg.inv(a), x[1]), np.linalg.inv(a + np.outer(x[1], x[1])), atol=1e-5
-    )
+    updated = add_to_inverse(jnp.linalg.inv(a), jnp.asarray(x[1]))
+    np.testing.assert_allclose(updated, np.linalg.inv(a + np.outer(x[1], x[1])), atol=1e-5)
 
 
 BOOK = {

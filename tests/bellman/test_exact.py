@@ -222,7 +222,8 @@ def test_a_discount_may_be_a_whole_number():
     # Ends with probability ½ a step: worth 2. (An integer γ once truncated the probabilities of ending.)
     half = mdp({"a": {"go": [(0.5, "a", 1.0), (0.5, "end", 1.0)]}})
     for gamma in (1, 1.0, np.float32(1)):
-        assert bellman.solve(half, gamma).value[0] == pytest.approx(2)
+        answer = bellman.solve(half, gamma)
+        assert answer.value[0] == pytest.approx(2) and type(answer.question_discount) is float
         assert bellman.evaluate(half, bellman.uniform, gamma).value[0] == pytest.approx(2)
     assert bellman.solve(half, 0).value[0] == bellman.solve(half, 0.0).value[0] == 1
 

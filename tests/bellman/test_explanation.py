@@ -1,7 +1,7 @@
 """Explanations: the student's backups term by term, of optima and of evaluations, and policies side by side."""
 
 import json
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from retorno.bellman import (
 from retorno.bellman.comparison import compare
 from retorno.bellman.explanation import explain, shown_sweeps, sweep_rows
 from retorno.core.mdp import MDP, mdp
+from retorno.core.solution import Sweep
 from retorno.environments.textbook.lecture import student
 
 
@@ -161,12 +162,13 @@ def test_all_sweeps_or_the_first_ones_and_ever_fewer() -> None:
 
 def test_the_table_of_sweeps() -> None:
     values = [np.array([0, -1, 0, 10, 0.0]), np.array([-0.9, -1, 7, 10, 0.0])]
-    trace = tuple(SimpleNamespace(value=v, lower=v - 1, upper=v + 2, residual=10.0) for v in values)
-    head, rows = sweep_rows(SimpleNamespace(model=student(), trace=trace))  # type: ignore[arg-type]
+    untraced = solve(student(), 0.9)
+    traced = replace(untraced, trace=tuple(Sweep(v, lower=v - 1, upper=v + 2, residual=10.0) for v in values))
+    head, rows = sweep_rows(traced)
     assert head == ["sweep", "Facebook", "C1", "C2", "C3", "residual", "width"]
     assert rows == [[1, 0, -1, 0, 10, 10, 3], [2, -0.9, -1, 7, 10, 10, 3]]
     with pytest.raises(ValueError, match="trace=True"):
-        sweep_rows(SimpleNamespace(model=student(), trace=()))  # type: ignore[arg-type]
+        sweep_rows(untraced)
 
 
 # Policies side by side

@@ -1,6 +1,7 @@
 """Estimated models: counted by hand, against a dictionary twin, and as sure as they claim to be."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -138,10 +139,11 @@ def test_a_trajectory_gives_its_transitions_without_resets():
         last=np.array([[False, False], [True, False], [False, False]]),
         legal=None,
     )
-    made = recorded(Trajectory(steps, np.array([[3, 4], [8, 9]]), None, None))
+    trajectory = jax.tree.map(jnp.asarray, Trajectory(steps, np.array([[3, 4], [8, 9]]), None, None))
+    made = recorded(trajectory)
     assert [x.tolist() for x in made] == [[0, 5, 6], [3, 4, 9], [10, 20, 30], [1, 6, 7], [True, False, False]]
     with pytest.raises(ModelError, match="only discrete worlds"):
-        recorded(Trajectory(steps._replace(obs=np.zeros((3, 2, 4))), np.zeros((2, 2), int), None, None))
+        recorded(trajectory._replace(steps=trajectory.steps._replace(obs=jnp.zeros((3, 2, 4)))))
 
 
 def test_what_was_lived_comes_back():

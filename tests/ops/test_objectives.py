@@ -62,7 +62,7 @@ def test_masked_moments_equal_those_of_the_rest():
     rng = np.random.default_rng(0)
     x, mask = rng.normal(3, 2, (6, 4)), rng.random((6, 4)) < 0.5
     kept = x[mask]
-    wild = jnp.asarray(np.where(mask, x, np.nan))  # what is masked may be anything
+    wild, mask = jnp.asarray(np.where(mask, x, np.nan)), jnp.asarray(mask)  # what is masked may be anything
     np.testing.assert_allclose(masked_mean(wild, mask), kept.mean(), rtol=1e-5)
     np.testing.assert_allclose(masked_variance(wild, mask), kept.var(), rtol=1e-5)
     standard = np.asarray(masked_standardise(wild, mask))[mask]

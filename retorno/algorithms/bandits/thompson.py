@@ -20,6 +20,7 @@ from jaxtyping import Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, Positive, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
+from retorno.core.scalar import Scalar
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks import ActionValueHead, Table, TableNetwork, semi_gradient_step
@@ -36,17 +37,17 @@ class Beliefs(NamedTuple):
     visited: Visits
 
 
-def _beliefs(mean: float, spec: Spec, key: Key[Array, ""]) -> Beliefs:
+def _beliefs(mean: Scalar, spec: Spec, key: Key[Array, ""]) -> Beliefs:
     """Before the first pull."""
     actions = num_actions(spec.action_space, "Thompson sampling")
-    network = Table(initial=mean).build(key, spec.observation_space, {"q": ActionValueHead(actions)})
+    network = Table(mean).build(key, spec.observation_space, {"q": ActionValueHead(actions)})  # type: ignore[arg-type]
     return Beliefs(network, visits(spec, actions))
 
 
 def _learn(
     learner: Beliefs,
     trajectory: Trajectory,
-    prior: float,
+    prior: Scalar,
     keys: Key[Array, " N"],
     seen: Callable[[Float[Array, ""], Key[Array, ""]], Float[Array, ""]],
 ) -> tuple[Beliefs, Metrics]:
@@ -83,7 +84,7 @@ class GaussianThompson:
     """σ, the standard deviation of an arm's rewards, which is taken as known."""
 
     @property
-    def _prior(self) -> float:
+    def _prior(self) -> Scalar:
         """What the prior is worth in pulls."""
         return (self.deviation / self.prior_deviation) ** 2
 
@@ -133,7 +134,7 @@ class BernoulliThompson:
             raise ValueError(f"rewards lie between two numbers, got lowest={self.lowest} and highest={self.highest}")
 
     @property
-    def _prior(self) -> float:
+    def _prior(self) -> Scalar:
         """What the prior is worth in pulls."""
         return self.successes + self.failures
 

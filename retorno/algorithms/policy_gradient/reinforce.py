@@ -145,8 +145,8 @@ class REINFORCE:
         network: Policy,
         rows: TimeStep,
         action: PyTree[Any],
-        weight: Float[Array, "H+T B"],
-        counts: Bool[Array, "H+T B"],
+        weight: Float[Array, "R B"],
+        counts: Bool[Array, "R B"],
     ) -> tuple[Float[Array, ""], Metrics]:
         empty = jax.tree.map(lambda x: jnp.repeat(x[None], counts.shape[1], 0), network.initial_carry())
         heads = unroll_batch(network, rows.obs, rows.first, empty)

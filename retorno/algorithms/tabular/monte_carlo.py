@@ -142,7 +142,7 @@ class MonteCarloControl:
         after, errors = jax.lax.scan(learn, before, seen)
         return after, errors.sum() / jnp.maximum(counts.sum(), 1)
 
-    def _returns(self, learner: MonteCarloLearner, rows: TimeStep) -> Float[Array, "H+T B"]:
+    def _returns(self, learner: MonteCarloLearner, rows: TimeStep) -> Float[Array, "R B"]:
         """What followed each action; behind a cut, what the policy followed is thought to earn."""
         q = unroll_batch(learner.network, rows.obs, rows.first, ())["q"]
 

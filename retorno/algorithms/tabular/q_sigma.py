@@ -130,8 +130,8 @@ class QSigma:
         explorer: Explorer,
         progress: Float[Array, ""],
         rows: TimeStep,
-        action: Int[Array, " n+1"],
-        behaviour: Float[Array, " n+1"],
+        action: Int[Array, " R"],
+        behaviour: Float[Array, " R"],
     ) -> Float[Array, ""]:
         """The n-step return of a window's first action, by the values that are held now."""
 

@@ -56,7 +56,10 @@ DEFLATE_AT_MOST = 1040
 
 def write(model: MDP, path: Path) -> None:
     """Write a model; a discount that is one number for all transitions is stored once."""
-    arrays: dict[str, np.ndarray] = {"version": np.int64(VERSION), **{name: getattr(model, name) for name in ARRAYS}}  # type: ignore[dict-item]
+    arrays: dict[str, np.ndarray | np.int64] = {
+        "version": np.int64(VERSION),
+        **{name: getattr(model, name) for name in ARRAYS},
+    }  # type: ignore[dict-item]
     if model.num_transitions and model.discount.strides == (0,):
         arrays["discount"] = model.discount[0]
     for kind in ("state", "action"):
@@ -158,10 +161,10 @@ def _model(arrays: dict[str, np.ndarray]) -> MDP:
     )
 
 
-def _packed(name: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+def _packed(name: str, names: Sequence[str]) -> dict[str, np.ndarray | np.int64]:
     """UTF-8 side by side, and where each one ends. Numbers in order take only their number."""
     if are_numbers(names):
-        return {f"{name}_end": np.int64(len(names))}  # type: ignore[dict-item]
+        return {f"{name}_end": np.int64(len(names))}
     encoded = [given.encode("utf-8", "surrogatepass") for given in names]
     return {name: np.frombuffer(b"".join(encoded), np.uint8), f"{name}_end": np.cumsum([len(x) for x in encoded])}
 

@@ -41,13 +41,15 @@ class TicTacToe(Environment):
     def two_players(self) -> bool:
         return True
 
-    def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, 9], TimeStep]:
+    def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, " 9"], TimeStep]:
         return self.enter(jnp.zeros(CELLS, jnp.int32))
 
-    def enter(self, obs: Int[Array, 9]) -> tuple[Int[Array, 9], TimeStep]:
+    def enter(self, obs: Int[Array, " 9"]) -> tuple[Int[Array, " 9"], TimeStep]:
         return obs, restart(obs, obs == 0)
 
-    def step(self, state: Int[Array, 9], action: Int[Array, ""], key: Key[Array, ""]) -> tuple[Int[Array, 9], TimeStep]:
+    def step(
+        self, state: Int[Array, " 9"], action: Int[Array, ""], key: Key[Array, ""]
+    ) -> tuple[Int[Array, " 9"], TimeStep]:
         mine = state.at[action].set(1)
         won = (mine[jnp.array(LINES)] == 1).all(1).any()
         over = won | (mine != 0).all()

@@ -118,7 +118,7 @@ def racetrack(track: str = LEFT_TRACK, noise: float = 0.1) -> MDP:
     after = np.stack([_changed(velocity, add) for add in INCREMENTS], axis=1)  # −1 where not allowed
     legal = (after >= 0) & ((after > 0) | (cells.reshape(-1)[cell] == "S")[:, None])
 
-    def moved(velocity: Int[np.ndarray, "*n"], cell: Int[np.ndarray, "*n"]) -> Int[np.ndarray, "*n"]:
+    def moved(velocity: Int[np.ndarray, "*n"], cell: Int[np.ndarray, "*c"]) -> Int[np.ndarray, "*n"]:
         to = landing[cell, velocity]
         return np.where(to == end, count, np.where(to == crash, crash, to * SPEEDS**2 + velocity))
 

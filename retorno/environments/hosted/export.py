@@ -8,7 +8,7 @@ import gymnasium as gym
 import jax
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Integer, PyTree
 
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment, step_key
@@ -18,18 +18,18 @@ FRAMES_PER_SECOND = 30
 
 
 @jax.jit
-def _reset(world: Environment, seed: Int[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+def _reset(world: Environment, seed: Integer[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
     return world.reset(jax.random.key(seed))
 
 
 @jax.jit
-def _restart(world: Environment, state: PyTree[Any], seed: Int[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+def _restart(world: Environment, state: PyTree[Any], seed: Integer[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
     return world.restart(state, jax.random.key(seed))
 
 
 @jax.jit
 def _step(
-    world: Environment, state: PyTree[Any], action: Any, seed: Int[Array, ""], age: Counter
+    world: Environment, state: PyTree[Any], action: Any, seed: Integer[Array, ""], age: Counter
 ) -> tuple[PyTree[Any], TimeStep]:
     return world.step(state, action, step_key(seed, age))
 

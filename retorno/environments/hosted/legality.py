@@ -9,8 +9,9 @@ import gymnasium as gym
 import jax
 import numpy as np
 from gymnasium import spaces
+from jaxtyping import Bool
 
-from retorno.core.time_step import Legal, Only
+from retorno.core.time_step import Only
 
 LATE = (
     "{} came first with a step: it has to be there from reset on (all ones where everything is legal), since the "
@@ -51,7 +52,7 @@ class LegalReader:
         if self._say and not isinstance(self._space, takes):
             raise ValueError(f"gives {self._say} for actions of {self._space}: only Discrete and MultiDiscrete can")
 
-    def read(self, infos: Sequence[Mapping[str, Any]], lasts: Sequence[bool]) -> Any:
+    def read(self, infos: Sequence[Mapping[str, Any]], lasts: Sequence[bool] | Bool[np.ndarray, " B"]) -> Any:
         """The legal actions [B] of the present rows. A row that is `last`, where the action is ignored, need not say.
 
         Raises:
@@ -69,7 +70,7 @@ class LegalReader:
         masks = np.stack([self._mask(i, infos[i], lasts[i], ends) for i in range(len(infos))])
         return tuple(np.split(masks, ends, axis=1)) if isinstance(self._space, spaces.MultiDiscrete) else masks
 
-    def _only(self, i: int, info: Mapping[str, Any], last: bool) -> int:
+    def _only(self, i: int, info: Mapping[str, Any], last: bool | np.bool) -> int:
         action: Any = np.array(info.get("only_action", np.nan))[()]
         if isinstance(action, int | np.integer) and -1 <= action < self._sizes[0]:
             return int(action)
@@ -77,7 +78,7 @@ class LegalReader:
             return -1
         raise InfoError(i, f"only_action is {action}, expected one of -1 to {self._sizes[0] - 1}")
 
-    def _mask(self, i: int, info: Mapping[str, Any], last: bool, ends: np.ndarray) -> np.ndarray:
+    def _mask(self, i: int, info: Mapping[str, Any], last: bool | np.bool, ends: np.ndarray) -> np.ndarray:
         told = self._methods[i]() if self._say == "action_masks()" else info.get("action_mask")
         parts = [np.ravel(part) for part in told] if isinstance(told, tuple | list) else [np.ravel(np.array(told))]
         mask = np.concatenate(parts) if parts else np.array([])
@@ -124,12 +125,12 @@ def as_legal(told: Any, space: spaces.Space[Any]) -> Any:
     return tuple(np.split(mask, np.cumsum(space.nvec.reshape(-1))[:-1], axis=-1))
 
 
-def sample(space: spaces.Space[Any], legal: Legal) -> Any:
+def sample(space: spaces.Space[Any], legal: Any) -> Any:
     """A random action of a space, a legal one: `legal` of one row.
 
     Args:
         space: of the actions; its own random numbers are drawn from.
-        legal: of one row.
+        legal: of one row, as `as_legal` gives it.
 
     >>> int(sample(spaces.Discrete(3), np.array([False, True, False])))
     1

@@ -74,7 +74,7 @@ def _day(requests: float, returns: float) -> tuple[Float[np.ndarray, "n m"], Flo
     return chance, rented / chance
 
 
-def _at_most(mean: float, most: int) -> Float[np.ndarray, " most+1"]:
+def _at_most(mean: float, most: int) -> Float[np.ndarray, " numbers"]:
     """The distribution of a Poisson number of which no more than `most` count."""
     chances = exp(-mean) * np.cumprod(np.append(1.0, mean / np.arange(1, most + 1)))
     chances[-1] = 1 - chances[:-1].sum()
