@@ -9,7 +9,7 @@ import ctypes
 import dataclasses
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -73,8 +73,8 @@ def group(item: pytest.Item) -> str:
     from retorno.algorithms import ALGORITHMS
 
     file = item.nodeid.split("::")[0]
-    if is_patient(item):
-        return f"{file}, patiently"
+    if (how := pace(item)) is not in_haste:
+        return f"{file}, {how.__name__}"
     if item.path.parent.name != "laws" or not hasattr(item, "callspec"):
         return file
     given = item.callspec.params  # pyright: ignore[reportAttributeAccessIssue]
@@ -83,24 +83,29 @@ def group(item: pytest.Item) -> str:
     return given["name"] if given.get("name") in ALGORITHMS else file
 
 
-PATIENT = ("docs", "figures", "textbook", "test_1_oracle.py", "test_2_table.py", "test_figures_of_control.py")
+PATIENT = ("test_1_oracle.py", "test_2_table.py")
 """They run for longer than they compile."""
+LEARNING = ("docs", "figures", "textbook", "test_figures_of_control.py")
+"""They compile for as long as they run."""
 
 
-def is_patient(item: pytest.Item) -> bool:
-    """What learns until it has learnt (`slow`) and what compares with what users run (`patient`)."""
+def pace(item: pytest.Item) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """How XLA compiles for a test, and for all that it shares with the tests of its group.
+
+    What compares with what users run is `patient`. What learns until it has learnt is optimised as theirs, but for one
+    compiler. Most tests compile and run little: the backend does not optimise, here and in processes that they start.
+    """
     parts = set(item.path.relative_to(item.config.rootpath).parts)
-    return bool(parts & set(PATIENT)) or any(item.get_closest_marker(mark) for mark in ("slow", "patient"))
+    if parts & set(PATIENT) or item.get_closest_marker("patient"):
+        return as_users_compile
+    if parts & set(LEARNING) or item.get_closest_marker("slow"):
+        return contextlib.nullcontext
+    return in_haste
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Most tests compile and run little: XLA works in haste for them, in this process and in those that they start.
-
-    Its backend does not optimise, and what is fused goes through one compiler less. What is patient is compiled as
-    it is for users, with all that it shares with the tests of its group.
-    """
-    with as_users_compile() if is_patient(item) else in_haste():
+    with pace(item)():
         return (yield)
 
 

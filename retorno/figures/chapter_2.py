@@ -248,8 +248,15 @@ CHANCES = (0.9, 0.6, 0.6, 0.6, 0.6)
 LONG = 5000
 
 
-def regrets(seeds: int) -> Exhibit:
-    """What all methods lose against the best arm: on arms that stay, arms that swing, and arms in a context."""
+SWUNG = ("EXP3", "ε-greedy, ε = .1", "UCB1", "Thompson sampling")
+"""Methods that meet good and bad times as well."""
+
+
+def regrets(seeds: int, among: Sequence[str] | None = None) -> Exhibit:
+    """What all methods lose against the best arm: on arms that stay, arms that swing, and arms in a context.
+
+    `among` names those that are shown on arms that stay; all of them by default.
+    """
     still = BernoulliTestbed(len(CHANCES), CHANCES)
     stationary = {
         "EXP3": EXP3(),
@@ -261,7 +268,8 @@ def regrets(seeds: int) -> Exhibit:
         "optimistic, greedy": stepping(0.1, Epsilon(0.0), 5.0),
         "Thompson sampling": BernoulliThompson(),
     }
-    swinging = {name: stationary[name] for name in ("EXP3", "ε-greedy, ε = .1", "UCB1", "Thompson sampling")}
+    swinging = {name: stationary[name] for name in SWUNG}
+    stationary = {name: method for name, method in stationary.items() if among is None or name in among}
     linear = {
         "LinUCB, α = 0: greedy": LinUCB(confidence=0.0),
         "LinUCB, α = .2": LinUCB(confidence=0.2),

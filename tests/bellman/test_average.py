@@ -1,4 +1,4 @@
-"""Average reward: by hand, the book's access control, and bounds against fractions on thousands of models."""
+"""Average reward: by hand, the book's access control, and bounds against fractions on hundreds of models."""
 
 from fractions import Fraction
 from functools import partial
@@ -121,7 +121,7 @@ def test_a_long_cycle_settles() -> None:
     assert half.converged and half.sweeps < answer.sweeps and half.method == "relative value iteration"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(models(), st.sampled_from(METHODS), st.booleans(), st.integers(0, 2**32 - 1))
 def test_no_bound_is_violated(model, method, minimise, seed) -> None:
     duration = times_of(model, seed)
@@ -135,7 +135,7 @@ def test_no_bound_is_violated(model, method, minimise, seed) -> None:
     assert answer.optimal[answer.policy > 0].all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(models(), st.integers(0, 2**32 - 1))
 def test_a_policys_bounds(model, seed) -> None:
     duration = times_of(model, seed)
@@ -144,7 +144,7 @@ def test_a_policys_bounds(model, seed) -> None:
     assert_bounds(answer, evaluate_average_exactly(model, policy, duration=duration))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     models(chances="quarters", rewards="whole", fractional=False),
     st.sampled_from([None, multichain_policy_iteration]),
@@ -155,7 +155,7 @@ def test_it_converges_where_numbers_are_of_one_size(model, method, seed) -> None
     assert answer.converged and answer.policy_loss_bound < 1e-9
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(models(chances="quarters", rewards="whole", fractional=False), st.integers(0, 2**32 - 1))
 def test_gain_bias_and_stationary_distribution_solve_their_equations(model, seed) -> None:
     policy = random_policy(np.random.default_rng(seed), model)
