@@ -113,11 +113,11 @@ def regret_panels(
                 mean, reach = values.mean(0)[points - 1], mean_reach(values[:, points - 1])
                 pane.plot(points, mean, color=colour, label=name, linewidth=1.5)
                 pane.fill_between(points, mean - reach, mean + reach, color=colour, alpha=0.18, linewidth=0)
-            top = max(values.mean(0)[-1] for values in curves.values())
-            shown = {name: line for name, line in references.get(world, {}).items() if line.min() < 1.25 * top}
+            top = max(values.mean(0)[-1] + mean_reach(values[:, -1:])[0] for values in curves.values())
+            shown = {name: line for name, line in references.get(world, {}).items() if line.min() < 1.1 * top}
             for name, line in shown.items():
                 pane.plot(np.arange(1, len(line) + 1), line, color=INK, linewidth=1.1, dashes=(5, 3), label=name)
-            pane.set_ylim(0, 1.25 * top)
+            pane.set_ylim(0, 1.1 * top)
             pane.set_title(world, pad=8)
             pane.set_xlabel("pulls")
             number_axes(pane, 4)
