@@ -25,6 +25,7 @@ from retorno.core import constants
 from retorno.core.environment import Environment, World, advance, begin
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
+from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import action_units
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
@@ -68,7 +69,8 @@ class Player:
         """Of the episodes that are over."""
         self._carry = None if policy is None else policy.initial_carry()
         self._actions = world.action_space
-        self._decide = constants.jit(partial(decide, units=action_units(self._actions), greedy=not given.sampled))
+        deciding = partial(decide, units=action_units(self._actions), greedy=not given.sampled)
+        self._decide = constants.jit(deciding, compiler_options=IN_HASTE)
         self._key = jax.random.key(given.seed)
         self._actions.seed(given.seed)
 
@@ -86,7 +88,7 @@ class Player:
 
     def _native(self, world: Environment) -> Iterator[tuple[np.ndarray, TimeStep]]:
         seed, env = jnp.uint32(self.given.seed), jnp.uint32(0)
-        forward = jax.jit(partial(advance, world))
+        forward = jax.jit(partial(advance, world), compiler_options=IN_HASTE)
         standing, row = begin(world, seed, env)
         while True:
             yield world.render(jax.tree.map(np.asarray, standing.state)), row

@@ -178,3 +178,7 @@ class jit:
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """As of what `jax.jit` gives."""
         return self.program.lower(*args, constants=arrays_of((args, kwargs)), **kwargs)
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """As of what `jax.jit` gives."""
+        return self.program.eval_shape(*args, constants=arrays_of((args, kwargs)), **kwargs)

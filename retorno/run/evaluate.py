@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple, overload
 
 import jax
@@ -16,13 +15,16 @@ from jaxtyping import Bool, Float, Int, UInt32
 from retorno.core import constants
 from retorno.core.environment import Environment, Episodes, HostedEnvironments, World, advance, begin
 from retorno.core.policy import Carry, Policy
-from retorno.core.runtime import prepare
+from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
 from retorno.ops.intervals import interval95
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
 from retorno.run.learnt import Learnt, policies_of, world_of
 from retorno.run.match import Match, meet
+
+BRIEF = 5_000_000
+"""Weights times episodes up to which to compile an evaluation takes longer than to run it: CartPole's 1,000."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +89,7 @@ class _Play(NamedTuple):
     over: Bool[Array, " B"]
 
 
-@partial(constants.jit, static_argnames=("episodes", "greedy"))
-def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes: int, greedy: bool) -> _Play:
+def _play(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes: int, greedy: bool) -> _Play:
     numbers = jnp.arange(episodes, dtype=jnp.uint32)
     units = action_units(world.action_space)
     standing, row = jax.vmap(lambda n: begin(world, seed, n))(numbers)
@@ -116,6 +117,16 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
         ), t + 1
 
     return jax.lax.while_loop(going, step, (play, jnp.int32(0)))[0]
+
+
+_play_long = constants.jit(_play, static_argnames=("episodes", "greedy"))
+_play_briefly = constants.jit(_play, static_argnames=("episodes", "greedy"), compiler_options=IN_HASTE)
+
+
+def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes: int, greedy: bool) -> _Play:
+    """Compiled in haste where it is over in a moment: where few weights are read in few episodes."""
+    brief = episodes * sum(leaf.size for leaf in jax.tree.leaves(policy)) < BRIEF
+    return (_play_briefly if brief else _play_long)(policy, world, seed, episodes, greedy)
 
 
 _decide_hosted = constants.jit(decide_all, static_argnames=("greedy",))
@@ -211,7 +222,7 @@ def _evaluate_one(
 ) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(world, Environment):
         play = _play_native(policy, world, jnp.uint32(seed), episodes, greedy)
-        if not play.over.all():
+        if not np.asarray(play.over).all():
             raise endless()
         return np.asarray(play.returns), np.asarray(play.lengths)
     environments = world.open(world.num_envs or min(episodes, 8), seed)

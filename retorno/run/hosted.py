@@ -21,6 +21,7 @@ from retorno.core.constants import arrays_of, with_constants
 from retorno.core.counter import Counter
 from retorno.core.environment import HostedEnvironments, HostedWorld
 from retorno.core.policy import Algorithm, Carry, RelabelConfig
+from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import ActionUnits, Spec, policy_space
 from retorno.core.time_step import Only, TimeStep, Trajectory, blank
 from retorno.run.collect import CollectState, choose, initial_carries, read, what_is_left
@@ -281,7 +282,7 @@ def programs(settings: Any, structure: Any, layouts: tuple[Layout, Layout]) -> P
     return Programs(*kept, *donated)
 
 
-_finite = jax.jit(all_finite)
+_finite = jax.jit(all_finite, compiler_options=IN_HASTE)
 
 
 class HostedLoop:
@@ -368,7 +369,7 @@ def hosted_spec(spaces: Spaces, steps: Counter, row: TimeStep) -> Spec:
     )
 
 
-@partial(constants.jit, static_argnames=("spaces", "relabel"))
+@partial(constants.jit, static_argnames=("spaces", "relabel"), compiler_options=IN_HASTE)
 def _begin(
     algorithm: Algorithm,
     spaces: Spaces,

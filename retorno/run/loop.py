@@ -24,8 +24,10 @@ from retorno.core import constants
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, RelabelConfig, world_reward
+from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import SpaceError, Spec, policy_space
 from retorno.core.time_step import Trajectory, blank
+from retorno.ops.optimisers import FLAT
 from retorno.run.collect import CollectState, EpisodeStatistics, collect, no_episodes, opening
 
 
@@ -196,7 +198,10 @@ def all_finite(tree: PyTree[Any]) -> Bool[Array, ""]:
     Array(False, dtype=bool)
     """
     floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.stack([jnp.isfinite(x).all() for x in floats]).all() if floats else jnp.array(True)
+    # Small ones are looked at as one vector: to compile each took a tenth of a start.
+    small = [x.reshape(-1) for x in floats if x.size <= FLAT]
+    parts = [x for x in floats if x.size > FLAT] + ([jnp.concatenate(small)] if small else [])
+    return jnp.isfinite(sum(((0 * x).sum() for x in parts), jnp.float32(0)))
 
 
 class Advanced(NamedTuple):
@@ -420,16 +425,17 @@ def begin_runs(
     return stages(algorithm, world, learner, seeds, num_envs)._replace(learner=learner, relabel=built)
 
 
-begin_learners = jax.jit(_begin_learners, static_argnames=("relabel", "num_envs"))
-begin_native = partial(
-    begin_runs,
-    learners=begin_learners,
-    stages=constants.jit(_begin_stages, static_argnames=("num_envs",)),
-)
-"""`begin_runs` as two compiled programs.
+begin_learners = jax.jit(_begin_learners, static_argnames=("relabel", "num_envs"), compiler_options=IN_HASTE)
+begin_stages = constants.jit(_begin_stages, static_argnames=("num_envs",), compiler_options=IN_HASTE)
+
+begin_native = partial(begin_runs, learners=begin_learners, stages=begin_stages)
+"""`begin_runs` as two programs, which run once and so are compiled in haste.
 
 The one that calls the host for a network's weights is small, for JAX does not keep it in its compilation cache.
 """
+
+begun_shapes = partial(begin_runs, learners=begin_learners.eval_shape, stages=begin_stages.eval_shape)
+"""The shapes of what `begin_native` gives."""
 
 
 def begin_beside(
@@ -441,10 +447,10 @@ def begin_beside(
     num_envs: int,
 ) -> Run:
     """`begin_native` of one seed, which XLA compiles beside `advance`: together they take most of a start."""
-    begin = partial(begin_native, algorithm, world, relabel, seed, steps, num_envs)
-    like = jax.eval_shape(begin)
+    begun = (algorithm, world, relabel, seed, steps, num_envs)
+    like = begun_shapes(*begun)
     with ThreadPoolExecutor(1) as beside:
-        run = beside.submit(begin)
+        run = beside.submit(begin_native, *begun)
         advance.lower(algorithm, world, like, None, np.uint32(1), 1).compile()
         return run.result()
 

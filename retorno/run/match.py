@@ -122,7 +122,7 @@ def meet(
     """
     pairs = -(-episodes // 2)
     end = _meet(one, other, world, jnp.uint32(seed), pairs, greedy)
-    if not end.over.all():
+    if not np.asarray(end.over).all():
         raise endless()
     return Match(np.asarray(end.returns), np.arange(2 * pairs) % 2 == 0, np.asarray(end.lengths))
 

@@ -19,6 +19,7 @@ from retorno.core import constants
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
+from retorno.core.runtime import IN_HASTE
 from retorno.core.solution import Solution
 from retorno.ops.intervals import interval95
 
@@ -129,7 +130,7 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
     return bellman.evaluate(model, np.where(visited, chances, best.policy), best.question_discount)
 
 
-@partial(constants.jit, static_argnames="greedy")
+@partial(constants.jit, static_argnames="greedy", compiler_options=IN_HASTE)
 def _chances(policy: Policy, legal: Bool[Array, "S A"], greedy: bool) -> Float[Array, "S A"]:
     """How probable each action is in each state."""
     states, actions = jnp.arange(legal.shape[0]), jnp.arange(legal.shape[1])

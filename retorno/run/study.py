@@ -108,7 +108,7 @@ def study(
         mesh,
         side_by_side,
         compared,
-        arrays_of(jax.eval_shape(begin_learners, twin, place, relabel, seed, counter, one.num_envs)),
+        arrays_of(begin_learners.eval_shape(twin, place, relabel, seed, counter, one.num_envs)),
     )
     return jax.device_get(found)
 

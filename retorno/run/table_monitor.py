@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Float, Int, Integer
 
 from retorno import bellman
+from retorno.core.counter import Counter
 from retorno.core.environment import Environment, World
 from retorno.core.errors import RetornoError
 from retorno.core.mdp import MDP
@@ -23,7 +24,7 @@ from retorno.core.policy import Algorithm
 from retorno.core.time_step import TimeStep, before_and_after
 from retorno.networks import TableNetwork
 from retorno.ops.returns import q_learning_target, td_error
-from retorno.run.loop import Iteration, Observer, begin_native
+from retorno.run.loop import Iteration, Observer, begun_shapes
 from retorno.run.oracle import observes_states, policy_value
 from retorno.run.train import Training
 
@@ -95,9 +96,7 @@ def require_watchable(algorithm: Algorithm, world: World, model: MDP, seeds: int
             "only worlds that lie on a map and show their state can be watched, for instance cliff, windy, "
             "dyna_maze, FrozenLake-v1, or a map drawn in a .txt file"
         )
-    run = jax.eval_shape(
-        lambda seed: begin_native(algorithm, world, None, seed, jnp.int32(1), algorithm.num_envs), jnp.uint32(0)
-    )
+    run = begun_shapes(algorithm, world, None, jnp.uint32(0), Counter.of(1), algorithm.num_envs)
     network = getattr(run.learner, "network", None)
     if not isinstance(network, TableNetwork) or "q" not in network.tables:
         raise WatchError(

@@ -30,7 +30,7 @@ from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_units, unbounded_note
-from retorno.core.time_step import Clock
+from retorno.core.time_step import AnyTree, Clock
 from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import make
 from retorno.models import MODELS
@@ -165,7 +165,7 @@ class Training:
     @property
     def policies(self) -> list[Policy]:
         """The learnt policy of each seed as it now is: training goes on without it."""
-        return [jax.tree.map(jnp.copy, self.algorithm.policy(learner)) for learner in self.learners]
+        return [_copied(self.algorithm.policy(learner)) for learner in self.learners]
 
     @property
     def policy(self) -> Policy:
@@ -194,7 +194,7 @@ class Training:
         if not alike:
             require_settings(relabel)
             self._relabel, relabel = relabel, self._built(relabel)
-        fresh = jax.tree.map(lambda x: jnp.array(x, copy=True), relabel)
+        fresh = _copied(relabel)
         self._mesh, self.run = _spread(self.run._replace(relabel=fresh), len(self.seeds), self._mesh.size)
         if self.environments is not None and not alike:
             self.hosted_loop = self._loop()
@@ -377,6 +377,11 @@ def _spread(run: Run, seeds: int, devices: int) -> tuple[Mesh, Run]:
         open_length=jax.device_put(run.scores.open_length, split),
     )
     return mesh, placed._replace(stage=jax.device_put(run.stage, split), scores=scores)
+
+
+def _copied(tree: AnyTree) -> AnyTree:
+    """The same in buffers of its own, by the device alone: nothing is compiled for it."""
+    return jax.tree.map(lambda x: jax.device_put(x, may_alias=False), tree)
 
 
 def _alike(given: Any, held: Relabel | None) -> bool:
