@@ -6,6 +6,7 @@ discounted by γ^τ, which is a model's own `discount`: `discounted_by_time` wri
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Float
 
 from retorno.core.mdp import MDP
 
-Duration = Float[np.ndarray, " N"] | Float[np.ndarray, " P"]
+Duration = Float[np.ndarray, " N"] | Float[np.ndarray, " P"] | Sequence[float]
 """The time that each transition [N], or each pair [P], takes: positive."""
 
 

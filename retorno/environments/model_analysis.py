@@ -29,21 +29,21 @@ class Summary:
     """What `summarise` finds. Lists of states are sorted numbers."""
 
     model: MDP = field(repr=False)
-    terminal: Int[np.ndarray, " ·"]
+    terminal: Int[np.ndarray, " _"]
     """States without actions, in which an episode has ended."""
-    unreachable: Int[np.ndarray, " ·"]
+    unreachable: Int[np.ndarray, " _"]
     """States that no episode comes to from the initial ones."""
     components: int
     """Strongly connected components of the states that act."""
     largest_component: int
     """States in the largest of them."""
-    endless: Int[np.ndarray, " ·"]
+    endless: Int[np.ndarray, " _"]
     """States in which a policy can stay for ever, in some end component. None: every policy ends for certain."""
     end_components: int
     """Maximal sets of states that a policy can keep to for ever, going through all of them."""
-    unending: Int[np.ndarray, " ·"]
+    unending: Int[np.ndarray, " _"]
     """States from which no policy ends for certain. None: from every state some policy does."""
-    hopeless: Int[np.ndarray, " ·"]
+    hopeless: Int[np.ndarray, " _"]
     """Those of them from which no policy can end at all."""
     recurrent_classes: int
     """Closed classes among the hopeless: sets of states that, once entered, are never left, whatever is done."""
@@ -149,7 +149,7 @@ class Summary:
             told += f", {self.recurrent_classes:,} recurrent {classes}"
         return told + self._far(self.unending)
 
-    def _far(self, states: Int[np.ndarray, " ·"]) -> str:
+    def _far(self, states: Int[np.ndarray, " _"]) -> str:
         """Whether it need not matter."""
         return "; none of them is reachable" if np.isin(states, self.unreachable).all() else ""
 
@@ -296,7 +296,7 @@ class _Graph:
         return self.owner[self.pair[kept]], self.next_state[kept]
 
 
-def _names(model: MDP, states: Int[np.ndarray, " ·"], most: int) -> list[str]:
+def _names(model: MDP, states: Int[np.ndarray, " _"], most: int) -> list[str]:
     return [str(model.state_names[s]) for s in states[:most].tolist()]
 
 
@@ -304,7 +304,7 @@ def _plural(count: int) -> str:
     return f"{count:,} state{'' if count == 1 else 's'}"
 
 
-def _counted(model: MDP, states: Int[np.ndarray, " ·"]) -> str:
+def _counted(model: MDP, states: Int[np.ndarray, " _"]) -> str:
     """'3 states (a, b, c)'."""
     if not len(states):
         return "none"

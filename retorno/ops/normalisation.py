@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 
 from retorno.core.scalar import Scalar
 
@@ -18,7 +18,7 @@ class Moments(NamedTuple):
     mean: Float[Array, " D"]
     variance: Float[Array, " D"]
 
-    def update(self, rows: Float[Array, "N D"], mask: Bool[Array, " N"]) -> Moments:
+    def update(self, rows: Real[Array, "N D"], mask: Bool[Array, " N"]) -> Moments:
         """Merge the rows where `mask` is true (Chan, Golub & LeVeque 1979, eq. 2.1).
 
         Args:
@@ -45,7 +45,7 @@ class Moments(NamedTuple):
             variance=self.variance * (1 - share) + variance * share + shift**2 * share * (1 - share),
         )
 
-    def standardise(self, x: Float[Array, " D"], clip: Scalar = 10.0) -> Float[Array, " D"]:
+    def standardise(self, x: Real[Array, " D"], clip: Scalar = 10.0) -> Float[Array, " D"]:
         r"""A row in standard deviations from the mean.
 
         .. math:: \text{clip}\left( \frac{x - \mu}{\sqrt{\sigma^2 + 10^{-8}}}, -c, c \right)
@@ -62,7 +62,7 @@ class Moments(NamedTuple):
         """
         return jnp.clip((x - self.mean) / jnp.sqrt(self.variance + 1e-8), -clip, clip)
 
-    def scale(self, x: Float[Array, " D"], clip: Scalar = 10.0) -> Float[Array, " D"]:
+    def scale(self, x: Real[Array, " D"], clip: Scalar = 10.0) -> Float[Array, " D"]:
         r"""A row in standard deviations, its mean left in it: what is done to rewards, whose sign matters.
 
         .. math:: \text{clip}\left( \frac{x}{\sqrt{\sigma^2 + 10^{-8}}}, -c, c \right)

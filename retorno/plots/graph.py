@@ -249,7 +249,7 @@ def _tangle(drawing: Drawing, place: Float[np.ndarray, "n 2"]) -> float:
 
 def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
     def side(p: Point, q: Point, r: Point) -> bool:
-        return (q[0] - p[0]) * (r[1] - p[1]) > (q[1] - p[1]) * (r[0] - p[0])
+        return bool((q[0] - p[0]) * (r[1] - p[1]) > (q[1] - p[1]) * (r[0] - p[0]))
 
     return side(a, b, c) != side(a, b, d) and side(c, d, a) != side(c, d, b)
 

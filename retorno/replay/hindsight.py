@@ -157,7 +157,8 @@ class Hindsight:
         """A replay with hindsight over an empty ring.
 
         Raises:
-            ValueError: when the observations have no goals, or the memory beside each row was read with its own goal.
+            ValueError: when the observations have no goals, the memory beside each row was read with its own goal, or
+                `reward` does not say one number of one row.
         """
         obs = ring.steps.obs
         if not isinstance(obs, dict) or not {ACHIEVED, DESIRED} <= obs.keys():
@@ -171,6 +172,7 @@ class Hindsight:
                 f"goals are exchanged for what was achieved, so both must have one shape, got {ACHIEVED} "
                 f"{obs[ACHIEVED].shape[2:]} and {DESIRED} {obs[DESIRED].shape[2:]}"
             )
+        self._require_of_one_row(jax.ShapeDtypeStruct(obs[ACHIEVED].shape[2:], obs[ACHIEVED].dtype))
         if "carry" in ring.extras:
             raise ValueError(
                 "a memory that was recorded with one goal tells nothing of another: with hindsight leave it out "
@@ -186,3 +188,14 @@ class Hindsight:
             reward=jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), self.reward),
             goals=self.goals,
         )
+
+    def _require_of_one_row(self, goal: jax.ShapeDtypeStruct) -> None:
+        """Refuse a reward that says more than one number of a row, which would be spread over others unseen."""
+        asked = lambda goal: (self.reward.reward(goal, goal), self.reward.terminated(goal, goal))  # noqa: E731
+        reward, ends = jax.eval_shape(asked, goal)
+        if reward.shape != () or ends.shape != () or ends.dtype != bool:
+            raise ValueError(
+                f"{type(self.reward).__name__} is asked about one goal {list(goal.shape)} achieved and one desired: it "
+                "must say one number [] and one truth value [], got "
+                f"{reward.dtype.name} {list(reward.shape)} and {ends.dtype.name} {list(ends.shape)}"
+            )

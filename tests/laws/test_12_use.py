@@ -73,8 +73,8 @@ class Setting(NamedTuple):
     @property
     def row(self) -> TimeStep:
         """An example, of zeros."""
-        legal = np.ones(self.action_space.n, bool) if self.masked else None
-        return jax.tree.map(np.zeros_like, restart(self.seen(), legal))
+        legal = jnp.ones(self.action_space.n, bool) if self.masked else None
+        return jax.tree.map(jnp.zeros_like, restart(self.seen(), legal))
 
     def seen(self) -> Any:
         """Some observation, as rows hold it."""

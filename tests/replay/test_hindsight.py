@@ -1,14 +1,25 @@
 """Hindsight: exchanged goals by hand, then against a list of everything that was lived."""
 
 import functools
+from dataclasses import replace
+from typing import Any
 
+import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
+from retorno.algorithms import DQN
+from retorno.core.hyperparameters import hyperparameters
 from retorno.core.time_step import TimeStep, Trajectory, blank
+from retorno.environments.hosted.gymnasium import gymnasium
+from retorno.networks import Table
+from retorno.ops.optimisers import SGD
 from retorno.replay import Goals, Hindsight, HindsightReplay, Proportional, ReplayConfig, Sparse, UniformReplay, ring
+from retorno.replay.goals import ACHIEVED, DESIRED, OBSERVATION
+from retorno.run.train import train
 
 ENDS = (3, 5, 12, 14, 20, 31, 33, 40)
 """Rows that end an episode of the first environment; those of the second end one row later."""
@@ -161,3 +172,74 @@ def test_what_has_no_goals_to_exchange_is_refused(obs, extras, says) -> None:
     row = blank(TimeStep(obs, jnp.float32(0), jnp.float32(0), jnp.array(False), jnp.array(False)))
     with pytest.raises(ValueError, match=says):
         Hindsight().over(ring(row, jnp.int32(0), num_envs=1, capacity=4, rollout=1, extras=extras))
+
+
+@hyperparameters
+class Spread:
+    """Compares goals part by part, and forgets to say whether all are there."""
+
+    terminates: bool = False
+
+    def reward(self, achieved: Any, desired: Any) -> Any:
+        return (achieved == desired) - 1.0
+
+    def terminated(self, achieved: Any, desired: Any) -> Any:
+        return achieved == desired if self.terminates else jnp.array(False)
+
+
+def test_a_reward_that_says_more_than_one_number_is_refused() -> None:
+    obs = {"achieved_goal": jnp.zeros(2), "desired_goal": jnp.zeros(2)}
+    row = blank(TimeStep(obs, jnp.float32(0), jnp.float32(0), jnp.array(False), jnp.array(False)))
+    empty = ring(row, jnp.int32(0), num_envs=1, capacity=4, rollout=1, extras={})
+    with pytest.raises(ValueError, match=r"Spread is asked about one goal \[2\].*got float32 \[2\] and bool \[\]"):
+        Hindsight(reward=Spread()).over(empty)
+    with pytest.raises(ValueError, match=r"got float32 \[2\] and bool \[2\]"):
+        Hindsight(reward=Spread(terminates=True)).over(empty)
+
+
+class Corridor(gym.Env):
+    """A goal environment as Gymnasium-Robotics has them: cells in a row, one of which is wanted."""
+
+    CELLS = 7
+    observation_space = spaces.Dict({part: spaces.Discrete(7) for part in (OBSERVATION, ACHIEVED, DESIRED)})
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.place, self.goal, self.age = self.CELLS // 2, int(self.np_random.integers(self.CELLS)), 0
+        return self._seen(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.place, self.age = min(max(self.place + 2 * int(action) - 1, 0), self.CELLS - 1), self.age + 1
+        return self._seen(), self.compute_reward(self.place, self.goal), self.place == self.goal, self.age == 8, {}
+
+    def compute_reward(self, achieved: Any, desired: Any) -> Any:
+        return np.where(achieved == desired, 0.0, -1.0)[()]
+
+    def _seen(self) -> dict[str, Any]:
+        return {OBSERVATION: self.place, ACHIEVED: self.place, DESIRED: self.goal}
+
+
+def test_a_hosted_goal_environment_is_learnt_by_what_was_reached() -> None:
+    """Goals that were never wanted in an episode, as its rewards would have been; and the way to every one."""
+    hindsight = Hindsight(reward=Sparse(tolerance=0.0, terminates=True))
+    algorithm = DQN(network=Table(), optimiser=SGD(16.0), capacity=2000, replay=hindsight, epsilon_end=0.3)
+    world = gymnasium(Corridor)
+    with train(replace(algorithm, num_envs=2, learning_starts=50, target_period=20), world, 2000, seed=0) as training:
+        training.run_to_end()
+    replay = training.run.learner.replay
+    window = jax.jit(lambda key: replay.sample(key, 2000))(jax.random.key(0))
+    rows, lived = jax.tree.map(np.asarray, (window.trajectory.steps, replay.ring.steps))
+    raw = lived.obs[DESIRED].reshape(-1)[np.asarray(window.index)]
+    assert 0.1 < (rows.obs[DESIRED][0] != raw).mean() < 0.8, "the way to a goal lends that very goal too"
+    paid = Corridor().compute_reward(rows.obs[ACHIEVED], rows.obs[DESIRED])
+    np.testing.assert_array_equal(rows.reward[~rows.first], paid[~rows.first])
+    assert (rows.discount[~rows.first] == (paid[~rows.first] < 0)).all()
+    choose = jax.jit(lambda obs: training.policy.step(obs, jnp.array(False), ())[0]["policy"].mode())
+    env = Corridor()
+    for goal in range(env.CELLS):
+        obs, _ = env.reset(seed=0)
+        env.goal, ended = goal, env.place == goal
+        while not ended and env.age < 8:
+            obs, _, ended, *_ = env.step(choose({**obs, DESIRED: goal}))
+        assert ended, goal

@@ -16,7 +16,6 @@ import gymnasium as gym
 import jax
 import numpy as np
 from gymnasium import spaces
-from jax import Array
 from jaxtyping import PyTree
 
 from retorno.core.environment import episode_seed
@@ -170,7 +169,7 @@ class ActionLayout:
             raise SpaceError(f"actions of {space} cannot be given: Discrete, MultiDiscrete, MultiBinary and Box can")
         self.shape, self.stored, self.taken = tuple(space.shape or ()), row_dtype(space), space.dtype
 
-    def decode(self, action: Array | np.ndarray | np.generic) -> Any:
+    def decode(self, action: Any) -> Any:
         """A new array, which an environment may change."""
         return np.array(action, self.taken)
 
