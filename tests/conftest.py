@@ -126,7 +126,7 @@ def as_users_compile() -> Iterator[None]:
 
     def options(*args: Any, **kwargs: Any) -> Any:
         made = get_compile_options(*args, **kwargs)
-        made.env_option_overrides = [*made.env_option_overrides, (FUSED_SLOWLY, True)]
+        made.env_option_overrides = [(FUSED_SLOWLY, True), *made.env_option_overrides]
         return made
 
     get_compile_options = compiler.get_compile_options

@@ -255,7 +255,7 @@ def test_a_models_file_is_solved(solve, tmp_path) -> None:
 
 
 def test_pictures(solve, tmp_path) -> None:
-    swept = ("--method", "value-iteration", "--trace", "--json")
+    swept = ("--method", "value-iteration", "--discount", "0.5", "--trace", "--json")
     code, out, _ = solve("FrozenLake-v1", *swept, "--picture", tmp_path / "lake.gif", "--bounds", tmp_path / "lake.png")
     assert code == 0 and json.loads(out)
     assert (tmp_path / "lake.gif").read_bytes()[:4] == b"GIF8" and (tmp_path / "lake.png").stat().st_size > 10_000

@@ -375,14 +375,18 @@ def test_bfloat16_computes_the_same_to_its_precision(config: Any, parameters: Pr
     obs, first = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32), jnp.arange(6) == 3
     carry = network.initial_carry()
     assert {x.dtype for x in jax.tree.leaves(carry)} <= {jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.int32)}
-    heads = network.unroll(obs, first, carry)
+
+    @jax.jit
+    def asked(network: Any, twin: Any, carry: Any) -> Any:
+        expected = twin.unroll(obs, first, twin.initial_carry())
+        step, read = network.step(obs[0], jnp.array(True), carry), network.read(obs, first, carry)
+        return network.unroll(obs, first, carry), expected, step, read
+
+    heads, expected, (stepped, after), read = asked(network, twin, carry)
     assert heads["value"].dtype == jnp.float32
-    expected = twin.unroll(obs, first, twin.initial_carry())
     np.testing.assert_allclose(heads["value"], expected["value"], atol=0.04)
     assert not np.array_equal(heads["value"], expected["value"])
-    stepped, after = network.step(obs[0], jnp.array(True), carry)
     np.testing.assert_allclose(stepped["value"], heads["value"][0], atol=0.04)
-    read = network.read(obs, first, carry)
     assert [x.dtype for x in jax.tree.leaves((after, read))] == [x.dtype for x in jax.tree.leaves((carry, carry))]
 
 
@@ -394,6 +398,6 @@ def test_what_is_rematerialised_has_the_same_gradient(config: Any) -> None:
         return network.unroll(obs, first, network.initial_carry())["value"].sum()
 
     plain, again = (replace(config, rematerialise=yes).build(KEY, BOX, {"value": ValueHead()}) for yes in (False, True))
-    for one, other in zip(*(jax.tree.leaves(jax.grad(loss)(n)) for n in (plain, again)), strict=True):
+    for one, other in zip(*(jax.tree.leaves(jax.jit(jax.grad(loss))(n)) for n in (plain, again)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     assert "remat" in str(jax.make_jaxpr(jax.grad(loss))(again)) and "remat" not in str(jax.make_jaxpr(loss)(plain))

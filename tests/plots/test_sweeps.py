@@ -77,7 +77,7 @@ def test_actions_that_are_best_at_a_sweeps_values() -> None:
 
 @pytest.mark.parametrize("model", [student(), frozen_lake()])
 def test_an_animation_has_a_frame_a_sweep_and_ends_with_the_answer(tmp_path, model) -> None:
-    answer = solve(model, 0.9, method=value_iteration, trace=True)
+    answer = solve(model, 0.5, method=value_iteration, trace=True)
     path = animate(answer, tmp_path / "new" / "sweeps.gif", seconds=1.0)
     with Image.open(path) as picture:
         shown = shown_sweeps(len(answer.trace), FRAMES)

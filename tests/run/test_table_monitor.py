@@ -63,7 +63,7 @@ def test_nothing_is_preferred_before_the_first_step(looks: list[Look]) -> None:
 def test_td_errors_are_worked_by_hand() -> None:
     """One cell beside the goal: 1 is learnt once to the right, and γ · 1 = ½ once for each move that stays."""
     made = ascii_map("SG")
-    looks = [*Watched(train(METHOD, TimeLimit(sampled(made), 50), 400), made, looks=400)]
+    looks = [*Watched(train(METHOD, TimeLimit(sampled(made), 50), 200), made, looks=200)]
     times = np.diff([look.visits for look in looks], axis=0)
     assert sum(np.nansum(n * look.error) for n, look in zip(times, looks[1:], strict=True)) == pytest.approx(2.5)
 

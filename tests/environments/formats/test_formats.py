@@ -61,7 +61,7 @@ def table(model):
     return {pair: {k: pytest.approx(v) for k, v in row.items() if v} for pair, row in made.items()}
 
 
-def values(model, discount=0.9, sweeps=300):
+def values(model, discount=0.9, sweeps=220):
     """The best values by plain sweeps."""
     v = np.zeros(model.num_states)
     for _ in range(sweeps):
@@ -112,7 +112,7 @@ def models(draw, discounts=(0.0, 1.0, 1.0, 0.25)):
     )
 
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # Our own rows
