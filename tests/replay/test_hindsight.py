@@ -53,7 +53,7 @@ def lived(goals: Goals, rounds: int, drawn: type[ReplayConfig] = UniformReplay) 
     config = Hindsight(goals, share=1.0, reward=EXACT, replay=drawn())
     example = blank(jax.tree.map(lambda x: x[0, 0], rows(0, 1)))
     sizes = {"num_envs": NUM_ENVS, "capacity": CAPACITY, "rollout": ROLLOUT, "length": LENGTH, "context": CONTEXT}
-    replay = config.over(ring(example, jnp.int32(0), extras={}, **sizes))
+    replay = jax.jit(lambda: config.over(ring(example, jnp.int32(0), extras={}, **sizes)))()
     for i in range(rounds):
         steps = rows(i * ROLLOUT, ROLLOUT + 1)
         replay = add(replay, Trajectory(steps, jnp.zeros((ROLLOUT, NUM_ENVS), jnp.int32), {}, ()))

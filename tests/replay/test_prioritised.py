@@ -1,6 +1,7 @@
 """Prioritised replay: the sum tree against sums, draws against their law, and who may be drawn at all."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +19,11 @@ update = jax.jit(Prioritised.update)
 put = jax.jit(SumTree.put)
 
 
+@functools.cache
 def lived(config, num_envs=2, capacity=10, rollout=3, rounds=9, length=1, context=0) -> Prioritised:
     sizes = {"num_envs": num_envs, "capacity": capacity, "rollout": rollout, "length": length, "context": context}
     extras = {"carry": (jnp.float32(0),), "seen": jnp.int32(0)}
-    replay = config.over(ring(EXAMPLE, jnp.int32(0), extras=extras, **sizes))
+    replay = jax.jit(lambda: config.over(ring(EXAMPLE, jnp.int32(0), extras=extras, **sizes)))()
     for i in range(rounds):
         replay = add(replay, trajectory(i * rollout, rollout, num_envs))
     return replay
@@ -76,8 +78,9 @@ CASES = [(1, 1, 1, 5, 1, 0), (1, 8, 4, 1, 1, 0), (2, 10, 3, 9, 1, 0), (2, 10, 3,
 CASES += [(1, 3, 3, 2, 2, 1), (3, 10, 2, 3, 4, 0), (1, 2, 2, 7, 3, 3)]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: type(c).__name__)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("config", "case"), [*((CONFIGS[0], case) for case in CASES), *((CONFIGS[1], CASES[i]) for i in (1, 3, 4))]
+)
 def test_new_windows_are_drawn_alike_and_no_others(config, case):
     """While nothing was learnt they are all as important, so each comes as often as the others."""
     num_envs, capacity, rollout, rounds, length, _ = case

@@ -1,5 +1,6 @@
 """The ring of rows: by hand, then against a list of everything that was lived."""
 
+import functools
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from retorno.replay import Ring, Window, ring
 EXAMPLE = blank(TimeStep(jnp.int32(0), jnp.float32(0), jnp.float32(0), jnp.array(False), jnp.array(False)))
 DRAWS = 600
 
-add, sample = jax.jit(Ring.add), jax.jit(Ring.sample, static_argnums=2)
+add, sample, windows = jax.jit(Ring.add), jax.jit(Ring.sample, static_argnums=2), jax.jit(Ring.windows)
 
 
 def rows(start: int, length: int, num_envs: int) -> TimeStep:
@@ -31,10 +32,11 @@ def trajectory(start: int, length: int, num_envs: int) -> Trajectory:
     return Trajectory(steps, 7 * obs, {"carry": (obs + 0.5,), "seen": 3 * obs}, ())
 
 
+@functools.cache
 def lived(num_envs: int, capacity: int, rollout: int, rounds: int, length: int = 1, context: int = 0) -> Ring:
     extras = {"carry": (jnp.float32(0),), "seen": jnp.int32(0)}
     sizes = {"num_envs": num_envs, "capacity": capacity, "rollout": rollout, "length": length, "context": context}
-    replay = ring(EXAMPLE, jnp.int32(0), extras=extras, **sizes)
+    replay = jax.jit(lambda: ring(EXAMPLE, jnp.int32(0), extras=extras, **sizes))()
     for i in range(rounds):
         replay = add(replay, trajectory(i * rollout, rollout, num_envs))
     return replay
@@ -75,9 +77,7 @@ CASES = [
     (3, 10, 3, 4, 1, 0),
     (2, 6, 3, 2, 1, 0),
     (1, 1, 1, 9, 3, 0),
-    (2, 10, 3, 9, 3, 0),
     (1, 1, 1, 9, 1, 2),
-    (2, 10, 3, 9, 1, 3),
     (2, 10, 3, 9, 4, 3),
     (1, 12, 4, 2, 3, 2),
     (1, 8, 8, 5, 5, 4),
@@ -89,7 +89,7 @@ def test_windows_are_what_was_lived(case):
     check_ring(sample, *case)
 
 
-@pytest.mark.parametrize(("length", "context"), [(1, 0), (3, 0), (2, 4)])
+@pytest.mark.parametrize(("length", "context"), [(1, 0), (2, 4)])
 def test_draws_are_uniform(length, context):
     """χ² over 16 windows stays below its 99.9% point, 37.7 at 15 degrees of freedom (Fisher)."""
     window = sample(lived(2, 16, 4, 9, length, context), jax.random.key(1), 4000)
@@ -103,7 +103,7 @@ def test_by_hand():
     assert (int(replay.newest), int(replay.filled), int(replay.starts)) == (1, 2, 2)
     replay = lived(1, 2, 1, 9, length=2, context=1)  # two windows of three rows, and the row before them: 5 … 9
     np.testing.assert_array_equal(np.sort(replay.steps.obs[:, 0]), [5, 6, 7, 8, 9])
-    window = replay.windows(jnp.array([int(replay.newest_window)]))
+    window = windows(replay, jnp.array([int(replay.newest_window)]))
     np.testing.assert_array_equal(window.trajectory.steps.obs[:, 0], [7, 8, 9])
     np.testing.assert_array_equal(window.before.obs[:, 0], [6])
 
@@ -132,9 +132,9 @@ class Sum(Policy):
 
 def test_the_memory_before_a_window_by_hand():
     def carry(start: int, context: int, recorded: bool) -> float:
-        replay = lived(1, 20, 20, 1, length=2, context=context)
-        window = replay.windows(jnp.array([start]))
-        return float(window._replace(recorded=window.recorded if recorded else ()).carry(Sum())[0][0])
+        window = windows(lived(1, 20, 20, 1, length=2, context=context), jnp.array([start]))
+        window = window._replace(recorded=window.recorded if recorded else ())
+        return float(jax.jit(Window.carry)(window, Sum())[0][0])
 
     assert carry(8, 0, recorded=False) == 0  # nothing is known
     assert carry(8, 0, recorded=True) == 8.5
