@@ -217,8 +217,17 @@ def test_dutch_traces_are_the_online_lambda_return_algorithm() -> None:
         position += 1  # The reset.
 
 
-@pytest.mark.parametrize("trace", [Trace.accumulating, Trace.replacing, Trace.clearing])
-@pytest.mark.parametrize("kind", [SARSALambda, QLambda])
+@pytest.mark.parametrize(
+    ("kind", "trace"),
+    [
+        (SARSALambda, Trace.accumulating),
+        (SARSALambda, Trace.replacing),
+        (SARSALambda, Trace.clearing),
+        (QLambda, Trace.replacing),
+        pytest.param(QLambda, Trace.accumulating, marks=pytest.mark.only_all),
+        pytest.param(QLambda, Trace.clearing, marks=pytest.mark.only_all),
+    ],
+)
 def test_traces_as_the_book_writes_them(kind: type, trace: Trace) -> None:
     """Sutton & Barto 1998, figures 7.11, 7.14 and 7.17."""
     lambda_ = 0.8
