@@ -24,7 +24,7 @@ from retorno.core import constants
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, RelabelConfig, world_reward
-from retorno.core.runtime import IN_HASTE
+from retorno.core.runtime import IN_HASTE, SIDE_BY_SIDE
 from retorno.core.spaces import SpaceError, Spec, policy_space
 from retorno.core.time_step import Trajectory, blank
 from retorno.ops.optimisers import FLAT
@@ -259,8 +259,7 @@ def advance(
     return _advance(algorithm, world, run, observer, steps, most)
 
 
-@partial(constants.jit, static_argnames=("mesh",), donate_argnames=("runs",))
-def advance_seeds(
+def _advance_seeds(
     algorithm: Algorithm,
     world: Environment,
     runs: Run,
@@ -268,8 +267,6 @@ def advance_seeds(
     most: Int[Array, ""],
     mesh: jax.sharding.Mesh,
 ) -> Advanced:
-    """`advance` for many seeds [S]: side by side or one after another, as the algorithm says, spread over devices."""
-
     def several(runs: Run, steps: Array, algorithm: Algorithm, world: Environment, most: Array) -> Advanced:
         one = lambda run, steps: _advance(algorithm, world, run, None, steps, most)  # noqa: E731
         return jax.vmap(one)(runs, steps) if seeds_batch(algorithm) else jax.lax.map(lambda x: one(*x), (runs, steps))
@@ -278,6 +275,18 @@ def advance_seeds(
     specs = (seeds, seeds, same, same, same)
     sharded = jax.shard_map(several, mesh=mesh, in_specs=specs, out_specs=seeds, check_vma=False)
     return sharded(runs, steps, algorithm, world, most)
+
+
+_program_of_seeds = partial(constants.jit, _advance_seeds, static_argnames=("mesh",), donate_argnames=("runs",))
+advance_in_turn = _program_of_seeds()
+"""`advance` for many seeds [S], one after another on each device."""
+advance_side_by_side = _program_of_seeds(compiler_options=SIDE_BY_SIDE)
+"""`advance` for many seeds [S], all at once."""
+
+
+def advance_seeds(algorithm: Algorithm, *rest: Any) -> Advanced:
+    """`advance` for many seeds [S]: side by side or one after another, as the algorithm says, spread over devices."""
+    return (advance_side_by_side if seeds_batch(algorithm) else advance_in_turn)(algorithm, *rest)
 
 
 def seeds_batch(algorithm: Algorithm) -> bool:

@@ -24,7 +24,7 @@ from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import Algorithm, RelabelConfig
-from retorno.core.runtime import prepare
+from retorno.core.runtime import SIDE_BY_SIDE, prepare
 from retorno.core.time_step import Trajectory
 from retorno.run.loop import Iteration, Run, begin_learners, begin_runs, iterate, repeat, seeds_batch
 
@@ -96,7 +96,7 @@ def study(
     twin, counter = as_arrays(one), Counter.of(budget)
     place = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), world) if side_by_side else world
     seed = jax.ShapeDtypeStruct((), jnp.uint32)
-    found = _study(
+    found = (_study_side_by_side if seeds_batch(one) else _study_in_turn)(
         side_by_side_settings(algorithm) if compared else twin,
         world,
         relabel,
@@ -126,7 +126,6 @@ def side_by_side_settings(algorithms: Sequence[Algorithm]) -> Algorithm:
     return jax.tree.map(lambda *numbers: jnp.stack(numbers), *twins)
 
 
-@partial(jax.jit, static_argnames=("relabel", "probe", "points", "mesh", "side_by_side", "compared"))
 def _study(
     algorithm: Algorithm,
     world: Environment,
@@ -179,6 +178,10 @@ def _study(
         check_vma=False,
     )
     return whole(constants, seeds, world, steps, algorithm)
+
+
+_program = partial(jax.jit, _study, static_argnames=("relabel", "probe", "points", "mesh", "side_by_side", "compared"))
+_study_in_turn, _study_side_by_side = _program(), _program(compiler_options=SIDE_BY_SIDE)
 
 
 def at_episodes(

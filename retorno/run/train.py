@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -336,7 +337,9 @@ class Training:
             return self.hosted_loop.advance(self.run, self.observer, int(steps), most)
         assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
-            return advance(self._twin, self.world, self.run, self.observer, steps[()], most)
+            advanced = advance(self._twin, self.world, self.run, self.observer, steps[()], most)
+            # XLA lays out what comes back as it likes, for which the next call would be compiled once more.
+            return advanced._replace(run=_spread(advanced.run, 1, self._mesh.size)[1])
         return advance_seeds(self._twin, self.world, self.run, steps, most, self._mesh)
 
     def _hosted(self) -> dict[str, np.ndarray]:
@@ -371,12 +374,11 @@ def _spread(run: Run, seeds: int, devices: int) -> tuple[Mesh, Run]:
         return mesh, jax.device_put(run, split)
     if shares == 1:
         return mesh, run
-    placed = jax.device_put(run, whole)
-    scores = placed.scores._replace(
-        open_return=jax.device_put(run.scores.open_return, split),
-        open_length=jax.device_put(run.scores.open_length, split),
-    )
-    return mesh, placed._replace(stage=jax.device_put(run.stage, split), scores=scores)
+    everywhere, shared = (partial(jax.tree.map, lambda _, where=where: where) for where in (whole, split))
+    scores, where = run.scores, everywhere(run)
+    shared_scores = {name: split for name in scores._fields if jnp.ndim(getattr(scores, name))}
+    where = where._replace(stage=shared(run.stage), scores=where.scores._replace(**shared_scores))
+    return mesh, jax.device_put(run, where)
 
 
 def _copied(tree: AnyTree) -> AnyTree:

@@ -1,9 +1,10 @@
-"""All small models at once: a method is compiled once and lives in all of them, so each can be held against each."""
+"""All small models in one shape: a method is compiled once and lives in all of them, so each is held against each."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,14 +12,16 @@ import numpy as np
 from small import MODELS, model
 
 from retorno.bellman import evaluate, solve, uniform
+from retorno.core.counter import Counter
+from retorno.core.environment import Environment
+from retorno.core.hyperparameters import as_arrays
 from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Learner
-from retorno.core.time_step import Trajectory
+from retorno.core.runtime import SIDE_BY_SIDE
 from retorno.environments.sampled_world import Sampled
-from retorno.environments.stacked import of_one_shape, padded, stacked
+from retorno.environments.stacked import of_one_shape, padded
 from retorno.environments.wrappers import TimeLimit
-from retorno.run.loop import Run
-from retorno.run.study import study
+from retorno.run.loop import begin_runs, iterate
 
 LIMIT = 20
 """Short episodes, so that many states are begun in."""
@@ -78,12 +81,19 @@ def best_minus_uniform(name: str, discount: float) -> float:
 @functools.cache
 def learners(algorithm: Algorithm, steps: int, seeds: range, names: tuple[str, ...] = SMALL) -> dict[str, Learner]:
     """What each of the seeds [S] has learnt in each world."""
-    worlds = TimeLimit(stacked(of_one_shape([*models(names).values()])), LIMIT)
-    updates = steps // (algorithm.num_envs * algorithm.rollout)
-    found = study(algorithm, worlds, updates, learnt, seeds=seeds, every=updates, side_by_side=True)
-    return {name: jax.tree.map(lambda x, i=i: x[i, :, 0], found) for i, name in enumerate(names)}
+    worlds = zip(names, of_one_shape([*models(names).values()]), strict=True)
+    return {name: learners_in(algorithm, TimeLimit(world, LIMIT), steps, seeds) for name, world in worlds}
 
 
-def learnt(run: Run, trajectory: Trajectory) -> Any:
-    """The learner itself."""
-    return run.learner
+def learners_in(algorithm: Algorithm, world: Environment, steps: int, seeds: range) -> Learner:
+    """What each of the seeds [S] has learnt in a world."""
+    learner = partial(_learner, as_arrays(algorithm), world, Counter.of(steps))
+    return jax.tree.map(lambda *x: np.stack(x), *(jax.device_get(learner(np.uint32(seed))) for seed in seeds))
+
+
+@partial(jax.jit, compiler_options=SIDE_BY_SIDE)  # Tables again.
+def _learner(algorithm: Algorithm, world: Environment, steps: Counter, seed: Any) -> Learner:
+    """Of one seed: many seeds and worlds side by side take three times as long to compile, and run for seconds."""
+    run = begin_runs(algorithm, world, None, seed, steps, algorithm.num_envs)
+    going = lambda run: run.step.low < steps.low  # noqa: E731
+    return jax.lax.while_loop(going, lambda run: iterate(algorithm, world, run).after, run).learner

@@ -22,6 +22,7 @@ from grid import (
     exploring,
     in_one_shape,
     learners,
+    learners_in,
     lived_in,
     models,
 )
@@ -33,16 +34,18 @@ from retorno.algorithms import BANDITS, SARSA, DifferentialSARSA, QLearning, RLe
 from retorno.bellman import average_reward, best_soft, evaluate, solve, uniform
 from retorno.bellman.average import evaluate_average
 from retorno.core.environment import Environment
+from retorno.core.hyperparameters import hyperparameters
 from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Learner, Policy
+from retorno.core.spaces import HashableSpace
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.models import Exact
 from retorno.networks import Table
 from retorno.ops.optimisers import Adam, Schedule
-from retorno.policies import Epsilon, Tabulated, Uniform
+from retorno.policies import Epsilon, Uniform
+from retorno.policies.target_and_behaviour import FixedPolicy, tabulated
 from retorno.run.oracle import regret
-from retorno.run.train import Training, train
 
 DISCOUNT = 0.8
 EPSILON = 0.3
@@ -62,12 +65,6 @@ def limit(world: Environment) -> Environment:
 
 def deadly(world: Environment) -> Environment:
     return Deadly(TimeLimit(world, 4))
-
-
-def trained(algorithm: Algorithm, world: Environment, steps: int, seeds: range = SEEDS) -> Training:
-    training = train(algorithm, world, steps, seed=seeds)
-    training.run_to_end()
-    return training
 
 
 def largest(exact: MDP) -> float:
@@ -103,18 +100,16 @@ def check_q_learning(name: str, limited: Callable[[Environment], Environment] = 
     step_sizes = {"step_size": 1.0} if certain(name) else {"step_size": 0.5, "step_size_end": 0.0}
     algorithm = QLearning(discount=DISCOUNT, exploration=Epsilon(1.0), **step_sizes)
     # Of many pairs many errors are looked at, which are as precise with half the seeds.
-    seeds, visits = (range(2), 200) if certain(name) else (SEEDS if exact.num_pairs < 100 else TEN, VISITS)
-    steps = max(20_000, visits * exact.num_pairs)
-    training = trained(algorithm, limited(lived_in(name)), steps, seeds)
-    q = table(training.run.learner, "q")[:, exact.pair_state, exact.action]
+    seeds = range(2) if certain(name) else SEEDS if exact.num_pairs < 100 else TEN
+    found = learners_in(algorithm, limited(lived_in(name)), max(20_000, VISITS * exact.num_pairs), seeds)
+    q = table(found, "q")[:, exact.pair_state, exact.action]
     check_mean(q, solve(exact, DISCOUNT).q)
 
 
 def check_sarsa(name: str, algorithm: Algorithm, limited: Callable[[Environment], Environment] = limit) -> None:
     exact = exploring(name)
-    steps = max(10_000, VISITS * exact.num_pairs)
-    training = trained(algorithm, limited(sampled(exact)), steps)
-    q = table(training.run.learner, "q")[:, exact.pair_state, exact.action]
+    found = learners_in(algorithm, limited(sampled(exact)), max(10_000, VISITS * exact.num_pairs), SEEDS)
+    q = table(found, "q")[:, exact.pair_state, exact.action]
     check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q)
 
 
@@ -135,7 +130,7 @@ SARSAS = [
 @pytest.mark.parametrize("name", SMALL)
 def test_sarsa_finds_the_best_soft_policys_values(name: str, algorithm: Algorithm) -> None:
     exact = models()[name]
-    q = table(learners(algorithm, 40_000, SEEDS)[name], "q")[:, exact.pair_state, exact.action]
+    q = table(learners(algorithm, 40_000, TEN)[name], "q")[:, exact.pair_state, exact.action]
     check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q, largest(exact), noisiest=0.12)
 
 
@@ -204,8 +199,11 @@ def test_every_control_method_finds_a_good_policy(name: str, world: str) -> None
 
 
 def found_by(name: str) -> dict[str, Learner]:
-    """What six seeds of a control method have learnt in each small model: for its choices and for its values."""
-    return learners(deep(name), 40_000, range(6))
+    """What six seeds of a control method have learnt in each small model: for its choices and for its values.
+
+    Adam moves an entry by no more than its step size, on average .05, an update: 234 are enough for the largest, 10.
+    """
+    return learners(deep(name), 30_000, range(6))
 
 
 def policies_of(method: Algorithm, found: Learner) -> list[Policy]:
@@ -220,22 +218,26 @@ def check_control(policies: Sequence[Policy], world: str) -> None:
     assert lost <= SHARE * best_minus_uniform(world, DISCOUNT) + 1e-9
 
 
-TWO = dict(zip(("student", "random_walk"), in_one_shape(("student", "random_walk")), strict=True))
-"""Worlds and their models, in one shape: a method is compiled once for both."""
+PROCESS = "student_process"
+"""Where there is no choice, what is learnt is the process's value."""
+TWO = ("student", "random_walk")
+PLACES = dict(zip((*TWO, PROCESS), in_one_shape((*TWO, PROCESS)), strict=True))
+"""Worlds and their models, in one shape: a method is compiled once for all."""
+ALONE = [name for name in [*BANDITS, *DISCOUNTED] if name not in PREDICTION + CONTROL]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in [*BANDITS, *DISCOUNTED] if name not in PREDICTION + CONTROL])
+@pytest.mark.parametrize("name", ALONE)
 @pytest.mark.parametrize("world", TWO)
 def test_every_algorithm_finds_the_best_policy(name: str, world: str) -> None:
     """What it learnt, taken greedily and evaluated exactly, loses nothing, with any of five seeds.
 
     On these models one improvement of the uniform policy, which is what rollouts give, is the best policy as well.
     """
-    place, exact = TWO[world]
-    training = trained(deep(name), TimeLimit(place, LIMIT), enough(name, 20_000), range(5))
+    place, exact = PLACES[world]
+    found = learners_in(deep(name), TimeLimit(place, LIMIT), enough(name, 20_000), range(5))
     best = solve(exact, horizon(name, DISCOUNT))
-    for policy in policies_of(training.algorithm, training.run.learner):
+    for policy in policies_of(deep(name), found):
         assert regret([policy], best).mean == pytest.approx(0, abs=1e-6)
 
 
@@ -245,27 +247,21 @@ def test_the_best_real_number_is_found(name: str) -> None:
     """Of what the best action earns more than one drawn evenly, a mean over five seeds."""
     world = Dial((0.5,))
     slowly = Adam(0.01, Schedule.linear, max_gradient_norm=0.5)
-    training = trained(deep(name, optimiser=slowly), TimeLimit(world, LIMIT), 40_000, range(5))
-    policies = jax.vmap(training.algorithm.policy)(training.run.learner)
+    method = deep(name, optimiser=slowly)
+    policies = jax.vmap(method.policy)(learners_in(method, TimeLimit(world, LIMIT), 40_000, range(5)))
     heads = jax.vmap(lambda p: p.step(jnp.int32(0), jnp.array(False), p.initial_carry())[0])(policies)
     action = np.asarray(heads["policy"].mode())
     assert np.square(action - 0.5).mean() <= SHARE * (1 / 3 + 0.5**2)
 
 
-PROCESS = "student_process"
-"""Where there is no choice, what is learnt is the process's value."""
-
-
 def check_prediction(name: str, limited: Callable[[Environment], Environment] = limit) -> None:
     """A method that lives there alone."""
-    # Adam moves an entry by no more than its step size an update: enough of them for the largest value, 10.
-    training = trained(deep(name), limited(sampled(exploring(PROCESS))), enough(name, 40_000))
-    check_values(name, training.run.learner)
+    place, exact = PLACES[PROCESS]
+    check_values(name, learners_in(deep(name), limited(place), enough(name, 40_000), TEN), exact)
 
 
-def check_values(name: str, learner: Learner) -> None:
+def check_values(name: str, learner: Learner, exact: MDP) -> None:
     """The values that several seeds [S] have learnt of the process."""
-    exact = exploring(PROCESS)
     policies, states = jax.vmap(deep(name).policy)(learner), np.flatnonzero(~exact.terminal)
     heads = jax.vmap(lambda p: jax.vmap(lambda s: p.step(s, jnp.array(False), ())[0])(states))(policies)
     value = np.asarray(heads["q"][..., 0] if "q" in heads else heads["value"])
@@ -273,20 +269,35 @@ def check_values(name: str, learner: Learner) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*(name for name in BANDITS if name != "exp3"), *DISCOUNTED])  # It holds no value.
+@pytest.mark.parametrize("name", [name for name in (*CONTROL, *ALONE) if name != "exp3"])  # It holds no value.
 def test_every_algorithm_predicts_the_value(name: str) -> None:
+    """Where there is no choice; those that learn the value of a policy are asked for it everywhere, below."""
     if name in CONTROL:
-        check_values(name, found_by(name)[PROCESS])
+        check_values(name, found_by(name)[PROCESS], models()[PROCESS])
     else:
         check_prediction(name)
 
 
 WEIGHTS = np.random.default_rng(0).uniform(0.5, 1.5, (25, 12))
-TARGET = Tabulated(tuple(tuple(map(float, row)) for row in WEIGHTS / WEIGHTS.sum(1, keepdims=True)))
+CHANCES = WEIGHTS / WEIGHTS.sum(1, keepdims=True)
+TARGET = tabulated(CHANCES)
 """A policy for every small model: of what a state lacks nothing is said."""
+
+
+@hyperparameters
+class Between:
+    """The target, or the uniform policy, or something between: one program for all."""
+
+    uniform: float = 0.0
+
+    def build(self, observation_space: Any, action_space: Any) -> FixedPolicy:
+        chances = self.uniform / CHANCES.shape[1] + (1 - self.uniform) * CHANCES
+        return FixedPolicy(jnp.log(chances), HashableSpace(observation_space))
+
+
 OWN: dict[str, dict[str, Any]] = {
-    "batch_td": {"rollout": 512, "step_size": 1.5},
-    "batch_monte_carlo": {"rollout": 512, "step_size": 1.5},
+    "batch_td": {"rollout": 256, "step_size": 1.5, "sweeps": 800},
+    "batch_monte_carlo": {"rollout": 256, "step_size": 1.5, "sweeps": 200},
     # Products of many ratios are noisy: smaller steps average more of them.
     "monte_carlo_prediction": {"lambda_": 1.0, "step_size": 0.02},
     # Their steps are small at first: the second weights have to be learnt.
@@ -297,12 +308,24 @@ OWN: dict[str, dict[str, Any]] = {
 }
 
 
+OFF_POLICY = [name for name in having("behaviour") if name not in ("lambda_return", "true_online_td")]
+
+
 def evaluating(name: str, **settings: Any) -> Algorithm:
     """A prediction method whose steps fall to nothing, or count."""
     method = ALGORITHMS[name]()
     known = {field.name for field in dataclasses.fields(method)}
-    usual = {"target": TARGET, "num_envs": 4, "rollout": 32, "longest_episode": LIMIT, "discount": DISCOUNT, "n": 3}
-    usual |= {"step_size": 0.05, "step_size_end": 0.0, "capacity": 512, "sweeps": 800}
+    behaviour = Between() if name in OFF_POLICY else None
+    usual = {
+        "target": TARGET,
+        "behaviour": behaviour,
+        "num_envs": 4,
+        "rollout": 32,
+        "longest_episode": LIMIT,
+        "discount": DISCOUNT,
+        "n": 3,
+    }
+    usual |= {"step_size": 0.05, "step_size_end": 0.0, "capacity": 512}
     if name not in ("batch_td", "batch_monte_carlo"):
         usual["lambda_"] = 0.5
     given = usual | OWN.get(name, {}) | settings
@@ -319,8 +342,7 @@ def check_evaluation(learnt: Any, exact: MDP, name: str) -> None:
 
 
 # A batch is gone through so often that little of it has to do.
-STEPS = {"batch_td": 2048, "batch_monte_carlo": 2048, "lstd": 12_800}
-OFF_POLICY = [name for name in having("behaviour") if name not in ("lambda_return", "true_online_td")]
+STEPS = {"batch_td": 1024, "batch_monte_carlo": 1024, "lstd": 12_800}
 
 
 @pytest.mark.slow
@@ -335,7 +357,7 @@ def test_every_prediction_method_finds_the_policys_value(name: str, world: str) 
 @pytest.mark.parametrize("name", OFF_POLICY)
 def test_off_policy_methods_are_consistent(name: str, world: str) -> None:
     """The uniform policy acts in the target's place, which is seen through its importance ratios."""
-    method = evaluating(name, behaviour=Uniform())
+    method = evaluating(name, behaviour=Between(1.0))
     check_evaluation(learners(method, STEPS.get(name, 40_000), TEN), models()[world], world)
 
 

@@ -18,6 +18,7 @@ import survivor
 from cases import main, mostly
 from small import ALGORITHMS, FAMILIES, NETWORK, busy_world, small
 
+from retorno.algorithms import ALGORITHMS as REGISTERED
 from retorno.core.environment import World
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.environments.hosted.export import to_gymnasium
@@ -118,8 +119,9 @@ def check_resume(
 
 @pytest.mark.parametrize("kind", survivor.KINDS)
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_every_algorithm_goes_on(tmp_path: Path, name: str, kind: str) -> None:
+def test_every_algorithm_goes_on(tmp_path: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read back in the same process, where its programs are compiled already."""
+    monkeypatch.setitem(REGISTERED, name, ALGORITHMS[name])
     check_resume(tmp_path / "run", main(name).method(), survivor.place(name, kind))
 
 
@@ -153,8 +155,8 @@ def test_the_law_sees_environments_that_start_afresh(tmp_path: Path, monkeypatch
 def test_the_law_sees_what_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forgotten: str) -> None:
     real = checkpoint.load_newest
 
-    def forgetful(folder: Path, like: Any, warn: Any) -> Any:
-        run, hosted, manifest = real(folder, like, warn)
+    def forgetful(folder: Path, like: Any, *how: Any) -> Any:
+        run, hosted, manifest = real(folder, like, *how)
         return run._replace(**{forgotten: getattr(like, forgotten)}), hosted, manifest
 
     monkeypatch.setattr(checkpoint, "load_newest", forgetful)

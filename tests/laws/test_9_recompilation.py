@@ -95,7 +95,9 @@ def test_hosted(case: Case) -> None:
 
 @pytest.mark.parametrize("spread", [{"devices": 2}, {"seed": (0, 1)}, {"seed": (0, 1, 2)}], ids=str)
 def test_spread_over_devices(spread: Any) -> None:
-    check_recompilation(train(small("ppo"), busy_world(), 400, every=50, **spread))
+    with compiled() as names:
+        check_recompilation(train(small("q_learning"), busy_world(), 400, every=50, **spread))
+    assert sum("advance" in program for program in names) == 1
 
 
 def test_the_law_sees_what_is_compiled_again() -> None:

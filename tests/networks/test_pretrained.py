@@ -23,8 +23,8 @@ from retorno.environments.registry import native
 from retorno.networks import MLP, CategoricalHead, Pretrained, ValueHead, WeightsFile, save_weights
 from retorno.networks.initialisation import orthonormal_columns
 from retorno.run.checkpoint import MismatchError, load
-from retorno.run.loop import advance, advance_seeds
-from retorno.run.study import _study
+from retorno.run.loop import advance, advance_in_turn
+from retorno.run.study import _study_in_turn
 
 FROZEN_RUN = str(Path(__file__).with_name("frozen_run.py"))
 
@@ -121,7 +121,7 @@ def test_hosted_and_in_batches_they_are_the_same(run: Any, weights: WeightsFile)
 def test_programs_of_several_seeds_do_not_hold_them(run: Any) -> None:
     training = run[1]
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), training.run)
-    lowered = advance_seeds.lower(training._twin, training.world, like, np.ones(2, np.uint32), 1, training._mesh)
+    lowered = advance_in_turn.lower(training._twin, training.world, like, np.ones(2, np.uint32), 1, training._mesh)
     assert len(lowered.as_text()) < 2 * FROZEN_BYTES
 
 
@@ -130,12 +130,12 @@ def test_the_program_of_a_study_does_not_hold_them(weights: WeightsFile) -> None
     programs = []
 
     def lowered(*args: Any) -> Any:
-        programs.append(_study.lower(*args).as_text())
-        return _study(*args)
+        programs.append(_study_in_turn.lower(*args).as_text())
+        return _study_in_turn(*args)
 
     settings = {"seeds": (0, 1), "over": {"discount": (0.9, 0.99)}}
     world = native("FrozenLake-v1")
-    with patch("retorno.run.study._study", lowered):
+    with patch("retorno.run.study._study_in_turn", lowered):
         found = rt.study(ppo(weights), world, 4, probe, **settings)
     assert found.shape == (2, 2, 4) and len(programs[0]) < 2 * FROZEN_BYTES
 
