@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -132,3 +133,43 @@ class Total(NamedTuple):
         of_b = rounded - a
         left = (a - (rounded - of_b)) + (b - of_b)
         return type(self)(self.rounded.at[place].set(rounded), rest.at[place].set(left))
+
+
+class FixedTotal(NamedTuple):
+    """A sum of many numbers in [−1, 1], or an array of them: whole multiples of 2⁻²⁴ in two words, below 2³⁹.
+
+    Adding looks only at what is there afterwards, so a large array is changed in place; a `Total` would be copied.
+    """
+
+    low: UInt32[Array, "*S"]
+    high: UInt32[Array, "*S"]
+
+    @classmethod
+    def zeros(cls, *shape: int) -> FixedTotal:
+        """Many that stand at 0."""
+        return cls(jnp.zeros(shape, jnp.uint32), jnp.zeros(shape, jnp.uint32))
+
+    @property
+    def value(self) -> Float[Array, "*S"]:
+        """The sum, rounded."""
+        negative = self.high >> 31 == 1
+        low = jnp.where(negative, ~self.low + 1, self.low)
+        high = jnp.where(negative, ~self.high + (self.low == 0), self.high)
+        size = high.astype(jnp.float32) * 2.0**8 + low.astype(jnp.float32) * 2.0**-24
+        return jnp.where(negative, -size, size)
+
+    def at(self, place: Any) -> Float[Array, "*N"]:
+        """The sums in some places, rounded: without a look at the others."""
+        return type(self)(self.low[place], self.high[place]).value
+
+    def plus_at(self, place: tuple[Int[Array, " N"], ...], more: Float[Array, " N"]) -> FixedTotal:
+        """After `more` in some places, which may repeat: one after another."""
+        change = jnp.round(more * 2.0**24).astype(jnp.int32)
+
+        def add(n: Int[Array, ""], total: FixedTotal) -> FixedTotal:
+            where, low = tuple(each[n] for each in place), change[n].astype(jnp.uint32)
+            after = total.low.at[where].add(low)
+            carried = (after[where] < low).astype(jnp.uint32) - (change[n] < 0).astype(jnp.uint32)
+            return FixedTotal(after, total.high.at[where].add(carried))
+
+        return jax.lax.fori_loop(0, len(change), add, self)

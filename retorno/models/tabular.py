@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
-from retorno.core.counter import Total
+from retorno.core.counter import FixedTotal, Total
 from retorno.core.environment import Environment
 from retorno.core.memory import readable
 from retorno.core.registry import Registry
@@ -143,7 +143,7 @@ class CountedModel(SampleModel):
     """[S, A]"""
     reward: Total
     """[S, A]: sums."""
-    onward: Total
+    onward: FixedTotal
     """[S, A, S]: sums of the discounts on the way to each state, the count of transitions that went on there, negative
     to an opponent. Where both may move in a state, the sum is right for the mean of what follows."""
     legal: Bool[Array, "S A"] | None
@@ -228,7 +228,7 @@ def counted_model(spec: Spec, actions: int, algorithm: str) -> CountedModel:
     return CountedModel(
         count=Total.zeros(states, actions),
         reward=Total.zeros(states, actions),
-        onward=Total.zeros(states, actions, states),
+        onward=FixedTotal.zeros(states, actions, states),
         legal=None if spec.row.legal is None else jnp.ones((states, actions), bool),
         observed=HashableSpace(spec.observation_space),
     )

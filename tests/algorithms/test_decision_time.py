@@ -206,7 +206,7 @@ def test_a_counted_model_answers_with_what_it_saw() -> None:
         counted,
         count=counted.count.plus_at((0, 0), jnp.float32(4)),
         reward=counted.reward.plus_at((0, 0), jnp.float32(8)),
-        onward=counted.onward.plus_at((0, 0), jnp.array([0.0, 2, 1])),
+        onward=counted.onward.plus_at((jnp.zeros(3, int), jnp.zeros(3, int), jnp.array([1, 1, 2])), jnp.ones(3)),
         legal=jnp.array([[True, True], [True, False], [True, True]]),
     )
     keys = jax.random.split(jax.random.key(0), 4000)

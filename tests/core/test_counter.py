@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 
-from retorno.core.counter import WORD, Counter, Total, counts
+from retorno.core.counter import WORD, Counter, FixedTotal, Total, counts
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory, restart, transition
 from retorno.models.tabular import counted_model, latest_model
@@ -81,12 +81,21 @@ def test_a_sum_goes_on_where_a_float_stalls() -> None:
     assert [int(x.rounded[0]) + int(x.rest[0]) for x in (total, after)] == [ones * batches, ones * batches + 1]
 
 
+def test_a_fixed_sum_carries_and_borrows_between_its_words() -> None:
+    """Below 0 and back, at places that repeat, and 256 whole ones, which fill the low word, and one more."""
+    place = jnp.array([0, 1, 0, 0, 1])
+    total = FixedTotal.zeros(3).plus_at((place,), jnp.array([0.5, -0.9, -1.0, 0.25, -1.0]))
+    np.testing.assert_allclose(total.value, [-0.25, -1.9, 0], rtol=1e-6)
+    total = jax.jit(total.plus_at)((jnp.zeros(257, int),), jnp.ones(257))
+    np.testing.assert_allclose(total.value, [256.75, -1.9, 0], rtol=1e-6)
+    assert total.high[0] == 1 and total.at(0) == 256.75
+
+
 def test_a_counted_model_learns_on_where_a_float_stalls() -> None:
     """After 2²⁴ ways from 1 back to 1 as many lead on to 2: half of all."""
     model = counted_model(SPEC, 2, "it")
-    far = float(STALLS)
-    for name, place in (("count", (1, 0)), ("onward", (1, 0, 1))):
-        model = replace(model, **{name: getattr(model, name).plus_at(place, jnp.float32(far))})
+    onward = model.onward._replace(high=model.onward.high.at[1, 0, 1].set(STALLS // 2**8))
+    model = replace(model, count=model.count.plus_at((1, 0), jnp.float32(STALLS)), onward=onward)
     steps = [jax.tree.map(lambda x: jnp.broadcast_to(x, 8192), row) for row in on_to_two()]
     rows = Trajectory(jax.tree.map(lambda *x: jnp.stack(x), *steps), jnp.zeros((1, 8192), jnp.int32), (), ())
     model = jax.jit(lambda: jax.lax.fori_loop(0, STALLS // 8192, lambda i, model: model.update(rows), model))()
