@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import matplotlib
 import numpy as np
+from jax import Array
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -49,7 +50,7 @@ class Greedy(NamedTuple):
     optimal: Bool[np.ndarray, " P"]
 
 
-def greedy(model: MDP, q: Float[np.ndarray, "S A"], tolerance: float = 1e-6) -> Greedy:
+def greedy(model: MDP, q: Float[np.ndarray | Array, "S A"], tolerance: float = 1e-6) -> Greedy:
     """The value and the best actions that a table of learned action values stands for.
 
     Args:

@@ -88,7 +88,7 @@ class CartPole(Environment):
         state = jnp.stack([x, velocity + CART_SECONDS * speed_up, angle, spin + CART_SECONDS * spin_up])
         return state, transition(state, 1.0, terminated=(abs(x) > CART_EDGE) | (abs(angle) > POLE_EDGE))
 
-    def render(self, state: Float[Array, " 4"]) -> np.ndarray:
+    def render(self, state: Float[Array | np.ndarray, " 4"]) -> np.ndarray:
         x, _, angle, _ = np.asarray(state, np.float64)
         canvas = Canvas(-CART_EDGE, CART_EDGE, -0.7, 1.7)
         canvas.line([(-CART_EDGE, -0.12), (CART_EDGE, -0.12)], 0.02, GREY)
@@ -122,7 +122,7 @@ class MountainCar(Environment):
         state = _drive(state, (action - 1) * CAR_ENGINE)
         return state, transition(state, -1.0, terminated=(state[0] >= CAR_GOAL) & (state[1] >= 0))
 
-    def render(self, state: Float[Array, " 2"]) -> np.ndarray:
+    def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
         return _draw_car(float(state[0]), CAR_GOAL)
 
 
@@ -150,7 +150,7 @@ class MountainCarContinuous(Environment):
         arrived = (state[0] >= CAR_CONTINUOUS_GOAL) & (state[1] >= 0)
         return state, transition(state, 100.0 * arrived - 0.1 * action[0] ** 2, terminated=arrived)
 
-    def render(self, state: Float[Array, " 2"]) -> np.ndarray:
+    def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
         return _draw_car(float(state[0]), CAR_CONTINUOUS_GOAL)
 
 
@@ -232,7 +232,7 @@ class Acrobot(Environment):
         up = -jnp.cos(state[0]) - jnp.cos(state[0] + state[1]) > 1.0
         return state, transition(_acrobot_obs(state), up - 1.0, terminated=up)
 
-    def render(self, state: Float[Array, " 4"]) -> np.ndarray:
+    def render(self, state: Float[Array | np.ndarray, " 4"]) -> np.ndarray:
         first, second = float(state[0]), float(state[0] + state[1])
         elbow = (LINK * np.sin(first), -LINK * np.cos(first))
         tip = (elbow[0] + LINK * np.sin(second), elbow[1] - LINK * np.cos(second))
@@ -308,7 +308,7 @@ class Pendulum(Environment):
         state = jnp.stack([_wrap(angle + spin * PENDULUM_SECONDS), spin])
         return state, transition(_pendulum_obs(state), -cost)
 
-    def render(self, state: Float[Array, " 2"]) -> np.ndarray:
+    def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
         angle = float(state[0])
         canvas = Canvas(-1.4, 1.4, -1.4, 1.4)
         canvas.line([(0, 0), (-np.sin(angle), np.cos(angle))], 0.2, ORANGE)
