@@ -221,7 +221,7 @@ def _mean_lines(axes: Any, x: Shaped[np.ndarray, " K"], series: Mapping[str, Flo
 
 def mean_reach(values: Float[np.ndarray, "S K"]) -> Float[np.ndarray, " K"]:
     """Half of the 95% interval of each point's mean over S seeds (Student's t); 0 for one seed."""
-    return reach95(values) if len(values) > 1 else np.zeros(values.shape[1])
+    return np.asarray(reach95(values)) if len(values) > 1 else np.zeros(values.shape[1])
 
 
 def _reference_lines(axes: Any, references: Mapping[str, float] | None) -> None:
