@@ -56,7 +56,7 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of one group stand together, in the order of the groups' first tests.
+    """Tests of one group stand together: first what learns, then in the order of the groups' first tests.
 
     Before pytest-xdist looks for groups, which it does in the same hook.
     """
@@ -68,7 +68,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for name, members in groups.items():
         for item in members:
             item.add_marker(pytest.mark.xdist_group(name))
-    items[:] = [item for members in groups.values() for item in members]
+    # What learns comes first: at the end one worker would still be at it and the others idle.
+    learning = lambda members: not any(item.get_closest_marker("slow") for item in members)  # noqa: E731
+    items[:] = [item for members in sorted(groups.values(), key=learning) for item in members]
 
 
 def group(item: pytest.Item) -> str:

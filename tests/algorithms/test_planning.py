@@ -18,6 +18,7 @@ from retorno.algorithms import (
     DifferentialSARSA,
     DynaQ,
     PrioritisedSweeping,
+    QLearning,
     RLearning,
     RMax,
 )
@@ -27,7 +28,7 @@ from retorno.core.time_step import Trajectory, restart, transition
 from retorno.environments import ascii_map
 from retorno.environments.registry import native
 from retorno.environments.sampled_world import sampled
-from retorno.environments.textbook.exploration import deep_sea
+from retorno.environments.textbook.exploration import deep_sea, river_swim
 from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import counted_model
 from retorno.policies import Epsilon
@@ -191,8 +192,23 @@ def test_tables_that_cannot_be() -> None:
         counted_model(large, 2, "R-max")
 
 
-# The page on planning shows that R-max and posterior sampling find the way up the river, and the planners the one
-# through the maze of Dyna.
+def regrets(method: Any, world: Any, steps: int, best: Any, seeds: int) -> np.ndarray:
+    """Of each seed, one after another: one program, small and soon compiled."""
+    trainings = [train(method, world, steps, seed=seed) for seed in range(seeds)]
+    for training in trainings:
+        training.run_to_end()
+    return np.concatenate([regret(training.policies, best).regrets for training in trainings])
+
+
+def test_what_explores_finds_the_way_up_the_river() -> None:
+    """Optimism and posterior sampling reach the optimum with every seed; ε-greedy Q-learning with none."""
+    model, settings = river_swim(), {"discount": 0.95}
+    best, world = bellman.solve(model, 0.95), TimeLimit(sampled(model), 1000)
+    optimistic = RMax(**settings, reward_max=1e4, known=20)
+    posterior = PSRL(**settings, rollout=20, reward_deviation=1e4, reward_noise=1e3)
+    for method in (optimistic, posterior):
+        np.testing.assert_allclose(regrets(method, world, 4000, best, 4) / best.start_value, 0, atol=1e-6)
+    assert (regrets(QLearning(**settings), world, 4000, best, 4) > 0.9 * best.start_value).all()
 
 
 @pytest.mark.slow
@@ -203,10 +219,18 @@ def test_what_explores_dives_to_the_treasure() -> None:
     assert (regret(training.policies, bellman.solve(deep_sea(), 0.99)).regrets < 1e-6).all()
 
 
-@pytest.mark.slow
-def test_planning_along_walks_finds_the_shortest_way() -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        DynaQ(discount=0.9, step_size=1.0, exploration=Epsilon(0.5)),
+        DynaQ(discount=0.9, step_size=1.0, exploration=Epsilon(0.5), trajectories=True),
+        PrioritisedSweeping(discount=0.9, exploration=Epsilon(0.5)),
+        CertaintyEquivalence(discount=0.9, exploration=Epsilon(0.5)),
+        RMax(discount=0.9, known=1),
+    ],
+    ids=["dyna_q", "dyna_q_along_walks", "prioritised_sweeping", "certainty_equivalence", "rmax"],
+)
+def test_planners_find_the_shortest_way_through_the_maze(method: Any) -> None:
     maze = ascii_map("S..#\n.#..\n...G")
-    method = DynaQ(discount=0.9, step_size=1.0, exploration=Epsilon(0.5), trajectories=True)
-    training = train(method, TimeLimit(sampled(maze), 200), 1500, seed=range(5))
-    training.run_to_end()
-    np.testing.assert_allclose(regret(training.policies, bellman.solve(maze, 0.9)).regrets, 0, atol=1e-6)
+    lost = regrets(method, TimeLimit(sampled(maze), 200), 1500, bellman.solve(maze, 0.9), 5)
+    np.testing.assert_allclose(lost, 0, atol=1e-6)
