@@ -21,6 +21,7 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms import ActorCritic
 from retorno.bellman import evaluate, policy_gradient, softmax_policy
+from retorno.core.scalar import Scalar
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import native
 from retorno.environments.sampled_world import sampled
@@ -80,9 +81,9 @@ def gradient_at(right: float) -> Float[np.ndarray, "1 A"]:
 class Begin:
     """A table that begins with these preferences and values, a row for each observation. Its numbers are leaves."""
 
-    preferences: tuple[tuple[float, ...], ...]
+    preferences: tuple[tuple[Scalar, ...], ...]
     """θ"""
-    value: tuple[float, ...]
+    value: tuple[Scalar, ...]
     """v"""
 
     def build(

@@ -83,7 +83,8 @@ def compared(
     checks = []
     for name, (reward, percent) in book.items():
         # The values beside the book's are of other bandits: two draws of 2,000 differ.
-        one, other = played[name].reward[:, LATE].mean(1), 100 * played[name].best[:, LATE].mean(1)
+        mean = lambda x: x[:, LATE].mean(1, dtype=np.float64)  # noqa: E731
+        one, other = mean(played[name].reward), 100 * mean(played[name].best)
         checks += [
             measured(f"{name}: reward, steps 951–1000", reward, one, 4 * one.std() / math.sqrt(2000)),
             measured(f"{name}: % best arm", percent, other, 4 * other.std() / math.sqrt(2000)),

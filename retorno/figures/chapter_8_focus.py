@@ -98,7 +98,7 @@ def _leads_to_goal(maze: MDP, best: Int[np.ndarray, "*looks S"]) -> Bool[np.ndar
     for _ in range(round(NEAR * fewest)):
         action = np.take_along_axis(best, at[..., None], -1)[..., 0]
         at = np.where(maze.terminal[at], at, after[at, action])
-    return maze.terminal[at]
+    return np.asarray(maze.terminal[at])
 
 
 class Task(NamedTuple):

@@ -31,7 +31,7 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        return abs(self.found - self.expected) <= SIGMAS * self.error + self.tolerance
+        return bool(abs(self.found - self.expected) <= SIGMAS * self.error + self.tolerance)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from jax import Array
 from jaxtyping import Bool, Float, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.scalar import Scalar
 from retorno.core.time_step import Trajectory
 from retorno.ops.normalisation import Moments, initial_moments
 
@@ -80,7 +81,7 @@ class RewardNormaliser(eqx.Module):
         return cls(jnp.zeros(num_envs), initial_moments(1))
 
     def __call__(
-        self, trajectory: Trajectory, reward: Float[Array, "T B"], discount: float
+        self, trajectory: Trajectory, reward: Float[Array, "T B"], discount: Scalar
     ) -> tuple[Float[Array, "T B"], RewardNormaliser]:
         """A trajectory's rewards, scaled by all returns up to its end, and the normaliser after it."""
 

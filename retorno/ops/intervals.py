@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Real, Shaped
 
 
 def interval95(samples: Shaped[np.ndarray, " N"]) -> tuple[float, float]:
@@ -27,7 +27,7 @@ def interval95(samples: Shaped[np.ndarray, " N"]) -> tuple[float, float]:
     return (float(mean - reach), float(mean + reach))
 
 
-def reach95(samples: Float[np.ndarray, " N *K"]) -> Float[np.ndarray, "*K"] | np.float64:
+def reach95(samples: Real[np.ndarray, " N *K"]) -> Float[np.ndarray, "*K"] | np.float64:
     """Half the width of `interval95`, of each column by itself.
 
     Args:

@@ -147,7 +147,7 @@ def learning_curve(runs: Runs, references: Mapping[str, float] | None = None) ->
 
 
 def seed_curves(
-    x: Float[np.ndarray, " K"],
+    x: Shaped[np.ndarray, " K"],
     series: Mapping[str, Float[np.ndarray, "S K"]],
     *,
     xlabel: str,

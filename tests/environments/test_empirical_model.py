@@ -161,8 +161,8 @@ def test_what_was_lived_comes_back():
 
     begin = world.reset(jax.random.key(0))
     last, (lived, actions) = jax.lax.scan(live, begin, jax.random.split(jax.random.key(1), 40_000))
-    lived = jax.tree.map(lambda x, y: np.append(x, np.asarray(y)[None])[:, None], lived, last[1])
-    made = empirical_model(*recorded(Trajectory(lived, np.asarray(actions)[:, None], None, None)), confidence=1 - 1e-6)
+    lived = jax.tree.map(lambda x, y: jax.numpy.append(x, y[None])[:, None], lived, last[1])
+    made = empirical_model(*recorded(Trajectory(lived, actions[:, None], None, None)), confidence=1 - 1e-6)
     truth = {}
     for t, p in enumerate(model.transition_pair):
         key = (int(p), int(model.next_state[t]), bool(model.discount[t] == 0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,11 @@ import pytest
 
 from retorno import bellman
 from retorno.core.counter import Counter
+from retorno.core.time_step import Trajectory
 from retorno.environments.grids.mazes import dyna_maze
 from retorno.figures import FIGURES, chapter_8_focus
 from retorno.figures.chapter_8_focus import GOES_ON, POINTS, Task, _leads_to_goal, _planned, _so_far, _task
+from retorno.run.loop import Run
 
 
 @pytest.mark.parametrize("name", ["3.2", "3.5", "4.1", "4.2", "4.3"])
@@ -51,8 +52,9 @@ def test_a_way_is_near_when_it_leads_to_the_goal_in_time(scale: int, fewest: int
         monkeypatch.setattr(chapter_8_focus, "NEAR", steps / fewest)
         assert _leads_to_goal(maze, best[0]) == (steps == fewest)
     network = SimpleNamespace(tables={"q": jnp.asarray(table)})
-    run: Any = SimpleNamespace(learner=SimpleNamespace(network=network), step=Counter.of(7))
-    told = _so_far(run, run)
+    none, seven = Counter.of(0), Counter.of(7)
+    run = Run(SimpleNamespace(network=network), None, None, None, jnp.uint32(0), none, seven)  # type: ignore[arg-type]
+    told = _so_far(run, Trajectory(None, None, (), ()))  # type: ignore[arg-type]
     assert told["updates"] == 6 * 7 and (told["best"] == best[0]).all()
 
 
