@@ -201,6 +201,7 @@ def all_finite(tree: PyTree[Any]) -> Bool[Array, ""]:
     # Small ones are looked at as one vector: to compile each took a tenth of a start.
     small = [x.reshape(-1) for x in floats if x.size <= FLAT]
     parts = [x for x in floats if x.size > FLAT] + ([jnp.concatenate(small)] if small else [])
+    # 0 · x is NaN where x is not finite.
     return jnp.isfinite(sum(((0 * x).sum() for x in parts), jnp.float32(0)))
 
 

@@ -196,7 +196,7 @@ class Training:
             require_settings(relabel)
             self._relabel, relabel = relabel, self._built(relabel)
         fresh = _copied(relabel)
-        self._mesh, self.run = _spread(self.run._replace(relabel=fresh), len(self.seeds), self._mesh.size)
+        self.run = _placed(self.run._replace(relabel=fresh), len(self.seeds), self._mesh)
         if self.environments is not None and not alike:
             self.hosted_loop = self._loop()
         if self.folder is not None:
@@ -339,7 +339,7 @@ class Training:
         if len(self.seeds) == 1:
             advanced = advance(self._twin, self.world, self.run, self.observer, steps[()], most)
             # XLA lays out what comes back as it likes, for which the next call would be compiled once more.
-            return advanced._replace(run=_spread(advanced.run, 1, self._mesh.size)[1])
+            return advanced._replace(run=_placed(advanced.run, 1, self._mesh))
         return advance_seeds(self._twin, self.world, self.run, steps, most, self._mesh)
 
     def _hosted(self) -> dict[str, np.ndarray]:
@@ -369,16 +369,21 @@ def _spread(run: Run, seeds: int, devices: int) -> tuple[Mesh, Run]:
     """Lay a run over devices: several seeds side by side, else the environments of the only one."""
     shares = math.gcd(seeds, jax.local_device_count()) if seeds > 1 else devices
     mesh = jax.make_mesh((shares,), ("shares",), axis_types=(AxisType.Auto,))
+    return mesh, _placed(run, seeds, mesh)
+
+
+def _placed(run: Run, seeds: int, mesh: Mesh) -> Run:
+    """A run as it lies over its devices."""
     split, whole = NamedSharding(mesh, PartitionSpec("shares")), NamedSharding(mesh, PartitionSpec())
     if seeds > 1:
-        return mesh, jax.device_put(run, split)
-    if shares == 1:
-        return mesh, run
+        return jax.device_put(run, split)
+    if mesh.size == 1:
+        return run
     everywhere, shared = (partial(jax.tree.map, lambda _, where=where: where) for where in (whole, split))
     scores, where = run.scores, everywhere(run)
     shared_scores = {name: split for name in scores._fields if jnp.ndim(getattr(scores, name))}
     where = where._replace(stage=shared(run.stage), scores=where.scores._replace(**shared_scores))
-    return mesh, jax.device_put(run, where)
+    return jax.device_put(run, where)
 
 
 def _copied(tree: AnyTree) -> AnyTree:
