@@ -153,7 +153,7 @@ class MDP:
         """The number of a state given by name (or by its number)."""
         return _number(name, self.state_names, "state")
 
-    def describe(self, pair: int | np.integer[Any]) -> str:
+    def describe(self, pair: int | np.integer) -> str:
         """'state X, action Y' for messages."""
         state = int(np.searchsorted(self.state_ptr, pair, side="right")) - 1
         return f"state {self.state_names[state]!r}, action {self.action_names[self.action[pair]]!r}"
