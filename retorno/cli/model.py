@@ -10,12 +10,12 @@ import numpy as np
 import tyro
 
 from retorno.bellman.matrix_free import MatrixFree
-from retorno.cli.model_source import opened as opened_source
-from retorno.cli.options import Flag, UsageError, parse
+from retorno.cli.model_source import loaded
+from retorno.cli.options import Flag, FromFile, UsageError, parse
 from retorno.cli.terminal import note, print_json
-from retorno.core.mdp import MDP
 from retorno.environments.empirical_models import EmpiricalModel
 from retorno.environments.formats import explicit, recorded, save
+from retorno.environments.formats.reading import USUAL
 from retorno.environments.model_analysis import summarise
 
 
@@ -24,20 +24,16 @@ class Model:
     """What a model is made of: its size, which states are reached, whether it ends; and conversion between formats."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE|NAME")]
-    """A model's file (.json, .yaml, .npz, or .tra with what lies beside it), recorded transitions (a .csv with the
-    columns state,action,reward,next_state,terminated), Python's FILE.py:NAME, or a world with an exact model."""
+    """A model's file (.json, .yaml, .npz, .tra with what lies beside it, .drn, .POMDP), recorded transitions (a .csv
+    with the columns state,action,reward,next_state,terminated), Python's FILE.py:NAME, or a world with an exact
+    model."""
     out: Path | None = None
     """Write the model into this file as well; its suffix says in which format."""
     storm: Flag = False
     """Write a .tra file and those beside it as Storm reads them, and not PRISM."""
-    terminal: str | None = None
-    """Of a .tra file: episodes end in the states with this label."""
-    prior: float = 0.0
-    """Of a .csv file: pseudo-count of each next state (a Dirichlet prior); 0 for the most likely model."""
-    unseen: float | None = None
-    """Of a .csv file: what an action that was never tried pays a step; without, such actions are left out."""
+    read: FromFile = USUAL
     confidence: float = 0.95
-    """Of a .csv file: of each interval."""
+    """Of recorded transitions: of each interval."""
     json: Flag = False
     """Print one JSON object and nothing else."""
 
@@ -46,8 +42,14 @@ def run(arguments: list[str]) -> int:
     given = parse(Model, arguments, "retorno model")
     if given.storm and (given.out is None or given.out.suffix != ".tra"):
         raise UsageError("--storm is for writing: --out MODEL.tra --storm")
-    known = estimated(given)
-    found = opened(given.name, given.terminal) if known is None else known.model
+    known, found = None, loaded(given.name, given.read)
+    if Path(given.name).suffix.lower() in (".csv", ".tsv"):
+        known = recorded.estimated(Path(given.name), given.read, confidence=given.confidence)[0]
+    elif given.confidence != Model.confidence:
+        raise UsageError(f"--confidence is for recorded transitions in a .csv file, got {given.name}")
+    if isinstance(found, MatrixFree):
+        raise UsageError(f"{given.name} is not stored, so there is nothing to summarise: retorno solve {given.name}")
+    found = found.model
     if given.out is not None:
         explicit.write(found, given.out, storm=True) if given.storm else save(found, given.out)
         note(f"written to {given.out}")
@@ -59,17 +61,6 @@ def run(arguments: list[str]) -> int:
         if known is not None:
             print(knowledge(known))
     return 0
-
-
-def estimated(given: Model) -> EmpiricalModel | None:
-    """What recorded transitions tell, where they are given."""
-    settings = {"prior": given.prior, "unseen": given.unseen, "confidence": given.confidence}
-    if Path(given.name).suffix.lower() == ".csv":
-        return recorded.estimate(Path(given.name), **settings)
-    for name, value in settings.items():
-        if value != getattr(Model, name):
-            raise UsageError(f"--{name} is for recorded transitions in a .csv file, got {given.name}")
-    return None
 
 
 def knowledge(known: EmpiricalModel) -> str:
@@ -123,15 +114,3 @@ def intervals(known: EmpiricalModel) -> dict[str, Any]:
             for n in range(model.num_transitions)
         ],
     }
-
-
-def opened(name: str, terminal: str | None) -> MDP:
-    """The model of a file or name, with the states of a label as terminal ones."""
-    if terminal is None:
-        found = opened_source(name)
-        if isinstance(found, MatrixFree):
-            raise UsageError(f"{name} is not stored, so there is nothing to summarise: retorno solve {name}")
-        return found
-    if not name.endswith(".tra"):
-        raise UsageError(f"--terminal is for the labels of a .tra file, got {name}")
-    return explicit.read(Path(name), terminal)

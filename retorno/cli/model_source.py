@@ -14,9 +14,33 @@ from typing import Any
 
 from retorno.bellman.matrix_free import MatrixFree
 from retorno.cli.options import UsageError
+from retorno.cli.terminal import note
 from retorno.core.mdp import MDP, mdp
 from retorno.core.names import did_you_mean
+from retorno.environments.formats import Loaded, Reading, is_model_file, read
+from retorno.environments.formats.reading import ending
 from retorno.environments.registry import model
+
+
+def loaded(name: str, how: Reading) -> Loaded | MatrixFree:
+    """The model of a name, of a file, or NAME of a Python file, read as it is asked; what its file tells is noted.
+
+    Raises:
+        UsageError: as `opened`, and when something is asked that only a file has an answer to.
+        ValueError: as `opened`.
+    """
+    if is_model_file(name):
+        found = read(name, how)
+    else:
+        made = opened(name)
+        how.refuse(("terminal",), f"is for a model's file, got {name}")
+        if isinstance(made, MatrixFree):
+            how.refuse((), f"is for a model that is stored, got {name}")
+            return made
+        found = Loaded(made) if how.terminal is None else ending(made, how.terminal)
+    for told in found.notes:
+        note(f"{Path(name).name}: {told}")
+    return found
 
 
 def opened(name: str) -> MDP | MatrixFree:

@@ -18,6 +18,7 @@ import tyro
 from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
 from retorno.core.names import did_you_mean
+from retorno.environments.formats.reading import Reading
 
 T = TypeVar("T")
 
@@ -55,6 +56,11 @@ def spelled(rows: Rows) -> list[str]:
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 """An option that is given or not."""
+
+FromFile = Annotated[
+    Reading, tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.UseAppendAction, tyro.conf.arg(name="")
+]
+"""How a model's file is read: its options carry their own names alone, and those of several values stand repeatedly."""
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
 Run = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]

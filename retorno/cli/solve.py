@@ -21,11 +21,12 @@ from retorno.bellman.matrix_free import MatrixFree, MatrixFreeSolution
 from retorno.bellman.solve_monitor import Progress
 from retorno.cli.analyses import FINDINGS, Explained, Finding, comparison, explanation
 from retorno.cli.inputs import durations_in, policy_in
-from retorno.cli.options import Flag, UsageError, parse
+from retorno.cli.options import Flag, FromFile, UsageError, parse
 from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
+from retorno.environments.formats.reading import USUAL
 
 Criterion = Literal["discounted", "total", "horizon", "average"]
 Method = Literal[
@@ -63,8 +64,9 @@ class Solve:
     """The best value of each state of a model, with bounds, and all actions that reach it."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|FILE")]
-    """A world with an exact model (`retorno list worlds` marks them); the file of one: .json, .yaml, .npz, .tra; a .csv
-    of recorded transitions; or Python's FILE.py:NAME."""
+    """A world with an exact model (`retorno list worlds` marks them); the file of one: .json, .yaml, .npz, .tra, .drn,
+    .POMDP; a .csv of recorded transitions; or Python's FILE.py:NAME."""
+    read: FromFile = USUAL
     discount: float | None = None
     """γ, in [0, 1]; 0.99 if not given, and 1 for a horizon."""
     criterion: Criterion | None = None
@@ -118,13 +120,19 @@ class Solve:
 
 
 def run(arguments: list[str]) -> int:
-    given = checked(parse(Solve, arguments, "retorno solve"))
-    from retorno.cli.model_source import opened
+    parsed = parse(Solve, arguments, "retorno solve")
+    given = checked(parsed)
+    from retorno.cli.model_source import loaded
 
-    found = opened(given.name)
+    found = loaded(given.name, given.read)
     if isinstance(found, MatrixFree):
         return tell(solved_unstored(found, given), given, [])
-    asked = starting(found, given.initial)
+    if found.discount is not None and parsed.discount is None and given.criterion == "discounted":
+        given = dataclasses.replace(given, discount=found.discount)
+        note(f"discount {found.discount:g}, as {Path(given.name).name} says")
+    asked = starting(found.model, given.initial)
+    if not asked.reward.any():
+        note(f"no reward was found in {given.name}: every value is 0")
     if given.explain is not None:
         asked.state(given.explain)  # An unknown state is told now, not after a long solve.
     answer = solved(asked, given)

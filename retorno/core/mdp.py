@@ -21,6 +21,14 @@ class ModelError(ValueError):
     """A model that is not a Markov decision process: the message names the state and action."""
 
 
+class ProbabilitySumError(ModelError):
+    """Probabilities of a pair that do not sum to 1; `off` is the largest distance among all pairs."""
+
+    def __init__(self, message: str, off: float) -> None:
+        self.off = off
+        super().__init__(message)
+
+
 @dataclass(frozen=True)
 class Numbered(Sequence[str]):
     """The names "0", "1", …: those of a model too large, or too plain, to have its own. Stores none."""
@@ -104,6 +112,8 @@ class MDP:
     action_names: Sequence[str]
     grid: tuple[tuple[int, int] | None, ...] | None = field(default=None, repr=False)
     """Where each state lies on a map, as (row, column), for pictures; None for states off the map."""
+    labels: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict, repr=False)
+    """The numbers of the states that carry each label, such as "goal"."""
 
     def __post_init__(self) -> None:
         total = check(self)
@@ -152,6 +162,23 @@ class MDP:
     def state(self, name: str | int | np.integer) -> int:
         """The number of a state given by name (or by its number)."""
         return _number(name, self.state_names, "state")
+
+    def labelled(self, name: str) -> Bool[np.ndarray, " S"]:
+        """The states that carry a label; where there is no such label, the state that is called so.
+
+        Raises:
+            KeyError: when there is neither.
+        """
+        found = np.zeros(self.num_states, bool)
+        if name in self.labels:
+            found[self.labels[name]] = True
+            return found
+        try:
+            found[self.state_names.index(name)] = True
+        except ValueError:
+            known = f"its labels are {_some(list(self.labels))}" if self.labels else "it has no labels"
+            raise KeyError(f"no label {name!r} in the model, and no state of that name; {known}") from None
+        return found
 
     def describe(self, pair: int | np.integer) -> str:
         """'state X, action Y' for messages."""
@@ -313,6 +340,8 @@ def check(model: MDP) -> Float[np.ndarray, " P"] | None:
             raise ModelError(f"{name} must rise from 0 to {end}, got {ptr[0]} to {ptr[-1]}")
     _within("next_state", model.next_state, states)
     _within("action", model.action, model.num_actions)
+    for name, carriers in model.labels.items():
+        _within(f"the states labelled {name!r}", carriers, states)
     rises = np.diff(model.action) > 0
     rises[model.state_ptr[1:-1][(model.state_ptr[1:-1] > 0) & (model.state_ptr[1:-1] < pairs)] - 1] = True
     if not rises.all():
@@ -342,7 +371,7 @@ def check(model: MDP) -> Float[np.ndarray, " P"] | None:
     off = max(float(total.max(initial=1.0)) - 1, 1 - float(total.min(initial=1.0)))
     if off > PROBABILITY_TOLERANCE:
         p = int(np.argmax(np.abs(total - 1) > PROBABILITY_TOLERANCE))
-        raise ModelError(f"{model.describe(p)}: probabilities sum to {total[p]:.12g}, expected 1")
+        raise ProbabilitySumError(f"{model.describe(p)}: probabilities sum to {total[p]:.12g}, expected 1", off)
     if model.terminal.any():
         stuck = model.terminal[model.next_state] & (model.discount != 0) & (model.probability > 0)
         if stuck.any():

@@ -87,7 +87,8 @@ def test_a_label_of_an_explicit_file_ends_episodes(cli, tmp_path):
     assert code == 0 and lines(out)["terminal"] == "1 state (1)"
     assert load(tmp_path / "m.json").terminal.tolist() == [False, True]
     assert "no label 'gaol'" in cli("model", tmp_path / "m.tra", "--terminal", "gaol")[2]
-    assert "--terminal is for the labels" in cli("model", "student", "--terminal", "goal")[2]
+    assert lines(cli("model", "student", "--terminal", "C2")[1])["terminal"] == "2 states (C2, Sleep)"
+    assert "columns (--columns) is for a model's file" in cli("model", "student", "--columns", "s,a,r,sp")[2]
 
 
 @pytest.mark.parametrize(

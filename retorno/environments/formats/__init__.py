@@ -3,7 +3,8 @@
 | from | read | written |
 |---|---|---|
 | a file: .json, .yaml, .npz, PRISM's and Storm's .tra | `load` | `save` |
-| recorded transitions: .csv | `load`, `recorded.estimate` | |
+| Storm's .drn, Cassandra's .POMDP | `load` | |
+| recorded transitions: .csv, .tsv | `load`, `recorded.estimate` | |
 | our own compressed rows | `from_rows` | the fields of `MDP` |
 | a matrix for each action, dense or sparse (pymdptoolbox) | `from_matrices` | `to_matrices` |
 | QuantEcon's `DiscreteDP` | `from_quantecon` | `to_quantecon` |
@@ -17,14 +18,17 @@ the action.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from retorno.core.mdp import MDP, ModelError
+from retorno.core.mdp import MDP, ModelError, ProbabilitySumError
 from retorno.core.memory import ensure_fits
-from retorno.environments.formats import document, explicit, npz, recorded
+from retorno.core.names import did_you_mean
+from retorno.environments.formats import document, drn, explicit, npz, pomdp, recorded
 from retorno.environments.formats.arrays import absorbing, from_matrices, from_rows, to_matrices
+from retorno.environments.formats.files import naming
 from retorno.environments.formats.peers import (
     from_gymnasium,
     from_mdpsolver,
@@ -33,29 +37,61 @@ from retorno.environments.formats.peers import (
     to_mdpsolver,
     to_quantecon,
 )
+from retorno.environments.formats.reading import ROUNDED, USUAL, Loaded, Reading, ending
+from retorno.environments.formats.reward_structures import SUFFIXES
+
+
+class ModelWarning(UserWarning):
+    """What a file says and the model does not."""
 
 
 class Format(NamedTuple):
     """How files with a suffix are read and written."""
 
-    read: Callable[[Path], MDP]
+    read: Callable[[Path, Reading], Loaded]
     write: Callable[[MDP, Path], None] | None
+    options: tuple[str, ...] = ("terminal", "normalise")
+    """The parts of a `Reading` that they have an answer to."""
 
 
+_RECORDED = Format(recorded.read, None, ("terminal", "columns", "prior", "unseen"))
+_CASSANDRA = Format(pomdp.read, None)
 FORMATS = {
     ".json": Format(document.read_json, document.write_json),
     ".yaml": Format(document.read_yaml, document.write_yaml),
     ".yml": Format(document.read_yaml, document.write_yaml),
     ".npz": Format(npz.read, npz.write),
-    ".tra": Format(explicit.read, explicit.write),
-    ".csv": Format(recorded.read, None),
+    ".tra": Format(explicit.read, explicit.write, ("reward", "terminal", "normalise")),
+    ".drn": Format(drn.read, None, ("reward", "terminal", "normalise")),
+    ".pomdp": _CASSANDRA,
+    ".mdp": _CASSANDRA,
+    ".csv": _RECORDED,
+    ".tsv": _RECORDED,
 }
+BESIDE = (".lab", ".sta", *SUFFIXES)
+"""How the files end that lie beside a .tra file."""
+_LANGUAGE = "a model in PRISM's language: export its states (prism MODEL -exportmodel OUT.all, or storm --exportbuild)"
+FOREIGN = {
+    **dict.fromkeys((".prism", ".pm", ".nm", ".sm", ".pp", ".pta"), _LANGUAGE),
+    ".jani": "a JANI model: export its states (storm --jani MODEL --exportbuild OUT.drn)",
+    ".pomdpx": "an XML model with factored variables, which is not read: convert it to .POMDP",
+    ".rddl": "a lifted model, which is not read: retorno's models list their states",
+    ".ppddl": "a lifted model, which is not read: retorno's models list their states",
+    ".pddl": "a lifted model, which is not read: retorno's models list their states",
+    ".parquet": "a table that is not read: save it as .csv",
+    ".feather": "a table that is not read: save it as .csv",
+    ".xlsx": "a table that is not read: save it as .csv",
+    ".pkl": "a pickle, which can run any code and is never opened: save the model as .npz",
+    ".pickle": "a pickle, which can run any code and is never opened: save the model as .npz",
+    ".mat": "MATLAB's arrays: read them with scipy.io.loadmat and pass them to from_matrices",
+}
+"""Files that people have and retorno does not read, with the way from them."""
 
 WRITTEN = ", ".join(suffix for suffix, format in FORMATS.items() if format.write is not None)
 
 
 def is_model_file(name: str | Path) -> bool:
-    """Whether a name ends as the files of models do.
+    """Whether a name ends as the files of models do, those among them that `load` can only say a word about.
 
     Args:
         name: of a file.
@@ -63,11 +99,14 @@ def is_model_file(name: str | Path) -> bool:
     >>> is_model_file("lake.npz"), is_model_file("lake.txt")
     (True, False)
     """
-    return Path(name).suffix.lower() in FORMATS
+    low = Path(name).name.lower()
+    return Path(low).suffix in (*FORMATS, *FOREIGN) or low.endswith(BESIDE)
 
 
-def load(path: str | Path) -> MDP:
-    """The model in a file, by its suffix: .json, .yaml, .npz, .tra with what lies beside it, or .csv (transitions).
+def load(path: str | Path, **settings: Any) -> MDP:
+    """The model in a file, by its suffix: .json, .yaml, .npz, .tra with what lies beside it, .drn, .POMDP, or .csv.
+
+    What the file says and the model does not is told as a `ModelWarning`.
 
     Raises:
         ModelError: for an unknown suffix, and for any file that does not hold a whole model, with
@@ -76,11 +115,45 @@ def load(path: str | Path) -> MDP:
 
     Args:
         path: of the file.
+        settings: the fields of `Reading`: `reward="time"`, `terminal="goal"`, `normalise=True`, ….
 
     Returns:
         The model, checked as a whole.
     """
-    return _format(Path(path)).read(Path(path))
+    if isinstance(settings.get("reward"), str):
+        settings["reward"] = (settings["reward"],)
+    loaded = read(path, Reading(**settings))
+    for note in loaded.notes:
+        warnings.warn(f"{path}: {note}", ModelWarning, stacklevel=2)
+    return loaded.model
+
+
+def read(path: str | Path, how: Reading = USUAL) -> Loaded:
+    """`load`, with what the file tells beside its model.
+
+    Raises:
+        ModelError: as `load`, and when something is asked that its kind of file has no answer to.
+        OSError: when the file cannot be read.
+
+    Args:
+        path: of the file.
+        how: what is asked of it beside its name.
+    """
+    path = Path(path)
+    form = _format(path)
+    with naming(path):
+        how.refuse(form.options, f"is not for {path.suffix} files")
+    try:
+        loaded = form.read(path, how)
+    except ProbabilitySumError as error:
+        if error.off > ROUNDED or how.normalise:
+            raise
+        raise ModelError(f"{error}; normalise=True (--normalise) divides by sums that are off so little") from None
+    if how.terminal is None:
+        return loaded
+    with naming(path):
+        ended = ending(loaded.model, how.terminal)
+    return loaded._replace(model=ended.model, notes=loaded.notes + ended.notes)
 
 
 def save(model: MDP, path: str | Path) -> None:
@@ -108,14 +181,26 @@ def save(model: MDP, path: str | Path) -> None:
 
 
 def _format(path: Path) -> Format:
-    if not is_model_file(path):
-        beside = "; name the .tra file that it belongs to" if path.suffix in (".lab", ".sta", ".srew", ".trew") else ""
-        raise ModelError(f"{path}: the suffix of a model's file is one of {', '.join(FORMATS)}{beside}")
-    return FORMATS[path.suffix.lower()]
+    low, suffix = path.name.lower(), path.suffix.lower()
+    if suffix in FORMATS:
+        return FORMATS[suffix]
+    if end := next((end for end in BESIDE if low.endswith(end)), None):
+        stem = path.name[: -len(end)]
+        models = sorted(file.name for file in path.parent.glob("*.tra") if stem.startswith(file.stem))
+        belongs = models[-1] if models else f"{stem}.tra"
+        asked = f" with --reward {path}" if end in SUFFIXES else ""
+        raise ModelError(f"{path} belongs to a model: name the .tra file, {belongs}{asked}")
+    if suffix in FOREIGN:
+        raise ModelError(f"{path} is {FOREIGN[suffix]}")
+    meant = did_you_mean(suffix, FORMATS) if suffix else ""
+    raise ModelError(f"{path}: the suffix of a model's file is one of {', '.join(FORMATS)}{meant}")
 
 
 __all__ = [
     "FORMATS",
+    "Loaded",
+    "ModelWarning",
+    "Reading",
     "absorbing",
     "ensure_fits",
     "from_gymnasium",
@@ -125,6 +210,7 @@ __all__ = [
     "from_rows",
     "is_model_file",
     "load",
+    "read",
     "save",
     "to_gymnasium",
     "to_matrices",

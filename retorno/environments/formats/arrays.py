@@ -9,7 +9,7 @@ action. Several actions have to be interleaved, because a state's actions lie si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def from_rows(
     state_names: Sequence[str] | None = None,
     action_names: Sequence[str] | None = None,
     grid: Grid | None = None,
+    labels: Mapping[str, Int[np.ndarray, " _"]] | None = None,
 ) -> MDP:
     """A model from the compressed rows that it is stored in (see `MDP`). Float64 and integer arrays are not copied.
 
@@ -57,6 +58,7 @@ def from_rows(
         state_names: S of them; by default the numbers.
         action_names: by default the numbers.
         grid: where each state lies on a map, as (row, column) or None.
+        labels: the states that carry each label.
 
     Raises:
         ModelError: as `MDP`, and when not exactly one reward is given or it has the wrong length.
@@ -97,6 +99,7 @@ def from_rows(
         state_names=Numbered(states) if state_names is None else state_names,
         action_names=action_names,
         grid=None if grid is None else tuple(grid),
+        labels=labels or {},
     )
 
 
@@ -284,6 +287,7 @@ def absorbing(model: MDP) -> MDP:
         state_names=names,
         action_names=model.action_names,
         grid=None if model.grid is None else (*model.grid, None),
+        labels=model.labels,
     )
 
 

@@ -10,6 +10,7 @@ states:
     ride: {to: office, reward: -3}            # one outcome needs no list and no probability
   office: {}                 # no actions: the episode ends on the way here
 grid: {home: [0, 0], office: [0, 1]}          # row and column on a map, if there is one
+labels: {work: [office]}     # the states that carry each label, if there are any
 actions: [walk, ride]        # their order, if it matters
 ```
 
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,15 @@ from retorno.core.names import did_you_mean
 from retorno.environments.checked_arrays import uniform
 from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
 from retorno.environments.formats.numbers import number, shown
+from retorno.environments.formats.reading import USUAL, Loaded, Reading, normalised
 
-SECTIONS = ("initial", "actions", "states", "grid")
+SECTIONS = ("initial", "actions", "states", "grid", "labels")
 LONGEST_YAML_NAME = 1000
 """YAML takes no more than 1024 characters before a colon."""
 OUTCOME = ("to", "probability", "reward", "terminated", "discount")
 
 
-def read_json(path: Path) -> MDP:
+def read_json(path: Path, how: Reading = USUAL) -> Loaded:
     """Read a model from JSON.
 
     Raises:
@@ -57,10 +59,10 @@ def read_json(path: Path) -> MDP:
             raise ModelError("nested too deeply") from None
         except ValueError as error:
             raise ModelError(f"not JSON: {error}") from None
-        return from_tree(tree)
+        return from_tree(tree, how)
 
 
-def read_yaml(path: Path) -> MDP:
+def read_yaml(path: Path, how: Reading = USUAL) -> Loaded:
     """Read a model from YAML, which is only ever taken as lists, tables and text.
 
     Raises:
@@ -102,7 +104,7 @@ def read_yaml(path: Path) -> MDP:
             raise ModelError("nested too deeply") from None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             raise ModelError(f"not YAML: {' '.join(str(error).split())}") from None
-        return from_tree(tree)
+        return from_tree(tree, how)
 
 
 def write_json(model: MDP, path: Path) -> None:
@@ -128,7 +130,7 @@ def write_yaml(model: MDP, path: Path) -> None:
 # Reading
 
 
-def from_tree(tree: Any) -> MDP:
+def from_tree(tree: Any, how: Reading = USUAL) -> Loaded:
     """A model from the tables and lists of a document (see this file's first lines).
 
     Raises:
@@ -168,19 +170,22 @@ def from_tree(tree: Any) -> MDP:
         state_ptr.append(len(action))
 
     acting = np.diff(state_ptr) > 0
-    return MDP(
+    chances, notes = normalised(np.array(probability, np.float64), np.array(row_ptr, np.int64), how.normalise)
+    model = MDP(
         state_ptr=np.array(state_ptr, np.int64),
         action=np.array(action, np.int64),
         row_ptr=np.array(row_ptr, np.int64),
         next_state=np.array(next_state, np.int64),
-        probability=np.array(probability, np.float64),
+        probability=chances,
         reward=np.array(reward, np.float64),
         discount=np.array(discount, np.float64),
         initial=_initial(tree.get("initial"), number_of, acting),
         state_names=tuple(states),
         action_names=tuple(actions),
         grid=_grid(tree["grid"], number_of) if "grid" in tree else None,
+        labels=_labels(tree.get("labels"), number_of),
     )
+    return Loaded(model, notes)
 
 
 def _table(given: Any, what: str, known: Iterable[str] = ()) -> dict[str, Any]:
@@ -260,6 +265,20 @@ def _grid(given: Any, number_of: dict[str, int]) -> tuple[tuple[int, int] | None
     return tuple(places)
 
 
+def _labels(given: Any, number_of: dict[str, int]) -> dict[str, np.ndarray]:
+    labels = dict[str, np.ndarray]()
+    for label, carriers in _table(given, "labels").items():
+        names = [_name(state, f"labels: {shown(label)}") for state in carriers] if isinstance(carriers, list) else None
+        if names is None:
+            raise ModelError(f"labels: {shown(label)}: expected a list of states, got {shown(carriers)}")
+        if strange := next((state for state in names if state not in number_of), None):
+            raise ModelError(
+                f"labels: {shown(label)}: {shown(strange)} is not among the states{did_you_mean(strange, number_of)}"
+            )
+        labels[label] = np.unique(np.array([number_of[state] for state in names], np.int64))
+    return labels
+
+
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
@@ -291,6 +310,8 @@ def _json_lines(model: MDP) -> Iterator[str]:
     yield f'  "actions": [{", ".join(map(_json_text, model.action_names))}],'
     if model.grid is not None:
         yield f'  "grid": {_row(_places(model, quoted))},'
+    if model.labels:
+        yield f'  "labels": {_row(_carriers(model, quoted, _json_text))},'
     yield '  "states": {'
     actions = [_json_text(name) for name in model.action_names]
     last = model.num_states - 1
@@ -316,6 +337,8 @@ def _yaml_lines(model: MDP) -> Iterator[str]:
     yield f"actions: [{', '.join(actions)}]"
     if model.grid is not None:
         yield f"grid: {_row(_places(model, quoted))}"
+    if model.labels:
+        yield f"labels: {_row(_carriers(model, quoted, _yaml_text))}"
     yield "states:"
     for s, table in enumerate(_choices(model, quoted, "")):
         yield f"  {quoted[s]}:{'' if table else ' {}'}"
@@ -333,6 +356,11 @@ def _places(model: MDP, quoted: list[str]) -> Iterator[str]:
     for name, place in zip(quoted, model.grid or (), strict=True):
         if place is not None:
             yield f"{name}: [{int(place[0])}, {int(place[1])}]"
+
+
+def _carriers(model: MDP, quoted: list[str], text: Callable[[str], str]) -> Iterator[str]:
+    for label, own in model.labels.items():
+        yield f"{text(label)}: [{', '.join(quoted[s] for s in own.tolist())}]"
 
 
 def _row(entries: Iterator[str]) -> str:

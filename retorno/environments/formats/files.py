@@ -36,8 +36,9 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        message = str(error)
-        raise ModelError(message if message.startswith(str(path)) else f"{path}: {message}") from None
+        if not str(error).startswith(str(path)):
+            error.args = (f"{path}: {error}",)
+        raise
 
 
 def write_whole(contents: Mapping[Path, Callable[[BinaryIO], object] | None]) -> None:

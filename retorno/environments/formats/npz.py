@@ -19,6 +19,7 @@ from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits
 from retorno.environments.checked_arrays import are_numbers, check_pointer
 from retorno.environments.formats.files import naming, write_whole
+from retorno.environments.formats.reading import USUAL, Loaded, Reading, normalised
 
 VERSION = 1
 ARRAYS = {
@@ -67,10 +68,14 @@ def write(model: MDP, path: Path) -> None:
     if model.grid is not None:
         arrays["on_grid"] = np.array([place is not None for place in model.grid])
         arrays["grid"] = np.array([place or (0, 0) for place in model.grid], np.int64).reshape(-1)
+    if model.labels:
+        arrays |= _packed("label_names", tuple(model.labels))
+        arrays["labelled"] = np.concatenate([np.asarray(own, np.int64) for own in model.labels.values()])
+        arrays["labelled_end"] = np.cumsum([len(own) for own in model.labels.values()])
     write_whole({path: lambda file: np.savez(file, allow_pickle=False, **arrays)})  # type: ignore[arg-type]
 
 
-def read(path: Path) -> MDP:
+def read(path: Path, how: Reading = USUAL) -> Loaded:
     """Read a model.
 
     Raises:
@@ -85,14 +90,16 @@ def read(path: Path) -> MDP:
             raise
         except DAMAGE as error:
             raise ModelError(f"not a whole .npz file ({error or type(error).__name__})") from None
-        return _model(arrays)
+        return _model(arrays, how.normalise)
 
 
 def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     """Every known array of an archive of `size` bytes."""
-    kinds = {"version": "i", **ARRAYS, "grid": "i", "on_grid": "b"}
+    kinds = {"version": "i", **ARRAYS, "grid": "i", "on_grid": "b", "labelled": "i", "labelled_end": "i"}
     kinds |= {
-        f"{kind}_names{part}": dtype for kind in ("state", "action") for part, dtype in [("", "u"), ("_end", "i")]
+        f"{kind}_names{part}": dtype
+        for kind in ("state", "action", "label")
+        for part, dtype in [("", "u"), ("_end", "i")]
     }
     infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     for name in [*ARRAYS, "version"]:
@@ -133,7 +140,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, kind: str
     return array.reshape(shape)
 
 
-def _model(arrays: dict[str, np.ndarray]) -> MDP:
+def _model(arrays: dict[str, np.ndarray], normalise: bool) -> Loaded:
     version = arrays.pop("version")
     if version.shape or version != VERSION:
         raise ModelError(f"written in version {version} of the format, expected {VERSION}")
@@ -153,12 +160,28 @@ def _model(arrays: dict[str, np.ndarray]) -> MDP:
             raise ModelError(f"grid and on_grid have {len(places)} and {len(on)} entries for {states} states")
         pairs = zip(places[::2].tolist(), places[1::2].tolist(), on.tolist(), strict=True)
         grid = tuple((row, column) if known else None for row, column, known in pairs)
-    return MDP(
+    notes: tuple[str, ...] = ()
+    if len(arrays["probability"]) == transitions:
+        arrays["probability"], notes = normalised(arrays["probability"], arrays["row_ptr"], normalise)
+    model = MDP(
         **{name: arrays[name] for name in ARRAYS},
         state_names=_unpacked(arrays, "state_names", states),  # type: ignore[arg-type]
         action_names=_unpacked(arrays, "action_names", actions),  # type: ignore[arg-type]
         grid=grid,
+        labels=_labels(arrays),
     )
+    return Loaded(model, notes)
+
+
+def _labels(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if "labelled" not in arrays and "labelled_end" not in arrays and "label_names_end" not in arrays:
+        return {}
+    own, ends = arrays.get("labelled", np.zeros(0)), arrays.get("labelled_end", np.zeros(0, np.int64))
+    check_pointer(np.append(0, ends), "labelled_end", len(own))
+    names = _unpacked(arrays, "label_names", len(ends))
+    if len(names) != len(ends) or len(set(names)) < len(names) or own.ndim != 1:
+        raise ModelError(f"label_names has {len(names)} different names for {len(ends)} labels")
+    return dict(zip(names, np.split(own, ends[:-1]), strict=True))
 
 
 def _packed(name: str, names: Sequence[str]) -> dict[str, np.ndarray | np.int64]:

@@ -1,4 +1,4 @@
-"""Transitions as they were recorded, in a .csv file: the model that they make most likely.
+"""Transitions as they were recorded, in a .csv or .tsv file: the model that they make most likely.
 
 ```
 state,action,reward,next_state,terminated
@@ -6,71 +6,213 @@ home,walk,-1,park,0
 park,sit,2,park,1
 ```
 
-States and actions that are all whole numbers are those numbers, others are names in the order in which
-they first occur. `terminated` is 1 or 0, true or false.
+Columns may stand in any order, under any of the names that people give them (s, a, r, sp, done, …) or under others
+that `columns` tells; further ones are left out, which is told. States and actions are names, in rising order where
+all of them are whole numbers and else as they first occur. `terminated` is 1 or 0, true or false. Without that column
+an episode ends wherever nothing was ever tried.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Int
 
-from retorno.core.mdp import MDP, ModelError
+from retorno.core.mdp import ModelError
 from retorno.environments.empirical_models import EmpiricalModel, Recorded, empirical_model
 from retorno.environments.formats.files import naming, read_text
+from retorno.environments.formats.numbers import NUMBER
+from retorno.environments.formats.reading import USUAL, Loaded, Reading
 
 COLUMNS = Recorded._fields
-TRUTH = {"1": True, "true": True, "0": False, "false": False}
+KNOWN: dict[str, tuple[str, ...]] = {
+    "state": ("state", "s", "obs", "observation", "s_t", "from", "from_state"),
+    "action": ("action", "a", "act", "a_t"),
+    "reward": ("reward", "r", "rew", "r_t", "rewards"),
+    "next_state": (
+        *("next_state", "sp", "s'", "s2", "s_next", "next_s", "ns", "s_", "s1", "new_state", "nextstate"),
+        *("next_obs", "next_observation", "obs_next", "s_t1", "to", "to_state"),
+    ),
+    "terminated": ("terminated", "done", "terminal", "is_terminal", "end", "d", "term", "terminations", "ended"),
+}
+"""What the columns are called by those who record them, in small letters."""
+TRUTH = {"1": True, "true": True, "yes": True, "1.0": True, "0": False, "false": False, "no": False, "0.0": False}
 
 
-def read(path: Path) -> MDP:
-    """The most likely model. Raises as `estimate`."""
-    return estimate(path).model
+class Table(NamedTuple):
+    """A file of transitions: each column with its values, and what is told of the file."""
+
+    columns: dict[str, list[Any]]
+    notes: tuple[str, ...]
 
 
-def estimate(path: Path, **settings: Any) -> EmpiricalModel:
-    """The most likely model with its intervals; settings as `counted` takes them.
+def read(path: Path, how: Reading = USUAL) -> Loaded:
+    """The most likely model.
+
+    Raises:
+        ModelError: as `estimate`.
+        OSError: when it cannot be read.
+    """
+    known, notes = estimated(path, how)
+    return Loaded(known.model, notes)
+
+
+def estimate(path: Path, columns: str | None = None, **settings: Any) -> EmpiricalModel:
+    """The most likely model with its intervals.
+
+    Args:
+        path: of the file.
+        columns: which column is what, as in `Reading`.
+        settings: as `empirical_model` takes them.
 
     Raises:
         ModelError: when the file is no table of transitions (with the line), or they make no model.
         OSError: when it cannot be read.
     """
+    return estimated(path, Reading(columns=columns), **settings)[0]
+
+
+def estimated(path: Path, how: Reading, **settings: Any) -> tuple[EmpiricalModel, tuple[str, ...]]:
+    """`estimate`, with what is told of the file."""
+    settings = {"prior": how.prior, "unseen": how.unseen} | settings
     with naming(path):
-        columns = _columns(path)
+        columns, notes = table(path, how.columns)
         state, next_state, states = _numbered(columns["state"], columns["next_state"])
         action, _, actions = _numbered(columns["action"], [])
-        return empirical_model(
+        if "terminated" in columns:
+            terminated = np.array(columns["terminated"], bool)
+        else:
+            terminated = ~np.isin(next_state, state)
+            if terminated.any():
+                told = (
+                    f"states in which nothing was tried, such as {states[next_state[terminated][0]]}, are taken as ends"
+                )
+            else:
+                told = "something was tried in every state, so they never end"
+            notes += (f"no column says where episodes ended: {told}",)
+        made = empirical_model(
             state,
             action,
             np.array(columns["reward"]),
             next_state,
-            np.array(columns["terminated"]),
-            **{name: names for name, names in (("state_names", states), ("action_names", actions)) if names},
+            terminated,
+            state_names=states,
+            action_names=actions,
             **settings,
         )
+        return made, notes
 
 
-def _columns(path: Path) -> dict[str, list[Any]]:
-    """Each column with its values, checked line by line."""
-    table = csv.reader(read_text(path).splitlines())
-    head = [name.strip() for name in next(table, [])]
-    if sorted(head) != sorted(COLUMNS):
-        raise ModelError(f"line 1: expected the columns {','.join(COLUMNS)}, got {','.join(head)[:80] or 'nothing'}")
-    columns: dict[str, list[Any]] = {name: [] for name in head}
-    for row in table:
-        if not row:
-            continue
-        if len(row) != len(head):
-            raise ModelError(f"line {table.line_num}: expected {len(head)} fields, got {len(row)}")
-        for name, text in zip(head, map(str.strip, row), strict=True):
-            try:
-                columns[name].append(_READERS[name](text))
-            except (ValueError, KeyError):
-                raise ModelError(f"line {table.line_num}: {name} {text[:40]!r} is not {_EXPECTED[name]}") from None
-    return columns
+def table(path: Path, columns: str | None = None) -> Table:
+    """The columns of a file, checked line by line.
+
+    Args:
+        path: of the file.
+        columns: which column is what, as in `Reading`.
+
+    Raises:
+        ModelError: with the line.
+    """
+    text = read_text(path)
+    lines = csv.reader(text.splitlines(), delimiter=_delimiter(text))
+    try:
+        head = [name.strip() for name in next(lines, [])]
+        place, headless = _places(head, columns)
+        notes = () if headless else _left_out(head, place)
+        made: dict[str, list[Any]] = {name: [] for name in place}
+        for number, row in _rows(lines, head if headless else None):
+            if not row:
+                continue
+            if len(row) != len(head):
+                raise ModelError(f"line {number}: expected {len(head)} fields, got {len(row)}")
+            for name, i in place.items():
+                field = row[i].strip()
+                try:
+                    made[name].append(_READERS[name](field))
+                except (ValueError, KeyError):
+                    raise ModelError(f"line {number}: {name} {field[:40]!r} is not {_EXPECTED[name]}") from None
+    except csv.Error as error:
+        raise ModelError(f"line {lines.line_num}: {error}") from None
+    return Table(made, notes)
+
+
+def _rows(lines: Any, first: list[str] | None) -> Iterable[tuple[int, list[str]]]:
+    if first is not None:
+        yield 1, first
+    for row in lines:
+        yield lines.line_num, row
+
+
+def _delimiter(text: str) -> str:
+    head = text[: text.find("\n")] if "\n" in text else text
+    return max(",\t;", key=head.count)
+
+
+def _places(head: list[str], columns: str | None) -> tuple[dict[str, int], bool]:
+    """Which column of the file is which, and whether the file has no header."""
+    asked = _asked(columns) if columns is not None else {}
+    low = [name.lower() for name in head]
+    counted = bool(asked) and all(name.isdigit() for name in asked.values())
+    place = dict[str, int]()
+    if counted:
+        if (last := max(map(int, asked.values()))) > len(head) or "0" in asked.values():
+            raise ModelError(f"line 1 has {len(head)} columns, and columns={columns!r} asks for column {last}")
+        place = {column: int(name) - 1 for column, name in asked.items()}
+    else:
+        for column, name in asked.items():
+            if name not in head:
+                raise ModelError(f"line 1: no column {name!r} for the {column}; the columns: {_cut(head)}")
+            place[column] = head.index(name)
+        for column, names in KNOWN.items():
+            free = [i for i in range(len(head)) if i not in place.values()]
+            if column not in place and (found := [i for name in names for i in free if low[i] == name]):
+                place[column] = found[0]
+    if missing := [column for column in COLUMNS[:-1] if column not in place]:
+        raise ModelError(
+            f"line 1: expected the columns {','.join(COLUMNS)}, got {_cut(head) or 'nothing'}; say which is which, as "
+            f"columns='{','.join(f'{column}=NAME' for column in missing)}' (--columns), with numbers from 1 where the "
+            "file has no header"
+        )
+    if len(set(place.values())) < len(place):
+        raise ModelError(f"columns={columns!r}: one column stands for two things")
+    return place, counted and NUMBER.fullmatch(head[place["reward"]]) is not None
+
+
+def _asked(columns: str) -> dict[str, str]:
+    """{column: its name in the file} of state=s,action=a,… or of s,a,r,sp."""
+    parts = [part.strip() for part in columns.split(",") if part.strip()]
+    if not any("=" in part for part in parts):
+        if len(parts) not in (4, 5):
+            raise ModelError(f"columns={columns!r}: expected the names of {','.join(COLUMNS)} in this order")
+        return dict(zip(COLUMNS, parts, strict=False))
+    made = dict[str, str]()
+    for part in parts:
+        column, _, name = (word.strip() for word in part.partition("="))
+        if column not in COLUMNS or not name or column in made:
+            raise ModelError(f"columns: {part!r} is not COLUMN=NAME with one of {', '.join(COLUMNS)}, each once")
+        made[column] = name
+    return made
+
+
+def _left_out(head: list[str], place: Mapping[str, int]) -> tuple[str, ...]:
+    notes = list[str]()
+    ends = place.get("terminated")
+    if ends is not None and head[ends].lower() in ("done", "d"):
+        notes.append(
+            f"{head[ends]!r} is taken as terminated: where it also marks time limits, their states look like ends"
+        )
+    if more := [name for i, name in enumerate(head) if i not in place.values()]:
+        notes.append(f"left out: the columns {_cut(more)}")
+    return tuple(notes)
+
+
+def _cut(names: list[str]) -> str:
+    text = ",".join(names)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _name(text: str) -> str:
@@ -95,16 +237,13 @@ _EXPECTED = {
 }
 
 
-def _numbered(first: list[str], second: list[str]) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
-    """The same as numbers, and the names that they stand for; None where they are numbers already."""
-    both = first + second
-    if all(text.isascii() and text.isdigit() for text in both):
-        names, number = None, [int(text) for text in both]
-    else:
-        known: dict[str, int] = {}
-        number = [known.setdefault(text, len(known)) for text in both]
-        names = list(known)
-    if max(number, default=0) >= 2**63:
-        raise ModelError(f"{max(number)} is too large for the number of a state or action")
-    numbers = np.array(number, np.int64)
-    return numbers[: len(first)], numbers[len(first) :], names
+def _numbered(
+    first: list[str], second: list[str]
+) -> tuple[Int[np.ndarray, " K"], Int[np.ndarray, " K"] | Int[np.ndarray, " 0"], list[str]]:
+    """The same as numbers from 0, and the names that they stand for: by size where they are numbers themselves."""
+    names = list(dict.fromkeys(first + second))
+    if all(name.isascii() and name.isdigit() and len(name) <= 18 for name in names):
+        names.sort(key=lambda name: (int(name), name))
+    number = {name: i for i, name in enumerate(names)}
+    at = lambda column: np.array([number[name] for name in column], np.int64)  # noqa: E731
+    return at(first), at(second), names

@@ -6,6 +6,7 @@ import os
 import struct
 import tracemalloc
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from retorno.core import memory
 from retorno.core.mdp import MDP, ModelError, Numbered, mdp
 from retorno.environments import formats, student, toy_text
 from retorno.environments.formats import (
+    ModelWarning,
     absorbing,
     ensure_fits,
     explicit,
@@ -26,6 +28,7 @@ from retorno.environments.formats import (
     from_quantecon,
     from_rows,
     load,
+    read,
     save,
     to_gymnasium,
     to_matrices,
@@ -553,7 +556,9 @@ def test_prism_and_storm_by_hand(tmp_path):
     prism = load(lay(tmp_path, PRISM))
     assert table(prism) == EXPLICIT_TWIN and prism.initial.tolist() == [1, 0, 0]
     assert prism.state_names == ["(0,true)", "(1,true)", "(1,false)"] and prism.action_names == ["go on", "quit"]
-    goal = explicit.read(tmp_path / "m.tra", terminal="goal")
+    with pytest.warns(ModelWarning, match=r"the states labelled 'goal'.*not earned \(2.5 in state '\(1,true\)'"):
+        goal = load(tmp_path / "m.tra", terminal="goal")
+    assert goal.labels["goal"].tolist() == [1, 2] and not {"init", "deadlock"} & goal.labels.keys()
     assert goal.terminal.tolist() == [False, True, True]
     assert table(goal)[0, 0] == {
         (1, -1.0, 0.0): 0.5,
@@ -612,17 +617,19 @@ def test_an_earlier_models_rewards_do_not_stay(tmp_path):
             "0 0 1",
             r"line 3: expected 'state choice next probability \[action\]'",
         ),
-        (".tra", "0 0 1 0.5 go on", "0 0 0.5:1 0.5:0", "row form is not read"),
+        (".tra", "0 0 1 0.5 go on", "0 0 0.5:1 x:0", "line 3: state 0, choice 0: .*'x' is no finite|line 3: 'x' is no"),
+        (".tra", "0 0 1 0.5 go on", "0 0 1 [0.4,0.6]", r"line 3: \[0.4,0.6\] is an interval of probabilities"),
         (".tra", "0 0 1 0.5 go on", "0 0 1 0.5 walk", "line 4: state 0, choice 0: has two actions, 'walk'"),
         (".tra", "0 0 1 0.5 go on", "0 0 1 0.4 go on", r"state '\(0,true\)', action 'go on': probabilities sum to 0.9"),
-        (".tra", "0 0 1 0.5 go on", "0 0 0 0.5 go on", "state 0, choice 0: goes to state 0 twice"),
+        (".tra", "0 0 1 0.5 go on", "0 0 1 0.499999 go on", "sum to 0.999999, expected 1; normalise=True"),
         (".tra", "0 0 1 0.5 go on", "0 0 3 0.5 go on", "claims 3 states, and state 3 occurs"),
         (".tra", "0 1 2 1 quit", "0 2 2 1 quit", "state 0 has a choice 2 and no choice 1"),
         (".tra", "3 4 6", "3 4 7", "claims 7 transitions, and 6 follow: truncated"),
         (".tra", "3 4 6", "3 5 6", "claims 5 choices, and 4 follow: truncated"),
         (".tra", "3 4 6", "1000000000000 4 6", r"model of 1,000,000,000,000 states would take .* TB of memory"),
         (".tra", "3 4 6", "90000 4 6", "claims 90,000 states, and has only 6 transitions"),
-        (".tra", "3 4 6", "ctmc", r"line 2: expected the sizes \(PRISM\) or one of dtmc and mdp"),
+        (".tra", "3 4 6", "ctmc", r"line 2: ctmc: a continuous-time model, whose lines hold rates, is not read"),
+        (".tra", "3 4 6", "lts", r"line 2: expected the sizes \(PRISM\) or one of dtmc and mdp"),
         (".lab", "2: 1 2", "3: 1 2", r"m.lab, line 5: state 3 is not in the model"),
         (".lab", "2: 1 2", "2: 1 5", r"m.lab, line 5: label '5' is not declared"),
         (".lab", '0="init" 1="deadlock" 2="goal"', "init", "m.lab, line 2: expected declarations"),
@@ -643,8 +650,267 @@ def test_bad_explicit_files(suffix, before, after, message, tmp_path):
 
 
 def test_an_unknown_label_is_refused_with_those_that_there_are(tmp_path):
-    with pytest.raises(ModelError, match="no label 'gaol'; its labels: init, deadlock, goal"):
-        explicit.read(lay(tmp_path, PRISM), terminal="gaol")
+    with pytest.raises(ModelError, match=r"m.tra: no label 'gaol' in the model.*its labels are goal"):
+        load(lay(tmp_path, PRISM), terminal="gaol")
+
+
+def test_several_reward_structures_are_asked_for(tmp_path):
+    files = {".tra": "2 2 3\n0 0 0 0.5 go\n0 0 1 0.5 go\n1 0 1 1 stay\n", "1.srew": "2 1\n0 1\n"}
+    path = lay(tmp_path, files)
+    assert load(path).reward.tolist() == [1, 1, 0]  # PRISM numbers even a single one, if it is told to
+    lay(tmp_path, {"2.srew": '# Reward structure: "cost"\n2 1\n0 5\n', "2.trew": "2 2 1\n0 0 1 2\n"})
+    lay(tmp_path, {".x.trans.rew": "0 0 0 7\n", "10.tra": "2 2\n0 1 1\n1 1 1\n", "10.srew": "2 1\n0 9\n"})
+    with pytest.raises(ModelError, match=r"1 \(m1.srew\), 2 or cost \(m2.srew, m2.trew\), x \(m.x.trans.rew\)"):
+        load(path)
+    assert load(path, reward="2").reward.tolist() == load(path, reward="cost").reward.tolist() == [5, 7, 0]
+    assert load(path, reward=("1", "x", str(tmp_path / "m10.srew"))).reward.tolist() == [17, 10, 0]
+    with pytest.raises(ModelError, match="no reward structure and no file 'costs'; did you mean cost"):
+        load(path, reward="costs")
+    with pytest.raises(ModelError, match=r"m2.srew belongs to a model: name the .tra file, m.tra with --reward"):
+        load(tmp_path / "m2.srew")
+
+
+def test_a_state_without_transitions_earns_nothing_and_may_not_claim_to(tmp_path):
+    path = lay(tmp_path, {".tra": "2 1\n0 1 1\n", ".srew": "2 2\n0 1\n1 5\n"})
+    with pytest.raises(ModelError, match=r"m.srew: state 1 has the reward 5, which is earned on leaving it"):
+        load(path)
+
+
+def test_lines_to_the_same_state_add_up_and_rows_may_stand_in_one_line(tmp_path):
+    twice = load(lay(tmp_path, {".tra": "2 2 4\n0 0 1 0.25 a\n0 0 1 0.25 a\n0 0 0 0.5 a\n1 0 1 1\n"}))
+    assert table(twice) == {(0, 0): {(0, 0, 1): 0.5, (1, 0, 1): 0.5}, (1, 1): {(1, 0, 1): 1}}
+    rows = load(lay(tmp_path, {".tra": "2 2 3\n0 0 0.5:0 0.5:1 a\n1 0 1:1\n"}))
+    assert same(twice, rows)
+    chain = load(lay(tmp_path, {".tra": "2 3\n0 0.5:0 0.5:1 tick\n1 1 1 tock\n"}))
+    assert table(chain) == {(0, 0): {(0, 0, 1): 0.5, (1, 0, 1): 0.5}, (1, 0): {(1, 0, 1): 1}}
+
+
+def test_six_digits_are_normalised_if_asked(tmp_path):
+    path = lay(tmp_path, {".tra": "2 4\n0 0 .333333\n0 1 .666666\n1 0 .5\n1 1 .5\n"})
+    with pytest.warns(ModelWarning, match="m.tra: one pair's probabilities did not sum to 1, by up to 1e-06"):
+        made = load(path, normalise=True)
+    assert made.probability == pytest.approx([1 / 3, 2 / 3, 0.5, 0.5], abs=1e-6)
+    assert np.add.reduceat(made.probability, made.row_ptr[:-1]) == pytest.approx([1, 1], abs=1e-15)
+    lay(tmp_path, {".tra": "2 4\n0 0 .33\n0 1 .66\n1 0 .5\n1 1 .5\n"})
+    with pytest.raises(ModelError, match=r"probabilities sum to 0.99, expected 1"):
+        load(path, normalise=True)
+    (tmp_path / "m.json").write_text(
+        '{"states": {"a": {"go": [{"to": "a", "probability": 0.9999995}, {"to": "b", "probability": 0}]}, "b": {}}}'
+    )
+    with pytest.warns(ModelWarning, match="by up to 5e-07: normalised"):
+        assert load(tmp_path / "m.json", normalise=True).probability.tolist() == [1, 0]
+
+
+def test_rates_are_no_probabilities(tmp_path):
+    with pytest.raises(ModelError, match=r"sum to 3.5, expected 1; a continuous-time model.*if these are rates"):
+        load(lay(tmp_path, {".tra": "2 2\n0 1 3.5\n1 0 2\n"}))
+
+
+def test_labels_are_kept_by_every_format(tmp_path):
+    model = replace(student(), labels={"work": np.array([1, 2, 3]), "no one's": np.array([], np.int64)})
+    for suffix in SUFFIXES:
+        save(model, tmp_path / f"m{suffix}")
+        back = load(tmp_path / f"m{suffix}")
+        assert {name: own.tolist() for name, own in back.labels.items()} == {"work": [1, 2, 3], "no one's": []}, suffix
+        assert back.labelled("work").tolist() == [False, True, True, True, False]
+        assert back.labelled("C3").tolist() == [False, False, False, True, False]
+    with pytest.raises(ModelError, match="the states labelled 'far' must lie in"):
+        replace(student(), labels={"far": np.array([7])})
+
+
+DRN = """// Exported by storm
+@type: MDP
+@parameters
+
+@reward_models
+time energy
+@nr_states
+3
+@nr_choices
+4
+@model
+state 0 [1, 0] init
+	action go [0, 2]
+		0 : 1/2
+		1 : 0.5
+	action __NOLABEL__ [0, 0]
+		2 : 1
+state 1 [1, 0] half way
+	action 0
+		2 : 1
+state 2 goal deadlock
+	action 0 [0, 0]
+		2 : 1
+"""
+
+
+def test_storms_own_format(tmp_path):
+    path = tmp_path / "m.drn"
+    path.write_text(DRN)
+    both = load(path, reward=("time", "energy"))
+    assert table(both) == {
+        (0, 0): {(0, 3, 1): 0.5, (1, 3, 1): 0.5},
+        (0, 1): {(2, 1, 0): 1},
+        (1, 2): {(2, 1, 0): 1},
+    }
+    assert list(both.action_names) == ["go", "1", "0"] and both.initial.tolist() == [1, 0, 0]
+    assert {name: own.tolist() for name, own in both.labels.items()} == {"half": [1], "way": [1], "goal": [2]}
+    assert load(path, reward="energy").reward.tolist() == [2, 2, 0, 0]
+    path.write_text(DRN.replace("MDP", "POMDP").replace("init", "{0} init"))
+    with pytest.warns(ModelWarning, match="what is observed is left out"):
+        assert same(load(path, reward=("time", "energy")), both)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("", "", "m.drn: has several reward structures: time, energy"),
+        ("MDP", "CTMC", "line 2: @type CTMC: a continuous-time model, whose lines hold rates"),
+        ("MDP", "SMG", "line 2: @type SMG: a game of several players"),
+        ("MDP", "MMDP", "line 2: @type is one of dtmc, mdp, pomdp, got 'MMDP'"),
+        ("@parameters\n", "@parameters\np q", r"line 4: a model with parameters \(p q\) is not read"),
+        ("@type: MDP", "@value_type: parametric", "line 2: @value_type parametric: expected double or rational"),
+        ("@type: MDP\n", "", "line 10: expected @type before @model"),
+        ("@model", "@modle", "the file ends|expected a section"),
+        ("state 1", "state 7", "line 18: expected state 1, got 'state 7"),
+        ("[0, 2]", "[0]", r"line 13: expected 2 rewards, one of each structure, got \[0\]"),
+        ("0 : 1/2", "0 : p", "line 14: 'p' is no finite number"),
+        ("0 : 1/2", "0 : [0.4, 0.6]", r"line 14: '\[0.4, 0.6\]' is no finite number"),
+        ("0 : 1/2", "0 - 1/2", "line 14: expected 'state …', 'action …' or 'next : probability'"),
+        ("2 : 1\n", "5 : 1\n", "leads to state 5, and the last state is 2"),
+        ("state 1 [1, 0]", "state 1 !3 [1, 0]", r"line 18: state 1 has an exit rate \(!3\): a continuous-time model"),
+        ("@nr_choices\n4", "@nr_choices\n5", "@nr_choices claims 5, and 4 follow: truncated"),
+    ],
+)
+def test_bad_drn_files(before, after, message, tmp_path):
+    assert before in DRN
+    (tmp_path / "m.drn").write_text(DRN.replace(before, after, 1))
+    with pytest.raises(ModelError, match=message) as caught:
+        load(tmp_path / "m.drn", **({} if not before else {"reward": "time"}))
+    assert str(caught.value).startswith(str(tmp_path / "m.drn"))
+
+
+# Cassandra
+
+TIGER = """# The tiger, Kaelbling et al. 1998
+discount: 0.95
+values: reward
+states: tiger-left tiger-right
+actions: listen open-left open-right
+observations: hear-left hear-right
+
+start: uniform
+
+T:listen
+identity
+T:open-left
+uniform
+T:open-right : * reset
+
+O:listen
+0.85 0.15
+0.15 0.85
+O:open-left
+uniform
+O:open-right
+uniform
+
+R:listen : * : * : * -1
+R:open-left : tiger-left : * : * -100
+R:open-left : tiger-right : * : * 10
+R:open-right : tiger-left : * : * 10
+R:open-right : 1 : * : * -100
+"""
+
+
+def test_the_tiger_seen(tmp_path):
+    path = tmp_path / "tiger.POMDP"
+    path.write_text(TIGER)
+    tiger = read(path)
+    assert tiger.discount == 0.95 and "no policy that only observes can do better" in tiger.notes[0]
+    assert values(tiger.model, 0.95, 600) == pytest.approx(
+        [200, 200]
+    )  # who sees the tiger opens the other door each time
+    assert tiger.model.state_names == ["tiger-left", "tiger-right"] and tiger.model.initial.tolist() == [0.5, 0.5]
+    assert tiger.model.next_state.tolist() == [0, 0, 1, 0, 1, 1, 0, 1, 0, 1]
+    path.write_text(TIGER.replace("values: reward", "values: cost"))
+    costs = read(path)
+    assert (costs.model.reward == -tiger.model.reward).all() and "rewards below 0" in costs.notes[1]
+
+
+def test_rewards_of_what_is_observed_and_every_form_of_an_entry(tmp_path):
+    path = tmp_path / "m.pomdp"
+    path.write_text(
+        "values: reward states: 2 actions: a b observations: 2 start: 1\n"
+        "T: a : 0 : 1 1 T: a : 1 0.25 .75 T: b identity\n"
+        "O: * : 0 : 0 1 O: * : 1 0.5 0.5\n"
+        "R: a : 0 : * : * 1 R: a : 0 : 1 4 8 R: a : 1 0 1 2 3 R: b : * : * : 1 7\n"
+    )
+    model = read(path).model
+    assert table(model) == {
+        (0, 0): {(1, 6, 1): 1},  # 4 or 8 by what is observed in state 1
+        (0, 1): {(0, 0, 1): 1},  # in state 0 always 0 is observed
+        (1, 0): {(0, 0, 1): 0.25, (1, 2.5, 1): 0.75},
+        (1, 1): {(1, 3.5, 1): 1},
+    }
+    assert model.initial.tolist() == [0, 1]
+    path.write_text("states: 2\nactions: 1\nstart exclude: 0\nT: 0 : 0 0 1\nT: 0 : 1 reset\nR: 0 : 0 5 6\n")
+    plain = read(path)  # without observations: an MDP
+    assert plain.notes == () and plain.model.initial.tolist() == [0, 1]
+    assert table(plain.model) == {(0, 0): {(1, 6, 1): 1}, (1, 0): {(1, 0, 1): 1}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            "discount: 0.95",
+            "discount: 2",
+            r"line 3: expected a discount in \[0, 1\], got 2|line 2: expected a discount",
+        ),
+        ("values: reward", "values: points", "values are reward or cost, got 'points'"),
+        ("states: tiger-left tiger-right\n", "", "line 7: expected `states:` before this"),
+        (
+            "R:open-left : tiger-left",
+            "R:open-left : tiger-lift",
+            "line 25: 'tiger-lift' is not among the states",
+        ),
+        ("0.85 0.15\n", "0.85\n", "line 19: 'O' is no finite number"),
+        ("T:open-left\nuniform\n", "", "state 'tiger-left', action 'open-left': no transitions"),
+        ("T:listen\nidentity", "T:listen\n1 0 0.5 0.4", "action 'listen': probabilities sum to 0.9"),
+        ("start: uniform", "begin: uniform", "line 8: expected one of discount:"),
+    ],
+)
+def test_bad_cassandra_files(before, after, message, tmp_path):
+    assert before in TIGER
+    (tmp_path / "tiger.POMDP").write_text(TIGER.replace(before, after, 1))
+    with pytest.raises(ModelError, match=message) as caught:
+        load(tmp_path / "tiger.POMDP")
+    assert str(caught.value).startswith(str(tmp_path / "tiger.POMDP"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("robot.prism", "a model in PRISM's language: export its states"),
+        ("m.jani", "storm --jani MODEL --exportbuild OUT.drn"),
+        ("m.pkl", "a pickle, which can run any code and is never opened"),
+        ("m.lab", "belongs to a model: name the .tra file, m.tra"),
+        ("log.parquet", "save it as .csv"),
+    ],
+)
+def test_what_other_tools_write_gets_the_way_from_it(name, message):
+    assert formats.is_model_file(name)
+    with pytest.raises(ModelError, match=message):
+        load(name)
+
+
+def test_what_a_kind_of_file_has_no_answer_to_is_refused(tmp_path):
+    save(student(), tmp_path / "m.json")
+    with pytest.raises(ModelError, match=r"m.json: reward \(--reward\) is not for .json files"):
+        load(tmp_path / "m.json", reward="time")
+    with pytest.raises(ModelError, match=r"columns \(--columns\) is not for .json files"):
+        load(tmp_path / "m.json", columns="s,a,r,sp")
 
 
 # Bad days
@@ -692,7 +958,13 @@ def test_truncated_anywhere(suffix, tmp_path):
 TOKENS = b"0 1 -1 1e309 nan \0 \xff [ { } : - & * !! # \" ' | > % --- ? \\U \xef\xbb\xbf \xe2\x80\xa8 , / null".split(
     b" "
 )
-HAND_FILES = [({".yaml": HAND}, ".yaml"), (PRISM, ".tra"), (STORM, ".tra")]
+HAND_FILES = [
+    ({".yaml": HAND}, ".yaml"),
+    (PRISM, ".tra"),
+    (STORM, ".tra"),
+    ({".drn": DRN.replace(" energy", "").replace(", 0]", "]").replace(", 2]", "]")}, ".drn"),
+    ({".pomdp": TIGER.split("observations")[0] + TIGER[TIGER.index("start") : TIGER.index("O:listen")]}, ".pomdp"),
+]
 DAMAGED = [(files, whole, part) for files, whole in HAND_FILES for part in files]
 
 
