@@ -142,10 +142,11 @@ def finite_horizon(
         discount: γ in [0, 1].
         minimise: whether rewards are costs.
         final: what each state is worth when the steps are over [S]; nothing without. What has
-            terminated is worth nothing, so terminal states' entries are not read.
+            terminated is worth nothing, so terminal states' entries are 0.
 
     Raises:
-        ValueError: when the horizon is negative, the discount outside [0, 1] or `final` not finite and [S].
+        ValueError: when the horizon is negative, the discount outside [0, 1] or `final` not finite, not [S], or
+            not 0 in a terminal state.
         MemoryError: with the size, when the tables would not fit.
 
     >>> import retorno as rt
@@ -259,10 +260,16 @@ def _tables(model: MDP, horizon: int, final: Any) -> _Tables:
         given = np.asarray(final, float)
         if given.shape != (states,):
             raise ValueError(f"final needs one value per state [{states}], got {given.shape}")
-        value[horizon] = np.where(model.terminal, 0.0, given)
-        if not np.isfinite(value[horizon]).all():
-            s = int(np.argmin(np.isfinite(value[horizon])))
+        if not np.isfinite(given).all():
+            s = int(np.argmin(np.isfinite(given)))
             raise ValueError(f"final value of state {model.state_names[s]!r}: got {given[s]}, expected a finite number")
+        if (given[model.terminal] != 0).any():
+            s = int(np.argmax(model.terminal & (given != 0)))
+            raise ValueError(
+                f"final value of state {model.state_names[s]!r}: got {given[s]:g}, and an episode has ended there "
+                "and earns no more: pay it as the reward of the transitions that lead there, and give 0"
+            )
+        value[horizon] = given
     return _Tables(
         model=model,
         value=value,

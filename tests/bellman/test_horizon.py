@@ -86,7 +86,7 @@ def test_final_values_and_costs() -> None:
 
 def test_what_has_ended_is_worth_nothing() -> None:
     model = mdp({"a": {"go": [(1.0, "end", 1.0)]}})
-    answer = finite_horizon(model, 2, final=[5.0, 7.0])
+    answer = finite_horizon(model, 2, final=[5.0, 0.0])
     assert answer.value.tolist() == [[1, 0], [1, 0], [5, 0]]
     assert answer.policy.tolist() == [[0, -1], [0, -1]]
 
@@ -94,7 +94,7 @@ def test_what_has_ended_is_worth_nothing() -> None:
 @settings(max_examples=150, deadline=None)
 @given(models(), discounts(), st.integers(0, 12), st.booleans())
 def test_the_best_value_is_bounded(model, discount, horizon, minimise) -> None:
-    final = np.linspace(-1, 1, model.num_states)
+    final = np.where(model.terminal, 0.0, np.linspace(-1, 1, model.num_states))
     answer = finite_horizon(model, horizon, discount, minimise=minimise, final=final)
     best = min if minimise else max
     assert_bounds(answer, twin(model, horizon, discount, final=final.tolist(), best=best))
@@ -147,6 +147,8 @@ def test_bad_questions() -> None:
         finite_horizon(student(), 1, final=[0.0])
     with pytest.raises(ValueError, match="got nan, expected a finite number"):
         finite_horizon(student(), 1, final=[np.nan] * student().num_states)
+    with pytest.raises(ValueError, match="final value of state 'Sleep': got 9, and an episode has ended there"):
+        finite_horizon(student(), 1, final=[0, 0, 0, 0, 9])
     with pytest.raises(MemoryError, match=r"1,000,000,000,000 steps of 5 states .* need 96.0 TB"):
         finite_horizon(student(), 10**12)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, Numbered
@@ -49,7 +49,7 @@ def from_rows(
         row_ptr: [P+1], the first transition of each pair.
         next_state: [N]
         probability: [N]
-        state_reward: [S], r(s), earned whenever s is left.
+        state_reward: [S], r(s), earned whenever s is left; 0 where nothing leads on.
         pair_reward: [P], r(s, a).
         transition_reward: [N], r(s, a, s′).
         action: [P], each pair's action; by default 0, 1, … in each state.
@@ -84,6 +84,7 @@ def from_rows(
     length = {"state_reward": states, "pair_reward": pairs, "transition_reward": transitions}[name]
     reward = floats(given, name, (length,))
     if name == "state_reward":
+        _refuse_unearned(name, reward, counts == 0, state_names)
         reward = np.repeat(reward, counts)
     if name != "transition_reward":
         reward = np.repeat(reward, np.diff(row_ptr))
@@ -107,11 +108,13 @@ def from_matrices(
     transition: Any,
     *,
     state_reward: ArrayLike | None = None,
+    next_state_reward: ArrayLike | None = None,
     action_reward: ArrayLike | None = None,
     reward_by_action: ArrayLike | None = None,
     transition_reward: Any = None,
     legal: ArrayLike | None = None,
     terminal: Sequence[int] = (),
+    exits: bool = False,
     initial: ArrayLike | None = None,
     state_names: Sequence[str] | None = None,
     action_names: Sequence[str] | None = None,
@@ -119,16 +122,24 @@ def from_matrices(
 ) -> MDP:
     """A model from a matrix P(s′ | s) for each action, dense or SciPy sparse: pymdptoolbox's layout.
 
-    Exactly one reward is given. Rows of illegal actions and of terminal states are not looked at.
+    Exactly one reward is given. Rows of illegal actions and of terminal states are not looked at, so a terminal
+    state's rewards are 0. Where it has one, books and tools differ in when it is earned:
+
+    - on entering it, as in Sutton & Barto and Gymnasium: `next_state_reward`;
+    - on leaving it by one more action, undiscounted in the state itself (Russell & Norvig's U(s) = R(s) + γ max …;
+      Berkeley's `exit`; POMDPs.jl's grid worlds): `state_reward` with `exits=True`.
 
     Args:
         transition: [A, S, S], or a sequence of A matrices [S, S].
         state_reward: [S], r(s), earned whenever s is left.
+        next_state_reward: [S], r(s′), earned whenever s′ is entered.
         action_reward: [S, A], r(s, a).
         reward_by_action: [A, S], r(s, a) with the action first.
         transition_reward: [A, S, S] or a sequence of A matrices [S, S], r(s, a, s′).
         legal: [S, A], which actions each state has; by default all.
         terminal: the numbers of the states in which an episode has ended; by default none.
+        exits: whether these have one action left, `exit`, which pays their state_reward and leads to one more state,
+            "end", in which the episode has ended.
         initial: [S], the first state's distribution; by default uniform over the states with actions.
         state_names: S of them; by default the numbers.
         action_names: A of them; by default the numbers.
@@ -144,9 +155,13 @@ def from_matrices(
     allowed = np.ones((states, actions), bool) if legal is None else np.asarray(legal, bool)
     if allowed.shape != (states, actions):
         raise ModelError(f"legal has the shape {allowed.shape}, expected [S, A] = {(states, actions)}")
-    ended = np.asarray(terminal, np.int64)
+    ended = np.unique(np.asarray(terminal, np.int64))
     if len(ended) and not (0 <= ended.min() and ended.max() < states):
         raise ModelError(f"terminal states must lie in [0, {states}), got {ended.min()} to {ended.max()}")
+    if exits:
+        matrices, allowed, more = _with_exits(matrices, allowed, ended, state_reward, action_names)
+        given = {"state_names": state_names, "grid": grid, "initial": initial}
+        return from_matrices(matrices, legal=allowed, terminal=[states], **more, **_longer(given, states))
     if len(ended):
         allowed = allowed.copy()
         allowed[ended] = False
@@ -158,19 +173,28 @@ def from_matrices(
 
     name, given = one_reward(
         state_reward=state_reward,
+        next_state_reward=next_state_reward,
         action_reward=action_reward,
         reward_by_action=reward_by_action,
         transition_reward=transition_reward,
     )
     rewards: dict[str, Any] = {}
+    gone = np.zeros(states, bool)
+    gone[ended] = True
     if name == "state_reward":
-        rewards["state_reward"] = given
-    elif name == "action_reward":
-        rewards["pair_reward"] = floats(given, name, (states, actions))[allowed]
-    elif name == "reward_by_action":
-        rewards["pair_reward"] = floats(given, name, (actions, states)).T[allowed]
+        rewards["state_reward"] = floats(given, name, (states,))
+        _refuse_unearned(name, rewards["state_reward"], gone, state_names)
+    elif name == "next_state_reward":
+        rewards["transition_reward"] = floats(given, name, (states,))[stacked.indices]
+    elif name in ("action_reward", "reward_by_action"):
+        shape = (states, actions) if name == "action_reward" else (actions, states)
+        table = floats(given, name, shape) if name == "action_reward" else floats(given, name, shape).T
+        _refuse_unearned(name, np.abs(table).max(axis=1, initial=0), gone, state_names)
+        rewards["pair_reward"] = table[allowed]
     else:
         looked_up = [_at(reward, row) for reward, row in zip(_matrices(given, name, matrices), rows, strict=True)]
+        unearned = sum(np.asarray(abs(row).sum(axis=1), float).reshape(-1) for row in looked_up)
+        _refuse_unearned(name, np.where(gone, unearned, 0.0), gone, state_names)
         rewards["transition_reward"] = interleave(looked_up, allowed).data
     return from_rows(
         np.append(0, np.cumsum(allowed.sum(1))),
@@ -184,6 +208,55 @@ def from_matrices(
         grid=grid,
         **rewards,
     )
+
+
+def _refuse_unearned(
+    name: str, reward: Float[np.ndarray, " S"], ended: Bool[np.ndarray, " S"], names: Sequence[str] | None
+) -> None:
+    """Raise where a state in which an episode has ended is to be paid: nothing would read it."""
+    if (found := np.flatnonzero((reward != 0) & ended)).size:
+        s = int(found[0])
+        called = str(s) if names is None else names[s]
+        raise ModelError(
+            f"{name}: state {called!r} is terminal, so its reward {reward[s]:g} would never be earned. Pay it on the "
+            "way in (from_matrices: next_state_reward; else on the transitions), or by an action that leaves it "
+            "(from_matrices: exits=True), or give 0"
+        )
+
+
+def _with_exits(
+    matrices: list[Any],
+    allowed: Bool[np.ndarray, "S A"],
+    ended: Int[np.ndarray, " _"],
+    state_reward: Any,
+    action_names: Sequence[str] | None,
+) -> tuple[list[Any], Bool[np.ndarray, "S+1 A+1"], dict[str, Any]]:
+    """The matrices with one more state and action, which action each state has, and the rewards and actions' names."""
+    from scipy import sparse
+
+    if state_reward is None:
+        raise ModelError("exits=True pays the state_reward of terminal states: give that reward, no other")
+    states, actions = allowed.shape
+    wider = np.zeros((states + 1, actions + 1), bool)
+    wider[:states, :actions] = allowed
+    wider[ended] = False
+    wider[ended, actions] = True
+    leaving = sparse.csr_array((np.ones(len(ended)), (ended, np.full(len(ended), states))), shape=wider[:, 0].shape * 2)
+    grown = [sparse.block_diag((matrix, sparse.csr_array((1, 1))), format="csr") for matrix in matrices]
+    named = [str(a) for a in range(actions)] if action_names is None else list(action_names)
+    reward = np.append(floats(state_reward, "state_reward", (states,)), 0.0)
+    return [*grown, leaving], wider, {"state_reward": reward, "action_names": [*named, "exit"]}
+
+
+def _longer(given: dict[str, Any], states: int) -> dict[str, Any]:
+    """What is told of each state, with one more, the end."""
+    names = given["state_names"] or [str(s) for s in range(states)]
+    longer: dict[str, Any] = {"state_names": [*names, next(name for name in _ENDS if name not in names)]}
+    if given["initial"] is not None:
+        longer["initial"] = np.append(floats(given["initial"], "initial", (states,)), 0.0)
+    if given["grid"] is not None:
+        longer["grid"] = (*given["grid"], None)
+    return longer
 
 
 def interleave(rows: Sequence[Any], allowed: np.ndarray) -> Any:

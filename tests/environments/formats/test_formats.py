@@ -134,7 +134,7 @@ TWIN = {
 
 
 def test_rows_by_hand():
-    made = from_rows(**ROWS, state_reward=[5, 7, 9])
+    made = from_rows(**ROWS, state_reward=[5, 7, 0])
     assert table(made) == table(mdp(TWIN)) and made.initial.tolist() == [0.5, 0.5, 0]
     assert list(made.state_names) == ["0", "1", "2"] and list(made.action_names) == ["0", "1"]
     by_pair = from_rows(**ROWS, pair_reward=[1, 2, 3])
@@ -155,12 +155,13 @@ def test_rows_are_not_copied():
     ("change", "message"),
     [
         ({}, "exactly one of state_reward, pair_reward, transition_reward: got none"),
-        ({"state_reward": [1, 2, 3], "pair_reward": [1, 2, 3]}, "got state_reward and pair_reward"),
+        ({"state_reward": [1, 2, 0], "pair_reward": [1, 2, 3]}, "got state_reward and pair_reward"),
         ({"pair_reward": [1, 2]}, r"pair_reward has the shape \[2\], expected \[3\]"),
-        ({"state_reward": [1, 2, 3], "probability": [0.25, 0.7, 1, 1]}, "state '0', action '0': probabilities sum"),
-        ({"state_reward": [1, 2, 3], "probability": [0.25, 0.75, 1, np.nan]}, "state '1', action '0': probability nan"),
-        ({"state_reward": [1, 2, 3], "next_state": [0, 1, 2, 3]}, "next_state must lie in"),
-        ({"state_reward": [1, 2, 3], "next_state": [0, 1, 2, 0.5]}, "not an array of whole numbers"),
+        ({"state_reward": [1, 2, 3]}, "state_reward: state '2' is terminal, so its reward 3 would never be earned"),
+        ({"state_reward": [1, 2, 0], "probability": [0.25, 0.7, 1, 1]}, "state '0', action '0': probabilities sum"),
+        ({"state_reward": [1, 2, 0], "probability": [0.25, 0.75, 1, np.nan]}, "state '1', action '0': probability nan"),
+        ({"state_reward": [1, 2, 0], "next_state": [0, 1, 2, 3]}, "next_state must lie in"),
+        ({"state_reward": [1, 2, 0], "next_state": [0, 1, 2, 0.5]}, "not an array of whole numbers"),
         ({"state_reward": [1, 2, 3], "row_ptr": [0, 2, 1, 4]}, "row_ptr must rise"),
         ({"state_reward": [1, 2, 3], "state_ptr": [0, 2, 3, 4]}, "state_ptr ends at 4"),
         ({"state_reward": [1, 2, 3], "state_ptr": []}, "state_ptr must rise from 0, got nothing"),
@@ -212,8 +213,28 @@ def test_matrices_with_illegal_actions_and_ends():
     broken[1, 0] = np.nan  # of an illegal action: not looked at
     made = from_matrices(broken, action_reward=[[1, np.nan], [2, 3]], legal=[[1, 0], [1, 1]])
     assert table(made).keys() == {(0, 0), (1, 0), (1, 1)}
-    ended = from_matrices(P, state_reward=[1, 2], terminal=[1], action_names=["stay", "go"])
+    ended = from_matrices(P, state_reward=[1, 0], terminal=[1], action_names=["stay", "go"])
     assert table(ended) == table(mdp({0: {0: [(0.5, 0, 1), (0.5, 1, 1)], 1: [(1, 0, 1)]}, 1: {}}))
+
+
+def test_what_a_terminal_state_pays_is_used_or_refused():
+    """The step from 0 ends in 1, which is worth 100: on entering it, or (Russell & Norvig) in it."""
+    step, reward = [[[0, 1], [0, 1]]], [-1, 100]
+    for name, array in {
+        "state_reward": reward,
+        "action_reward": [[-1], [100]],
+        "reward_by_action": [reward],
+        "transition_reward": [[[0, -1], [0, 100]]],
+    }.items():
+        with pytest.raises(ModelError, match=f"{name}: state '1' is terminal, so its reward 100 would never be earned"):
+            from_matrices(step, terminal=[1], **{name: array})
+    entered = from_matrices(step, next_state_reward=reward, terminal=[1])
+    assert values(entered, 0.5).tolist() == [100, 0]
+    left = from_matrices(step, state_reward=reward, terminal=[1], exits=True, initial=[1, 0], state_names=["s", "goal"])
+    assert values(left, 0.5).tolist() == [-1 + 0.5 * 100, 100, 0] and left.state_names == ["s", "goal", "end"]
+    assert left.initial.tolist() == [1, 0, 0] and left.action_names == ["0", "exit"]
+    with pytest.raises(ModelError, match="exits=True pays the state_reward of terminal states"):
+        from_matrices(step, next_state_reward=reward, terminal=[1], exits=True)
 
 
 @pytest.mark.parametrize(
