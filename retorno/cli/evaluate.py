@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 
 from retorno import bellman
 from retorno.cli.options import Flag, Runs, UsageError, parse
-from retorno.cli.runs import learnt, members, recorded_world, settings_of, world_name
+from retorno.cli.runs import learnt, members, recorded_world, settings_of
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import World
+from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
-from retorno.environments.formats import is_model_file, load
-from retorno.environments.registry import WORLDS
+from retorno.core.runtime import prepare
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.oracle import Regret, observes_states, regret
 
@@ -43,13 +42,16 @@ def run(arguments: list[str]) -> int:
     given = parse(Evaluate, arguments, "retorno evaluate")
     if not given.runs:
         raise UsageError("which run? Give its folder, as in `retorno evaluate runs/ppo-CartPole-v1-1`")
-    if len(worlds := {world_name(folder) for folder in given.runs}) > 1:
-        raise UsageError(f"the runs are of different worlds ({', '.join(map(str, worlds))}): evaluate them one by one")
-    world, actors, greedy = recorded_world(given.runs[0]), learnt(list(given.runs), given.step), not given.sampled
+    prepare()
+    names = [recorded_world(folder) for folder in given.runs]
+    if any(name != names[0] for name in names):
+        told = ", ".join(dict.fromkeys(name.name for name in names))
+        raise UsageError(f"the runs are of different worlds ({told}): evaluate them one by one")
+    world, actors, greedy = names[0].make(), learnt(list(given.runs), given.step), not given.sampled
     result = evaluate(actors, world, given.episodes, seed=given.seed, greedy=greedy)
     discount = settings_of(members(given.runs[0])[0])["algorithm"].get("discount", 1.0)
     policies = [actor.policy for actor in actors]
-    lacking = against_optimum(policies, world, discount, world_name(given.runs[0]), greedy, result)
+    lacking = against_optimum(policies, world, discount, names[0].model(), greedy, result)
     if given.json:
         print_json({**result.as_row(), **({"regret": lacking.as_row()} if lacking else {})})
     else:
@@ -60,18 +62,15 @@ def run(arguments: list[str]) -> int:
 
 
 def against_optimum(
-    policies: list[Policy], world: World, discount: float, name: str | None, greedy: bool, result: Evaluation
+    policies: list[Policy], world: World, discount: float, model: MDP | None, greedy: bool, result: Evaluation
 ) -> Regret | None:
     """The regret, where the world has an exact model.
 
     It is exact for policies that see the model's states and nothing else. For others the undiscounted optimum is
     compared with the mean returns.
     """
-    entry = WORLDS.get(name or "")
-    make_model = partial(load, name) if name and is_model_file(name) else entry.model if entry else None
-    if make_model is None:
+    if model is None:
         return None
-    model = make_model()
     try:
         if observes_states(world, model) and all(policy.context == 0 for policy in policies):
             return regret(policies, bellman.solve(model, discount), greedy)

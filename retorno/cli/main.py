@@ -5,13 +5,16 @@ Nothing heavy is imported here, so that `retorno --help` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 COMMANDS = {
     "solve": ("NAME|FILE", "the exact answer of a model, with bounds and all ties"),
@@ -60,9 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command: its exit code. Errors are one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _run(given)
-        sys.stdout.flush()
-        return code
+        with _told_as_notes(), _only_json() if "--json" in given else contextlib.nullcontext():
+            code = _run(given)
+            sys.stdout.flush()
+            return code
     except SystemExit as stop:  # tyro's help
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
@@ -86,9 +90,9 @@ def _run(arguments: list[str]) -> int:
         return 0
     name, *rest = arguments
     if name.endswith(".py"):
-        from retorno.cli.model_source import ran
+        from retorno.environments.own_code import run_file
 
-        ran(name, "class")
+        run_file(name)
         return _run(rest)
     if name not in COMMANDS:
         from retorno.core.names import did_you_mean
@@ -96,6 +100,51 @@ def _run(arguments: list[str]) -> int:
         meant = did_you_mean(name, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
         return _fail(f"no command {name!r}{meant}", USER)
     return importlib.import_module(f"retorno.cli.{name}").run(rest)
+
+
+@contextlib.contextmanager
+def _told_as_notes() -> Iterator[None]:
+    """What a warning says is one line to the user, without the code that gave it."""
+    usual = warnings.showwarning
+
+    def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, UserWarning):
+            return usual(message, category, *place, **more)
+        from retorno.cli.terminal import note
+
+        note(f"note: {' '.join(str(message).split())}")
+
+    warnings.showwarning = tell
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
+
+
+@contextlib.contextmanager
+def _only_json() -> Iterator[None]:
+    """Whatever prints, an environment of the user's or what it has compiled, prints on stderr: JSON stands alone."""
+    from retorno.cli import terminal
+
+    sys.stdout.flush()
+    own = terminal.answers = sys.stdout
+    try:
+        number = own.fileno()
+        kept = os.dup(number)
+    except (OSError, ValueError):  # No file, as in a notebook.
+        kept = None
+    if kept is not None:
+        os.dup2(sys.stderr.fileno(), number)
+        terminal.answers = os.fdopen(kept, "w", encoding="utf-8")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        terminal.answers.flush()
+    finally:
+        if kept is not None:
+            os.dup2(kept, number)
+            terminal.answers.close()
+        terminal.answers = None
 
 
 def _explain(error: Exception) -> int:

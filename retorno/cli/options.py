@@ -6,10 +6,10 @@ import contextlib
 import dataclasses
 import inspect
 import io
-import os
 import re
-import sys
-from collections.abc import Iterator, Sequence
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -24,11 +24,14 @@ T = TypeVar("T")
 
 Rows = tuple[tuple[float, ...], ...]
 
-_TABLES = tyro.constructors.ConstructorRegistry()
+_RULES = tyro.constructors.ConstructorRegistry()
+"""How values are read where tyro alone would read them less kindly."""
+Spec = tyro.constructors.PrimitiveConstructorSpec
+Info = tyro.constructors.PrimitiveTypeInfo
 
 
-@_TABLES.primitive_rule
-def _table(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec[Rows] | None:
+@_RULES.primitive_rule
+def _table(info: Info) -> Spec[Rows] | None:
     """A table of numbers: `0.2,0.8 0.5,0.5` is two rows, `0.2 0.8` is one."""
     if info.type != Rows:
         return None
@@ -38,13 +41,84 @@ def _table(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.Primi
             return tuple(tuple(float(number) for number in row.split(",")) for row in given)
         return (tuple(map(float, given)),) if given else ()
 
-    return tyro.constructors.PrimitiveConstructorSpec(
+    return Spec(
         nargs="*",
         metavar="NUMBER … | ROW,ROW …",
         instance_from_str=read,
         is_instance=lambda value: isinstance(value, tuple) and all(isinstance(row, tuple) for row in value),
         str_from_instance=spelled,
     )
+
+
+def whole(text: str) -> int:
+    """A whole number as people write it: 100000, 100_000, 100,000, 1e5, 100k.
+
+    >>> whole("1e5"), whole("2.5k"), whole("1_000")
+    (100000, 2500, 1000)
+    """
+    plain = text.strip().replace("_", "").replace(",", "")
+    factor = {"k": 1_000, "m": 1_000_000}.get(plain[-1:].lower(), 1)
+    try:
+        number = Fraction(plain[:-1] if factor > 1 else plain) * factor
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"expected a whole number, got {text!r}") from None
+    if number.denominator != 1:
+        raise ValueError(f"expected a whole number, got {text!r}")
+    return int(number)
+
+
+@_RULES.primitive_rule
+def _whole(info: Info) -> Spec[int] | None:
+    if info.type is not int:
+        return None
+    return Spec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=lambda given: whole(given[0]),
+        is_instance=lambda value: isinstance(value, int) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
+READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
+    int: ("INT", whole),
+    float: ("FLOAT", float),
+    str: ("TEXT", str),
+    Path: ("PATH", Path),
+}
+
+
+@_RULES.primitive_rule
+def _or_none(info: Info) -> Spec[Any] | None:
+    """A value that may be left out: it is shown by its kind alone, and typed as `none` where it has to be."""
+    kinds = [_bare(each) for each in typing.get_args(info.type)]
+    if type(None) not in kinds or len(kinds) != 2:
+        return None
+    kind = next(each for each in kinds if each is not type(None))
+    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+    if kind not in READERS and not choices:
+        return None
+    metavar, read = READERS.get(kind, ("{" + ",".join(map(str, choices)) + "}", str))
+
+    def chosen(given: list[str]) -> Any:
+        if given[0].lower() == "none" and kind is not str:
+            return None
+        if choices and given[0] not in choices:
+            raise ValueError(f"expected one of {', '.join(map(str, choices))}, got {given[0]!r}")
+        return read(given[0])
+
+    return Spec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=chosen,
+        is_instance=lambda value: value is None or isinstance(value, float | int | str | Path),
+        str_from_instance=lambda value: ["none" if value is None else str(value)],
+    )
+
+
+def _bare(kind: Any) -> Any:
+    """A type without what is annotated to it."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
 
 
 def spelled(rows: Rows) -> list[str]:
@@ -72,7 +146,13 @@ class UsageError(RetornoError):
     """A command line that cannot be understood."""
 
 
-def parse(kind: type[T], arguments: Sequence[str], command: str, description: str = "") -> T:
+def parse(
+    kind: type[T],
+    arguments: Sequence[str],
+    command: str,
+    description: str = "",
+    groups: Mapping[str, Collection[str]] | None = None,
+) -> T:
     """An instance of a dataclass from command line arguments; `--help` prints and exits.
 
     Args:
@@ -80,13 +160,14 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, description: st
         arguments: what follows the command.
         command: what was typed before, as "retorno solve".
         description: the help's first lines; the dataclass's own docstring without it.
+        groups: in the help, the title over each group of fields, and their names.
 
     Raises:
         UsageError: for unknown options (with near names), missing and wrong values.
     """
-    complaint = io.StringIO()
+    complaint, help_text = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint), _plain_if_asked(), _TABLES:
+        with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(help_text), _RULES:
             made, unknown = tyro.cli(
                 kind,
                 args=list(arguments),
@@ -96,11 +177,50 @@ def parse(kind: type[T], arguments: Sequence[str], command: str, description: st
             )
     except SystemExit as stop:
         if not stop.code:
+            print(readable(help_text.getvalue(), groups or {}), end="")
             raise
-        raise UsageError(f"{_gist(complaint.getvalue(), command)} (see {command} --help)") from None
+        # Where a choice is wrong, it may be the value of an option that does not exist.
+        strange = [each for each in arguments if each.startswith("--") and not _known(each, kind)]
+        told = _unknown(strange[0], kind) if strange else _gist(complaint.getvalue(), command)
+        raise UsageError(f"{told} (see {command} --help)") from None
     if unknown:
         raise UsageError(f"{_unknown(unknown[0], kind)} (see {command} --help)")
     return made
+
+
+WORDS = {
+    r"\(default:\s+\)": "(default: none)",
+    r"\s+\(default:\s+False\)": "",
+    r"\[(\w+) \[\w+ \.\.\.\]\]": r"\1 …",
+    r"\bSTR\b": "TEXT",
+    "--lambda_": "--lambda",
+}
+"""How tyro says a thing, and how it reads better."""
+
+
+def readable(text: str, groups: Mapping[str, Collection[str]]) -> str:
+    """Tyro's help (as it is where no terminal is) with its options in groups, and defaults in words.
+
+    Args:
+        text: the help.
+        groups: the title over each group of options, and their names; what is in none stays under "options".
+    """
+    head, *boxes = re.split(r"^ (\S.*?) *\n -+ *\n", text, flags=re.M)
+    sections: dict[str, str] = dict.fromkeys(groups, "")
+    for title, box in zip(boxes[::2], boxes[1::2], strict=True):
+        title = {"positional arguments": "arguments"}.get(title, title)
+        about, *entries = re.split(r"^(?=  --?\w)", re.sub(r" +$", "", box, flags=re.M).strip("\n") + "\n", flags=re.M)
+        kept = sections[title] = re.sub(r"^ +-+\n", "", about, flags=re.M).replace("\n", "", about == "\n")
+        for entry in entries:
+            names = {each.rstrip("_") for each in re.findall(r"--([\w.-]+)", entry.splitlines()[0])}
+            where = next((group for group, own in groups.items() if names & set(own)), title)
+            sections[where] = sections.get(where, "") + entry
+        if sections[title] == kept == "":
+            del sections[title]
+    told = "".join(f"\n{title}:\n{lines}" for title, lines in sections.items() if lines)
+    for shown, words in WORDS.items():
+        told = re.sub(shown, words, told)
+    return head.rstrip() + "\n" + told
 
 
 def options(kind: Any) -> Iterator[str]:
@@ -115,6 +235,11 @@ def options(kind: Any) -> Iterator[str]:
             yield from (f"--{name}.{option[2:]}" for option in nested)
 
 
+def _known(given: str, kind: type) -> bool:
+    option = given.split("=")[0].replace("_", "-").rstrip("-").replace("--no-", "--").replace(".no-", ".")
+    return option == "--help" or any(option == each or option.endswith(f".{each[2:]}") for each in options(kind))
+
+
 def _unknown(given: str, kind: type) -> str:
     if not given.startswith("-"):
         return f"{given!r} is one argument too many"
@@ -122,25 +247,12 @@ def _unknown(given: str, kind: type) -> str:
     return f"no option {given}{did_you_mean(given.split('=')[0].replace('_', '-'), known)}"
 
 
-def _gist(box: str, command: str) -> str:
-    """The first paragraph of one of tyro's boxes."""
-    if "Missing from" in box:
+def _gist(complaint: str, command: str) -> str:
+    """What one of tyro's complaints says first, under its title."""
+    if "Missing from" in complaint:
         return f"{command} needs {COMMANDS[command.split()[1]][0]}"
-    lines = [re.sub(r"\033\[[0-9;]*m", "", line).strip(" │") for line in box.splitlines()]
-    inside = [line for line in lines if not line.startswith(("╭", "╰"))]
-    first = inside[: next((i for i, line in enumerate(inside) if line.startswith("─")), len(inside))]
-    return " ".join(" ".join(first).split()).rstrip(".") or "the command line cannot be understood"
-
-
-@contextlib.contextmanager
-def _plain_if_asked() -> Iterator[None]:
-    """Tyro colours its help by TERM alone; NO_COLOR is honoured here."""
-    if "NO_COLOR" not in os.environ or not sys.stdout.isatty():
-        yield
-        return
-    term = os.environ.get("TERM", "dumb")
-    os.environ["TERM"] = "dumb"
-    try:
-        yield
-    finally:
-        os.environ["TERM"] = term
+    _title, *paragraphs = re.split(r"^\s*-+\s*$", complaint, flags=re.M)
+    told = " ".join("".join(paragraphs[:1]).split()).rstrip(".") or "the command line cannot be understood"
+    if choice := re.search(r"invalid choice '(.*?)' .* one of \((.*)\)", told):
+        told += did_you_mean(choice[1], [each.strip("' ") for each in choice[2].split(",")])
+    return told

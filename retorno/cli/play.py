@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from retorno.cli.options import Flag, UsageError, parse
-from retorno.cli.runs import learnt, members, recorded_world, world_name
+from retorno.cli.runs import learnt, members, recorded_world
 from retorno.cli.terminal import note
 from retorno.core import constants
 from retorno.core.environment import Environment, World, advance, begin
@@ -135,7 +135,8 @@ def _what(what: str, step: int | None) -> tuple[World, Policy | None]:
     if not Path(what).is_dir():
         return _drawable(make(what), what), None
     run = members(Path(what))[0]
-    return _drawable(recorded_world(run), world_name(run)), learnt([run], step)[0].policy
+    world = recorded_world(run)
+    return _drawable(world.make(), world.name), learnt([run], step)[0].policy
 
 
 def _drawable(world: World, name: str | None) -> World:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from retorno.cli.options import Flag, Run, parse
-from retorno.cli.runs import finish
+from retorno.cli.runs import finish, next_steps
 from retorno.cli.terminal import note
 
 
@@ -26,5 +26,5 @@ class Resume:
 def run(arguments: list[str]) -> int:
     given = parse(Resume, arguments, "retorno resume")
     if finish(given.run, given.episodes, given.steps, given.inexact):
-        note(f"next: retorno evaluate {given.run} · retorno play {given.run} · retorno report {given.run}")
+        note(next_steps(given.run))
     return 0

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from retorno.cli.terminal import follow, note
-from retorno.core.environment import World
-from retorno.environments.registry import make
+from retorno.environments.own_code import named_files
+from retorno.environments.registry import WorldName
 from retorno.run.actor import Actor, load_all
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.folder import CONFIG, FolderError, read_config
@@ -62,11 +62,12 @@ def learnt(folders: list[Path], step: int | None = None) -> list[Actor]:
     return actors
 
 
-def recorded_world(folder: Path) -> World:
-    """The world of a run.
+def recorded_world(folder: Path) -> WorldName:
+    """The world of a run, by its name.
 
     Raises:
         FolderError: when it was made in Python.
+        OwnCodeError: when it stands in a file that was not named.
     """
     recorded = settings_of(members(folder)[0])["world"]
     if not recorded.get("name"):
@@ -74,12 +75,13 @@ def recorded_world(folder: Path) -> World:
             f"the world of {folder} was made in Python ({recorded.get('description')}): go on there, with "
             f"retorno.evaluate({str(folder)!r}, world)"
         )
-    return make(recorded["name"], recorded.get("hosted"))
+    return WorldName.recorded(recorded)
 
 
-def world_name(folder: Path) -> str | None:
-    """The name of a run's world; None where it was made in Python."""
-    return settings_of(members(folder)[0])["world"].get("name")
+def next_steps(folder: Path) -> str:
+    """What can be done with a run, as it is typed: files with code of the user's own are named again."""
+    own = "".join(f"{os.path.relpath(file)} " for file in named_files())
+    return "next: " + " · ".join(f"retorno {own}{command} {folder}" for command in ("evaluate", "play", "report"))
 
 
 def use_cores(seeds: int) -> None:

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -16,6 +16,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from retorno.run.report import Report
 
+answers: TextIO | None = None
+"""Where JSON goes while everything else that is printed goes to stderr; None for stdout."""
 LINE_SECONDS = 5.0
 """Between two plain lines, where no terminal is looking."""
 
@@ -32,7 +34,7 @@ def note(text: str) -> None:
 
 def print_json(answer: dict[str, Any]) -> None:
     """The only thing on stdout: one JSON object. What is not a finite number becomes null."""
-    print(json.dumps(_finite(answer), allow_nan=False, ensure_ascii=False))
+    print(json.dumps(_finite(answer), allow_nan=False, ensure_ascii=False), file=answers)
 
 
 def _finite(value: Any) -> Any:

@@ -13,17 +13,17 @@ import tyro
 
 from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
-from retorno.cli.model_source import attribute
 from retorno.cli.options import Flag, UsageError, parse, spelled
-from retorno.cli.runs import SEED, complete, finish, use_cores
+from retorno.cli.runs import SEED, complete, finish, next_steps, use_cores
+from retorno.cli.spelling import meant, named, with_bare, without_places, world_settings
 from retorno.cli.terminal import note
-from retorno.cli.watch import watch, watched_model, with_live
+from retorno.cli.watch import LIVE, watch, watched_model
 from retorno.core.environment import Environment
 from retorno.core.names import did_you_mean
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import folder_of
-from retorno.environments.hosted.gymnasium import GymnasiumWorld
-from retorno.environments.registry import UnknownNameError, make
+from retorno.environments.own_code import attribute
+from retorno.environments.registry import UnknownNameError, WorldName
 from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.ops.optimisers import OPTIMISERS
@@ -71,30 +71,57 @@ class Options:
     """Use Gymnasium's environment where a native one has the same name."""
     fused: Flag = False
     """Insist on a native world, compiled into one program with the update."""
+    parallel: int | None = None
+    """Spread hosted environments over so many processes; without a number over one for each core."""
+    wrappers: tuple[str, ...] = ()
+    """Wrap hosted environments, the innermost first: of gymnasium.wrappers, or FILE.py:NAME, with arguments as in
+    'TimeLimit(200)'."""
     watch: str | None = None
     """Watch a table learn on a map: alone in the terminal, or as a file in .gif or .html (with a slider)."""
     tensorboard: Flag = False
     """Write figures for TensorBoard as well."""
 
 
+GROUPS = {
+    "run": ("steps", "seed", "seeds", "folder", "every", "episodes", "watch", "tensorboard"),
+    "world": ("hosted", "fused", "parallel", "wrappers"),
+}
+"""The options of a run in the help; those of the algorithm follow."""
+BARE = {"--watch": LIVE, "--parallel": "0"}
+"""Options that may stand alone, and what they mean then."""
+
+
 def run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(), end="")
         return 0
-    name, *rest = arguments
-    if ".py:" in name:
-        name = own_algorithm(name)
+    name, *rest = without_places(arguments)
     if name.startswith("-"):
         raise UsageError(f"algorithm and world come first, as in `{COMMAND} ppo CartPole-v1 {name} …`")
-    if name not in ALGORITHMS:
-        meant = did_you_mean(name, ALGORITHMS) or f"; algorithms: {', '.join(ALGORITHMS)}"
-        raise UnknownNameError(f"no algorithm {name!r}{meant}")
+    name = known_algorithm(name)
     world, rest = (rest[0], rest[1:]) if rest and not rest[0].startswith("-") else (None, rest)
     if world is None and not {"-h", "--help"} & set(rest):
         raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
-    options, algorithm, relabel, published = choose(name, world, with_live(rest))
+    settings, rest = world_settings(rest)
+    options, algorithm, relabel, published = choose(name, world, with_bare(rest, BARE))
     assert world is not None, "the help has exited"
-    return start(name, world, options, algorithm, relabel, published)
+    return start(name, world, settings, options, algorithm, relabel, published)
+
+
+def known_algorithm(name: str) -> str:
+    """The name under which an algorithm is registered, from what was typed: in any case, or as code of one's own.
+
+    Raises:
+        UnknownNameError: when there is none of that name.
+        UsageError: when one's own is no algorithm.
+    """
+    if ":" in name:
+        return own_algorithm(name)
+    found = named(name, ALGORITHMS)
+    if found not in ALGORITHMS:
+        near = did_you_mean(name, ALGORITHMS) or f"; algorithms: {', '.join(ALGORITHMS)}"
+        raise UnknownNameError(f"no algorithm {name!r}{near}")
+    return found
 
 
 def overview() -> str:
@@ -111,8 +138,10 @@ Trains an agent and records it in a folder, from which it can be resumed.
 
 algorithms, by what they do:
 {algorithms}
-ALGORITHM may also be one of your own, as FILE.py:NAME.
-WORLD is a native world (`retorno list worlds`) or any Gymnasium id.
+ALGORITHM may also be one of your own, as FILE.py:NAME or MODULE:NAME.
+WORLD is a native world (`retorno list worlds`), any Gymnasium id (MODULE:Id-v0 imports the module first), the file of a
+model or map, or your own class or function that makes one: FILE.py:NAME, MODULE:NAME.
+--world.KEY VALUE   what the world is made with, as in --world.is_slippery false
 Published settings are the defaults of: {known}
 
   {COMMAND} ppo --help                every option with its default
@@ -142,7 +171,7 @@ def groups(kinds: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def own_algorithm(path: str) -> str:
-    """The name of an algorithm in a file of its user's: FILE.py:NAME. From now on it is registered.
+    """The name of an algorithm of the user's own: FILE.py:NAME, MODULE:NAME. From now on it is registered.
 
     Raises:
         UsageError: when there is none.
@@ -194,8 +223,11 @@ def choose(
     if published:
         described += f"\n\nThe defaults for {world} are {published.source}'s."
     described += "\n\nA part's option needs its name only where another is called alike: --learning-rate, --hidden."
+    described += "\nWhat the world itself is made with: --world.KEY VALUE, as in --world.is_slippery false."
     command = " ".join(part for part in (COMMAND, name, world) if part)
-    made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described)
+    own = {each.strip("_").replace("_", "-") for each in fields_of(usual)} | {*parts_of(usual), "relabel"}
+    groups = {**GROUPS, "algorithm": own | {f"no-{each}" for each in own}}
+    made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described, groups)
     return made.options, with_own_types(made.algorithm, usual), getattr(made, "relabel", None), published
 
 
@@ -278,52 +310,60 @@ def with_part(algorithm: Any, part: str, name: str | None) -> Any:
 
 
 def python_name(argument: str, algorithm: Any) -> str:
-    """`--lambda_` for `--lambda`, `--optimiser.learning-rate` for `--learning-rate`: the option that is meant.
+    """`--lambda_` for `--lambda`, `--optimiser.learning-rate` for `--lr`: the option that is meant.
 
     A part's option may be typed without the part's name where nothing else is called so.
     """
     option, *value = argument.split("=", 1)
     if not option.startswith("--"):
         return argument
-    name = option[2:].replace("-", "_")
-    own = {*fields_of(Options), *fields_of(algorithm)}
-    parts = [part for part in parts_of(algorithm) if name in fields_of(getattr(algorithm, part))]
-    if f"{name}_" in own:
-        option = f"--{name}_"
-    elif name not in own and len(parts) == 1:
-        option = f"--{parts[0]}.{option[2:]}"
-    return "=".join([option, *value])
+    own = {*fields_of(Options), *fields_of(algorithm), *parts_of(algorithm), "relabel"}
+    held = [(part, each) for part in parts_of(algorithm) for each in fields_of(getattr(algorithm, part))]
+    fields = [each for _, each in held]
+    name = meant(option[2:].replace("-", "_"), own | set(fields))
+    bare = name.removeprefix("no_")
+    if bare not in own and fields.count(bare) == 1:
+        part = next(part for part, each in held if each == bare)
+        name = f"{part}.{name}" if name == bare else f"{part}.no_{bare}"
+    return "=".join([f"--{name}".replace("_", "-") if not name.endswith("_") else f"--{name}", *value])
 
 
 def start(
     name: str,
     world: str,
+    settings: dict[str, Any],
     options: Options,
     algorithm: Algorithm,
     relabel: RelabelConfig | None,
     published: Published | None,
 ) -> int:
-    """Tell what is about to happen, and do it."""
-    if options.hosted and options.fused:
-        raise UsageError("--hosted and --fused exclude each other: leave both out to have it chosen")
-    if options.seeds < 1 or options.episodes < 0:
-        raise UsageError("--seeds must be positive and --episodes not negative")
-    if options.steps < 1:
-        raise UsageError(f"--steps must be positive, got {options.steps:,}: pass for instance --steps 100000")
-    hosted = True if options.hosted else False if options.fused else None
-    made = make(world, hosted)
-    watched = None if options.watch is None else watched_model(world, options.watch)
+    """Tell what is about to happen, and do it. What cannot be is refused before anything is told."""
+    hosted = checked(options)
+    chosen = WorldName(world, hosted, parallel_of(options), options.wrappers, settings=settings)
+    made = chosen.make()
+    watched = None if options.watch is None else watched_model(world, chosen.model(), options.watch)
     if watched is not None:
         require_watchable(algorithm, made, watched, options.seeds)
     folder = options.folder or free_folder(name, world)
     seeds = range(options.seed, options.seed + options.seeds)
     native = isinstance(made, Environment)
+    more = {"relabel": relabel, "every": options.every, "tensorboard": options.tensorboard}
+    if native or len(seeds) == 1:
+        use_cores(len(seeds))
+        seed = seeds[0] if len(seeds) == 1 else seeds
+        begun = train(algorithm, chosen, options.steps, seed=seed, folder=folder, **more)
+    else:
+        # All of them are begun before the first is trained, so that an interrupted call can be resumed whole.
+        for seed in seeds:
+            train(algorithm, chosen, options.steps, seed=seed, folder=folder / f"{SEED}{seed}", **more).close()
+        begun = None
     how = (
         "native to JAX, fused: world, policy and update are one compiled program"
         if native
         else "Gymnasium's, hosted: its environments are stepped in Python"
     )
-    note(f"{name} on {world} ({how})")
+    with_settings = f" with {', '.join(f'{key} {value}' for key, value in settings.items())}" if settings else ""
+    note(f"{name} on {world}{with_settings} ({how})")
     note(f"settings: {told_settings(name, algorithm, published)}")
     if relabel is not None:
         note(
@@ -331,24 +371,44 @@ def start(
         )
     named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     note(f"{options.steps:,} steps, {named}, recorded in {folder}")
-    if isinstance(made, GymnasiumWorld) and made.why_not_resumable:
-        note(f"note: {made.why_not_resumable}")
-    more = {"hosted": hosted, "relabel": relabel, "every": options.every, "tensorboard": options.tensorboard}
-    if native or len(seeds) == 1:
-        use_cores(len(seeds))
-        seed = seeds[0] if len(seeds) == 1 else seeds
-        with train(algorithm, world, options.steps, seed=seed, folder=folder, **more) as training:
+    if begun is None:
+        finish(folder, options.episodes)
+    else:
+        with begun as training:
             if watched is not None and options.watch is not None:
                 watch(training, watched, options.watch, f"{name} on {world}")
             complete(training, f"{name} {world}", options.episodes)
-    else:
-        # All of them are begun before the first is trained, so that an interrupted call can be resumed whole.
-        for seed in seeds:
-            path = folder / f"{SEED}{seed}"
-            train(algorithm, world, options.steps, seed=seed, folder=path, **more).close()
-        finish(folder, options.episodes)
-    note(f"next: retorno evaluate {folder} · retorno play {folder} · retorno report {folder}")
+    note(next_steps(folder))
     return 0
+
+
+def checked(options: Options) -> bool | None:
+    """Whether the world is asked to be hosted.
+
+    Raises:
+        UsageError: for options that cannot be.
+    """
+    if options.hosted and options.fused:
+        raise UsageError("--hosted and --fused exclude each other: leave both out to have it chosen")
+    if options.seeds < 1 or options.episodes < 0:
+        raise UsageError("--seeds must be positive and --episodes not negative")
+    if options.steps < 1:
+        raise UsageError(f"--steps must be positive, got {options.steps:,}: pass for instance --steps 100000")
+    if options.parallel is not None and options.parallel < 0:
+        raise UsageError(f"--parallel is a number of processes, got {options.parallel}; alone it is one for each core")
+    if not 0 <= options.seed <= 2**32 - options.seeds:
+        raise UsageError(f"seeds lie from 0 to 4,294,967,295, got --seed {options.seed:,}")
+    if options.every is not None and options.every < 1:
+        raise UsageError(f"--every is a number of environment steps, got {options.every:,}")
+    hosted = options.hosted or options.parallel is not None or bool(options.wrappers)
+    if hosted and options.fused:
+        raise UsageError("--parallel and --wrappers are for hosted worlds: leave --fused out")
+    return True if options.hosted else False if options.fused else None
+
+
+def parallel_of(options: Options) -> bool | int:
+    """In how many processes hosted environments live: True for one for each core."""
+    return False if options.parallel is None else options.parallel or True
 
 
 def free_folder(algorithm: str, world: str) -> Path:

@@ -15,7 +15,6 @@ from rich.text import Text
 from retorno.cli.options import UsageError
 from retorno.cli.terminal import note, stderr
 from retorno.core.mdp import MDP
-from retorno.environments.registry import UnknownNameError, model
 from retorno.run.table_monitor import Look, Watched, WatchError
 from retorno.run.train import Training
 
@@ -28,17 +27,7 @@ PLAIN_LOOKS = 5
 ARROWS = {(0, -1): "←", (0, 1): "→", (-1, 0): "↑", (1, 0): "↓", (-1, -1): "↖", (-1, 1): "↗", (1, -1): "↙", (1, 1): "↘"}
 
 
-def with_live(arguments: list[str]) -> list[str]:
-    """A bare `--watch` with what it means spelled out."""
-    bare = [
-        i
-        for i, argument in enumerate(arguments)
-        if argument == "--watch" and (i + 1 == len(arguments) or arguments[i + 1].startswith("-"))
-    ]
-    return [part for i, argument in enumerate(arguments) for part in ([argument, LIVE] if i in bare else [argument])]
-
-
-def watched_model(name: str, asked: str) -> MDP:
+def watched_model(name: str, found: MDP | None, asked: str) -> MDP:
     """The model of the world to watch.
 
     Raises:
@@ -47,10 +36,9 @@ def watched_model(name: str, asked: str) -> MDP:
     """
     if asked != LIVE and Path(asked).suffix.lower() not in SUFFIXES:
         raise UsageError(f"--watch draws in the terminal, or writes a file in {' or '.join(SUFFIXES)}, got {asked!r}")
-    try:
-        return model(name)
-    except UnknownNameError as error:
-        raise WatchError(f"only worlds with an exact model on a map can be watched: {error}") from None
+    if found is None:
+        raise WatchError(f"only worlds with an exact model on a map can be watched, and {name} has none")
+    return found
 
 
 def watch(training: Training, made: MDP, asked: str, title: str) -> None:

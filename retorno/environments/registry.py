@@ -6,14 +6,18 @@ A Gymnasium id that is not listed here is still a world: a hosted one. So is the
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retorno.core.mdp import MDP
+from retorno.core.mdp import MDP, mdp
 from retorno.core.names import did_you_mean
 from retorno.environments.bandits.models import bernoulli_testbed, gaussian_testbed
 from retorno.environments.formats import FORMATS, is_model_file, load
@@ -23,6 +27,7 @@ from retorno.environments.grids.ascii_map import read as read_map
 from retorno.environments.grids.gridworlds import cliff, example_3_5, example_4_1
 from retorno.environments.grids.mazes import blocking_maze, dyna_maze, shortcut_maze, windy_gridworld
 from retorno.environments.grids.racetrack import RIGHT_TRACK, racetrack
+from retorno.environments.own_code import attribute, located, require_named, run_file
 from retorno.environments.textbook.access_control import access_control
 from retorno.environments.textbook.car_rental import car_rental
 from retorno.environments.textbook.chains import branch_noise, jumping_walk, maximisation_bias, short_corridor
@@ -45,34 +50,61 @@ class Entry:
     """What a name stands for."""
 
     about: str
-    world: Callable[[], Environment]
+    world: Callable[..., Environment]
     """Makes the native world."""
-    model: Callable[[], MDP] | None = None
+    model: Callable[..., MDP] | None = None
     """Makes its exact model, where there is one."""
 
+    def settings(self) -> tuple[set[str], bool]:
+        """What the world can be made with, by name; and whether it may be more than these."""
+        calls: list[Callable[..., Any]] = [self.world] if self.model is None else [self.world, self.model]
+        found = [parameter for call in calls for parameter in _parameters(call)]
+        takes = {
+            each.name for each in found if each.kind is each.POSITIONAL_OR_KEYWORD or each.kind is each.KEYWORD_ONLY
+        }
+        # A world that is sampled from its model takes what the model takes.
+        return takes, any(each.kind is each.VAR_KEYWORD for each in _parameters(calls[-1]))
 
-def _late(path: str, *arguments: Any) -> Callable[[], Any]:
+
+def _parameters(call: Callable[..., Any]) -> list[inspect.Parameter]:
+    """What a function that may be imported late is yet to be called with."""
+    if isinstance(call, _Late):
+        call = partial(call.function, *call.arguments)
+    return list(inspect.signature(call).parameters.values())
+
+
+@dataclass(frozen=True)
+class _Late:
     """A call of "module:name", imported only then: a model is solved without JAX and Gymnasium."""
-    module, name = path.split(":")
 
-    def call() -> Any:
-        return getattr(importlib.import_module(f"retorno.environments.{module}"), name)(*arguments)
+    path: str
+    arguments: tuple[Any, ...] = ()
 
-    return call
+    @property
+    def function(self) -> Callable[..., Any]:
+        module, name = self.path.split(":")
+        return getattr(importlib.import_module(f"retorno.environments.{module}"), name)
+
+    def __call__(self, **settings: Any) -> Any:
+        return self.function(*self.arguments, **settings)
+
+
+def _late(path: str, *arguments: Any) -> _Late:
+    return _Late(path, arguments)
 
 
 def _modelled(
     about: str,
-    model: Callable[[], MDP],
+    model: Callable[..., MDP],
     limit: int | None,
     noise: Callable[[MDP], Any] | None = None,
 ) -> Entry:
     """A world sampled from its model; `noise` gives the standard deviation of its rewards, of each pair or of all."""
 
-    def world() -> Environment:
-        made = model()
+    def world(max_episode_steps: int | None = limit, **settings: Any) -> Environment:
+        made = model(**settings)
         endless = _late("noisy_rewards:noisy", made, noise(made))() if noise else _late("sampled_world:sampled", made)()
-        return endless if limit is None else _late("wrappers:TimeLimit", endless, limit)()
+        return endless if max_episode_steps is None else _late("wrappers:TimeLimit", endless, max_episode_steps)()
 
     return Entry(about, world, model)
 
@@ -86,14 +118,14 @@ def _dark_corridor() -> Environment:
     return _late("wrappers:TimeLimit", _late("observation_maps:observation_map", endless, [0, 0, 0, 0])(), 1000)()
 
 
-def _bandits(name: str, limit: int, **settings: float) -> Callable[[], Environment]:
+def _bandits(name: str, limit: int, **usual: float) -> Callable[..., Environment]:
     """A testbed whose every episode is another bandit, of so many pulls."""
 
-    def world() -> Environment:
+    def world(max_episode_steps: int = limit, **settings: Any) -> Environment:
         from retorno.environments.bandits import testbed
         from retorno.environments.wrappers import TimeLimit
 
-        return TimeLimit(getattr(testbed, name)(**settings), limit)
+        return TimeLimit(getattr(testbed, name)(**usual | settings), max_episode_steps)
 
     return world
 
@@ -217,38 +249,253 @@ WORLDS: dict[str, Entry] = {
 
 
 FILE_LIMIT = 1000
-"""Steps after which an episode in a model from a file is cut: it may have no end of its own."""
+"""Steps after which an episode in a model of one's own is cut: it may have no end of its own."""
 MAP = ".txt"
 """How the files of maps end."""
+_GYMNASIUM_ID = re.compile(r"(?:.*/)?[\w.-]+-v\d+")
 
 
-def make(name: str, hosted: bool | None = None) -> World:
-    """The world of a name, or of a model's or map's file: native where there is one, unless `hosted`.
+@dataclass(frozen=True)
+class WorldName:
+    """A world by its name, and what it is made with: all that a run records of it."""
+
+    name: str
+    hosted: bool | None = None
+    """Whether it is Gymnasium's; None takes the native one where there is one."""
+    parallel: bool | int = False
+    """As of `gymnasium`."""
+    wrappers: tuple[str, ...] = ()
+    """As of `gymnasium`."""
+    num_envs: int | None = None
+    """As of `gymnasium`."""
+    native: bool = False
+    """As of `gymnasium`: an id's own vector environment."""
+    settings: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What the world itself is made with."""
+
+    @classmethod
+    def recorded(cls, given: Mapping[str, Any]) -> WorldName:
+        """What `as_json` gave.
+
+        Raises:
+            OwnCodeError: when it stands in a file that was not named in this process.
+        """
+        known = {each.name: given[each.name] for each in dataclasses.fields(cls) if each.name in given}
+        name = require_named(given["name"]) if ":" in given["name"] else given["name"]
+        return cls(**{**known, "name": name, "wrappers": tuple(known.get("wrappers", ()))})
+
+    @classmethod
+    def of(cls, world: Any) -> WorldName | None:
+        """The name by which a world can be made again; None where it has none."""
+        match world:
+            case WorldName():
+                return world
+            case str():
+                return cls(world)
+        source, wrappers = getattr(world, "source", None), getattr(world, "wrappers", ())
+        if not isinstance(source, str) or not all(isinstance(each, str) for each in wrappers):
+            return None
+        try:
+            json.dumps(world.kwargs, allow_nan=False)
+        except (TypeError, ValueError):
+            return None
+        return cls(source, True, world.parallel, tuple(wrappers), world.num_envs, world.native, dict(world.kwargs))
+
+    def as_json(self) -> dict[str, Any]:
+        """For `config.json`: whatever differs from the defaults. A file is told by its whole path."""
+        told: dict[str, Any] = {"name": self.name, "hosted": self.hosted}
+        for each in dataclasses.fields(self)[2:]:
+            value = getattr(self, each.name)
+            if value:
+                told[each.name] = list(value) if isinstance(value, tuple) else value
+        if ":" in self.name:
+            file, _, inside = located(self.name)
+            told["name"] = self.name if file is None else f"{file}:{inside}"
+        elif is_file(self.name):
+            told["name"] = str(Path(self.name).resolve())
+        return told
+
+    def make(self) -> World:
+        """The world."""
+        more = {"parallel": self.parallel, "wrappers": self.wrappers, "num_envs": self.num_envs}
+        if self.native:
+            more["native"] = True
+        return make(self.name, self.hosted, **{k: x for k, x in more.items() if x}, **self.settings)
+
+    def model(self) -> MDP | None:
+        """The exact model of the world, where it has one."""
+        if self.wrappers:
+            return None
+        if ":" in self.name:
+            made = None if _GYMNASIUM_ID.fullmatch(located(self.name)[2]) else attribute(self.name)
+            made = made(**self.settings) if inspect.isfunction(made) else made
+            return mdp(made) if isinstance(made, dict) else made if isinstance(made, MDP) else None
+        if is_file(self.name):
+            return model(self.name)
+        entry = WORLDS.get(self.name)
+        settings = {key: x for key, x in self.settings.items() if key not in ("max_episode_steps", "limit")}
+        if entry is None or entry.model is None or _strange(entry, settings):
+            return None
+        return entry.model(**settings)
+
+
+def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
+    """The world of a name: native where there is one, unless `hosted`.
+
+    Args:
+        name: as `retorno list worlds` shows it; a Gymnasium id; the file of a model or of a map; or what code of your
+            own defines, FILE.py:NAME or MODULE:NAME: a class or function that makes an environment, a model, a world.
+        hosted: whether it is Gymnasium's; None takes the native one where there is one.
+        **settings: what the world is made with, and for a hosted one `parallel`, `wrappers` and `num_envs` as for
+            `gymnasium`.
 
     Raises:
         UnknownNameError: when neither retorno nor Gymnasium knows the name, or it is asked for in a
             form that it does not have.
+        OwnCodeError: when code of one's own is not there, or fails.
         ModelError: when a file does not hold a model.
-
-    Args:
-        name: as `retorno list` shows it, a Gymnasium id, or a file.
-        hosted: whether it is Gymnasium's; None takes the native one where there is one.
+        WorldError: when the world cannot be made with these settings.
 
     >>> make("cliff").action_space
     Discrete(4)
+    >>> make("random_walk", states=7).observation_space
+    Discrete(9)
     """
+    if ":" in name:
+        return _own(name, hosted, settings)
     if is_file(name):
         if hosted:
             raise UnknownNameError(f"the model in {name} is a native world: leave the choice open")
-        return _late("wrappers:TimeLimit", _late("sampled_world:sampled", model(name))(), FILE_LIMIT)()
+        return as_world(model(name), **settings)
     if name in WORLDS and not hosted:
-        return WORLDS[name].world()
+        entry = WORLDS[name]
+        if "max_episode_steps" in settings and "limit" in entry.settings()[0]:
+            settings = {"limit" if key == "max_episode_steps" else key: x for key, x in settings.items()}
+        strange = _strange(entry, settings)
+        if not strange:
+            try:
+                return entry.world(**settings)
+            except TypeError as error:
+                raise UnknownNameError(f"{name} cannot be made with {_told(settings)}: {error}") from error
+        if hosted is False or not _GYMNASIUM_ID.fullmatch(name):
+            takes = sorted(entry.settings()[0])
+            raise UnknownNameError(
+                f"the native world {name} takes no {strange[0]!r}{did_you_mean(strange[0], takes)}; it takes "
+                f"{', '.join(takes) or 'nothing'}"
+            )
     if hosted is False:
         raise UnknownNameError(
             f"no native world {name!r}{did_you_mean(name, WORLDS)}; "
             "leave the choice open to have it hosted by Gymnasium"
         )
-    return _late("hosted.gymnasium:gymnasium", name)()
+    return _late("hosted.gymnasium:gymnasium", name)(**settings)
+
+
+def _strange(entry: Entry, settings: Mapping[str, Any]) -> list[str]:
+    """The settings that a native world does not take."""
+    takes, more = entry.settings()
+    hosted = {"parallel", "wrappers", "num_envs", "native"}
+    return [key for key in settings if key not in takes and (key in hosted or not more)]
+
+
+def _told(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in settings.items()) or "no settings"
+
+
+def _own(name: str, hosted: bool | None, settings: dict[str, Any]) -> World:
+    """The world that FILE.py:NAME or MODULE:NAME stands for."""
+    file, _, inside = located(name)
+    if _GYMNASIUM_ID.fullmatch(inside):
+        if file is None:
+            return _late("hosted.gymnasium:gymnasium", name)(**settings)
+        run_file(file, "world")
+        return _late("hosted.gymnasium:gymnasium", inside)(**settings)
+    made = as_world(attribute(name), **settings)
+    if hosted is not None and hosted == _is_native(made):
+        raise UnknownNameError(f"{name} is a {'native' if hosted else 'hosted'} world: leave the choice open")
+    return made
+
+
+def _is_native(world: Any) -> bool:
+    from retorno.core.environment import Environment
+
+    return isinstance(world, Environment)
+
+
+def as_world(given: Any, hosted: bool | None = None, **settings: Any) -> World:
+    """What was given as a world, as one: whatever it plainly means.
+
+    Args:
+        given: a world or its name; a model, or a dictionary that describes one, which is sampled, each episode cut
+            after 1,000 steps; a Gymnasium environment; a class, or a function, that makes one of these.
+        hosted: of a name, as for `make`.
+        **settings: what a class or function is called with.
+
+    Raises:
+        ValueError: when it is none of these; and as `make`.
+
+    >>> as_world({"a": {"go": [(1.0, "end", 2.0)]}}).observation_space
+    Discrete(2)
+    """
+    import gymnasium
+    from gymnasium.envs.registration import EnvSpec
+
+    from retorno.core.environment import Environment
+
+    match given:
+        case str():
+            return make(given, hosted, **settings)
+        case WorldName():
+            return given.make()
+        case gymnasium.Env() | gymnasium.vector.VectorEnv():
+            return _late("hosted.gymnasium:gymnasium", given)(**settings)
+        case EnvSpec():
+            return _late("hosted.gymnasium:gymnasium", given.id)(**{**given.kwargs, **settings})
+        case type() if issubclass(given, gymnasium.Env):
+            return _late("hosted.gymnasium:gymnasium", given)(**settings)
+        case dict():
+            return as_world(mdp(given), **settings)
+        case MDP():
+            limit = settings.pop("max_episode_steps", FILE_LIMIT)
+            _refuse(settings, "a model")
+            return _late("wrappers:TimeLimit", _late("sampled_world:sampled", given)(), limit)()
+        case _ if isinstance(given, Environment) or (hasattr(given, "open") and not isinstance(given, type)):
+            _refuse(settings, "a world that is made already")
+            return given
+    if callable(given):
+        return _called(given, settings)
+    raise ValueError(
+        f"{_short(given)} is no world: pass a name (`retorno list worlds`, or a Gymnasium id), a model, a Gymnasium "
+        "environment, or a retorno Environment"
+    )
+
+
+def _called(make: Callable[..., Any], settings: dict[str, Any]) -> World:
+    """The world that a class or function makes."""
+    import gymnasium
+
+    hosted = {key: settings.pop(key) for key in ("parallel", "wrappers", "num_envs") if key in settings}
+    name = getattr(make, "__name__", type(make).__name__)
+    try:
+        inspect.signature(make).bind(**settings)
+    except TypeError as error:
+        raise ValueError(f"{name} cannot be called with {_told(settings)}: {error}") from None
+    made = make(**settings)
+    if isinstance(made, gymnasium.Env):
+        made.close()
+        return _late("hosted.gymnasium:gymnasium", make)(**hosted, **settings)
+    if callable(made) and not isinstance(made, type):
+        raise ValueError(f"{name}() gives another function, {_short(made)}: pass what makes a world")
+    return as_world(made, **hosted)
+
+
+def _refuse(settings: Mapping[str, Any], what: str) -> None:
+    if settings:
+        raise ValueError(f"{what} takes no settings, got {_told(settings)}: these are for what is made by its name")
+
+
+def _short(value: Any) -> str:
+    return f"{repr(value)[:80]} (a {type(value).__name__})"
 
 
 def native(name: str) -> Environment:
@@ -285,6 +532,11 @@ def model(name: str) -> MDP:
         return load(name) if is_model_file(name) else read_map(Path(name))
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
+        if name in WORLDS or _GYMNASIUM_ID.fullmatch(name):
+            raise UnknownNameError(
+                f"{name} has no exact model, it can only be lived in, as in `retorno train ppo {name}`; "
+                "`retorno list worlds` marks those that have one"
+            )
         raise UnknownNameError(
             f"no exact model of {name!r}{did_you_mean(name, modelled)}; models: {', '.join(modelled)}, "
             f"or a file that ends in {', '.join(FORMATS)}, or {MAP} (a map)"

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from retorno.core.environment import Environment, World
-from retorno.core.mdp import MDP
+from retorno.core.environment import World
 from retorno.core.policy import Policy
-from retorno.environments.registry import make
+from retorno.environments.registry import WorldName, as_world
 from retorno.run.actor import Actor, load_all
 
 
@@ -64,32 +63,20 @@ def world_of(world: Any, learnt: Any) -> World:
         ValueError: when there is no telling.
 
     Args:
-        world: a world, its name, a Gymnasium environment, or None.
+        world: what `as_world` takes, or None.
         learnt: what knows where it was learnt, where `world` is None.
 
     >>> world_of("student", None).action_space
     Discrete(5)
     """
-    match world:
-        case str():
-            return make(world)
-        case MDP():
-            raise ValueError("this is a model: pass the world that samples it, sampled(model)")
-        case None if isinstance(learnt, Trained):
+    if world is not None:
+        return as_world(world)
+    match learnt:
+        case Trained():
             return learnt.world
-        case None if isinstance(learnt, Actor | str | Path):
+        case Actor() | str() | Path():
             recorded = (learnt if isinstance(learnt, Actor) else load_all(learnt)[0]).world
             if recorded.get("name"):
-                return make(recorded["name"], recorded.get("hosted"))
+                return WorldName.recorded(recorded).make()
             raise ValueError(f"the world was made in Python ({recorded.get('description')}): pass it as world=")
-        case None:
-            raise ValueError("in which world? A policy does not know: pass it, or its name, as world=")
-    if isinstance(world, Environment) or hasattr(world, "open"):
-        return world
-    import gymnasium
-
-    if isinstance(world, gymnasium.Env | gymnasium.vector.VectorEnv):
-        from retorno.environments.hosted.gymnasium import gymnasium as hosted
-
-        return hosted(world)
-    raise ValueError(f"{world!r} is no world: pass an Environment, a Gymnasium environment, or a name")
+    raise ValueError("in which world? A policy does not know: pass it, or its name, as world=")

@@ -33,7 +33,7 @@ from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_units, unbounded_note
 from retorno.core.time_step import AnyTree, Clock
 from retorno.environments.hosted.sync_environments import WorldError
-from retorno.environments.registry import make
+from retorno.environments.registry import WorldName, as_world
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation
 from retorno.networks.layers import Precision
@@ -424,7 +424,7 @@ def _next_pace(most: int, seconds: float) -> int:
 
 def train(
     algorithm: Algorithm,
-    world: World | str,
+    world: World | WorldName | str,
     steps: int,
     *,
     seed: int | Sequence[int] = 0,
@@ -439,7 +439,8 @@ def train(
 
     Args:
         algorithm: a frozen dataclass of hyperparameters.
-        world: a native `Environment`, the description of hosted ones, or the name of either.
+        world: a name, or whatever `retorno.environments.registry.as_world` takes: an `Environment`, a Gymnasium
+            environment, a class or function that makes one, a model.
         steps: the budget in environment steps, over all environments of one seed.
         seed: one seed, or several, which are trained in one call over a native world.
         hosted: of a world given by name, whether it is Gymnasium's; None takes the native one where there is one.
@@ -475,7 +476,7 @@ def train(
     if not seeds or any(not 0 <= s < 2**32 for s in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different integers in [0, 2³²), got {seeds}")
     seeds = tuple(map(int, seeds))
-    opened = make(world, hosted) if isinstance(world, str) else world
+    opened = as_world(world, hosted)
     if len(seeds) > 1 and not isinstance(opened, Environment):
         raise TrainingError("a hosted world is trained one seed at a time: start a run for each seed")
     if devices > jax.local_device_count() or algorithm.num_envs % devices:
@@ -496,16 +497,17 @@ def train(
         warnings.warn(opened.why_not_resumable, stacklevel=2)
     every = every or max(int(steps) // 10, 1)
     training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
-    settings = _settings(training, world if isinstance(world, str) else None, hosted, devices)
+    name = WorldName(world, hosted) if isinstance(world, str) else WorldName.of(world)
+    settings = _settings(training, name, devices)
     training.folder = RunFolder.create(Path(folder), settings, tensorboard)
     return training
 
 
-def _settings(training: Training, name: str | None, hosted: bool | None, devices: int) -> dict[str, Any]:
+def _settings(training: Training, name: WorldName | None, devices: int) -> dict[str, Any]:
     """What `config.json` holds."""
     return {
         "algorithm": to_json(training.algorithm),
-        "world": {"name": name, "hosted": hosted} if name else {"name": None, "description": repr(training.world)},
+        "world": name.as_json() if name else {"name": None, "description": repr(training.world)},
         "steps": training.steps,
         "seeds": list(training.seeds),
         "every": training.every,
@@ -567,7 +569,7 @@ def restore(
         warn(f"the code differs: the run was started with retorno {settings.get('version')}, this is {code_version()}")
     training = Training(
         algorithm or recorded,
-        world or make(given["name"], given.get("hosted")),
+        WorldName.recorded(given).make() if world is None else as_world(world),
         settings["steps"] if steps is None else steps,
         tuple(settings["seeds"]),
         settings["every"],

@@ -621,7 +621,7 @@ def test_usage_errors_keep_their_gist():
         """How many."""
 
     assert parse(Options, ["--count", "3"], "retorno solve") == Options(3)
-    with pytest.raises(UsageError, match=r"--count: invalid literal.*see retorno solve --help"):
+    with pytest.raises(UsageError, match=r"--count: expected a whole number, got .x. .see retorno solve --help"):
         parse(Options, ["--count", "x"], "retorno solve")
     with pytest.raises(UsageError, match="one argument too many"):
         parse(Options, ["x"], "retorno solve")

@@ -17,19 +17,19 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms import ALGORITHMS as REGISTERED
 from retorno.algorithms import BANDITS
-from retorno.cli.model_source import ran
 from retorno.core.environment import Environment
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.mdp import MDP, mdp
 from retorno.core.policy import Algorithm, Learner, Reward
 from retorno.core.time_step import TimeStep, Trajectory
+from retorno.environments.own_code import run_file
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit, Wrapper
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
 
 for own in filter(None, os.environ.get("RETORNO_OWN", "").split(os.pathsep)):
-    ran(own, "class")
+    run_file(own)
 
 ALGORITHMS = {**REGISTERED, "box_only": BoxOnly}
 SETTINGS: dict[str, Any] = {

@@ -6,9 +6,10 @@ episode is seeded by itself, so a run can be restored from each episode's seed a
 
 from __future__ import annotations
 
+import ast
 import importlib
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -19,13 +20,15 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from retorno.core.environment import HostedEnvironments
-from retorno.core.names import near
+from retorno.core.names import did_you_mean, near
 from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
+from retorno.environments.own_code import attribute
 
 Maker = Callable[..., gym.Env]
+Wrap = Callable[[gym.Env], gym.Env]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class GymnasiumWorld:
     """Whether an id's own vector environment is used (`vector_entry_point`)."""
     kwargs: dict[str, Any] = field(default_factory=dict, hash=False)
     """What the environment is made with."""
+    wrappers: tuple[str | Wrap, ...] = ()
+    """What each environment is wrapped in, the innermost first."""
 
     @property
     def name(self) -> str:
@@ -123,7 +128,8 @@ class GymnasiumWorld:
         if isinstance(self.source, str):
             # Our own checks replace Gymnasium's. The spec, not the id: a fresh process has other registrations.
             make = partial(gym.make, find(self.source), disable_env_checker=True)
-        return [partial(_make, self.name, make, self.kwargs)] * num_envs
+        wraps = tuple(wrapper(each) if isinstance(each, str) else each for each in self.wrappers)
+        return [partial(_make, self.name, make, self.kwargs, wraps)] * num_envs
 
     def _make_vector(self, num_envs: int) -> VectorEnv:
         make = partial(gym.make_vec, find(str(self.source)), num_envs, vectorization_mode="vector_entry_point")
@@ -135,6 +141,7 @@ def gymnasium(
     num_envs: int | None = None,
     parallel: bool | int = False,
     native: bool = False,
+    wrappers: Sequence[str | Wrap] = (),
     **kwargs: Any,
 ) -> GymnasiumWorld:
     """Any Gymnasium environment as a hosted world.
@@ -153,6 +160,8 @@ def gymnasium(
         parallel: whether environments live in processes of their own: one for each core, or so many (environments
             that wait gain from more processes than cores).
         native: whether an id's own vector environment is used, as ALE's.
+        wrappers: what each environment is wrapped in, the innermost first: functions of an environment, or by name, as
+            `wrapper` reads them.
         **kwargs: what an id or a function is called with, for instance max_episode_steps.
 
     Raises:
@@ -165,11 +174,14 @@ def gymnasium(
         spec = find(source)
         if native and spec.vector_entry_point is None:
             raise WorldError(f"{source} has no vector environment of its own: leave out native=True")
-        return GymnasiumWorld(source, num_envs, parallel, native, kwargs)
+        if native and wrappers:
+            raise WorldError(f"{source}'s own vector environment takes no wrappers: leave one of them out")
+        return GymnasiumWorld(source, num_envs, parallel, native, kwargs, _checked(wrappers))
     if native:
         raise WorldError("native=True asks for an id's own vector environment: give an id, or the vector environment")
-    if isinstance(source, gym.Env | VectorEnv) and kwargs:
-        raise WorldError(f"{', '.join(kwargs)}: an environment that is made already takes no arguments")
+    if isinstance(source, gym.Env | VectorEnv) and (kwargs or wrappers):
+        given = ", ".join(kwargs) or "wrappers"
+        raise WorldError(f"{given}: an environment that is made already takes no arguments, and wraps itself")
     if isinstance(source, VectorEnv):
         if num_envs not in (None, source.num_envs):
             raise WorldError(f"the vector environment has {source.num_envs} environments, num_envs is {num_envs}")
@@ -187,7 +199,47 @@ def gymnasium(
         return GymnasiumWorld(source, 1)
     if not callable(source):
         raise WorldError(f"an id, a function, an environment or a vector environment is expected, got {source!r}")
-    return GymnasiumWorld(source, num_envs, parallel, False, kwargs)
+    return GymnasiumWorld(source, num_envs, parallel, False, kwargs, _checked(wrappers))
+
+
+def _checked(wrappers: Sequence[str | Wrap]) -> tuple[str | Wrap, ...]:
+    """What environments are wrapped in; a name that nothing answers to is refused now."""
+    for each in (wrappers := (wrappers,) if isinstance(wrappers, str) else tuple(wrappers)):
+        if isinstance(each, str):
+            wrapper(each)
+        elif not callable(each):
+            raise WorldError(f"a wrapper is a function of an environment, or its name, got {each!r}")
+    return tuple(wrappers)
+
+
+def wrapper(told: str) -> Wrap:
+    """What wraps an environment, by its name and arguments: of `gymnasium.wrappers`, or code of one's own.
+
+    Raises:
+        WorldError: when there is none of that name, or it cannot be read.
+        OwnCodeError: when code of one's own is not there, or fails.
+
+    Args:
+        told: as "FlattenObservation", "TimeLimit(200)", "shop.py:Discounted(share=0.5)".
+
+    >>> wrapper("TimeLimit(max_episode_steps=7)")(gym.make("CartPole-v1")).spec.max_episode_steps
+    7
+    """
+    name, bracket, inside = told.partition("(")
+    try:
+        call = ast.parse(f"f({inside}" if bracket else "f()", mode="eval").body
+        assert isinstance(call, ast.Call)
+        given = [ast.literal_eval(each) for each in call.args]
+        named = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    except (SyntaxError, ValueError, AssertionError) as error:
+        raise WorldError(f"the wrapper {told!r} cannot be read: write it as in TimeLimit(200)") from error
+    if ":" in name:
+        kind = attribute(name, "wrapper")
+    else:
+        kind = getattr(gym.wrappers, name, None)
+        if kind is None:
+            raise WorldError(f"gymnasium.wrappers has no {name!r}{did_you_mean(name, gym.wrappers.__all__)}")
+    return lambda env: kind(env, *given, **named)
 
 
 def find(source: str) -> EnvSpec:
@@ -231,9 +283,12 @@ def _near(name: str) -> list[str]:
     return list(dict.fromkeys([*reversed(versions), *near(name, gym.registry, 4)]))[:4]
 
 
-def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any], wrappers: Sequence[Wrap] = ()) -> Any:
     try:
-        return make(**kwargs)
+        made = make(**kwargs)
+        for wrap in wrappers:
+            made = wrap(made)
+        return made
     except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise WorldError(f"{name} needs a package that is missing: {error}") from error
     except Exception as error:

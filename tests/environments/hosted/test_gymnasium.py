@@ -163,6 +163,7 @@ def test_a_description_is_hashable_and_json():
         "parallel": False,
         "native": False,
         "kwargs": {"max_episode_steps": 50},
+        "wrappers": [],
     }
     assert world.observation_space == gym.spec("CartPole-v1").make().observation_space
     assert world.restorable and world.name == "CartPole-v1"

@@ -1,0 +1,190 @@
+"""What code of one's own defines, by its name: FILE.py:NAME, or MODULE:NAME.
+
+Only a file that was named in this process is run: on the command line, or in a call. What a run's folder says of the
+file in which its world stands is not enough, since a folder may come from anywhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from retorno.core.errors import RetornoError
+from retorno.core.names import did_you_mean
+
+Made = TypeVar("Made")
+
+
+class OwnCodeError(RetornoError):
+    """Code of the user's own that is not there, fails, or was not named."""
+
+
+_modules: dict[Path, tuple[int, ModuleType]] = {}
+"""The files that were named in this process, in order: when they were written, and what they are as modules."""
+
+
+def located(name: str) -> tuple[Path | None, str, str]:
+    """(file, module, NAME) of FILE.py:NAME or MODULE:NAME; the file is None where the module is an installed one.
+
+    A module is looked for in the present folder first.
+
+    Args:
+        name: with a colon.
+
+    >>> located("gymnasium.envs.toy_text:FrozenLakeEnv")
+    (None, 'gymnasium.envs.toy_text', 'FrozenLakeEnv')
+    """
+    where, _, inside = name.rpartition(":")
+    if where.endswith(".py"):
+        return Path(where).resolve(), "", inside
+    for beside in (Path(f"{where.replace('.', '/')}.py"), Path(where.replace(".", "/"), "__init__.py")):
+        if beside.exists():
+            return beside.resolve(), where, inside
+    return None, where, inside
+
+
+def attribute(name: str, what: str = "world") -> Any:
+    """What NAME stands for in a file or module: FILE.py:NAME, MODULE:NAME.
+
+    Raises:
+        OwnCodeError: when it fails, with its line, or has no such name.
+        OSError: when the file cannot be read.
+
+    Args:
+        name: with a colon.
+        what: is looked for: for messages.
+
+    >>> attribute("gymnasium.envs.toy_text:FrozenLakeEnv").__name__
+    'FrozenLakeEnv'
+    """
+    module, inside = opened(name, what)
+    found = vars(module)
+    if inside not in found:
+        own = [known for known in found if not known.startswith("_")]
+        raise OwnCodeError(f"{name.rpartition(':')[0]} defines no {inside!r}{did_you_mean(inside, own)}")
+    return found[inside]
+
+
+def opened(name: str, what: str = "world") -> tuple[ModuleType, str]:
+    """The module of FILE.py:NAME or MODULE:NAME after it has run, and NAME.
+
+    Raises:
+        OwnCodeError, OSError: as `attribute`.
+
+    Args:
+        name: with a colon.
+        what: is looked for: for messages.
+    """
+    file, module, inside = located(name)
+    if file is not None:
+        return run_file(file, what), inside
+    try:
+        return guarded(module, lambda: importlib.import_module(module), what), inside
+    except ModuleNotFoundError as error:
+        raise OwnCodeError(
+            f"{name} needs the module {module}, which is not found ({error}): install it, or stand in its folder"
+        ) from None
+
+
+def run_file(file: str | Path, what: str = "class") -> ModuleType:
+    """A Python file of the user's as a module, after it has run: what it registers is known from now on.
+
+    Raises:
+        OwnCodeError: when it fails, with its line, or is called as a module that is there already.
+        OSError: when it cannot be read.
+
+    Args:
+        file: its path.
+        what: is looked for: for messages.
+    """
+    path = Path(file).resolve()
+    written = path.stat().st_mtime_ns
+    if path not in _modules or _modules[path][0] != written:
+        held = sys.modules.get(path.stem)
+        if held is None or path in _modules or held in (module for _, module in _modules.values()):
+            module = guarded(str(path), lambda: _module(path), what)
+        elif getattr(held, "__file__", None) == str(path):
+            module = held  # It is imported already.
+        else:
+            raise OwnCodeError(f"{file} is called as the module {path.stem!r}, which is in use: rename the file")
+        _modules[path] = written, module
+    return _modules[path][1]
+
+
+def named_files() -> list[Path]:
+    """The files that were named in this process."""
+    return list(_modules)
+
+
+def require_named(name: str) -> str:
+    """FILE.py:NAME as a run recorded it, in the file that was named: it may have moved since.
+
+    Raises:
+        OwnCodeError: when no such file was named in this process: then it is not run.
+
+    Args:
+        name: as recorded.
+    """
+    file, _, inside = located(name)
+    if file is None or file in _modules:
+        return name
+    moved = [known for known in _modules if known.name == file.name]
+    if not moved:
+        raise OwnCodeError(
+            f"this run's world is {inside} in {file}, and no file is run because a run's folder names it: name it "
+            f"yourself, as in `retorno {file.name} evaluate …`, or in Python as retorno.make('{file}:{inside}')"
+        )
+    return f"{moved[-1]}:{inside}"
+
+
+def guarded(where: str, call: Callable[[], Made], what: str) -> Made:
+    """What a call of the user's own code gives; what goes wrong there is told with its line.
+
+    Raises:
+        OwnCodeError: when it fails or ends itself.
+
+    Args:
+        where: the file, or the module's name.
+        call: runs the code.
+        what: it is to make: for messages.
+    """
+    shown = Path(where).name
+    try:
+        return call()
+    except (OSError, OwnCodeError):
+        raise
+    except SystemExit as stop:
+        raise OwnCodeError(f"{shown} ended itself ({stop.code}) before it made a {what}") from None
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame.lineno for frame in frames if Path(frame.filename).resolve() == Path(where).resolve()]
+        if isinstance(error, ModuleNotFoundError) and error.name is not None and where.startswith(error.name):
+            raise
+        line = getattr(error, "lineno", None) or (own[-1] if own else None)
+        place = shown if line is None else f"{shown}, line {line}"
+        raise OwnCodeError(f"{place}: {type(error).__name__}: {error}") from None
+
+
+def _module(path: Path) -> ModuleType:
+    """The file as a module, which finds those that lie beside it."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    before = sys.modules.get(path.stem)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        if before is not None:
+            sys.modules[path.stem] = before
+        raise
+    return module
