@@ -27,6 +27,7 @@ COMMANDS = {
     "report": ("RUN…", "one HTML page about one or several runs"),
     "inspect": ("RUN", "what is in a run's folder: step, digest, checkpoints, settings"),
     "list": ("[WHAT]", "algorithms, worlds and networks, with one line each"),
+    "completion": ("SHELL", "tab completion for bash, zsh and fish"),
     "demo": ("", "all of it in about a minute: solve, learn, kill, resume, draw"),
 }
 
