@@ -51,10 +51,21 @@ WHOLE_NUMBERS_ARE_FLOATS = BeartypeConf(is_pep484_tower=True)
 Check = Callable[..., Any]
 
 
+OFTEN = 8
+"""So many calls of one function by one other are looked at in a test, and then each so-manieth."""
+
+
 class Looking:
-    """Whether calls are looked at just now."""
+    """Whether calls are looked at just now, and how often each function was called by each other in this test."""
 
     on = True
+    calls: typing.ClassVar[dict[tuple[int, int], int]] = {}
+
+    @classmethod
+    def begin(cls, on: bool) -> None:
+        """Another test."""
+        cls.on = on
+        cls.calls.clear()
 
 
 def hold() -> None:
@@ -71,7 +82,7 @@ def held_function(function: FunctionType) -> FunctionType:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         returned = function(*args, **kwargs)
-        if Looking.on:
+        if Looking.on and place.due(sys._getframe(1).f_code):
             (place.check or place.prepare(function))(*args, **kwargs, returned__=returned)
         return returned
 
@@ -119,6 +130,12 @@ class Place:
     def of(cls, code: CodeType) -> Place:
         """By identity: hashing a code object reads all of it. The place keeps it alive."""
         return cls.every.get(id(code)) or cls.every.setdefault(id(code), cls(code))
+
+    def due(self, caller: CodeType) -> bool:
+        """Whether a call is to be looked at."""
+        pair = id(self.code), id(caller)
+        called = Looking.calls[pair] = Looking.calls.get(pair, 0) + 1
+        return called <= OFTEN or called % OFTEN == 0
 
     def prepare(self, function: FunctionType) -> Check:
         """From its annotations, all of whose names are known by the time of its first call."""

@@ -9,6 +9,7 @@ import ctypes
 import dataclasses
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,12 +20,16 @@ from hypothesis import settings
 from jax._src import compiler
 
 annotations.hold()
+annotations.Looking.on = False  # Until the first test: what files make while they are collected is made by tests too.
 
 from retorno.core.runtime import prepare  # noqa: E402
 
 FUSED_SLOWLY = "xla_cpu_use_fusion_emitters"
 """Half as fast again at running what is fused, and twice as long at compiling it."""
 
+# Processes that tests start read what an earlier one compiled, whoever asked that nothing be written.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{FUSED_SLOWLY}=false".strip()
 jax.config.update("jax_num_cpu_devices", 2)
@@ -95,7 +100,7 @@ NOT_HELD = ("docs", "test_1_oracle.py", "test_2_table.py", "test_6_resume.py")
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Whether all that is called is held to its annotations: `tests/annotations.py`."""
-    annotations.Looking.on = not set(item.path.relative_to(item.config.rootpath).parts) & set(NOT_HELD)
+    annotations.Looking.begin(not set(item.path.relative_to(item.config.rootpath).parts) & set(NOT_HELD))
 
 
 PATIENT = ("test_1_oracle.py", "test_2_table.py")

@@ -2,8 +2,8 @@
 
 By default each algorithm stands under every law with a network and a world of the kind that it is for, and each
 kind of world and of network with one algorithm; `pytest --all` takes every combination that the spaces allow. What is
-the loop's work more than the algorithm's (two devices, SIGKILL, a batch of seeds to the bit) is asked of one
-algorithm of each family by default.
+the loop's work more than the algorithm's (hosted worlds, two devices, SIGKILL, a batch of seeds to the bit) is asked of
+one algorithm of each family by default, and of each kind of world and of network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 import pytest
-from small import ALGORITHMS, LINEAR, NETWORK, small
+from small import ALGORITHMS, FAMILIES, LINEAR, NETWORK, small
 from worlds import KINDS
 
 from retorno.core.counter import Counter
@@ -84,6 +84,11 @@ def covering() -> list[Case]:
         light = Case(LIGHT, world, network)
         cases.append(light if light.possible else Case(WIDEST, world, network if world == "hidden" else "mlp"))
     return list(dict.fromkeys(cases))
+
+
+def of_the_loop() -> list[Case]:
+    """One algorithm of each family, each kind of world and each network."""
+    return [case for case in covering() if case.algorithm in FAMILIES or case != main(case.algorithm)]
 
 
 def everything() -> list[Case]:

@@ -17,7 +17,7 @@ import pytest
 from cases import Case, main
 from jax import Array
 from jaxtyping import Float, Key
-from small import ALGORITHMS, bits, busy_world, small
+from small import ALGORITHMS, FAMILIES, bits, busy_world, small
 
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Relabel, Reward, world_reward
@@ -31,8 +31,6 @@ from retorno.run.relabel import CountBonus
 from retorno.run.train import train
 
 ITERATIONS = 6
-EVERY = pytest.mark.parametrize("case", [main(name) for name in ALGORITHMS], ids=str)
-"""Each algorithm in a world of the kind that it is for."""
 
 
 class Same(Relabel):
@@ -112,12 +110,12 @@ def tabular(name: str, **settings: Any) -> Algorithm:
     return small(name, network=Table(), **settings)
 
 
-@EVERY
+@pytest.mark.parametrize("case", [main(name) for name in FAMILIES], ids=str)
 def test_its_own_reward_changes_nothing(case: Case) -> None:
     check_that_its_own_reward_changes_nothing(case.method(), case.place())
 
 
-@EVERY
+@pytest.mark.parametrize("case", [main(name) for name in ALGORITHMS], ids=str)
 def test_twice_the_reward_is_twice_the_reward(case: Case) -> None:
     check_that_twice_the_reward_is_twice_the_reward(case.method(), case.place())
 

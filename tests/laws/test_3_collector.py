@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import Case, main, mostly
+from cases import Case, mostly
 from gymnasium import spaces
-from small import ALGORITHMS, FAMILIES, NETWORK, assert_close, busy_world, small
+from small import NETWORK, assert_close, busy_world, small
 
 from retorno.core.environment import Environment, episode_seed
 from retorno.core.hyperparameters import hyperparameters
@@ -99,11 +99,7 @@ def check_collectors(
         assert ended >= ROLLOUTS
 
 
-@pytest.mark.parametrize("name", mostly(FAMILIES, ALGORITHMS))
-def test_every_algorithm_collects_the_same_in_both_ways(name: str) -> None:
-    check_collectors(main(name).method(), main(name).place())
-
-
+@pytest.mark.loop
 def test_every_algorithm_learns_the_same_in_both_ways(case: Case) -> None:
     """Several updates, each with the keys of its number, acting with what the one before has learnt."""
     algorithm, world = case.method(), case.place()

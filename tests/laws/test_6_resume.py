@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,12 @@ def check_resume(
     assert resumed == digest(train(algorithm, world, steps, **given))
 
 
-@pytest.mark.parametrize("kind", survivor.KINDS)
-@pytest.mark.parametrize("name", ALGORITHMS)
+HOSTED = [(name, "hosted") for name in FAMILIES]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), mostly([(name, "native") for name in ALGORITHMS] + HOSTED, product(ALGORITHMS, survivor.KINDS))
+)
 def test_every_algorithm_goes_on(tmp_path: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read back in the same process, where its programs are compiled already."""
     monkeypatch.setitem(REGISTERED, name, ALGORITHMS[name])

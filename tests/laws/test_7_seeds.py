@@ -55,10 +55,10 @@ def fresh(algorithm: Algorithm, world: Environment, seed: int) -> Any:
 def check_choices(algorithm: Algorithm, world: Environment | None = None) -> None:
     """What is chosen on a row with a choice depends on the key, the step and the environment, and on nothing else."""
     world = world or busy_world()
-    run, units = fresh(algorithm, world, 0), action_units(world.action_space)
-    legal = run.stage.row.legal
-    free = 0 if legal is None else int(jnp.argmax(jax.vmap(several)(legal)))
-    row, carry = (jax.tree.map(lambda x: jnp.repeat(x[free][None], 16, 0), x) for x in (run.stage.row, run.stage.carry))
+    run, units = train(algorithm, world, STEPS).run, action_units(world.action_space)
+    stage = jax.device_get(run.stage)
+    free = 0 if stage.row.legal is None else int(np.argmax(jax.vmap(several)(stage.row.legal)))
+    row, carry = (jax.tree.map(lambda x: np.repeat(x[free][None], 16, 0), x) for x in (stage.row, stage.carry))
     chosen = jax.jit(lambda seed, t: choose(algorithm, run.learner, units, row, carry, jax.random.key(seed), t).action)
     actions = np.array([[chosen(seed, t) for t in range(8)] for seed in range(4)])
     np.testing.assert_array_equal(chosen(2, 5), actions[2, 5])

@@ -87,9 +87,10 @@ def test_what_is_compiled_while_a_run_begins_is_what_runs(name: str) -> None:
     assert [names.count(program) for program in ("jit(_begin_learners)", "jit(advance)")] == [1, 1]
 
 
+@pytest.mark.loop
 def test_hosted(case: Case) -> None:
     hosted = gymnasium(lambda: to_gymnasium(case.place()))
-    with contextlib.closing(train(case.method(), hosted, 200, every=25)) as training:
+    with contextlib.closing(train(case.method(), hosted, 100, every=20)) as training:
         check_recompilation(training)
 
 
