@@ -259,7 +259,7 @@ def test_a_large_chain_is_summarised():
         np.arange(n + 1),
         state + 1,
         np.ones(n),
-        state_reward=np.ones(n + 1),
+        pair_reward=np.ones(n),
     )
     found = summarise(chain)
     assert found.every_policy_ends and found.components == n and found.largest_component == 1
