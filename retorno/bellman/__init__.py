@@ -20,6 +20,7 @@ from retorno.bellman.occupancy_measure import occupancy
 from retorno.bellman.policy_gradients import policy_gradient, softmax_policy
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
 from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
+from retorno.bellman.reachability import reach
 from retorno.bellman.returns import return_distribution, return_variance
 from retorno.bellman.semi_markov import discounted_by_time
 from retorno.bellman.sweeping import (
@@ -80,6 +81,7 @@ __all__ = [
     "policy_gradient",
     "policy_iteration",
     "prioritised_sweeping",
+    "reach",
     "relative_value_iteration",
     "return_distribution",
     "return_variance",

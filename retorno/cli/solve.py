@@ -22,6 +22,7 @@ from retorno.bellman.solve_monitor import Progress
 from retorno.cli.analyses import FINDINGS, Explained, Finding, comparison, explanation
 from retorno.cli.inputs import durations_in, policy_in
 from retorno.cli.options import Flag, FromFile, UsageError, parse
+from retorno.cli.reaching import reach_json, reach_text
 from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
@@ -82,6 +83,9 @@ class Solve:
     durations: Path | None = None
     """How long steps take (a semi-Markov model): a .csv with the columns state,action,duration, 1 where not listed.
     The average is then per unit of time, and a step of time t is discounted by γ^t."""
+    reach: str | None = None
+    """How probably the states with this label (or of this name) are reached, at the most and at the least or by the
+    --policy, and what is earned until then."""
     accuracy: float = 1e-6
     """The width of the bounds at which the answer counts as converged."""
     initial: str | None = None
@@ -132,11 +136,24 @@ def run(arguments: list[str]) -> int:
         note(f"discount {found.discount:g}, as {Path(given.name).name} says")
     asked = starting(found.model, given.initial)
     if not asked.reward.any():
-        note(f"no reward was found in {given.name}: every value is 0")
+        note(f"no reward was found in {given.name}" + (": every value is 0" if given.reach is None else ""))
+    if given.reach is not None:
+        return tell_reach(asked, given.reach, given)
     if given.explain is not None:
         asked.state(given.explain)  # An unknown state is told now, not after a long solve.
     answer = solved(asked, given)
     return tell(answer, given, findings(answer, given) if isinstance(answer, Explained) else [])
+
+
+def tell_reach(model: MDP, label: str, given: Solve) -> int:
+    """Print how probably some states are reached."""
+    policy = None if given.policy == "best" else policy_of(model, given)
+    found = bellman.reach(model, label, policy, minimise=given.minimise, accuracy=given.accuracy)
+    if given.json:
+        print_json(reach_json(found, label))
+    else:
+        print(reach_text(found, label, given.initial or "the start"))
+    return 0
 
 
 def tell(answer: Answer, given: Solve, told: list[Finding]) -> int:
@@ -160,6 +177,10 @@ def checked(given: Solve) -> Solve:
     Raises:
         UsageError: when options contradict each other, or a file has a suffix that nothing writes.
     """
+    if given.reach is not None:
+        for setting in dataclasses.fields(Solve):
+            if setting.name not in REACHING and getattr(given, setting.name) != setting.default:
+                raise UsageError(f"--reach asks how probably, and has no --{setting.name}: leave that out")
     criterion = given.criterion or ("discounted" if given.horizon is None else "horizon")
     if (criterion == "horizon") != (given.horizon is not None):
         raise UsageError("--criterion horizon and --horizon STEPS go together")
@@ -262,6 +283,8 @@ def solved(model: MDP, given: Solve) -> Answer:
         return bellman.evaluate(model, policy, discount, accuracy=given.accuracy, method=how, **trace)
 
 
+REACHING = ("name", "read", "reach", "policy", "minimise", "accuracy", "initial", "json")
+"""The options that go with --reach."""
 KEPT = ("name", "discount", "criterion", "accuracy", "minimise", "sweeps", "seconds", "initial", "json", "out", "time")
 """The options that go with a model that is not stored."""
 

@@ -80,3 +80,10 @@ def reached(graph: csr_array, begin: int) -> Bool[np.ndarray, " n"]:
     found = np.zeros(nodes, bool)
     found[breadth_first_order(graph, begin, return_predecessors=False)] = True
     return found
+
+
+def predecessors(graph: csr_array, begin: int) -> Int[np.ndarray, " n"]:
+    """The node before each one on a shortest way from `begin`; negative where there is none."""
+    from scipy.sparse.csgraph import breadth_first_order
+
+    return breadth_first_order(graph, begin, return_predecessors=True)[1].astype(np.int64)

@@ -146,7 +146,7 @@ def empirical_model(
         name = stranded[0] if state_names is None else state_names[stranded[0]]
         raise ModelError(
             f"state {str(name)!r}: episodes went on from it, and nothing was ever tried in it, so it has no actions; "
-            "give `unseen`, the reward a step of what was never tried, or record more"
+            "give `unseen` (--unseen), the reward a step of what was never tried, or record more"
         )
     if unseen is not None:
         acts[stranded] = True

@@ -358,3 +358,55 @@ def test_solving_a_small_model_imports_nothing_heavy() -> None:
 def test_random_walks_are_drawn_as_text(solve, named) -> None:
     _, out, _ = solve(named(random_walk()), "--discount", "1")
     assert out.splitlines()[0].split()[:2] == ["·", "1.000"]
+
+
+def test_the_probability_to_reach_a_label(solve, tmp_path) -> None:
+    (tmp_path / "m.tra").write_text("mdp\n0 0 1 0.5\n0 0 2 0.5\n0 1 1 0.9\n0 1 0 0.1\n1 0 1 1\n2 0 2 1\n")
+    (tmp_path / "m.lab").write_text("#DECLARATION\ninit goal\n#END\n0 init\n1 goal\n")
+    (tmp_path / "m.time.state.rew").write_text("0 3\n1 3\n")
+    code, out, err = solve(tmp_path / "m.tra", "--reach", "goal")
+    lines = [line.split() for line in out.splitlines()]
+    assert (code, err) == (0, "") and lines[1] == ["0", "1.000000", "0.500000", "3.333333"]
+    assert "'goal' is reached from the start with probability 1.000000: the best policy does" in out
+    told = json.loads(
+        solve(tmp_path / "m.tra", "--reach", "goal", "--policy", "uniform", "--initial", "2", "--json")[1]
+    )
+    assert told["most"]["value"]["0"] == pytest.approx(0.7 / 0.95) and told["most"]["start"]["value"] == 0
+    assert told["least"] == told["most"] and told["reward"]["value"]["0"] is None  # the pit may come first
+    assert "no label 'gaol'" in solve(tmp_path / "m.tra", "--reach", "gaol")[2]
+    assert "--reach asks how probably, and has no --discount" in solve("student", "--reach", "C1", "--discount", "1")[2]
+    (tmp_path / "m.time.state.rew").unlink()
+    assert "no reward was found in" in solve(tmp_path / "m.tra", "--reach", "goal")[2]
+    assert "no reward was found in" in solve(tmp_path / "m.tra")[2]
+
+
+def test_a_pomdps_own_discount_is_asked_with(solve, tmp_path) -> None:
+    path = tmp_path / "m.POMDP"
+    path.write_text("discount: 0.5 states: 1 actions: 1 observations: 1 T: 0 identity O: * uniform R: 0 : 0 : * : * 1")
+    _, out, err = solve(path)
+    assert "start value 2.000000" in out and "discount 0.5, as m.POMDP says" in err
+    assert "1 observations are left out: the answer is for one who sees the state" in err.replace("\n", " ")
+    assert "start value 10.000000" in solve(path, "--discount", "0.9")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["two1.srew"], "two1.srew belongs to a model: name the .tra file, two"),
+        (["robot.prism"], "a model in PRISM's language: export its states"),
+        (["log.csv", "--reward", "time"], "log.csv: reward (--reward) is not for .csv files"),
+        (["student", "--normalise"], "normalise (--normalise) is for a model's file, got student"),
+    ],
+)
+def test_files_that_are_no_models_get_the_way_to_one(solve, arguments, message) -> None:
+    code, _, err = solve(*arguments)
+    assert code == 2 and message in err and "cliff" not in err
+
+
+def test_a_log_is_solved_with_what_its_hints_name(solve, tmp_path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("s,a,r,sp,done\n7,1,1,8,0\n7,1,1,9,1\n")
+    code, _, err = solve(path)
+    assert code == 2 and "state '8': episodes went on from it" in err and "`unseen` (--unseen)" in err
+    code, out, err = solve(path, "--unseen", "-5", "--discount", "0.5")
+    assert code == 0 and "'done' is taken as terminated" in err and "-10.000000" in out

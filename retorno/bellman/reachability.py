@@ -1,0 +1,292 @@
+"""How probably some states are reached, and what is earned until then.
+
+The largest probability over all policies is the best value of a model that ends where the states are entered, for 1,
+and where no policy can reach them, for nothing; the smallest likewise, where some policy is sure to stay away. Then all
+that is compared ends with probability one, and the bounds are those of `solve`.
+
+Sources: Baier & Katoen 2008, section 10.6 (reachability, the sets of states with probability 0 and 1); Forejt et al.
+2011, "Automated verification techniques for probabilistic systems", section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from retorno.bellman.control import evaluate, solve
+from retorno.bellman.evaluation import Policy, probabilities
+from retorno.bellman.proper_policies import PaysForEverError
+from retorno.core.graph import graph_of, predecessors, reached
+from retorno.core.mdp import MDP, ModelError
+from retorno.core.solution import Solution
+
+
+class Bounded(NamedTuple):
+    """A number of each state with its bounds."""
+
+    value: Float[np.ndarray, " S"]
+    lower: Float[np.ndarray, " S"]
+    upper: Float[np.ndarray, " S"]
+
+    def start(self, model: MDP) -> tuple[float, float, float]:
+        """Its mean over the model's initial distribution, with bounds."""
+        possible = model.initial > 0
+        value, lower, upper = (float(model.initial[possible] @ x[possible]) for x in self)
+        return value, lower, upper
+
+
+@dataclass(frozen=True, eq=False)
+class Reachability:
+    """The probability to reach some states, and what is earned until then. A state that is meant is reached at once."""
+
+    model: MDP = field(repr=False)
+    target: Bool[np.ndarray, " S"]
+    """The states that are to be reached."""
+    most: Bounded
+    """The largest probability that any policy has; that of the policy, where one was asked about."""
+    least: Bounded
+    """The smallest one; the same, where a policy was asked about."""
+    reward: Bounded
+    """What is earned until then, best among the policies that are sure to reach it; −∞ where none is (∞ for costs), and
+    ∞ (−∞ for costs) where they can collect as much as they like before."""
+    policy: Float[np.ndarray, " P"]
+    """One of those that reach it with the largest probability."""
+    minimise: bool = False
+    """Whether rewards are costs."""
+    converged: bool = True
+    """Whether all bounds came as close as was asked."""
+
+
+def reach(
+    model: MDP,
+    target: str | Bool[np.ndarray, " S"],
+    policy: Policy | None = None,
+    *,
+    minimise: bool = False,
+    accuracy: float = 1e-6,
+) -> Reachability:
+    r"""The probability to reach some states, over all policies or under one, and what is earned on the way.
+
+    .. math:: P_{\max}(s) = \max_\pi \Pr_\pi(\exists t: S_t \in T \mid S_0 = s)
+
+    Args:
+        model: with S states and P state–action pairs.
+        target: T: a label, the name of a state, or a mask. Shape [S].
+        policy: as in `evaluate`; None for the best and the worst of all.
+        minimise: whether rewards are costs, of which the least are best.
+        accuracy: the width of the bounds at which the answer counts as `converged`.
+
+    Raises:
+        KeyError: when there is neither a label nor a state of that name.
+        ModelError: when a discount of the model is neither 0 nor 1, so that there is no telling what it means to
+            come somewhere.
+        ValueError: when the policy is not one of this model, or the mask has another shape.
+
+    >>> import retorno as rt
+    >>> reach(rt.environments.random_walk(5), "right end", rt.bellman.uniform).most.value.round(3)
+    array([0.167, 0.333, 0.5  , 0.667, 0.833, 0.   , 1.   ])
+    """
+    meant = model.labelled(target) if isinstance(target, str) else np.asarray(target, bool)
+    if meant.shape != (model.num_states,):
+        raise ValueError(f"target needs one truth for each of {model.num_states} states, got {list(meant.shape)}")
+    if ((model.discount != 0) & (model.discount != 1)).any():
+        n = int(np.argmax((model.discount != 0) & (model.discount != 1)))
+        raise ModelError(
+            f"{model.describe(int(model.transition_pair[n]))}: the discount {model.discount[n]:g} is neither 0 nor 1: "
+            "what is reached is asked of models that go on or end"
+        )
+    chances = None if policy is None else probabilities(model, policy)
+    moves = _Moves.of(model, meant, chances)
+    question = _Question(model, meant, chances, accuracy)
+
+    hopeless = ~moves.may_reach(meant)
+    surely, towards = moves.can_be_sure()
+    if chances is not None:
+        surely, towards = ~moves.may_reach(hopeless, moves.ends_elsewhere) | meant, chances
+    most, taken, certain = question.probability(hopeless, surely, minimise=False)
+    taken = np.where((surely & ~meant)[model.pair_state], towards, taken if chances is None else chances)
+    least, sure = most, certain
+    if chances is None:
+        none = moves.may_avoid()
+        always = ~moves.may_reach(none, moves.ends_elsewhere) | meant
+        least, _, sure = question.probability(none, always, minimise=True)
+    reward, counted = question.reward(surely, minimise)
+    return Reachability(model, meant, most, least, reward, taken, minimise, certain and sure and counted)
+
+
+class _Moves(NamedTuple):
+    """The possible transitions of the pairs that may be taken, out of states that are not meant."""
+
+    states: int
+    meant: Bool[np.ndarray, " S"]
+    acting: Bool[np.ndarray, " S"]
+    owner: Int[np.ndarray, " P"]
+    taken: Bool[np.ndarray, " P"]
+    pair: Int[np.ndarray, " M"]
+    to: Int[np.ndarray, " M"]
+    ends_elsewhere: Bool[np.ndarray, " M"]
+
+    @staticmethod
+    def of(model: MDP, meant: Bool[np.ndarray, " S"], chances: Float[np.ndarray, " P"] | None) -> _Moves:
+        owner, pair = model.pair_state, model.transition_pair
+        taken = ~meant[owner] & (np.ones(model.num_pairs, bool) if chances is None else chances > 0)
+        kept = taken[pair] & (model.probability > 0)
+        to = model.next_state[kept].astype(np.int64)
+        elsewhere = (model.discount[kept] == 0) & ~meant[to]
+        return _Moves(model.num_states, meant, ~model.terminal & ~meant, owner, taken, pair[kept], to, elsewhere)
+
+    def may_reach(
+        self, goal: Bool[np.ndarray, " S"], also: Bool[np.ndarray, " M"] | None = None
+    ) -> Bool[np.ndarray, " S"]:
+        """The states from which these may be come to, themselves among them, or one of `also` be gone through."""
+        goes = ~self.ends_elsewhere
+        source = self.owner[self.pair]
+        more = np.zeros(0, np.int64) if also is None else source[also]
+        begin = np.append(np.flatnonzero(goal), more)
+        graph = graph_of(
+            np.append(self.to[goes], np.full(len(begin), self.states)), np.append(source[goes], begin), self.states + 1
+        )
+        return reached(graph, self.states)[:-1]
+
+    def may_avoid(self) -> Bool[np.ndarray, " S"]:
+        """The states from which some policy is sure never to reach what is meant."""
+        return ~self._drawn_in(self.meant, np.zeros(len(self.taken), bool))
+
+    def can_be_sure(self) -> tuple[Bool[np.ndarray, " S"], Float[np.ndarray, " P"]]:
+        """The states from which some policy is sure to reach what is meant, these among them, and such a policy."""
+        lost = ~self.acting & ~self.meant
+        risky = np.zeros(len(self.taken), bool)
+        risky[self.pair[self.ends_elsewhere]] = True
+        while True:
+            lost = self._drawn_in(lost, risky)
+            safe = self.taken.copy()
+            safe[self.pair[lost[self.to] | self.ends_elsewhere]] = False
+            inside = self._replace(
+                pair=self.pair[safe[self.pair]],
+                to=self.to[safe[self.pair]],
+                ends_elsewhere=self.ends_elsewhere[safe[self.pair]],
+            )
+            stuck = ~inside.may_reach(self.meant) & ~lost
+            if not stuck.any():
+                return ~lost, inside.nearer()
+            lost = lost | stuck
+
+    def nearer(self) -> Float[np.ndarray, " P"]:
+        """A policy that may take a shortest way to what is meant from wherever there is one."""
+        source = self.owner[self.pair]
+        begin = np.flatnonzero(self.meant)
+        graph = graph_of(
+            np.append(self.to, np.full(len(begin), self.states)), np.append(source, begin), self.states + 1
+        )
+        next_state = predecessors(graph, self.states)[source]
+        chosen = np.zeros(len(self.taken))
+        places = np.flatnonzero(self.to == next_state)
+        _, first = np.unique(source[places], return_index=True)
+        chosen[self.pair[places[first]]] = 1.0
+        return chosen
+
+    def _drawn_in(self, begin: Bool[np.ndarray, " S"], lost: Bool[np.ndarray, " P"]) -> Bool[np.ndarray, " S"]:
+        """The states in which every pair is lost or may lead to such a state, round by round from `begin`."""
+        order = np.argsort(self.to, kind="stable")
+        first = np.searchsorted(self.to[order], np.arange(self.states + 1))
+        into = self.pair[order]
+        harmless = self.ends_elsewhere[order]
+        found, lost = begin.copy(), lost | ~self.taken
+        left = np.bincount(self.owner[~lost], minlength=self.states)
+        new = np.flatnonzero((left == 0) & self.acting & ~found)
+        found[new] = True
+        new = np.append(np.flatnonzero(begin), new)
+        while len(new):
+            counts = first[new + 1] - first[new]
+            places = np.repeat(first[new] - np.append(0, np.cumsum(counts)[:-1]), counts) + np.arange(counts.sum())
+            pairs = np.unique(into[places[~harmless[places]]])
+            pairs = pairs[~lost[pairs]]
+            lost[pairs] = True
+            np.subtract.at(left, self.owner[pairs], 1)
+            owners = np.unique(self.owner[pairs])
+            new = owners[(left[owners] == 0) & ~found[owners]]
+            found[new] = True
+        return found
+
+
+class _Question(NamedTuple):
+    """A model that ends where it is told to."""
+
+    model: MDP
+    meant: Bool[np.ndarray, " S"]
+    chances: Float[np.ndarray, " P"] | None
+    accuracy: float
+
+    def probability(
+        self, none: Bool[np.ndarray, " S"], certain: Bool[np.ndarray, " S"], minimise: bool
+    ) -> tuple[Bounded, Float[np.ndarray, " P"], bool]:
+        """The probability to come to what is meant; `none` and `certain` mark the states in which that is 0 and 1."""
+        model = self.model
+        arrives = self.meant[model.next_state] | (certain[model.next_state] & (model.discount != 0))
+        cut, kept = _ending(model, certain | none, np.ones(model.num_pairs, bool), arrives.astype(float))
+        fixed = certain.astype(float)
+        policy = np.zeros(model.num_pairs)
+        policy[model.state_ptr[:-1][~model.terminal]] = 1.0
+        if cut is None:
+            return Bounded(fixed, fixed, fixed), policy, True
+        answer = self._answer(cut, kept, minimise)
+        policy[kept] = answer.policy
+        within = (np.clip(x, 0, 1) for x in (answer.value, answer.lower, answer.upper))
+        return Bounded(*(np.where(cut.terminal, fixed, x) for x in within)), policy, answer.converged
+
+    def reward(self, surely: Bool[np.ndarray, " S"], minimise: bool) -> tuple[Bounded, bool]:
+        """What is earned until then, of the policies that are sure to come there."""
+        model, inside = self.model, surely | self.meant
+        leads = (model.probability > 0) & (~inside[model.next_state] | self._elsewhere())
+        safe = np.bincount(model.transition_pair[leads], minlength=model.num_pairs) == 0
+        if self.chances is not None:
+            safe |= self.chances == 0
+        cut, kept = _ending(model, self.meant | ~surely, safe, model.reward)
+        fixed = np.where(inside, 0.0, np.inf if minimise else -np.inf)
+        if cut is None:
+            return Bounded(fixed, fixed, fixed), True
+        try:
+            answer = self._answer(cut, kept, minimise)
+        except PaysForEverError:  # From every state.
+            fixed = np.where(cut.terminal, fixed, -np.inf if minimise else np.inf)
+            return Bounded(fixed, fixed, fixed), True
+        bounds = (np.where(cut.terminal, fixed, x) for x in (answer.value, answer.lower, answer.upper))
+        return Bounded(*bounds), answer.converged
+
+    def _elsewhere(self) -> Bool[np.ndarray, " N"]:
+        """The transitions that end the episode where nobody wanted to go."""
+        return (self.model.discount == 0) & ~self.meant[self.model.next_state]
+
+    def _answer(self, cut: MDP, kept: Bool[np.ndarray, " P"], minimise: bool) -> Solution:
+        if self.chances is None:
+            return solve(cut, 1.0, self.accuracy, minimise=minimise)
+        return evaluate(cut, self.chances[kept], 1.0, accuracy=self.accuracy)
+
+
+def _ending(
+    model: MDP, ended: Bool[np.ndarray, " S"], pairs: Bool[np.ndarray, " P"], reward: Float[np.ndarray, " N"]
+) -> tuple[MDP | None, Bool[np.ndarray, " P"]]:
+    """The model that ends in these states, with some of its pairs and other rewards, and which pairs those are.
+
+    None where no state is left that acts.
+    """
+    kept = pairs & ~ended[model.pair_state]
+    if not kept.any():
+        return None, kept
+    lines = np.repeat(kept, np.diff(model.row_ptr))
+    to = model.next_state[lines]
+    state_ptr = np.searchsorted(model.pair_state[kept], np.arange(model.num_states + 1))
+    cut = replace(
+        model,
+        state_ptr=state_ptr,
+        action=model.action[kept],
+        row_ptr=np.append(0, np.cumsum(np.diff(model.row_ptr)[kept])),
+        next_state=to,
+        probability=model.probability[lines],
+        reward=np.asarray(reward[lines], float),
+        discount=np.where((np.diff(state_ptr) == 0)[to], 0.0, model.discount[lines]),
+    )
+    return cut, kept
