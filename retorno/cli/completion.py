@@ -93,6 +93,9 @@ def _fields(parser: argparse.ArgumentParser, kind: type) -> None:
         told = getattr(hints[field.name], "__metadata__", ())
         value = _value(hints[field.name])
         name = f"--{field.name.strip('_').replace('_', '-')}"
+        if dataclasses.is_dataclass(value):  # Its options carry their own names alone.
+            _fields(parser, value)
+            continue
         if tyro.conf.Positional in told:
             nargs = "*" if typing.get_origin(_plain(hints[field.name])) is tuple else "?"
             action = parser.add_argument(field.name, nargs=nargs, choices=_choices(value, field.name))

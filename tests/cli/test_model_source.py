@@ -108,4 +108,4 @@ def test_recorded_transitions(cli, tmp_path):
     assert known["confidence"] == 0.9 and known["transitions"][1]["probability"] == 0.75
     assert known["transitions"][1]["lower"] == pytest.approx(0.2486, abs=1e-4)  # Clopper & Pearson of 3 in 4
     code, _, err = cli("model", "student", "--prior", "1")
-    assert code == 2 and "--prior is for recorded transitions" in err
+    assert code == 2 and "prior (--prior) is for a model's file, got student" in err
