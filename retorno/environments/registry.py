@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from retorno.core.mdp import MDP, mdp
 from retorno.core.names import did_you_mean
 from retorno.environments.bandits.models import bernoulli_testbed, gaussian_testbed
-from retorno.environments.formats import FORMATS, is_model_file, load
+from retorno.environments.formats import FORMATS, Reading, is_model_file, load
 from retorno.environments.games.blackjack import blackjack
 from retorno.environments.games.tic_tac_toe import perfect_opponent, tic_tac_toe
 from retorno.environments.grids.ascii_map import read as read_map
@@ -250,6 +250,8 @@ WORLDS: dict[str, Entry] = {
 
 FILE_LIMIT = 1000
 """Steps after which an episode in a model of one's own is cut: it may have no end of its own."""
+ASKED_OF_FILES = tuple(each.name for each in dataclasses.fields(Reading))
+"""What may be asked of a model's file beside its name."""
 MAP = ".txt"
 """How the files of maps end."""
 _GYMNASIUM_ID = re.compile(r"(?:.*/)?[\w.-]+-v\d+")
@@ -331,7 +333,7 @@ class WorldName:
             made = made(**self.settings) if inspect.isfunction(made) else made
             return mdp(made) if isinstance(made, dict) else made if isinstance(made, MDP) else None
         if is_file(self.name):
-            return model(self.name)
+            return model(self.name, **{key: x for key, x in self.settings.items() if key in ASKED_OF_FILES})
         entry = WORLDS.get(self.name)
         settings = {key: x for key, x in self.settings.items() if key not in ("max_episode_steps", "limit")}
         if entry is None or entry.model is None or _strange(entry, settings):
@@ -346,8 +348,8 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
         name: as `retorno list worlds` shows it; a Gymnasium id; the file of a model or of a map; or what code of your
             own defines, FILE.py:NAME or MODULE:NAME: a class or function that makes an environment, a model, a world.
         hosted: whether it is Gymnasium's; None takes the native one where there is one.
-        **settings: what the world is made with, and for a hosted one `parallel`, `wrappers` and `num_envs` as for
-            `gymnasium`.
+        **settings: what the world is made with; of a model's file how it is read, as for `load`; and for a hosted one
+            `parallel`, `wrappers` and `num_envs` as for `gymnasium`.
 
     Raises:
         UnknownNameError: when neither retorno nor Gymnasium knows the name, or it is asked for in a
@@ -366,7 +368,8 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
     if is_file(name):
         if hosted:
             raise UnknownNameError(f"the model in {name} is a native world: leave the choice open")
-        return as_world(model(name), **settings)
+        asked = {key: settings.pop(key) for key in ASKED_OF_FILES if key in settings}
+        return as_world(model(name, **asked), **settings)
     if name in WORLDS and not hosted:
         entry = WORLDS[name]
         if "max_episode_steps" in settings and "limit" in entry.settings()[0]:
@@ -515,7 +518,7 @@ def native(name: str) -> Environment:
     return WORLDS[name].world()
 
 
-def model(name: str) -> MDP:
+def model(name: str, **settings: Any) -> MDP:
     """The exact model of a name, or of a model's or map's file.
 
     Raises:
@@ -524,12 +527,16 @@ def model(name: str) -> MDP:
 
     Args:
         name: as `retorno list` shows it, or a file.
+        **settings: of a model's file how it is read, as for `load`.
 
     >>> model("student").state_names
     ('Facebook', 'C1', 'C2', 'C3', 'Sleep')
     """
+    if is_model_file(name):
+        return load(name, **settings)
+    _refuse(settings, name)
     if is_file(name):
-        return load(name) if is_model_file(name) else read_map(Path(name))
+        return read_map(Path(name))
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
         if name in WORLDS or _GYMNASIUM_ID.fullmatch(name):

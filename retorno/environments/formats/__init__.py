@@ -120,8 +120,9 @@ def load(path: str | Path, **settings: Any) -> MDP:
     Returns:
         The model, checked as a whole.
     """
-    if isinstance(settings.get("reward"), str):
-        settings["reward"] = (settings["reward"],)
+    if "reward" in settings:
+        asked = settings["reward"]
+        settings["reward"] = tuple(map(str, asked)) if isinstance(asked, list | tuple) else (str(asked),)
     loaded = read(path, Reading(**settings))
     for note in loaded.notes:
         warnings.warn(f"{path}: {note}", ModelWarning, stacklevel=2)

@@ -93,7 +93,7 @@ def which(known: Sequence[str], one: str) -> str:
     """What to say where several reward structures are known and none was asked for."""
     return (
         f"has several reward structures: {', '.join(known)}. Say which one is meant, as reward={one!r} "
-        f"(--reward {one}); several are added"
+        f"(--reward {one}; of a world --world.reward {one}); several are added"
     )
 
 

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from retorno.core import memory
 from retorno.core.mdp import MDP, ModelError, Numbered, mdp
-from retorno.environments import formats, student, toy_text
+from retorno.environments import formats, registry, student, toy_text
 from retorno.environments.formats import (
     ModelWarning,
     absorbing,
@@ -685,6 +685,7 @@ def test_several_reward_structures_are_asked_for(tmp_path):
         load(path)
     assert load(path, reward="2").reward.tolist() == load(path, reward="cost").reward.tolist() == [5, 7, 0]
     assert load(path, reward=("1", "x", str(tmp_path / "m10.srew"))).reward.tolist() == [17, 10, 0]
+    assert registry.model(str(path), reward=2).reward.tolist() == [5, 7, 0]
     with pytest.raises(ModelError, match="no reward structure and no file 'costs'; did you mean cost"):
         load(path, reward="costs")
     with pytest.raises(ModelError, match=r"m2.srew belongs to a model: name the .tra file, m.tra with --reward"):
