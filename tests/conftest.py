@@ -22,16 +22,15 @@ from jax._src import compiler
 annotations.hold()
 annotations.Looking.on = False  # Until the first test: what files make while they are collected is made by tests too.
 
-from retorno.core.runtime import prepare  # noqa: E402
+from retorno.core.runtime import SIDE_BY_SIDE, prepare  # noqa: E402
 
-FUSED_SLOWLY = "xla_cpu_use_fusion_emitters"
-"""Half as fast again at running what is fused, and twice as long at compiling it."""
+COMPILED_SOONER = "".join(f" --{option}={str(value).lower()}" for option, value in SIDE_BY_SIDE.items())
 
 # Processes that tests start read what an earlier one compiled, whoever asked that nothing be written.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --{FUSED_SLOWLY}=false".strip()
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')}{COMPILED_SOONER}".strip()
 jax.config.update("jax_num_cpu_devices", 2)
 prepare()
 
@@ -146,12 +145,12 @@ def as_users_compile() -> Iterator[None]:
 
     def options(*args: Any, **kwargs: Any) -> Any:
         made = get_compile_options(*args, **kwargs)
-        made.env_option_overrides = [(FUSED_SLOWLY, True), *made.env_option_overrides]
+        made.env_option_overrides = [*((option, True) for option in SIDE_BY_SIDE), *made.env_option_overrides]
         return made
 
     get_compile_options = compiler.get_compile_options
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"].replace(f"--{FUSED_SLOWLY}=false", ""))
+        patch.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"].replace(COMPILED_SOONER.strip(), ""))
         patch.setattr(compiler, "get_compile_options", options)
         yield
 

@@ -16,14 +16,15 @@ from jax._src.xla_bridge import backends_are_initialized
 IN_ONE_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler=false"
 SMALL_LOOPS = "xla_backend_extra_options"
 SMALL_LOOP_BYTES = 2**24
-SIDE_BY_SIDE = {"xla_cpu_use_fusion_emitters": False}
+SIDE_BY_SIDE: dict[str, bool] = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
 """XLA's options for a program in which many tables learn side by side: they learn twice as fast by the older of its two
-ways to compile what is fused, to the same bits; networks learn half as fast by it."""
+ways to compile what is fused, to the same bits; networks learn half as fast by it, and take half the time to compile.
+From JAX 0.11 on there is the newer way alone, and XLA refuses options that it does not know."""
 
 IN_HASTE: dict[str, bool | int] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
+    **SIDE_BY_SIDE,
 }
 """XLA's options for programs that run once or for a moment: a fifth of the time to compile, four times that to run."""
 
