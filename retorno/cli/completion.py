@@ -93,7 +93,7 @@ def _fields(parser: argparse.ArgumentParser, kind: type) -> None:
         told = getattr(hints[field.name], "__metadata__", ())
         value = _value(hints[field.name])
         name = f"--{field.name.strip('_').replace('_', '-')}"
-        if dataclasses.is_dataclass(value):  # Its options carry their own names alone.
+        if isinstance(value, type) and dataclasses.is_dataclass(value):  # Its options carry their own names alone.
             _fields(parser, value)
             continue
         if tyro.conf.Positional in told:

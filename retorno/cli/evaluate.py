@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from retorno import bellman
 from retorno.cli.options import Flag, Runs, UsageError, parse
-from retorno.cli.runs import learnt, members, recorded_world, settings_of
+from retorno.cli.runs import learnt, members, predicted, recorded_world, settings_of
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
@@ -15,13 +15,15 @@ from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.oracle import Regret, observes_states, regret
+from retorno.run.prediction import predicts
 
 
 @dataclass(frozen=True)
 class Evaluate:
     """Live whole episodes with what was learnt: the mean return and its 95% interval.
 
-    With an exact model of the world also the regret: what the policy's exact start value lacks of the optimum.
+    With an exact model of the world also the regret: what the policy's exact start value lacks of the optimum. Of
+    prediction, which learns the values of a policy that is given, these beside the exact ones.
     """
 
     runs: Runs
@@ -48,9 +50,18 @@ def run(arguments: list[str]) -> int:
         told = ", ".join(dict.fromkeys(name.name for name in names))
         raise UsageError(f"the runs are of different worlds ({told}): evaluate them one by one")
     world, actors, greedy = names[0].make(), learnt(list(given.runs), given.step), not given.sampled
-    result = evaluate(actors, world, given.episodes, seed=given.seed, greedy=greedy)
-    discount = settings_of(members(given.runs[0])[0])["algorithm"].get("discount", 1.0)
     policies = [actor.policy for actor in actors]
+    given_policy = predicts(policies)  # The same one with every seed.
+    result = evaluate(actors[:1] if given_policy else actors, world, given.episodes, seed=given.seed, greedy=greedy)
+    discount = settings_of(members(given.runs[0])[0])["algorithm"].get("discount", 1.0)
+    if given_policy:
+        found = predicted(policies, world, names[0].model(), discount)
+        if given.json:
+            print_json({**result.as_row(), **({"prediction": found.as_row()} if found else {})})
+        else:
+            print(result)
+            print(found or "there is no exact model to hold the learnt values against")
+        return 0
     lacking = against_optimum(policies, world, discount, names[0].model(), greedy, result)
     if given.json:
         print_json({**result.as_row(), **({"regret": lacking.as_row()} if lacking else {})})

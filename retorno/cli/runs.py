@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from retorno.cli.terminal import follow, note
+from retorno.core.environment import World
+from retorno.core.mdp import MDP
+from retorno.core.policy import Policy
 from retorno.environments.own_code import named_files
 from retorno.environments.registry import WorldName
 from retorno.run.actor import Actor, load_all
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.folder import CONFIG, FolderError, read_config
+from retorno.run.oracle import observes_states
+from retorno.run.prediction import Prediction, prediction, predicts
+from retorno.run.report import Report
 from retorno.run.stopping import Interrupted
 from retorno.run.train import Training, resume
 
@@ -130,13 +137,64 @@ def finish(folder: Path, episodes: int, steps: int | None = None, inexact: bool 
 def complete(training: Training, title: str, episodes: int) -> Evaluation | None:
     """Train to the budget with everything shown, evaluate the greedy policy and note it in the run's folder."""
     if training.step < training.steps:
-        follow(training, training.step, training.steps)
+        forgotten = Forgotten()
+        follow(forgotten.seen(training), training.step, training.steps)
+        if told := forgotten.told(getattr(training.algorithm, "longest_episode", 0)):
+            note(told)
     if episodes == 0:
         return None
-    result = evaluate(training.policies, training.world, episodes)
+    given = predicts(training.policies)  # The same policy with every seed.
+    result = evaluate(training.policies[:1] if given else training.policies, training.world, episodes)
     training.note(result)
     print(f"{title}: {result}")
+    if given:
+        made_in = None if training.folder is None else settings_of(training.folder.path)["world"]
+        model = WorldName.recorded(made_in).model() if made_in and made_in.get("name") else None
+        found = predicted(training.policies, training.world, model, discount_of(training.algorithm))
+        print(found or "there is no exact model to hold the learnt values against")
     return result
+
+
+class Forgotten:
+    """How much of what was lived no return was learnt for, because episodes were longer than what is held of them."""
+
+    def __init__(self) -> None:
+        self.updates, self.total = 0, 0.0
+
+    def seen(self, reports: Iterable[Report]) -> Iterator[Report]:
+        """The same reports, looked at on their way."""
+        before = None
+        for report in reports:
+            updates = report.updates - (before or 0)
+            before, self.updates = report.updates, self.updates + updates
+            self.total += updates * report.metrics.get("forgotten", 0.0)
+            yield report
+
+    def told(self, held: int) -> str:
+        """What to say of it; empty where nothing is to be said."""
+        share = self.total / max(self.updates, 1)
+        if not share:
+            return ""
+        return (
+            f"{share:.1%} of what was lived lies more than {held:,} steps before the end of its episode, and no return "
+            f"was learnt for it: pass a --longest-episode above {held:,}, as long as episodes are"
+        )
+
+
+def predicted(policies: list[Policy], world: World, model: MDP | None, discount: float) -> Prediction | None:
+    """The learnt values beside the exact ones, where the world has an exact model and shows its states."""
+    if model is None or not observes_states(world, model):
+        return None
+    try:
+        return prediction(policies, model, discount)
+    except ValueError as error:
+        note(f"no exact values: {error}")
+        return None
+
+
+def discount_of(algorithm: Any) -> float:
+    """γ of what an algorithm learns; 1 where it has none."""
+    return float(getattr(algorithm, "discount", 1.0))
 
 
 def joined(results: list[Evaluation]) -> Evaluation:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from retorno.algorithms import ALGORITHMS, register
@@ -19,6 +20,7 @@ from retorno.cli.spelling import meant, named, with_bare, without_places, world_
 from retorno.cli.terminal import note
 from retorno.cli.watch import LIVE, watch, watched_model
 from retorno.core.environment import Environment
+from retorno.core.mdp import MDP
 from retorno.core.names import did_you_mean
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import folder_of
@@ -369,6 +371,8 @@ def start(
         note(
             f"rewards: {' '.join([part_name('relabel', relabel), *as_options(relabel, type(relabel)(), '--relabel.')])}"
         )
+    if getattr(algorithm, "exploring_starts", False) and (told := few_starts(chosen.model())):
+        note(told)
     named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     note(f"{options.steps:,} steps, {named}, recorded in {folder}")
     if begun is None:
@@ -380,6 +384,19 @@ def start(
             complete(training, f"{name} {world}", options.episodes)
     note(next_steps(folder))
     return 0
+
+
+def few_starts(model: MDP | None) -> str:
+    """What to say where exploring starts cannot begin with every pair; empty where they can, or nothing is known."""
+    if model is None:
+        return ""
+    begins, acting = int(np.count_nonzero(model.initial[~model.terminal])), int(np.count_nonzero(~model.terminal))
+    if begins == acting:
+        return ""
+    return (
+        f"exploring starts: episodes begin with any action, but in {begins:,} of {acting:,} states only, so some pairs "
+        "of the others may never be tried, and the best policy not be found"
+    )
 
 
 def checked(options: Options) -> bool | None:

@@ -20,6 +20,11 @@ from retorno.core.time_step import TimeStep, Trajectory, before_and_after
 from retorno.ops.distributions import Categorical
 from retorno.ops.returns import importance_weight
 
+NEVER = -1e6
+"""The logarithm that stands for a probability of 0: e to it is 0, and it is finite, as all must be that a run holds. Of
+actions that are not legal distributions have a lower one, so that where only impossible actions are legal, they are
+equally likely."""
+
 
 class FixedPolicy(WithoutMemory):
     """Logarithms of probabilities: one row for each observation of a finite space, or one for all."""
@@ -59,7 +64,8 @@ class Tabulated:
     """Given probabilities of the actions."""
 
     probabilities: tuple[tuple[float, ...], ...] = ()
-    """One row for each observation of a finite space, in order, or one row for all observations."""
+    """One row for each observation of a finite space, in order, or one row for all observations. Rows of a policy that
+    leaves nothing to chance are a 1 among zeros."""
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.probabilities):
@@ -75,8 +81,8 @@ class Tabulated:
             )
         if len(self.probabilities[0]) != actions or len({len(row) for row in self.probabilities}) != 1:
             raise SpaceError(f"every row needs a probability for each of the {actions} actions of {action_space}")
-        with np.errstate(divide="ignore"):
-            log_prob = np.log(np.array(self.probabilities))
+        chances = np.array(self.probabilities, np.float64)
+        log_prob = np.log(chances, where=chances > 0, out=np.full_like(chances, NEVER))
         return FixedPolicy(jnp.asarray(log_prob, jnp.float32), HashableSpace(observation_space))
 
 

@@ -64,6 +64,25 @@ class HeldRows(NamedTuple):
         fresh = len(self.action) + 1
         return jax.vmap(lambda x: ended_since(x, fresh), in_axes=1, out_axes=1)(joined.steps.last)
 
+    def forgotten(self, trajectory: Trajectory) -> Float[Array, ""]:
+        """Which share of as many transitions as were lived now makes room though its episode has not ended.
+
+        No return will ever be learnt for these: their episodes are longer than H.
+
+        Args:
+            trajectory: what was lived since. Shapes [T+1, B].
+        """
+        length, before = len(trajectory.action), self.rows.last
+        since = latest_end(trajectory.steps.last)
+        if self.oldest is None:
+            held = latest_end(before)
+        else:
+            held = jnp.where(before.any(0), 0, len(before))  # Only whether there is one matters.
+        # Rows since the latest end: those lived since, and where that end was before them, those held as well.
+        age = jnp.where(trajectory.steps.last.any(0), since, length + 1 + held)
+        lost = jnp.clip(age - len(before) - 1, 0, length)
+        return lost.sum() / jnp.maximum(trajectory.transitions.sum(), 1)
+
     def after(self, trajectory: Trajectory) -> HeldRows:
         """The last H rows before the next trajectory's first.
 
@@ -80,6 +99,21 @@ class HeldRows(NamedTuple):
 
         rows, action, extras = jax.tree.map(keep, self[:3], (acted, trajectory.action, trajectory.extras))
         return HeldRows(rows, action, extras, None if oldest is None else (oldest + 1) % size)
+
+
+def latest_end(last: Bool[Array, "R B"]) -> Int[Array, " B"]:
+    """How many rows stand behind the latest one that ends an episode; all of them where none does.
+
+    Args:
+        last: whether each row is an episode's final one. Shape [R, B].
+
+    Returns:
+        Of each environment. Shape [B].
+
+    >>> latest_end(jnp.array([[True, False], [False, False], [False, False]]))
+    Array([2, 3], dtype=int32)
+    """
+    return jnp.where(last.any(0), jnp.argmax(last[::-1], 0), len(last)).astype(jnp.int32)
 
 
 def where_ended(

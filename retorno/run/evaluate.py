@@ -22,6 +22,7 @@ from retorno.ops.intervals import interval95
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
 from retorno.run.learnt import Learnt, policies_of, world_of
 from retorno.run.match import Match, meet
+from retorno.run.prediction import predicts
 
 BRIEF = 5_000_000
 """Weights times episodes up to which to compile an evaluation takes longer than to run it: CartPole's 1,000."""
@@ -192,7 +193,8 @@ def evaluate(
         episodes: how many episodes for each policy.
         policies: the two players of a game instead: each moves first in half of the episodes.
         seed: of the episodes; all policies see the same ones.
-        greedy: take the policy's best action, or draw from it.
+        greedy: take the policy's best action, or draw from it. One whose value was predicted is always drawn from: it
+            is given, not learnt.
 
     Raises:
         ValueError: when `episodes` is not positive, or it is not clear who is to live where.
@@ -205,7 +207,9 @@ def evaluate(
     prepare()
     given = policies or policy
     learnt = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    found = [each.select("policy") for one in learnt for each in policies_of(one)]
+    whole = [each for one in learnt for each in policies_of(one)]
+    greedy = greedy and not predicts(whole)
+    found = [each.select("policy") for each in whole]
     where = world_of(world, learnt[0])
     if policies is None:
         results = [_evaluate_one(each, where, episodes, seed, greedy) for each in found]

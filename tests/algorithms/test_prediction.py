@@ -27,6 +27,7 @@ from retorno.algorithms import (
     TrueOnlineTD,
     Weighing,
 )
+from retorno.core.mdp import mdp
 from retorno.core.spaces import SpaceError
 from retorno.environments.registry import model, native
 from retorno.environments.sampled_world import sampled
@@ -34,6 +35,7 @@ from retorno.environments.wrappers import TimeLimit
 from retorno.figures.chapter_11 import expected_emphasis, expected_sweeps
 from retorno.networks import MLP, TileCoding
 from retorno.policies import Tabulated, Uniform
+from retorno.run.prediction import prediction, predicts
 from retorno.run.study import study
 from retorno.run.train import train
 
@@ -291,3 +293,20 @@ def test_bad_settings(make: Any, message: str) -> None:
 def test_what_does_not_fit(method: Any, world: str, message: str) -> None:
     with pytest.raises((SpaceError, ValueError), match=message):
         train(method, native(world), 100, seed=0)
+
+
+def test_a_target_that_leaves_nothing_to_chance() -> None:
+    """Sutton & Barto 2018, example 5.5: `left` for ever is worth 1, and weighted returns say so at once."""
+    example = mdp({"s": {"left": [(0.9, "s", 0.0), (0.1, "end", 1.0)], "right": [(1.0, "end", 0.0)]}}, initial="s")
+    world = sampled(example)
+    left = Tabulated(((1.0, 0.0),))
+    method = MonteCarloPrediction(target=left, behaviour=Uniform(), weighing=Weighing.weighted, discount=1.0)
+    run = train(method, world, 4000)
+    run.run_to_end()
+    assert float(run.learners[0].network.tables["value"][0, 0]) == pytest.approx(1.0)
+    found = prediction(run.policies, example, 1.0)
+    assert predicts(run.policies) and found.exact[0] == pytest.approx(1) and found.asked.tolist() == [True, False]
+    assert found.mean == pytest.approx(0, abs=1e-6)
+    assert "the start is worth 1.000000" in str(found) and found.as_row()["exact"] == {"s": pytest.approx(1.0)}
+    sure = left.build(world.observation_space, world.action_space)
+    assert np.isfinite(sure.log_prob).all()  # as all must be that a run holds

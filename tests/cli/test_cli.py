@@ -27,9 +27,10 @@ from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
 from retorno.cli.play import Play, Player
 from retorno.cli.runs import complete
-from retorno.cli.train import choose, free_folder, typed
-from retorno.environments import student
-from retorno.environments.registry import WORLDS, make
+from retorno.cli.train import choose, few_starts, free_folder, typed
+from retorno.core.mdp import mdp
+from retorno.environments import save, student
+from retorno.environments.registry import WORLDS, make, model
 from retorno.models import Counted
 from retorno.networks import GRU, MLP, Activation, Features
 from retorno.ops.optimisers import SGD, RMSprop, Schedule
@@ -625,3 +626,22 @@ def test_usage_errors_keep_their_gist():
         parse(Options, ["--count", "x"], "retorno solve")
     with pytest.raises(UsageError, match="one argument too many"):
         parse(Options, ["x"], "retorno solve")
+
+
+def test_prediction_shows_its_values_and_what_it_could_not_learn(cli, tmp_path):
+    """A corridor of 40 steps, of which 16 are held: the first states are never learnt, and the run says so."""
+    save(mdp({i: {"on": [(1.0, i + 1, -1.0)]} for i in range(40)}, initial=0), tmp_path / "corridor.json")
+    call = ["train", "monte_carlo_prediction", tmp_path / "corridor.json", "--discount", "1", "--steps", "800"]
+    short = ["--longest-episode", "16", "--rollout", "8", "--episodes", "2", "--folder", tmp_path / "run"]
+    code, out, err = cli(*call, *short)
+    assert code == 0 and "lies more than 16 steps before the end of its episode, and no return was learnt" in err
+    assert "the start is worth -40.000000, learnt 0.000000, at γ = 1" in out and "regret" not in out
+    assert out.splitlines()[2].split() == ["0", "0.000000", "-40.000000", "40.000000"]
+    told = json.loads(cli("evaluate", tmp_path / "run", "--episodes", "2", "--json")[1])
+    assert told["mean"] == -40 and told["prediction"]["exact"]["39"] == -1 == told["prediction"]["learnt"]["39"]
+    assert "and 20 more states that are nearer" in cli("evaluate", tmp_path / "run", "--episodes", "2")[1]
+
+
+def test_exploring_starts_say_where_episodes_begin():
+    assert "but in 1 of 37 states only" in few_starts(model("cliff"))
+    assert few_starts(None) == few_starts(model("example_4_1")) == ""

@@ -26,7 +26,7 @@ from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import masked_mean, masked_standardise, policy_gradient
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import ended_since, lambda_returns
-from retorno.replay.held_rows import episodes_batch
+from retorno.replay.held_rows import episodes_batch, latest_end
 
 
 class REINFORCELearner(NamedTuple):
@@ -125,6 +125,8 @@ class REINFORCE:
             self.optimiser, learner.network, gradient, learner.optimiser, learner.clock.progress
         )
         keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(learnable, n, o), new, old)  # noqa: E731
+        lost = jnp.clip(latest_end(rows.last) - self.longest_episode - 1, 0, len(trajectory.action))
+        metrics |= {"forgotten": lost.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
         return REINFORCELearner(
             network=keep(network, learner.network),
             optimiser=keep(optimiser, learner.optimiser),

@@ -135,7 +135,7 @@ class MonteCarloPrediction:
             clock=learner.clock.advance(trajectory),
             held=learner.held.after(trajectory),
         )
-        return after, {"return_error": error}
+        return after, {"return_error": error, "forgotten": learner.held.forgotten(trajectory)}
 
     def _learn(
         self,

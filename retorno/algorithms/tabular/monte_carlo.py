@@ -112,7 +112,7 @@ class MonteCarloControl:
         (network, step_size), error = where_ended(trajectory, learn, (learner.network, learner.step_size))
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         after = MonteCarloLearner(network, step_size, explorer, clock, learner.held.after(trajectory), learner.pairs)
-        return after, {"return_error": error}
+        return after, {"return_error": error, "forgotten": learner.held.forgotten(trajectory)}
 
     def _learn(
         self,
@@ -235,7 +235,7 @@ class OffPolicyMonteCarlo:
         (network, weight), error = where_ended(trajectory, learn, (learner.network, learner.weight))
         explorer, clock = learner.explorer.update(trajectory), learner.clock.advance(trajectory)
         after = OffPolicyLearner(network, weight, explorer, clock, learner.held.after(trajectory), learner.pairs)
-        return after, {"return_error": error}
+        return after, {"return_error": error, "forgotten": learner.held.forgotten(trajectory)}
 
     def _learn(
         self,
