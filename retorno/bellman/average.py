@@ -31,6 +31,7 @@ from retorno.bellman.explanation import Explanation, Onward, backups, ranked
 from retorno.bellman.semi_markov import Duration
 from retorno.bellman.solve_monitor import Progress, SolveMonitor
 from retorno.core.mdp import MDP
+from retorno.core.solution import names_of, told_actions
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,8 @@ class AverageSolution:
     """The expected time that each pair takes: 1 unless durations are given."""
     minimise: bool = False
     """Whether the least reward is the best."""
+    evaluated: bool = False
+    """Whether `policy` was given, and the gain is that policy's."""
 
     @property
     def policy_loss_bound(self) -> float:
@@ -86,9 +89,11 @@ class AverageSolution:
 
     def actions(self, state: str | int) -> tuple[str, ...]:
         """The names of the actions of a state that are `optimal`."""
-        s = self.model.state(state)
-        pairs = range(self.model.state_ptr[s], self.model.state_ptr[s + 1])
-        return tuple(str(self.model.action_names[self.model.action[p]]) for p in pairs if self.optimal[p])
+        return names_of(self.model, self.model.state(state), self.optimal)
+
+    def told(self, state: str | int) -> str:
+        """What a table says of a state's actions: what the evaluated policy does, or all that are optimal."""
+        return told_actions(self.model, self.model.state(state), self.policy if self.evaluated else self.optimal)
 
     def explain(self, state: str | int) -> Explanation:
         """Each action's backup of a state, r + Ph − τg, term by term, and the gain that it leads to.
@@ -123,9 +128,9 @@ class AverageSolution:
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [("state", "gain", "lower", "upper", "bias", "class", "policy")]
         for s, name in enumerate(self.model.state_names):
-            numbers = (f"{x[s]:.6f}" for x in (self.gain, self.lower, self.upper, self.bias))
+            numbers = (f"{x[s]:z.6f}" for x in (self.gain, self.lower, self.upper, self.bias))
             at = str(self.classes[s]) if self.classes[s] >= 0 else "-"
-            rows.append((str(name), *numbers, at, " or ".join(self.actions(s)) or "(terminal)"))
+            rows.append((str(name), *numbers, at, self.told(s)))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = []
         for row in rows:
@@ -136,7 +141,7 @@ class AverageSolution:
         state = "converged" if self.converged else "NOT converged"
         lines.append(
             f"average reward, {kind}, {self.method}, {state} after {self.sweeps} sweeps; "
-            f"start gain {self.start_gain:.6f}, bounds at most {self.policy_loss_bound:.1e} apart"
+            f"start gain {self.start_gain:z.6f}, bounds at most {self.policy_loss_bound:.1e} apart"
         )
         return "\n".join(lines)
 
@@ -252,7 +257,7 @@ def evaluate_average(
     keeps = onwards >= backup.best(onwards)[backup.owner] - accuracy
     left = np.where(keeps, advantage(question, chain.gain, chain.bias), -np.inf)
     optimal = left >= backup.best(left)[backup.owner] - accuracy
-    return _solution(model, False, chain, chances, optimal, monitor, "policy evaluation", question.time)
+    return _solution(model, False, chain, chances, optimal, monitor, "policy evaluation", question.time, evaluated=True)
 
 
 def relative_value_iteration(question: AverageProblem, monitor: SolveMonitor, *, step: float = 0.9) -> Proposal:
@@ -327,6 +332,7 @@ def _solution(
     monitor: SolveMonitor,
     method: str,
     time: Float[np.ndarray, " P"],
+    evaluated: bool = False,
 ) -> AverageSolution:
     """Join an answer over the acting states to one over all, for costs with their sign."""
 
@@ -354,4 +360,5 @@ def _solution(
         method=method,
         time=time,
         minimise=minimise,
+        evaluated=evaluated,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.core.mdp import MDP, ModelError, Selected
+from retorno.core.numerals import plain
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -253,7 +254,7 @@ def require_float64(largest_reward: float, leak: float, discount: float) -> None
     """Raise where values, at most the largest mean reward over the least leak, may not fit into float64."""
     if not largest_reward <= LARGEST * max(leak, 2.0**-53):
         raise ModelError(
-            f"rewards of up to {largest_reward:.3g} at discount {discount:g} may add up to more than "
+            f"rewards of up to {largest_reward:.3g} at discount {plain(discount)} may add up to more than "
             "float64 can hold: divide all rewards by the same number"
         )
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from retorno.bellman.control import evaluate, solve
 from retorno.bellman.evaluation import Policy
-from retorno.core.mdp import MDP
+from retorno.core.mdp import MDP, model_of
 from retorno.core.solution import Solution
 
 MOST = 30
@@ -56,13 +56,13 @@ class Comparison:
         rows: list[tuple[str, ...]] = [("state", *named, "policies")]
         for s in map(int, order[:MOST]):
             said = "(terminal)" if model.terminal[s] else "differ" if self.differs[s] else ""
-            rows.append((model.state_names[s], *(f"{x.value[s]:.6f}" for x in named.values()), said))
+            rows.append((model.state_names[s], *(f"{x.value[s]:z.6f}" for x in named.values()), said))
         if len(order) > MOST:
             rows.append((f"… {len(order) - MOST} more", *[""] * len(named), ""))
-        rows.append(("start", *(f"{x.start_value:.6f}" for x in named.values()), ""))
-        lost = [f"{self.best.start_value - x.start_value + 0.0:.6f}" for x in self.policies.values()]
+        rows.append(("start", *(f"{x.start_value:z.6f}" for x in named.values()), ""))
+        lost = [f"{self.best.start_value - x.start_value:z.6f}" for x in self.policies.values()]
         rows.append(("start loses", *lost, "", ""))
-        rows.append(("any loses at most", *(f"{self.most_lost(name):.6f}" for name in self.policies), "", ""))
+        rows.append(("any loses at most", *(f"{self.most_lost(name):z.6f}" for name in self.policies), "", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = (
             "  ".join(cell.rjust(w) if 0 < i < len(row) - 1 else cell.ljust(w) for i, (cell, w) in enumerate(parts))
@@ -72,13 +72,14 @@ class Comparison:
         return "\n".join(line.rstrip() for line in lines)
 
 
-def compare(model: MDP, policies: Mapping[str, Policy], discount: float) -> Comparison:
+def compare(model: MDP, policies: Mapping[str, Policy], discount: float, *, must_end: bool = False) -> Comparison:
     """Evaluate several policies of one model and hold them against the best.
 
     Args:
         model: with S states.
         policies: by name, each as in `evaluate`.
         discount: γ in [0, 1].
+        must_end: at discount 1, the question that is asked: as in `solve`.
 
     Raises:
         ValueError: when none is given, or as `evaluate` and `solve`, with the policy's name.
@@ -90,10 +91,10 @@ def compare(model: MDP, policies: Mapping[str, Policy], discount: float) -> Comp
     """
     if not policies:
         raise ValueError("there is no policy to compare: give at least one by name")
-    solutions = {}
+    model, solutions = model_of(model), {}
     for name, policy in policies.items():
         try:
-            solutions[name] = evaluate(model, policy, discount)
+            solutions[name] = evaluate(model, policy, discount, must_end=must_end)
         except ValueError as error:
             raise ValueError(f"policy {name!r}: {error}") from error
-    return Comparison(model, discount, solutions, solve(model, discount))
+    return Comparison(model, discount, solutions, solve(model, discount, must_end=must_end))

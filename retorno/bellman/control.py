@@ -21,11 +21,13 @@ from retorno.bellman.evaluation import (
     suited,
 )
 from retorno.bellman.improvement import policy_iteration
+from retorno.bellman.proper_policies import earns_nothing
 from retorno.bellman.solve_monitor import MOST_SWEEPS, Best, Evaluated, Progress, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import where_ending, where_finite
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
-from retorno.bellman.zero_cycles import pays_nothing_under
-from retorno.core.mdp import MDP
+from retorno.bellman.ties import answering
+from retorno.bellman.zero_cycles import pays_nothing, pays_nothing_under
+from retorno.core.mdp import MDP, model_of
 from retorno.core.solution import Solution, Sweep
 
 Method = Callable[[Backup, SolveMonitor], Best]
@@ -63,6 +65,7 @@ def solve(
     *,
     method: Method = auto,
     minimise: bool = False,
+    must_end: bool = False,
     sweeps: int = MOST_SWEEPS,
     seconds: float | None = None,
     trace: bool = False,
@@ -72,8 +75,13 @@ def solve(
 
     .. math:: v_*(s) = \max_a \sum_{s'} p(s' \mid s, a) \bigl[r + \gamma v_*(s')\bigr]
 
-    At discount 1 the best is meant among the policies that end with probability one. A state from which
-    none does, or from which a loop can be taken that pays for ever, has the value −∞ or ∞.
+    At discount 1 there are two questions. The *total reward* is the default: the best among all policies, of which
+    one that stays for ever where nothing is earned has ended as well. To *reach the end* (`must_end`) only
+    policies count that end with probability one. (A state from which nothing is ever earned whatever is
+    done is an end to both.) Where no policy is worth comparing the value is −∞: all go on for ever at a
+    loss, or none is sure to end. It is ∞ where a loop can be taken that pays for ever, and nan where what is earned
+    goes up and down for ever. Only actions tie that some best policy takes: not one that waits for ever
+    for what it could have.
 
     Args:
         model: with S states and P state–action pairs.
@@ -83,6 +91,7 @@ def solve(
             `modified_policy_iteration`, `gauss_seidel`, `asynchronous`, `prioritised_sweeping`,
             `topological`, `partitioned`, `interval_iteration`, `linear_programming`.
         minimise: rewards are costs, and the least return is the best.
+        must_end: at discount 1, whether only policies count that end with probability one.
         sweeps: stop after so many, a million unless told, with the bounds reached and `converged=False`.
         seconds: stop after this time, likewise. (At discount 1 to prove what was found may take as long again.)
         trace: keep values and bounds of every sweep in `Solution.trace`. The solve stops where they fill the
@@ -92,7 +101,8 @@ def solve(
 
     Raises:
         ValueError: when the discount is outside [0, 1]; at discount 1 when no state has a finite value
-            (a state that can never terminate, or a loop that pays for ever, is named).
+            (a state that can never terminate, or a loop that pays for ever, is named). The average reward
+            (`average_reward`) is then the question to ask.
         ModelError: when a transition has a negative discount, or no state acts.
 
     >>> import retorno as rt
@@ -100,14 +110,19 @@ def solve(
     >>> best.value.round(3), best.actions("C3")
     (array([ 6.,  6.,  8., 10.,  0.]), ('study',))
     """
-    discount = float(discount)
+    model, discount = model_of(model), float(discount)
     backup = backup_of(model, discount, minimise)
     monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
-    choice, answer = method(backup, monitor) if backup.contracts else where_finite(backup, monitor, method)
+    if backup.contracts:
+        choice, answer = method(backup, monitor)
+    else:
+        choice, answer = where_finite(backup, monitor, method, must_end)
     policy = _one_hot(choice, backup)
     del choice  # 8 MB a million states
     name = monitor.method or method.__name__
-    return _solution(model, discount, backup, answer, policy, answer.upper, monitor, name, minimise)
+    return _solution(
+        model, discount, backup, answer, policy, answer.upper, monitor, name, minimise=minimise, must_end=must_end
+    )
 
 
 def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-6) -> Solution:
@@ -144,6 +159,7 @@ def evaluate(
     discount: float | np.floating,
     *,
     accuracy: float = 1e-9,
+    must_end: bool = False,
     method: Evaluation | None = None,
     sweeps: int = MOST_SWEEPS,
     seconds: float | None = None,
@@ -154,7 +170,9 @@ def evaluate(
 
     .. math:: v_\pi(s) = \sum_a \pi(a \mid s) \sum_{s'} p(s' \mid s, a) \bigl[r + \gamma v_\pi(s')\bigr]
 
-    At discount 1 the policy has to end with probability one from every state, or to earn nothing more.
+    At discount 1 the question is that of `solve`: a policy that stays for ever where it earns nothing has ended as
+    well, and one that goes on for ever at a loss or a gain is worth −∞ or ∞ (nan where it goes up and down, or may
+    do both). With `must_end` it is worth −∞ wherever it may not end.
 
     Args:
         model: with S states and P state–action pairs.
@@ -162,6 +180,7 @@ def evaluate(
             states), or a function of the model such as `uniform`.
         discount: γ in [0, 1].
         accuracy: the width of the bounds at which an answer counts as `converged`.
+        must_end: as in `solve`.
         method: `closed_form` (the default up to 1,000 states and for chains), `iterative` (above) or `krylov`.
         sweeps: stop after so many, with the bounds reached and `converged=False`.
         seconds: stop after this time, likewise.
@@ -174,13 +193,13 @@ def evaluate(
 
     Raises:
         ValueError: when the discount is outside [0, 1], the policy is not one of this model, or, at
-            discount 1, a state never terminates (named).
+            discount 1, no state has a finite value (one is named).
 
     >>> import retorno as rt
     >>> evaluate(rt.environments.student(), rt.bellman.uniform, discount=1.0).value.round(1)
     array([-2.3, -1.3,  2.7,  7.4,  0. ])
     """
-    discount = float(discount)
+    model, discount = model_of(model), float(discount)
     backup = backup_of(model, discount)
     chances = probabilities(model, policy)
     chosen = backup.under(chances)
@@ -189,8 +208,12 @@ def evaluate(
     if chosen.contracts:
         answer = method(chosen, monitor)
     else:
-        answer = where_ending(chosen, monitor, method, pays_nothing_under(backup, chances))
-    return _solution(model, discount, backup, answer, chances, None, monitor, method.__name__)
+        ended = earns_nothing(backup, pays_nothing(backup))
+        if not must_end:
+            ended = earns_nothing(chosen, pays_nothing_under(backup, chances))
+        answer = where_ending(chosen, monitor, method, ended, must_end)
+    name = method.__name__
+    return _solution(model, discount, backup, answer, chances, None, monitor, name, evaluated=True, must_end=must_end)
 
 
 def _one_hot(choice: Int[np.ndarray, " n"], backup: Backup) -> Float[np.ndarray, " P"]:
@@ -208,7 +231,10 @@ def _solution(
     optimum: Float[np.ndarray, " n"] | None,
     monitor: SolveMonitor,
     method: str,
+    *,
     minimise: bool = False,
+    evaluated: bool = False,
+    must_end: bool = False,
 ) -> Solution:
     """Join an answer over the acting states to one over all. `optimum` bounds the best value from above."""
     sign = -1.0 if minimise else 1.0
@@ -231,6 +257,8 @@ def _solution(
         optimum = best_above(backup, answer.upper)
     loss = np.inf if optimum is None else float((optimum[finite] - answer.lower[finite]).max(initial=0.0))
     q, optimal = values_and_ties(backup, answer)
+    if not (backup.contracts or evaluated):
+        optimal = answering(backup, answer, optimal, must_end)
     low, high = everywhere(answer.lower), everywhere(answer.upper)
     return Solution(
         model=model,
@@ -248,6 +276,8 @@ def _solution(
         method=method.replace("_", " "),
         reason=monitor.reason,
         minimise=minimise,
+        evaluated=evaluated,
+        must_end=must_end,
         stopped=monitor.full,
         trace=tuple(swept(sweep) for sweep in monitor.trace),
     )
@@ -263,7 +293,8 @@ def values_and_ties(backup: Backup, answer: Evaluated) -> tuple[Float[np.ndarray
     q = _action_values(backup, answer.value)
     high, low = _action_values(backup, answer.upper), _action_values(backup, answer.lower)
     slack = backup.noise(np.where(np.isfinite(answer.value), answer.value, 0.0))
-    return q, high + 2 * slack >= backup.best(low)[backup.owner]
+    least = np.where(np.isnan(low), -np.inf, low)
+    return q, high + 2 * slack >= backup.best(least)[backup.owner]
 
 
 def _action_values(backup: Backup, value: Float[np.ndarray, " n"]) -> Float[np.ndarray, " P"]:
@@ -271,6 +302,7 @@ def _action_values(backup: Backup, value: Float[np.ndarray, " n"]) -> Float[np.n
     if np.isfinite(value).all():
         return backup.q(value)
     q = backup.q(np.where(np.isfinite(value), value, 0.0))
-    for infinity in (np.inf, -np.inf):
-        q[backup.rows @ (value == infinity).astype(float) > 0] = infinity
+    for last in (np.inf, -np.inf):  # What may fall without limit has no better part.
+        q[backup.rows @ (value == last).astype(float) > 0] = last
+    q[backup.rows @ np.isnan(value).astype(float) > 0] = np.nan
     return q

@@ -82,7 +82,7 @@ class Sensitivity:
         widths = [max(len(row[i]) for row in rows) for i in range(3)]
         lines = [f"{a.ljust(widths[0])}  {b.rjust(widths[1])}  {c.rjust(widths[2])}" for a, b, c in rows]
         lines.append(
-            f"value {self.value:.6f}, ∂/∂γ {self.gamma:.6g}, {np.count_nonzero(self.reward)} transitions count"
+            f"value {self.value:z.6f}, ∂/∂γ {self.gamma:.6g}, {np.count_nonzero(self.reward)} transitions count"
         )
         if not self.differentiable:
             names = ", ".join(model.state_names[int(s)] for s in np.flatnonzero(self.ties)[:8])

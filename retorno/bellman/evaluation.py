@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,9 +13,18 @@ from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import extrapolate, rounding_of, weighted
 from retorno.bellman.solve_monitor import Evaluated, SolveMonitor
 from retorno.core.mdp import MDP
+from retorno.core.names import did_you_mean
+from retorno.core.numerals import decimal, exactly
 
-Policy = Float[np.ndarray, " P"] | Int[np.ndarray, " S"] | Sequence[int] | Callable[[MDP], Float[np.ndarray, " P"]]
-"""A probability per pair [P] (floats), an action number per state [S] (integers), or a function of the model."""
+Policy = (
+    Float[np.ndarray, " P"]
+    | Int[np.ndarray, " S"]
+    | Sequence[int]
+    | Mapping[Any, Any]
+    | Callable[[MDP], Float[np.ndarray, " P"]]
+)
+"""A probability per pair [P] (floats), an action number per state [S] (integers), {state: action} or
+{state: {action: probability}} by name, or a function of the model."""
 
 
 SMALL = 1_000
@@ -164,6 +175,8 @@ def probabilities(model: MDP, policy: Policy) -> Float[np.ndarray, " P"]:
     Raises:
         ValueError: naming the state where it is not a policy of this model.
     """
+    if isinstance(policy, Mapping):
+        policy = np.array([float(x) for x in by_name(model, policy)])
     given = np.asarray(policy(model) if callable(policy) else policy)
     owner = model.pair_state
     if np.issubdtype(given.dtype, np.integer):
@@ -187,3 +200,43 @@ def probabilities(model: MDP, policy: Policy) -> Float[np.ndarray, " P"]:
         got = given[s] if given.shape == (model.num_states,) else chances[owner == s]
         raise ValueError(f"policy in state {model.state_names[s]!r}: got {got}, expected {expected}")
     return chances / np.where(model.terminal, 1.0, total)[owner]
+
+
+def exact_probabilities(model: MDP, policy: Policy) -> list[Fraction]:
+    """The same in fractions [P], not divided by their sum: a policy by name keeps those that it is given in.
+
+    Raises:
+        ValueError: as `probabilities`.
+    """
+    chances = probabilities(model, policy)
+    return by_name(model, policy) if isinstance(policy, Mapping) else exactly(chances.tolist(), {})
+
+
+def by_name(model: MDP, policy: Mapping[Any, Any]) -> list[Fraction]:
+    """The probability of each pair [P] under a policy {state: action} or {state: {action: probability}}.
+
+    States and actions are given by their names, or as what these were made of. A terminal state may have None.
+
+    Raises:
+        ValueError: naming a state or an action that the model lacks, or a state without an action.
+    """
+    chances = [Fraction(0)] * model.num_pairs
+    for given, chosen in policy.items():
+        try:
+            s = model.state(given)
+        except KeyError:
+            raise ValueError(f"no state {given!r} in the model{did_you_mean(str(given), model.state_names)}") from None
+        own = {model.action_names[int(model.action[p])]: p for p in range(*model.state_ptr[s : s + 2].tolist())}
+        shares = chosen if isinstance(chosen, Mapping) else {} if chosen is None else {chosen: 1}
+        for action, chance in shares.items():
+            if str(action) not in own:
+                raise ValueError(f"state {given!r} has no action {action!r}; it has {', '.join(own) or 'none'}")
+            try:
+                chances[own[str(action)]] = Fraction(chance) if not isinstance(chance, float) else decimal(chance)
+            except (TypeError, ValueError):
+                raise ValueError(f"state {given!r}, action {action!r}: {chance!r} is no probability") from None
+    acts = np.add.reduceat(np.array(chances, bool), model.state_ptr[:-1][~model.terminal])
+    if not acts.all():
+        s = int(np.flatnonzero(~model.terminal)[np.argmin(acts)])
+        raise ValueError(f"policy in state {model.state_names[s]!r}: no action is given")
+    return chances

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from retorno.core.mdp import MDP
+from retorno.core.numerals import plain
 from retorno.core.solution import Solution, Sweep
 
 MOST = 12
@@ -62,7 +63,7 @@ class Explanation:
     lower: float
     upper: float
     discount: float
-    """γ of the question."""
+    """γ of the question; of a semi-Markov model that of a unit of time."""
     choices: tuple[ActionBackup, ...]
     """None in a terminal state, whose value is 0."""
     time: tuple[int, int] | None = None
@@ -97,7 +98,7 @@ class Explanation:
         if self.gain is not None:
             return f"{self.state} earns {_text(self.gain)} a step for ever{within}; its bias is {_text(self.value)}"
         when = "" if self.time is None else f" at time {self.time[0]} of {self.time[1]}"
-        return f"{self.state} is worth {_text(self.value)}{within}{when}, at discount {self.discount:g}"
+        return f"{self.state} is worth {_text(self.value)}{within}{when}, at discount {plain(self.discount)}"
 
     def _sum(self) -> str:
         """How the actions' values make up the state's."""
@@ -143,7 +144,7 @@ def explain(solution: Solution, state: str | int) -> Explanation:
         value=float(solution.value[s]),
         lower=float(solution.lower[s]),
         upper=float(solution.upper[s]),
-        discount=solution.question_discount,
+        discount=solution.discount,
         choices=ranked(backups(solution.model, s, onward, solution.optimal, solution.policy), solution.minimise),
     )
 

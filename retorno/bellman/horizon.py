@@ -18,6 +18,8 @@ from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.explanation import Explanation, Onward, backups, ranked
 from retorno.core.mdp import MDP
 from retorno.core.memory import available, readable
+from retorno.core.numerals import plain
+from retorno.core.solution import names_of, told_actions
 
 COLUMNS, ROWS = 8, 50
 """A printed table shows so many times and states, and says what it leaves out."""
@@ -45,6 +47,8 @@ class HorizonSolution:
     """Whether the least return is the best."""
     chances: Float[np.ndarray, "1 P"] | Float[np.ndarray, "T P"] | None = field(default=None, repr=False)
     """The probability of each pair under a policy that was evaluated, for all times or for each."""
+    evaluated: bool = False
+    """Whether the policy was given, and the values are that policy's."""
 
     @property
     def horizon(self) -> int:
@@ -72,9 +76,19 @@ class HorizonSolution:
         """The names of *all* optimal actions of a state at a time."""
         if not 0 <= time < self.horizon:
             raise IndexError(f"there are actions at times 0 to {self.horizon - 1}, got {time}")
+        return names_of(self.model, self.model.state(state), self.optimal[time])
+
+    def told(self, time: int, state: str | int) -> str:
+        """What a table says of a state's actions at a time: what the evaluated policy does, or all that tie."""
         s = self.model.state(state)
-        pairs = range(self.model.state_ptr[s], self.model.state_ptr[s + 1])
-        return tuple(str(self.model.action_names[self.model.action[p]]) for p in pairs if self.optimal[time, p])
+        return told_actions(self.model, s, self.taken(time) if self.evaluated else self.optimal[time])
+
+    def taken(self, time: int) -> Float[np.ndarray, " P"]:
+        """The probability of each pair under the policy at a time."""
+        if self.chances is not None:
+            return self.chances[time if len(self.chances) > 1 else 0]
+        own = self.policy[time]
+        return np.bincount(own[own >= 0], minlength=self.model.num_pairs).astype(float)
 
     def explain(self, state: str | int, time: int = 0) -> Explanation:
         """Each action's backup in a state at a time, term by term.
@@ -88,16 +102,13 @@ class HorizonSolution:
         s = self.model.state(state)
         lower, upper = self.lower, self.upper
         onward = Onward(self.value[time + 1], lower[time + 1], upper[time + 1], self.question_discount)
-        policy = np.bincount(self.policy[time][self.policy[time] >= 0], minlength=self.model.num_pairs).astype(float)
-        if self.chances is not None:
-            policy = self.chances[time if len(self.chances) > 1 else 0]
         return Explanation(
             state=self.model.state_names[s],
             value=float(self.value[time, s]),
             lower=float(lower[time, s]),
             upper=float(upper[time, s]),
             discount=self.question_discount,
-            choices=ranked(backups(self.model, s, onward, self.optimal[time], policy), self.minimise),
+            choices=ranked(backups(self.model, s, onward, self.optimal[time], self.taken(time)), self.minimise),
             time=(time, self.horizon),
         )
 
@@ -108,18 +119,18 @@ class HorizonSolution:
         states = range(min(self.model.num_states, ROWS))
         table = [["state", *(f"t={t}" for t in times)]]
         for s in states:
-            cells = [f"{self.value[t, s]:.6f}" for t in times]
+            cells = [f"{self.value[t, s]:z.6f}" for t in times]
             for i, t in enumerate(times):
                 if t < self.horizon and self.policy[t, s] >= 0:
-                    cells[i] += " " + " or ".join(self.actions(t, s))
+                    cells[i] += " " + self.told(t, s)
             table.append([str(self.model.state_names[s]), *cells])
         widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
         lines = ["  ".join(x.ljust(w) for x, w in zip(row, widths, strict=True)).rstrip() for row in table]
         if len(states) < self.model.num_states:
             lines.append(f"… ({self.model.num_states} states in all)")
         lines.append(
-            f"{self.horizon} steps, discount {self.question_discount:g}, backward induction; "
-            f"start value {self.start_value:.6f}, values within {self.error.max():.1e}"
+            f"{self.horizon} steps, discount {plain(self.question_discount)}, backward induction; "
+            f"start value {self.start_value:z.6f}, values within {self.error.max():.1e}"
         )
         return "\n".join(lines)
 
@@ -206,7 +217,8 @@ def evaluate_horizon(
         error = tables.error[t] = _grown(chosen, value, tables.error[t + 1])
         value = chosen.q(value)
         tables.store(t, value, backup.greedy(chances), q + 2 * error >= backup.best(q)[backup.owner])
-    return tables.answer(discount, None if np.issubdtype(given.dtype, np.integer) else np.atleast_2d(given))
+    shares = None if np.issubdtype(given.dtype, np.integer) else np.atleast_2d(given)
+    return tables.answer(discount, shares, evaluated=True)
 
 
 def _grown(backup: Backup, value: Float[np.ndarray, " n"], error: float) -> float:
@@ -236,10 +248,12 @@ class _Tables(NamedTuple):
         self.policy[t, acting] = choice
         self.optimal[t] = optimal
 
-    def answer(self, discount: float, chances: Any = None, minimise: bool = False) -> HorizonSolution:
+    def answer(
+        self, discount: float, chances: Any = None, minimise: bool = False, evaluated: bool = False
+    ) -> HorizonSolution:
         """What is given back when all is written down."""
         return HorizonSolution(
-            self.model, discount, self.value, self.error, self.policy, self.optimal, minimise, chances
+            self.model, discount, self.value, self.error, self.policy, self.optimal, minimise, chances, evaluated
         )
 
 

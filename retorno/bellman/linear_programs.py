@@ -22,6 +22,7 @@ from retorno.bellman.proper_policies import ending_choice
 from retorno.bellman.solve_monitor import Best, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import replace, upper_bound
 from retorno.core.mdp import MDP
+from retorno.core.numerals import plain
 
 
 def linear_programming(backup: Backup, monitor: SolveMonitor) -> Best:
@@ -75,7 +76,7 @@ def occupancy_program(model: MDP, discount: float, initial: Initial = None) -> t
     answer = _program(-backup.reward / scale, equal=balance, to=start[~model.terminal], least=0.0)
     if answer.x is None:
         raise ValueError(
-            f"no best occupancy at discount {discount:g} ({answer.message.strip()}): a state never terminates "
+            f"no best occupancy at discount {plain(discount)} ({answer.message.strip()}): a state never terminates "
             "under any policy, or a loop pays for ever; ask with a discount below 1"
         )
     visits = np.maximum(answer.x, 0.0)

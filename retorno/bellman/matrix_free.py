@@ -19,6 +19,7 @@ from retorno.bellman.solve_monitor import MOST_SWEEPS, Progress, SolveMonitor
 from retorno.bellman.sweeping import BLOCK, MOST_PASSES, shared
 from retorno.core.mdp import ModelError, Numbered
 from retorno.core.memory import ensure_fits
+from retorno.core.numerals import plain
 
 BYTES_A_STATE = 36
 """Three values, a choice and what is computed from them."""
@@ -131,7 +132,7 @@ def solve_matrix_free(
     least_leak, most_leak, largest_reward = _survey(model, rows)
     if least_leak <= 0:
         raise ValueError(
-            f"some action goes on for certain, undiscounted at discount {discount:g}: a model that is not stored "
+            f"some action goes on for certain, undiscounted at discount {plain(discount)}: a model that is not stored "
             "needs a discount below 1; store it for discount 1"
         )
     require_float64(largest_reward, least_leak, discount)

@@ -7,6 +7,8 @@ from which none does, or from which a loop can be taken that pays for ever, has 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -21,7 +23,7 @@ class PaysForEverError(ValueError):
         self.endless = endless
         super().__init__(
             f"state {backup.names[int(np.argmax(endless))]!r} can reach a loop that pays for ever, so its best value "
-            "at discount 1 is infinite: ask with a discount below 1"
+            f"at discount 1 is infinite: {OTHERWISE}"
         )
 
 
@@ -72,19 +74,51 @@ def require_end(backup: Backup, who: str) -> Int[np.ndarray, " n"]:
     """
     choice, endless = ending_choice(backup)
     if endless.any():
-        raise ValueError(never_ends(backup, endless, who))
+        raise ValueError(never_ends([backup.names[s] for s in np.flatnonzero(endless)], who))
     return choice
 
 
-def never_ends(backup: Backup, endless: Bool[np.ndarray, " n"], who: str) -> str:
+def unending(backup: Backup, ended: Bool[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+    """The states from which no policy is sure to end, where to be in one of `ended` is to have ended.
+
+    De Alfaro 1997: almost-sure reachability.
+    """
+    dead = np.zeros(backup.num_states, bool)
+    while True:
+        pairs = backup.rows @ dead.astype(float) == 0
+        states = ~(ended | dead)
+        stuck = states & (np.bincount(backup.owner[pairs], minlength=backup.num_states) == 0)
+        if not stuck.any():
+            if not states.any():
+                return dead
+            lost = ending_choice(backup.part(states, pairs & states[backup.owner], ended))[1]
+            if not lost.any():
+                return dead
+            stuck[np.flatnonzero(states)[lost]] = True
+        dead |= stuck
+
+
+OTHERWISE = (
+    "ask for the average reward of a step (the criterion average), or with a discount below 1, or mark the "
+    "transitions that end as terminated"
+)
+
+
+def never_ends(names: Sequence[str], who: str) -> str:
     """What to say of states that never terminate."""
-    names = [backup.names[s] for s in np.flatnonzero(endless)[:4]]
-    others = int(endless.sum()) - 1
-    told = f" (with {others} more: {', '.join(map(repr, names[1:]))}{', …' if others > 3 else ''})" if others else ""
-    return (
-        f"state {names[0]!r}{told} never terminates {who}, so its return at discount 1 "
-        "is an endless sum: ask with a discount below 1, or mark the transitions that end as terminated"
-    )
+    return f"{_named(names)} never terminates {who}, so its return at discount 1 is an endless sum: {OTHERWISE}"
+
+
+def endless_sum(names: Sequence[str], value: float) -> str:
+    """What to say where no state has a finite value, that of the first is `value`."""
+    how = "grows without limit" if value > 0 else "falls without limit" if value < 0 else "has no limit"
+    return f"{_named(names)} never terminates, and what is earned {how}: {OTHERWISE}"
+
+
+def _named(names: Sequence[str]) -> str:
+    others, more = names[1:4], len(names) - 1
+    told = f" (with {more} more: {', '.join(map(repr, others))}{', …' if more > 3 else ''})" if more else ""
+    return f"state {names[0]!r}{told}"
 
 
 def end_components(

@@ -7,82 +7,128 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from retorno.bellman.average_problem import without_zeros
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import best_above
+from retorno.bellman.chains import follow, recurrent_classes
 from retorno.bellman.evaluation import Evaluation, suited
 from retorno.bellman.proper_policies import (
     PaysForEverError,
     earns_nothing,
     end_components,
     ending_choice,
+    endless_sum,
     never_ends,
     reaching,
     require_end,
+    unending,
 )
+from retorno.bellman.resting import Rests, resting
 from retorno.bellman.solve_monitor import Best, Evaluated, SolveMonitor
-from retorno.bellman.zero_cycles import pays_nothing, potentials
+from retorno.bellman.zero_cycles import pays_nothing, potentials, sign_of_gain
 from retorno.core.mdp import Numbered
 
 
-def where_finite(backup: Backup, monitor: SolveMonitor, method: Callable[[Backup, SolveMonitor], Best]) -> Best:
-    """Solve the part of a backup whose best values are finite; the others are 0, −∞ or ∞.
+def where_finite(
+    backup: Backup, monitor: SolveMonitor, method: Callable[[Backup, SolveMonitor], Best], must_end: bool
+) -> Best:
+    """Solve the part of a backup whose best values are finite; the others are 0, −∞, ∞ or nan.
 
-    0 where nothing is ever earned any more, which counts as the end; −∞ where no policy ends with
-    probability one; ∞ where a loop that pays for ever can be reached.
+    0 where nothing is ever earned any more, whatever is done: that is an end. Where a policy need not end, staying
+    for ever where nothing is earned is one more way to (`resting`). −∞ where no policy is sure to end; ∞ where a
+    loop that pays for ever can be reached; nan where what is earned has no limit.
 
     Raises:
         ValueError: when no state has a finite value.
     """
-    ended = earns_nothing(backup, pays_nothing(backup))
-    dead, endless = np.zeros_like(ended), np.zeros_like(ended)
-    choice = backup.greedy(backup.reward)
+    ended = earns_nothing(backup, nothing := pays_nothing(backup))
+    whole, rests = (backup, Rests.none(backup)) if must_end else resting(backup, nothing & ~ended[backup.owner])
+    dead = unending(whole, ended)
+    endless, level = np.zeros_like(dead), np.zeros_like(dead)
+    if dead.any() and not must_end:
+        endless, level = _judged(whole, ended, dead)
+        dead &= ~endless & ~level
+    choice = whole.greedy(whole.reward)
     while True:
-        pairs = backup.rows @ (dead | endless).astype(float) == 0
-        states = ~(ended | dead | endless)
-        stuck = states & (np.bincount(backup.owner[pairs], minlength=backup.num_states) == 0)
-        if stuck.any():
-            dead |= stuck
-            continue
+        lost = dead | level
+        endless = reaching(whole, endless, np.asarray(whole.rows @ lost.astype(float) == 0)) & ~lost
+        pairs = whole.rows @ (lost | endless).astype(float) == 0
+        states = ~(ended | lost | endless)
+        rest = np.select([dead, level, endless], [-np.inf, np.nan, np.inf], 0.0)
         if not states.any():
             break
-        part = backup.part(states, pairs & states[backup.owner], ended)
-        lost = ending_choice(part)[1]
-        if lost.any():
-            dead[np.flatnonzero(states)[lost]] = True
-            continue
+        part = whole.part(states, pairs & states[whole.owner], ended)
         try:
             chosen, answer = method(part, monitor)
         except PaysForEverError as error:
             endless[np.flatnonzero(states)[error.endless]] = True
-            safe = np.asarray(backup.rows @ dead.astype(float) == 0)
-            endless = reaching(backup, endless, safe) & ~dead
             continue
-        choice[states] = np.flatnonzero(pairs & states[backup.owner])[chosen]
-        rest = np.where(dead, -np.inf, np.where(endless, np.inf, 0.0))
-        return choice, _with_the_rest(states, answer, rest)
-    if endless.any() and not ended.any():
-        raise PaysForEverError(backup, endless)
-    if dead.any() and not ended.any():
-        raise ValueError(never_ends(backup, dead, "under any policy"))
-    rest = np.where(dead, -np.inf, np.where(endless, np.inf, 0.0))
-    return choice, _with_the_rest(states, Evaluated(*np.zeros((3, 0))), rest)
+        choice[states] = np.flatnonzero(pairs & states[whole.owner])[chosen]
+        return rests.kept(backup, choice, _with_the_rest(states, answer, rest))
+    if not ended.any():
+        if endless.all():
+            raise PaysForEverError(backup, endless)
+        names = [backup.names[s] for s in range(backup.num_states)]
+        raise ValueError(never_ends(names, "under any policy") if must_end else endless_sum(names, float(rest[0])))
+    return rests.kept(backup, choice, _with_the_rest(states, Evaluated(*np.zeros((3, 0))), rest))
+
+
+def _judged(
+    whole: Backup, ended: Bool[np.ndarray, " n"], dead: Bool[np.ndarray, " n"]
+) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """Of the states from which no policy is sure to end: those that collect without limit, those without a limit."""
+    state_set, inner = end_components(whole, np.ones(whole.num_pairs, bool))
+    rich, level = np.zeros_like(dead), np.zeros_like(dead)
+    for label in np.unique(state_set[whole.owner[inner]]):
+        members = state_set == label
+        if dead[members].all():
+            gain = sign_of_gain(whole, np.flatnonzero(members), np.flatnonzero(inner & members[whole.owner]))
+            (rich if gain > 0 else level)[members] = gain >= 0
+    rich = dead & ~unending(whole, ended | rich) if rich.any() else rich
+    level = dead & ~rich & ~unending(whole, ended | rich | level) if level.any() else level
+    return rich, level
 
 
 def where_ending(
-    backup: Backup, monitor: SolveMonitor, method: Evaluation, nothing: Bool[np.ndarray, " n"]
+    backup: Backup, monitor: SolveMonitor, method: Evaluation, ended: Bool[np.ndarray, " n"], must_end: bool
 ) -> Evaluated:
-    """A policy's value where it may never end but then earns nothing, which counts as the end.
+    """A policy's value where it may never end; the backup has one pair a state.
 
-    The backup has one pair a state, and `nothing` marks those whose expected reward is exactly zero.
+    What counts as the end is `ended`: there nothing is earned any more. Where it may neither end nor stop earning
+    the value is −∞ or ∞, as what is earned falls or grows, or nan where it does neither or may do both; −∞
+    where it must end.
 
     Raises:
-        ValueError: when a state never ends and goes on earning, naming it.
+        ValueError: when no state has a finite value.
     """
-    ended = earns_nothing(backup, nothing)
-    part = backup.part(~ended, ~ended, ended)
-    require_end(part, "under this policy")
+    lost = unending(backup, ended)
+    rest = np.zeros(backup.num_states)
+    if lost.any():
+        rest[lost] = -np.inf
+        if not must_end:
+            rest[lost] = _limits(backup.part(lost, lost, ~lost))
+        if not ended.any() and lost.all():
+            names = [backup.names[s] for s in range(backup.num_states)]
+            raise ValueError(never_ends(names, "under this policy") if must_end else endless_sum(names, float(rest[0])))
+    states = ~ended & ~lost
+    part = backup.part(states, states, ended)
     answer = method(part, monitor) if part.num_states else Evaluated(*np.zeros((3, 0)))
-    return _with_the_rest(~ended, answer, np.zeros(backup.num_states))
+    return _with_the_rest(states, answer, rest)
+
+
+def _limits(chain: Backup) -> Float[np.ndarray, " n"]:
+    """What the sums of rewards tend to from states that may come to a class that is never left."""
+    chain = without_zeros(chain)
+    classes, count = recurrent_classes(chain)
+    found = follow(chain, np.ones(chain.num_states), None, SolveMonitor(1e-9), bounded=False)
+    limit = np.zeros(chain.num_states)
+    for k in range(count):
+        inside = classes == k
+        low, high = found.lower[inside].max(), found.upper[inside].min()
+        # Both up and down without limit, each with a chance, is no number.
+        with np.errstate(invalid="ignore"):
+            limit[reaching(chain, inside)] += np.inf if low > 0 else -np.inf if high < 0 else np.nan
+    return limit
 
 
 def _with_the_rest(states: Bool[np.ndarray, " n"], answer: Evaluated, rest: Float[np.ndarray, " n"]) -> Evaluated:

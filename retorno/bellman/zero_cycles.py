@@ -12,9 +12,11 @@ from fractions import Fraction
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from retorno.bellman.average import average_reward
 from retorno.bellman.backup import Backup
 from retorno.bellman.rational_average import average_exactly
 from retorno.core.mdp import MDP, Numbered
+from retorno.core.numerals import exactly
 
 MOST_STATES, MOST_PAIRS = 40, 400
 """Of a set of states that is judged in fractions."""
@@ -24,8 +26,8 @@ def exact_mean(backup: Backup, pair: int) -> Fraction:
     """A pair's expected reward, exactly: probabilities are normalised as fractions."""
     model, origin = backup.origin
     begin, end = model.row_ptr[origin[pair] : origin[pair] + 2]
-    probability = [Fraction(float(p)) for p in model.probability[begin:end]]
-    reward = [Fraction(float(r)) for r in model.reward[begin:end]]
+    probability = model.exactly(model.probability[begin:end])
+    reward = model.exactly(model.reward[begin:end])
     return sum((p * r for p, r in zip(probability, reward, strict=True)), Fraction(0)) / sum(probability)
 
 
@@ -48,7 +50,9 @@ def pays_nothing_under(backup: Backup, policy: Float[np.ndarray, " P"]) -> Bool[
         near = np.abs(mean) <= backup.rounding * (1 + counts) * backup.largest_reward
         for state in np.flatnonzero(near)[: 10 * MOST_PAIRS]:
             pairs = range(int(backup.ptr[state]), int(backup.ptr[state + 1]))
-            paid = (Fraction(float(policy[p])) * exact_mean(backup, p) for p in pairs if policy[p] > 0)
+            taken = [p for p in pairs if policy[p] > 0]
+            chances = exactly(policy[taken].tolist(), {})
+            paid = (chance * exact_mean(backup, p) for p, chance in zip(taken, chances, strict=True))
             nothing[state] = sum(paid, Fraction(0)) == 0
     return nothing
 
@@ -83,6 +87,21 @@ def potentials(
     return h, pays, unknown
 
 
+def sign_of_gain(backup: Backup, members: Int[np.ndarray, " m"], pairs: Int[np.ndarray, " k"]) -> int:
+    """Whether the best average reward within an end component is above 0 (1), below (−1), or neither can be told (0).
+
+    In fractions where it is small, else by its bounds.
+    """
+    part, sign = _part(backup, members, pairs), -1 if backup.minimise else 1
+    if len(members) <= MOST_STATES and len(pairs) <= MOST_PAIRS:
+        gain = max(sign * gain for gain in average_exactly(part, minimise=backup.minimise).gain)
+        return (gain > 0) - (gain < 0)
+    found = average_reward(part, minimise=backup.minimise)
+    low, high = float(found.lower[0]), float(found.upper[0])  # It communicates: one gain for all.
+    low, high = (low, high) if sign > 0 else (-high, -low)
+    return int(low > 0) - int(high < 0)
+
+
 def _part(backup: Backup, members: Int[np.ndarray, " m"], pairs: Int[np.ndarray, " k"]) -> MDP:
     """The model of a set of states with the pairs that stay in it."""
     model, origin = backup.origin
@@ -102,6 +121,7 @@ def _part(backup: Backup, members: Int[np.ndarray, " m"], pairs: Int[np.ndarray,
         initial=np.full(len(members), 1 / len(members)),
         state_names=Numbered(len(members)),
         action_names=Numbered(len(pairs)),
+        fractions=model.fractions,
     )
 
 
@@ -111,9 +131,9 @@ def _holds(model: MDP, h: list[Fraction], sign: int) -> bool:
         for p in range(model.state_ptr[s], model.state_ptr[s + 1]):
             total = gain = Fraction(0)
             for t in range(model.row_ptr[p], model.row_ptr[p + 1]):
-                probability = Fraction(float(model.probability[t]))
+                probability, reward = model.exactly((model.probability[t], model.reward[t]))
                 total += probability
-                gain += probability * (sign * Fraction(float(model.reward[t])) + h[model.next_state[t]])
+                gain += probability * (sign * reward + h[model.next_state[t]])
             if gain > h[s] * total:
                 return False
     return True

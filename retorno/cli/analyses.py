@@ -45,7 +45,7 @@ def explanation(answer: Explained, state: str, time: int) -> Finding:
 
 def comparison(answer: Solution, name: str) -> Finding:
     """A policy beside the best one."""
-    found = compare(answer.model, {name: answer.policy}, answer.question_discount)
+    found = compare(answer.model, {name: answer.policy}, answer.question_discount, must_end=answer.must_end)
     data = {
         "best": _named(answer, found.best.value),
         "loses": _named(answer, found.loss(name)),
@@ -62,11 +62,11 @@ def visits(answer: Solution) -> Finding:
     most = [int(s) for s in np.argsort(-found.state, kind="stable")[:FIRST] if found.state[s] > 0]
     shares = found.state_distribution if found.total else found.state
     rows = [["state", "visits", "share"]]
-    rows += [[model.state_names[s], f"{found.state[s]:.6f}", f"{shares[s]:.2%}"] for s in most]
+    rows += [[model.state_names[s], f"{found.state[s]:z.6f}", f"{shares[s]:.2%}"] for s in most]
     lines = aligned(rows, names=(0,))
     left = np.count_nonzero(found.state) - len(most)
     lines += [f"… and {left:,} more states"] if left else []
-    lines.append(f"visits in all {found.total:.6f}, errors sum to at most {found.error:.1e}")
+    lines.append(f"visits in all {found.total:z.6f}, errors sum to at most {found.error:.1e}")
     data = {"state": _named(answer, found.state), "total": found.total, "error": found.error}
     return Finding("visits", "\n".join(lines), data | {"ending": _named(answer, found.ending)})
 

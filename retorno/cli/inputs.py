@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import csv
 import json
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from retorno.bellman.evaluation import by_name
 from retorno.core.mdp import MDP, ModelError
 from retorno.environments.formats.files import naming, read_text
-from retorno.environments.formats.numbers import number, shown
+from retorno.environments.formats.numbers import exact_number, number, shown
 
 
-def policy_in(path: Path, model: MDP) -> Float[np.ndarray, " P"]:
-    """The policy in a file, as probabilities.
+def policy_in(path: Path, model: MDP) -> dict[str, dict[str, Fraction]]:
+    """The policy in a file: each state's actions and their probabilities, as they were written.
 
     Raises:
         ModelError: with the file, and the state where it is not a policy of this model.
@@ -28,25 +31,18 @@ def policy_in(path: Path, model: MDP) -> Float[np.ndarray, " P"]:
     """
     with naming(path):
         try:
-            tree = json.loads(read_text(path))
+            tree = json.loads(read_text(path), parse_float=Decimal)
         except (ValueError, RecursionError) as error:
             raise ModelError(f"not JSON: {error}") from None
         table = tree.get("policy", tree) if isinstance(tree, dict) else tree
         if not isinstance(table, dict):
             raise ModelError(f"expected an object of each state's action, got {shown(table)}")
-        chances = np.zeros(model.num_pairs)
-        pairs = _pairs(model)
-        known = set(model.state_names)
-        for state, chosen in table.items():
-            if state not in known:
-                raise ModelError(f"no state {shown(state)} in the model")
-            for action, chance in _shares(state, chosen).items():
-                chances[_pair(pairs, state, action)] = chance
-        missing = np.bincount(model.pair_state, chances, minlength=model.num_states) == 0
-        missing &= ~model.terminal
-        if missing.any():
-            raise ModelError(f"state {model.state_names[int(np.argmax(missing))]!r}: no action is given")
-        return chances
+        policy = {state: _shares(state, chosen) for state, chosen in table.items()}
+        try:
+            by_name(model, policy)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
+        return policy
 
 
 def durations_in(path: Path, model: MDP) -> Float[np.ndarray, " P"]:
@@ -74,16 +70,16 @@ def durations_in(path: Path, model: MDP) -> Float[np.ndarray, " P"]:
     return times
 
 
-def _shares(state: str, chosen: Any) -> dict[str, float]:
+def _shares(state: str, chosen: Any) -> dict[str, Fraction]:
     """The probability of each action that a policy may take in a state; none where it has ended."""
     match chosen:
         case None:
             return {}
         case str():
-            return {chosen: 1.0}
+            return {chosen: Fraction(1)}
         case dict():
             try:
-                return {action: number(chance) for action, chance in chosen.items()}
+                return {action: exact_number(chance) for action, chance in chosen.items()}
             except ValueError as error:
                 raise ModelError(f"state {shown(state)}: {error}") from None
     raise ModelError(f"state {shown(state)}: expected an action or the probabilities of several, got {shown(chosen)}")

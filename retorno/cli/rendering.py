@@ -23,7 +23,7 @@ from retorno.bellman.horizon import HorizonSolution
 from retorno.bellman.matrix_free import MatrixFreeSolution
 from retorno.bellman.rational import RationalSolution
 from retorno.core.mdp import MDP
-from retorno.core.solution import Solution
+from retorno.core.solution import Solution, asked, names_of
 from retorno.environments.formats.files import write_whole
 
 Answer = Solution | HorizonSolution | AverageSolution | RationalSolution | MatrixFreeSolution
@@ -60,8 +60,6 @@ def optimal(answer: Stored) -> np.ndarray:
 
 def pairs(answer: Stored) -> np.ndarray:
     """The pair [S] that the answer's policy takes in each state, −1 where it takes none, or several at random."""
-    if isinstance(answer, RationalSolution):
-        return answer.policy
     model = answer.model
     if isinstance(answer, HorizonSolution):
         return answer.policy[0] if answer.horizon else np.full(model.num_states, -1)
@@ -71,6 +69,9 @@ def pairs(answer: Stored) -> np.ndarray:
     most = np.maximum.reduceat(answer.policy, first) if len(acting) else np.zeros(0)
     hits = np.flatnonzero(answer.policy == np.repeat(most, np.diff(model.state_ptr)[acting]))
     taken[acting] = np.where(most > 1 - 1e-9, hits[np.searchsorted(hits, first)], -1)
+    if not answer.evaluated and len(acting):
+        none = np.add.reduceat(answer.optimal, first, dtype=np.int64) == 0
+        taken[acting[none]] = -1  # Nothing that could be done there answers the question.
     return taken
 
 
@@ -85,6 +86,13 @@ def chosen(answer: Answer) -> Callable[[int], str | None]:
         return lambda state: None if answer.action[state] < 0 else names[int(answer.action[state])]
     taken = pairs(answer)
     return lambda state: action(answer.model, int(taken[state]))
+
+
+def told(answer: Answer, state: int) -> str:
+    """What a table says of a state's actions: what the evaluated policy does, or all that tie for the best."""
+    if isinstance(answer, MatrixFreeSolution):
+        return " or ".join(ties(answer, state)) or "(terminal)"
+    return answer.told(0, state) if isinstance(answer, HorizonSolution) else answer.told(state)
 
 
 def ties(answer: Answer, state: int) -> list[str]:
@@ -120,13 +128,12 @@ def facts(answer: Answer) -> dict[str, Any]:
                 "error": float(answer.error.max()),
             }
         case RationalSolution():
-            exact = sum(
-                (answer.value[s] * _fraction(answer.model.initial[s]) for s in np.flatnonzero(answer.model.initial)),
-                start=0,
-            )
             return {
-                "start_value": float(exact),
+                "start_value": float(answer.start_value),
+                "exact_start_value": str(answer.start_value),
+                "criterion": _criterion(float(answer.discount), answer.must_end),
                 "discount": float(answer.discount),
+                "minimise": answer.minimise,
                 "method": "rational policy iteration",
                 "converged": True,
                 "policy_loss_bound": 0.0,
@@ -145,7 +152,8 @@ def facts(answer: Answer) -> dict[str, Any]:
         case _:
             return {
                 "start_value": answer.start_value,
-                "discount": answer.question_discount,
+                "criterion": _criterion(answer.discount, answer.must_end),
+                "discount": answer.discount,
                 "minimise": answer.minimise,
                 "method": answer.method,
                 "reason": answer.reason,
@@ -157,10 +165,8 @@ def facts(answer: Answer) -> dict[str, Any]:
             }
 
 
-def _fraction(x: float) -> Any:
-    from fractions import Fraction
-
-    return Fraction(float(x))
+def _criterion(discount: float, must_end: bool) -> str:
+    return "discounted" if discount < 1 else "reach" if must_end else "total"
 
 
 # For people
@@ -170,22 +176,23 @@ def as_text(answer: Answer) -> str:
     """The whole table of a small model; of a large one a summary and its first states."""
     count = answer.model.num_states
     if isinstance(answer, HorizonSolution) or (count <= ALL and not isinstance(answer, MatrixFreeSolution)):
-        return str(answer)
+        return "\n".join([str(answer), *_endless(answer)])
     shown = columns(answer)
     rows = [["state", *shown, "policy"]]
     for s in range(min(FIRST, count)):
-        numbers = (f"{x[s]:.6f}" for x in shown.values())
-        rows.append([answer.model.state_names[s], *numbers, " or ".join(ties(answer, s)) or "(terminal)"])
+        numbers = (f"{x[s]:z.6f}" for x in shown.values())
+        rows.append([answer.model.state_names[s], *numbers, told(answer, s)])
     lines = aligned(rows, names=(0, len(rows[0]) - 1))
     if count > FIRST:
         lines.append(f"… and {count - FIRST:,} more states; --out FILE.csv, .npz or .json writes all of them")
     foremost = next(iter(shown.values()))
     finite = foremost[np.isfinite(foremost)]
     if len(finite):
-        lines.append(f"smallest {finite.min():.6f}, largest {finite.max():.6f}" + _infinite(foremost))
+        lines.append(f"smallest {finite.min():z.6f}, largest {finite.max():z.6f}")
     if isinstance(answer, MatrixFreeSolution):
         lines.append(f"{count:,} states, up to {answer.model.num_actions:,} actions each, not stored")
         return "\n".join([*lines, summary(answer)])
+    lines += _endless(answer)
     first = answer.model.state_ptr[:-1][~answer.model.terminal]
     several = np.add.reduceat(optimal(answer), first, dtype=np.int64) > 1
     lines.append(
@@ -199,16 +206,25 @@ def summary(answer: Answer) -> str:
     told = facts(answer)
     state = "converged" if told["converged"] else "NOT converged"
     if isinstance(answer, AverageSolution):
-        return f"average reward, {told['method']}, {state}; start gain {told['start_gain']:.6f}"
-    start = f"start value {told['start_value']:.6f}"
+        return f"average reward, {told['method']}, {state}; start gain {told['start_gain']:z.6f}"
+    start = f"start value {told['start_value']:z.6f}"
     loss = f"policy loses at most {told['policy_loss_bound']:.1e}"
     sweeps = f" after {told['sweeps']:,} sweeps, bounds {told['width']:.1e} wide" if "sweeps" in told else ""
-    return f"discount {told['discount']:g}, {told['method']}, {state}{sweeps}; {start}, {loss}"
+    question = asked(told["discount"], told.get("criterion") == "reach")
+    return f"{question}, {told['method']}, {state}{sweeps}; {start}, {loss}"
 
 
-def _infinite(values: np.ndarray) -> str:
-    count = int((~np.isfinite(values)).sum())
-    return f"; infinite in {count:,} states" if count else ""
+def _endless(answer: Stored) -> list[str]:
+    """What to say where values are infinite, if they are."""
+    if not isinstance(answer, Solution | RationalSolution):
+        return []
+    count = int((~np.isfinite(columns(answer)["value"])).sum())
+    if not count:
+        return []
+    states = "1 state" if count == 1 else f"{count:,} states"
+    if answer.must_end:
+        return [f"infinite in {states}: no policy is sure to end there, or one can collect without limit first"]
+    return [f"infinite in {states}, where earning never ends: --criterion average tells the reward of a step"]
 
 
 def aligned(rows: list[list[str]], names: tuple[int, ...] = ()) -> list[str]:
@@ -224,7 +240,7 @@ def aligned(rows: list[list[str]], names: tuple[int, ...] = ()) -> list[str]:
 def sweeps_text(answer: Solution) -> str:
     """The table sweeps × states."""
     head, rows = sweep_rows(answer)
-    shown = [[str(row[0]), *(f"{x:.4f}" for x in row[1:-2]), *(f"{x + 0.0:.1e}" for x in row[-2:])] for row in rows]
+    shown = [[str(row[0]), *(f"{x:z.4f}" for x in row[1:-2]), *(f"{x + 0.0:.1e}" for x in row[-2:])] for row in rows]
     return "\n".join(aligned([head, *shown]))
 
 
@@ -234,12 +250,12 @@ def on_map(model: MDP) -> bool:
 
 
 def text_map(answer: Solution) -> str:
-    """The value and all best actions of each state where it lies on the map; terminal states show none."""
+    """The value of each state where it lies on the map, and what is done there; terminal states show none."""
     cells = {}
     for s, place in enumerate(answer.model.grid or ()):
         if place is not None:
-            arrows = "".join(ARROWS.get(name, name) for name in ties(answer, s))
-            cells[place] = f"{answer.value[s]:.3f} {arrows}" if arrows else "·"
+            arrows = "".join(ARROWS.get(name, name) for name in names_of(answer.model, s, answer.shown))
+            cells[place] = f"{answer.value[s]:z.3f} {arrows}" if arrows else "·"
     height, width = (max(place[axis] for place in cells) + 1 for axis in (0, 1))
     size = max(map(len, cells.values()))
     rows = ("   ".join(cells.get((row, column), "").ljust(size) for column in range(width)) for row in range(height))
@@ -289,14 +305,14 @@ def as_json(answer: Answer) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The same for JSON, which knows no infinity: null in its place."""
+    """The same for JSON, which knows no infinity: "inf", "-inf" and "nan" in its place, which `float` reads."""
     match value:
         case dict():
             return {key: finite(x) for key, x in value.items()}
         case list() | tuple():
             return [finite(x) for x in value]
         case float():
-            return value if math.isfinite(value) else None
+            return value if math.isfinite(value) else str(value)
     return value
 
 

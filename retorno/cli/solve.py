@@ -17,19 +17,23 @@ import numpy as np
 import tyro
 
 from retorno import bellman
+from retorno.bellman.evaluation import Policy
 from retorno.bellman.matrix_free import MatrixFree, MatrixFreeSolution
 from retorno.bellman.solve_monitor import Progress
 from retorno.cli.analyses import FINDINGS, Explained, Finding, comparison, explanation
 from retorno.cli.inputs import durations_in, policy_in
 from retorno.cli.options import Flag, FromFile, UsageError, parse
 from retorno.cli.reaching import reach_json, reach_text
-from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, fits, on_map, sweeps_text, text_map, write
+from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, finite, fits, on_map, sweeps_text, text_map, write
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
+from retorno.core.numerals import plain
 from retorno.core.solution import Solution
 from retorno.environments.formats.reading import USUAL
 
-Criterion = Literal["discounted", "total", "horizon", "average"]
+Criterion = Literal["discounted", "total", "reach", "horizon", "average"]
+SWEPT = ("discounted", "total", "reach")
+"""The criteria that methods sweep or solve for."""
 Method = Literal[
     "auto",
     "policy-iteration",
@@ -56,7 +60,7 @@ QUIET, LINE_SECONDS = 1.0, 5.0
 """Seconds before progress is told, and between two lines of it where no terminal is looking."""
 MOST_MAPPED = 1000
 """States of a map that is drawn as text."""
-MOST_EXACT = 300
+MOST_EXACT = 2000
 """States beyond which fractions take too long."""
 
 
@@ -71,7 +75,9 @@ class Solve:
     discount: float | None = None
     """γ, in [0, 1]; 0.99 if not given, and 1 for a horizon."""
     criterion: Criterion | None = None
-    """discounted; total: undiscounted until it ends; horizon: so many steps; average: reward per step, for ever."""
+    """discounted; total: undiscounted (as --discount 1), staying for ever and earning nothing is an end too; reach:
+    undiscounted, among policies that are sure to reach the end; horizon: so many steps; average: reward per step,
+    for ever."""
     horizon: int | None = None
     """Steps of a finite horizon."""
     policy: str = "best"
@@ -93,7 +99,7 @@ class Solve:
     minimise: Flag = False
     """Rewards are costs: the least return is the best."""
     exact: Flag = False
-    """In fractions, without any rounding; models of up to 300 states."""
+    """In fractions, without any rounding; models of up to 2,000 states."""
     sweeps: int | None = None
     """Stop after so many, with the bounds reached."""
     seconds: float | None = None
@@ -133,7 +139,7 @@ def run(arguments: list[str]) -> int:
         return tell(solved_unstored(found, given), given, [])
     if found.discount is not None and parsed.discount is None and given.criterion == "discounted":
         given = dataclasses.replace(given, discount=found.discount)
-        note(f"discount {found.discount:g}, as {Path(given.name).name} says")
+        note(f"discount {plain(found.discount)}, as {Path(given.name).name} says")
     asked = starting(found.model, given.initial)
     if not asked.reward.any():
         note(f"no reward was found in {given.name}" + (": every value is 0" if given.reach is None else ""))
@@ -160,7 +166,7 @@ def tell(answer: Answer, given: Solve, told: list[Finding]) -> int:
     """Print, write and draw what was asked for."""
     more = {finding.name: finding.data for finding in told}
     if given.json:
-        print_json(as_json(answer) | more)
+        print_json(finite(as_json(answer) | more))
     else:
         print(text(answer, given, told))
     if given.out is not None:
@@ -184,11 +190,13 @@ def checked(given: Solve) -> Solve:
     criterion = given.criterion or ("discounted" if given.horizon is None else "horizon")
     if (criterion == "horizon") != (given.horizon is not None):
         raise UsageError("--criterion horizon and --horizon STEPS go together")
-    if criterion == "total" and given.discount not in (None, 1.0):
-        raise UsageError(f"the total reward has the discount 1, got {given.discount:g}: leave --discount out")
+    if criterion in ("total", "reach") and given.discount not in (None, 1.0):
+        raise UsageError(
+            f"--criterion {criterion} has the discount 1, got {plain(given.discount)}: leave --discount out"
+        )
     if criterion == "average" and given.discount is not None:
         raise UsageError("the average reward has no discount: leave --discount out")
-    plain = criterion in ("discounted", "total") and not given.exact
+    swept = criterion in SWEPT and not given.exact
     for name, used in (
         *((name, getattr(given, name)) for name in FINDINGS),
         ("compare", given.compare),
@@ -196,16 +204,16 @@ def checked(given: Solve) -> Solve:
         ("picture", given.picture is not None),
         ("bounds", given.bounds is not None),
     ):
-        if used and not plain:
-            raise UsageError(f"--{name} goes with the criteria discounted and total, and not with --exact")
+        if used and not swept:
+            raise UsageError(f"--{name} goes with the criteria {', '.join(SWEPT)}, and not with --exact")
     if given.explain is not None and given.exact:
         raise UsageError("--explain shows rounded numbers: leave --exact out")
     if given.time and (given.explain is None or given.horizon is None):
         raise UsageError("--time goes with --horizon and --explain")
     if given.explain is not None and given.horizon is not None and not 0 <= given.time < given.horizon:
         raise UsageError(f"--explain needs a --time from 0 to {given.horizon - 1}, got {given.time}")
-    if given.exact and criterion not in ("discounted", "total"):
-        raise UsageError("--exact goes with the criteria discounted and total")
+    if given.exact and criterion not in SWEPT:
+        raise UsageError(f"--exact goes with the criteria {', '.join(SWEPT)}")
     if given.durations is not None and (criterion not in ("discounted", "average") or given.exact):
         raise UsageError("--durations goes with the criteria discounted and average, and not with --exact")
     best = given.policy == "best"
@@ -216,14 +224,15 @@ def checked(given: Solve) -> Solve:
     if given.compare and best:
         raise UsageError("--compare holds a policy against the best one: give it with --policy uniform or FILE.json")
     fitting = ("auto",)
-    if plain:
+    if swept:
         fitting += tuple(METHODS)[1:] if best else EVALUATIONS
     elif criterion == "average" and best:
         fitting += AVERAGES
     if given.method not in fitting:
         raise UsageError(f"--method {given.method} does not answer this question; here it is {' or '.join(fitting)}")
     limited = given.sweeps is not None or given.seconds is not None
-    if limited and (criterion == "horizon" or given.exact or (criterion == "average" and not best)):
+    exact = given.exact and (given.sweeps is not None or not best)
+    if limited and (criterion == "horizon" or exact or (criterion == "average" and not best)):
         raise UsageError("--sweeps and --seconds stop the sweeps of other questions: this one has a number of its own")
     if given.out is not None and given.out.suffix not in WRITERS:
         raise UsageError(f"answers are written as .json, .csv or .npz, got {given.out.name!r}: name the file so")
@@ -249,14 +258,17 @@ def solved(model: MDP, given: Solve) -> Answer:
     assert given.discount is not None
     times = None if given.durations is None else durations_in(given.durations, model)
     policy = None if given.policy == "best" else policy_of(model, given)
+    must_end = given.criterion == "reach"
     if given.exact:
         if model.num_states > MOST_EXACT:
             raise UsageError(
-                f"fractions of {model.num_states:,} states take too long: up to {MOST_EXACT} do not; leave --exact out"
+                f"fractions of {model.num_states:,} states take too long: {MOST_EXACT:,} do not; leave --exact out"
             )
         if policy is not None:
-            return bellman.evaluate_exactly(model, policy, repr(given.discount))
-        return bellman.solve_exactly(model, repr(given.discount), minimise=given.minimise)
+            return bellman.evaluate_exactly(model, policy, repr(given.discount), must_end=must_end)
+        with watching() as watch:
+            asked: dict[str, Any] = {"minimise": given.minimise, "must_end": must_end, "watch": watch}
+            return bellman.solve_exactly(model, repr(given.discount), **asked, **limits(given))
     if given.criterion == "horizon":
         assert given.horizon is not None
         if policy is not None:
@@ -269,11 +281,15 @@ def solved(model: MDP, given: Solve) -> Answer:
         question: dict[str, Any] = {"minimise": given.minimise, "duration": times, "method": how}
         with watching() as watch:
             return bellman.average_reward(model, accuracy=given.accuracy, watch=watch, **question, **limits(given))
-    discount = given.discount
     if times is not None:
-        model, discount = bellman.discounted_by_time(model, discount, times), 1.0
+        timed = bellman.discounted_by_time(model, given.discount, times)
+        answer = solved(timed, dataclasses.replace(given, discount=1.0, durations=None))
+        assert isinstance(answer, Solution)
+        return dataclasses.replace(answer, time_discount=given.discount)
+    discount = given.discount
     with watching() as watch:
-        trace: dict[str, Any] = {"trace": given.trace or given.bounds is not None, "watch": watch, **limits(given)}
+        traced = given.trace or given.bounds is not None
+        trace: dict[str, Any] = {"must_end": must_end, "trace": traced, "watch": watch, **limits(given)}
         if policy is None:
             how = METHODS[given.method]
             return bellman.solve(model, discount, given.accuracy, method=how, minimise=given.minimise, **trace)
@@ -315,9 +331,9 @@ def solved_unstored(model: MatrixFree, given: Solve) -> MatrixFreeSolution:
         )
 
 
-def policy_of(model: MDP, given: Solve) -> np.ndarray:
+def policy_of(model: MDP, given: Solve) -> Policy:
     """The policy that is to be evaluated."""
-    return bellman.uniform(model) if given.policy == "uniform" else policy_in(Path(given.policy), model)
+    return bellman.uniform if given.policy == "uniform" else policy_in(Path(given.policy), model)
 
 
 def limits(given: Solve) -> dict[str, Any]:

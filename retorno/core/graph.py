@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Int
+
+LARGE = 20_000
+"""From so many nodes on a loop over them is worth a compiler."""
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -87,3 +91,75 @@ def predecessors(graph: csr_array, begin: int) -> Int[np.ndarray, " n"]:
     from scipy.sparse.csgraph import breadth_first_order
 
     return breadth_first_order(graph, begin, return_predecessors=True)[1].astype(np.int64)
+
+
+def under(graph: csr_array, root: int) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Which nodes every way from the root passes on the way to which: the dominator tree, as nested intervals.
+
+    Node a stands on every way to b, or is b, iff begin[a] ≤ begin[b] < end[a]. Cooper, Harvey & Kennedy 2001, with
+    nodes numbered breadth first: a dominator comes before what it dominates in that order too.
+
+    Args:
+        graph: each edge once.
+        root: where the ways begin.
+
+    Returns:
+        (begin, end) of each node; −1 and −1 where no way leads.
+
+    >>> begin, end = under(graph_of(np.array([0, 1, 1, 2, 3]), np.array([1, 2, 3, 4, 4]), 5), 0)
+    >>> [a for a in range(5) if begin[a] <= begin[4] < end[a]]
+    [0, 1, 4]
+    """
+    from scipy.sparse.csgraph import breadth_first_order
+
+    nodes = len(graph.indptr) - 1
+    order = breadth_first_order(graph, root, return_predecessors=False)
+    number = np.full(nodes, -1, np.int64)
+    number[order] = np.arange(len(order))
+    back = graph.T.tocsr()
+    climb = _compiled() if nodes > LARGE else _dominators
+    begin, end = climb(order, number, back.indptr, back.indices)
+    first, last = np.full((2, nodes), -1, np.int64)
+    first[order], last[order] = begin, end
+    return first, last
+
+
+@cache
+def _compiled() -> Any:
+    import numba
+
+    return numba.njit(_dominators)
+
+
+def _dominators(order: np.ndarray, number: np.ndarray, ptr: np.ndarray, before: np.ndarray) -> tuple[Any, Any]:
+    """The intervals of nodes in their breadth-first order; `before` are the predecessors of each node."""
+    count = len(order)
+    parent = np.full(count, -1, np.int64)
+    parent[0] = 0
+    changed = True
+    while changed:
+        changed = False
+        for i in range(1, count):
+            node, new = order[i], -1
+            for k in range(ptr[node], ptr[node + 1]):
+                other = number[before[k]]
+                if other < 0 or parent[other] < 0:
+                    continue
+                if new < 0:
+                    new = other
+                while new != other:
+                    while new > other:
+                        new = parent[new]
+                    while other > new:
+                        other = parent[other]
+            if parent[i] != new:
+                parent[i], changed = new, True
+    size = np.ones(count, np.int64)
+    for i in range(count - 1, 0, -1):
+        size[parent[i]] += size[i]
+    begin, free = np.zeros(count, np.int64), np.ones(count, np.int64)
+    for i in range(1, count):
+        begin[i] = free[parent[i]]
+        free[parent[i]] += size[i]
+        free[i] = begin[i] + 1
+    return begin, begin + size

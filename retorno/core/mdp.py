@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from retorno.core.numerals import as_float, exactly
 
 PROBABILITY_TOLERANCE = 1e-9
 
@@ -114,6 +118,9 @@ class MDP:
     """Where each state lies on a map, as (row, column), for pictures; None for states off the map."""
     labels: Mapping[str, Int[np.ndarray, " _"]] = field(default_factory=dict, repr=False)
     """The numbers of the states that carry each label, such as "goal"."""
+    fractions: Mapping[float, Fraction] = field(default_factory=dict, repr=False)
+    """What some of the numbers stand for, 1/3 for .3333333333333333: for exact answers. Every other number stands for
+    its shortest decimal, 0.7 for seven tenths."""
 
     def __post_init__(self) -> None:
         total = check(self)
@@ -180,24 +187,32 @@ class MDP:
             raise KeyError(f"no label {name!r} in the model, and no state of that name; {known}") from None
         return found
 
+    def exactly(self, values: Iterable[float]) -> list[Fraction]:
+        """What some of the model's numbers stand for: its `fractions`, else their shortest decimals."""
+        return exactly((float(x) for x in values), self.fractions)
+
     def describe(self, pair: int | np.integer) -> str:
         """'state X, action Y' for messages."""
         state = int(np.searchsorted(self.state_ptr, pair, side="right")) - 1
         return f"state {self.state_names[state]!r}, action {self.action_names[self.action[pair]]!r}"
 
 
-Outcome = tuple[float, Hashable, float] | tuple[float, Hashable, float, bool]
+Number = float | Fraction | Decimal
+Outcome = tuple[Number, Hashable, Number] | tuple[Number, Hashable, Number, bool]
 
 
 def mdp(
     transitions: Mapping[Any, Mapping[Any, Sequence[Outcome]]],
-    initial: Mapping[Any, float] | Hashable | None = None,
+    initial: Mapping[Any, Number] | Hashable | None = None,
     grid: Mapping[Any, tuple[int, int]] | None = None,
 ) -> MDP:
     """A model from a dictionary: state → action → outcomes (probability, next state, reward[, terminated]).
 
     A next state that has no entry of its own (or an empty one) is terminal, and transitions into
     it terminate. This is the layout of Gymnasium's `P`, whose `terminated` flag is honoured.
+
+    Numbers may be `Fraction` and `Decimal` as well: exact answers take them as they are, and a float as the
+    decimal that was written.
 
     Args:
         transitions: the model; states and actions may be any hashable and are named by `str`.
@@ -206,9 +221,10 @@ def mdp(
         grid: (row, column) of each state that lies on a map.
 
     Raises:
-        ModelError: as `MDP`, and when `initial` names a state that does not exist.
+        ModelError: as `MDP`, and when `initial` or `grid` names a state that does not exist.
     """
-    table = _checked_table(transitions)
+    fractions: dict[float, Fraction] = {}
+    table = _checked_table(transitions, fractions)
     states = list(table)
     known = set(states)
     for choices in table.values():
@@ -218,6 +234,8 @@ def mdp(
                     known.add(target)
                     states.append(target)
     number = {state: i for i, state in enumerate(states)}
+    if grid is not None and (strange := next((state for state in grid if state not in known), None)) is not None:
+        raise ModelError(f"grid: state {strange!r} is not in the model; it has {_some(list(map(str, number)))}")
     actions = list(dict.fromkeys(a for choices in table.values() for a in choices))
     if actions and all(isinstance(a, int | np.integer) for a in actions):
         actions.sort()  # type: ignore[reportCallIssue]
@@ -246,17 +264,77 @@ def mdp(
         probability=np.array(probability, np.float64),
         reward=np.array(reward, np.float64),
         discount=np.array(discount, np.float64),
-        initial=_initial(initial, number, np.diff(state_ptr) > 0),
+        initial=_initial(initial, number, np.diff(state_ptr) > 0, fractions),
         state_names=tuple(str(s) for s in states),
         action_names=tuple(str(a) for a in actions),
         grid=None if grid is None else tuple(grid.get(s) for s in states),
+        fractions=fractions,
     )
+
+
+def from_table(
+    table: Mapping[Any, Mapping[Any, Sequence[Outcome]]],
+    initial: Mapping[Any, Number] | Any = None,
+    grid: Mapping[Any, tuple[int, int]] | None = None,
+) -> MDP:
+    """A model from the table `P` of Gymnasium's toy texts, whose ends are not absorbing.
+
+    A state that is only ever entered by transitions that terminate becomes terminal; the others all stay, those
+    that no episode reaches too.
+
+    Args:
+        table: state → action → (probability, next state, reward, terminated).
+        initial: as in `mdp`.
+        grid: as in `mdp`.
+
+    Raises:
+        ModelError: as `mdp`.
+    """
+    if isinstance(initial, Mapping):
+        passed = {state for state, p in initial.items() if p > 0}
+    else:
+        passed = set() if initial is None else {initial}
+    entered = set()
+    for state, choices in table.items():
+        for outcomes in choices.values():
+            for p, target, _, terminated in outcomes:
+                if p > 0 and target != state:
+                    (entered if terminated else passed).add(target)
+    terminal = entered - passed
+    return mdp({s: {} if s in terminal else choices for s, choices in table.items()}, initial, grid)
+
+
+def model_of(given: Any) -> MDP:
+    """The model that is plainly meant: an MDP, a dictionary of one, or a Gymnasium environment that carries its table.
+
+    Args:
+        given: any of these.
+
+    Raises:
+        TypeError: for anything else, with what to write instead.
+        ModelError: as `mdp`.
+    """
+    if isinstance(given, MDP):
+        return given
+    if isinstance(given, Mapping):
+        return mdp(given)
+    inner = getattr(given, "unwrapped", given)
+    if isinstance(table := getattr(inner, "P", None), Mapping):
+        start = getattr(inner, "initial_state_distrib", None)
+        return from_table(table, None if start is None else {s: p for s, p in enumerate(start) if p > 0})
+    if isinstance(given, str):
+        hint = "`rt.environments.student()` makes one, `rt.environments.load(file)` reads one"
+    elif callable(given):
+        hint = "call it first, if it makes one"
+    else:
+        hint = "a world that is only acted in has none; `rt.environments.enumerated` makes one of what may happen there"
+    raise TypeError(f"expected a model (an MDP), got {given!r:.60}: {hint}")
 
 
 _Table = dict[Hashable, dict[Hashable, list[tuple[float, Hashable, float, bool]]]]
 
 
-def _checked_table(transitions: Any) -> _Table:
+def _checked_table(transitions: Any, fractions: dict[float, Fraction]) -> _Table:
     """The same with four parts to every outcome.
 
     Raises:
@@ -273,12 +351,12 @@ def _checked_table(transitions: Any) -> _Table:
             where = f"state {state!r}, action {choice!r}"
             if isinstance(outcomes, str) or not isinstance(outcomes, Iterable):
                 raise ModelError(f"{where}: expected a list of outcomes, got {outcomes!r:.80}")
-            table[state][choice] = [checked_outcome(outcome, where) for outcome in outcomes]
+            table[state][choice] = [checked_outcome(outcome, where, fractions) for outcome in outcomes]
     return table
 
 
-def checked_outcome(outcome: Any, where: str) -> tuple[float, Hashable, float, bool]:
-    """An outcome with its four parts.
+def checked_outcome(outcome: Any, where: str, fractions: dict[float, Fraction]) -> tuple[float, Hashable, float, bool]:
+    """An outcome with its four parts; what its numbers stand for is added to `fractions`.
 
     Raises:
         ModelError: where it is none.
@@ -286,7 +364,7 @@ def checked_outcome(outcome: Any, where: str) -> tuple[float, Hashable, float, b
     try:
         probability, target, reward, *more = outcome
         (terminated,) = more or [False]
-        made = (float(probability), target, float(reward), bool(terminated))
+        made = (as_float(probability, fractions), target, as_float(reward, fractions), bool(terminated))
     except (TypeError, ValueError):
         raise ModelError(
             f"{where}: expected outcomes (probability, next state, reward[, terminated]), got {outcome!r:.80}"
@@ -305,7 +383,9 @@ def check_hashable(state: Any, where: str) -> None:
         ) from None
 
 
-def _initial(initial, number: dict[Hashable, int], acting: Bool[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
+def _initial(
+    initial, number: dict[Hashable, int], acting: Bool[np.ndarray, " S"], fractions: dict[float, Fraction]
+) -> Float[np.ndarray, " S"]:
     if initial is None:
         if not acting.any():
             raise ModelError("the model has no state with an action: give at least one state an action")
@@ -314,7 +394,7 @@ def _initial(initial, number: dict[Hashable, int], acting: Bool[np.ndarray, " S"
     for state, p in (initial if isinstance(initial, Mapping) else {initial: 1.0}).items():
         if state not in number:
             raise ModelError(f"initial state {state!r} is not in the model; it has {_some(list(map(str, number)))}")
-        weights[number[state]] = p
+        weights[number[state]] = as_float(p, fractions)
     return weights
 
 

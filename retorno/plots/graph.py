@@ -20,7 +20,8 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from retorno.core.mdp import MDP
-from retorno.plots.maps import Answer, ends
+from retorno.core.solution import Solution
+from retorno.plots.maps import Answer, ends, shown_pairs
 from retorno.plots.style import INK, MUTED, PAPER, PlotError, number, style
 
 MOST_STATES, MOST_ARROWS = 16, 60
@@ -138,7 +139,7 @@ def _drawing(model: MDP, answer: Answer | None) -> Drawing:
     process = model.num_actions == 1
     owner = model.pair_state
     for p, a in enumerate(model.action):
-        best = answer is not None and bool(answer.optimal[p]) and not process
+        best = answer is not None and bool(shown_pairs(answer)[p]) and not process
         rows = [i for i in range(model.row_ptr[p], model.row_ptr[p + 1]) if model.probability[i] > 0]
         state, name = int(owner[p]), model.action_names[int(a)]
         name = f"action {name}" if name.isdigit() else name
@@ -447,7 +448,9 @@ def _caption(model: MDP, answer: Answer | None, drawing: Drawing) -> str:
     if any(arrow.dashed for arrow in drawing.arrows):
         parts.append("dashed: ends the episode")
     if answer is not None:
-        parts.append("in a state: its value" + ("" if process else "; coloured: best actions"))
+        own = isinstance(answer, Solution) and answer.evaluated
+        marked = "" if process else f"; coloured: {'the policy' if own else 'best actions'}"
+        parts.append(f"in a state: its value{marked}")
     return " · ".join(parts)
 
 

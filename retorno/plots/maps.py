@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
 from retorno.core.mdp import MDP
+from retorno.core.solution import Solution
 from retorno.plots.style import INK, MUTED, PAPER, RULE, PlotError, number, panels, style
 
 COMPASS = {
@@ -40,6 +41,15 @@ class Answer(Protocol):
     def value(self) -> Float[np.ndarray, " S"]: ...
     @property
     def optimal(self) -> Bool[np.ndarray, " P"]: ...
+
+
+def shown_pairs(answer: Answer) -> Bool[np.ndarray, " P"]:
+    """The pairs that a picture marks: those of a policy that was evaluated, else all that tie for the best.
+
+    Args:
+        answer: with P pairs.
+    """
+    return answer.shown if isinstance(answer, Solution) else answer.optimal
 
 
 class Greedy(NamedTuple):
@@ -121,7 +131,7 @@ def places(model: MDP) -> Float[np.ndarray, "S 2"]:
 def value_map(
     answers: Answer | Mapping[str, Answer], limits: tuple[float, float] | None = None, across: int | None = None
 ) -> Figure:
-    """A heat map of values with the best actions, all ties shown as arrows.
+    """A heat map of values with the best actions, all ties shown as arrows; of a policy that was evaluated its own.
 
     A star marks the ends that pay most to enter and a cross the others; a frame marks where
     episodes start; hatched cells are never entered. Numbers give way to a colour bar where the
@@ -207,6 +217,7 @@ def entry_rewards(model: MDP) -> dict[int, float]:
 
 def _draw_map(axes: Axes, answer: Answer, norm: Normalize, decimals: int, size: float) -> None:
     model, place = answer.model, places(answer.model)
+    marked = shown_pairs(answer)
     coloured, visited, heading = _coloured(model), entered(model), directions(model)
     paid = entry_rewards(model)
     best = max(paid.values(), default=0.0)
@@ -225,14 +236,14 @@ def _draw_map(axes: Axes, answer: Answer, norm: Normalize, decimals: int, size: 
         ink = "#101318" if light else "#ffffff"
         axes.add_patch(Rectangle((column - 0.49, row - 0.49), 0.98, 0.98, facecolor=fill, edgecolor="none"))
         pairs = range(model.state_ptr[s], model.state_ptr[s + 1])
-        best_actions = [model.action[p] for p in pairs if answer.optimal[p] and known]
+        best_actions = [model.action[p] for p in pairs if marked[p] and known]
         for a in best_actions:
             if size >= NUMBERED:
                 _draw_head(axes, (column, row), heading[a], ink)
             else:
                 _draw_arrow(axes, (column, row), heading[a], ink, centred=len(best_actions) == 1)
         if size >= NUMBERED:
-            text = f"{answer.value[s]:.{decimals}f}".replace("-", "−") if known else "–"
+            text = f"{answer.value[s]:z.{decimals}f}".replace("-", "−") if known else "–"
             size_of_type = min(10.5, 0.155 * 72 * size)
             axes.text(column, row, text, ha="center", va="center_baseline", color=ink, fontsize=size_of_type)
         if model.initial[s] > 0 and few_starts:

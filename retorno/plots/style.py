@@ -95,7 +95,7 @@ def number(x: float, digits: int = 4) -> str:
     if x != 0 and not 1e-4 <= abs(x) < 1e15:
         return f"{x:.{digits - 1}e}".replace("-", "−")
     decimals = max(0, digits - 1 - (int(np.floor(np.log10(abs(x)))) if x else 0))
-    text = f"{x:,.{decimals}f}"
+    text = f"{x:z,.{decimals}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
 
 

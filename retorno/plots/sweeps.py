@@ -17,6 +17,7 @@ from PIL import Image
 
 from retorno.bellman.explanation import shown_sweeps, sweep_rows, widest
 from retorno.core.mdp import MDP
+from retorno.core.numerals import plain
 from retorno.core.solution import Solution, Sweep
 from retorno.plots.graph import draw_graph, layout
 from retorno.plots.maps import Greedy, value_map
@@ -108,10 +109,10 @@ def sweep_table(solution: Solution, most: int = 24) -> Table:
     _trace(solution)
     head, rows = sweep_rows(solution, most)
     shown = [
-        [row[0], *(f"{x:.4f}".replace("-", "−") for x in row[1:-2]), *(f"{x:.1e}" for x in row[-2:])] for row in rows
+        [row[0], *(f"{x:z.4f}".replace("-", "−") for x in row[1:-2]), *(f"{x:.1e}" for x in row[-2:])] for row in rows
     ]
     left_out = "" if rows[-1][0] == len(rows) else f"; {len(rows)} of {rows[-1][0]} sweeps"
-    caption = f"values after each sweep at discount {solution.question_discount:g}{left_out}"
+    caption = f"values after each sweep at discount {plain(solution.discount)}{left_out}"
     return Table(head, shown, marked=frozenset({len(rows) - 1}), caption=caption)
 
 

@@ -18,6 +18,7 @@ from retorno import bellman
 from retorno.core import constants
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
+from retorno.core.numerals import plain
 from retorno.core.policy import Policy
 from retorno.core.runtime import IN_HASTE
 from retorno.core.solution import Solution
@@ -63,9 +64,10 @@ class Regret:
 
     def __str__(self) -> str:
         (low, high), count = self.ci95, len(self.values)
-        interval = f", 95% interval {low:.6f} to {high:.6f} over {count} seeds," if count > 1 else ""
+        interval = f", 95% interval {low:z.6f} to {high:z.6f} over {count} seeds," if count > 1 else ""
         kind = "regret" if self.exact else "estimated regret"
-        return f"{kind} {self.mean:.6f}{interval} against the exact optimum {self.optimum:.6f} at γ = {self.discount:g}"
+        optimum = f"the exact optimum {self.optimum:z.6f} at γ = {plain(self.discount)}"
+        return f"{kind} {self.mean:z.6f}{interval} against {optimum}"
 
 
 def observes_states(world: World, model: MDP) -> bool:

@@ -195,6 +195,6 @@ def test_a_comparison_reads_as_a_table() -> None:
 
 def test_a_policy_that_cannot_be_evaluated_is_named() -> None:
     with pytest.raises(ValueError, match=r"policy 'idle': state 'Facebook'.* never terminates"):
-        compare(student(), {"idle": [0, 0, 2, 2, 0]}, 1.0)
+        compare(student(), {"idle": [0, 0, 2, 4, 0]}, 1.0)
     with pytest.raises(ValueError, match="no policy to compare"):
         compare(student(), {}, 1.0)

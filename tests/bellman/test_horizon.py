@@ -1,6 +1,7 @@
 """Backward induction: by hand, against a twin in fractions, and at size."""
 
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -82,6 +83,16 @@ def test_final_values_and_costs() -> None:
     assert finite_horizon(model, 0, final=[1.0, 2.0]).value.tolist() == [[1, 2]]
     again = finite_horizon(model, 1, final=finite_horizon(model, 1, final=[10.0, 0.0]).value[0])
     assert again.value[0].tolist() == most.value[0].tolist()
+
+
+def test_a_final_value_that_nothing_would_earn_is_refused() -> None:
+    """Selling ends, so that a final value of what is sold would never be seen."""
+    hold = mdp({"hold": {"sell": [(1.0, "sold", 0.0)], "wait": [(1.0, "hold", 0.0)]}}, initial="hold")
+    for ask in (finite_horizon, partial(evaluate_horizon, policy=[1, 0])):
+        with pytest.raises(ValueError, match="final value of state .sold.: got 100, and an episode has ended there"):
+            ask(hold, horizon=2, final=[1.0, 100.0])
+    paid = mdp({"hold": {"sell": [(1.0, "sold", 100.0)], "wait": [(1.0, "hold", 0.0)]}}, initial="hold")
+    assert finite_horizon(paid, 2, final=[1.0, 0.0]).value[0].tolist() == [100, 0]
 
 
 def test_what_has_ended_is_worth_nothing() -> None:

@@ -44,7 +44,8 @@ def test_loops_that_gain_nothing_are_certified():
         answer = bellman.solve(lakes.frozen_lake(is_slippery=False), 1.0, method=method)
         assert answer.lower[~answer.model.terminal] == pytest.approx(1)
         assert answer.upper[~answer.model.terminal] == pytest.approx(1)
-        assert set(answer.actions("0,0")) == {"left", "down", "right", "up"}
+        assert set(answer.actions("0,0")) == {"down", "right"}  # Who always bumps into the wall stays there.
+        assert set(answer.actions("0,1")) == {"left", "right"}
         assert "right" not in answer.actions("1,0")  # a hole
 
 
@@ -62,8 +63,17 @@ def test_going_round_for_nothing_counts_as_the_end_however_it_is_rounded():
     assert bellman.evaluate(model, bellman.uniform, 1.0).value == pytest.approx([0, 1])
     either = mdp({"a": {str(i): [(1, "a", r)] for i, r in enumerate(rewards)}})
     assert bellman.evaluate(either, bellman.uniform, 1.0).value == pytest.approx([0])
-    with pytest.raises(ValueError, match="never terminates under this policy"):
+    with pytest.raises(ValueError, match="never terminates, and what is earned"):
         bellman.evaluate(mdp({"a": {"go": [(1, "a", 1e-300)]}}), bellman.uniform, 1.0)
+
+
+def test_rewards_that_cancel_as_they_were_written_pay_nothing():
+    """A tenth and two tenths less three tenths are nothing, whatever float64 makes of their sum."""
+    round_trip = {"a": {"on": [(1, "b", 0.1)]}, "b": {"on": [(1, "c", 0.2)]}, "c": {"on": [(1, "a", -0.3)]}}
+    model = mdp({**round_trip, "c": {**round_trip["c"], "end": [(1, "over", 1.0)]}})
+    for answer in (bellman.solve(model, 1.0), bellman.solve_exactly(model, 1)):
+        assert [float(v) for v in answer.value[:3]] == pytest.approx([1.3, 1.2, 1])
+        assert answer.told("c") == "end"
 
 
 def test_policy_iteration_does_not_go_round_in_circles():
@@ -76,11 +86,45 @@ def test_policy_iteration_does_not_go_round_in_circles():
 
 
 def test_at_discount_one_the_best_is_among_the_policies_that_end():
-    """Waiting for ever would cost nothing; ending costs 1."""
+    """Waiting for ever would cost nothing; ending costs 1. Two questions, each with its answer and its actions."""
     model = mdp({"a": {"wait": [(1, "a", 0.0)], "stop": [(1, "end", -1.0)]}})
-    for method in (bellman.policy_iteration, bellman.value_iteration):
-        assert bellman.solve(model, 1.0, method=method).value[0] == pytest.approx(-1)
+    waits, stops = {"a": "wait"}, {"a": {"stop": 1}}
+    for method in bellman.METHODS:
+        total = bellman.solve(model, 1.0, method=method)
+        ending = bellman.solve(model, 1.0, method=method, must_end=True)
+        assert (total.value[0], total.told("a")) == (pytest.approx(0, abs=1e-12), "wait")
+        assert (ending.value[0], ending.told("a")) == (pytest.approx(-1), "stop")
+        assert bellman.evaluate(model, total.policy, 1.0).value[0] == 0
     assert bellman.solve(model, 0.99).value[0] == pytest.approx(0)
+    exact = bellman.solve_exactly(model, 1), bellman.solve_exactly(model, 1, must_end=True)
+    assert [(answer.value[0], answer.told("a")) for answer in exact] == [(0, "wait"), (-1, "stop")]
+    compared = bellman.compare(model, {"waits": waits, "stops": stops}, 1.0)
+    assert [compared.most_lost(name) for name in ("waits", "stops")] == pytest.approx([0, 1], abs=1e-12)
+    with pytest.raises(ValueError, match="policy 'waits': state 'a' never terminates"):
+        bellman.compare(model, {"stops": stops, "waits": waits}, 1.0, must_end=True)
+    assert bellman.compare(model, {"stops": stops}, 1.0, must_end=True).most_lost("stops") == pytest.approx(
+        0, abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("method", [bellman.policy_iteration, bellman.value_iteration, bellman.topological])
+def test_who_need_not_end_rests_where_that_is_best(method):
+    """From a and b every end costs, and between them nothing does: whoever is there stays."""
+    model = mdp(
+        {
+            "a": {"to b": [(1, "b", 0)], "end": [(1, "end", -2)]},
+            "b": {"to a": [(0.5, "a", 0), (0.5, "b", 0)], "to c": [(1, "c", 1)]},
+            "c": {"to b": [(1, "b", -1)], "end": [(1, "end", -4)]},
+        },
+        initial="a",
+    )
+    answer = bellman.solve(model, 1.0, method=method)
+    assert answer.value == pytest.approx([0, 0, -1, 0], abs=1e-9)
+    assert bellman.evaluate(model, answer.policy, 1.0).value == pytest.approx([0, 0, -1, 0], abs=1e-9)
+    assert answer.actions("a") == ("to b",) and answer.actions("c") == ("to b",) and "to a" in answer.actions("b")
+    exact = bellman.solve_exactly(model, 1)
+    assert exact.value == [0, 0, -1, 0] and (exact.optimal == answer.optimal).all()
+    assert bellman.evaluate_exactly(model, exact.policy, 1).value == exact.value
 
 
 @pytest.mark.parametrize("method", [bellman.policy_iteration, bellman.value_iteration])
@@ -173,19 +217,21 @@ def test_what_has_no_finite_value_is_infinite_and_the_rest_is_solved(method):
             "tired": {"work": [(1, "rest", 3.0)]},
         }
     )
-    answer = bellman.solve(model, 1.0, method=method)
+    answer = bellman.solve(model, 1.0, method=method, must_end=True)
     assert answer.value == pytest.approx([0, -np.inf, -np.inf, np.inf, np.inf, 0, 3, 0])
+    assert answer.actions("trap") == () and (bellman.solve(model, 1.0, method=method).value == answer.value).all()
     assert answer.converged and answer.actions("a") == ("stop",) and answer.actions("poor") == ("dare",)
     assert (answer.lower <= answer.value).all() and (answer.value <= answer.upper).all()
-    costs = bellman.solve(model, 1.0, method=method, minimise=True)
-    assert costs.value == pytest.approx([0, np.inf, np.inf, 0, 0, 0, 3, 0])
-    with pytest.raises(ValueError, match=r"state 'trap' .*never terminates under this policy"):
-        bellman.evaluate(model, bellman.uniform, 1.0)
+    costs = bellman.solve(model, 1.0, method=method, minimise=True, must_end=True)
+    assert costs.value.tolist() == pytest.approx([0, np.inf, np.inf, 0, 0, 0, 3, 0])
+    losing = [-np.inf] * 5 + [0, 3, 0]
+    assert bellman.solve(model, 1.0, method=method, minimise=True).value.tolist() == pytest.approx(losing)
+    assert bellman.evaluate(model, bellman.uniform, 1.0).value.tolist() == pytest.approx(losing)
 
 
 def test_nothing_finite_is_refused():
     endless = mdp({"a": {"go": [(1, "trap", 1.0)]}, "trap": {"stay": [(1, "trap", -1.0)]}}, initial="a")
-    with pytest.raises(ValueError, match=r"state 'a' \(with 1 more: 'trap'\) never terminates under any policy"):
+    with pytest.raises(ValueError, match=r"state 'a' \(with 1 more: 'trap'\) never terminates.*criterion average"):
         bellman.solve(endless, 1.0)
 
 

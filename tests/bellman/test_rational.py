@@ -2,13 +2,14 @@
 
 from fractions import Fraction
 from itertools import product
-from math import inf, isnan
+from math import inf, isnan, nan
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from models import discounts, models, random_model
 
+from retorno import bellman
 from retorno.bellman.evaluation import uniform
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
 from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
@@ -100,58 +101,118 @@ def test_infinite_values_at_discount_1() -> None:
         },
         initial="rich",
     )
-    answer = solve_exactly(model, 1)
-    by_name = dict(zip(model.state_names, answer.value, strict=True))
-    assert by_name == {"rich": inf, "before": inf, "poor": -inf, "endless": -inf, "torn": -2, "goal": 0, "end": 0}
-    costs = dict(zip(model.state_names, solve_exactly(model, 1, minimise=True).value, strict=True))
-    assert costs == {"rich": 0, "before": Fraction(-9, 2), "poor": inf, "endless": inf, "torn": -2, "goal": 0, "end": 0}
-    never = dict(zip(model.state_names, evaluate_exactly(model, uniform, 1).value, strict=True))
-    assert {name for name, v in never.items() if isnan(v)} == {"poor", "endless", "torn"}
+
+    def values(answer):
+        return dict(zip(model.state_names, answer.value, strict=True))
+
+    ending, half = values(solve_exactly(model, 1, must_end=True)), Fraction(-9, 2)
+    assert ending == {"rich": inf, "before": inf, "poor": -inf, "endless": -inf, "torn": -2, "goal": 0, "end": 0}
+    assert values(solve_exactly(model, 1)) == ending | {"endless": inf}
+    costs = values(solve_exactly(model, 1, minimise=True, must_end=True))
+    assert costs == {"rich": 0, "before": half, "poor": inf, "endless": inf, "torn": -2, "goal": 0, "end": 0}
+    assert values(solve_exactly(model, 1, minimise=True)) == costs | {"poor": -inf, "torn": -inf}
+    known = values(evaluate_exactly(model, uniform, 1))
+    assert {name: v for name, v in known.items() if isinstance(v, float)} == {
+        "poor": -inf,
+        "endless": inf,
+        "torn": -inf,
+    }
+    assert values(evaluate_exactly(model, uniform, 1, must_end=True)) == known | {"endless": -inf}
+
+
+def test_what_goes_up_and_down_for_ever_has_no_total() -> None:
+    on = [(1, "b", 1)]
+    swing = mdp({"a": {"on": on}, "b": {"on": [(1, "a", -1)]}, "c": {"go": on, "end": [(1, "end", -5)]}})
+    for answer in (solve_exactly(swing, 1), bellman.solve(swing, 1), bellman.solve(swing, 1, minimise=True)):
+        assert [isnan(v) for v in answer.value] == [True, True, False, False] and answer.value[2] == pytest.approx(-5)
+        assert answer.told("c") == "end"
+    with pytest.raises(ValueError, match="what is earned has no limit: ask for the average reward"):
+        evaluate_exactly(swing, uniform, 1)
+    known = {"a": "on", "b": "on", "c": "end"}
+    for answer in (evaluate_exactly(swing, known, 1), bellman.evaluate(swing, known, 1)):
+        assert [isnan(v) for v in answer.value] == [True, True, False, False]
+
+
+def worth(model: MDP, discount, policy=None, minimise=False, must_end=True) -> list:
+    """The exact value, of the best policy or of one; where none is finite there is an error, and the value here."""
+    try:
+        if policy is not None:
+            return evaluate_exactly(model, policy, discount, must_end=must_end).value
+        return solve_exactly(model, discount, minimise=minimise, must_end=must_end).value
+    except ValueError:
+        # One more state that ends: the error becomes a value.
+        more = mdp({"end": {"stop": [(1, "over", 0)]}})
+        joined = beside(model, more)
+        if policy is not None:
+            answer = evaluate_exactly(joined, np.append(policy, 1.0), discount, must_end=must_end)
+        else:
+            answer = solve_exactly(joined, discount, minimise=minimise, must_end=must_end)
+        return answer.value[: model.num_states]
+
+
+def beside(one: MDP, other: MDP) -> MDP:
+    """Two models in one, neither of which leads to the other."""
+    states, pairs, transitions = one.num_states, one.num_pairs, one.num_transitions
+    return MDP(
+        state_ptr=np.append(one.state_ptr, pairs + other.state_ptr[1:]),
+        action=np.append(one.action, other.action),
+        row_ptr=np.append(one.row_ptr, transitions + other.row_ptr[1:]),
+        next_state=np.append(one.next_state, states + other.next_state),
+        probability=np.append(one.probability, other.probability),
+        reward=np.append(one.reward, other.reward),
+        discount=np.append(one.discount, other.discount),
+        initial=np.append(one.initial, 0 * other.initial),
+        state_names=(*one.state_names, *other.state_names),
+        action_names=one.action_names,
+    )
 
 
 @settings(max_examples=200, deadline=None)
 @given(models(most_states=3, chances="quarters"), discounts())
 def test_best_of_all_deterministic_policies(model, discount) -> None:
-    answer = solve_exactly(model, discount)
-    worst = solve_exactly(model, discount, minimise=True)
-    values = []
+    best, least, values = worth(model, discount), worth(model, discount, minimise=True), []
     for policy in policies(model):
         proper = sure_to_end(model, policy) | (discount < 1)
-        value = evaluate_exactly(model, policy, discount).value
-        assert not any(isnan(v) for v, ends in zip(value, proper, strict=True) if ends)
+        value = worth(model, discount, policy)
+        assert all((v != -inf) == ends for v, ends in zip(value, proper, strict=True))
         values.append([v if ends else None for v, ends in zip(value, proper, strict=True)])
     for s in range(model.num_states):
         found = [v[s] for v in values if v[s] is not None]
-        assert answer.value[s] == inf or answer.value[s] == max(found, default=-inf)
-        assert worst.value[s] == -inf or worst.value[s] == min(found, default=inf)
+        assert best[s] == inf or best[s] == max(found, default=-inf)
+        assert least[s] == -inf or least[s] == min(found, default=inf)
+
+
+@settings(max_examples=200, deadline=None)
+@given(models(most_states=3, chances="quarters"))
+def test_the_best_total_reward_of_all_deterministic_policies(model) -> None:
+    best, least = (worth(model, 1, minimise=minimise, must_end=False) for minimise in (False, True))
+    values = [worth(model, 1, policy, must_end=False) for policy in policies(model)]
+    for s in range(model.num_states):
+        found = [v[s] for v in values if v[s] == v[s]]
+        for answer, reached in ((best[s], max(found, default=nan)), (least[s], min(found, default=nan))):
+            assert answer == reached or isnan(answer) or not found or answer in (inf, -inf) == (reached in (inf, -inf))
 
 
 @settings(max_examples=200, deadline=None)
 @given(models(), discounts())
 def test_the_value_solves_the_optimality_equation(model, discount) -> None:
-    answer = solve_exactly(model, discount)
-    if not all(isinstance(v, Fraction) for v in answer.value):
+    if not all(isinstance(v, Fraction) for v in worth(model, discount, must_end=False)):
         return
+    answer = solve_exactly(model, discount)
     for s, pairs in enumerate(zip(model.state_ptr[:-1], model.state_ptr[1:], strict=True)):
         q = []
         for p in range(*pairs):
             outcomes = range(model.row_ptr[p], model.row_ptr[p + 1])
-            total = sum(Fraction(float(model.probability[t])) for t in outcomes)
-            q.append(
-                sum(
-                    Fraction(float(model.probability[t]))
-                    / total
-                    * (
-                        Fraction(float(model.reward[t]))
-                        + Fraction(discount) * Fraction(float(model.discount[t])) * answer.value[model.next_state[t]]
-                    )
-                    for t in outcomes
-                )
-            )
+            p, r, d = (model.exactly(x[outcomes]) for x in (model.probability, model.reward, model.discount))
+            onwards = [answer.value[n] for n in model.next_state[outcomes]]
+            terms = [a / sum(p) * (b + Fraction(discount) * c * v) for a, b, c, v in zip(p, r, d, onwards, strict=True)]
+            q.append(sum(terms))
         if q:
             assert answer.value[s] == max(q)
-            assert answer.optimal[slice(*pairs)].tolist() == [x == max(q) for x in q]
-            assert q[answer.policy[s] - pairs[0]] == max(q)
+            ties, taken = answer.optimal[slice(*pairs)], answer.policy[slice(*pairs)]
+            assert all(x == max(q) for x, tied in zip(q, ties, strict=True) if tied)
+            assert discount == 1 or ties.tolist() == [x == max(q) for x in q]
+            assert taken.sum() == 1 and ties[np.argmax(taken)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -167,7 +228,7 @@ def test_best_average_of_all_deterministic_policies(model) -> None:
 @settings(max_examples=100, deadline=None)
 @given(models())
 def test_collecting_without_limit_is_a_positive_average(model) -> None:
-    value = solve_exactly(model, 1).value
+    value = worth(model, 1)
     if -inf not in value:
         assert [v == inf for v in value] == [g > 0 for g in average_exactly(model).gain]
 

@@ -23,6 +23,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def read_json(path: Path, how: Reading = USUAL) -> Loaded:
     """
     with naming(path):
         try:
-            tree = json.loads(read_text(path), object_pairs_hook=_distinct, parse_constant=_refuse)
+            tree = json.loads(read_text(path), object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=Decimal)
         except json.JSONDecodeError as error:
             raise ModelError(f"line {error.lineno}: {error.msg}") from None
         except ModelError:
@@ -148,6 +150,7 @@ def from_tree(tree: Any, how: Reading = USUAL) -> Loaded:
 
     state_ptr, action, row_ptr = [0], [], [0]
     next_state, probability, reward, discount = [], [], [], []
+    fractions: dict[float, Fraction] = {}
     for state, table in choices.items():
         for name, outcomes in table.items():
             where = f"state {shown(state)}, action {shown(name)}"
@@ -162,9 +165,9 @@ def from_tree(tree: Any, how: Reading = USUAL) -> Loaded:
                 if len(outcomes) > 1 and "probability" not in outcome:
                     raise ModelError(f"{where}: the outcome {shown(to)} has no probability, and there are several")
                 next_state.append(number_of[to])
-                probability.append(_number(outcome, "probability", 1.0, where))
-                reward.append(_number(outcome, "reward", 0.0, where))
-                discount.append(_discount(outcome, 1.0 if choices[to] else 0.0, where))
+                probability.append(_number(outcome, "probability", 1.0, where, fractions))
+                reward.append(_number(outcome, "reward", 0.0, where, fractions))
+                discount.append(_discount(outcome, 1.0 if choices[to] else 0.0, where, fractions))
             action.append(action_of[name])
             row_ptr.append(len(next_state))
         state_ptr.append(len(action))
@@ -179,11 +182,12 @@ def from_tree(tree: Any, how: Reading = USUAL) -> Loaded:
         probability=chances,
         reward=np.array(reward, np.float64),
         discount=np.array(discount, np.float64),
-        initial=_initial(tree.get("initial"), number_of, acting),
+        initial=_initial(tree.get("initial"), number_of, acting, fractions),
         state_names=tuple(states),
         action_names=tuple(actions),
         grid=_grid(tree["grid"], number_of) if "grid" in tree else None,
         labels=_labels(tree.get("labels"), number_of),
+        fractions=fractions,
     )
     return Loaded(model, notes)
 
@@ -209,22 +213,22 @@ def _name(given: Any, what: str) -> str:
     return str(given)
 
 
-def _number(table: dict[str, Any], name: str, usual: float, where: str) -> float:
+def _number(table: dict[str, Any], name: str, usual: float, where: str, fractions: dict[float, Fraction]) -> float:
     try:
-        return number(table[name]) if name in table else usual
+        return number(table[name], fractions) if name in table else usual
     except ValueError as error:
         raise ModelError(f"{where}: {name} {error}") from None
 
 
-def _discount(outcome: dict[str, Any], usual: float, where: str) -> float:
+def _discount(outcome: dict[str, Any], usual: float, where: str, fractions: dict[float, Fraction]) -> float:
     terminated = outcome.get("terminated", False)
     if terminated not in (True, False, "true", "false"):
         raise ModelError(f"{where}: terminated is true or false, got {shown(terminated)}")
     if terminated in (True, "true"):
         usual = 0.0
-        if _number(outcome, "discount", 0.0, where):
+        if _number(outcome, "discount", 0.0, where, fractions):
             raise ModelError(f"{where}: an outcome that terminates has the discount 0; leave `discount` out")
-    return _number(outcome, "discount", usual, where)
+    return _number(outcome, "discount", usual, where, fractions)
 
 
 def _actions(given: Any, used: dict[str, None]) -> list[str]:
@@ -238,7 +242,7 @@ def _actions(given: Any, used: dict[str, None]) -> list[str]:
     return actions
 
 
-def _initial(given: Any, number_of: dict[str, int], acting: np.ndarray) -> np.ndarray:
+def _initial(given: Any, number_of: dict[str, int], acting: np.ndarray, fractions: dict[float, Fraction]) -> np.ndarray:
     if given is None or given == "":
         return uniform(acting)
     weights = np.zeros(len(number_of))
@@ -246,7 +250,7 @@ def _initial(given: Any, number_of: dict[str, int], acting: np.ndarray) -> np.nd
     for state in table:
         if state not in number_of:
             raise ModelError(f"initial: {shown(state)} is not among the states{did_you_mean(state, number_of)}")
-        weights[number_of[state]] = _number(table, state, 0.0, "initial")
+        weights[number_of[state]] = _number(table, state, 0.0, "initial", fractions)
     return weights
 
 
@@ -349,7 +353,8 @@ def _yaml_lines(model: MDP) -> Iterator[str]:
 
 def _start(model: MDP, quoted: list[str]) -> Iterator[str]:
     for s in np.flatnonzero(model.initial).tolist():
-        yield f"{quoted[s]}: {float(model.initial[s])!r}"
+        figure = _figure(model, float(model.initial[s]), '"')
+        yield f"{quoted[s]}: {figure}"
 
 
 def _places(model: MDP, quoted: list[str]) -> Iterator[str]:
@@ -363,6 +368,11 @@ def _carriers(model: MDP, quoted: list[str], text: Callable[[str], str]) -> Iter
         yield f"{text(label)}: [{', '.join(quoted[s] for s in own.tolist())}]"
 
 
+def _figure(model: MDP, x: float, mark: str) -> str:
+    """A number as it was written."""
+    return repr(x) if x not in model.fractions else f"{mark}{model.fractions[x]}{mark}"
+
+
 def _row(entries: Iterator[str]) -> str:
     return f"{{{', '.join(entries)}}}"
 
@@ -373,10 +383,14 @@ def _choices(model: MDP, quoted: list[str], mark: str) -> Iterator[list[tuple[in
     columns = (x.tolist() for x in (model.next_state, model.probability, model.reward, model.discount))
     usual = np.where(model.terminal, 0.0, 1.0).tolist()
     outcomes = []
+
+    def figure(x: float) -> str:
+        return _figure(model, x, mark)
+
     for to, p, r, d in zip(*columns, strict=True):
-        text = f"{mark}to{mark}: {quoted[to]}, {mark}probability{mark}: {p!r}, {mark}reward{mark}: {r!r}"
+        text = f"{mark}to{mark}: {quoted[to]}, {mark}probability{mark}: {figure(p)}, {mark}reward{mark}: {figure(r)}"
         if d != usual[to]:
-            text += f", {mark}terminated{mark}: true" if d == 0 else f", {mark}discount{mark}: {d!r}"
+            text += f", {mark}terminated{mark}: true" if d == 0 else f", {mark}discount{mark}: {figure(d)}"
         outcomes.append(f"{{{text}}}")
     for s in range(model.num_states):
         yield [(action[p], outcomes[rows[p] : rows[p + 1]]) for p in range(first[s], first[s + 1])]

@@ -10,6 +10,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits
 from retorno.environments.checked_arrays import are_numbers, check_pointer
 from retorno.environments.formats.files import naming, write_whole
+from retorno.environments.formats.numbers import number
 from retorno.environments.formats.reading import USUAL, Loaded, Reading, normalised
 
 VERSION = 1
@@ -72,6 +74,8 @@ def write(model: MDP, path: Path) -> None:
         arrays |= _packed("label_names", tuple(model.labels))
         arrays["labelled"] = np.concatenate([np.asarray(own, np.int64) for own in model.labels.values()])
         arrays["labelled_end"] = np.cumsum([len(own) for own in model.labels.values()])
+    if model.fractions:
+        arrays |= _packed("fraction_names", tuple(map(str, model.fractions.values())))
     write_whole({path: lambda file: np.savez(file, allow_pickle=False, **arrays)})  # type: ignore[arg-type]
 
 
@@ -98,7 +102,7 @@ def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     kinds = {"version": "i", **ARRAYS, "grid": "i", "on_grid": "b", "labelled": "i", "labelled_end": "i"}
     kinds |= {
         f"{kind}_names{part}": dtype
-        for kind in ("state", "action", "label")
+        for kind in ("state", "action", "label", "fraction")
         for part, dtype in [("", "u"), ("_end", "i")]
     }
     infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -169,6 +173,7 @@ def _model(arrays: dict[str, np.ndarray], normalise: bool) -> Loaded:
         action_names=_unpacked(arrays, "action_names", actions),  # type: ignore[arg-type]
         grid=grid,
         labels=_labels(arrays),
+        fractions=_fractions(arrays),
     )
     return Loaded(model, notes)
 
@@ -182,6 +187,16 @@ def _labels(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if len(names) != len(ends) or len(set(names)) < len(names) or own.ndim != 1:
         raise ModelError(f"label_names has {len(names)} different names for {len(ends)} labels")
     return dict(zip(names, np.split(own, ends[:-1]), strict=True))
+
+
+def _fractions(arrays: dict[str, np.ndarray]) -> dict[float, Fraction]:
+    """What some of the numbers stand for."""
+    if "fraction_names_end" not in arrays:
+        return {}
+    found: dict[float, Fraction] = {}
+    for text in _unpacked(arrays, "fraction_names", arrays["fraction_names_end"].size):
+        number(text, found)
+    return found
 
 
 def _packed(name: str, names: Sequence[str]) -> dict[str, np.ndarray | np.int64]:

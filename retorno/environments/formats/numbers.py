@@ -4,42 +4,71 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
+
+from retorno.core.numerals import decimal, keep
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FRACTION = re.compile(r"([+-]?\d+)\s*/\s*(\d+)", re.ASCII)
 LONGEST = 400
 """Characters: no float64 needs more, and Python's own conversion of very long ones is slow."""
+LONGEST_EXPONENT = 400
+"""A power of ten beyond is 0 or too large for float64, and as a fraction would fill the memory."""
 
 
-def number(given: Any) -> float:
+def number(given: Any, fractions: dict[float, Fraction] | None = None) -> float:
     """A finite number from a number or from its text, a fraction of whole numbers among them.
+
+    Args:
+        given: a number, or its text.
+        fractions: what floats stand for, to which it is added where the float's shortest decimal does not say it.
 
     Raises:
         ValueError: for anything else.
     """
+    if isinstance(given, float) and math.isfinite(given):
+        return given
+    exact = exact_number(given)
     try:
-        if isinstance(given, str):
-            made = _parsed(given)
-        elif isinstance(given, int | float) and not isinstance(given, bool):
-            made = float(given)
-        else:
-            raise ValueError
-    except (ValueError, OverflowError, ZeroDivisionError):
-        made = math.nan
-    if not math.isfinite(made):
-        raise ValueError(f"{shown(given)} is no finite number; write it as 0.25, 1e-3 or 1/3")
+        made = float(exact)
+    except OverflowError:
+        raise ValueError(f"{shown(given)} is larger than float64 can hold") from None
+    if fractions is not None:
+        keep(exact, made, fractions)
     return made
 
 
-def _parsed(text: str) -> float:
+def exact_number(given: Any) -> Fraction:
+    """The same as it was written: 0.7 is seven tenths.
+
+    Raises:
+        ValueError: as `number`.
+    """
+    try:
+        if isinstance(given, str):
+            return _parsed(given)
+        if isinstance(given, float):
+            return decimal(given)
+        if isinstance(given, int | Decimal) and not isinstance(given, bool):
+            return _parsed(str(given))
+    except (ValueError, OverflowError, ZeroDivisionError):
+        pass
+    raise ValueError(f"{shown(given)} is no finite number; write it as 0.25, 1e-3 or 1/3")
+
+
+def _parsed(text: str) -> Fraction:
     text = text.strip()
     if len(text) > LONGEST:
         raise ValueError
     if NUMBER.fullmatch(text):
-        return float(text)
+        exponent = re.split("[eE]", text)[1:]
+        if exponent and abs(int(exponent[0])) > LONGEST_EXPONENT:
+            return Fraction(float(text))
+        return Fraction(text)
     if fraction := FRACTION.fullmatch(text):
-        return int(fraction[1]) / int(fraction[2])
+        return Fraction(int(fraction[1]), int(fraction[2]))
     raise ValueError
 
 

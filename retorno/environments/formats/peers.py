@@ -7,6 +7,7 @@ keeps with the model is not read here: γ belongs to the question.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
-from retorno.core.mdp import MDP, ModelError, mdp
+from retorno.core.mdp import MDP, ModelError, from_table, model_of
 from retorno.environments.checked_arrays import floats, integers
 from retorno.environments.formats.arrays import from_rows, one_reward, to_pairs
 
@@ -145,7 +146,10 @@ def from_mdpsolver(
         paid = {(s, a): r for s, row in enumerate(rewards) for a, r in enumerate(row)}
     elif rewardsElementwise is not None:
         listed = _table(rewardsElementwise, name, 3)
-        paid = {(s, a): r for (s, a), r in zip(map(tuple, _places(listed[:, :2], name)), listed[:, 2], strict=True)}
+        of = list(map(tuple, _places(listed[:, :2], name)))
+        if twice := next((pair for pair, count in Counter(of).items() if count > 1), None):
+            raise ModelError(f"state {twice[0]}, action {twice[1]}: rewardsElementwise lists it twice")
+        paid = dict(zip(of, listed[:, 2], strict=True))
     known = set(map(tuple, pairs.tolist()))
     if strange := next((pair for pair in paid if pair not in known), None):
         raise ModelError(f"state {strange[0]}, action {strange[1]}: has a reward and no transition")
@@ -185,7 +189,7 @@ def to_mdpsolver(model: MDP) -> dict[str, Any]:
 
 
 def from_gymnasium(
-    P: Mapping[Any, Mapping[Any, Sequence[tuple[float, Any, float, bool]]]],
+    P: Any,
     initial: Mapping[Any, float] | Any = None,
     grid: Mapping[Any, tuple[int, int]] | None = None,
 ) -> MDP:
@@ -196,25 +200,25 @@ def from_gymnasium(
     transitions becomes terminal; `P`'s other states all stay, those that no episode reaches too.
 
     Args:
-        P: the table.
+        P: the table; or an environment that carries one, whose first states are then its own.
         initial: a first state, a distribution over first states, or None for uniform.
         grid: (row, column) of each state that lies on a map.
 
     Raises:
         ModelError: as `retorno.core.mdp.mdp`.
+        TypeError: for an environment without a table.
     """
-    if isinstance(initial, Mapping):
-        passed = {state for state, p in initial.items() if p > 0}
-    else:
-        passed = set() if initial is None else {initial}
-    entered = set()
-    for state, choices in P.items():
-        for outcomes in choices.values():
-            for p, target, _, terminated in outcomes:
-                if p > 0 and target != state:
-                    (entered if terminated else passed).add(target)
-    terminal = entered - passed
-    return mdp({s: {} if s in terminal else choices for s, choices in P.items()}, initial, grid)
+    if isinstance(P, Mapping):
+        return from_table(P, initial, grid)
+    inside = getattr(P, "unwrapped", P)
+    if not isinstance(getattr(inside, "P", None), Mapping):
+        raise TypeError(
+            f"{type(inside).__name__} carries no table P: of Gymnasium's own FrozenLake, CliffWalking and Taxi "
+            "do; a model of another can be made by `rt.environments.enumerated`"
+        )
+    if initial is None and grid is None:
+        return model_of(P)
+    return from_table(inside.P, initial, grid)
 
 
 def to_gymnasium(model: MDP) -> dict[int, dict[int, list[tuple[float, int, float, bool]]]]:
