@@ -103,7 +103,7 @@ def flint(x: Fraction | int) -> fmpq:
     return fmpq(x.numerator, x.denominator)
 
 
-def fraction(x: Any) -> Exact:
+def fraction(x: Any) -> Any:
     """A number of FLINT's as Python has it; infinities as they are."""
     return x if isinstance(x, float) else Fraction(int(x.p), int(x.q))
 
@@ -149,6 +149,11 @@ def action_value(rows: FractionalBackup, pair: int, value: Sequence[fmpq | float
         elif worst is None or not v > worst:  # nan and −inf outweigh inf: what may never end has no value at all
             worst = v
     return total if worst is None else worst
+
+
+def mean_of(rows: FractionalBackup, pair: int, value: Sequence[fmpq]) -> fmpq:
+    """What follows a pair."""
+    return sum((w * value[n] for n, w in rows.going[pair].items()), ZERO)
 
 
 def reaching(rows: FractionalBackup, goal: Collection[int], pairs: Collection[int] | None = None) -> set[int]:
@@ -309,7 +314,7 @@ def best_average(rows: FractionalBackup, time: Sequence[fmpq]) -> tuple[list[fmp
     choice = {s: pairs[0] for s, pairs in enumerate(rows.pairs) if pairs}
     while True:
         gain, bias = gain_and_bias(rows, choice, time)
-        onwards = {p: sum((w * gain[n] for n, w in rows.going[p].items()), ZERO) for s in choice for p in rows.pairs[s]}
+        onwards = {p: mean_of(rows, p, gain) for s in choice for p in rows.pairs[s]}
         improved = dict(choice)
         for s in choice:
             best = max(rows.pairs[s], key=lambda p: onwards[p])
@@ -317,7 +322,8 @@ def best_average(rows: FractionalBackup, time: Sequence[fmpq]) -> tuple[list[fmp
                 improved[s] = best
         if improved == choice:
             for s in choice:
-                q = {p: action_value(rows, p, bias) - time[p] * gain[s] for p in rows.pairs[s] if onwards[p] == gain[s]}
+                level = [p for p in rows.pairs[s] if onwards[p] == gain[s]]
+                q = {p: rows.reward[p] + mean_of(rows, p, bias) - time[p] * gain[s] for p in level}
                 best = max(q, key=lambda p: q[p])
                 if q[best] > bias[s]:
                     improved[s] = best

@@ -5,7 +5,7 @@ v_T = final, v_t(s) = max_a Σ p (r + γ v_{t+1}(s′)). Each step adds its roun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -204,7 +204,8 @@ def evaluate_horizon(
     """
     backup = backup_of(model, discount)
     tables = _tables(model, horizon, final)
-    given: Any = np.asarray(policy(model) if callable(policy) else policy)
+    by_name = isinstance(policy, Mapping)
+    given: Any = probabilities(model, policy) if by_name else np.asarray(policy(model) if callable(policy) else policy)
     if given.ndim == 2 and len(given) != horizon:
         raise ValueError(f"the policy is for {len(given)} steps, the horizon is {horizon}: give one row a step")
     value = tables.value[horizon][~model.terminal]

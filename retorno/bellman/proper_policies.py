@@ -74,7 +74,7 @@ def require_end(backup: Backup, who: str) -> Int[np.ndarray, " n"]:
     """
     choice, endless = ending_choice(backup)
     if endless.any():
-        raise ValueError(never_ends([backup.names[s] for s in np.flatnonzero(endless)], who))
+        raise ValueError(never_ends([backup.names[int(s)] for s in np.flatnonzero(endless)], who))
     return choice
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import inf
+from typing import Any
 
 import numpy as np
 from flint import fmpq
@@ -134,7 +135,7 @@ def solve_exactly(
     rows = without(whole, idle)
     rows = rows if must_end else with_rests(rows)
     choice = ending_choice(rows)
-    value: list[fmpq | float] = [-inf if pairs else ZERO for pairs in rows.pairs]
+    value: list[Any] = [-inf if pairs else ZERO for pairs in rows.pairs]
     rich, level = (set(), set()) if must_end else without_end(rows, rows.acting - choice.keys())
     for s in level:
         value[s] = limit(ZERO)
@@ -151,9 +152,10 @@ def solve_exactly(
             if q[best] > value[s]:
                 improved[s] = best
                 gained += 1
+        stop = monitor.record(gained)
         if improved == choice:
             break
-        if monitor.record(gained):
+        if stop:
             raise TimeoutError(
                 f"no exact answer within {monitor.seconds:.0f} s, after {len(monitor.residuals)} improvements: allow "
                 "more time, or ask for one with bounds (`solve`)"
@@ -201,7 +203,7 @@ def evaluate_exactly(
     chain, choice = chain_of(rows, chances)
     idle = idle_states(rows if must_end else chain)
     chain, choice = without(chain, idle), {s: p for s, p in choice.items() if s not in idle}
-    value: list[fmpq | float] = [ZERO for _ in rows.pairs]
+    value: list[Any] = [ZERO for _ in rows.pairs]
     for states in recurrent(chain, choice):
         to = -inf if must_end else limit(_gain(chain, choice, states))
         for s in reaching(chain, states):
@@ -247,9 +249,7 @@ def _begun(
     return taken if ended else choice
 
 
-def _but_rich(
-    rows: FractionalBackup, choice: Mapping[int, int], rich: set[int], value: list[fmpq | float]
-) -> dict[int, int]:
+def _but_rich(rows: FractionalBackup, choice: Mapping[int, int], rich: set[int], value: list[Any]) -> dict[int, int]:
     """The choice of the states that cannot collect without limit; the value of the others is infinite."""
     safe = {p for s in choice for p in rows.pairs[s] if rows.going[p].keys() <= choice.keys() | rich}
     more = reaching(rows, rich, safe)
@@ -271,9 +271,7 @@ def _without_rests(rows: FractionalBackup, choice: Mapping[int, int]) -> dict[in
     return {s: rests[s] if s in resting else p for s, p in choice.items()}
 
 
-def _that_end(
-    rows: FractionalBackup, value: list[fmpq | float], optimal: Bool[np.ndarray, " P"]
-) -> Bool[np.ndarray, " P"]:
+def _that_end(rows: FractionalBackup, value: list[Any], optimal: Bool[np.ndarray, " P"]) -> Bool[np.ndarray, " P"]:
     """The optimal pairs without those after which nothing that is promised is ever earned."""
     known = [s >= 0 and not isinstance(value[s], float) for s in rows.owner]
     ties = np.append(optimal, np.array([not value[rows.owner[p]] for p in rows.resting], bool)) & np.array(known)
@@ -293,7 +291,7 @@ def _gain(chain: FractionalBackup, choice: Mapping[int, int], states: list[int])
     return gain_and_bias(chain, {s: choice[s] for s in states}, [ONE] * len(chain.reward))[0][states[0]]
 
 
-def _require_finite(model: MDP, value: list[fmpq | float], who: str) -> None:
+def _require_finite(model: MDP, value: list[Any], who: str) -> None:
     """Raise where no state that acts has a finite value; `who` should have ended, if it must."""
     acting = np.flatnonzero(~model.terminal).tolist()
     if acting and all(isinstance(value[s], float) for s in acting):

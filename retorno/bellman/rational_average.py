@@ -14,7 +14,6 @@ from retorno.bellman.evaluation import Policy, exact_probabilities
 from retorno.bellman.fractional import (
     ONE,
     ZERO,
-    Exact,
     best_average,
     chain_of,
     flint,
@@ -32,9 +31,9 @@ from retorno.core.mdp import MDP, model_of
 class RationalAverage:
     """The average reward of each state in fractions."""
 
-    gain: list[Exact]
+    gain: list[Fraction]
     """[S]: the reward per step (per unit of time), for ever."""
-    bias: list[Exact]
+    bias: list[Fraction]
     """[S]: 0 at the first state of each recurrent class."""
     policy: Float[np.ndarray, " P"]
     """The probability of each pair in its state: one best choice a state, or the policy that was evaluated."""
@@ -63,7 +62,7 @@ def average_exactly(model: MDP, *, minimise: bool = False, duration: Duration | 
     gain, bias, choice = best_average(rows, _durations(model, duration))
     policy = np.zeros(model.num_pairs)
     policy[list(choice.values())] = 1.0
-    return RationalAverage(*([fraction(sign * x) for x in numbers] for numbers in (gain, bias)), policy)
+    return RationalAverage([fraction(sign * g) for g in gain], [fraction(sign * h) for h in bias], policy)
 
 
 def evaluate_average_exactly(model: MDP, policy: Policy, *, duration: Duration | None = None) -> RationalAverage:
@@ -80,8 +79,8 @@ def evaluate_average_exactly(model: MDP, policy: Policy, *, duration: Duration |
     chain, choice = chain_of(rows, chances)
     time = _durations(model, duration)
     mean = [sum((c * time[p] for p, c in share), ZERO) for share in shares(rows, chances)]
-    solution = gain_and_bias(chain, choice, mean)
-    return RationalAverage(*([fraction(x) for x in numbers] for numbers in solution), np.array(chances, float))
+    gain, bias = gain_and_bias(chain, choice, mean)
+    return RationalAverage([*map(fraction, gain)], [*map(fraction, bias)], np.array(chances, float))
 
 
 def _durations(model: MDP, duration: Duration | None) -> list[fmpq]:

@@ -224,7 +224,7 @@ def mdp(
         ModelError: as `MDP`, and when `initial` or `grid` names a state that does not exist.
     """
     fractions: dict[float, Fraction] = {}
-    table = _checked_table(transitions, fractions)
+    table = _checked_table(transitions)
     states = list(table)
     known = set(states)
     for choices in table.values():
@@ -250,8 +250,8 @@ def mdp(
                 if p == 0:
                     continue
                 next_state.append(number[target])
-                probability.append(p)
-                reward.append(r)
+                probability.append(as_float(p, fractions))
+                reward.append(as_float(r, fractions))
                 discount.append(0.0 if terminated or not table.get(target) else 1.0)
             row_ptr.append(len(next_state))
         state_ptr.append(len(action))
@@ -273,7 +273,7 @@ def mdp(
 
 
 def from_table(
-    table: Mapping[Any, Mapping[Any, Sequence[Outcome]]],
+    table: Mapping[Any, Mapping[Any, Sequence[Any]]],
     initial: Mapping[Any, Number] | Any = None,
     grid: Mapping[Any, tuple[int, int]] | None = None,
 ) -> MDP:
@@ -331,10 +331,10 @@ def model_of(given: Any) -> MDP:
     raise TypeError(f"expected a model (an MDP), got {given!r:.60}: {hint}")
 
 
-_Table = dict[Hashable, dict[Hashable, list[tuple[float, Hashable, float, bool]]]]
+_Table = dict[Hashable, dict[Hashable, list[tuple[Number, Hashable, Number, bool]]]]
 
 
-def _checked_table(transitions: Any, fractions: dict[float, Fraction]) -> _Table:
+def _checked_table(transitions: Any) -> _Table:
     """The same with four parts to every outcome.
 
     Raises:
@@ -351,12 +351,12 @@ def _checked_table(transitions: Any, fractions: dict[float, Fraction]) -> _Table
             where = f"state {state!r}, action {choice!r}"
             if isinstance(outcomes, str) or not isinstance(outcomes, Iterable):
                 raise ModelError(f"{where}: expected a list of outcomes, got {outcomes!r:.80}")
-            table[state][choice] = [checked_outcome(outcome, where, fractions) for outcome in outcomes]
+            table[state][choice] = [checked_outcome(outcome, where) for outcome in outcomes]
     return table
 
 
-def checked_outcome(outcome: Any, where: str, fractions: dict[float, Fraction]) -> tuple[float, Hashable, float, bool]:
-    """An outcome with its four parts; what its numbers stand for is added to `fractions`.
+def checked_outcome(outcome: Any, where: str) -> tuple[Number, Hashable, Number, bool]:
+    """An outcome with its four parts; its numbers are floats, fractions or decimals.
 
     Raises:
         ModelError: where it is none.
@@ -364,13 +364,20 @@ def checked_outcome(outcome: Any, where: str, fractions: dict[float, Fraction]) 
     try:
         probability, target, reward, *more = outcome
         (terminated,) = more or [False]
-        made = (as_float(probability, fractions), target, as_float(reward, fractions), bool(terminated))
+        made = (_number_of(probability), target, _number_of(reward), bool(terminated))
     except (TypeError, ValueError):
         raise ModelError(
             f"{where}: expected outcomes (probability, next state, reward[, terminated]), got {outcome!r:.80}"
         ) from None
     check_hashable(target, where)
     return made
+
+
+def _number_of(given: Any) -> Number:
+    """A fraction or a decimal as it is, a whole number that float64 cannot hold as a fraction; else a float."""
+    if isinstance(given, Fraction | Decimal):
+        return given
+    return Fraction(given) if isinstance(given, int) and abs(given) > 2**53 else float(given)
 
 
 def check_hashable(state: Any, where: str) -> None:

@@ -70,11 +70,9 @@ def enumerated(
             where = f"state {state!r}, action {action!r}"
             if action in table[state]:
                 raise ModelError(f"{where}: listed twice")
-            given = [(outcome, checked_outcome(outcome, where, {})) for outcome in step(state, action)]
-            table[state][action] = [outcome for outcome, made in given if made[0] != 0]
-            for _, (chance, target, _, terminated) in given:
-                if chance == 0:
-                    continue
+            outcomes = [made for given in step(state, action) if (made := checked_outcome(given, where))[0] != 0]
+            table[state][action] = outcomes
+            for _, target, _, terminated in outcomes:
                 if terminated:
                     ended[target] = None
                 else:

@@ -15,6 +15,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from retorno import bellman
+from retorno.bellman.proper_policies import endless_sum
 from retorno.core import constants
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
@@ -99,7 +100,7 @@ def regret(policies: Sequence[Policy], best: Solution, greedy: bool = True) -> R
         greedy: whether a policy takes its best action or is drawn from.
 
     Raises:
-        ValueError: at discount 1 for a policy that need not end.
+        ValueError: at discount 1 for a policy that may go on for ever and earn.
 
     >>> from retorno import bellman
     >>> from retorno.environments.registry import model, native
@@ -117,7 +118,7 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
     """The exact value of a learnt policy where it acts; what it would do in states that it never enters is not asked.
 
     Raises:
-        ValueError: at discount 1 when it need not end.
+        ValueError: at discount 1 when it may go on for ever and earn.
 
     Args:
         policy: of context 0, which sees the model's states.
@@ -129,7 +130,12 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
     chances = np.asarray(_chances(policy, legal, greedy), np.float64)[model.pair_state, model.action]
     chances /= np.bincount(model.pair_state, chances, minlength=model.num_states)[model.pair_state]
     visited = entered(model, chances)[model.pair_state]
-    return bellman.evaluate(model, np.where(visited, chances, best.policy), best.question_discount)
+    chances = np.where(visited, chances, best.policy)
+    found = bellman.evaluate(model, chances, best.question_discount, must_end=best.must_end)
+    if not np.isfinite(found.start_value):
+        never = [model.state_names[int(s)] for s in np.flatnonzero(~np.isfinite(found.value))]
+        raise ValueError(endless_sum(never, found.start_value))
+    return found
 
 
 @partial(constants.jit, static_argnames="greedy", compiler_options=IN_HASTE)

@@ -89,7 +89,7 @@ def test_a_final_value_that_nothing_would_earn_is_refused() -> None:
     """Selling ends, so that a final value of what is sold would never be seen."""
     hold = mdp({"hold": {"sell": [(1.0, "sold", 0.0)], "wait": [(1.0, "hold", 0.0)]}}, initial="hold")
     for ask in (finite_horizon, partial(evaluate_horizon, policy=[1, 0])):
-        with pytest.raises(ValueError, match="final value of state .sold.: got 100, and an episode has ended there"):
+        with pytest.raises(ValueError, match="final value of state 'sold': got 100, and an episode has ended there"):
             ask(hold, horizon=2, final=[1.0, 100.0])
     paid = mdp({"hold": {"sell": [(1.0, "sold", 100.0)], "wait": [(1.0, "hold", 0.0)]}}, initial="hold")
     assert finite_horizon(paid, 2, final=[1.0, 0.0]).value[0].tolist() == [100, 0]

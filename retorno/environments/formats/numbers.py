@@ -32,9 +32,9 @@ def number(given: Any, fractions: dict[float, Fraction] | None = None) -> float:
         return given
     exact = exact_number(given)
     try:
-        made = float(exact)
+        made = float(exact) if exact else math.copysign(0.0, -1.0 if str(given).lstrip().startswith("-") else 1.0)
     except OverflowError:
-        raise ValueError(f"{shown(given)} is larger than float64 can hold") from None
+        raise ValueError(f"{shown(given)} is no finite number of float64; write it as 0.25, 1e-3 or 1/3") from None
     if fractions is not None:
         keep(exact, made, fractions)
     return made
