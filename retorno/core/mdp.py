@@ -221,7 +221,7 @@ def mdp(
         grid: (row, column) of each state that lies on a map.
 
     Raises:
-        ModelError: as `MDP`, and when `initial` or `grid` names a state that does not exist.
+        ModelError: as `MDP`, and when `initial` names a state that does not exist.
     """
     fractions: dict[float, Fraction] = {}
     table = _checked_table(transitions)
@@ -234,8 +234,6 @@ def mdp(
                     known.add(target)
                     states.append(target)
     number = {state: i for i, state in enumerate(states)}
-    if grid is not None and (strange := next((state for state in grid if state not in known), None)) is not None:
-        raise ModelError(f"grid: state {strange!r} is not in the model; it has {_some(list(map(str, number)))}")
     actions = list(dict.fromkeys(a for choices in table.values() for a in choices))
     if actions and all(isinstance(a, int | np.integer) for a in actions):
         actions.sort()  # type: ignore[reportCallIssue]
