@@ -262,8 +262,8 @@ class _Question(NamedTuple):
 
     def _answer(self, cut: MDP, kept: Bool[np.ndarray, " P"], minimise: bool) -> Solution:
         if self.chances is None:
-            return solve(cut, 1.0, self.accuracy, minimise=minimise)
-        return evaluate(cut, self.chances[kept], 1.0, accuracy=self.accuracy)
+            return solve(cut, 1.0, self.accuracy, minimise=minimise, must_end=True)
+        return evaluate(cut, self.chances[kept], 1.0, accuracy=self.accuracy, must_end=True)
 
 
 def _ending(
