@@ -259,10 +259,17 @@ def _show(value: Any) -> str:
 
 @functools.cache
 def code_version() -> str:
-    """The package's version and a digest of its sources: '0.1.0+3f2a91c04b7d'."""
+    """The package's version, or "source" where it is on the path and not installed, and a digest of its sources.
+
+    As in '0.1.0+3f2a91c04b7d'.
+    """
     root = Path(__file__).parents[1]
     total = hashlib.sha256()
     for file in sorted(root.rglob("*.py")):
         source = file.read_bytes()
         total.update(f"{file.relative_to(root).as_posix()} {len(source)}\n".encode() + source)
-    return f"{metadata.version('retorno')}+{total.hexdigest()[:12]}"
+    try:
+        version = metadata.version("retorno")
+    except metadata.PackageNotFoundError:
+        version = "source"
+    return f"{version}+{total.hexdigest()[:12]}"

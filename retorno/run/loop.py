@@ -293,7 +293,8 @@ def advance_seeds(algorithm: Algorithm, *rest: Any) -> Advanced:
 def seeds_batch(algorithm: Algorithm) -> bool:
     """Whether many seeds are learnt side by side: what the algorithm says, and else what its network says.
 
-    Many small tables are one large one; networks gain nothing from it on a CPU.
+    Many small tables are one large one; networks gain nothing from it on a CPU. What is faster than a CPU has room for
+    all of them.
 
     Args:
         algorithm: its hyperparameters.
@@ -302,6 +303,8 @@ def seeds_batch(algorithm: Algorithm) -> bool:
     >>> seeds_batch(QLearning()), seeds_batch(PPO())
     (True, False)
     """
+    if jax.default_backend() != "cpu":
+        return True
     network = getattr(algorithm, "network", None)
     return getattr(algorithm, "seeds_batch", getattr(network, "seeds_batch", False))
 
