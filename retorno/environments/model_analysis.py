@@ -80,6 +80,7 @@ class Summary:
             "transitions": model.num_transitions,
             "action_names": list(model.action_names[:LONG_LIST]),
             "initial": int(np.count_nonzero(model.initial)),
+            "labels": {name: _names(model, np.asarray(own), LONG_LIST) for name, own in model.labels.items()},
             "initial_states": _names(model, np.flatnonzero(model.initial), LONG_LIST),
             "every_policy_ends": self.every_policy_ends,
             "some_policy_ends": self.some_policy_ends,
@@ -104,13 +105,15 @@ class Summary:
             "actions": f"{model.num_actions:,}: {_cut(model.action_names)}; at most {self.most_actions} a state",
             "pairs": f"{model.num_pairs:,}",
             "transitions": f"{model.num_transitions:,}, {self._ending()}; at most {self.most_outcomes} a pair",
-            "rewards": f"{self.rewards[0]:g} to {self.rewards[1]:g}" if model.num_transitions else "none",
+            "rewards": self._rewards(),
             "discounts": self._discounts(),
             "components": f"{self.components:,} strongly connected, the largest of {_plural(self.largest_component)}",
             "every policy ends": self._every_policy(),
             "some policy ends": self._some_policy(),
             "memory": readable(self.memory),
         }
+        if model.labels:
+            rows["labels"] = ", ".join(f"{name} ({_plural(len(own))})" for name, own in model.labels.items())
         width = max(map(len, rows))
         return "\n".join(f"{name:<{width}}  {told}" for name, told in rows.items())
 
@@ -118,6 +121,11 @@ class Summary:
         if self.terminating < 2:
             return ("none of them ends", "one of them ends")[self.terminating] + " the episode"
         return f"{self.terminating:,} of them end the episode"
+
+    def _rewards(self) -> str:
+        if not self.model.num_transitions or self.rewards == (0, 0):
+            return "none: nothing is ever paid"
+        return f"{self.rewards[0]:g} to {self.rewards[1]:g}"
 
     def _discounts(self) -> str:
         kinds = []

@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -391,6 +392,8 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
             f"no native world {name!r}{did_you_mean(name, WORLDS)}; "
             "leave the choice open to have it hosted by Gymnasium"
         )
+    if Path(name).exists():
+        _refuse_path(name)
     return _late("hosted.gymnasium:gymnasium", name)(**settings)
 
 
@@ -539,6 +542,7 @@ def model(name: str, **settings: Any) -> MDP:
         return read_map(Path(name))
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
+        _refuse_path(name)
         if name in WORLDS or _GYMNASIUM_ID.fullmatch(name):
             raise UnknownNameError(
                 f"{name} has no exact model, it can only be lived in, as in `retorno train ppo {name}`; "
@@ -549,6 +553,19 @@ def model(name: str, **settings: Any) -> MDP:
             f"or a file that ends in {', '.join(FORMATS)}, or {MAP} (a map)"
         )
     return modelled[name]()
+
+
+def _refuse_path(name: str) -> None:
+    """Raise where a name is that of a file or folder in which there is no model: a list of worlds would not help."""
+    path = Path(name)
+    if name in WORLDS or _GYMNASIUM_ID.fullmatch(name):
+        return
+    if path.is_dir():
+        hint = f"what was learnt in it: retorno evaluate {name}" if (path / "config.json").exists() else "name a file"
+        raise UnknownNameError(f"{name} is a folder, not a world or a model; {hint}")
+    if path.exists() or os.sep in name:
+        what = "is neither a model's nor a map's" if path.exists() else "is not there"
+        raise UnknownNameError(f"the file {name} {what}: these end in {', '.join(FORMATS)}, or {MAP} (a map)")
 
 
 def is_file(name: str) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from retorno.core.mdp import MDP, Numbered, mdp
 from retorno.environments import garnet, load, save, student, summarise
-from retorno.environments.formats import from_rows
+from retorno.environments.formats import ModelWarning, from_rows
 
 YAML = """\
 initial: home
@@ -85,8 +85,11 @@ def test_a_label_of_an_explicit_file_ends_episodes(cli, tmp_path):
     assert lines(cli("model", tmp_path / "m.tra")[1])["terminal"] == "none"
     code, out, _ = cli("model", tmp_path / "m.tra", "--terminal", "goal", "--out", tmp_path / "m.json")
     assert code == 0 and lines(out)["terminal"] == "1 state (1)"
-    assert load(tmp_path / "m.json").terminal.tolist() == [False, True]
+    with pytest.warns(ModelWarning, match="no reward was found"):
+        assert load(tmp_path / "m.json").terminal.tolist() == [False, True]
     assert "no label 'gaol'" in cli("model", tmp_path / "m.tra", "--terminal", "gaol")[2]
+    told = lines(cli("model", tmp_path / "m.tra")[1])
+    assert told["labels"] == "goal (1 state)" and told["rewards"] == "none: nothing is ever paid"
     assert lines(cli("model", "student", "--terminal", "C2")[1])["terminal"] == "2 states (C2, Sleep)"
     assert "columns (--columns) is for a model's file" in cli("model", "student", "--columns", "s,a,r,sp")[2]
 

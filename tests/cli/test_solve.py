@@ -477,7 +477,7 @@ def test_a_pomdps_own_discount_is_asked_with(solve, tmp_path) -> None:
     path.write_text("discount: 0.5 states: 1 actions: 1 observations: 1 T: 0 identity O: * uniform R: 0 : 0 : * : * 1")
     _, out, err = solve(path)
     assert "start value 2.000000" in out and "discount 0.5, as m.POMDP says" in err
-    assert "1 observations are left out: the answer is for one who sees the state" in err.replace("\n", " ")
+    assert "what is observed is left out: the answer is for one who sees the state" in err.replace("\n", " ")
     assert "start value 10.000000" in solve(path, "--discount", "0.9")[1]
 
 
@@ -486,6 +486,8 @@ def test_a_pomdps_own_discount_is_asked_with(solve, tmp_path) -> None:
     [
         (["two1.srew"], "two1.srew belongs to a model: name the .tra file, two"),
         (["robot.prism"], "a model in PRISM's language: export its states"),
+        (["no/such.file"], "the file no/such.file is not there: these end in .json, .yaml"),
+        (["/"], "/ is a folder, not a world or a model; name a file"),
         (["log.csv", "--reward", "time"], "log.csv: reward (--reward) is not for .csv files"),
         (["student", "--normalise"], "normalise (--normalise) is for a model's file, got student"),
     ],

@@ -106,7 +106,7 @@ def is_model_file(name: str | Path) -> bool:
 def load(path: str | Path, **settings: Any) -> MDP:
     """The model in a file, by its suffix: .json, .yaml, .npz, .tra with what lies beside it, .drn, .POMDP, or .csv.
 
-    What the file says and the model does not is told as a `ModelWarning`.
+    What the file says and the model does not is told as a `ModelWarning`, and that it has no reward.
 
     Raises:
         ModelError: for an unknown suffix, and for any file that does not hold a whole model, with
@@ -126,6 +126,8 @@ def load(path: str | Path, **settings: Any) -> MDP:
     loaded = read(path, Reading(**settings))
     for note in loaded.notes:
         warnings.warn(f"{path}: {note}", ModelWarning, stacklevel=2)
+    if not loaded.model.reward.any():
+        warnings.warn(f"{path}: no reward was found, in it or beside it: every value is 0", ModelWarning, stacklevel=2)
     return loaded.model
 
 

@@ -36,7 +36,7 @@ from retorno.core.memory import ensure_fits, model_bytes
 from retorno.environments.formats.files import naming
 from retorno.environments.formats.lines import lines_of, value_of, whole_numbers, wrong
 from retorno.environments.formats.numbers import shown
-from retorno.environments.formats.reading import CONTINUOUS, USUAL, Loaded, Reading, normalised
+from retorno.environments.formats.reading import CONTINUOUS, OBSERVED, USUAL, Loaded, Reading, normalised
 from retorno.environments.formats.reward_structures import unknown, which
 from retorno.environments.formats.transition_lines import assembled, ordered
 
@@ -103,7 +103,7 @@ def read(path: Path, how: Reading = USUAL) -> Loaded:
         reward = np.array([_reward(listed, place, taken) for place in places])
         model = assembled(transitions._replace(probability=probability), reward, listed.labels, None)
         if listed.kind == "pomdp" or listed.observed:
-            notes += ("what is observed is left out: the answer is for one who sees the state",)
+            notes += (OBSERVED,)
         return Loaded(model, notes)
 
 

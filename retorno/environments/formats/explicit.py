@@ -33,7 +33,7 @@ from retorno.environments.formats.explicit_states import labels_in, names_in
 from retorno.environments.formats.files import lines_to, naming, write_whole
 from retorno.environments.formats.lines import lines_of, value_of, whole_numbers, wrong
 from retorno.environments.formats.numbers import shown
-from retorno.environments.formats.reading import CONTINUOUS, ROUNDED, USUAL, Loaded, Reading, normalised
+from retorno.environments.formats.reading import CONTINUOUS, OBSERVED, ROUNDED, USUAL, Loaded, Reading, normalised
 from retorno.environments.formats.reward_structures import chosen, rewards_in, structures
 from retorno.environments.formats.transition_lines import TransitionLines, assembled, ordered
 
@@ -63,6 +63,8 @@ def read(path: Path, how: Reading = USUAL) -> Loaded:
     with naming(path):
         pairs = np.append(np.flatnonzero(lines.new_pair), len(lines.state))
         probability, notes = normalised(lines.probability, pairs, how.normalise)
+        if path.with_suffix(".obs").exists():
+            notes += (OBSERVED,)
         try:
             return Loaded(assembled(lines._replace(probability=probability), reward, labels, names), notes)
         except ProbabilitySumError as error:

@@ -108,7 +108,10 @@ def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     for name in [*ARRAYS, "version"]:
         if name not in infos:
-            raise ModelError(f"has no array {name!r}: expected a model that `save` has written")
+            raise ModelError(
+                f"has no array {name!r}: expected a model that `save` has written; arrays of another kind are read "
+                "with numpy.load and passed to from_matrices or from_rows"
+            )
     if strange := sorted(infos.keys() - kinds.keys()):
         raise ModelError(f"has the array {strange[0]!r}, which no model has")
     for name, info in infos.items():

@@ -36,7 +36,7 @@ from retorno.environments.formats.arrays import from_rows
 from retorno.environments.formats.files import naming, read_text
 from retorno.environments.formats.lines import value_of, wrong
 from retorno.environments.formats.numbers import NUMBER, shown
-from retorno.environments.formats.reading import USUAL, Loaded, Reading, normalised
+from retorno.environments.formats.reading import OBSERVED, USUAL, Loaded, Reading, normalised
 
 HEADS = ("discount", "values", "states", "actions", "observations", "start")
 TOKEN = re.compile(r":|[^\s:]+")
@@ -308,10 +308,7 @@ class _File:
             action_names=self.names["actions"],
         )
         if "observations" in self.names:
-            notes += (
-                f"{len(self.names['observations']):,} observations are left out: the answer is for one who sees the "
-                "state, and no policy that only observes can do better",
-            )
+            notes += (OBSERVED,)
         if self.costs:
             notes += ("its values are costs: they are read as rewards below 0",)
         return Loaded(model, notes, self.discount)

@@ -17,6 +17,10 @@ CONTINUOUS = (
     "a continuous-time model, whose lines hold rates, is not read: retorno's models take steps. Export the embedded "
     "or the uniformised chain"
 )
+OBSERVED = (
+    "what is observed is left out: the answer is for one who sees the state, and no policy that only observes can do "
+    "better"
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Reading:
     """Take probabilities that sum to 1 within 1e-6 only, divided by their sum; how far they were off is told."""
     columns: str | None = None
     """Of recorded transitions: which column is what, as state=s,action=a,reward=r,next_state=sp,terminated=end, or in
-    this order as s,a,r,sp,end; by their numbers from 1 where the file has no header."""
+    this order as s,a,r,sp,end; by their numbers from 1 where the file has no header. A state or action of several
+    columns is x+y."""
     prior: float = 0.0
     """Of recorded transitions: pseudo-count of each next state (a Dirichlet prior); 0 for the most likely model."""
     unseen: float | None = None

@@ -129,8 +129,8 @@ def table(path: Path, columns: str | None = None) -> Table:
                 continue
             if len(row) != len(head):
                 raise ModelError(f"line {number}: expected {len(head)} fields, got {len(row)}")
-            for name, i in place.items():
-                field = row[i].strip()
+            for name, parts in place.items():
+                field = row[parts[0]].strip() if len(parts) == 1 else _joined([row[i].strip() for i in parts])
                 try:
                     made[name].append(_READERS[name](field))
                 except (ValueError, KeyError):
@@ -152,34 +152,45 @@ def _delimiter(text: str) -> str:
     return max(",\t;", key=head.count)
 
 
-def _places(head: list[str], columns: str | None) -> tuple[dict[str, int], bool]:
-    """Which column of the file is which, and whether the file has no header."""
-    asked = _asked(columns) if columns is not None else {}
+def _places(head: list[str], columns: str | None) -> tuple[dict[str, tuple[int, ...]], bool]:
+    """Which columns of the file are which, and whether the file has no header."""
+    asked = {column: _parts(name, head) for column, name in (_asked(columns) if columns is not None else {}).items()}
     low = [name.lower() for name in head]
-    counted = bool(asked) and all(name.isdigit() for name in asked.values())
-    place = dict[str, int]()
-    if counted:
-        if (last := max(map(int, asked.values()))) > len(head) or "0" in asked.values():
-            raise ModelError(f"line 1 has {len(head)} columns, and columns={columns!r} asks for column {last}")
-        place = {column: int(name) - 1 for column, name in asked.items()}
-    else:
-        for column, name in asked.items():
-            if name not in head:
-                raise ModelError(f"line 1: no column {name!r} for the {column}; the columns: {_cut(head)}")
-            place[column] = head.index(name)
-        for column, names in KNOWN.items():
-            free = [i for i in range(len(head)) if i not in place.values()]
-            if column not in place and (found := [i for name in names for i in free if low[i] == name]):
-                place[column] = found[0]
+    counted = bool(asked) and all(part.isdigit() for parts in asked.values() for part in parts)
+    place = dict[str, tuple[int, ...]]()
+    for column, parts in asked.items():
+        if counted and not all(1 <= int(part) <= len(head) for part in parts):
+            raise ModelError(f"line 1 has {len(head)} columns, and columns={columns!r} asks for {'+'.join(parts)}")
+        if not counted and (strange := next((part for part in parts if part not in head), None)):
+            raise ModelError(f"line 1: no column {strange!r} for the {column}; the columns: {_cut(head)}")
+        place[column] = tuple(int(part) - 1 if counted else head.index(part) for part in parts)
+    for column, names in KNOWN.items() if not counted else ():
+        free = [i for i in range(len(head)) if i not in _taken(place)]
+        if column not in place and (found := [i for name in names for i in free if low[i] == name]):
+            place[column] = (found[0],)
     if missing := [column for column in COLUMNS[:-1] if column not in place]:
         raise ModelError(
             f"line 1: expected the columns {','.join(COLUMNS)}, got {_cut(head) or 'nothing'}; say which is which, as "
             f"columns='{','.join(f'{column}=NAME' for column in missing)}' (--columns), with numbers from 1 where the "
             "file has no header"
         )
-    if len(set(place.values())) < len(place):
+    if len(set(_taken(place))) < len(_taken(place)):
         raise ModelError(f"columns={columns!r}: one column stands for two things")
-    return place, counted and NUMBER.fullmatch(head[place["reward"]]) is not None
+    return place, counted and NUMBER.fullmatch(head[place["reward"][0]]) is not None
+
+
+def _parts(name: str, head: list[str]) -> list[str]:
+    """The columns of x+y, where no column is called that itself."""
+    return [name] if name in head else [part.strip() for part in name.split("+")]
+
+
+def _taken(place: Mapping[str, tuple[int, ...]]) -> list[int]:
+    return [i for parts in place.values() for i in parts]
+
+
+def _joined(fields: list[str]) -> str:
+    """Several fields as one name; none where one is empty."""
+    return f"({','.join(fields)})" if all(fields) else ""
 
 
 def _asked(columns: str) -> dict[str, str]:
@@ -198,14 +209,14 @@ def _asked(columns: str) -> dict[str, str]:
     return made
 
 
-def _left_out(head: list[str], place: Mapping[str, int]) -> tuple[str, ...]:
+def _left_out(head: list[str], place: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
     notes = list[str]()
-    ends = place.get("terminated")
-    if ends is not None and head[ends].lower() in ("done", "d"):
+    ends = [head[i] for i in place.get("terminated", ())]
+    if ends and ends[0].lower() in ("done", "d"):
         notes.append(
-            f"{head[ends]!r} is taken as terminated: where it also marks time limits, their states look like ends"
+            f"{ends[0]!r} is taken as terminated: where it also marks time limits, their states look like ends"
         )
-    if more := [name for i, name in enumerate(head) if i not in place.values()]:
+    if more := [name for i, name in enumerate(head) if i not in _taken(place)]:
         notes.append(f"left out: the columns {_cut(more)}")
     return tuple(notes)
 

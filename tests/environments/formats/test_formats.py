@@ -38,6 +38,7 @@ from retorno.environments.formats import (
 from retorno.environments.formats.files import write_whole
 from retorno.environments.formats.numbers import number
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*no reward was found")
 ARRAYS = ("state_ptr", "action", "row_ptr", "next_state", "probability", "reward", "discount", "initial")
 SUFFIXES = (".json", ".yaml", ".npz", ".tra")
 
@@ -721,6 +722,13 @@ def test_six_digits_are_normalised_if_asked(tmp_path):
     )
     with pytest.warns(ModelWarning, match="by up to 5e-07: normalised"):
         assert load(tmp_path / "m.json", normalise=True).probability.tolist() == [1, 0]
+
+
+def test_a_model_without_a_reward_says_so_and_so_do_observations(tmp_path):
+    path = lay(tmp_path, {".tra": "2 2\n0 1 1\n1 1 1\n", ".obs": "1 1\n"})
+    with pytest.warns(ModelWarning, match="no reward was found, in it or beside it: every value is 0"):
+        with pytest.warns(ModelWarning, match="what is observed is left out"):
+            load(path)
 
 
 def test_rates_are_no_probabilities(tmp_path):

@@ -95,12 +95,19 @@ def test_what_is_wrong_is_named(walk, text, message):
         ("state=who", "line 1: no column 'who' for the state; the columns: state,action"),
         ("state=state,place=next_state", "'place=next_state' is not COLUMN=NAME"),
         ("state=state,next_state=state", "one column stands for two things"),
-        ("1,2,3,9", "line 1 has 5 columns, and columns='1,2,3,9' asks for column 9"),
+        ("1,2,3,9", "line 1 has 5 columns, and columns='1,2,3,9' asks for 9"),
     ],
 )
 def test_columns_that_are_not_there(walk, columns, message):
     with pytest.raises(ModelError, match=message):
         load(walk(), columns=columns)
+
+
+def test_a_state_of_several_columns(walk):
+    found = read(walk("x,y,a,r,x2,y2\n0,1,up,1,0,2\n0,2,up,2,9,9\n"), Reading(columns="state=x+y,next_state=x2+y2"))
+    assert found.model.state_names == ["(0,1)", "(0,2)", "(9,9)"] and found.model.terminal.tolist() == [0, 0, 1]
+    with pytest.raises(ModelError, match="no column 'z' for the state"):
+        load(walk("x,y,a,r,x2,y2\n"), columns="state=x+z,next_state=x2+y2")
 
 
 def test_it_is_not_written(walk, tmp_path):
