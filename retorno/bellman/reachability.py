@@ -48,7 +48,7 @@ class Reachability:
     most: Bounded
     """The largest probability that any policy has; that of the policy, where one was asked about."""
     least: Bounded
-    """The smallest one; the same, where a policy was asked about."""
+    """The smallest one; the same, where a policy was asked about or nothing is to be chosen."""
     reward: Bounded
     """What is earned until then, best among the policies that are sure to reach it; −∞ where none is (∞ for costs), and
     ∞ (−∞ for costs) where they can collect as much as they like before."""
@@ -99,6 +99,8 @@ def reach(
             "what is reached is asked of models that go on or end"
         )
     chances = None if policy is None else probabilities(model, policy)
+    if policy is None and model.num_pairs == np.count_nonzero(~model.terminal):
+        chances = np.ones(model.num_pairs)  # Nothing is to be chosen.
     moves = _Moves.of(model, meant, chances)
     question = _Question(model, meant, chances, accuracy)
 

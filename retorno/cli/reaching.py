@@ -22,18 +22,20 @@ def reach_text(found: Reachability, label: str, start: str) -> str:
     lines = aligned(rows, names=(0,))
     if shown < model.num_states:
         lines.append(f"… and {model.num_states - shown:,} more states; --json prints all of them")
-    who = "the policy does" if one else "the best policy does"
-    lines.append(f"{label!r} is reached from {start} with probability {_bounded(found.most, model)}: {who}")
+    most = f"with probability {_bounded(found.most, model)}"
+    lines.append(f"{label!r} is reached from {start} {most}" + ("" if one else " at the most,"))
     if not one:
         lines.append(f"and with probability {_bounded(found.least, model)} at the least, whatever is done")
     value = found.reward.start(model)[0]
     if earned and np.isfinite(value):
-        best = "the policy earns" if one else "the least cost" if found.minimise else "the most earned"
-        lines.append(f"{best} until then, by policies that are sure to come there: {_bounded(found.reward, model)}")
+        best = "what is earned" if one else "the least cost" if found.minimise else "the most earned"
+        sure = "" if one else ", by policies that are sure to come there"
+        lines.append(f"{best} until then{sure}: {_bounded(found.reward, model)}")
     elif earned and (value > 0) != found.minimise:
         lines.append("and until then as much as one likes can be collected")
     elif earned:
-        lines.append("no policy is sure to come there, so what is earned until then is not compared")
+        who = "it is not" if one else "no policy is"
+        lines.append(f"{who} sure to come there, so what is earned until then has no value")
     if not found.converged:
         lines.append("NOT converged to the accuracy that was asked for; the bounds hold")
     return "\n".join(lines)

@@ -58,6 +58,13 @@ def test_costs_and_the_student():
     assert reach(student(), "Sleep").reward.value == pytest.approx(ended.value)
 
 
+def test_to_wait_on_the_way_for_nothing_is_not_to_arrive():
+    model = mdp({"s": {"wait": [(1.0, "s", 0.0)], "go": [(1.0, "goal", -1.0)]}, "goal": {}}, initial="s")
+    found = reach(model, "goal")
+    assert found.reward.value.tolist() == [-1, 0] and found.least.value.tolist() == [0, 1]
+    assert reach(model, "goal", np.array([0.5, 0.5])).reward.value.tolist() == pytest.approx([-1, 0])
+
+
 def test_what_cannot_be_asked():
     with pytest.raises(KeyError, match="no label 'goal' in the model, and no state of that name; it has no labels"):
         reach(student(), "goal")

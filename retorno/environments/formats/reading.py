@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from retorno.core.mdp import MDP, PROBABILITY_TOLERANCE, ModelError
 
-ROUNDED = 1e-6
+ROUNDED = 1e-6 * (1 + 1e-9)
 """How far the probabilities of a pair may be from 1 in all to be normalised: PRISM and Storm write six digits."""
 
 CONTINUOUS = (
@@ -83,7 +83,7 @@ def normalised(
         return probability, ()
     total = np.add.reduceat(probability, row_ptr[:-1])
     off = np.abs(total - 1)
-    rounded = (off > PROBABILITY_TOLERANCE) & (off <= ROUNDED * (1 + 1e-9))
+    rounded = (off > PROBABILITY_TOLERANCE) & (off <= ROUNDED)
     if not rounded.any():
         return probability, ()
     scale = np.where(rounded, total, 1.0)

@@ -710,6 +710,8 @@ def test_lines_to_the_same_state_add_up_and_rows_may_stand_in_one_line(tmp_path)
 
 def test_six_digits_are_normalised_if_asked(tmp_path):
     path = lay(tmp_path, {".tra": "2 4\n0 0 .333333\n0 1 .666666\n1 0 .5\n1 1 .5\n"})
+    with pytest.raises(ModelError, match=r"sum to 0.999999, expected 1; normalise=True \(--normalise\) divides"):
+        load(path)
     with pytest.warns(ModelWarning, match="m.tra: one pair's probabilities did not sum to 1, by up to 1e-06"):
         made = load(path, normalise=True)
     assert made.probability == pytest.approx([1 / 3, 2 / 3, 0.5, 0.5], abs=1e-6)
