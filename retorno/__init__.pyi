@@ -33,6 +33,7 @@ from .ops.optimisers import Schedule as Schedule
 from .run import relabel as relabel
 from .run.actor import Actor as Actor
 from .run.actor import load as load
+from .run.answers import solve as solve
 from .run.evaluate import Evaluation as Evaluation
 from .run.evaluate import evaluate as evaluate
 from .run.match import Match as Match

@@ -16,12 +16,12 @@ from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
 from retorno.cli.options import Flag, UsageError, parse, spelled
 from retorno.cli.runs import SEED, complete, finish, next_steps, use_cores
-from retorno.cli.spelling import meant, named, with_bare, without_places, world_settings
+from retorno.cli.spelling import with_bare, without_places, world_settings
 from retorno.cli.terminal import note
 from retorno.cli.watch import LIVE, watch, watched_model
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
-from retorno.core.names import did_you_mean
+from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import folder_of
 from retorno.environments.own_code import attribute
@@ -223,7 +223,7 @@ def choose(
     )
     described = first_line(ALGORITHMS[name])
     if published:
-        described += f"\n\nThe defaults for {world} are {published.source}'s."
+        described += f"\n\nThe defaults for {world} are published: {published.source}."
     described += "\n\nA part's option needs its name only where another is called alike: --learning-rate, --hidden."
     described += "\nWhat the world itself is made with: --world.KEY VALUE, as in --world.is_slippery false."
     command = " ".join(part for part in (COMMAND, name, world) if part)

@@ -12,8 +12,10 @@ but through `jnp.where`.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import math
+import types
 import typing
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, dataclass_transform
@@ -21,6 +23,9 @@ from typing import Annotated, Any, TypeVar, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from retorno.core.names import did_you_mean, meant, named
+from retorno.core.registry import REGISTERED
 
 T = TypeVar("T")
 
@@ -62,6 +67,24 @@ def hyperparameters(cls: type[T]) -> type[T]:
     Traceback (most recent call last):
     ValueError: Method: discount must be in [0, 1], got 1.5
     """
+    made = settings(cls)
+    jax.tree_util.register_pytree_with_keys(made, _flatten_with_keys, functools.partial(_unflatten, made), _flatten)
+    return made
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def settings(cls: type[T]) -> type[T]:
+    """A frozen dataclass of settings none of which is a leaf: what plainly means a value is taken, others are refused.
+
+    >>> @settings
+    ... class Network:
+    ...     hidden: tuple[int, ...] = (64, 64)
+    >>> Network([8, 8]), Network(hidden=8)
+    (Network(hidden=(8, 8)), Network(hidden=(8,)))
+    >>> Network(hiden=8)
+    Traceback (most recent call last):
+    TypeError: Network has no 'hiden'; did you mean hidden?; it has hidden
+    """
     own = getattr(cls, "__post_init__", None)
 
     def __post_init__(self: Any) -> None:
@@ -70,8 +93,19 @@ def hyperparameters(cls: type[T]) -> type[T]:
             own(self)
 
     cls.__post_init__ = __post_init__  # type: ignore[attr-defined]
-    made = dataclasses.dataclass(frozen=True)(cls)
-    jax.tree_util.register_pytree_with_keys(made, _flatten_with_keys, functools.partial(_unflatten, made), _flatten)
+    if "__repr__" not in vars(cls):
+        cls.__repr__ = _shown  # type: ignore[method-assign]
+    made: Any = dataclasses.dataclass(frozen=True)(cls)
+    init, fields = made.__init__, {field.name for field in dataclasses.fields(made)}
+
+    @functools.wraps(init)
+    def __init__(self: Any, *given: Any, **named: Any) -> None:
+        for name in named:
+            if name not in fields:
+                raise TypeError(_no_such(made, name))
+        init(self, *given, **named)
+
+    made.__init__ = __init__
     return made
 
 
@@ -95,7 +129,11 @@ def preset(kind: Callable[..., T], settings: dict[str, Any], **own: Any) -> T:
 
 
 def _check(made: Any) -> None:
-    """Turn numbers into their fields' kind, and refuse those out of range; arrays are left alone."""
+    """Turn what was given into its field's kind, and refuse what is none; arrays are left alone."""
+    for name, hint in _others(type(made)).items():
+        value = getattr(made, name)
+        if (taken := _taken(f"{type(made).__name__}: {name}", value, hint)) is not value:
+            object.__setattr__(made, name, taken)
     for name, (kind, allowed) in _numbers(type(made)).items():
         value = getattr(made, name)
         if value is None or isinstance(value, jax.Array):
@@ -108,12 +146,108 @@ def _check(made: Any) -> None:
         object.__setattr__(made, name, kind(value))
 
 
+def _shown(made: Any, inside: bool = False) -> str:
+    """As it is typed: all fields, and of parts those that differ from their defaults."""
+    told = []
+    for field in dataclasses.fields(made):
+        value = getattr(made, field.name)
+        usual = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if inside and not isinstance(value, jax.Array) and type(value) is type(usual) and value == usual:
+            continue
+        part = getattr(type(value), "__repr__", None) is _shown
+        shown = _shown(value, True) if part else str(value) if isinstance(value, enum.Enum) else repr(value)
+        told.append(f"{field.name}={shown}")
+    return f"{type(made).__name__}({', '.join(told)})"
+
+
 @functools.cache
 def _numbers(cls: type) -> dict[str, tuple[type, Range | None]]:
     """The fields that are numbers: their kinds, and where they lie."""
     hints = typing.get_type_hints(cls, include_extras=True)
     found = {field.name: _number(hints[field.name]) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return {name: number for name, number in found.items() if number is not None}
+
+
+@functools.cache
+def _others(cls: type) -> dict[str, Any]:
+    """The fields that are no numbers, and what they hold."""
+    hints, numbers = typing.get_type_hints(cls, include_extras=True), _numbers(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.name not in numbers}  # type: ignore[arg-type]
+
+
+def _taken(name: str, value: Any, hint: Any) -> Any:
+    """A value as a field holds it: a name, a class or a list stands for what it plainly means.
+
+    Raises:
+        ValueError: when it is none of what the field holds.
+    """
+    options = [_bare(each) for each in (typing.get_args(hint) if _is_union(hint) else (hint,))]
+    if len(options) == 2 and type(None) in options:
+        if value is None:
+            return None
+        options.remove(type(None))
+    kind = options[0]
+    if len(options) > 1:
+        return value
+    if kind is int and not isinstance(value, jax.Array):
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value != int(value):
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+        return int(value)
+    if kind is bool and not isinstance(value, bool | np.bool_ | jax.Array):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    if isinstance(kind, type) and issubclass(kind, enum.Enum) and not isinstance(value, kind):
+        if value not in kind.__members__:
+            known = tuple(kind.__members__)
+            raise ValueError(
+                f"{name} must be one of {', '.join(known)}, got {value!r}{did_you_mean(str(value), known)}"
+            )
+        return kind[value]
+    if typing.get_origin(kind) is tuple:
+        inside = typing.get_args(kind)[0]
+        several = value if isinstance(value, tuple | list) else (value,)
+        if inside is int and not all(isinstance(x, int | np.integer) and not isinstance(x, bool) for x in several):
+            raise ValueError(f"{name} must be whole numbers, as in (64, 64), got {value!r}")
+        return tuple(tuple(x) if isinstance(x, list) else x for x in several)
+    return _part(name, value, kind) if kind in REGISTERED else value
+
+
+def _part(name: str, value: Any, kind: Any) -> Any:
+    """A part of an algorithm: itself, or what a class or a name stands for."""
+    known = REGISTERED[kind]
+    if isinstance(value, str) and named(value, known) in known:
+        return known[named(value, known)]()
+    if isinstance(value, type) and issubclass(value, kind):
+        return value()
+    if isinstance(value, kind) and not isinstance(value, type):
+        return value
+    there = ", ".join(f"{made.__name__}(…)" for made in known.values())
+    near = did_you_mean(value, known) if isinstance(value, str) else ""
+    raise ValueError(f"{name} must be one of {there}, or a name ({', '.join(known)}), got {value!r}{near}")
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _bare(hint: Any) -> Any:
+    """A type without what is annotated to it."""
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+
+
+def _no_such(cls: Any, name: str) -> str:
+    """What to write instead of a setting that there is not."""
+    own = [field.name for field in dataclasses.fields(cls)]
+    if (found := meant(name, own)) in own:
+        return f"{cls.__name__} has no {name!r}: here it is called {found!r}"
+    for field in dataclasses.fields(cls):
+        part = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        inside = [each.name for each in dataclasses.fields(part)] if dataclasses.is_dataclass(part) else []
+        if (found := meant(name, inside)) in inside:
+            kind = type(part).__name__
+            return (
+                f"{cls.__name__} has no {name!r}, its {field.name} has: {cls.__name__}({field.name}={kind}({found}=…))"
+            )
+    return f"{cls.__name__} has no {name!r}{did_you_mean(name, own)}; it has {', '.join(own)}"
 
 
 def _number(hint: Any) -> tuple[type, Range | None] | None:

@@ -201,6 +201,30 @@ Number = float | Fraction | Decimal
 Outcome = tuple[Number, Hashable, Number] | tuple[Number, Hashable, Number, bool]
 
 
+def as_mdp(given: Any) -> MDP:
+    """A model, or the dictionary that describes one, as a model.
+
+    Raises:
+        TypeError: when it is neither; it says what to write.
+
+    Args:
+        given: to be solved.
+
+    >>> as_mdp({"a": {"go": [(1.0, "end", 2.0)]}}).num_states
+    2
+    """
+    if isinstance(given, MDP):
+        return given
+    if isinstance(given, dict):
+        return mdp(given)
+    if isinstance(given, str):
+        raise TypeError(f"{given!r} is a name, and a model is expected: retorno.solve({given!r}, …) takes names")
+    raise TypeError(
+        f"a model is expected, got {type(given).__name__}: make one by retorno.mdp({{state: {{action: outcomes}}}}), or "
+        "let retorno.solve(…) find the one that a Gymnasium environment or a name has"
+    )
+
+
 def mdp(
     transitions: Mapping[Any, Mapping[Any, Sequence[Outcome]]],
     initial: Mapping[Any, Number] | Hashable | None = None,

@@ -1,9 +1,73 @@
-"""Names that people type: what they may have meant."""
+"""Names that people type: what they may have meant, and what other libraries, books and papers call a thing."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "gamma": ("discount",),
+    "discount_factor": ("discount",),
+    "lr": ("learning_rate", "step_size"),
+    "alpha": ("step_size", "learning_rate"),
+    "learning_rate": ("step_size",),
+    "step_size": ("learning_rate",),
+    "lam": ("lambda_",),
+    "gae_lambda": ("lambda_",),
+    "eps_greedy": ("epsilon",),
+    "total_timesteps": ("steps",),
+    "timesteps": ("steps",),
+    "total_steps": ("steps",),
+    "num_steps": ("steps",),
+    "max_steps": ("steps",),
+    "n_envs": ("num_envs",),
+    "envs": ("num_envs",),
+    "nenvs": ("num_envs",),
+    "n_seeds": ("seeds",),
+    "num_seeds": ("seeds",),
+    "random_seed": ("seed",),
+    "n_steps": ("n", "rollout"),
+    "rollout_length": ("rollout",),
+    "n_epochs": ("epochs",),
+    "update_epochs": ("epochs",),
+    "num_minibatches": ("minibatches",),
+    "n_minibatches": ("minibatches",),
+    "clip_range": ("clip",),
+    "clip_coef": ("clip",),
+    "clip_epsilon": ("clip",),
+    "ent_coef": ("entropy_coefficient",),
+    "entropy_coef": ("entropy_coefficient",),
+    "vf_coef": ("value_coefficient",),
+    "value_coef": ("value_coefficient",),
+    "max_grad_norm": ("max_gradient_norm",),
+    "normalise_advantage": ("normalise_advantages",),
+    "norm_obs": ("normalise_observations",),
+    "norm_reward": ("normalise_rewards",),
+    "buffer_size": ("capacity",),
+    "replay_size": ("capacity",),
+    "target_update_interval": ("target_period",),
+    "target_network_frequency": ("target_period",),
+    "exploration_final_eps": ("epsilon_end",),
+    "exploration_initial_eps": ("epsilon",),
+    "final_epsilon": ("epsilon_end", "end"),
+    "net_arch": ("hidden",),
+    "hidden_sizes": ("hidden",),
+    "tau": ("temperature",),
+    "n_planning": ("planning_steps",),
+    "n_eval_episodes": ("episodes",),
+    "eval_episodes": ("episodes",),
+    "num_episodes": ("episodes",),
+    "save_freq": ("every",),
+    "out": ("folder",),
+    "output": ("folder",),
+    "logdir": ("folder",),
+    "log_dir": ("folder",),
+    "run_dir": ("folder",),
+    "tb": ("tensorboard",),
+    "processes": ("parallel",),
+    "num_workers": ("parallel",),
+}
+"""Names that other libraries, books and papers have for an option, and which one is meant: the first that there is."""
 
 LONGEST, MOST = 80, 10_000
 """How much of a name, and of how many names, is compared: an error message may not take seconds."""
@@ -27,3 +91,36 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """
     close = near(name, names)
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def meant(name: str, known: Collection[str]) -> str:
+    """The option that is meant by a name, of those that there are; the name itself where none is.
+
+    Args:
+        name: as typed, without its dashes, with `_` for `-`.
+        known: the options that there are.
+
+    >>> meant("gamma", {"discount"}), meant("normalize_rewards", {"normalise_rewards"}), meant("lr", {"step_size"})
+    ('discount', 'normalise_rewards', 'step_size')
+    """
+    british = name.replace("ize", "ise").replace("behavior", "behaviour")
+    for spelt in (name, british):
+        for candidate in (spelt, f"{spelt}_", *ALIASES.get(spelt, ())):
+            if candidate in known:
+                return candidate
+    negated = name.removeprefix("no_")
+    return name if negated == name else f"no_{meant(negated, known)}"
+
+
+def named(name: str, known: Iterable[str]) -> str:
+    """A registered name in whatever case and with whatever dashes it was typed; itself where there is none.
+
+    >>> named("PPO", ["ppo", "q_learning"]), named("Q-Learning", ["q_learning"]), named("QLearning", ["q_learning"])
+    ('ppo', 'q_learning', 'q_learning')
+    """
+    plain = {_plain(each): each for each in known}
+    return plain.get(_plain(name), name)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace("prioritized", "prioritised")

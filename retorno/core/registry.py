@@ -21,8 +21,11 @@ class Registry(dict[str, Callable[..., Any]]):
     Whoever iterates over it (the command, the laws, `list`) sees the new one too.
     """
 
-    def __init__(self, kinds: Iterable[Any] = ()) -> None:
+    def __init__(self, kinds: Iterable[Any] = (), of: Any = None) -> None:
+        """Take some, all of which are `of` a kind: where a setting is of that kind, their names stand for them."""
         super().__init__()
+        if of is not None:
+            REGISTERED[of] = self
         for kind in kinds:
             self.register(kind)
 
@@ -48,6 +51,10 @@ class Registry(dict[str, Callable[..., Any]]):
     def group(self, folder: str) -> dict[str, Callable[..., Any]]:
         """Those whose file lies in a folder of that name."""
         return {name: kind for name, kind in self.items() if folder_of(kind) == folder}
+
+
+REGISTERED: dict[Any, dict[str, Callable[..., Any]]] = {}
+"""What there is of each kind of settings."""
 
 
 def snake_case(name: str) -> str:

@@ -568,6 +568,41 @@ def _refuse_path(name: str) -> None:
         raise UnknownNameError(f"the file {name} {what}: these end in {', '.join(FORMATS)}, or {MAP} (a map)")
 
 
+def as_model(given: Any) -> MDP:
+    """What was given as a model, as one: whatever it plainly means.
+
+    Args:
+        given: a model; its name, or its file; FILE.py:NAME, MODULE:NAME; a dictionary that describes one; a Gymnasium
+            environment that carries its own (FrozenLake, CliffWalking, Taxi); a function that makes one of these.
+
+    Raises:
+        ValueError: when it is none of these; and as `model`.
+
+    >>> as_model(student).num_states, as_model("student").num_states
+    (5, 5)
+    """
+    match given:
+        case MDP():
+            return given
+        case WorldName():
+            if (made := given.model()) is not None:
+                return made
+        case str() if ":" in given:
+            return as_model(attribute(given, "model"))
+        case str():
+            return model(given)
+        case dict():
+            return mdp(given)
+        case _ if hasattr(getattr(given, "unwrapped", None), "P"):
+            return _late("textbook.toy_text:toy_text", given)()
+        case _ if inspect.isfunction(given) or isinstance(given, partial):
+            return as_model(given())
+    raise ValueError(
+        f"{_short(given)} has no model: pass a model (retorno.mdp, retorno.environments.load), its name "
+        "(`retorno list worlds` marks those that have one) or a dictionary of transitions"
+    )
+
+
 def is_file(name: str) -> bool:
     """Whether a name ends as the files of models and maps do.
 

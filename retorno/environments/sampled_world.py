@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core.environment import Environment
-from retorno.core.mdp import MDP
+from retorno.core.mdp import MDP, as_mdp
 from retorno.core.runtime import prepare
 from retorno.core.time_step import TimeStep, restart
 
@@ -97,6 +97,7 @@ def sampled(model: MDP) -> Sampled:
     (True, 1.0)
     """
     prepare()
+    model = as_mdp(model)
     states = np.arange(model.num_states)
     possible = model.probability > 0
     pair = model.transition_pair[possible]

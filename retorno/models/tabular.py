@@ -8,7 +8,6 @@ about any observation: what is planned at decision time needs no more.
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,6 +19,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
 from retorno.core.counter import FixedTotal, Total
 from retorno.core.environment import Environment
+from retorno.core.hyperparameters import settings
 from retorno.core.memory import readable
 from retorno.core.registry import Registry
 from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, element, index
@@ -247,7 +247,7 @@ class ModelConfig(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@settings
 class Exact:
     """The world itself, where it is native and an observation tells its state."""
 
@@ -272,7 +272,7 @@ class Exact:
         return WorldModel(jax.tree.map(jnp.nan_to_num, spec.world))
 
 
-@dataclass(frozen=True)
+@settings
 class Counted:
     """The most likely model of what was lived. Observations: finite."""
 
@@ -280,5 +280,5 @@ class Counted:
         return counted_model(spec, actions, algorithm)
 
 
-MODELS = Registry((Exact, Counted))
+MODELS = Registry((Exact, Counted), of=ModelConfig)
 """Every model to plan in by the name that the command line gives it."""

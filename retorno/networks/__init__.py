@@ -22,7 +22,10 @@ from retorno.networks.stacked import Stack
 from retorno.networks.table import Table, TableNetwork, require_linear, semi_gradient_step
 from retorno.networks.transformer import Transformer
 
-NETWORKS = Registry((Table, MLP, GRU, LSTM, Transformer, Stack, Features, Aggregation, TileCoding, Fourier, Polynomial))
+NETWORKS = Registry(
+    (Table, MLP, GRU, LSTM, Transformer, Stack, Features, Aggregation, TileCoding, Fourier, Polynomial),
+    of=NetworkConfig,
+)
 """Every network by the name that the command line gives it."""
 
 register = NETWORKS.register

@@ -36,6 +36,9 @@ class Activation(enum.Enum):
     def __call__(self, x: Array) -> Array:
         return self.value(x)
 
+    def __repr__(self) -> str:
+        return str(self)
+
 
 class Linear(eqx.Module):
     """y = xW + b."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import abc
 import itertools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -21,6 +20,7 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.hyperparameters import settings
 from retorno.core.policy import Carry, Heads, WithoutMemory
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import HashableSpace, SpaceError, cardinality, encode, index, parts, unsupported, width
@@ -95,7 +95,7 @@ class LinearNetwork(WithoutMemory):
         return weights.at[:, output].add(change * x)
 
 
-@dataclass(frozen=True)
+@settings
 class Features(Basis):
     """Linear in features of its observations, which are given."""
 
@@ -122,7 +122,7 @@ class Features(Basis):
         return jnp.array(self.rows, jnp.float32)[index(space, obs)] if self.rows else encode(space, obs)
 
 
-@dataclass(frozen=True)
+@settings
 class Aggregation(Basis):
     """State aggregation: neighbouring observations share a weight. Sutton & Barto 2018, section 9.3."""
 
@@ -140,7 +140,7 @@ class Aggregation(Basis):
         return (index(space, obs) // self.group)[None]
 
 
-@dataclass(frozen=True)
+@settings
 class TileCoding(Basis):
     """Tile coding: grids laid over the observation, each a little off the others. Sutton & Barto 2018, section 9.5.4.
 
@@ -177,7 +177,7 @@ class TileCoding(Basis):
         )
 
 
-@dataclass(frozen=True)
+@settings
 class Fourier(Basis):
     """The Fourier cosine basis, cos(π c·s) for all c ∈ {0 … order}ᵈ. Konidaris et al. 2011."""
 
@@ -199,7 +199,7 @@ class Fourier(Basis):
         return jnp.cos(jnp.pi * (powers(self.order, place.shape[0]) @ place))
 
 
-@dataclass(frozen=True)
+@settings
 class Polynomial(Basis):
     """The polynomial basis, Π sᵢ^cᵢ for all c ∈ {0 … order}ᵈ. Sutton & Barto 2018, eq. 9.17."""
 

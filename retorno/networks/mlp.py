@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 from jax import Array
 from jaxtyping import Key
 
+from retorno.core.hyperparameters import settings
 from retorno.networks.heads import Head
 from retorno.networks.layers import Activation, Precision, dense
 from retorno.networks.network import Network, assemble
 
 
-@dataclass(frozen=True)
+@settings
 class MLP:
     """A multilayer perceptron. The defaults are those of PPO's published benchmarks (Schulman et al. 2017)."""
 

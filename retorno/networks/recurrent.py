@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import abc
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
+from retorno.core.hyperparameters import settings
 from retorno.core.policy import Carry
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
@@ -108,7 +108,7 @@ class LSTMCell(Recurrent):
         return jax.nn.sigmoid(leave) * jnp.tanh(c), c
 
 
-@dataclass(frozen=True)
+@settings
 class RecurrentConfig(abc.ABC):
     """A cell on an embedding of the observation: the settings that every kind of cell has."""
 
@@ -161,7 +161,7 @@ class RecurrentConfig(abc.ABC):
         return Linear(jnp.concatenate(weights, axis=1), draws.constant((gates * self.width,), 0.0))
 
 
-@dataclass(frozen=True)
+@settings
 class GRU(RecurrentConfig):
     """A gated recurrent unit on an embedding of the observation."""
 
@@ -170,7 +170,7 @@ class GRU(RecurrentConfig):
         return GRUCell
 
 
-@dataclass(frozen=True)
+@settings
 class LSTM(RecurrentConfig):
     """A long short-term memory on an embedding of the observation."""
 

@@ -6,7 +6,7 @@ fewer its first one stands in for them, as in Gymnasium's `FrameStackObservation
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import equinox as eqx
@@ -18,6 +18,7 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Bool, Key, PyTree
 
+from retorno.core.hyperparameters import settings
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.spaces import HashableSpace
 from retorno.networks.heads import Head
@@ -81,7 +82,7 @@ class Stacked(Policy):
         return jnp.concatenate(list(frames), axis=-1) if frames.ndim == 4 else frames
 
 
-@dataclass(frozen=True)
+@settings
 class Stack:
     """The last k observations side by side, for another network to read."""
 

@@ -12,7 +12,6 @@ they are and are not seen.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.hyperparameters import settings
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Activation, Input, Linear, Precision, Trunk, linear, read
@@ -179,7 +179,7 @@ def normalise(x: Float[Array, "*T width"], scale: Float[Array, " width"]) -> Flo
     return x * jax.lax.rsqrt(square + 1e-6).astype(x.dtype) * scale
 
 
-@dataclass(frozen=True)
+@settings
 class Transformer:
     """A causal transformer over the rows of an episode."""
 

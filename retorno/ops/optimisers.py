@@ -171,7 +171,7 @@ class Lion(Optimiser):
         return optax.scale_by_lion(self.beta1, self.beta2)
 
 
-OPTIMISERS = Registry((Adam, AdamW, RMSprop, SGD, Lion))
+OPTIMISERS = Registry((Adam, AdamW, RMSprop, SGD, Lion), of=Optimiser)
 """Every optimiser by the name that the command line gives it."""
 
 

@@ -120,5 +120,5 @@ class UCB:
         return EpsilonGreedy(upper_confidence(q, explorer.visited.at(obs), self.confidence), jnp.float32(0))
 
 
-EXPLORATIONS = Registry((Epsilon, Softmax, UCB))
+EXPLORATIONS = Registry((Epsilon, Softmax, UCB), of=Exploration)
 """Every way to explore by the name that the command line gives it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -13,6 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.hyperparameters import settings
 from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
 from retorno.core.registry import Registry
 from retorno.core.spaces import HashableSpace, SpaceError, Spec, cardinality, index, num_actions
@@ -50,7 +50,7 @@ class FixedConfig(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@settings
 class Uniform:
     """Every legal action is equally likely."""
 
@@ -59,7 +59,7 @@ class Uniform:
         return FixedPolicy(jnp.zeros((1, actions)), HashableSpace(observation_space))
 
 
-@dataclass(frozen=True)
+@settings
 class Tabulated:
     """Given probabilities of the actions."""
 
@@ -86,7 +86,7 @@ class Tabulated:
         return FixedPolicy(jnp.asarray(log_prob, jnp.float32), HashableSpace(observation_space))
 
 
-FIXED = Registry((Uniform, Tabulated))
+FIXED = Registry((Uniform, Tabulated), of=FixedConfig)
 """Every policy that does not learn, by name."""
 
 

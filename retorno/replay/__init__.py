@@ -1,5 +1,6 @@
 """Experience to learn from again: rings of rows, sampled as windows that are trajectories."""
 
+from retorno.core.registry import REGISTERED
 from retorno.replay.goals import GOAL_REWARDS, Dense, GoalReward, Sparse
 from retorno.replay.hindsight import Goals, Hindsight, HindsightReplay
 from retorno.replay.on_disk import DiskError, OnDisk
@@ -15,6 +16,7 @@ REPLAYS: dict[str, type[ReplayConfig]] = {
     "on_disk": OnDisk,
 }
 """How windows are drawn, by the name that the command line gives it."""
+REGISTERED[ReplayConfig] = REPLAYS
 
 __all__ = [
     "GOAL_REWARDS",

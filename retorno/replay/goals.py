@@ -78,7 +78,7 @@ def distance(achieved: Goal, desired: Goal) -> Float[Array, ""]:
     return jnp.linalg.norm(jnp.ravel(achieved.astype(jnp.float32) - desired.astype(jnp.float32)))
 
 
-GOAL_REWARDS = Registry((Sparse, Dense))
+GOAL_REWARDS = Registry((Sparse, Dense), of=GoalReward)
 """What worlds with goals pay, by the name that the command line gives it."""
 
 register = GOAL_REWARDS.register

@@ -13,7 +13,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from retorno.algorithms import ALGORITHMS, Trace, Weighing
+from retorno.algorithms import ALGORITHMS, Trace, Weighing, published
 from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import as_arrays
+from retorno.core.names import did_you_mean, named
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_units, unbounded_note
@@ -68,6 +69,8 @@ from retorno.run.report import Counters, Report, report
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.structure import StructureError
 
+USUAL_STEPS = 100_000
+"""The budget where none is given, nor published."""
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 60.0
 FURTHEST = 2**31
@@ -423,9 +426,9 @@ def _next_pace(most: int, seconds: float) -> int:
 
 
 def train(
-    algorithm: Algorithm,
+    algorithm: Algorithm | type[Algorithm] | str,
     world: World | WorldName | str,
-    steps: int,
+    steps: int | None = None,
     *,
     seed: int | Sequence[int] = 0,
     hosted: bool | None = None,
@@ -438,10 +441,12 @@ def train(
     """Prepare a run; iterate what comes back to train.
 
     Args:
-        algorithm: a frozen dataclass of hyperparameters.
+        algorithm: a frozen dataclass of hyperparameters; or its name, as on the command line, where the published
+            settings for the world are the defaults.
         world: a name, or whatever `retorno.environments.registry.as_world` takes: an `Environment`, a Gymnasium
             environment, a class or function that makes one, a model.
-        steps: the budget in environment steps, over all environments of one seed.
+        steps: the budget in environment steps, over all environments of one seed. Without it the published one, else
+            100,000.
         seed: one seed, or several, which are trained in one call over a native world.
         hosted: of a world given by name, whether it is Gymnasium's; None takes the native one where there is one.
         every: report exactly at each multiple of so many steps as well (`Report.boundary`); with a
@@ -468,12 +473,11 @@ def train(
     [20, 40]
     """
     prepare()
-    if steps <= 0:
-        raise ValueError(f"steps must be positive, got {steps}: pass for instance steps=100_000")
-    if every is not None and every <= 0:
-        raise ValueError(f"every must be positive, got {every}: it is a number of environment steps")
-    seeds = (seed,) if isinstance(seed, int | np.integer) else tuple(seed)
-    if not seeds or any(not 0 <= s < 2**32 for s in seeds) or len(set(seeds)) < len(seeds):
+    algorithm, usual = meant_algorithm(algorithm, world)
+    steps = positive("steps", usual if steps is None else steps, "it is a number of environment steps, as 100_000")
+    every = None if every is None else positive("every", every, "it is a number of environment steps")
+    seeds = (seed,) if isinstance(seed, int | float | str | np.number) else tuple(seed)
+    if not seeds or not all(_is_seed(each) for each in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different integers in [0, 2³²), got {seeds}")
     seeds = tuple(map(int, seeds))
     opened = as_world(world, hosted)
@@ -501,6 +505,60 @@ def train(
     settings = _settings(training, name, devices)
     training.folder = RunFolder.create(Path(folder), settings, tensorboard)
     return training
+
+
+def meant_algorithm(algorithm: Any, world: Any) -> tuple[Any, int]:
+    """The algorithm that is meant by itself, its class or its name; and the usual budget for the world.
+
+    Raises:
+        ValueError: when there is none of that name, or it is none.
+
+    Args:
+        algorithm: it, its class, or its name in any case.
+        world: where it will act.
+
+    >>> meant_algorithm("Q-Learning", "cliff")[0].step_size
+    0.5
+    """
+    steps = USUAL_STEPS
+    if isinstance(algorithm, str):
+        name = named(algorithm, ALGORITHMS)
+        if name not in ALGORITHMS:
+            near = did_you_mean(algorithm, ALGORITHMS) or "; retorno.algorithms.ALGORITHMS lists all"
+            raise ValueError(f"no algorithm {algorithm!r}{near}")
+        known = published.settings(name, world if isinstance(world, str) else getattr(world, "name", ""))
+        return (known.algorithm, known.steps) if known else (ALGORITHMS[name](), steps)
+    made = algorithm() if isinstance(algorithm, type) and is_dataclass(algorithm) else algorithm
+    if not (hasattr(made, "init") and hasattr(made, "act") and hasattr(made, "update")):
+        line = "train(retorno.PPO(), 'CartPole-v1', steps=100_000)"
+        raise ValueError(f"{made!r} is no algorithm: the algorithm comes first, then the world, as in {line}")
+    return made, steps
+
+
+def positive(name: str, value: Any, what: str) -> int:
+    """A positive whole number, as an integer.
+
+    Raises:
+        ValueError: when it is none.
+
+    Args:
+        name: of the argument.
+        value: what was given.
+        what: it is: the end of the message.
+
+    >>> positive("steps", 1e5, "of the environment")
+    100000
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive, got {value!r}: {what}")
+    if value != int(value):
+        raise ValueError(f"{name} must be whole, got {value!r}: {what}")
+    return int(value)
+
+
+def _is_seed(seed: Any) -> bool:
+    whole = isinstance(seed, int | float | np.number) and not isinstance(seed, bool) and seed == int(seed)
+    return whole and 0 <= seed < 2**32
 
 
 def _settings(training: Training, name: WorldName | None, devices: int) -> dict[str, Any]:
