@@ -15,4 +15,17 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_found, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name):
+    try:
+        return _found(name)
+    except AttributeError:
+        if name.startswith("_"):
+            raise
+        from retorno.core.names import absent
+
+        raise absent(
+            __name__, name, __all__, ("algorithms", "environments", "networks", "policies", "bellman", "plots", "ops")
+        ) from None

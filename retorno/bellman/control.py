@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -58,8 +59,22 @@ def _chosen(backup: Backup) -> tuple[Method, str]:
     return modified_policy_iteration, "states lead far: sweeps mix quickly, and most of them need only one action"
 
 
+def require_function(method: object) -> None:
+    """Refuse a method that is given by its name.
+
+    Raises:
+        TypeError: with the line to write.
+
+    Args:
+        method: a function, or None for the usual one.
+    """
+    if method is not None and not callable(method):
+        name = str(method).replace("-", "_").replace(" ", "_")
+        raise TypeError(f"a method is a function, as method=retorno.bellman.{name}, got {method!r}")
+
+
 def solve(
-    model: MDP,
+    model: MDP | dict[Any, Any],
     discount: float | np.floating,
     accuracy: float = 1e-6,
     *,
@@ -84,7 +99,7 @@ def solve(
     for what it could have.
 
     Args:
-        model: with S states and P state–action pairs.
+        model: with S states and P state–action pairs; or the dictionary that describes it, as of `mdp`.
         discount: γ in [0, 1].
         accuracy: the width of the bounds at which the answer counts as `converged`.
         method: `auto` chooses by size and shape; or one of `policy_iteration`, `value_iteration`,
@@ -111,6 +126,7 @@ def solve(
     (array([ 6.,  6.,  8., 10.,  0.]), ('study',))
     """
     model, discount = model_of(model), float(discount)
+    require_function(method)
     backup = backup_of(model, discount, minimise)
     monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     if backup.contracts:
@@ -154,7 +170,7 @@ def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-
 
 
 def evaluate(
-    model: MDP,
+    model: MDP | dict[Any, Any],
     policy: Policy,
     discount: float | np.floating,
     *,
@@ -175,7 +191,7 @@ def evaluate(
     do both). With `must_end` it is worth −∞ wherever it may not end.
 
     Args:
-        model: with S states and P state–action pairs.
+        model: with S states and P state–action pairs; or the dictionary that describes it, as of `mdp`.
         policy: probabilities [P] (floats), action numbers [S] (integers, ignored for terminal
             states), or a function of the model such as `uniform`.
         discount: γ in [0, 1].
@@ -200,6 +216,7 @@ def evaluate(
     array([-2.3, -1.3,  2.7,  7.4,  0. ])
     """
     model, discount = model_of(model), float(discount)
+    require_function(method)
     backup = backup_of(model, discount)
     chances = probabilities(model, policy)
     chosen = backup.under(chances)

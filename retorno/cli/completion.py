@@ -86,7 +86,7 @@ def _add(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
         parser.add_argument(name)
 
 
-def _fields(parser: argparse.ArgumentParser, kind: type) -> None:
+def _fields(parser: argparse.ArgumentParser, kind: Any) -> None:
     """A dataclass's fields as options and operands."""
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from retorno.core.names import did_you_mean, meant, named
+from retorno.core.notebook import as_table
 from retorno.core.registry import REGISTERED
 
 T = TypeVar("T")
@@ -95,6 +96,7 @@ def settings(cls: type[T]) -> type[T]:
     cls.__post_init__ = __post_init__  # type: ignore[attr-defined]
     if "__repr__" not in vars(cls):
         cls.__repr__ = _shown  # type: ignore[method-assign]
+    cls._repr_html_ = _as_html  # type: ignore[attr-defined]
     made: Any = dataclasses.dataclass(frozen=True)(cls)
     init, fields = made.__init__, {field.name for field in dataclasses.fields(made)}
 
@@ -160,6 +162,12 @@ def _shown(made: Any, inside: bool = False) -> str:
     return f"{type(made).__name__}({', '.join(told)})"
 
 
+def _as_html(made: Any) -> str:
+    """A table of its fields, for a notebook."""
+    rows = [(field.name, getattr(made, field.name)) for field in dataclasses.fields(made)]
+    return as_table((type(made).__name__, ""), rows, (type(made).__doc__ or "").strip().partition("\n")[0])
+
+
 @functools.cache
 def _numbers(cls: type) -> dict[str, tuple[type, Range | None]]:
     """The fields that are numbers: their kinds, and where they lie."""
@@ -201,7 +209,7 @@ def _taken(name: str, value: Any, hint: Any) -> Any:
             raise ValueError(
                 f"{name} must be one of {', '.join(known)}, got {value!r}{did_you_mean(str(value), known)}"
             )
-        return kind[value]
+        return kind[str(value)]
     if typing.get_origin(kind) is tuple:
         inside = typing.get_args(kind)[0]
         several = value if isinstance(value, tuple | list) else (value,)

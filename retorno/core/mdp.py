@@ -16,6 +16,7 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from retorno.core.notebook import MOST_ROWS, as_table
 from retorno.core.numerals import as_float, exactly
 
 PROBABILITY_TOLERANCE = 1e-9
@@ -128,6 +129,29 @@ class MDP:
             normalised = self.probability / np.repeat(total, np.diff(self.row_ptr))
             object.__setattr__(self, "probability", normalised)
 
+    def __repr__(self) -> str:
+        names = ", ".join(map(str, self.state_names[:4])) + (", …" if self.num_states > 4 else "")
+        return (
+            f"<MDP of {self.num_states:,} states ({names}), {self.num_pairs:,} pairs of a state and an action, "
+            f"{self.num_transitions:,} transitions>"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = range(min(self.num_transitions, MOST_ROWS + 1))
+        pairs = np.searchsorted(self.row_ptr, shown, side="right") - 1
+        states = np.searchsorted(self.state_ptr, pairs, side="right") - 1
+        rows = [
+            (
+                self.state_names[int(s)],
+                self.action_names[int(self.action[p])],
+                f"{self.probability[n]:.6g}",
+                f"{self.reward[n]:.6g}",
+                self.state_names[int(self.next_state[n])] + (" (ends)" if self.discount[n] == 0 else ""),
+            )
+            for n, p, s in zip(shown, pairs, states, strict=True)
+        ]
+        return as_table(("state", "action", "probability", "reward", "next state"), rows, repr(self).strip("<>"))
+
     @property
     def num_states(self) -> int:
         return len(self.state_ptr) - 1
@@ -199,30 +223,6 @@ class MDP:
 
 Number = float | Fraction | Decimal
 Outcome = tuple[Number, Hashable, Number] | tuple[Number, Hashable, Number, bool]
-
-
-def as_mdp(given: Any) -> MDP:
-    """A model, or the dictionary that describes one, as a model.
-
-    Raises:
-        TypeError: when it is neither; it says what to write.
-
-    Args:
-        given: to be solved.
-
-    >>> as_mdp({"a": {"go": [(1.0, "end", 2.0)]}}).num_states
-    2
-    """
-    if isinstance(given, MDP):
-        return given
-    if isinstance(given, dict):
-        return mdp(given)
-    if isinstance(given, str):
-        raise TypeError(f"{given!r} is a name, and a model is expected: retorno.solve({given!r}, …) takes names")
-    raise TypeError(
-        f"a model is expected, got {type(given).__name__}: make one by retorno.mdp({{state: {{action: outcomes}}}}), or "
-        "let retorno.solve(…) find the one that a Gymnasium environment or a name has"
-    )
 
 
 def mdp(
@@ -345,7 +345,7 @@ def model_of(given: Any) -> MDP:
         start = getattr(inner, "initial_state_distrib", None)
         return from_table(table, None if start is None else {s: p for s, p in enumerate(start) if p > 0})
     if isinstance(given, str):
-        hint = "`rt.environments.student()` makes one, `rt.environments.load(file)` reads one"
+        hint = f"`rt.solve({given!r}, …)` takes names, `rt.environments.load(file)` reads one"
     elif callable(given):
         hint = "call it first, if it makes one"
     else:

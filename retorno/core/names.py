@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Collection, Iterable
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -124,3 +125,24 @@ def named(name: str, known: Iterable[str]) -> str:
 
 def _plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "").replace("prioritized", "prioritised")
+
+
+def absent(package: str, name: str, names: Iterable[str], shelves: Iterable[str] = ()) -> AttributeError:
+    """The error for a name that a package does not have: near ones, or where it stands.
+
+    Args:
+        package: the package.
+        name: what was looked for.
+        names: what it has.
+        shelves: packages in it that may have the name.
+
+    >>> absent("retorno", "Ppo", ["PPO", "DQN"])
+    AttributeError("retorno has no 'Ppo'; did you mean PPO?")
+    """
+    if (found := named(name, names := list(names))) in names:
+        return AttributeError(f"{package} has no {name!r}; did you mean {found}?", name=name)
+    for shelf in shelves:
+        inside = dir(importlib.import_module(f"{package}.{shelf}"))
+        if (found := named(name, [each for each in inside if not each.startswith("_")])) in inside:
+            return AttributeError(f"{package} has no {name!r}: it is {package}.{shelf}.{found}", name=name)
+    return AttributeError(f"{package} has no {name!r}{did_you_mean(name, names)}", name=name)

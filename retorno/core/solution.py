@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from retorno.core.mdp import MDP
+from retorno.core.notebook import MOST_ROWS, as_table
 from retorno.core.numerals import mixture, plain
 
 
@@ -91,6 +92,15 @@ class Solution:
         """What a table says of a state's actions: what the evaluated policy does, or all that tie for the best."""
         return told_actions(self.model, self.model.state(state), self.policy if self.evaluated else self.optimal)
 
+    def __repr__(self) -> str:
+        return f"<solution of {self.model.num_states:,} states: {self._gist()}>"
+
+    def _repr_html_(self) -> str:
+        shown = range(min(self.model.num_states, MOST_ROWS + 1))
+        values = [[f"{x[s]:z.6f}" for x in (self.value, self.lower, self.upper)] for s in shown]
+        rows = [(self.model.state_names[s], *values[s], self.told(s)) for s in shown]
+        return as_table(("state", "value", "lower", "upper", "policy"), rows, self._gist())
+
     def __str__(self) -> str:
         rows: list[tuple[str, ...]] = [("state", "value", "lower", "upper", "policy")]
         for s, name in enumerate(self.model.state_names):
@@ -101,12 +111,15 @@ class Solution:
             "  ".join(c.ljust(w) if i in (0, 4) else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths)))  # noqa: B905
             for row in rows
         ]
+        lines.append(self._gist())
+        return "\n".join(line.rstrip() for line in lines)
+
+    def _gist(self) -> str:
         state = "converged" if self.converged else "NOT converged"
-        lines.append(
+        return (
             f"{asked(self.discount, self.must_end)}, {self.method}, {state} after {self.sweeps} sweeps; "
             f"start value {self.start_value:z.6f}, policy loses at most {self.policy_loss_bound:.1e}"
         )
-        return "\n".join(line.rstrip() for line in lines)
 
 
 def asked(discount: float, must_end: bool) -> str:

@@ -394,6 +394,12 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
         )
     if Path(name).exists():
         _refuse_path(name)
+
+    if not _GYMNASIUM_ID.fullmatch(name) and (near := did_you_mean(name, WORLDS)):
+        import gymnasium
+
+        if name not in gymnasium.registry:
+            raise UnknownNameError(f"there is no world {name!r}{near} `retorno list worlds` shows all")
     return _late("hosted.gymnasium:gymnasium", name)(**settings)
 
 

@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core.environment import Environment
-from retorno.core.mdp import MDP, as_mdp
+from retorno.core.mdp import MDP, model_of
 from retorno.core.runtime import prepare
 from retorno.core.time_step import TimeStep, restart
 
@@ -41,6 +41,10 @@ class Sampled(Environment):
     legal: Bool[Array, "S A"] | None
     most_outcomes: int = eqx.field(static=True)
     two_players: bool = eqx.field(static=True, default=False)  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __repr__(self) -> str:
+        states, actions = self.first_outcome.shape[-2:]
+        return f"<world sampled from a model of {states:,} states and {actions} actions>"
 
     @property
     def observation_space(self) -> spaces.Discrete:
@@ -97,7 +101,7 @@ def sampled(model: MDP) -> Sampled:
     (True, 1.0)
     """
     prepare()
-    model = as_mdp(model)
+    model = model_of(model)
     states = np.arange(model.num_states)
     possible = model.probability > 0
     pair = model.transition_pair[possible]

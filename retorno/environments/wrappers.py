@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,6 +22,10 @@ class Wrapper(Environment):
     """A world around another one, which stands for what is not said otherwise; `enter` has to be."""
 
     world: Environment
+
+    def __repr__(self) -> str:
+        own = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if each.name != "world"]
+        return f"{type(self).__name__}({', '.join([repr(self.world), *own])})"
 
     @property
     def observation_space(self) -> spaces.Space[Any]:

@@ -22,7 +22,7 @@ from matplotlib.path import Path
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
 from retorno.plots.maps import Answer, ends, shown_pairs
-from retorno.plots.style import INK, MUTED, PAPER, PlotError, number, style
+from retorno.plots.style import INK, MUTED, PAPER, InlineFigure, PlotError, number, style
 
 MOST_STATES, MOST_ARROWS = 16, 60
 DIRECT, HALF = 1.9, 1.25
@@ -109,7 +109,7 @@ def layout(model: MDP) -> Float[np.ndarray, "n 2"]:
 def draw_graph(model: MDP, titled: Mapping[str, Answer | None], place: Float[np.ndarray, "n 2"]) -> Figure:
     """One graph per answer, all with their nodes at `place`."""
     with style():
-        figure = Figure()
+        figure = InlineFigure()
         panes = [_draw(figure, model, answer, place) for answer in titled.values()]
         _frame(figure, panes, list(titled), _caption(model, next(iter(titled.values())), _drawing(model, None)))
     return figure

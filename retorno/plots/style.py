@@ -68,6 +68,16 @@ _LOOK: Any = {
 }
 
 
+class InlineFigure(Figure):
+    """A figure that a notebook shows where it is the last thing of a cell."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        with style():
+            self.savefig(drawn, format="png", bbox_inches="tight")
+        return drawn.getvalue()
+
+
 class PlotError(RetornoError):
     """Something that cannot be drawn."""
 
@@ -83,7 +93,7 @@ def style() -> Iterator[None]:
 
 def panels(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, np.ndarray]:
     """A figure of `width` × `height` inches and its axes, [rows × columns] in reading order."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = InlineFigure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, axes.reshape(-1)
 

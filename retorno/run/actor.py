@@ -75,6 +75,11 @@ class Actor:
         self._key, self._draws = np.uint32(key), 0
         self.reset()
 
+    def __repr__(self) -> str:
+        name = self.world.get("name") or "its world"
+        spaces = f"{self.observation_space} → {self.action_space}"
+        return f"<policy for {name}, learnt in {self.step:,} steps: act({spaces})>"
+
     def reset(self) -> None:
         """Forget: the next observation is an episode's first, in every environment."""
         self._shape: tuple[int, ...] | None = None

@@ -14,13 +14,14 @@ from jaxtyping import Bool, Float, Int, UInt32
 
 from retorno.core import constants
 from retorno.core.environment import Environment, Episodes, HostedEnvironments, World, advance, begin
+from retorno.core.notebook import as_text
 from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
 from retorno.ops.intervals import interval95
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
-from retorno.run.learnt import Learnt, policies_of, world_of
+from retorno.run.learnt import Learnt, policies_of, require_fitting, world_of
 from retorno.run.match import Match, meet
 from retorno.run.prediction import predicts
 
@@ -68,6 +69,12 @@ class Evaluation:
             "mean_length": self.mean_length,
             "returns": [float(x) for x in self.returns.mean(1)],
         }
+
+    def __repr__(self) -> str:
+        return f"<evaluation: {self}>"
+
+    def _repr_html_(self) -> str:
+        return as_text(self)
 
     def __str__(self) -> str:
         low, high = self.ci95
@@ -200,17 +207,18 @@ def evaluate(
         ValueError: when `episodes` is not positive, or it is not clear who is to live where.
         EvaluationError: when an episode does not end.
     """
-    if episodes < 1:
-        raise ValueError(f"episodes must be positive, got {episodes}: pass for instance episodes=100")
+    if not isinstance(episodes, int | np.integer) or episodes < 1:
+        raise ValueError(f"episodes must be positive and whole, got {episodes!r}: pass for instance episodes=100")
     if (policy is None) == (policies is None):
         raise ValueError("pass one policy (or one for each seed), or two players as policies=(one, other)")
     prepare()
     given = policies or policy
     learnt = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    where = world_of(world, learnt[0])
     whole = [each for one in learnt for each in policies_of(one)]
     greedy = greedy and not predicts(whole)
     found = [each.select("policy") for each in whole]
-    where = world_of(world, learnt[0])
+    require_fitting(learnt[0], where)
     if policies is None:
         results = [_evaluate_one(each, where, episodes, seed, greedy) for each in found]
         return Evaluation(np.stack([r for r, _ in results]), np.stack([n for _, n in results]))

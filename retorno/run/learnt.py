@@ -56,6 +56,26 @@ def policies_of(learnt: Any) -> list[Policy]:
     )
 
 
+def require_fitting(learnt: Any, world: World) -> None:
+    """Refuse a world whose observations or actions are not those that a run, or what was loaded, has learnt with.
+
+    Raises:
+        ValueError: with both.
+
+    Args:
+        learnt: a policy alone does not know.
+        world: where it is to act.
+    """
+    known = learnt.world if isinstance(learnt, Trained) else learnt if isinstance(learnt, Actor) else None
+    if known is None:
+        return
+    for kind in ("observation_space", "action_space"):
+        there, here = getattr(known, kind), getattr(world, kind)
+        if there != here and not (there.shape == here.shape and type(there) is type(here) and there.shape):
+            what = kind.replace("_space", "s")
+            raise ValueError(f"the {what} that this was learnt with are {there}, those of this world are {here}")
+
+
 def world_of(world: Any, learnt: Any) -> World:
     """The world itself, from its name, a Gymnasium environment, or (None) from where it was learnt.
 
@@ -69,6 +89,8 @@ def world_of(world: Any, learnt: Any) -> World:
     >>> world_of("student", None).action_space
     Discrete(5)
     """
+    if isinstance(world, Policy | Actor | Trained):
+        raise ValueError("what was learnt comes first, then the world: evaluate(run, world)")
     if world is not None:
         return as_world(world)
     match learnt:

@@ -26,6 +26,7 @@ from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.runtime import SIDE_BY_SIDE, prepare
 from retorno.core.time_step import Trajectory
+from retorno.environments.registry import native
 from retorno.run.loop import Iteration, Run, begin_learners, begin_runs, iterate, repeat, seeds_batch
 
 Probe = Callable[[Run, Trajectory], PyTree[Array]]
@@ -40,7 +41,7 @@ def lived(run: Run, trajectory: Trajectory) -> dict[str, Array]:
 
 def study(
     algorithm: Algorithm | Sequence[Algorithm],
-    world: Environment,
+    world: Environment | str,
     updates: int,
     probe: Probe,
     *,
@@ -56,7 +57,7 @@ def study(
     Args:
         algorithm: its hyperparameters, or several that differ in numbers alone: they are lived in one compiled
             program, and what is found has their axis in front.
-        world: a native world.
+        world: a native world, or its name.
         updates: K · every, how many iterations each seed lives: `rollout` · `num_envs` interactions each.
         probe: a function, looked at as (run, trajectory); one object for all calls, so that it is compiled once.
         seeds: the S seeds, spread over as many devices as divide their number.
@@ -86,6 +87,9 @@ def study(
     one = algorithm[0] if compared else algorithm
     if updates < 1 or every < 1 or updates % every:
         raise ValueError(f"updates must be a positive multiple of every, got {updates} and {every}")
+    world = native(world) if isinstance(world, str) else world
+    if isinstance(seeds, int):
+        raise ValueError(f"seeds are a sequence of them, got {seeds}: pass seeds=range({seeds})")
     if not len(seeds):
         raise ValueError("a study needs seeds: pass for instance seeds=range(100)")
     prepare()

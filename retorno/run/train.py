@@ -29,6 +29,7 @@ from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import as_arrays
 from retorno.core.names import did_you_mean, named
+from retorno.core.notebook import as_text
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import action_units, unbounded_note
@@ -36,7 +37,7 @@ from retorno.core.time_step import AnyTree, Clock
 from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import WorldName, as_world
 from retorno.models import MODELS
-from retorno.networks import NETWORKS, Activation
+from retorno.networks import NETWORKS, Activation, Table
 from retorno.networks.layers import Precision
 from retorno.networks.pretrained import SOURCES, Pretrained
 from retorno.ops.optimisers import OPTIMISERS, Schedule
@@ -153,6 +154,17 @@ class Training:
     def _loop(self) -> HostedLoop:
         assert self.environments is not None
         return HostedLoop(self._twin, self.environments, action_units(self.world.action_space), self.run)
+
+    def __repr__(self) -> str:
+        name = getattr(self.world, "name", None) or (self.folder and self.folder.config["world"]["name"])
+        world = name or type(getattr(self.world, "world", self.world)).__name__
+        seeds = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
+        where = f", recorded in {self.folder.path}" if self.folder else ""
+        step = f"step {self.step:,} of {self.steps:,}"
+        return f"<training of {type(self.algorithm).__name__} on {world}: {step}, {seeds}{where}>"
+
+    def _repr_html_(self) -> str:
+        return as_text(f"{self!r}\n{self.algorithm!r}".replace(", ", ",\n    "))
 
     @property
     def step(self) -> int:
@@ -427,12 +439,12 @@ def _next_pace(most: int, seconds: float) -> int:
 
 def train(
     algorithm: Algorithm | type[Algorithm] | str,
-    world: World | WorldName | str,
-    steps: int | None = None,
+    world: Any,
+    steps: float | None = None,
     *,
-    seed: int | Sequence[int] = 0,
+    seed: float | Sequence[int] = 0,
     hosted: bool | None = None,
-    every: int | None = None,
+    every: float | None = None,
     relabel: RelabelConfig | None = None,
     folder: str | Path | None = None,
     tensorboard: bool = False,
@@ -473,9 +485,10 @@ def train(
     [20, 40]
     """
     prepare()
-    algorithm, usual = meant_algorithm(algorithm, world)
-    steps = positive("steps", usual if steps is None else steps, "it is a number of environment steps, as 100_000")
-    every = None if every is None else positive("every", every, "it is a number of environment steps")
+    chosen, usual = meant_algorithm(algorithm, world)
+    require_step_size(chosen)
+    budget = positive("steps", usual if steps is None else steps, "it is a number of environment steps, as 100_000")
+    pause = None if every is None else positive("every", every, "it is a number of environment steps")
     seeds = (seed,) if isinstance(seed, int | float | str | np.number) else tuple(seed)
     if not seeds or not all(_is_seed(each) for each in seeds) or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different integers in [0, 2³²), got {seeds}")
@@ -483,9 +496,9 @@ def train(
     opened = as_world(world, hosted)
     if len(seeds) > 1 and not isinstance(opened, Environment):
         raise TrainingError("a hosted world is trained one seed at a time: start a run for each seed")
-    if devices > jax.local_device_count() or algorithm.num_envs % devices:
+    if devices > jax.local_device_count() or chosen.num_envs % devices:
         raise TrainingError(
-            f"{algorithm.num_envs} environments cannot be spread evenly over {devices} devices, of which there are "
+            f"{chosen.num_envs} environments cannot be spread evenly over {devices} devices, of which there are "
             f"{jax.local_device_count()}: choose num_envs as a multiple, and set JAX_NUM_CPU_DEVICES for more devices"
         )
     if devices > 1 and not exchanges_in_one_order():
@@ -496,11 +509,11 @@ def train(
     if note := unbounded_note(opened.action_space):
         warnings.warn(note, stacklevel=2)
     if folder is None:
-        return Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
+        return Training(chosen, opened, budget, seeds, pause, relabel, devices, beside=True)
     if not isinstance(opened, Environment) and opened.why_not_resumable is not None:
         warnings.warn(opened.why_not_resumable, stacklevel=2)
-    every = every or max(int(steps) // 10, 1)
-    training = Training(algorithm, opened, int(steps), seeds, every, relabel, devices, beside=True)
+    pause = pause or max(budget // 10, 1)
+    training = Training(chosen, opened, budget, seeds, pause, relabel, devices, beside=True)
     name = WorldName(world, hosted) if isinstance(world, str) else WorldName.of(world)
     settings = _settings(training, name, devices)
     training.folder = RunFolder.create(Path(folder), settings, tensorboard)
@@ -521,6 +534,9 @@ def meant_algorithm(algorithm: Any, world: Any) -> tuple[Any, int]:
     0.5
     """
     steps = USUAL_STEPS
+    first = "the algorithm comes first, then the world, as in train(retorno.PPO(), 'CartPole-v1', steps=100_000)"
+    if hasattr(world, "update") and hasattr(world, "act"):
+        raise ValueError(f"{world!r} stands where the world does: {first}")
     if isinstance(algorithm, str):
         name = named(algorithm, ALGORITHMS)
         if name not in ALGORITHMS:
@@ -530,9 +546,23 @@ def meant_algorithm(algorithm: Any, world: Any) -> tuple[Any, int]:
         return (known.algorithm, known.steps) if known else (ALGORITHMS[name](), steps)
     made = algorithm() if isinstance(algorithm, type) and is_dataclass(algorithm) else algorithm
     if not (hasattr(made, "init") and hasattr(made, "act") and hasattr(made, "update")):
-        line = "train(retorno.PPO(), 'CartPole-v1', steps=100_000)"
-        raise ValueError(f"{made!r} is no algorithm: the algorithm comes first, then the world, as in {line}")
+        raise ValueError(f"{made!r} is no algorithm: {first}")
     return made, steps
+
+
+def require_step_size(algorithm: Any) -> None:
+    """Refuse step sizes by which a table overshoots what it is to learn.
+
+    Raises:
+        ValueError: for one above 1.
+
+    Args:
+        algorithm: any.
+    """
+    for name in ("step_size", "step_size_end"):
+        size = getattr(algorithm, name, None)
+        if size is not None and size > 1 and isinstance(getattr(algorithm, "network", None), Table):
+            raise ValueError(f"{name} {size:g} overshoots what a table is to learn: choose one in (0, 1]")
 
 
 def positive(name: str, value: Any, what: str) -> int:
@@ -558,7 +588,7 @@ def positive(name: str, value: Any, what: str) -> int:
 
 def _is_seed(seed: Any) -> bool:
     whole = isinstance(seed, int | float | np.number) and not isinstance(seed, bool) and seed == int(seed)
-    return whole and 0 <= seed < 2**32
+    return bool(whole and 0 <= seed < 2**32)
 
 
 def _settings(training: Training, name: WorldName | None, devices: int) -> dict[str, Any]:

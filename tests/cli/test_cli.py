@@ -550,8 +550,11 @@ def test_an_environment_that_raises_is_named(cli, tmp_path):
 
 
 def test_not_a_number_stops_the_run(cli, tmp_path):
-    code, _, err = cli(*TRAIN, "--step-size", "1e38", "--folder", tmp_path / "run")
+    features = ["--network", "features", "--network.rows", *["1,1"] * 5]
+    code, _, err = cli(*TRAIN, *features, "--step-size", "1e38", "--folder", tmp_path / "run")
     assert code == 2 and "NaN or infinity" in err and "Traceback" not in err
+    code, _, err = cli(*TRAIN, "--step-size", "1.5", "--folder", tmp_path / "other")
+    assert code == 2 and "overshoots" in one_line(err)
 
 
 def test_a_defect_leaves_its_traceback_in_a_file(cli, monkeypatch):

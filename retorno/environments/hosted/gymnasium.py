@@ -266,8 +266,8 @@ def find(source: str) -> EnvSpec:
         raise WorldError(f"{source} needs the module {module}, which cannot be imported ({error}){hint}") from error
     except gym.error.Error as error:
         close = _near(name)
-        did_you_mean = f"did you mean {' or '.join(close)}?" if close else "gymnasium.pprint_registry() lists all"
-        raise WorldError(f"there is no Gymnasium environment {source!r}: {did_you_mean}") from error
+        hint = f"did you mean {' or '.join(close)}?" if close else "gymnasium.pprint_registry() lists all"
+        raise WorldError(f"there is no Gymnasium environment {source!r}: {hint}") from error
 
 
 def _told_by(env: gym.Env | VectorEnv) -> tuple[spaces.Space[Any], spaces.Space[Any], bool]:
