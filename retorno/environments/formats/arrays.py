@@ -10,6 +10,7 @@ action. Several actions have to be interleaved, because a state's actions lie si
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ def from_rows(
     action_names: Sequence[str] | None = None,
     grid: Grid | None = None,
     labels: Mapping[str, Int[np.ndarray, " _"]] | None = None,
+    fractions: Mapping[float, Fraction] | None = None,
 ) -> MDP:
     """A model from the compressed rows that it is stored in (see `MDP`). Float64 and integer arrays are not copied.
 
@@ -59,6 +61,7 @@ def from_rows(
         action_names: by default the numbers.
         grid: where each state lies on a map, as (row, column) or None.
         labels: the states that carry each label.
+        fractions: what some of the numbers stand for, where that is not their shortest decimal.
 
     Raises:
         ModelError: as `MDP`, and when not exactly one reward is given or it has the wrong length.
@@ -101,6 +104,7 @@ def from_rows(
         action_names=action_names,
         grid=None if grid is None else tuple(grid),
         labels=labels or {},
+        fractions=fractions or {},
     )
 
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ from retorno.environments.formats.lines import lines_of, value_of, whole_numbers
 from retorno.environments.formats.numbers import shown
 from retorno.environments.formats.reading import CONTINUOUS, OBSERVED, USUAL, Loaded, Reading, normalised
 from retorno.environments.formats.reward_structures import unknown, which
-from retorno.environments.formats.transition_lines import assembled, ordered
+from retorno.environments.formats.transition_lines import assembled, ordered, total
 
 READ = ("dtmc", "mdp", "pomdp")
 REFUSED = {
@@ -68,6 +69,7 @@ class _Listed:
         self.states = 0
         self.claimed = dict[str, int]()
         self.observed = False
+        self.fractions = dict[float, Fraction]()
 
 
 def read(path: Path, how: Reading = USUAL) -> Loaded:
@@ -95,7 +97,9 @@ def read(path: Path, how: Reading = USUAL) -> Loaded:
         highest = max(listed.columns[2])
         if highest >= states:
             raise ModelError(f"leads to state {highest}, and the last state is {states - 1}: truncated?")
-        transitions = ordered(listed.kind != "dtmc", states, listed.columns, listed.probability, listed.actions)
+        transitions = ordered(
+            listed.kind != "dtmc", states, listed.columns, listed.probability, listed.actions, listed.fractions
+        )
         pairs = np.append(np.flatnonzero(transitions.new_pair), len(transitions.state))
         probability, notes = normalised(transitions.probability, pairs, how.normalise)
         places = zip(transitions.state.tolist(), transitions.choice.tolist(), strict=True)
@@ -170,7 +174,7 @@ def _body(path: Path, lines: Iterator[tuple[int, str]], listed: _Listed) -> None
             if state < 0:
                 raise wrong(path, line, f"expected a state before {shown(text)}")
             choice = max(choice, 0)
-            p = value_of(path, line, found[2])
+            p = value_of(path, line, found[2], listed.fractions)
             if p < 0:
                 raise wrong(path, line, f"state {state}, choice {choice}: probability {p}, expected at least 0")
             for column, number in zip(
@@ -204,7 +208,7 @@ def _numbers(path: Path, line: int, text: str, listed: _Listed) -> list[float]:
         listed.structures += [str(i + 1) for i in range(len(words))] if len(words) > 1 else ["reward"]
     if len(words) != len(listed.structures):
         raise wrong(path, line, f"expected {len(listed.structures)} rewards, one of each structure, got [{text}]")
-    return [value_of(path, line, word) for word in words]
+    return [value_of(path, line, word, listed.fractions) for word in words]
 
 
 def _taken(listed: _Listed, how: Reading) -> list[int]:
@@ -222,4 +226,4 @@ def _taken(listed: _Listed, how: Reading) -> list[int]:
 
 def _reward(listed: _Listed, place: tuple[int, int], taken: list[int]) -> float:
     own = [listed.state_rewards.get(place[0]), listed.choice_rewards.get(place)]
-    return sum(rewards[i] for rewards in own if rewards for i in taken)
+    return total([rewards[i] for rewards in own if rewards for i in taken], listed.fractions)

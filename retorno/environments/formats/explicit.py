@@ -21,6 +21,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from retorno.environments.formats.files import lines_to, naming, write_whole
 from retorno.environments.formats.lines import lines_of, value_of, whole_numbers, wrong
 from retorno.environments.formats.numbers import shown
 from retorno.environments.formats.reading import CONTINUOUS, OBSERVED, ROUNDED, USUAL, Loaded, Reading, normalised
-from retorno.environments.formats.reward_structures import chosen, rewards_in, structures
+from retorno.environments.formats.reward_structures import chosen, rewards_in, structures, together
 from retorno.environments.formats.transition_lines import TransitionLines, assembled, ordered
 
 ROW_ENTRY = re.compile(r"\s*([^\s:]+):(\d+)(?=\s|$)")
@@ -59,7 +60,9 @@ def read(path: Path, how: Reading = USUAL) -> Loaded:
     names = names_in(path.with_suffix(".sta"), lines.states)
     with naming(path):
         files = chosen(path, how.reward)
-    reward = sum((rewards_in(file, lines) for file in files), np.zeros(len(lines.state)))
+    reward = np.zeros(len(lines.state))
+    for file in files:
+        reward = together(reward, rewards_in(file, lines), lines.fractions)
     with naming(path):
         pairs = np.append(np.flatnonzero(lines.new_pair), len(lines.state))
         probability, notes = normalised(lines.probability, pairs, how.normalise)
@@ -133,6 +136,7 @@ def _transitions(path: Path) -> TransitionLines:
     columns: tuple[list[int], list[int], list[int]] = ([], [], [])
     probability = list[float]()
     actions = dict[tuple[int, int], str]()
+    fractions = dict[float, Fraction]()
     for line, text in lines:
         words = text.split(None, places)
         if len(words) <= places:
@@ -145,7 +149,7 @@ def _transitions(path: Path) -> TransitionLines:
         for chance, to in outcomes:
             if chance.startswith("["):
                 raise wrong(path, line, f"{chance} is an interval of probabilities: a model has one number there")
-            p = value_of(path, line, chance)
+            p = value_of(path, line, chance, fractions)
             if p < 0:
                 raise wrong(path, line, f"state {s}, choice {c}: probability {p}, expected at least 0")
             for column, number in zip(columns, (s, c, *whole_numbers(path, line, [to])), strict=True):
@@ -159,7 +163,7 @@ def _transitions(path: Path) -> TransitionLines:
     states = _states(path, sizes, highest, len(state))
     if decides and sizes and sizes[1] != (pairs := len(set(zip(state, choice, strict=True)))):
         raise ModelError(f"{path}: its first line claims {sizes[1]:,} choices, and {pairs:,} follow: truncated?")
-    return ordered(decides, states, columns, probability, actions)
+    return ordered(decides, states, columns, probability, actions, fractions)
 
 
 def _outcomes(text: str) -> tuple[list[tuple[str, str]], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 from retorno.core.mdp import ModelError
@@ -35,13 +36,19 @@ def whole_numbers(path: Path, line: int, words: list[str]) -> list[int]:
     return [int(word) for word in words]
 
 
-def value_of(path: Path, line: int, word: str) -> float:
+def value_of(path: Path, line: int, word: str, fractions: dict[float, Fraction]) -> float:
     """A finite number.
+
+    Args:
+        path: of the file.
+        line: of the file.
+        word: which stands there.
+        fractions: what floats stand for, to which it is added.
 
     Raises:
         ModelError: with the line.
     """
     try:
-        return number(word)
+        return number(word, fractions)
     except ValueError as error:
         raise wrong(path, line, str(error)) from None

@@ -25,6 +25,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ import numpy as np
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits, model_bytes
 from retorno.core.names import did_you_mean
+from retorno.core.numerals import as_float, exactly
 from retorno.environments.formats.arrays import from_rows
 from retorno.environments.formats.files import naming, read_text
 from retorno.environments.formats.lines import value_of, wrong
@@ -75,6 +77,7 @@ class _File:
         self.paid = dict[tuple[int | None, ...], tuple[int, float]]()
         """(when it was said, reward) of (action, state, next state, observation), None for every one."""
         self.rewards_observed = False
+        self.fractions = dict[float, Fraction]()
 
     # Words
 
@@ -94,7 +97,7 @@ class _File:
         return word
 
     def number(self) -> float:
-        return value_of(self.path, self.line, self.take())
+        return value_of(self.path, self.line, self.take(), self.fractions)
 
     def begins(self) -> bool:
         """Whether an entry of the file begins here."""
@@ -186,23 +189,27 @@ class _File:
         if mode:
             made[[self.index(kind, word) for word in words]] = 1
             made = 1 - made if mode == "exclude" else made
-            return made / max(made.sum(), 1)
+            return made * self.share(int(made.sum()))
         if words == ["uniform"]:
-            return np.full(count, 1 / max(count, 1))
+            return np.full(count, self.share(count))
         if len(words) == 1 and (count != 1 or not NUMBER.fullmatch(words[0]) or words[0] == "0"):
             made[self.index(kind, words[0])] = 1
             return made
         if len(words) != count:
             raise wrong(self.path, self.line, f"start: expected {count} probabilities, got {len(words)}")
-        return np.array([value_of(self.path, self.line, word) for word in words])
+        return np.array([value_of(self.path, self.line, word, self.fractions) for word in words])
 
     def chances(self, size: int) -> Row:
         """Probabilities of one pair, as `uniform` or number by number."""
         if self.peek() == "uniform":
             self.take()
-            return dict.fromkeys(range(size), 1 / size)
+            return dict.fromkeys(range(size), self.share(size))
         row = [self.number() for _ in range(size)]
         return {i: p for i, p in enumerate(row) if p}
+
+    def share(self, count: int) -> float:
+        """One of so many equal parts."""
+        return as_float(Fraction(1, max(count, 1)), self.fractions)
 
     def transition(self) -> None:
         actions = self.every("actions", self.some("actions"))
@@ -222,7 +229,7 @@ class _File:
         if self.peek() != ":":
             if self.peek() == "reset":  # It starts anew.
                 self.take()
-                start = self.start if self.start is not None else np.full(len(states), 1 / len(states))
+                start = self.start if self.start is not None else np.full(len(states), self.share(len(states)))
                 row = {int(s): float(start[s]) for s in np.flatnonzero(start)}
             else:
                 row = self.chances(len(states))
@@ -295,17 +302,20 @@ class _File:
         chances = np.array([p for _, p in flat], np.float64)
         probability, notes = normalised(chances, row_ptr, how.normalise)
         sign = -1.0 if self.costs else 1.0
-        paid = [sign * self.mean(a, s, to) for (s, a), row in zip(pairs, rows, strict=True) for to, _ in row]
+        paid = [self.mean(a, s, to) for (s, a), row in zip(pairs, rows, strict=True) for to, _ in row]
+        if self.costs:
+            self.fractions |= {-x: -exact for x, exact in self.fractions.items()}
         model: MDP = from_rows(
             np.arange(states + 1) * actions,
             row_ptr,
             np.array([to for to, _ in flat], np.int64),
             probability,
-            transition_reward=np.array(paid) + 0.0,
+            transition_reward=sign * np.array(paid) + 0.0,
             action=np.tile(np.arange(actions), states),
             initial=self.start,
             state_names=self.names["states"],
             action_names=self.names["actions"],
+            fractions=self.fractions,
         )
         if "observations" in self.names:
             notes += (OBSERVED,)
@@ -323,7 +333,8 @@ class _File:
                 f"state {self.names['states'][to]!r}, action {self.names['actions'][a]!r}: rewards depend on what is "
                 "observed, and no observations (O:) are given"
             )
-        return sum(p * self.told(a, s, to, o) for o, p in seen.items())
+        parts = [exactly([p, self.told(a, s, to, o)], self.fractions) for o, p in seen.items()]
+        return as_float(sum((p * r for p, r in parts), Fraction(0)), self.fractions)
 
     def told(self, a: int, s: int, to: int, o: int | None) -> float:
         """The last reward that was said of these; 0 where none was."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from retorno.core.names import did_you_mean
 from retorno.environments.formats.files import read_text
 from retorno.environments.formats.lines import lines_of, value_of, whole_numbers, wrong
 from retorno.environments.formats.numbers import shown
-from retorno.environments.formats.transition_lines import TransitionLines
+from retorno.environments.formats.transition_lines import TransitionLines, total
 
 OF_STATES = (".srew", ".rews", ".state.rew")
 OF_TRANSITIONS = (".trew", ".rewt", ".trans.rew", ".tra.rew")
@@ -127,7 +128,7 @@ def rewards_in(path: Path, lines: TransitionLines) -> Float[np.ndarray, " N"]:
         claimed = sizes[-1]
     if claimed is not None and claimed != len(listed):
         raise ModelError(f"{path}: its first line claims {claimed:,} rewards, and {len(listed):,} follow: truncated?")
-    by_state, total = np.zeros(lines.states), np.zeros(len(lines.state))
+    by_state, paid = np.zeros(lines.states), np.zeros(len(lines.state))
     place: dict[tuple[int, ...], int] = {}
     if not of_states:
         keys = zip(lines.state.tolist(), lines.choice.tolist(), lines.next_state.tolist(), strict=True)
@@ -136,18 +137,18 @@ def rewards_in(path: Path, lines: TransitionLines) -> Float[np.ndarray, " N"]:
         if len(words) != width:
             raise wrong(path, line, f"expected '{layout}', got {shown(' '.join(words))}")
         where = whole_numbers(path, line, words[:-1])
-        value = value_of(path, line, words[-1])
+        value = value_of(path, line, words[-1], lines.fractions)
         if of_states:
             if where[0] >= lines.states:
                 raise wrong(path, line, f"state {where[0]} is not in the model, which has {lines.states:,}")
-            by_state[where[0]] += value
+            by_state[where[0]] = total([by_state[where[0]], value], lines.fractions)
             continue
         key = tuple(where) if lines.decides else (where[0], 0, where[1])
         if key not in place:
             raise wrong(path, line, f"no transition leads from state {key[0]}, choice {key[1]} to state {key[2]}")
-        total[place[key]] += value
+        paid[place[key]] = total([paid[place[key]], value], lines.fractions)
     if not of_states:
-        return total
+        return paid
     acts = np.zeros(lines.states, bool)
     acts[lines.state] = True
     if (idle := np.flatnonzero((by_state != 0) & ~acts)).size:
@@ -156,6 +157,16 @@ def rewards_in(path: Path, lines: TransitionLines) -> Float[np.ndarray, " N"]:
             "transition: give it one, or put the reward on the transitions into it (.trew)"
         )
     return by_state[lines.state]
+
+
+def together(
+    one: Float[np.ndarray, " N"], other: Float[np.ndarray, " N"], fractions: dict[float, Fraction]
+) -> Float[np.ndarray, " N"]:
+    """The sums of two rewards, as they were written."""
+    summed, both = one + other, (one != 0) & (other != 0)
+    pairs, place = np.unique(np.stack([one[both], other[both]]), axis=1, return_inverse=True)
+    summed[both] = np.array([total(pair, fractions) for pair in pairs.T])[place.reshape(-1)] if both.any() else 0.0
+    return summed
 
 
 def _escaped(stem: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.core.mdp import MDP, ModelError, Numbered
+from retorno.core.numerals import as_float, exactly
 from retorno.environments.formats.arrays import from_rows
 
 
@@ -24,6 +27,8 @@ class TransitionLines(NamedTuple):
     probability: Float[np.ndarray, " N"]
     actions: Mapping[tuple[int, int], str]
     """The action of each (state, choice) that has one."""
+    fractions: dict[float, Fraction]
+    """What floats stand for, where that is not their shortest decimal."""
 
     @property
     def new_pair(self) -> Bool[np.ndarray, " N"]:
@@ -38,6 +43,7 @@ def ordered(
     columns: Sequence[Sequence[int]],
     probability: Sequence[float],
     actions: Mapping[tuple[int, int], str],
+    fractions: dict[float, Fraction],
 ) -> TransitionLines:
     """Lines in order; what a pair leads to several times it leads to with the sum, as PRISM takes it.
 
@@ -47,6 +53,7 @@ def ordered(
         columns: state, choice and next state of each line.
         probability: of each line.
         actions: the action of each (state, choice) that has one.
+        fractions: what floats stand for, to which sums are added.
 
     Raises:
         ModelError: where a choice is left out.
@@ -57,15 +64,30 @@ def ordered(
     chance = np.array(probability, np.float64)[order]
     first = np.append(True, (np.diff(state) != 0) | (np.diff(choice) != 0) | (np.diff(to) != 0))[: len(state)]
     if not first.all():
-        chance = np.add.reduceat(chance, np.flatnonzero(first))
+        ends = np.append(np.flatnonzero(first), len(chance)).tolist()
+        chance = np.array([total(chance[begin:end], fractions) for begin, end in itertools.pairwise(ends)])
         state, choice, to = state[first], choice[first], to[first]
-    lines = TransitionLines(decides, states, state, choice, to, chance, actions)
+    lines = TransitionLines(decides, states, state, choice, to, chance, actions, fractions)
     state, choice = state[lines.new_pair], choice[lines.new_pair]
     usual = np.arange(len(state)) - np.searchsorted(state, state)
     if (choice != usual).any():
         i = int(np.argmax(choice != usual))
         raise ModelError(f"state {state[i]} has a choice {choice[i]} and no choice {usual[i]}")
     return lines
+
+
+def total(parts: Sequence[float] | Float[np.ndarray, " n"], fractions: dict[float, Fraction]) -> float:
+    """The sum of numbers as they were written: .1 and .2 are .3.
+
+    Args:
+        parts: any numbers.
+        fractions: what floats stand for, to which the sum is added.
+
+    >>> total([0.1, 0.2], {})
+    0.3
+    """
+    some = [float(x) for x in parts if x]
+    return some[0] if len(some) == 1 else as_float(sum(exactly(some, fractions), Fraction(0)), fractions)
 
 
 def assembled(
@@ -107,7 +129,7 @@ def assembled(
     index = {name: i for i, name in enumerate(actions)}
     first = np.array(labels.get("init") or [0], np.int64)
     initial = np.zeros(lines.states)
-    initial[first] = 1 / len(set(first.tolist()))
+    initial[first] = as_float(Fraction(1, len(set(first.tolist()))), lines.fractions)
     carried = {name: np.unique(np.array(own, np.int64)) for name, own in labels.items() if name != "init"}
     if np.array_equal(carried.get("deadlock", []), np.setdiff1d(np.arange(lines.states), state)):
         carried.pop("deadlock", None)  # It says no more than that they are terminal.
@@ -122,6 +144,7 @@ def assembled(
         state_names=Numbered(lines.states) if names is None else names,
         action_names=actions,
         labels=carried,
+        fractions=lines.fractions,
     )
 
 

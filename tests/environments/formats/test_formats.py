@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import zipfile
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from retorno import bellman
 from retorno.core import memory
 from retorno.core.mdp import MDP, ModelError, Numbered, mdp
 from retorno.environments import formats, registry, student, toy_text
@@ -706,6 +708,22 @@ def test_lines_to_the_same_state_add_up_and_rows_may_stand_in_one_line(tmp_path)
     assert same(twice, rows)
     chain = load(lay(tmp_path, {".tra": "2 3\n0 0.5:0 0.5:1 tick\n1 1 1 tock\n"}))
     assert table(chain) == {(0, 0): {(0, 0, 1): 0.5, (1, 0, 1): 0.5}, (1, 0): {(1, 0, 1): 1}}
+
+
+def test_exact_answers_take_numbers_as_they_were_written(tmp_path):
+    """From 0 it goes on to the end with 1/3 + 1/3, for .1 a step and .2 on the way: .1 · 3/2 + .2."""
+    lay(tmp_path, {".tra": "2 3\n0 0 1/3\n0 1 1/3\n0 1 1/3\n", ".srew": "2 1\n0 0.1\n", ".trew": "2 1\n0 1 .2\n"})
+    (tmp_path / "m.drn").write_text(
+        "@type: MDP\n@reward_models\nr\n@model\nstate 0 [0.1]\naction a [0.2]\n0 : 1/3\n1 : 2/3\nstate 1 [0]\n"
+    )
+    (tmp_path / "m.POMDP").write_text(
+        "states: 3 actions: 1 observations: 3 start: 0 T: 0 : 0 uniform T: 0 : 1 0 1 0 T: 0 : 2 0 0 1 O: * uniform "
+        "R: 0 : 0 : 0 : * 0.1 R: 0 : 0 : 1 : 0 0.3 R: 0 : 0 : 1 : 1 0.3 R: 0 : 0 : 1 : 2 0.3 R: 0 : 0 : 2 : * 0.3"
+    )
+    for suffix in (".tra", ".drn", ".POMDP"):
+        model = read(tmp_path / f"m{suffix}").model
+        expected = Fraction(7, 20) if suffix != ".drn" else Fraction(9, 20)
+        assert bellman.solve_exactly(model, 1).value[0] == expected, suffix
 
 
 def test_six_digits_are_normalised_if_asked(tmp_path):
