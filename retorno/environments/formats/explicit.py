@@ -133,43 +133,42 @@ def _transitions(path: Path) -> TransitionLines:
     decides, sizes = _header(path, *next(lines, (1, "")))
     places = 2 if decides else 1
     layout = "state choice next probability [action]" if decides else "state next probability [action]"
-    columns: tuple[list[int], list[int], list[int]] = ([], [], [])
-    probability = list[float]()
+    state, choice, next_state, probability = list[int](), list[int](), list[int](), list[float]()
     actions = dict[tuple[int, int], str]()
     fractions = dict[float, Fraction]()
     for line, text in lines:
         words = text.split(None, places)
         if len(words) <= places:
             raise wrong(path, line, f"expected {layout!r}, got {shown(text)}")
-        s, *choice = whole_numbers(path, line, words[:places])
-        c = choice[0] if decides else 0
         outcomes, action = _outcomes(words[places])
         if not outcomes:
             raise wrong(path, line, f"expected {layout!r}, got {shown(text)}")
-        for chance, to in outcomes:
+        s, *numbers = whole_numbers(path, line, [*words[:places], *(to for _, to in outcomes)])
+        c = numbers.pop(0) if decides else 0
+        for (chance, _), to in zip(outcomes, numbers, strict=True):
             if chance.startswith("["):
                 raise wrong(path, line, f"{chance} is an interval of probabilities: a model has one number there")
             p = value_of(path, line, chance, fractions)
             if p < 0:
                 raise wrong(path, line, f"state {s}, choice {c}: probability {p}, expected at least 0")
-            for column, number in zip(columns, (s, c, *whole_numbers(path, line, [to])), strict=True):
-                column.append(number)
+            state.append(s)
+            choice.append(c)
+            next_state.append(to)
             probability.append(p)
         # A chain's transitions may each have their own action: nothing is chosen there.
         if decides and action and actions.setdefault((s, c), action) != action:
             raise wrong(path, line, f"state {s}, choice {c}: has two actions, {actions[s, c]!r} and {action!r}")
-    state, choice, next_state = columns
     highest = max(max(state, default=-1), max(next_state, default=-1)) + 1
     states = _states(path, sizes, highest, len(state))
     if decides and sizes and sizes[1] != (pairs := len(set(zip(state, choice, strict=True)))):
         raise ModelError(f"{path}: its first line claims {sizes[1]:,} choices, and {pairs:,} follow: truncated?")
-    return ordered(decides, states, columns, probability, actions, fractions)
+    return ordered(decides, states, (state, choice, next_state), probability, actions, fractions)
 
 
 def _outcomes(text: str) -> tuple[list[tuple[str, str]], str]:
     """The (probability, next state) that a line ends with, several in PRISM's row form "0.5:1 0.5:2"; its action."""
     outcomes = list[tuple[str, str]]()
-    while (entry := ROW_ENTRY.match(text)) is not None:
+    while ":" in text and (entry := ROW_ENTRY.match(text)) is not None:
         outcomes.append((entry[1], entry[2]))
         text = text[entry.end() :]
     if not outcomes:

@@ -12,6 +12,8 @@ from retorno.core.numerals import decimal, keep
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FRACTION = re.compile(r"([+-]?\d+)\s*/\s*(\d+)", re.ASCII)
+PLAIN, NORMAL = 15, 1e-290
+"""A number of so few characters is its float's shortest decimal, unless it is nearly 0: float64 holds 15 digits."""
 LONGEST = 400
 """Characters: no float64 needs more, and Python's own conversion of very long ones is slow."""
 LONGEST_EXPONENT = 400
@@ -30,6 +32,10 @@ def number(given: Any, fractions: dict[float, Fraction] | None = None) -> float:
     """
     if isinstance(given, float) and math.isfinite(given):
         return given
+    if isinstance(given, str) and len(given) <= PLAIN and NUMBER.fullmatch(given):
+        made = float(given)
+        if not made or NORMAL < abs(made) < math.inf:
+            return made
     exact = exact_number(given)
     try:
         made = float(exact) if exact else math.copysign(0.0, -1.0 if str(given).lstrip().startswith("-") else 1.0)
