@@ -11,18 +11,17 @@ import io
 import json
 import math
 import os
+import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-import numpy as np
-
 from retorno.core.errors import RetornoError
 from retorno.run.checkpoint import CHECKPOINTS, sync_folder, write_synced
 
-CONFIG, METRICS, LOCK = "config.json", "metrics.jsonl", "lock"
+CONFIG, METRICS, LOCK, TENSORBOARD = "config.json", "metrics.jsonl", "lock", "tensorboard"
 
 
 class FolderError(RetornoError):
@@ -82,6 +81,8 @@ class RunFolder:
     def open(cls, path: Path, tensorboard: bool = False) -> RunFolder:
         """Open the folder of a run that was begun before; its settings are in `config`.
 
+        Figures for TensorBoard go on where there are some.
+
         Raises:
             FolderError: when there is no run, or another process has it open.
         """
@@ -89,7 +90,14 @@ class RunFolder:
         before = _opened.get(Path(path).resolve())
         if before is not None:
             before.close()
-        return cls(path, tensorboard)
+        begun = (Path(path) / TENSORBOARD).exists()
+        if begun and not tensorboard:
+            try:
+                _summary_writer()
+            except FolderError as error:
+                warnings.warn(f"what TensorBoard shows of {path} ends here: {error}", stacklevel=2)
+                begun = False
+        return cls(path, tensorboard or begun)
 
     def require_open(self) -> None:
         """Refuse to write where another may be writing.
@@ -146,7 +154,7 @@ class RunFolder:
             raise FolderError(
                 f"{self.path / METRICS} cannot be written: {error.strerror}; the last good checkpoint stands"
             ) from error
-        self._show(row, plain["step"])
+        self._show(plain)
 
     def rewind(self, step: int) -> None:
         """Drop the rows after `step`, and a last line that was torn: what follows will be appended again.
@@ -192,16 +200,45 @@ class RunFolder:
     ) -> None:
         self.close()
 
-    def _show(self, row: Mapping[str, Any], step: int) -> None:
-        """The same figures for TensorBoard: those that are one number."""
+    def _show(self, row: Mapping[str, Any]) -> None:
+        """The same figures for TensorBoard; those that were written before it was asked for are its first."""
         if self._writer_class is None:
             return
+        rows = [row]
         if self._writer is None:
-            self._writer = self._writer_class(str(self.path / "tensorboard"), purge_step=self._purge)
-        for name, value in row.items():
-            if name != "step" and np.ndim(value) == 0 and isinstance(_plain(value), int | float):
-                self._writer.add_scalar(name, float(value), step)
+            where = self.path / TENSORBOARD
+            before = len([*where.iterdir()]) if where.exists() else 0
+            rows = rows if before else read_metrics(self.path)
+            # Two files of one second would else be one, and the first be lost.
+            self._writer = self._writer_class(str(where), purge_step=self._purge, filename_suffix=f".{before}")
+        for each in rows:
+            for name, value in scalars(each):
+                self._writer.add_scalar(name, value, int(each["step"]))
         self._writer.flush()
+
+
+def scalars(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
+    """Every finite number of a row, by a name of its own: what lies inside another thing has its name before.
+
+    Args:
+        row: figures, lists and dictionaries of figures.
+        before: what all names begin with.
+
+    >>> [*scalars({"step": 5, "returns": [1.0], "lengths": [1.0, 3.0], "metrics": {"loss": 0.5}})]
+    [('returns', 1.0), ('lengths/mean', 2.0), ('lengths/0', 1.0), ('lengths/1', 3.0), ('metrics/loss', 0.5)]
+    """
+    for name, value in row.items():
+        match value:
+            case Mapping():
+                yield from scalars(value, f"{before}{name}/")
+            case [one]:
+                yield from scalars({name: one}, before)
+            case list():
+                numbers = [x for x in value if isinstance(x, int | float)]
+                mean = {"mean": sum(numbers) / len(numbers)} if numbers else {}
+                yield from scalars({**mean, **{str(i): x for i, x in enumerate(value)}}, f"{before}{name}/")
+            case int() | float() if f"{before}{name}" != "step" and math.isfinite(value):
+                yield f"{before}{name}", float(value)
 
 
 def read_config(path: Path) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 from retorno.run import folder
 from retorno.run.folder import FolderError, RunFolder, read_config, read_metrics, write_atomic
+from retorno.run.report import Report
 
 CONFIG = {"algorithm": {"type": "PPO", "rate": 1e-3}, "name": "é"}
 
@@ -207,7 +208,7 @@ def test_tensorboard_gets_the_numbers(tmp_path, monkeypatch):
     seen: list[tuple] = []
 
     class Writer:
-        def __init__(self, where: str, purge_step: int | None) -> None:
+        def __init__(self, where: str, purge_step: int | None, filename_suffix: str) -> None:
             seen.append((Path(where).name, purge_step))
 
         def add_scalar(self, name: str, value: float, step: int) -> None:
@@ -222,15 +223,37 @@ def test_tensorboard_gets_the_numbers(tmp_path, monkeypatch):
     with RunFolder.create(tmp_path, {}, tensorboard=True) as run:
         run.rewind(4)
         run.append({"step": 5, "return": np.float32(1.5), "seeds": [1, 2], "note": "x", "none": None, "loss": np.nan})
-    assert seen == [("tensorboard", 5), ("return", 1.5, 5), ("closed",)]
+    assert seen == [
+        ("tensorboard", 5),
+        *((name, value, 5) for name, value in (("return", 1.5), ("seeds/mean", 1.5), ("seeds/0", 1), ("seeds/1", 2))),
+        ("closed",),
+    ]
 
 
 def test_tensorboard_reads_it(tmp_path):
     pytest.importorskip("tensorboardX")
-    with RunFolder.create(tmp_path, {}, tensorboard=True) as run:
-        run.append({"step": 5, "return": 1.5})
+    with RunFolder.create(tmp_path, {}) as run:
+        run.append({"step": 1, "early": 0.5})
+    told = {"returns": [1.5], "metrics": {"policy_loss": 0.5, "entropy": 0.6}}
+    with RunFolder.open(tmp_path, tensorboard=True) as run:  # What was written before it was asked for is there too.
+        run.append({"step": 5, **told})
     (events,) = (tmp_path / "tensorboard").iterdir()
-    assert b"return" in events.read_bytes()
+    assert all(name in events.read_bytes() for name in (b"early", b"returns", b"metrics/policy_loss", b"entropy"))
+    with RunFolder.open(tmp_path) as run:  # It goes on through a resume without being asked for again.
+        run.rewind(5)
+        run.append({"step": 9, "evaluation": {"mean": 2.0, "ci95": [1.0, 3.0]}})
+    rest = b"".join(file.read_bytes() for file in (tmp_path / "tensorboard").iterdir() if file != events)
+    assert b"evaluation/mean" in rest and b"evaluation/ci95/1" in rest
+
+
+def test_all_that_a_run_tells_is_told_to_tensorboard():
+    """The rows that training writes, flattened: no number of them is left out."""
+    row = Report(
+        step=4, steps=8, updates=2, episodes=1, returns=np.array([1.0]), lengths=np.array([3.0]),
+        metrics={"td_error": 0.25}, seconds=1.0, rate=4.0, boundary=True,
+    ).as_row()  # fmt: skip
+    names = {name for name, _ in folder.scalars(row)}
+    assert names == {"steps", "updates", "episodes", "returns", "lengths", "metrics/td_error", "seconds", "rate"}
 
 
 def test_rows_of_a_run_under_way_can_be_read(run):
