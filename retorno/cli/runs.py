@@ -199,4 +199,9 @@ def discount_of(algorithm: Any) -> float:
 
 def joined(results: list[Evaluation]) -> Evaluation:
     """Evaluations of several runs as one over all their seeds."""
-    return Evaluation(np.concatenate([r.returns for r in results]), np.concatenate([r.lengths for r in results]))
+    cut = [r.cut for r in results if r.cut is not None]
+    return Evaluation(
+        np.concatenate([r.returns for r in results]),
+        np.concatenate([r.lengths for r in results]),
+        np.concatenate(cut) if len(cut) == len(results) else None,
+    )

@@ -80,21 +80,15 @@ def _lines(reports: Iterable[Report]) -> None:
 
 def _told(reports: Iterable[Report]) -> Iterator[tuple[Report, str]]:
     """Each report and what to say of it: the last return that is known, the rate and the time left."""
+    from retorno.run.report import clock  # Not for the other notes: they come at once.
+
     score = math.nan
     for number, report in enumerate(reports):
         score = score if math.isnan(report.mean_return) else report.mean_return
         parts = ["no episode yet" if math.isnan(score) else f"return {score:.2f}"]
         if number == 0:  # The rate of this one tells of the compiler.
-            parts.append(f"compiled in {_clock(report.seconds)}")
+            parts.append(f"compiled in {clock(report.seconds)}")
         else:
             parts.append(f"{report.rate:,.0f} steps/s")
-            parts.append(f"took {_clock(report.seconds)}" if report.finished else f"{_clock(report.seconds_left)} left")
+            parts.append(f"took {clock(report.seconds)}" if report.finished else f"{clock(report.seconds_left)} left")
         yield report, " · ".join(parts)
-
-
-def _clock(seconds: float) -> str:
-    if not math.isfinite(seconds):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

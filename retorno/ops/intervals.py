@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Real, Shaped
 
+ENOUGH = 10
+"""Outcomes from which on their range is taken for what is possible."""
+
 
 def interval95(samples: Shaped[np.ndarray, " N"]) -> tuple[float, float]:
     r"""The 95% interval of the mean of independent samples (Student 1908).
@@ -25,6 +28,44 @@ def interval95(samples: Shaped[np.ndarray, " N"]) -> tuple[float, float]:
         return (float("nan"), float("nan"))
     mean, reach = samples.mean(), reach95(samples)
     return (float(mean - reach), float(mean + reach))
+
+
+def interval95_within(samples: Shaped[np.ndarray, " N"], seen: Shaped[np.ndarray, ...]) -> tuple[float, float]:
+    """`interval95` of means, within what single outcomes were seen to be: what is impossible is in no interval.
+
+    A mean lies between the least and the greatest outcome there is, and among ten outcomes that were seen one is
+    below it and one above it but once in 500 times (in a symmetric law): with fewer the interval stays as it is.
+
+    Args:
+        samples: the means. Shape [N].
+        seen: the outcomes that they are means of.
+
+    Returns:
+        (lower, upper); NaN for fewer than two samples.
+
+    >>> low, high = interval95_within(np.array([400.0, 500.0, 500.0]), np.array([300.0, 500.0] * 5))
+    >>> round(low), high
+    (323, 500.0)
+    """
+    low, high = interval95(samples)
+    if seen.size < ENOUGH:
+        return low, high
+    return (max(low, float(seen.min())), min(high, float(seen.max()))) if low == low else (low, high)
+
+
+def interquartile_mean(samples: Shaped[np.ndarray, " N"]) -> float:
+    """The mean of the middle half (Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice").
+
+    A quarter of the samples, rounded down, is left out at each side, as rliable does.
+
+    Args:
+        samples: one for each seed. Shape [N].
+
+    >>> interquartile_mean(np.array([0.0, 8.0, 10.0, 100.0]))
+    9.0
+    """
+    left_out = len(samples) // 4
+    return float(np.sort(samples)[left_out : len(samples) - left_out].mean())
 
 
 def reach95(samples: Real[np.ndarray, " N *K"]) -> Float[np.ndarray, "*K"] | np.float64:

@@ -19,12 +19,14 @@ from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
-from retorno.ops.intervals import interval95
+from retorno.ops.intervals import interquartile_mean, interval95_within
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
 from retorno.run.learnt import Learnt, policies_of, require_fitting, world_of
 from retorno.run.match import Match, meet
 from retorno.run.prediction import predicts
 
+FEW = 4
+"""Seeds from which on the mean of their middle half is told as well."""
 BRIEF = 5_000_000
 """Weights times episodes up to which to compile an evaluation takes longer than to run it: CartPole's 1,000."""
 
@@ -35,6 +37,8 @@ class Evaluation:
 
     returns: np.ndarray
     lengths: np.ndarray
+    cut: np.ndarray | None = None
+    """Whether each was cut by a time limit and did not end by itself, where that was seen."""
 
     @property
     def seeds(self) -> int:
@@ -52,8 +56,16 @@ class Evaluation:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """The mean's 95% interval: over seeds where there are several, else over the episodes (Student's t)."""
-        return interval95(self.returns.mean(1) if self.seeds > 1 else self.returns[0])
+        """The mean's 95% interval: over seeds where there are several, else over the episodes of the one seed.
+
+        Student's t, within the returns that were seen: no interval goes beyond what is possible.
+        """
+        return interval95_within(self.returns.mean(1) if self.seeds > 1 else self.returns[0], self.returns)
+
+    @property
+    def interquartile_mean(self) -> float:
+        """The mean over the middle half of the seeds, which one lucky or unlucky seed does not move."""
+        return interquartile_mean(self.returns.mean(1))
 
     @property
     def mean_length(self) -> float:
@@ -64,9 +76,12 @@ class Evaluation:
         return {
             "mean": self.mean,
             "ci95": list(self.ci95),
+            "over": "seeds" if self.seeds > 1 else "episodes",
+            "interquartile_mean": self.interquartile_mean,
             "episodes": self.episodes,
             "seeds": self.seeds,
             "mean_length": self.mean_length,
+            **({} if self.cut is None else {"cut": int(self.cut.sum())}),
             "returns": [float(x) for x in self.returns.mean(1)],
         }
 
@@ -77,11 +92,25 @@ class Evaluation:
         return as_text(self)
 
     def __str__(self) -> str:
+        if self.returns.size == 1:
+            return f"return {self.mean:z.2f} (one episode of {int(self.lengths[0, 0]):,} steps{self._told_cut()})"
         low, high = self.ci95
-        over = f"{self.seeds} seeds × {self.episodes} episodes" if self.seeds > 1 else f"{self.episodes} episodes"
+        one = f"{self.episodes} episodes of one seed"
+        over = f"{self.seeds} seeds × {self.episodes} episodes" if self.seeds > 1 else one
+        middle = f", interquartile mean {self.interquartile_mean:z.2f}" if self.seeds >= FEW else ""
         return (
-            f"return {self.mean:.2f}, 95% interval {low:.2f} to {high:.2f} ({over}, mean length {self.mean_length:.1f})"
+            f"return {self.mean:z.2f}, 95% interval {low:z.2f} to {high:z.2f}{middle} "
+            f"(over {over}, mean length {self.mean_length:.1f}{self._told_cut()})"
         )
+
+    def _told_cut(self) -> str:
+        """How many episodes the time limit cut, where it did."""
+        if self.cut is None or not self.cut.any():
+            return ""
+        lengths = self.lengths[self.cut]
+        at = f"{lengths.min():,}" if lengths.min() == lengths.max() else f"{lengths.min():,} to {lengths.max():,}"
+        many = "all" if self.cut.all() and self.cut.size > 1 else "" if self.cut.size == 1 else f"{self.cut.sum():,}"
+        return f"; {many} cut by the time limit at {at} steps".replace(";  ", "; ")
 
 
 class _Play(NamedTuple):
@@ -95,6 +124,8 @@ class _Play(NamedTuple):
     returns: Float[Array, " B"]
     lengths: Int[Array, " B"]
     over: Bool[Array, " B"]
+    cut: Bool[Array, " B"]
+    """Whether it was over by a time limit, and not by itself."""
 
 
 def _play(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes: int, greedy: bool) -> _Play:
@@ -103,7 +134,7 @@ def _play(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes:
     standing, row = jax.vmap(lambda n: begin(world, seed, n))(numbers)
     zeros = jnp.zeros(episodes)
     memories = empty_memories(policy, episodes)
-    play = _Play(standing, row, memories, zeros + 1, zeros, zeros.astype(jnp.int32), zeros > 0)
+    play = _Play(standing, row, memories, zeros + 1, zeros, zeros.astype(jnp.int32), zeros > 0, zeros > 0)
 
     def going(state: tuple[_Play, Array]) -> Array:
         return ~state[0].over.all() & (state[1] < LONGEST_EPISODE)
@@ -122,6 +153,7 @@ def _play(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes:
             returns=play.returns + jnp.where(play.over, 0.0, play.sign * row.reward),
             lengths=play.lengths + ~play.over,
             over=play.over | row.last,
+            cut=jnp.where(play.over, play.cut, row.last & (row.discount != 0)),
         ), t + 1
 
     return jax.lax.while_loop(going, step, (play, jnp.int32(0)))[0]
@@ -142,11 +174,11 @@ _decide_hosted = constants.jit(decide_all, static_argnames=("greedy",))
 
 def _play_hosted(
     policy: Policy, environments: HostedEnvironments, units: ActionUnits, seed: int, episodes: int, greedy: bool
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Each of B environments lives ⌈episodes / B⌉ episodes, so that short ones are not preferred."""
     num_envs = environments.num_envs
     share = -(-episodes // num_envs)
-    ended: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
+    ended: list[list[tuple[float, int, bool]]] = [[] for _ in range(num_envs)]
     row, carry = environments.reset(), empty_memories(policy, num_envs)
     total, length, sign, t = np.zeros(num_envs), np.zeros(num_envs, int), np.ones(num_envs), 0
     while min(map(len, ended)) < share:
@@ -158,11 +190,12 @@ def _play_hosted(
         sign = np.where(row.first, 1.0, np.where(np.asarray(row.discount) < 0, -sign, sign))
         length = np.where(row.first, 0, length + 1)
         for env in np.flatnonzero(row.last):
-            ended[env].append((float(total[env]), int(length[env])))
+            ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0)))
         t += 1
     # The first round of episodes, then the second, …: the first `episodes` of them in that order.
     rounds = [ended[env][i] for i in range(share) for env in range(num_envs)][:episodes]
-    return np.array([r for r, _ in rounds]), np.array([n for _, n in rounds])
+    returns, lengths, cut = zip(*rounds, strict=True)
+    return np.array(returns), np.array(lengths), np.array(cut)
 
 
 @overload
@@ -221,7 +254,7 @@ def evaluate(
     require_fitting(learnt[0], where)
     if policies is None:
         results = [_evaluate_one(each, where, episodes, seed, greedy) for each in found]
-        return Evaluation(np.stack([r for r, _ in results]), np.stack([n for _, n in results]))
+        return Evaluation(*(np.stack(each) for each in zip(*results, strict=True)))
     if len(found) != 2:
         raise ValueError(f"a game has two players, got {len(found)} policies: pass policies=(one, other)")
     if not isinstance(where, Environment):
@@ -231,12 +264,13 @@ def evaluate(
 
 def _evaluate_one(
     policy: Policy, world: World, episodes: int, seed: int, greedy: bool
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The returns, the lengths, and which episodes were cut."""
     if isinstance(world, Environment):
         play = _play_native(policy, world, jnp.uint32(seed), episodes, greedy)
         if not np.asarray(play.over).all():
             raise endless()
-        return np.asarray(play.returns), np.asarray(play.lengths)
+        return np.asarray(play.returns), np.asarray(play.lengths), np.asarray(play.cut)
     environments = world.open(world.num_envs or min(episodes, 8), seed)
     try:
         return _play_hosted(policy, environments, action_units(world.action_space), seed, episodes, greedy)

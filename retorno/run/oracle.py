@@ -41,7 +41,8 @@ class Regret:
     @property
     def regrets(self) -> np.ndarray:
         """One for each policy."""
-        return self.optimum - np.array(self.values)
+        lacking = self.optimum - np.array(self.values)
+        return np.maximum(lacking, 0.0) if self.exact else lacking
 
     @property
     def mean(self) -> float:
@@ -49,8 +50,9 @@ class Regret:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """Over policies; NaN for one."""
-        return interval95(self.regrets)
+        """Over policies; NaN for one. An exact regret is never negative, nor is any in its interval."""
+        low, high = interval95(self.regrets)
+        return (max(low, 0.0), high) if self.exact and low == low else (low, high)
 
     def as_row(self) -> dict[str, Any]:
         """What `--json` holds."""

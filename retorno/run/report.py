@@ -51,7 +51,7 @@ class Report:
 
     @property
     def seconds_left(self) -> float:
-        return (self.steps - self.step) * len(self.returns) / self.rate if self.rate else math.inf
+        return max(self.steps - self.step, 0) * len(self.returns) / self.rate if self.rate else math.inf
 
     def as_row(self) -> dict[str, Any]:
         """One line of `metrics.jsonl`."""
@@ -72,7 +72,7 @@ class Report:
         score = "no episode ended" if math.isnan(self.mean_return) else f"return {self.mean_return:9.2f}"
         return (
             f"step {self.step:>10,} of {self.steps:,}  {score}  "
-            f"{self.rate:>10,.0f} steps/s  {self.seconds_left:5.0f} s left"
+            f"{self.rate:>10,.0f} steps/s  {clock(self.seconds_left):>7} left"
         )
 
 
@@ -115,6 +115,22 @@ def report(
         rate=float(spent.step.sum() / seconds),
         boundary=boundary,
     )
+
+
+def clock(seconds: float) -> str:
+    """A time for people, hours:minutes:seconds.
+
+    Args:
+        seconds: how long; "?" where that is not known.
+
+    >>> clock(59.6), clock(185_358), clock(math.inf), clock(-0.2)
+    ('1:00', '51:29:18', '?', '0:00')
+    """
+    if not math.isfinite(seconds):
+        return "?"
+    minutes, rest = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _mean(x: np.ndarray) -> float:
