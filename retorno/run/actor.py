@@ -6,6 +6,7 @@ them, and the policy's memory in between.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -109,15 +110,16 @@ class Actor:
             An element of the action space, or B of them stacked.
 
         Raises:
-            ValueError: for an observation that is not of the space, for another number of them than before without a
-                `reset()`, and where the world says what is legal and nothing was said.
+            ValueError: for an observation that is not of the space or holds NaN, for another number of them than
+                before without a `reset()` where the policy has a memory, and where the world says what is legal and
+                nothing was said.
         """
         leaves = [array.of(obs) for array in self._arrays]
         shape = leaves[0].shape[: leaves[0].ndim - len(self._arrays[0].shape)]
         told = legal_in(info) if legal is None and info is not None else legal
         if told is None and self.masked:
             raise ValueError("where this policy was trained not every action is legal: pass info, or legal=a mask")
-        if self._shape is None:
+        if self._shape is None or not self._empty:  # Who remembers nothing can be asked of any number at any time.
             self._shape, first = shape, True
             self._carry = [np.broadcast_to(x, (*shape, *np.shape(x))) for x in self._empty]
         elif shape != self._shape:
@@ -191,14 +193,30 @@ class _Array:
     """Where a Discrete one counts from."""
     high: int
 
+    @property
+    def place(self) -> str:
+        """How it is written behind the name of an observation."""
+        return "".join(f"[{part!r}]" for part in self.path)
+
     def of(self, obs: Any) -> np.ndarray:
         """It, of one observation or of B of them."""
         for part in self.path:
-            obs = obs[part]
-        array = np.asarray(obs, self.dtype)
+            try:
+                obs = obs[part]
+            except (KeyError, IndexError, TypeError):
+                raise ValueError(f"an observation without {self.place}, got {obs!r:.80}") from None
+        try:
+            told = np.asarray(obs)
+            array = told.astype(self.dtype, copy=False)
+        except (TypeError, ValueError):
+            raise ValueError(f"an observation{self.place} that is no number: {obs!r:.80}") from None
         if array.shape != self.shape and array.shape[1:] != self.shape:
-            place = "".join(f"[{part!r}]" for part in self.path)
-            raise ValueError(f"an observation{place} of shape {array.shape}, expected {self.shape}, or B of them")
+            raise ValueError(f"an observation{self.place} of shape {array.shape}, expected {self.shape}, or B of them")
+        if array.dtype.kind == "f":
+            if math.isnan(np.vdot(array, array)):  # A third of the time of looking at each.
+                raise ValueError(f"an observation{self.place} that holds NaN: {obs!r:.80}")
+        elif array is not told and (array != told).any():
+            raise ValueError(f"observation{self.place} {obs!r:.80}, expected whole numbers of {array.dtype}")
         if self.low is not None and not (self.low <= array.min() and array.max() < self.high):
             raise ValueError(f"observation {array}, expected {self.low} to {self.high - 1}")
         return array

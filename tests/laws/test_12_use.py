@@ -195,6 +195,42 @@ def test_masks_are_kept_to(tmp_path: Path) -> None:
         load(tmp_path).act(np.zeros(3))
 
 
+@pytest.mark.parametrize(
+    ("observations", "obs", "told"),
+    [
+        ("dict", {"place": np.zeros(3), "mark": 1}, r"without \['both'\]\[0\], got \{'place'"),
+        ("dict", np.zeros(3), r"without \['both'\]\[0\], got array"),
+        ("box", [0, np.nan, 1], "that holds NaN: "),
+        ("box", np.zeros(4), r"of shape \(4,\), expected \(3,\)"),
+        ("box", "left", "that is no number: 'left'"),
+        ("box", None, r"of shape \(\), expected \(3,\), or B of them"),
+        ("image", np.full((2, 2, 1), 300), "expected whole numbers of uint8"),
+        ("image", np.full((2, 2, 1), -1), "expected whole numbers of uint8"),
+        ("discrete", 4.5, "observation 4.5, expected whole numbers of int32"),
+        ("discrete", 2, "observation 2, expected 3 to 6"),
+    ],
+)
+def test_what_is_no_observation_is_refused(observations: str, obs: Any, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=told):
+        loaded(seen_and_done(observations, "discrete"), tmp_path).act(obs)
+
+
+@pytest.mark.parametrize("network", ["mlp", "gru"])
+def test_who_remembers_nothing_is_asked_of_any_number(network: str, tmp_path: Path) -> None:
+    actor = loaded(seen_and_done("box", "discrete"), tmp_path, network=NETWORK[network])
+    assert actor.act(np.zeros((3, 3))).shape == (3,)
+    if network == "mlp":
+        assert actor.act(np.zeros((2, 3))).shape == (2,) and actor.act(np.zeros(3)).shape == ()
+    else:
+        with pytest.raises(ValueError, match=r"one observations after \(3,\): call reset"):
+            actor.act(np.zeros(3))
+
+
+def loaded(setting: Setting, folder: Path, **settings: Any) -> Actor:
+    policy_folder.save(folder, SavedPolicy((normalising(setting, **settings),), (0,), *setting[:3], 7, "", {}))
+    return load(folder)
+
+
 def test_a_run_is_evaluated_as_what_was_loaded_from_it(tmp_path: Path) -> None:
     """The whole way: train, write, load, live episodes; and by hand, in an environment of one's own."""
     make = lambda: Anything(OBSERVATIONS["box"], ACTIONS["discrete"], masked=True)  # noqa: E731

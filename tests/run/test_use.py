@@ -97,15 +97,6 @@ def test_a_damaged_or_foreign_policy_is_refused(run: Path) -> None:
         rt.load(folder)
 
 
-def test_bad_observations_are_told(run: Path) -> None:
-    policy = rt.load(run)
-    with pytest.raises(ValueError, match="expected"):
-        policy.act(np.zeros(3))
-    policy.act(np.zeros(2))
-    with pytest.raises(ValueError, match="reset"):
-        policy.act(np.zeros((4, 2)))
-
-
 def test_who_is_evaluated_where_is_told(run: Path) -> None:
     with pytest.raises(ValueError, match="in which world"):
         rt.evaluate(rt.load(run).policy)
