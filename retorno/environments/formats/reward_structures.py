@@ -141,12 +141,12 @@ def rewards_in(path: Path, lines: TransitionLines) -> Float[np.ndarray, " N"]:
         if of_states:
             if where[0] >= lines.states:
                 raise wrong(path, line, f"state {where[0]} is not in the model, which has {lines.states:,}")
-            by_state[where[0]] = total([by_state[where[0]], value], lines.fractions)
+            _add(by_state, where[0], value, lines.fractions)
             continue
         key = tuple(where) if lines.decides else (where[0], 0, where[1])
         if key not in place:
             raise wrong(path, line, f"no transition leads from state {key[0]}, choice {key[1]} to state {key[2]}")
-        paid[place[key]] = total([paid[place[key]], value], lines.fractions)
+        _add(paid, place[key], value, lines.fractions)
     if not of_states:
         return paid
     acts = np.zeros(lines.states, bool)
@@ -167,6 +167,10 @@ def together(
     pairs, place = np.unique(np.stack([one[both], other[both]]), axis=1, return_inverse=True)
     summed[both] = np.array([total(pair, fractions) for pair in pairs.T])[place.reshape(-1)] if both.any() else 0.0
     return summed
+
+
+def _add(to: Float[np.ndarray, " n"], place: int, value: float, fractions: dict[float, Fraction]) -> None:
+    to[place] = total([to[place], value], fractions) if to[place] else value
 
 
 def _escaped(stem: str) -> str:
