@@ -30,7 +30,7 @@ def interval95(samples: Shaped[np.ndarray, " N"]) -> tuple[float, float]:
     return (float(mean - reach), float(mean + reach))
 
 
-def interval95_within(samples: Shaped[np.ndarray, " N"], seen: Shaped[np.ndarray, ...]) -> tuple[float, float]:
+def interval95_within(samples: Shaped[np.ndarray, " N"], seen: Shaped[np.ndarray, " *K"]) -> tuple[float, float]:
     """`interval95` of means, within what single outcomes were seen to be: what is impossible is in no interval.
 
     A mean lies between the least and the greatest outcome there is, and among ten outcomes that were seen one is
