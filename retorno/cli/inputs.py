@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from retorno.bellman.evaluation import by_name
 from retorno.core.mdp import MDP, ModelError
+from retorno.environments.formats.document import distinct
 from retorno.environments.formats.files import naming, read_text
 from retorno.environments.formats.numbers import exact_number, number, shown
 
@@ -31,7 +32,9 @@ def policy_in(path: Path, model: MDP) -> dict[str, dict[str, Fraction]]:
     """
     with naming(path):
         try:
-            tree = json.loads(read_text(path), parse_float=Decimal)
+            tree = json.loads(read_text(path), parse_float=Decimal, object_pairs_hook=distinct)
+        except ModelError:
+            raise
         except (ValueError, RecursionError) as error:
             raise ModelError(f"not JSON: {error}") from None
         table = tree.get("policy", tree) if isinstance(tree, dict) else tree
@@ -52,7 +55,7 @@ def durations_in(path: Path, model: MDP) -> Float[np.ndarray, " P"]:
         ModelError: with the file and the line.
         OSError: when it cannot be read.
     """
-    times, pairs = np.ones(model.num_pairs), _pairs(model)
+    times, pairs, said = np.ones(model.num_pairs), _pairs(model), set[int]()
     with naming(path):
         rows = csv.reader(read_text(path).splitlines())
         try:
@@ -61,7 +64,11 @@ def durations_in(path: Path, model: MDP) -> Float[np.ndarray, " P"]:
             for row in filter(None, rows):
                 try:
                     state, action, time = (part.strip() for part in row)
-                    times[_pair(pairs, state, action)] = number(time)
+                    place = _pair(pairs, state, action)
+                    if place in said:
+                        raise ModelError(f"state {shown(state)}, action {shown(action)} has a duration already")
+                    said.add(place)
+                    times[place] = number(time)
                 except ValueError as error:
                     told = error if len(row) == 3 else f"expected state,action,duration, got {shown(','.join(row))}"
                     raise ModelError(f"line {rows.line_num}: {told}") from None

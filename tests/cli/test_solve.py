@@ -226,6 +226,7 @@ def test_a_policy_from_a_file(solve, tmp_path) -> None:
         ("[", "not JSON"),
         ("[]", "expected an object of each state's action"),
         ('{"C9": "study"}', "no state 'C9'"),
+        ('{"C1": "study", "C1": "facebook"}', "'C1' stands in one table twice"),
         ('{"C1": "pub"}', "state 'C1' has no action 'pub'; it has facebook, study"),
         ('{"C1": 1}', "state 'C1': expected an action or the probabilities"),
         ('{"C1": {"study": "x"}}', "state 'C1': 'x' is no finite number"),
@@ -268,6 +269,8 @@ def test_steps_that_take_time(solve, named, tmp_path) -> None:
     for text, message in (("a,go,2", "line 1"), ("state,action,duration\na,go", "line 2: expected"), ("", "line 1")):
         file.write_text(text)
         assert message in solve("here", "--criterion", "average", "--durations", file)[2]
+    file.write_text("state,action,duration\na,go,2\na,go,3\n")
+    assert "line 3: state 'a', action 'go' has a duration already" in solve("here", "--durations", file)[2]
     for row, message in (("a,go,x", "line 2: 'x' is no"), ("a,no,1", "line 2: state 'a' has no action 'no'")):
         file.write_text(f"state,action,duration\n{row}\n")
         assert message in solve("here", "--criterion", "average", "--durations", file)[2]

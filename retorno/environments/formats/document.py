@@ -52,7 +52,7 @@ def read_json(path: Path, how: Reading = USUAL) -> Loaded:
     """
     with naming(path):
         try:
-            tree = json.loads(read_text(path), object_pairs_hook=_distinct, parse_constant=_refuse, parse_float=Decimal)
+            tree = json.loads(read_text(path), object_pairs_hook=distinct, parse_constant=_refuse, parse_float=Decimal)
         except json.JSONDecodeError as error:
             raise ModelError(f"line {error.lineno}: {error.msg}") from None
         except ModelError:
@@ -283,7 +283,12 @@ def _labels(given: Any, number_of: dict[str, int]) -> dict[str, np.ndarray]:
     return labels
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs of a JSON object as a dictionary.
+
+    Raises:
+        ModelError: where a name stands twice, of which JSON's own reader would drop one.
+    """
     made = dict(pairs)
     if len(made) < len(pairs):
         names = [name for name, _ in pairs]

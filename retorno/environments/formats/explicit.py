@@ -66,6 +66,8 @@ def read(path: Path, how: Reading = USUAL) -> Loaded:
     with naming(path):
         pairs = np.append(np.flatnonzero(lines.new_pair), len(lines.state))
         probability, notes = normalised(lines.probability, pairs, how.normalise)
+        if path.with_suffix(".pla").exists():
+            raise ModelError("a game of several players (.pla) is not a decision process")
         if path.with_suffix(".obs").exists():
             notes += (OBSERVED,)
         try:
