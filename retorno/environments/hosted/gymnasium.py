@@ -290,7 +290,8 @@ def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any], wrappers:
             made = wrap(made)
         return made
     except (gym.error.DependencyNotInstalled, ImportError) as error:
-        raise WorldError(f"{name} needs a package that is missing: {error}") from error
+        hint = "pip install 'retorno[box2d]'" if "box2d" in str(error).lower() else str(error)
+        raise WorldError(f"{name} needs a package that is missing: {hint}") from error
     except Exception as error:
         told = ", ".join(f"{key}={value!r}" for key, value in kwargs.items()) or "no arguments"
         raise WorldError(f"{name} could not be made with {told}: {type(error).__name__}: {error}") from error
