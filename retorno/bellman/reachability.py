@@ -10,8 +10,9 @@ Sources: Baier & Katoen 2008, section 10.6 (reachability, the sets of states wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -19,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from retorno.bellman.control import evaluate, solve
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.proper_policies import PaysForEverError
+from retorno.bellman.solve_monitor import Progress
 from retorno.core.graph import graph_of, predecessors, reached
 from retorno.core.mdp import MDP, ModelError
 from retorno.core.solution import Solution
@@ -67,6 +69,8 @@ def reach(
     *,
     minimise: bool = False,
     accuracy: float = 1e-6,
+    seconds: float | None = None,
+    watch: Callable[[Progress], object] | None = None,
 ) -> Reachability:
     r"""The probability to reach some states, over all policies or under one, and what is earned on the way.
 
@@ -78,6 +82,8 @@ def reach(
         policy: as in `evaluate`; None for the best and the worst of all.
         minimise: whether rewards are costs, of which the least are best.
         accuracy: the width of the bounds at which the answer counts as `converged`.
+        seconds: stop each of the at most three solves after this time, with the bounds reached.
+        watch: as in `solve`.
 
     Raises:
         KeyError: when there is neither a label nor a state of that name.
@@ -102,7 +108,7 @@ def reach(
     if policy is None and model.num_pairs == np.count_nonzero(~model.terminal):
         chances = np.ones(model.num_pairs)  # Nothing is to be chosen.
     moves = _Moves.of(model, meant, chances)
-    question = _Question(model, meant, chances, accuracy)
+    question = _Question(model, meant, chances, {"accuracy": accuracy, "seconds": seconds, "watch": watch})
 
     hopeless = ~moves.may_reach(meant)
     surely, towards = moves.can_be_sure()
@@ -220,7 +226,8 @@ class _Question(NamedTuple):
     model: MDP
     meant: Bool[np.ndarray, " S"]
     chances: Float[np.ndarray, " P"] | None
-    accuracy: float
+    limits: dict[str, Any]
+    """Accuracy, seconds and who watches."""
 
     def probability(
         self, none: Bool[np.ndarray, " S"], certain: Bool[np.ndarray, " S"], minimise: bool
@@ -264,8 +271,8 @@ class _Question(NamedTuple):
 
     def _answer(self, cut: MDP, kept: Bool[np.ndarray, " P"], minimise: bool) -> Solution:
         if self.chances is None:
-            return solve(cut, 1.0, self.accuracy, minimise=minimise, must_end=True)
-        return evaluate(cut, self.chances[kept], 1.0, accuracy=self.accuracy, must_end=True)
+            return solve(cut, 1.0, minimise=minimise, must_end=True, **self.limits)
+        return evaluate(cut, self.chances[kept], 1.0, must_end=True, **self.limits)
 
 
 def _ending(

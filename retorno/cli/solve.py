@@ -154,7 +154,9 @@ def run(arguments: list[str]) -> int:
 def tell_reach(model: MDP, label: str, given: Solve) -> int:
     """Print how probably some states are reached."""
     policy = None if given.policy == "best" else policy_of(model, given)
-    found = bellman.reach(model, label, policy, minimise=given.minimise, accuracy=given.accuracy)
+    question: dict[str, Any] = {"minimise": given.minimise, "accuracy": given.accuracy, "seconds": given.seconds}
+    with watching() as watch:
+        found = bellman.reach(model, label, policy, watch=watch, **question)
     if given.json:
         print_json(reach_json(found, label))
     else:
@@ -299,7 +301,7 @@ def solved(model: MDP, given: Solve) -> Answer:
         return bellman.evaluate(model, policy, discount, accuracy=given.accuracy, method=how, **trace)
 
 
-REACHING = ("name", "read", "reach", "policy", "minimise", "accuracy", "initial", "json")
+REACHING = ("name", "read", "reach", "policy", "minimise", "accuracy", "seconds", "initial", "json")
 """The options that go with --reach."""
 KEPT = ("name", "discount", "criterion", "accuracy", "minimise", "sweeps", "seconds", "initial", "json", "out", "time")
 """The options that go with a model that is not stored."""

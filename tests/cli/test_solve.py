@@ -468,6 +468,7 @@ def test_the_probability_to_reach_a_label(solve, tmp_path) -> None:
     )
     assert told["most"]["value"]["0"] == pytest.approx(0.7 / 0.95) and told["most"]["start"]["value"] == 0
     assert told["least"] == told["most"] and told["reward"]["value"]["0"] is None  # the pit may come first
+    assert solve(tmp_path / "m.tra", "--reach", "goal", "--seconds", "9")[1] == out
     assert "no label 'gaol'" in solve(tmp_path / "m.tra", "--reach", "gaol")[2]
     assert "--reach asks how probably, and has no --discount" in solve("student", "--reach", "C1", "--discount", "1")[2]
     (tmp_path / "m.time.state.rew").unlink()
