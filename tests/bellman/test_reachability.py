@@ -85,7 +85,7 @@ def chain_probability(model, meant, chosen, sweeps):
     return x
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(models(chances="quarters", fractional=False), st.data())
 def test_against_every_policy(model, data):
     meant = np.array(data.draw(st.lists(st.booleans(), min_size=model.num_states, max_size=model.num_states)))
