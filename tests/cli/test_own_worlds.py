@@ -65,6 +65,7 @@ gym.register("OwnShop-v0", Shop)
 def shop(tmp_path, monkeypatch):
     """A folder with shop.py in it, to stand in; what was named in other tests is forgotten, and this after it."""
     monkeypatch.chdir(tmp_path)
+    sys.modules.pop("shop", None)
     monkeypatch.setattr(own_code, "_modules", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "shop.py").write_text(SHOP)
