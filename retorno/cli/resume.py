@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+import tyro
 
 from retorno.cli.options import Flag, Run, parse
 from retorno.cli.runs import finish, next_steps
 from retorno.cli.terminal import note
+from retorno.cli.train import with_settings
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,8 @@ class Resume:
     """The run's folder, or one with a run for each seed."""
     steps: int | None = None
     """Another budget than the run's own, in environment steps: a finished run can be lengthened."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE")] = ()
+    """Another setting of the algorithm from here on, as in learning_rate=1e-4; the record says so. Once for each."""
     inexact: Flag = False
     """Begin fresh episodes where the world does not return to the ones that were left; the record says so."""
     episodes: int = 100
@@ -25,6 +32,7 @@ class Resume:
 
 def run(arguments: list[str]) -> int:
     given = parse(Resume, arguments, "retorno resume")
-    if finish(given.run, given.episodes, given.steps, given.inexact):
+    changed = partial(with_settings, changes=given.set) if given.set else None
+    if finish(given.run, given.episodes, given.steps, given.inexact, changed):
         note(next_steps(given.run))
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,19 @@ import numpy as np
 from retorno.cli.terminal import follow, note
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
-from retorno.core.policy import Policy
+from retorno.core.policy import Algorithm, Policy
 from retorno.environments.own_code import named_files
 from retorno.environments.registry import WorldName
+from retorno.run import checkpoint
 from retorno.run.actor import Actor, load_all
+from retorno.run.config import from_json
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.folder import CONFIG, FolderError, read_config
 from retorno.run.oracle import observes_states
 from retorno.run.prediction import Prediction, prediction, predicts
 from retorno.run.report import Report
 from retorno.run.stopping import Interrupted
-from retorno.run.train import Training, resume
+from retorno.run.train import Training, known, resume
 
 SEED = "seed-"
 
@@ -102,20 +104,38 @@ def use_cores(seeds: int) -> None:
         jax.config.update("jax_num_cpu_devices", shares)
 
 
-def finish(folder: Path, episodes: int, steps: int | None = None, inexact: bool = False) -> bool:
+def finish(
+    folder: Path,
+    episodes: int,
+    steps: int | None = None,
+    inexact: bool = False,
+    changed: Callable[[Algorithm], Algorithm] | None = None,
+) -> bool:
     """Go on with the runs of a folder to their budgets, or to one of so many steps, evaluate each and note it there.
+
+    `changed` gives the algorithm that goes on from the one that ran.
 
     Returns whether any of them had not reached its budget.
 
     Raises:
         Interrupted: when a signal came; everything is saved.
+        FolderError: when a run that is to be changed has reached its budget: nothing would run as its record says.
     """
     runs = members(folder)
+    recorded = {path: from_json(settings_of(path)["algorithm"], known()) for path in runs}
+    algorithms = {path: changed(algorithm) for path, algorithm in recorded.items()} if changed else {}
+    for path in algorithms:
+        budget = settings_of(path)["steps"] if steps is None else steps
+        if (reached := max(checkpoint.steps(path), default=0)) >= budget:
+            raise FolderError(
+                f"{path} has reached its budget of {budget:,} steps: give it another, --steps N beyond {reached:,}"
+            )
     use_cores(len(settings_of(runs[0])["seeds"]))
     results: list[Evaluation] = []
     went_on = False
     for path in runs:
-        with resume(path, steps=steps, inexact=inexact, warn=note) as training:
+        going_on = resume(path, algorithm=algorithms.get(path), steps=steps, inexact=inexact, warn=note)
+        with going_on as training:
             if training.step >= training.steps:
                 note(f"{path} has reached its budget of {training.steps:,} steps: nothing to do")
                 continue

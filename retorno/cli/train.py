@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -231,6 +232,40 @@ def choose(
     groups = {**GROUPS, "algorithm": own | {f"no-{each}" for each in own}}
     made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described, groups)
     return made.options, with_own_types(made.algorithm, usual), getattr(made, "relabel", None), published
+
+
+def with_settings(algorithm: Algorithm, changes: Sequence[str]) -> Algorithm:
+    """An algorithm with other values of its own or of its parts, each as NAME=VALUE.
+
+    Raises:
+        UsageError: for a name that it has not, and a value that is none.
+    """
+    if strange := [change for change in changes if not re.fullmatch(r"[A-Za-z][\w.-]*=.*", change)]:
+        raise UsageError(f"--set {strange[0]}: expected NAME=VALUE, as in --set learning_rate=1e-4")
+    shown = with_known_parts(algorithm)
+    kept = ("algorithm", Annotated[type(shown), tyro.conf.arg(name="")], dataclasses.field(default=shown))
+    arguments = [python_name(switched(f"--{change}"), algorithm) for change in changes]
+    try:
+        made: Any = parse(dataclasses.make_dataclass("Settings", [kept]), arguments, "retorno resume", "Settings.")
+    except UsageError as error:
+        known = re.sub(r"--(?=\w)", "", str(error).removesuffix(" (see retorno resume --help)"))
+        raise UsageError(f"--set {' '.join(changes)}: {known}") from None
+    return with_own_types(made.algorithm, algorithm)
+
+
+def switched(option: str) -> str:
+    """`--double=false` as `--no-double`, `--double=true` as `--double`: what is on or off has no value.
+
+    >>> switched("--replay.double=False"), switched("--double=true"), switched("--step-size=0.1")
+    ('--replay.no-double', '--double', '--step-size=0.1')
+    """
+    name, _, value = option.partition("=")
+    match value.lower():
+        case "true":
+            return name
+        case "false":
+            return re.sub(r"(\w[\w-]*)$", r"no-\1", name)
+    return option
 
 
 def with_known_parts(algorithm: Any) -> Any:

@@ -514,8 +514,7 @@ def train(
         warnings.warn(opened.why_not_resumable, stacklevel=2)
     pause = pause or max(budget // 10, 1)
     training = Training(chosen, opened, budget, seeds, pause, relabel, devices, beside=True)
-    name = WorldName(world, hosted) if isinstance(world, str) else WorldName.of(world)
-    settings = _settings(training, name, devices)
+    settings = _settings(training, _world_settings(world, training.world, hosted), devices)
     training.folder = RunFolder.create(Path(folder), settings, tensorboard)
     return training
 
@@ -591,11 +590,17 @@ def _is_seed(seed: Any) -> bool:
     return bool(whole and 0 <= seed < 2**32)
 
 
-def _settings(training: Training, name: WorldName | None, devices: int) -> dict[str, Any]:
+def _world_settings(given: Any, opened: World, hosted: bool | None = None) -> dict[str, Any]:
+    """What `config.json` says of a world: its name, or what it looks like where it was made in Python."""
+    name = WorldName(given, hosted) if isinstance(given, str) else WorldName.of(given)
+    return name.as_json() if name else {"name": None, "description": repr(opened)}
+
+
+def _settings(training: Training, world: dict[str, Any], devices: int) -> dict[str, Any]:
     """What `config.json` holds."""
     return {
         "algorithm": to_json(training.algorithm),
-        "world": name.as_json() if name else {"name": None, "description": repr(training.world)},
+        "world": world,
         "steps": training.steps,
         "seeds": list(training.seeds),
         "every": training.every,
@@ -610,7 +615,7 @@ def restore(
     *,
     algorithm: Algorithm | None = None,
     steps: int | None = None,
-    world: World | None = None,
+    world: Any = None,
     relabel: RelabelConfig | None = None,
     inexact: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
@@ -621,7 +626,7 @@ def restore(
         folder: the run's folder.
         algorithm: instead of the recorded settings; the difference is told.
         steps: another budget than the recorded one; schedules go on over it from the step that was reached.
-        world: where the run's was not given by name.
+        world: another one, or where the run's was not given by name: as for `train`.
         relabel: instead of the recorded one's settings.
         inexact: begin fresh episodes where environments do not return to the rows at which they were left.
         warn: is told, one line each, of damaged checkpoints and of code or settings that differ.
@@ -651,6 +656,7 @@ def restore(
         relabel = from_json(checkpoint.facts(folder).get("relabel", settings["relabel"]), known())
     recorded = from_json(settings["algorithm"], known())
     if algorithm is not None:
+        require_step_size(algorithm)
         for line in differences(settings["algorithm"], to_json(algorithm)):
             warn(f"settings differ from the recorded ones: {line}")
     if settings.get("version") != code_version():
@@ -708,7 +714,7 @@ def resume(
     *,
     algorithm: Algorithm | None = None,
     steps: int | None = None,
-    world: World | None = None,
+    world: Any = None,
     relabel: RelabelConfig | None = None,
     inexact: bool = False,
     tensorboard: bool = False,
@@ -725,7 +731,7 @@ def resume(
         folder: the run's folder.
         algorithm: as for `restore`, and so all that follow.
         steps: another budget than the recorded one.
-        world: where the run's was not given by name.
+        world: another one, or where the run's was not given by name: as for `train`.
         relabel: instead of the recorded one's settings.
         inexact: begin fresh episodes where environments do not return to the rows at which they were left.
         tensorboard: write figures for TensorBoard as well.
@@ -745,6 +751,8 @@ def resume(
         )
         opened.rewind(training.step)
         settings = {"algorithm": to_json(training.algorithm), "steps": training.steps}
+        if world is not None:
+            settings["world"] = _world_settings(world, training.world)
         if training.fresh_episodes_from is not None:
             settings["fresh_episodes_from"] = training.fresh_episodes_from
         opened.change(training.step, settings)

@@ -27,7 +27,7 @@ from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
 from retorno.cli.play import Play, Player
 from retorno.cli.runs import complete
-from retorno.cli.train import choose, few_starts, free_folder, typed
+from retorno.cli.train import choose, few_starts, free_folder, typed, with_settings
 from retorno.core.mdp import mdp
 from retorno.environments import save, student
 from retorno.environments.registry import WORLDS, make, model
@@ -278,6 +278,41 @@ def test_resume_at_the_budget_changes_nothing(cli, run):
     code, out, err = cli("resume", run)
     assert (code, out) == (0, "") and "nothing to do" in err
     assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def test_a_run_goes_on_with_other_settings_and_the_record_says_so(cli, run):
+    further = ["resume", run, "--steps", STEPS + 100, "--episodes", "0"]
+    code, _, err = cli(*further, "--set", "step_size=0.05", "--set", "epsilon=0.3")
+    assert code == 0 and "step_size: 0.2 → 0.05" in err and "epsilon: " in err
+    config = read_config(run)
+    assert (config["algorithm"]["step_size"], config["algorithm"]["exploration"]["epsilon"]) == (0.05, 0.3)
+    assert [change["step"] for change in config["changes"]] == [STEPS]
+    assert cli("resume", run, "--steps", STEPS + 200, "--episodes", "0")[0] == 0
+    assert read_config(run)["algorithm"] == config["algorithm"], "they stay"
+
+
+@pytest.mark.parametrize(
+    ("change", "steps", "told"),
+    [
+        ("step_size", STEPS + 100, "--set step_size: expected NAME=VALUE"),
+        ("stepsize=1", STEPS + 100, "did you mean step-size"),
+        ("step_size=fast", STEPS + 100, "could not convert string to float: 'fast'"),
+        ("step_size=7", STEPS + 100, "overshoots what a table is to learn"),
+        ("step_size=0.1", STEPS, f"has reached its budget of {STEPS:,} steps"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_and_nothing_is_lost(cli, run, change, steps, told):
+    before = read_config(run)
+    code, _, err = cli("resume", run, "--steps", steps, "--set", change)
+    assert code == 2 and told in one_line(err.splitlines()[-1] + "\n")
+    assert read_config(run) == before
+
+
+def test_what_is_on_or_off_is_set_by_a_word():
+    assert with_settings(DQN(), ["double=False", "learning_rate=1e-3"]) == DQN(
+        double=False, optimiser=dataclasses.replace(DQN().optimiser, learning_rate=1e-3)
+    )
+    assert with_settings(PPO(), ["network.hidden=64", "lambda=0.9"]) == PPO(network=MLP((64,)), lambda_=0.9)
 
 
 def test_evaluate_prints_exactly_one_json_object(cli, finished):

@@ -18,6 +18,7 @@ from retorno.core.environment import Episodes, episode_seed, step_key
 from retorno.core.time_step import Clock
 from retorno.environments import student
 from retorno.environments.hosted.export import to_gymnasium
+from retorno.environments.registry import make
 from retorno.environments.sampled_world import sampled
 from retorno.networks import MLP
 from retorno.policies.exploration import Epsilon
@@ -185,7 +186,7 @@ def test_what_is_packed_is_what_is_unpacked() -> None:
 
 def test_a_finished_run_is_lengthened_and_the_record_says_what_ran(tmp_path: Path) -> None:
     first = retorno.QLearning(exploration=Epsilon(1.0, 0.0))
-    with train(first, "cliff", 500, folder=tmp_path / "run") as training:
+    with train(first, "windy_king", 500, folder=tmp_path / "run") as training:
         training.run_to_end()
     slower = dataclasses.replace(first, step_size=0.05)
     told: list[str] = []
@@ -204,3 +205,7 @@ def test_a_finished_run_is_lengthened_and_the_record_says_what_ran(tmp_path: Pat
     assert len(told) == 1
     with pytest.raises(ValueError, match="1,000 steps already"):
         retorno.resume(tmp_path / "run", steps=700)
+    with retorno.resume(tmp_path / "run", steps=1001, world="windy_gusts", warn=told.append):
+        pass
+    with retorno.resume(tmp_path / "run", warn=told.append) as elsewhere:
+        assert repr(elsewhere.world) == repr(make("windy_gusts"))
