@@ -36,7 +36,7 @@ from retorno.networks import GRU, LSTM, MLP, Stack, Transformer  # noqa: E402
 from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
 from retorno.replay import UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
-from retorno.run.oracle import regret  # noqa: E402
+from retorno.run.oracle import ROUNDING, regret  # noqa: E402
 
 SEEDS = 10
 EPISODES = 100
@@ -212,15 +212,28 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
+MOST = {"CartPole-v1": 500.0, "CartPoleNoVel-v1": 500.0}
+"""Returns that nothing exceeds."""
+
+
+def possible(result: Result, kept: dict[str, Any]) -> dict[str, Any]:
+    """What was measured, with nothing in its interval that cannot be, and rounding below an exact regret of 0 as 0."""
+    numbers = {name: kept[name] for name in ("mean", "low", "high")}
+    most = MOST.get(result.world, float("inf"))
+    exact = "exact regret" in kept["unit"] and min(kept["each"]) > -ROUNDING
+    bounded = {name: max(x, 0.0) if exact else min(x, most) for name, x in numbers.items()}
+    return {**kept, **bounded, "each": [max(x, 0.0) + 0.0 for x in kept["each"]] if exact else kept["each"]}
+
+
 def render() -> None:
     """Write docs/results.md from what is kept."""
     lines = [
         "# What it learns",
         "",
         f"Final policies (never the best of several checkpoints), greedy, {EPISODES} episodes each; mean over {SEEDS}",
-        "seeds and its 95% interval (Student's t). Made by `make results`; `docs/results.py NAME` makes one line.",
-        "Settings are the ones that `retorno train` takes by itself. Exact answers: [what they are](exact.md) and",
-        "[how fast](bellman-speed.md), with their commands.",
+        "seeds and its 95% interval (Student's t over seeds, within what is possible). Made by `make results`;",
+        "`docs/results.py NAME` makes one line. Settings are the ones that `retorno train` takes by itself. Exact",
+        "answers: [what they are](exact.md) and [how fast](bellman-speed.md), with their commands.",
         "",
         "| command | steps | asked | mean | 95% interval | worst and best seed | of what |",
         "|---|---|---|---|---|---|---|",
@@ -231,7 +244,7 @@ def render() -> None:
         if not file.exists():
             lines.append(f"| `{result.command}` | {result.budget:,} | {result.asked} | not measured yet | | | |")
             continue
-        kept = json.loads(file.read_text())
+        kept = possible(result, json.loads(file.read_text()))
         marks.add(f"{kept['commit']} on {kept['machine']}")
         lines.append(
             f"| `{kept['command']}` | {kept['steps']:,} | {kept['asked']} | {kept['mean']:.4g} | "

@@ -25,6 +25,9 @@ from retorno.core.runtime import IN_HASTE
 from retorno.core.solution import Solution
 from retorno.ops.intervals import interval95
 
+ROUNDING = 1e-6
+"""How much better than the best, of its value, a policy may be found by rounding: more would be a defect."""
+
 
 @dataclass(frozen=True)
 class Regret:
@@ -42,7 +45,8 @@ class Regret:
     def regrets(self) -> np.ndarray:
         """One for each policy."""
         lacking = self.optimum - np.array(self.values)
-        return np.maximum(lacking, 0.0) if self.exact else lacking
+        rounding = ROUNDING * max(1.0, abs(self.optimum))
+        return np.where((-rounding < lacking) & (lacking < 0), 0.0, lacking) if self.exact else lacking
 
     @property
     def mean(self) -> float:
@@ -50,9 +54,9 @@ class Regret:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """Over policies; NaN for one. An exact regret is never negative, nor is any in its interval."""
+        """Over policies; NaN for one. No exact regret is negative, and none in its interval."""
         low, high = interval95(self.regrets)
-        return (max(low, 0.0), high) if self.exact and low == low else (low, high)
+        return (max(low, 0.0), high) if self.exact and self.regrets.min() >= 0 and low < 0 else (low, high)
 
     def as_row(self) -> dict[str, Any]:
         """What `--json` holds."""

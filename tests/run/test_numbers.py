@@ -46,6 +46,7 @@ def test_a_policy_that_stands_still_is_cut():
 def test_an_exact_regret_is_never_negative():
     found = Regret(0.9, 1.0, (1.0 + 1e-12, 1.0, 0.7))
     assert found.regrets.min() == 0 and found.ci95[0] == 0 and "−0" not in str(found) and "-0" not in str(found)
+    assert Regret(0.9, 1.0, (1.5, 1.0)).regrets[0] == -0.5  # What no rounding makes is told.
     assert Regret(1.0, 1.0, (1.5, 1.2), exact=False).mean == pytest.approx(-0.35)
 
 
