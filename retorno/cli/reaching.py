@@ -17,9 +17,11 @@ def reach_text(found: Reachability, label: str, start: str) -> str:
     columns = {"probability" if one else "most": found.most.value} | ({} if one else {"least": found.least.value})
     columns |= {"reward until then": found.reward.value} if earned else {}
     shown = model.num_states if model.num_states <= ALL else FIRST
-    rows = [["state", *columns]]
-    rows += [[str(model.state_names[s]), *(f"{x[s]:z.6f}" for x in columns.values())] for s in range(shown)]
-    lines = aligned(rows, names=(0,))
+    rows = [["state", *columns, *([] if one else ["most by"])]]
+    for s in range(shown):
+        does = [] if one else [_action(found, s) or "(there)" * bool(found.target[s]) or "(terminal)"]
+        rows.append([str(model.state_names[s]), *(f"{x[s]:z.6f}" for x in columns.values()), *does])
+    lines = aligned(rows, names=(0,) if one else (0, len(rows[0]) - 1))
     if shown < model.num_states:
         lines.append(f"… and {model.num_states - shown:,} more states; --json prints all of them")
     most = f"with probability {_bounded(found.most, model)}"
@@ -56,9 +58,19 @@ def reach_json(found: Reachability, label: str) -> dict[str, Any]:
         "most": told(found.most),
         "least": told(found.least),
         "reward": told(found.reward),
+        "policy": {name: _action(found, s) for s, name in enumerate(names)},
         "minimise": found.minimise,
         "converged": found.converged,
     }
+
+
+def _action(found: Reachability, state: int) -> str | None:
+    """What the policy that reaches them most probably does; None where it is there or nothing can be done."""
+    model = found.model
+    begin, end = model.state_ptr[state : state + 2]
+    if begin == end or found.target[state]:
+        return None
+    return str(model.action_names[int(model.action[begin + np.argmax(found.policy[begin:end])])])
 
 
 def _bounded(numbers: Bounded, model: Any) -> str:

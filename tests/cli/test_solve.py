@@ -461,7 +461,8 @@ def test_the_probability_to_reach_a_label(solve, tmp_path) -> None:
     (tmp_path / "m.time.state.rew").write_text("0 3\n1 3\n")
     code, out, err = solve(tmp_path / "m.tra", "--reach", "goal")
     lines = [line.split() for line in out.splitlines()]
-    assert (code, err) == (0, "") and lines[1] == ["0", "1.000000", "0.500000", "3.333333"]
+    assert (code, err) == (0, "") and lines[1] == ["0", "1.000000", "0.500000", "3.333333", "1"]
+    assert lines[2][-1] == "(there)"
     assert "'goal' is reached from the start with probability 1.000000 at the most" in out
     told = json.loads(
         solve(tmp_path / "m.tra", "--reach", "goal", "--policy", "uniform", "--initial", "2", "--json")[1]
