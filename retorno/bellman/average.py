@@ -26,10 +26,10 @@ from retorno.bellman.average_problem import (
 )
 from retorno.bellman.chains import Chain, follow
 from retorno.bellman.end_component_quotient import go_and_stay, upper_bound
-from retorno.bellman.evaluation import SMALL, Policy, probabilities
+from retorno.bellman.evaluation import SMALL, Policy, closed_form, probabilities, suited
 from retorno.bellman.explanation import Explanation, Onward, backups, ranked
 from retorno.bellman.semi_markov import Duration
-from retorno.bellman.solve_monitor import Progress, SolveMonitor
+from retorno.bellman.solve_monitor import RELATIVE, Progress, SolveMonitor
 from retorno.core.mdp import MDP
 from retorno.core.solution import names_of, told_actions
 
@@ -178,7 +178,8 @@ def average_reward(
         model: with S states, P pairs and N transitions; of any structure: periodic, multichain, with
             states that end (a transition's discount is the probability that it goes on).
         minimise: whether rewards are costs.
-        accuracy: how close the bounds must be for the answer to count as `converged`.
+        accuracy: how close the bounds must be for the answer to count as `converged`; or nine digits of the largest
+            gain, whichever is more.
         duration: expected time that each transition [N] or each pair [P] takes, positive: a
             semi-Markov model, whose gain is per unit of time. One unit each without.
         method: `relative_value_iteration` or `multichain_policy_iteration`. Without one: up to 1,000
@@ -202,7 +203,7 @@ def average_reward(
     methods = [method] if method else [multichain_policy_iteration, relative_value_iteration][0 if small else 1 :]
     best: tuple[Chain, Proposal, str] | None = None
     upper = np.full(question.backup.num_states, np.inf)
-    monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, watch=watch)
+    monitor = SolveMonitor(accuracy, RELATIVE, sweeps, np.inf if seconds is None else seconds, watch=watch)
     for each in methods:
         proposal = each(question, monitor)
         upper = np.minimum(upper, upper_bound(question, proposal.bias))
@@ -210,7 +211,7 @@ def average_reward(
         if best is None or (upper - chain.lower).max() < (upper - best[0].lower).max():
             name = getattr(each, "func", each).__name__.replace("_", " ")
             best = chain, proposal, name
-        if (upper - best[0].lower).max() <= accuracy or monitor.stopped:
+        if (upper - best[0].lower).max() <= monitor.enough(best[0].gain) or monitor.stopped:
             break
     assert best is not None
     chain, proposal, name = best
@@ -249,8 +250,8 @@ def evaluate_average(
     backup, chances = question.backup, probabilities(model, policy)
     time = np.add.reduceat(chances * question.time, backup.ptr[:-1])
     chosen = without_zeros(backup.under(chances))
-    guess, monitor = None, SolveMonitor(accuracy)
-    if backup.num_states > SMALL:
+    guess, monitor = None, SolveMonitor(accuracy, RELATIVE)
+    if suited(chosen, precise=True) is not closed_form:
         guess = relative_value_iteration(question_about(chosen, time), monitor).bias
     chain = follow(chosen, time, guess, monitor)
     onwards = backup.rows @ chain.gain
@@ -268,7 +269,7 @@ def relative_value_iteration(question: AverageProblem, monitor: SolveMonitor, *,
     Schweitzer 1971, section 11.4.2). Stops when the bounds of each component are within the accuracy,
     or when rounding hides the rest.
     """
-    backup, accuracy = question.backup, monitor.accuracy
+    backup = question.backup
     states = np.flatnonzero(question.label >= 0)
     bias, choice = np.zeros(backup.num_states), np.zeros(backup.num_states, np.int64)
     worth = np.zeros(question.components)
@@ -286,7 +287,7 @@ def relative_value_iteration(question: AverageProblem, monitor: SolveMonitor, *,
             low, high = extremes(rise, label, question.components)
             width, worth = float((high - low).max()), (low + high) / 2
             noise = 4 * staying.noise(h) / float(time.min())
-            if monitor.record(width, width=width) or width <= max(accuracy / 2 - 2 * noise, noise):
+            if monitor.record(width, width=width) or width <= max(monitor.enough(worth) / 2 - 2 * noise, noise):
                 break
             h += stride * (rise - worth[label])
         bias[states], choice[states] = h, pairs[staying.greedy(q)]
@@ -354,7 +355,7 @@ def _solution(
         classes=everywhere(chain.classes, -1),
         stationary=everywhere(chain.stationary),
         ends=chain.ends or bool(model.terminal.any()),
-        converged=bool((upper - lower).max() <= monitor.accuracy),
+        converged=bool((upper - lower).max() <= monitor.enough(chain.gain)),
         sweeps=len(monitor.residuals),
         residuals=tuple(monitor.residuals),
         method=method,

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from retorno.bellman.control import evaluate, solve
 from retorno.bellman.evaluation import Policy
-from retorno.core.mdp import MDP, model_of
+from retorno.core.mdp import MDP, Modelled, model_of
 from retorno.core.solution import Solution
 
 MOST = 30
@@ -72,7 +72,7 @@ class Comparison:
         return "\n".join(line.rstrip() for line in lines)
 
 
-def compare(model: MDP, policies: Mapping[str, Policy], discount: float, *, must_end: bool = False) -> Comparison:
+def compare(model: Modelled, policies: Mapping[str, Policy], discount: float, *, must_end: bool = False) -> Comparison:
     """Evaluate several policies of one model and hold them against the best.
 
     Args:

@@ -18,17 +18,19 @@ from retorno.bellman.evaluation import (
     Evaluation,
     Policy,
     bandwidth,
+    elimination_pays,
     probabilities,
     suited,
+    sweeps_work,
 )
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.proper_policies import earns_nothing
-from retorno.bellman.solve_monitor import MOST_SWEEPS, Best, Evaluated, Progress, SolveMonitor
+from retorno.bellman.solve_monitor import MOST_SWEEPS, RELATIVE, Best, Evaluated, Progress, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import where_ending, where_finite
 from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, partitioned
 from retorno.bellman.ties import answering
 from retorno.bellman.zero_cycles import pays_nothing, pays_nothing_under
-from retorno.core.mdp import MDP, model_of
+from retorno.core.mdp import MDP, Modelled, model_of
 from retorno.core.solution import Solution, Sweep
 
 Method = Callable[[Backup, SolveMonitor], Best]
@@ -37,6 +39,8 @@ Method = Callable[[Backup, SolveMonitor], Best]
 
 FILLING, MIXING = 1.5, 1e-3
 """More next states than this to a pair fill a linear system up as it is solved; so much discounting lets sweeps mix."""
+LONG, SYSTEMS = 1e7, 4
+"""Multiplications of sweeps from which on elimination may be quicker, and how many systems policy iteration solves."""
 
 
 def auto(backup: Backup, monitor: SolveMonitor) -> Best:
@@ -54,9 +58,17 @@ def _chosen(backup: Backup) -> tuple[Method, str]:
         return policy_iteration, f"at most {SMALL:,} states: a few linear systems are quickest and most exact"
     if below + above <= BAND:
         return policy_iteration, f"a chain, {below + above + 1} diagonals wide: linear systems cost no more than sweeps"
+    if sweeps_work(backup) > LONG and elimination_pays(backup, SYSTEMS):
+        return (
+            policy_iteration,
+            "values may spread slowly, and linear systems of this shape fill little",
+        )
     if max(below, above) * 16 <= backup.num_states:
         return partitioned, "states lead to near ones: blocks that nothing moves any more are skipped"
-    return modified_policy_iteration, "states lead far: sweeps mix quickly, and most of them need only one action"
+    return (
+        modified_policy_iteration,
+        "states lead far, and linear systems would fill up: sweeps, mostly of one action",
+    )
 
 
 def require_function(method: object) -> None:
@@ -74,10 +86,11 @@ def require_function(method: object) -> None:
 
 
 def solve(
-    model: MDP | dict[Any, Any],
+    model: Modelled,
     discount: float | np.floating,
     accuracy: float = 1e-6,
     *,
+    relative_accuracy: float = RELATIVE,
     method: Method = auto,
     minimise: bool = False,
     must_end: bool = False,
@@ -102,6 +115,7 @@ def solve(
         model: with S states and P state–action pairs; or the dictionary that describes it, as of `mdp`.
         discount: γ in [0, 1].
         accuracy: the width of the bounds at which the answer counts as `converged`.
+        relative_accuracy: or their width as a part of the largest value, whichever is more.
         method: `auto` chooses by size and shape; or one of `policy_iteration`, `value_iteration`,
             `modified_policy_iteration`, `gauss_seidel`, `asynchronous`, `prioritised_sweeping`,
             `topological`, `partitioned`, `interval_iteration`, `linear_programming`.
@@ -128,7 +142,7 @@ def solve(
     model, discount = model_of(model), float(discount)
     require_function(method)
     backup = backup_of(model, discount, minimise)
-    monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
+    monitor = SolveMonitor(accuracy, relative_accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     if backup.contracts:
         choice, answer = method(backup, monitor)
     else:
@@ -161,7 +175,7 @@ def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-
     if epsilon == 0:
         return solve(model, discount, accuracy)
     plain = backup_of(model, discount)
-    monitor = SolveMonitor(accuracy)
+    monitor = SolveMonitor(accuracy, RELATIVE)
     choice, answer = policy_iteration(plain.soft(epsilon), monitor)
     counts = np.diff(plain.ptr)[plain.owner]
     policy = epsilon / counts + (1 - epsilon) * _one_hot(choice, plain)
@@ -170,11 +184,12 @@ def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-
 
 
 def evaluate(
-    model: MDP | dict[Any, Any],
+    model: Modelled,
     policy: Policy,
     discount: float | np.floating,
     *,
     accuracy: float = 1e-9,
+    relative_accuracy: float = RELATIVE,
     must_end: bool = False,
     method: Evaluation | None = None,
     sweeps: int = MOST_SWEEPS,
@@ -196,8 +211,10 @@ def evaluate(
             states), or a function of the model such as `uniform`.
         discount: γ in [0, 1].
         accuracy: the width of the bounds at which an answer counts as `converged`.
+        relative_accuracy: or their width as a part of the largest value, whichever is more.
         must_end: as in `solve`.
-        method: `closed_form` (the default up to 1,000 states and for chains), `iterative` (above) or `krylov`.
+        method: `closed_form` (the default where elimination is quick: up to 1,000 states, and by shape), `iterative`
+            (elsewhere) or `krylov`.
         sweeps: stop after so many, with the bounds reached and `converged=False`.
         seconds: stop after this time, likewise.
         trace: keep values and bounds of every sweep in `Solution.trace`.
@@ -221,7 +238,7 @@ def evaluate(
     chances = probabilities(model, policy)
     chosen = backup.under(chances)
     method = method or suited(chosen)
-    monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
+    monitor = SolveMonitor(accuracy, relative_accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     if chosen.contracts:
         answer = method(chosen, monitor)
     else:
@@ -287,7 +304,7 @@ def _solution(
         policy=policy,
         optimal=optimal,
         policy_loss_bound=max(loss, 0.0),
-        converged=width <= monitor.accuracy,
+        converged=width <= monitor.enough(answer.value),
         sweeps=len(monitor.residuals),
         residuals=tuple(monitor.residuals),
         method=method.replace("_", " "),

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import extrapolate, rounding_of, weighted
 from retorno.bellman.solve_monitor import Evaluated, SolveMonitor
+from retorno.core.graph import graph_of
 from retorno.core.mdp import MDP
 from retorno.core.names import did_you_mean
 from retorno.core.numerals import decimal, exactly
@@ -35,6 +36,15 @@ DENSE = 100
 """Up to this many as a full matrix."""
 BAND = 64
 """Diagonals up to which a system of any size is solved as a band."""
+LITTLE, MUCH = 2e7, 1e9
+"""Multiplications of an elimination that is quick whatever sweeps take (a hundredth of a second), and of one that is
+slow (half a second)."""
+SWEPT = 20
+"""Sweeps, times 1 − γ, until bounds are e^20 times as close: fewer where values mix."""
+MOST_ORDERED = 100_000
+"""States that are put in an order, to see how a system of theirs would fill."""
+MOST_CROWDED, CROWDED = 32, 16
+"""So many states may be led to by so many times more than the mean: they are eliminated last."""
 
 Evaluation = Callable[[Backup, SolveMonitor], Evaluated]
 """Evaluates a backup with one pair a state, to the monitor's accuracy."""
@@ -105,13 +115,18 @@ def _sparse(backup: Backup, sides: Float[np.ndarray, "n 2"]) -> Float[np.ndarray
     return splu(csc_array(eye_array(backup.num_states) - backup.matrix)).solve(sides)
 
 
+def _row_of(backup: Backup) -> Int[np.ndarray, " entries"]:
+    """The pair of each entry."""
+    return np.repeat(np.arange(backup.num_pairs), np.diff(backup.rows.indptr))
+
+
 def bandwidth(backup: Backup) -> tuple[int, int]:
     """How far below and above its own number a state's next states lie: the lower and upper bandwidth of M."""
     if backup.rows.nnz >= COMPILED_FROM:
         from retorno.bellman.kernels import bandwidth
 
         return bandwidth(backup.ptr, backup.rows.indptr, backup.rows.indices)
-    ahead = backup.rows.indices - np.repeat(backup.owner, np.diff(backup.rows.indptr))
+    ahead = backup.rows.indices - backup.owner[_row_of(backup)]
     return int(-ahead.min(initial=0)), int(ahead.max(initial=0))
 
 
@@ -130,7 +145,7 @@ def iterative(backup: Backup, monitor: SolveMonitor) -> Evaluated:
             answer = Evaluated(new, *weighted(backup, new, time))
         stop = monitor.record(residual, answer, answer.width)
         settled = residual <= max(noise, rounding_of(value))
-        if stop or answer.width <= monitor.accuracy or (settled and answer.width < np.inf):
+        if stop or answer.width <= monitor.enough(answer.value) or (settled and answer.width < np.inf):
             return answer
         value = new
 
@@ -145,7 +160,7 @@ def krylov(backup: Backup, monitor: SolveMonitor) -> Evaluated:
     inverse = csr_array(eye_array(backup.num_states).multiply(1 / np.where(diagonal > 0, diagonal, 1)[:, None]))
     scale = max(float(np.abs(backup.reward).max()), 1e-300)
     value, time = np.zeros(backup.num_states), np.zeros(backup.num_states)
-    target = monitor.accuracy * max(backup.least_leak, 1e-12) / 4
+    target = monitor.enough(value) * max(backup.least_leak, 1e-12) / 4
     for _ in range(4):
         left = backup.q(value) - value
         value = value + bicgstab(system, left, rtol=1e-8, atol=max(target, 1e-14 * scale), M=inverse, maxiter=500)[0]
@@ -158,15 +173,59 @@ def krylov(backup: Backup, monitor: SolveMonitor) -> Evaluated:
             time = time + bicgstab(system, 1 + backup.matrix @ time - time, rtol=1e-3, M=inverse, maxiter=500)[0]
             answer = Evaluated(value, *weighted(backup, value, time))
         stop = monitor.record(float(np.abs(left).max()), answer, answer.width)
-        if stop or answer.width <= monitor.accuracy:
+        if stop or answer.width <= monitor.enough(answer.value):
             break
     return answer
 
 
-def suited(backup: Backup) -> Evaluation:
-    """`closed_form` where it is quick whatever the model, `iterative` above."""
+def suited(backup: Backup, precise: bool = False) -> Evaluation:
+    """`closed_form` where it is quick, however slowly values spread; `iterative` above.
+
+    To be as `precise` as rounding lets it be takes sweeps twice as long, and longer where values mix.
+    """
     small = backup.num_states <= SMALL or sum(bandwidth(backup)) <= BAND
-    return closed_form if small else iterative
+    if small or (elimination_work(backup) <= MUCH if precise else elimination_pays(backup)):
+        return closed_form
+    return iterative
+
+
+def elimination_pays(backup: Backup, times: int = 1) -> bool:
+    """Whether so many linear systems take less than the sweeps that may be needed in their place."""
+    return bool(times * elimination_work(backup) <= max(LITTLE, min(MUCH, sweeps_work(backup))))
+
+
+def sweeps_work(backup: Backup) -> float:
+    """About how many multiplications sweeps may take, if values do not mix."""
+    leak = backup.least_leak
+    return SWEPT * backup.rows.nnz / leak if leak else np.inf
+
+
+def elimination_work(backup: Backup) -> float:
+    """About how many multiplications a linear system of these states takes, by the shape of what leads where.
+
+    States are put in an order in which what leads to each other lies close (Cuthill & McKee 1969), those that very
+    many lead to last: each row is then filled from its first entry on, and there. Infinite where that is not worth
+    looking at.
+    """
+    from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+    n = backup.num_states
+    if not 0 < n <= MOST_ORDERED:
+        return np.inf
+    graph = graph_of(backup.owner[_row_of(backup)], backup.rows.indices, n)
+    both = graph + graph.T
+    degree = np.diff(both.indptr)
+    crowded = np.argsort(-degree, kind="stable")[:MOST_CROWDED]
+    crowded = crowded[degree[crowded] > CROWDED * degree.mean()]
+    kept = np.ones(n, bool)
+    kept[crowded] = False
+    inner = both[kept][:, kept]
+    place = np.empty(len(kept) - len(crowded), np.int64)
+    place[reverse_cuthill_mckee(inner, symmetric_mode=True)] = np.arange(len(place))
+    row = np.repeat(np.arange(len(place)), np.diff(inner.indptr))
+    reach = np.zeros(len(place))
+    np.maximum.at(reach, place[row], place[row] - place[inner.indices])
+    return float(((reach + len(crowded) + 1) ** 2).sum())
 
 
 def probabilities(model: MDP, policy: Policy) -> Float[np.ndarray, " P"]:

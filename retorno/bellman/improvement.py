@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 
 from retorno.bellman.backup import Backup
-from retorno.bellman.evaluation import SMALL, Evaluation, suited
+from retorno.bellman.evaluation import SMALL, suited
 from retorno.bellman.proper_policies import ending_choice
 from retorno.bellman.solve_monitor import Best, Evaluated, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import first_choice, replace, require_finite, upper_bound
@@ -28,10 +28,9 @@ def policy_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
     """
     improve = _greedy if backup.num_states <= SMALL else improve_in_passes
     choice = first_choice(backup)
-    evaluate = suited(backup.choose(choice))
     if backup.num_states > SMALL and backup.contracts:
-        choice = _best_of_constant(backup, evaluate, monitor)
-    answer = evaluate(backup.choose(choice), monitor.inside(0.0))
+        choice = _best_of_constant(backup, monitor)
+    answer = _evaluated(backup, choice, monitor)
     residual = float(np.abs(answer.value).max())
     tried = {choice.tobytes()}
     while True:
@@ -42,7 +41,7 @@ def policy_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
         if improved.tobytes() in tried:
             break
         tried.add(improved.tobytes())
-        new = evaluate(backup.choose(improved), monitor.inside(0.0))
+        new = _evaluated(backup, improved, monitor)
         residual = float(np.abs(new.value - answer.value).max())
         if not np.isfinite(new.lower).all() or (new.value - answer.value).max() <= backup.noise(new.value):
             break
@@ -54,11 +53,17 @@ MOST_CONSTANT = 8
 """So many constant policies are tried."""
 
 
-def _best_of_constant(backup: Backup, evaluate: Evaluation, monitor: SolveMonitor) -> Int[np.ndarray, " n"]:
+def _evaluated(backup: Backup, choice: Int[np.ndarray, " n"], monitor: SolveMonitor) -> Evaluated:
+    """The value of a policy."""
+    chosen = backup.choose(choice)
+    return suited(chosen, precise=True)(chosen, monitor.inside(0.0))
+
+
+def _best_of_constant(backup: Backup, monitor: SolveMonitor) -> Int[np.ndarray, " n"]:
     """In each state the action of that constant policy which earns most from there."""
     counts = np.diff(backup.ptr)
     constant = [backup.ptr[:-1] + np.minimum(k, counts - 1) for k in range(min(int(counts.max()), MOST_CONSTANT))]
-    values = [evaluate(backup.choose(choice), monitor.inside(0.0)).value for choice in constant]
+    values = [_evaluated(backup, choice, monitor).value for choice in constant]
     return np.choose(np.argmax(values, axis=0), constant)
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from retorno.bellman.backup import UNDERFLOW, require_float64
 from retorno.bellman.bounds import tails
-from retorno.bellman.solve_monitor import MOST_SWEEPS, Progress, SolveMonitor
+from retorno.bellman.solve_monitor import MOST_SWEEPS, RELATIVE, Progress, SolveMonitor
 from retorno.bellman.sweeping import BLOCK, MOST_PASSES, shared
 from retorno.core.mdp import ModelError, Numbered
 from retorno.core.memory import ensure_fits
@@ -142,7 +142,7 @@ def solve_matrix_free(
 
     size = max(BLOCK, model.num_states // 4096)
     leads = kernels.compiled_anew(kernels.leading_blocks)(rows, model.num_states, size)
-    monitor = SolveMonitor(accuracy, sweeps, np.inf if seconds is None else seconds, watch=watch)
+    monitor = SolveMonitor(accuracy, RELATIVE, sweeps, np.inf if seconds is None else seconds, watch=watch)
     small = model.num_states * model.num_actions < 2**31
     value, choice = np.zeros(model.num_states), np.empty(model.num_states, np.int32 if small else np.int64)
     new = np.empty_like(value)
@@ -152,13 +152,14 @@ def solve_matrix_free(
         residual = max(-low, high, 0.0)
         below, above = tails(least_leak, most_leak, low, high, noise)
         stop = monitor.record(residual, width=above - below)
-        if stop or above - below <= accuracy or residual <= noise:
+        enough = monitor.enough(new)
+        if stop or above - below <= enough or residual <= noise:
             break
         if len(monitor.residuals) == 1:
             # Far from all that pays, a state earns for ever what the median state earns now.
             new[choice >= 0] = float(np.median(new[:: max(1, model.num_states // 100_000)])) / least_leak
         value, new = new, value
-        target = max(accuracy * least_leak / 4, 0.03 * residual, noise)
+        target = max(enough * least_leak / 4, 0.03 * residual, noise)
         pending = np.full(len(leads), np.inf)
         for k in range(16 * MOST_PASSES):
             pass_over_blocks(rows, value, choice, size, leads, pending, -np.inf, target, 4, k % 2 == 0)
@@ -180,7 +181,7 @@ def solve_matrix_free(
         upper=upper,
         action=action,
         policy_loss_bound=above - below,
-        converged=above - below <= accuracy,
+        converged=above - below <= enough,
         sweeps=len(monitor.residuals),
         residuals=tuple(monitor.residuals),
         minimise=minimise,

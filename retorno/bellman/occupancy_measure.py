@@ -16,7 +16,8 @@ from jaxtyping import Float, Int
 
 from retorno.bellman.backup import backup_of
 from retorno.bellman.control import evaluate
-from retorno.bellman.evaluation import SMALL, Policy, probabilities
+from retorno.bellman.evaluation import Policy, closed_form, probabilities, suited
+from retorno.bellman.proper_policies import never_ends
 from retorno.core.mdp import MDP
 
 if TYPE_CHECKING:
@@ -136,11 +137,14 @@ def visits(
     if not len(reached):
         return full, 0.0
     clock, policy = _clock(model, chances, reached)
-    time = evaluate(clock, policy, discount, accuracy=0.5).upper
+    time = evaluate(clock, policy, discount, accuracy=0.5, must_end=True).upper
+    if not np.isfinite(time).all():
+        endless = np.flatnonzero(np.isneginf(time))
+        raise ValueError(never_ends([clock.state_names[int(s)] for s in endless], "under this policy"))
     chosen = backup_of(clock, discount).under(policy)
     transposed = chosen.matrix.T.tocsr()
     weight = start[reached]
-    state = _solve(transposed, weight)
+    state = _solve(transposed, weight, suited(chosen, precise=True) is closed_form)
     residual = weight + transposed @ state - state
     ulps = chosen.rounding + (float(np.diff(transposed.indptr).max()) + 4) * 2.0**-53
     noise = ulps * float(weight.sum() + 2 * state.sum())
@@ -148,12 +152,12 @@ def visits(
     return full, (float(np.abs(residual).sum()) + noise) * float(time.max())
 
 
-def _solve(transposed: csr_array, weight: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """D = w + Mᵀ d: by elimination where it is quick, else the sum of w, Mᵀ w, …, up to rounding."""
+def _solve(transposed: csr_array, weight: Float[np.ndarray, " n"], eliminate: bool) -> Float[np.ndarray, " n"]:
+    """D = w + Mᵀ d: by elimination, or the sum of w, Mᵀ w, …, up to rounding."""
     from scipy.sparse import csc_array, eye_array
     from scipy.sparse.linalg import splu
 
-    if len(weight) <= SMALL:
+    if eliminate:
         try:
             factors = splu(csc_array(eye_array(len(weight)) - transposed))
         except RuntimeError:  # I − Mᵀ is singular once rounded.

@@ -102,7 +102,8 @@ def policy_gradient(
     lived = occupancy(model, policy, discount if discount_gradient else 1.0, initial)
     # Where the policy never comes q may be infinite, and is not asked.
     pair_visits = lived.pair
-    advantage = np.where(pair_visits > 0, solution.q - solution.value[model.pair_state], 0.0)
+    advantage = np.zeros(model.num_pairs)
+    np.subtract(solution.q, solution.value[model.pair_state], where=pair_visits > 0, out=advantage)
     shape = np.shape(preferences)
     cell = np.ravel_multi_index((seen[model.pair_state], model.action), shape)
     size = shape[0] * shape[1]

@@ -40,7 +40,7 @@ from retorno.bellman.fractional import (
 from retorno.bellman.proper_policies import endless_sum, never_ends
 from retorno.bellman.solve_monitor import Progress, SolveMonitor
 from retorno.bellman.ties import that_end
-from retorno.core.mdp import MDP, model_of
+from retorno.core.mdp import MDP, Modelled, model_of
 from retorno.core.solution import asked, told_actions
 
 STARTED = 20
@@ -97,7 +97,7 @@ class RationalSolution:
 
 
 def solve_exactly(
-    model: MDP,
+    model: Modelled,
     discount: Fraction | float | str,
     *,
     minimise: bool = False,
@@ -176,7 +176,7 @@ def solve_exactly(
 
 
 def evaluate_exactly(
-    model: MDP, policy: Policy, discount: Fraction | float | str, *, must_end: bool = False
+    model: Modelled, policy: Policy, discount: Fraction | float | str, *, must_end: bool = False
 ) -> RationalSolution:
     """The value of a policy as fractions. `policy` is as in `evaluate`; its probabilities are normalised exactly.
 

@@ -24,7 +24,7 @@ from retorno.bellman.fractional import (
     shares,
 )
 from retorno.bellman.semi_markov import Duration, checked
-from retorno.core.mdp import MDP, model_of
+from retorno.core.mdp import MDP, Modelled, model_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class RationalAverage:
     """The probability of each pair in its state: one best choice a state, or the policy that was evaluated."""
 
 
-def average_exactly(model: MDP, *, minimise: bool = False, duration: Duration | None = None) -> RationalAverage:
+def average_exactly(model: Modelled, *, minimise: bool = False, duration: Duration | None = None) -> RationalAverage:
     """The best average reward from each state, by multichain policy iteration. Puterman 1994, section 9.2.
 
     What ends earns nothing for ever after; a transition's discount is the probability that it does not end.
@@ -65,7 +65,7 @@ def average_exactly(model: MDP, *, minimise: bool = False, duration: Duration | 
     return RationalAverage([fraction(sign * g) for g in gain], [fraction(sign * h) for h in bias], policy)
 
 
-def evaluate_average_exactly(model: MDP, policy: Policy, *, duration: Duration | None = None) -> RationalAverage:
+def evaluate_average_exactly(model: Modelled, policy: Policy, *, duration: Duration | None = None) -> RationalAverage:
     """A policy's average reward as fractions. Arguments as in `average_exactly` and `evaluate`.
 
     >>> import retorno as rt

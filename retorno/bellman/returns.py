@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from retorno.bellman.control import evaluate
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.occupancy_measure import Initial, start_distribution
+from retorno.bellman.proper_policies import endless_sum
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
 
@@ -56,7 +57,7 @@ def return_variance(model: MDP, policy: Policy, discount: float) -> ReturnVarian
     Sobel 1982, theorem 1, in central moments, which do not cancel as E G² − (E G)² would. The
     expectation is over the action, the next state and the reward of the transition.
 
-    Arguments and errors as in `evaluate`.
+    Arguments and errors as in `evaluate`; at discount 1 it is an error as well where one of the values is infinite.
 
     >>> import retorno as rt
     >>> coin = rt.mdp({"s": {"toss": [(0.5, "end", 1.0), (0.5, "end", 0.0)]}, "end": {}}, initial="s")
@@ -67,6 +68,9 @@ def return_variance(model: MDP, policy: Policy, discount: float) -> ReturnVarian
     # Rewards that are never paid would only widen the bounds.
     paid = model.probability * chances[model.transition_pair] > 0
     answer = evaluate(replace(model, reward=np.where(paid, model.reward, 0.0)), chances, discount)
+    if not np.isfinite(answer.value).all():
+        endless = np.flatnonzero(~np.isfinite(answer.value))
+        raise ValueError(endless_sum([model.state_names[int(s)] for s in endless], float(answer.value[endless[0]])))
     value, owner = answer.value, model.pair_state[model.transition_pair]
     change = np.abs(model.reward + discount * model.discount * value[model.next_state] - value[owner])
     # δ is off by the errors of two values and by the rounding of its own sum.

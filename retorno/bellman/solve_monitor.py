@@ -46,6 +46,8 @@ Best = tuple[Int[np.ndarray, " n"], Evaluated]
 
 MOST_SWEEPS = 1_000_000
 """Nearer to 1 a discount may ask for more than anyone waits for: then the bounds reached are the answer."""
+RELATIVE = 1e-9
+"""The relative accuracy that is asked for unless told: nine digits of the largest value."""
 WATCH_EVERY = 0.1
 """Seconds between two calls of `watch`."""
 
@@ -56,6 +58,8 @@ class SolveMonitor:
 
     accuracy: float = 1e-6
     """The width of the bounds that is asked for."""
+    relative: float = 0.0
+    """Or this part of the largest value, whichever is more."""
     most_sweeps: float = MOST_SWEEPS
     most_seconds: float = np.inf
     traced: bool = False
@@ -78,12 +82,22 @@ class SolveMonitor:
     _told: float = -np.inf
 
     def __post_init__(self) -> None:
-        if not self.accuracy >= 0:
-            raise ValueError(f"accuracy is a width of bounds, 0 or more, got {self.accuracy}")
+        for name, given in (("accuracy", self.accuracy), ("relative accuracy", self.relative)):
+            if not given >= 0:
+                raise ValueError(f"{name} is a width of bounds, 0 or more, got {given}")
 
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self._began
+
+    def enough(self, value: Float[np.ndarray, " n"]) -> float:
+        """The width of the bounds that is close enough for these values."""
+        if not self.relative or not len(value):
+            return self.accuracy
+        size = float(max(value.max(), -value.min()))
+        if not np.isfinite(size):
+            size = float(np.abs(value[np.isfinite(value)]).max(initial=0.0))
+        return max(self.accuracy, self.relative * size)
 
     def inside(self, accuracy: float) -> SolveMonitor:
         """One for a part of the work, with sweeps of its own.

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import tails
-from retorno.bellman.evaluation import COMPILED_FROM, suited
+from retorno.bellman.evaluation import COMPILED_FROM, closed_form, elimination_pays, suited
 from retorno.bellman.proper_policies import ending_choice
 from retorno.bellman.solve_monitor import Best, Evaluated, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import first_choice, require_finite, upper_bound
@@ -37,6 +37,8 @@ SHARED_FROM = 1_000_000
 """From this many on it is worth a second thread."""
 COPIED_TO = 5_000_000
 """Up to this many the rows of a policy are copied side by side; of more, the memory would be missed."""
+PATIENCE = 8
+"""So many rounds of sweeps for a policy, and one that stays the same is evaluated by elimination where that is less."""
 MOST_PASSES = 64
 """Passes between two full backups, which tell how far the answer is."""
 
@@ -48,20 +50,23 @@ def value_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
 
 def modified_policy_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
     """After each sweep, some sweeps for the greedy policy alone. Puterman & Shin 1978; Puterman 1994, section 6.5."""
-    scratch = np.empty(backup.num_states)
+    scratch, calls = np.empty(backup.num_states), 0
     narrow = np.int32 if backup.num_pairs < 2**31 else np.int64  # 4 MB a million states
     settled, step = np.empty(0, narrow), None
 
     def evaluate_in_part(value: Any, choice: Any, rise: float, target: float) -> None:
-        nonlocal settled, step
-        first, enough = None, 0.1
+        nonlocal settled, step, calls
+        first, enough, calls = None, 0.1, calls + 1
         if step is not None and np.array_equal(choice, settled):
+            if calls > PATIENCE and rise < 0 and elimination_pays(backup):
+                value[:] = closed_form(backup.choose(choice), monitor.inside(0.0)).value
+                return
             enough = 0.001  # The policy has stayed the same: a full backup will find little new.
         else:
             settled, step = choice.astype(narrow), policy_step(backup, choice)
         if rise < 0:
             # The bounds are as close as the changes of all states are alike, however large these are.
-            target = max(monitor.accuracy * backup.least_leak / 4, backup.noise(value))
+            target = max(monitor.enough(value) * backup.least_leak / 4, backup.noise(value))
         for _ in range(MOST_PASSES // 2):
             for old, new in ((value, scratch), (scratch, value)):
                 low, high = step(old, new)
@@ -96,7 +101,11 @@ def interval_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
         np.minimum(upper, new + noise, out=upper)
         answer = Evaluated((lower + upper) / 2, lower, upper)
         residual = max(rise, -fall, 0.0)
-        if monitor.record(residual, answer, answer.width) or answer.width <= monitor.accuracy or residual <= 2 * noise:
+        if (
+            monitor.record(residual, answer, answer.width)
+            or answer.width <= monitor.enough(lower)
+            or residual <= 2 * noise
+        ):
             return choice, answer
 
 
@@ -222,11 +231,12 @@ def _sweep(backup: Backup, monitor: SolveMonitor, between: Between, value: Float
         below, above = tails(backup.least_leak, backup.most_leak, low, high, noise)
         swept = Evaluated(new, new + below, new + above) if monitor.traced else None
         stop = monitor.record(residual, swept, above - below)
-        if stop or above - below <= monitor.accuracy or residual <= noise:
+        enough = monitor.enough(new)
+        if stop or above - below <= enough or residual <= noise:
             return choice, _around(new, below, above)
         value, new = new, value
         # What is left to gain is at most residual/leak, and a tenth of it is worth the next full backup.
-        needed = monitor.accuracy * backup.least_leak / 4
+        needed = enough * backup.least_leak / 4
         between(value, choice, -np.inf, max(needed, 0.03 * residual, noise))
 
 
@@ -247,7 +257,8 @@ def _sweep_from_below(backup: Backup, monitor: SolveMonitor, between: Between) -
         monitor.record(np.inf)  # It takes so long to end that rounding hides it: there is nothing to start from.
         return choice, first._replace(upper=np.full_like(value, np.inf))
     new, greedy = np.empty_like(value), np.empty_like(choice)
-    target, check = monitor.accuracy, 64
+    enough = monitor.enough(value)
+    target, check = enough, 64
     while True:
         sweep(backup, value, new, greedy)
         rise = 4 * backup.noise(value)
@@ -265,7 +276,8 @@ def _sweep_from_below(backup: Backup, monitor: SolveMonitor, between: Between) -
         answer = evaluate(backup.choose(choice), monitor.inside(target / 10))
         best = answer._replace(upper=upper_bound(backup, answer, monitor))
         monitor.width = min(monitor.width, best.width)
-        if best.width <= monitor.accuracy or residual == 0 or stop:
+        enough = monitor.enough(answer.value)
+        if best.width <= enough or residual == 0 or stop:
             return choice, best
         value, target = np.maximum(value, answer.lower), target / 100
 

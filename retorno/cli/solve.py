@@ -19,7 +19,7 @@ import tyro
 from retorno import bellman
 from retorno.bellman.evaluation import Policy
 from retorno.bellman.matrix_free import MatrixFree, MatrixFreeSolution
-from retorno.bellman.solve_monitor import Progress
+from retorno.bellman.solve_monitor import RELATIVE, Progress
 from retorno.cli.analyses import FINDINGS, Explained, Finding, comparison, explanation
 from retorno.cli.inputs import durations_in, policy_in
 from retorno.cli.options import Flag, FromFile, UsageError, parse
@@ -94,6 +94,8 @@ class Solve:
     --policy, and what is earned until then."""
     accuracy: float = 1e-6
     """The width of the bounds at which the answer counts as converged."""
+    relative_accuracy: float = RELATIVE
+    """Or their width as a part of the largest value, whichever is more."""
     initial: str | None = None
     """The state whose value is the start value; the model's own start without."""
     minimise: Flag = False
@@ -291,7 +293,13 @@ def solved(model: MDP, given: Solve) -> Answer:
     discount = given.discount
     with watching() as watch:
         traced = given.trace or given.bounds is not None
-        trace: dict[str, Any] = {"must_end": must_end, "trace": traced, "watch": watch, **limits(given)}
+        trace: dict[str, Any] = {
+            "relative_accuracy": given.relative_accuracy,
+            "must_end": must_end,
+            "trace": traced,
+            "watch": watch,
+            **limits(given),
+        }
         if policy is None:
             how = METHODS[given.method]
             return bellman.solve(model, discount, given.accuracy, method=how, minimise=given.minimise, **trace)

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, SupportsIndex, overload
+from typing import Any, Protocol, SupportsIndex, overload, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -324,6 +324,18 @@ def from_table(
                     (entered if terminated else passed).add(target)
     terminal = entered - passed
     return mdp({s: {} if s in terminal else choices for s, choices in table.items()}, initial, grid)
+
+
+@runtime_checkable
+class Tabled(Protocol):
+    """An environment that may carry its model as a table `P`, as Gymnasium's toy texts do."""
+
+    @property
+    def unwrapped(self) -> Any: ...
+
+
+Modelled = MDP | Mapping[Any, Any] | Tabled
+"""What `model_of` makes a model of."""
 
 
 def model_of(given: Any) -> MDP:
