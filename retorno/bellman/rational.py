@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import inf
+from math import inf, lcm
 from typing import Any
 
 import numpy as np
@@ -141,18 +141,12 @@ def solve_exactly(
         value[s] = limit(ZERO)
     choice = _begun(model, float(gamma), rows, choice, minimise, must_end)
     choice = _but_rich(rows, choice, rich, value)
+    whole_numbers = _in_whole_numbers(rows, choice)
     while choice:
         for s, v in zip(choice, _solve_policy(rows, choice), strict=True):
             value[s] = v
-        improved = dict(choice)
-        gained = 0.0
-        for s in choice:
-            q = {p: action_value(rows, p, value) for p in rows.pairs[s] if rows.going[p].keys() <= choice.keys()}
-            best = max(q, key=lambda p: q[p])
-            if q[best] > value[s]:
-                improved[s] = best
-                gained += 1
-        stop = monitor.record(gained)
+        improved = _improved(whole_numbers, choice, value)
+        stop = monitor.record(sum(improved[s] != p for s, p in choice.items()))
         if improved == choice:
             break
         if stop:
@@ -163,6 +157,7 @@ def solve_exactly(
         endless = recurrent(rows, improved)
         # Every change was for the better, so what goes round pays: all that can reach it collect without limit.
         choice = _but_rich(rows, choice, set().union(*endless), value) if endless else improved
+        whole_numbers = _in_whole_numbers(rows, choice) if endless else whole_numbers
     _require_finite(model, value, "under any policy" if must_end else "")
     q = [action_value(whole, p, value) for p in range(model.num_pairs)]
     optimal = np.array([q[p] == value[s] != -inf for s, pairs in enumerate(whole.pairs) for p in pairs], bool)
@@ -224,6 +219,41 @@ def evaluate_exactly(
 def _largest(values: list[fmpq | float]) -> fmpq | float | None:
     """The largest number; None where there is none but −inf and nan."""
     return inf if inf in values else max((x for x in values if not isinstance(x, float)), default=None)
+
+
+Whole = dict[int, tuple[int, list[tuple[int, int, list[tuple[int, int]]]]]]
+"""Of each state one denominator, and its pairs: (pair, reward, next states and probabilities) in whole numbers over it."""
+
+
+def _in_whole_numbers(rows: FractionalBackup, choice: Mapping[int, int]) -> Whole:
+    """The pairs that lead to states of `choice` alone."""
+    found: Whole = {}
+    for s in choice:
+        pairs = [p for p in rows.pairs[s] if rows.going[p].keys() <= choice.keys()]
+        scale = lcm(*(int(x.q) for p in pairs for x in (rows.reward[p], *rows.going[p].values())))
+
+        def over(x: fmpq, scale: int = scale) -> int:
+            return int(x.p) * (scale // int(x.q))
+
+        found[s] = scale, [(p, over(rows.reward[p]), [(n, over(w)) for n, w in rows.going[p].items()]) for p in pairs]
+    return found
+
+
+def _improved(whole: Whole, choice: Mapping[int, int], value: list[Any]) -> dict[int, int]:
+    """The greedy policy, with the old pair where that is as good: all values over one denominator are compared."""
+    common = lcm(*(int(value[s].q) for s in choice))
+    worth = {s: int(value[s].p) * (common // int(value[s].q)) for s in choice}
+    improved = dict(choice)
+    for s in choice:
+        scale, pairs = whole[s]
+        best = worth[s] * scale
+        for p, reward, going in pairs:
+            q = reward * common if reward else 0
+            for n, w in going:
+                q += w * worth[n]
+            if q > best:
+                best, improved[s] = q, p
+    return improved
 
 
 def _begun(

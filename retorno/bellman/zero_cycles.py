@@ -35,10 +35,17 @@ def pays_nothing(backup: Backup) -> Bool[np.ndarray, " P"]:
     """The pairs whose expected reward is exactly zero."""
     nothing = backup.reward == 0
     if backup.traceable:
-        near = np.abs(backup.reward) <= backup.rounding * backup.largest_reward
+        near = _paid(backup) & (np.abs(backup.reward) <= backup.rounding * backup.largest_reward)
         for pair in np.flatnonzero(near)[: 10 * MOST_PAIRS]:
             nothing[pair] = exact_mean(backup, int(pair)) == 0
     return nothing
+
+
+def _paid(backup: Backup) -> Bool[np.ndarray, " P"]:
+    """The pairs that have a reward at all."""
+    model, origin = backup.origin
+    paid = (model.reward != 0) & (model.probability > 0)
+    return np.add.reduceat(paid, model.row_ptr[:-1], dtype=np.int64)[origin] > 0
 
 
 def pays_nothing_under(backup: Backup, policy: Float[np.ndarray, " P"]) -> Bool[np.ndarray, " n"]:
@@ -47,7 +54,8 @@ def pays_nothing_under(backup: Backup, policy: Float[np.ndarray, " P"]) -> Bool[
     nothing = mean == 0
     if backup.traceable:
         counts = np.diff(backup.ptr)
-        near = np.abs(mean) <= backup.rounding * (1 + counts) * backup.largest_reward
+        paid = np.bincount(backup.owner, _paid(backup) & (policy > 0), minlength=backup.num_states) > 0
+        near = paid & (np.abs(mean) <= backup.rounding * (1 + counts) * backup.largest_reward)
         for state in np.flatnonzero(near)[: 10 * MOST_PAIRS]:
             pairs = range(int(backup.ptr[state]), int(backup.ptr[state + 1]))
             taken = [p for p in pairs if policy[p] > 0]

@@ -67,6 +67,14 @@ def end_components(
         The component of each state by the pairs that stay, and those pairs. A state without one is in none.
     """
     while True:
+        while True:  # What leads to where nothing can stay leaves, and that is seen without any search.
+            stays = np.zeros(states, bool)
+            stays[owner[inner]] = True
+            lost = np.zeros(len(inner), bool)
+            lost[pair[~stays[target]]] = True
+            if not (inner & lost).any():
+                break
+            inner = inner & ~lost
         kept = inner[pair]
         label = strong_components(graph_of(owner[pair[kept]], target[kept], states))[1]
         leaves = np.zeros(len(inner), bool)

@@ -75,6 +75,23 @@ def test_the_gambler_and_all_his_ties() -> None:
     assert [model.action_names[model.action[p]] for p in at_51 if answer.optimal[p]] == ["1", "49"]
 
 
+def test_numbers_stand_for_what_was_written() -> None:
+    """A gamble of seven tenths for ten ties with a sure seven, and a third is a third."""
+    tenths = Fraction(7, 10), Fraction(3, 10)
+    ways = {
+        "gamble": [(tenths[0], "end", 10), (tenths[1], "end", 0)],
+        "sure": [(1, "end", 7)],
+        "float": [(0.7, "end", 10), (0.3, "end", 0)],
+    }
+    answer = solve_exactly(mdp({"s": {**ways, "third": [(1, "end", Fraction(1, 3))]}}), 1)
+    assert (
+        answer.value[0] == 7 and answer.optimal.tolist() == [True, True, True, False] and answer.q[3] == Fraction(1, 3)
+    )
+    chances = {"s": {"third": Fraction(1, 3), "sure": Fraction(2, 3)}}
+    assert evaluate_exactly(answer.model, chances, 1).start_value == Fraction(43, 9)
+    assert solve_exactly(mdp({"s": {"go": [(1, "end", 2**60 + 1)]}}), 1).value[0] == 2**60 + 1
+
+
 def test_discounts_are_read_as_fractions_or_taken_literally() -> None:
     loop = mdp({"a": {"stay": [(1.0, "a", 1.0)]}})
     assert solve_exactly(loop, "0.9").value == [10]
