@@ -222,7 +222,7 @@ def _largest(values: list[fmpq | float]) -> fmpq | float | None:
 
 
 Whole = dict[int, tuple[int, list[tuple[int, int, list[tuple[int, int]]]]]]
-"""Of each state one denominator, and its pairs: (pair, reward, next states and probabilities) in whole numbers over it."""
+"""Of each state one denominator and its pairs: (pair, reward, next states and probabilities), in whole numbers."""
 
 
 def _in_whole_numbers(rows: FractionalBackup, choice: Mapping[int, int]) -> Whole:

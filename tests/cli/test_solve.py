@@ -385,7 +385,8 @@ def test_ctrl_c_returns_what_is_certified_and_progress_is_told(solve, named, mon
     before = signal.getsignal(signal.SIGINT)
     hand = threading.Thread(target=press)
     hand.start()
-    code, out, err = solve(name, "--discount", "0.9999999", "--method", "value-iteration", "--json")
+    precise = ("--discount", "0.9999999", "--method", "value-iteration", "--relative-accuracy", "0")
+    code, out, err = solve(name, *precise, "--json")
     hand.join()
     answer = json.loads(out)
     assert code == 0 and answer["converged"] is False
