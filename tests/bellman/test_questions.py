@@ -362,7 +362,7 @@ def test_a_model_is_what_is_plainly_meant():
     lake = bellman.solve(gymnasium.make("FrozenLake-v1"), 0.99)
     assert lake.start_value == pytest.approx(bellman.solve(lakes.frozen_lake(), 0.99).start_value)
     assert bellman.solve({"a": {"go": [(1, "end", 2.0)]}}, 1).value[0] == pytest.approx(2)
-    for wrong, said in (("student", "rt.environments.student"), (student, "call it first"), (3, "enumerated")):
+    for wrong, said in (("student", "rt.solve"), (student, "call it first"), (3, "enumerated")):
         with pytest.raises(TypeError, match=rf"expected a model \(an MDP\), got .*{said}"):
             model_of(wrong)
     with pytest.raises(TypeError, match="BlackjackEnv carries no table P"):
