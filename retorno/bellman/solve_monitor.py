@@ -85,6 +85,9 @@ class SolveMonitor:
         for name, given in (("accuracy", self.accuracy), ("relative accuracy", self.relative)):
             if not given >= 0:
                 raise ValueError(f"{name} is a width of bounds, 0 or more, got {given}")
+        for name, most in (("sweeps", self.most_sweeps), ("seconds", self.most_seconds)):
+            if not most >= 0:
+                raise ValueError(f"{name} to stop after are 0 or more, got {most}")
 
     @property
     def seconds(self) -> float:

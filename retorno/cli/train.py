@@ -38,6 +38,8 @@ from retorno.run.train import train
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
+MOST_SEEDS = 100_000
+"""Seeds of one call: more would fill the memory before anything is told."""
 
 PARTS: dict[str, Mapping[str, Any]] = {
     "network": NETWORKS,
@@ -442,8 +444,10 @@ def checked(options: Options) -> bool | None:
     """
     if options.hosted and options.fused:
         raise UsageError("--hosted and --fused exclude each other: leave both out to have it chosen")
-    if options.seeds < 1 or options.episodes < 0:
-        raise UsageError("--seeds must be positive and --episodes not negative")
+    if not 1 <= options.seeds <= MOST_SEEDS:
+        raise UsageError(f"--seeds trains from 1 to {MOST_SEEDS:,} seeds in one call, got {options.seeds:,}")
+    if options.episodes < 0:
+        raise UsageError(f"--episodes is a number of episodes, or 0 for none, got {options.episodes}")
     if options.steps < 1:
         raise UsageError(f"--steps must be positive, got {options.steps:,}: pass for instance --steps 100000")
     if options.parallel is not None and options.parallel < 0:
