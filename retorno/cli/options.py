@@ -17,7 +17,7 @@ import tyro
 
 from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
-from retorno.core.names import did_you_mean
+from retorno.core.names import did_you_mean, meant
 from retorno.environments.formats.reading import Reading
 
 T = TypeVar("T")
@@ -165,12 +165,13 @@ def parse(
     Raises:
         UsageError: for unknown options (with near names), missing and wrong values.
     """
+    arguments = [understood(each, kind) for each in arguments]
     complaint, help_text = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(help_text), _RULES:
             made, unknown = tyro.cli(
                 kind,
-                args=list(arguments),
+                args=arguments,
                 prog=command,
                 description=description or inspect.cleandoc(kind.__doc__ or ""),
                 return_unknown_args=True,
@@ -233,6 +234,23 @@ def options(kind: Any) -> Iterator[str]:
             nested = list(options(value))
             yield from nested
             yield from (f"--{name}.{option[2:]}" for option in nested)
+
+
+def understood(argument: str, kind: Any) -> str:
+    """`--discount` for `--gamma`: the option that is meant, of those of a dataclass.
+
+    >>> @dataclasses.dataclass
+    ... class Asked:
+    ...     discount: float = 1.0
+    >>> understood("--gamma=0.9", Asked), understood("--beta", Asked), understood("0.9", Asked)
+    ('--discount=0.9', '--beta', '0.9')
+    """
+    option, equals, value = argument.partition("=")
+    if not option.startswith("--") or _known(option, kind):
+        return argument
+    names = {each[2:].replace("-", "_") for each in options(kind)}
+    found = meant(option[2:].replace("-", "_"), names)
+    return f"--{found.replace('_', '-')}{equals}{value}" if found in names else argument
 
 
 def _known(given: str, kind: type) -> bool:

@@ -41,6 +41,10 @@ def named(monkeypatch):
     return name
 
 
+def test_names_that_people_type_are_understood(cli):
+    assert cli("solve", "student", "--gamma", "0.9", "--json") == cli("solve", "student", "--discount", "0.9", "--json")
+
+
 def test_the_table_of_the_student(solve) -> None:
     code, out, err = solve("student", "--criterion", "total")
     lines = [line.split() for line in out.splitlines()]
