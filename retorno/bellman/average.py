@@ -30,7 +30,7 @@ from retorno.bellman.evaluation import SMALL, Policy, closed_form, probabilities
 from retorno.bellman.explanation import Explanation, Onward, backups, ranked
 from retorno.bellman.semi_markov import Duration
 from retorno.bellman.solve_monitor import RELATIVE, Progress, SolveMonitor
-from retorno.core.mdp import MDP
+from retorno.core.mdp import MDP, Modelled, model_of
 from retorno.core.solution import names_of, told_actions
 
 
@@ -159,7 +159,7 @@ Method = Callable[[AverageProblem, SolveMonitor], Proposal]
 
 
 def average_reward(
-    model: MDP,
+    model: Modelled,
     *,
     minimise: bool = False,
     accuracy: float = 1e-6,
@@ -198,6 +198,7 @@ def average_reward(
     >>> rt.bellman.average_reward(hold).gain.round(6)
     array([1.5, 1.5])
     """
+    model = model_of(model)
     question = question_of(model, minimise, duration)
     small = question.backup.num_states <= SMALL
     methods = [method] if method else [multichain_policy_iteration, relative_value_iteration][0 if small else 1 :]
@@ -228,7 +229,7 @@ def average_reward(
 
 
 def evaluate_average(
-    model: MDP,
+    model: Modelled,
     policy: Policy,
     *,
     accuracy: float = 1e-6,
@@ -246,6 +247,7 @@ def evaluate_average(
     >>> rt.bellman.evaluate_average(ring, rt.bellman.uniform).gain.round(6)
     array([2., 2.])
     """
+    model = model_of(model)
     question = question_of(model, False, duration)
     backup, chances = question.backup, probabilities(model, policy)
     time = np.add.reduceat(chances * question.time, backup.ptr[:-1])

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from retorno.bellman.backup import Backup, backup_of
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.explanation import Explanation, Onward, backups, ranked
-from retorno.core.mdp import MDP
+from retorno.core.mdp import MDP, Modelled, model_of
 from retorno.core.memory import available, readable
 from retorno.core.numerals import plain
 from retorno.core.solution import names_of, told_actions
@@ -136,7 +136,7 @@ class HorizonSolution:
 
 
 def finite_horizon(
-    model: MDP,
+    model: Modelled,
     horizon: int,
     discount: float = 1.0,
     *,
@@ -164,6 +164,7 @@ def finite_horizon(
     >>> finite_horizon(rt.environments.student(), horizon=1).value[0]
     array([ 0., -1.,  0., 10.,  0.])
     """
+    model = model_of(model)
     backup = backup_of(model, discount, minimise)
     sign = -1.0 if minimise else 1.0
     tables = _tables(model, horizon, final)
@@ -177,7 +178,7 @@ def finite_horizon(
 
 
 def evaluate_horizon(
-    model: MDP,
+    model: Modelled,
     policy: Policy | Float[np.ndarray, "T P"] | Int[np.ndarray, "T S"],
     horizon: int,
     discount: float = 1.0,
@@ -202,6 +203,7 @@ def evaluate_horizon(
     >>> evaluate_horizon(rt.environments.student(), rt.bellman.uniform, horizon=1).value[0]
     array([-0.5, -1.5, -1. ,  5.5,  0. ])
     """
+    model = model_of(model)
     backup = backup_of(model, discount)
     tables = _tables(model, horizon, final)
     by_name = isinstance(policy, Mapping)

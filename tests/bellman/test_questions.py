@@ -361,7 +361,10 @@ def test_a_model_is_what_is_plainly_meant():
 
     lake = bellman.solve(gymnasium.make("FrozenLake-v1"), 0.99)
     assert lake.start_value == pytest.approx(bellman.solve(lakes.frozen_lake(), 0.99).start_value)
-    assert bellman.solve({"a": {"go": [(1, "end", 2.0)]}}, 1).value[0] == pytest.approx(2)
+    once = {"a": {"go": [(1, "end", 2.0)]}}
+    answers = bellman.solve(once, 1), bellman.evaluate(once, {"a": "go"}, 1), bellman.finite_horizon(once, 3)
+    assert [answer.start_value for answer in answers] == pytest.approx([2, 2, 2])
+    assert bellman.average_reward(once).start_gain == 0
     for wrong, said in (("student", "rt.solve"), (student, "call it first"), (3, "enumerated")):
         with pytest.raises(TypeError, match=rf"expected a model \(an MDP\), got .*{said}"):
             model_of(wrong)
