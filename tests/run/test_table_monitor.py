@@ -12,7 +12,8 @@ from PIL import Image
 
 from retorno.algorithms import PPO, QLearning
 from retorno.cli.main import main
-from retorno.cli.watch import Board, with_live
+from retorno.cli.spelling import with_bare
+from retorno.cli.watch import LIVE, Board
 from retorno.core.mdp import MDP
 from retorno.environments import ascii_map, student
 from retorno.environments.sampled_world import sampled
@@ -106,10 +107,10 @@ def test_what_cannot_be_watched() -> None:
 
 
 def test_a_bare_watch_means_the_terminal() -> None:
-    assert with_live(["--watch"]) == ["--watch", "live"]
-    assert with_live(["--watch", "--steps", "5"]) == ["--watch", "live", "--steps", "5"]
-    assert with_live(["--watch", "x.gif"]) == ["--watch", "x.gif"]
-    assert with_live(["--watch=x.gif"]) == ["--watch=x.gif"]
+    bare = {"--watch": LIVE}
+    assert with_bare(["--watch"], bare) == ["--watch", LIVE]
+    assert with_bare(["--watch", "x.gif"], bare) == ["--watch", "x.gif"]
+    assert with_bare(["--watch=x.gif"], bare) == ["--watch=x.gif"]
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
