@@ -11,6 +11,7 @@ def test_a_thousand_models():
     assert all([control(seed) for seed in range(1_000)])
 
 
+@pytest.mark.filterwarnings("ignore:.*no reward was found")
 @pytest.mark.parametrize("name", checks(None))  # type: ignore[arg-type]
 def test_no_bound_is_violated(name, tmp_path):
     check = checks(tmp_path)[name]
