@@ -1,6 +1,7 @@
 """Models that a Python file makes, and recorded transitions: asked about on the command line."""
 
 import json
+import sys
 
 import pytest
 
@@ -34,7 +35,8 @@ number = 3
 
 
 @pytest.fixture
-def grid(tmp_path):
+def grid(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "grid", raising=False)  # Other tests may have imported one.
     (tmp_path / "beside.py").write_text("COST = -1.0\n")
     path = tmp_path / "grid.py"
     path.write_text(GRID)
