@@ -11,6 +11,9 @@ from jaxtyping import Bool, Int
 LARGE = 20_000
 """From so many nodes on a loop over them is worth a compiler."""
 
+ROUNDS = 16
+"""So many rounds cost as much as one search. On a long row of states each round finds one, and a search all of them."""
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
@@ -67,7 +70,7 @@ def end_components(
         The component of each state by the pairs that stay, and those pairs. A state without one is in none.
     """
     while True:
-        while True:  # What leads to where nothing can stay leaves, and that is seen without any search.
+        for _ in range(ROUNDS):  # What leads to where nothing can stay leaves, and that is seen without any search.
             stays = np.zeros(states, bool)
             stays[owner[inner]] = True
             lost = np.zeros(len(inner), bool)
