@@ -11,21 +11,10 @@
 What there is stands in `__init__.pyi`; nothing is imported before it is used.
 """
 
-import lazy_loader
+from retorno.core.lazy import attached
 
 __version__ = "0.1.0"
 
-_found, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+SHELVES = ("algorithms", "environments", "networks", "policies", "bellman", "plots", "ops")
 
-
-def __getattr__(name):
-    try:
-        return _found(name)
-    except AttributeError:
-        if name.startswith("_"):
-            raise
-        from retorno.core.names import absent
-
-        raise absent(
-            __name__, name, __all__, ("algorithms", "environments", "networks", "policies", "bellman", "plots", "ops")
-        ) from None
+__getattr__, __dir__, __all__ = attached(__name__, __file__, SHELVES)

@@ -82,7 +82,8 @@ def held_function(function: FunctionType) -> FunctionType:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         returned = function(*args, **kwargs)
-        if Looking.on and place.due(sys._getframe(1).f_code):
+        caller = sys._getframe().f_back
+        if Looking.on and caller is not None and place.due(caller.f_code):
             (place.check or place.prepare(function))(*args, **kwargs, returned__=returned)
         return returned
 

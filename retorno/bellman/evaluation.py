@@ -151,7 +151,7 @@ def iterative(backup: Backup, monitor: SolveMonitor) -> Evaluated:
 
 
 def krylov(backup: Backup, monitor: SolveMonitor) -> Evaluated:
-    """Solve (I − M) v = r by BiCGSTAB (van der Vorst 1992), then sweep. Quick where values diffuse far."""
+    """Solve (I − M) v = r by BiCGSTAB (van der Vorst 1992); else sweep. Quick where values diffuse far."""
     from scipy.sparse import csr_array, eye_array
     from scipy.sparse.linalg import bicgstab
 
@@ -175,7 +175,7 @@ def krylov(backup: Backup, monitor: SolveMonitor) -> Evaluated:
         stop = monitor.record(float(np.abs(left).max()), answer, answer.width)
         if stop or answer.width <= monitor.enough(answer.value):
             break
-    return answer
+    return iterative(backup, monitor) if answer.width == np.inf and not stop else answer
 
 
 def suited(backup: Backup, precise: bool = False) -> Evaluation:

@@ -18,6 +18,7 @@ from retorno.bellman.backup import backup_of
 from retorno.bellman.control import evaluate
 from retorno.bellman.evaluation import Policy, closed_form, probabilities, suited
 from retorno.bellman.proper_policies import never_ends
+from retorno.core.graph import reached
 from retorno.core.mdp import MDP
 
 if TYPE_CHECKING:
@@ -176,17 +177,10 @@ def _reached(
     model: MDP, chances: Float[np.ndarray, " P"], discount: float, start: Float[np.ndarray, " S"]
 ) -> Int[np.ndarray, " k"]:
     """The acting states that are visited with some chance, in rising order."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import breadth_first_order
-
     pair = model.transition_pair
     going = (discount * model.discount * model.probability * chances[pair]) > 0
-    first, size = np.flatnonzero(start), model.num_states + 1
-    source = np.append(model.pair_state[pair[going]], np.full(len(first), model.num_states))
-    target = np.append(model.next_state[going], first)
-    graph = csr_array((np.ones(len(source)), (source, target)), shape=(size, size))
-    order = breadth_first_order(graph, model.num_states, return_predecessors=False)[1:]
-    return np.sort(order[~model.terminal[order]]).astype(np.int64)
+    visited = reached(model.pair_state[pair[going]], model.next_state[going], np.flatnonzero(start), model.num_states)
+    return np.flatnonzero(visited & ~model.terminal)
 
 
 def _clock(

@@ -21,7 +21,7 @@ from retorno.bellman.control import evaluate, solve
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.proper_policies import PaysForEverError
 from retorno.bellman.solve_monitor import Progress
-from retorno.core.graph import graph_of, predecessors, reached
+from retorno.core.graph import predecessors, reached, rooted
 from retorno.core.mdp import MDP, ModelError
 from retorno.core.solution import Solution
 
@@ -153,11 +153,7 @@ class _Moves(NamedTuple):
         goes = ~self.ends_elsewhere
         source = self.owner[self.pair]
         more = np.zeros(0, np.int64) if also is None else source[also]
-        begin = np.append(np.flatnonzero(goal), more)
-        graph = graph_of(
-            np.append(self.to[goes], np.full(len(begin), self.states)), np.append(source[goes], begin), self.states + 1
-        )
-        return reached(graph, self.states)[:-1]
+        return reached(self.to[goes], source[goes], np.append(np.flatnonzero(goal), more), self.states)
 
     def may_avoid(self) -> Bool[np.ndarray, " S"]:
         """The states from which some policy is sure never to reach what is meant."""
@@ -185,11 +181,8 @@ class _Moves(NamedTuple):
     def nearer(self) -> Float[np.ndarray, " P"]:
         """A policy that may take a shortest way to what is meant from wherever there is one."""
         source = self.owner[self.pair]
-        begin = np.flatnonzero(self.meant)
-        graph = graph_of(
-            np.append(self.to, np.full(len(begin), self.states)), np.append(source, begin), self.states + 1
-        )
-        next_state = predecessors(graph, self.states)[source]
+        backwards = rooted(self.to, source, np.flatnonzero(self.meant), self.states)
+        next_state = predecessors(backwards, self.states)[source]
         chosen = np.zeros(len(self.taken))
         places = np.flatnonzero(self.to == next_state)
         _, first = np.unique(source[places], return_index=True)

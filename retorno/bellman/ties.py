@@ -68,9 +68,7 @@ def that_end(
     ways_out = np.unique(owner[tied & ~inner])
     ways_out = ways_out[inside[ways_out]]
     kept = inner[pair]
-    source = np.append(target[kept], np.full(len(ways_out), states))
-    reversed_ways = graph.graph_of(source, np.append(owner[pair[kept]], ways_out), states + 1)
-    begin, end = graph.under(reversed_ways, states)
+    begin, end = graph.under(graph.rooted(target[kept], owner[pair[kept]], ways_out, states), states)
     own, onwards = owner[pair[kept]], target[kept]
     freed = (begin[onwards] < begin[own]) | (begin[onwards] >= end[own]) | (begin[own] < 0)
     good = np.zeros(len(owner), bool)

@@ -122,14 +122,7 @@ def finish(
         FolderError: when a run that is to be changed has reached its budget: nothing would run as its record says.
     """
     runs = members(folder)
-    recorded = {path: from_json(settings_of(path)["algorithm"], known()) for path in runs}
-    algorithms = {path: changed(algorithm) for path, algorithm in recorded.items()} if changed else {}
-    for path in algorithms:
-        budget = settings_of(path)["steps"] if steps is None else steps
-        if (reached := max(checkpoint.steps(path), default=0)) >= budget:
-            raise FolderError(
-                f"{path} has reached its budget of {budget:,} steps: give it another, --steps N beyond {reached:,}"
-            )
+    algorithms = {} if changed is None else {path: _goes_on_as(path, changed, steps) for path in runs}
     use_cores(len(settings_of(runs[0])["seeds"]))
     results: list[Evaluation] = []
     went_on = False
@@ -152,6 +145,17 @@ def finish(
     if len(results) > 1:
         print(f"{folder}: {joined(results)}")
     return went_on
+
+
+def _goes_on_as(folder: Path, changed: Callable[[Algorithm], Algorithm], steps: int | None) -> Algorithm:
+    """What goes on in the place of the algorithm that ran."""
+    settings = settings_of(folder)
+    budget = settings["steps"] if steps is None else steps
+    if (step := max(checkpoint.steps(folder), default=0)) >= budget:
+        raise FolderError(
+            f"{folder} has reached its budget of {budget:,} steps: give it another, --steps N beyond {step:,}"
+        )
+    return changed(from_json(settings["algorithm"], known()))
 
 
 def complete(training: Training, title: str, episodes: int) -> Evaluation | None:

@@ -87,14 +87,32 @@ def end_components(
         inner = inner & ~leaves
 
 
-def reached(graph: csr_array, begin: int) -> Bool[np.ndarray, " n"]:
-    """The nodes to which edges lead from one, itself among them."""
+def rooted(
+    sources: Int[np.ndarray, " E"], targets: Int[np.ndarray, " E"], begin: Int[np.ndarray, " B"], nodes: int
+) -> csr_array:
+    """The graph of these edges with one more node, whose number is `nodes` and which leads to where one begins."""
+    return graph_of(np.append(sources, np.full(len(begin), nodes)), np.append(targets, begin), nodes + 1)
+
+
+def reached(
+    sources: Int[np.ndarray, " E"], targets: Int[np.ndarray, " E"], begin: Int[np.ndarray, " B"], nodes: int
+) -> Bool[np.ndarray, " n"]:
+    """The nodes to which edges lead from those where one begins, these among them.
+
+    Args:
+        sources: of each edge.
+        targets: of each edge.
+        begin: where one begins.
+        nodes: how many there are.
+
+    >>> reached(np.array([0, 2]), np.array([1, 3]), np.array([2]), 4)
+    array([False, False,  True,  True])
+    """
     from scipy.sparse.csgraph import breadth_first_order
 
-    nodes = len(graph.indptr) - 1
-    found = np.zeros(nodes, bool)
-    found[breadth_first_order(graph, begin, return_predecessors=False)] = True
-    return found
+    found = np.zeros(nodes + 1, bool)
+    found[breadth_first_order(rooted(sources, targets, begin, nodes), nodes, return_predecessors=False)] = True
+    return found[:nodes]
 
 
 def predecessors(graph: csr_array, begin: int) -> Int[np.ndarray, " n"]:

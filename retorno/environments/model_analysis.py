@@ -255,13 +255,9 @@ class _Graph:
 
     def can_end(self, active: Bool[np.ndarray, " P"] | None = None) -> Bool[np.ndarray, " S"]:
         """From which states an end can be come to through active pairs (by default all)."""
-        end = self.states
-        ends = self.owner[self.may_end if active is None else active & self.may_end]
-        if not len(ends):
-            return np.zeros(self.states, bool)
         sources, targets = self._active(active)
-        edges = graph_of(np.append(sources, ends), np.append(targets, np.full(len(ends), end)), end + 1)
-        return reached(edges.T.tocsr(), end)[:end]
+        ends = self.owner[self.may_end if active is None else active & self.may_end]
+        return reached(targets, sources, ends, self.states)
 
     def ends_for_certain(self, can_end: Bool[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
         """From which states some policy ends with probability one: it never leaves the states that can."""
@@ -287,11 +283,8 @@ class _Graph:
 
     def reached(self) -> Bool[np.ndarray, " S"]:
         """States that an episode can come to, those it ends in among them."""
-        model, start = self.model, self.states
-        first = np.flatnonzero(model.initial > 0)
-        sources, targets = self._active(None)
-        edges = graph_of(np.append(sources, np.full(len(first), start)), np.append(targets, first), start + 1)
-        found = reached(edges, start)[:start]
+        model = self.model
+        found = reached(*self._active(None), np.flatnonzero(model.initial > 0), self.states)
         ends = (model.probability > 0) & (model.discount == 0) & model.terminal[model.next_state]
         found[model.next_state[ends & found[self.owner[model.transition_pair]]]] = True
         return found

@@ -21,7 +21,7 @@ from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
 from retorno.ops.intervals import interquartile_mean, interval95_within
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
-from retorno.run.learnt import Learnt, policies_of, require_fitting, world_of
+from retorno.run.learnt import Learnt, given_world, policies_of, read, require_fitting, world_of
 from retorno.run.match import Match, meet
 from retorno.run.prediction import predicts
 
@@ -246,12 +246,15 @@ def evaluate(
         raise ValueError("pass one policy (or one for each seed), or two players as policies=(one, other)")
     prepare()
     given = policies or policy
-    learnt = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    where = world_of(world, learnt[0])
+    named = None if world is None else given_world(world)
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    learnt = [one for each in several for one in read(each)]
+    where = world_of(learnt[0]) if named is None else named
     whole = [each for one in learnt for each in policies_of(one)]
     greedy = greedy and not predicts(whole)
     found = [each.select("policy") for each in whole]
-    require_fitting(learnt[0], where)
+    for each in learnt:
+        require_fitting(each, where)
     if policies is None:
         results = [_evaluate_one(each, where, episodes, seed, greedy) for each in found]
         return Evaluation(*(np.stack(each) for each in zip(*results, strict=True)))

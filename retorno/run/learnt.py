@@ -26,6 +26,11 @@ Learnt = Policy | Actor | Trained | str | Path
 """What can be evaluated: a policy, one that was loaded, a run, or the folder of one."""
 
 
+def read(learnt: Any) -> list[Any]:
+    """What a run's folder holds, for each seed what `load` gives; anything else by itself."""
+    return list(load_all(learnt)) if isinstance(learnt, str | Path) else [learnt]
+
+
 def policies_of(learnt: Any) -> list[Policy]:
     """The policies of what was learnt, one for each seed.
 
@@ -33,7 +38,7 @@ def policies_of(learnt: Any) -> list[Policy]:
         ValueError: when it is nothing that was learnt.
 
     Args:
-        learnt: a policy, a run, what `load` gives, or a run's folder.
+        learnt: a policy, a run, or what `load` gives.
 
     >>> from retorno.environments.registry import native
     >>> from retorno.policies import Uniform
@@ -46,8 +51,6 @@ def policies_of(learnt: Any) -> list[Policy]:
             return [learnt]
         case Actor():
             return [learnt.policy]
-        case str() | Path():
-            return [actor.policy for actor in load_all(learnt)]
         case Trained():
             return list(learnt.policies)
     raise ValueError(
@@ -76,28 +79,37 @@ def require_fitting(learnt: Any, world: World) -> None:
             raise ValueError(f"the {what} that this was learnt with are {there}, those of this world are {here}")
 
 
-def world_of(world: Any, learnt: Any) -> World:
-    """The world itself, from its name, a Gymnasium environment, or (None) from where it was learnt.
+def given_world(world: Any) -> World:
+    """The world that was given: itself, or what `as_world` makes of it.
+
+    Raises:
+        ValueError: when something that was learnt stands there, or what is no world.
+
+    Args:
+        world: what `as_world` takes.
+
+    >>> given_world("student").action_space
+    Discrete(5)
+    """
+    if isinstance(world, Policy | Actor | Trained):
+        raise ValueError("what was learnt comes first, then the world: evaluate(run, world)")
+    return as_world(world)
+
+
+def world_of(learnt: Any) -> World:
+    """The world in which something was learnt.
 
     Raises:
         ValueError: when there is no telling.
 
     Args:
-        world: what `as_world` takes, or None.
-        learnt: what knows where it was learnt, where `world` is None.
-
-    >>> world_of("student", None).action_space
-    Discrete(5)
+        learnt: a run or what `load` gives knows; a policy does not.
     """
-    if isinstance(world, Policy | Actor | Trained):
-        raise ValueError("what was learnt comes first, then the world: evaluate(run, world)")
-    if world is not None:
-        return as_world(world)
     match learnt:
         case Trained():
             return learnt.world
-        case Actor() | str() | Path():
-            recorded = (learnt if isinstance(learnt, Actor) else load_all(learnt)[0]).world
+        case Actor():
+            recorded = learnt.world
             if recorded.get("name"):
                 return WorldName.recorded(recorded).make()
             raise ValueError(f"the world was made in Python ({recorded.get('description')}): pass it as world=")

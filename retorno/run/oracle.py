@@ -18,6 +18,7 @@ from retorno import bellman
 from retorno.bellman.proper_policies import endless_sum
 from retorno.core import constants
 from retorno.core.environment import World
+from retorno.core.graph import reached
 from retorno.core.mdp import MDP
 from retorno.core.numerals import plain
 from retorno.core.policy import Policy
@@ -173,10 +174,4 @@ def entered(model: MDP, chances: Float[np.ndarray, " P"]) -> Bool[np.ndarray, " 
     pair = model.transition_pair
     open_way = (chances[pair] > 0) & (model.probability > 0) & (model.discount != 0)
     owner = model.pair_state[pair]
-    reached = model.initial > 0
-    while True:
-        further = reached.copy()
-        further[model.next_state[open_way & reached[owner]]] = True
-        if (further == reached).all():
-            return reached
-        reached = further
+    return reached(owner[open_way], model.next_state[open_way], np.flatnonzero(model.initial > 0), model.num_states)

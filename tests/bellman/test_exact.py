@@ -154,6 +154,21 @@ def test_evaluation_is_bounded(model, discount, method, data):
         assert max(b - v for b, v in zip(best[0], exact, strict=True)) <= solution.policy_loss_bound
 
 
+def test_sweeps_bound_what_bicgstab_breaks_down_on():
+    model = mdp(
+        {
+            "a": {"x": [(1.0, "a", 0.0, True)], "y": [(0.5, "a", 0.0), (0.5, "c", 0.0)]},
+            "b": {
+                "x": [(0.25, "a", 0.0, True), (0.25, "a", 0.0), (0.5, "a", 0.0, True)],
+                "y": [(0.25, "a", 0.0, True), (0.75, "c", 0.0)],
+            },
+            "c": {"x": [(0.25, "a", 0.0), (0.75, "c", 0.0)]},
+        }
+    )
+    solution = bellman.evaluate(model, np.array([0.5, 0.5, 0.5, 0.5, 1.0]), 1.0, method=bellman.krylov)
+    assert solution.converged and (solution.lower <= 0).all() and (solution.upper >= 0).all()
+
+
 @settings(max_examples=150, deadline=None)
 @given(models(), DISCOUNTS, METHODS)
 def test_control_finds_the_best_of_all_policies(model, discount, method):

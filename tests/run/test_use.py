@@ -98,6 +98,9 @@ def test_a_damaged_or_foreign_policy_is_refused(run: Path) -> None:
 
 
 def test_who_is_evaluated_where_is_told(run: Path) -> None:
+    for one in (run, [rt.load(run), run]):
+        with pytest.raises(ValueError, match="that this was learnt with are Box"):
+            rt.evaluate(one, "cliff")
     with pytest.raises(ValueError, match="in which world"):
         rt.evaluate(rt.load(run).policy)
     with pytest.raises(ValueError, match="made in Python"):
