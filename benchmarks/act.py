@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +21,7 @@ from retorno.run.episodes import decide
 
 CALLS = 3000
 
-PPO = partial(rt.PPO, minibatches=4)
+PPO = rt.PPO
 WORKS: dict[str, tuple[Any, str]] = {
     "table": (rt.QLearning(), "cliff"),
     "MLP 2 × 64": (PPO(network=MLP((64, 64))), "CartPole-v1"),

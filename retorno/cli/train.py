@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
@@ -335,17 +334,13 @@ def asked(part: str, arguments: list[str]) -> str | None:
 def with_part(algorithm: Any, part: str, name: str | None) -> Any:
     """The algorithm with another network or exploration, if one is asked for.
 
-    A network with a memory learns from whole sequences, one for each environment: where these cannot be split
-    into the usual number of minibatches, the default falls to one that fits.
+    Published minibatches of transitions say nothing of a network with a memory, which learns from whole sequences.
     """
     kind = PARTS[part].get(name or "")
     if kind is None or type(getattr(algorithm, part)) is kind:
         return algorithm
-    algorithm = dataclasses.replace(algorithm, **{part: kind()})
-    minibatches = getattr(algorithm, "minibatches", 1)
-    if kind in (GRU, LSTM, Transformer) and minibatches > 1 and algorithm.num_envs % minibatches:
-        return dataclasses.replace(algorithm, minibatches=math.gcd(algorithm.num_envs, minibatches))
-    return algorithm
+    remembers = kind in (GRU, LSTM, Transformer) and hasattr(algorithm, "minibatches")
+    return dataclasses.replace(algorithm, **{part: kind()}, **({"minibatches": None} if remembers else {}))
 
 
 def python_name(argument: str, algorithm: Any) -> str:

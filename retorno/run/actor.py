@@ -70,8 +70,9 @@ class Actor:
         self._arrays = tuple(_arrays_of(observation_space))
         self._structure = jax.tree.structure(_skeleton(observation_space))
         self._layout, self._units = ActionLayout(action_space), action_units(action_space)
-        self._leaves, self._treedef = jax.tree.flatten(policy)
-        self._empty, self._memory = jax.tree.flatten(policy.initial_carry())
+        self._acting = policy.select("policy")
+        self._leaves, self._treedef = jax.tree.flatten(self._acting)
+        self._empty, self._memory = jax.tree.flatten(self._acting.initial_carry())
         self._programs: dict[tuple[bool, bool, type], Program] = {}
         self._key, self._draws = np.uint32(key), 0
         self.reset()
@@ -140,7 +141,7 @@ class Actor:
 
     def _in_numpy(self, obs: list[np.ndarray], first: Any, legal: Any) -> Program | None:
         choose = partial(self._choose, key=None, sample=False)
-        program = numpy_program(choose, self.policy, obs, np.bool_(first), self._empty, legal)
+        program = numpy_program(choose, self._acting, obs, np.bool_(first), self._empty, legal)
         if program is None:
             return None
         if legal is None:
@@ -148,7 +149,7 @@ class Actor:
         return lambda obs, first, carry, legal: program(*obs, first, *map(np.asarray, carry), *jax.tree.leaves(legal))
 
     def _compiled(self, batched: bool, sample: bool) -> Program:
-        held = arrays_of(self.policy)
+        held = arrays_of(self._acting)
 
         @jax.jit
         def program(

@@ -122,8 +122,11 @@ def test_options_make_the_algorithm():
 
 
 def test_a_network_with_memory_gets_minibatches_that_fit():
-    assert choose("ppo", None, ["--network", "lstm"])[1].minibatches == 8  # of 8 sequences, not of 32
+    for world in (None, "LunarLander-v3"):  # whose published settings split 16,384 transitions into 256.
+        algorithm = choose("ppo", world, ["--network", "lstm"])[1]
+        assert algorithm.steps_of(algorithm.num_envs) == algorithm.num_envs
     assert choose("ppo", None, ["--network", "lstm", "--minibatches", "2"])[1].minibatches == 2
+    assert PPO().steps_of(2048) == 32
 
 
 def test_told_settings_can_be_typed_again():

@@ -243,10 +243,11 @@ def test_a_run_is_evaluated_as_what_was_loaded_from_it(tmp_path: Path) -> None:
         assert (evaluate(load(tmp_path / "run"), world, 8, seed=3).returns == judged.returns).all()
     environments = world.open(1, 3)
     row, actor, returns = environments.reset(), load(tmp_path / "run" / "policy"), []
-    total = 0.0
+    total, acting = 0.0, actor.policy.select("policy").initial_carry()
     while len(returns) < 8:
         assert row.legal is not None
         action = actor.act(row.obs[0], {"action_mask": row.legal[0]}, first=row.first[0])
+        assert jax.tree.structure(actor._carry) == jax.tree.structure(jax.tree.leaves(acting))  # The critic rests.
         row = environments.step(np.array([action]))
         total = 0.0 if row.first[0] else total + float(row.reward[0])
         returns += [total] if row.last[0] else []

@@ -8,6 +8,7 @@ one `update` shuffles single transitions for a network of finite context and who
 
 from __future__ import annotations
 
+import math
 from dataclasses import field
 from typing import Any, ClassVar, NamedTuple
 
@@ -34,6 +35,8 @@ from retorno.ops.objectives import (
 )
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import gae, importance_weight
+
+USUAL_MINIBATCHES = 32
 
 
 class PPOLearner(NamedTuple):
@@ -76,8 +79,9 @@ class PPO:
     """Interactions of each environment between two updates."""
     epochs: Count = 10
     """Passes over each rollout."""
-    minibatches: Count = 32
-    """Gradient steps in each pass."""
+    minibatches: Count | None = None
+    """Gradient steps in each pass. None for 32, or as many as divide what a network with a memory learns from: one
+    sequence for each environment."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4, max_gradient_norm=0.5, eps=1e-5))
     """How a gradient becomes a step. This clipping and this ε matter (Huang et al. 2022): give them to another too."""
     discount: UnitInterval = 0.99
@@ -107,7 +111,7 @@ class PPO:
         heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}
         network = self.network.build(key, spec.observation_space, heads)
         sequences = spec.num_envs * (1 if network.context is None else self.rollout)
-        if sequences % self.minibatches:
+        if sequences % self.steps_of(sequences):
             kind = "sequences (one for each environment)" if network.context is None else "transitions"
             raise ValueError(
                 f"a rollout of {sequences} {kind} cannot be split into {self.minibatches} equal minibatches: "
@@ -184,6 +188,10 @@ class PPO:
         )
         return PPOLearner(network, optimiser, normaliser, rewards, learner.clock.advance(trajectory), memory), metrics
 
+    def steps_of(self, sequences: int) -> int:
+        """Gradient steps in a pass over so many sequences."""
+        return math.gcd(sequences, USUAL_MINIBATCHES) if self.minibatches is None else self.minibatches
+
     def _optimise(
         self, learner: PPOLearner, rows: _Rows, carry: Carry, progress: Float[Array, ""], key: Key[Array, ""]
     ) -> tuple[Policy, optax.OptState, Metrics]:
@@ -201,14 +209,15 @@ class PPO:
             (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, batch, memory, clip, entropy)
             return descend(self.optimiser, network, gradient, optimiser, progress), metrics
 
-        if self.minibatches == 1:
+        minibatches = self.steps_of(sequences)
+        if minibatches == 1:
             chosen = None
         else:
             keys = jax.random.split(key, self.epochs)
             orders = jax.vmap(lambda k: jax.random.permutation(k, sequences))(keys)
-            chosen = orders.reshape(self.epochs * self.minibatches, -1)
+            chosen = orders.reshape(self.epochs * minibatches, -1)
         state = (learner.network, learner.optimiser)
-        (network, optimiser), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * self.minibatches)
+        (network, optimiser), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * minibatches)
         return network, optimiser, {name: x.mean() for name, x in metrics.items()}
 
     def _loss(
