@@ -195,6 +195,7 @@ WORDS = {
     r"\[(\w+) \[\w+ \.\.\.\]\]": r"\1 …",
     r"\bSTR\b": "TEXT",
     "--lambda_": "--lambda",
+    "--from_": "--from",
 }
 """How tyro says a thing, and how it reads better."""
 

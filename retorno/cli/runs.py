@@ -20,14 +20,12 @@ from retorno.run import checkpoint
 from retorno.run.actor import Actor, load_all
 from retorno.run.config import from_json
 from retorno.run.evaluate import Evaluation, evaluate
-from retorno.run.folder import CONFIG, FolderError, read_config
+from retorno.run.folder import CONFIG, SEED, FolderError, read_config
 from retorno.run.oracle import observes_states
 from retorno.run.prediction import Prediction, prediction, predicts
 from retorno.run.report import Report
 from retorno.run.stopping import Interrupted
 from retorno.run.train import Training, known, resume
-
-SEED = "seed-"
 
 
 def members(folder: Path) -> list[Path]:

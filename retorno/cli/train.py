@@ -15,7 +15,7 @@ import tyro
 from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
 from retorno.cli.options import Flag, UsageError, parse, spelled
-from retorno.cli.runs import SEED, complete, finish, next_steps, use_cores
+from retorno.cli.runs import complete, finish, next_steps, use_cores
 from retorno.cli.spelling import with_bare, without_places, world_settings
 from retorno.cli.terminal import note
 from retorno.cli.watch import LIVE, watch, watched_model
@@ -31,9 +31,11 @@ from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
 from retorno.replay import GOAL_REWARDS, REPLAYS
+from retorno.run.folder import SEED
+from retorno.run.origin import Origin
 from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
-from retorno.run.train import train
+from retorno.run.train import Training, train
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
@@ -71,6 +73,12 @@ class Options:
     """Write a checkpoint at each multiple of so many steps. By default ten over the run."""
     episodes: int = 100
     """Episodes of the evaluation at the end; 0 for none."""
+    from_: Path | None = None
+    """Begin with what another run has learnt, here or in another world like its own; steps are counted from 0."""
+    from_step: int | None = None
+    """Of which step's checkpoint; the newest where it is not said."""
+    network_only: Flag = False
+    """Of that run take the network alone, not what its optimiser remembers nor what was counted."""
     hosted: Flag = False
     """Use Gymnasium's environment where a native one has the same name."""
     fused: Flag = False
@@ -88,6 +96,7 @@ class Options:
 
 GROUPS = {
     "run": ("steps", "seed", "seeds", "folder", "every", "episodes", "watch", "tensorboard"),
+    "another run": ("from", "from-step", "network-only"),
     "world": ("hosted", "fused", "parallel", "wrappers"),
 }
 """The options of a run in the help; those of the algorithm follow."""
@@ -157,6 +166,7 @@ examples:
   {COMMAND} q_learning FrozenLake-v1 --seeds 10 --step-size 0.2
   {COMMAND} q_learning cliff --watch
   {COMMAND} ppo LunarLander-v3 --folder runs/lander
+  {COMMAND} ppo LunarLander-v3 --world.enable_wind true --from runs/lander
 """
 
 
@@ -381,41 +391,59 @@ def start(
     folder = options.folder or free_folder(name, world)
     seeds = range(options.seed, options.seed + options.seeds)
     native = isinstance(made, Environment)
-    more = {"relabel": relabel, "every": options.every, "tensorboard": options.tensorboard}
-    if native or len(seeds) == 1:
-        use_cores(len(seeds))
-        seed = seeds[0] if len(seeds) == 1 else seeds
-        begun = train(algorithm, chosen, options.steps, seed=seed, folder=folder, **more)
-    else:
-        # All of them are begun before the first is trained, so that an interrupted call can be resumed whole.
-        for seed in seeds:
-            train(algorithm, chosen, options.steps, seed=seed, folder=folder / f"{SEED}{seed}", **more).close()
-        begun = None
     how = (
         "native to JAX, fused: world, policy and update are one compiled program"
         if native
         else "Gymnasium's, hosted: its environments are stepped in Python"
     )
     with_settings = f" with {', '.join(f'{key} {value}' for key, value in settings.items())}" if settings else ""
-    note(f"{name} on {world}{with_settings} ({how})")
-    note(f"settings: {told_settings(name, algorithm, published)}")
-    if relabel is not None:
-        note(
-            f"rewards: {' '.join([part_name('relabel', relabel), *as_options(relabel, type(relabel)(), '--relabel.')])}"
-        )
-    if getattr(algorithm, "exploring_starts", False) and (told := few_starts(chosen.model())):
-        note(told)
-    named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
-    note(f"{options.steps:,} steps, {named}, recorded in {folder}")
-    if begun is None:
-        finish(folder, options.episodes)
-    else:
+
+    def ready(training: Training) -> None:
+        """What is about to happen; nothing is compiled yet, and nothing can be refused any more."""
+        note(f"{name} on {world}{with_settings} ({how})")
+        note(f"settings: {told_settings(name, algorithm, published)}")
+        if relabel is not None:
+            changed = as_options(relabel, type(relabel)(), "--relabel.")
+            note(f"rewards: {' '.join([part_name('relabel', relabel), *changed])}")
+        if getattr(algorithm, "exploring_starts", False) and (told := few_starts(chosen.model())):
+            note(told)
+        if (origin := training.begun_from) is not None:
+            what = "the network" if origin["network_only"] else "what was learnt"
+            note(f"begins with {what} in {origin['step']:,} steps of {origin['run']}")
+        named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+        note(f"{options.steps:,} steps, {named}, recorded in {folder}")
+
+    more: dict[str, Any] = {
+        "relabel": relabel,
+        "init_from": origin_of(options),
+        "every": options.every,
+        "tensorboard": options.tensorboard,
+    }
+    if native or len(seeds) == 1:
+        use_cores(len(seeds))
+        seed = seeds[0] if len(seeds) == 1 else seeds
+        begun = train(algorithm, chosen, options.steps, seed=seed, folder=folder, ready=ready, **more)
         with begun as training:
             if watched is not None and options.watch is not None:
                 watch(training, watched, options.watch, f"{name} on {world}")
             complete(training, f"{name} {world}", options.episodes)
+    else:
+        # All of them are begun before the first is trained, so that an interrupted call can be resumed whole.
+        for seed in seeds:
+            told: dict[str, Any] = {"ready": ready} if seed == seeds[0] else {}
+            train(algorithm, chosen, options.steps, seed=seed, folder=folder / f"{SEED}{seed}", **more, **told).close()
+        finish(folder, options.episodes)
     note(next_steps(folder))
     return 0
+
+
+def origin_of(options: Options) -> Origin | None:
+    """The run with which this one begins."""
+    if options.from_ is not None:
+        return Origin(options.from_, options.from_step, options.network_only)
+    if options.from_step is not None or options.network_only:
+        raise UsageError("--from-step and --network-only say what is taken of a run: name it with --from RUN")
+    return None
 
 
 def few_starts(model: MDP | None) -> str:

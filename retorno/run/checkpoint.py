@@ -175,8 +175,16 @@ def save(
     return final
 
 
+OTHER_RUN = "it was written by a run of other settings or code: resume with those, or begin another run"
+
+
 def load(
-    path: Path, like: PyTree[Any], into: Mapping[str, np.ndarray] | None = None
+    path: Path,
+    like: PyTree[Any],
+    into: Mapping[str, np.ndarray] | None = None,
+    *,
+    part: bool = False,
+    advice: str = OTHER_RUN,
 ) -> tuple[PyTree[Any], dict[str, np.ndarray], Manifest]:
     """Read a checkpoint into the structure of `like`: (state, hosted arrays, manifest).
 
@@ -186,6 +194,8 @@ def load(
             with a buffer of its own and with the sharding that `like` commits to; as NumPy
             arrays where `like` holds those.
         into: where hosted arrays of some names are to be read into, for those that do not fit memory.
+        part: read those leaves alone and let others be; no hosted arrays then.
+        advice: what to do where leaves are others: the end of the message.
 
     Raises:
         MismatchError: when leaves are missing, unexpected, or of another dtype or shape.
@@ -193,9 +203,9 @@ def load(
     """
     manifest = _read_manifest(Path(path))
     wanted, treedef = jax.tree.flatten(like)
-    leaves = _describe(like)
+    leaves = described(like)
     into = {f"hosted/{name}": array for name, array in (into or {}).items()}
-    _compare(Path(path), manifest, [*leaves, *(_leaf(name, array) for name, array in into.items())])
+    _compare(Path(path), manifest, [*leaves, *(_leaf(name, array) for name, array in into.items())], part, advice)
     expected = dict(zip((leaf for leaf in leaves if leaf.constant is None), wanted, strict=True))
     named = {leaf.name: leaf for leaf in expected}
     values, hosted = {}, {}
@@ -204,7 +214,7 @@ def load(
             continue
         if leaf.name in named:
             values[leaf.name] = _restore(leaf, array, expected[named[leaf.name]])
-        else:
+        elif not part:
             hosted[leaf.name.removeprefix("hosted/")] = array
     return jax.tree.unflatten(treedef, [values[name] for name in named]), hosted, manifest
 
@@ -323,8 +333,15 @@ def _newest(folder: Path, attempt: Callable[[Path], T], warn: Callable[[str], An
 # The arrays
 
 
-def _describe(tree: PyTree[Any]) -> tuple[Leaf, ...]:
-    """The leaves and constants of a state, by the names that they have in a checkpoint."""
+def described(tree: PyTree[Any]) -> tuple[Leaf, ...]:
+    """The leaves and constants of a state, by the names that they have in a checkpoint.
+
+    Args:
+        tree: arrays, or their shapes.
+
+    >>> described({"w": np.ones(2)})[0].name
+    'state/w'
+    """
     found = []
     for path, value in jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: isinstance(node, Constant)):
         name = "/".join(["state", *([jax.tree_util.keystr(path, simple=True, separator="/")] if path else [])])
@@ -370,7 +387,7 @@ def _harmless(name: str) -> bool:
 def _arrays(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None) -> tuple[tuple[Leaf, ...], list[np.ndarray]]:
     """Every leaf and its contiguous, little-endian NumPy array, empty for constants; on a CPU no copy is made."""
     outside = {f"hosted/{name}": array for name, array in sorted((hosted or {}).items())}
-    leaves = (*_describe(state), *(_leaf(name, array) for name, array in outside.items()))
+    leaves = (*described(state), *(_leaf(name, array) for name, array in outside.items()))
     seen = set[str]()
     for leaf in leaves:
         if leaf.name in seen:
@@ -421,14 +438,13 @@ def _restore(leaf: Leaf, array: np.ndarray, like: Any) -> Any:
     return jax.device_put(value, like.sharding) if committed and like.sharding is not None else value
 
 
-def _compare(path: Path, manifest: Manifest, expected: Iterable[Leaf]) -> None:
-    """Raise unless a checkpoint's state has exactly the expected leaves."""
+def _compare(path: Path, manifest: Manifest, expected: Iterable[Leaf], part: bool, advice: str) -> None:
+    """Raise unless a checkpoint's state has exactly the expected leaves, or these among others."""
     wanted = {leaf.name: leaf for leaf in expected}
     saved = {leaf.name: leaf for leaf in manifest.leaves if leaf.name in wanted or not leaf.name.startswith("hosted/")}
-    advice = "it was written by a run of other settings or code: resume with those, or begin another run"
-    for name in wanted.keys() - saved.keys():
+    for name in (name for name in wanted if name not in saved):
         raise MismatchError(f"{path} has no leaf {name!r}, expected {wanted[name]}: {advice}")
-    for name in saved.keys() - wanted.keys():
+    for name in () if part else (name for name in saved if name not in wanted):
         raise MismatchError(f"{path} has a leaf {name!r} of {saved[name]} that is not expected: {advice}")
     for name, leaf in wanted.items():
         before, now = saved[name].constant, leaf.constant

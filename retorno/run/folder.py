@@ -22,6 +22,8 @@ from retorno.core.errors import RetornoError
 from retorno.run.checkpoint import CHECKPOINTS, sync_folder, write_synced
 
 CONFIG, METRICS, LOCK, TENSORBOARD = "config.json", "metrics.jsonl", "lock", "tensorboard"
+SEED = "seed-"
+"""What the folders of several seeds' runs are called by, where each has its own."""
 
 
 class FolderError(RetornoError):

@@ -394,3 +394,15 @@ def begin_hosted(
 ) -> Run:
     """A fresh run over hosted environments that stand at their first rows [B]."""
     return _begin(algorithm, Spaces(world), relabel, seed, steps, row)
+
+
+def require_hosted(
+    algorithm: Algorithm,
+    world: HostedWorld,
+    relabel: RelabelConfig | None,
+    seed: UInt32[Array, ""],
+    steps: Counter,
+    row: TimeStep,
+) -> None:
+    """Refuse what `begin_hosted` would refuse, before anything is compiled."""
+    _begin.eval_shape(algorithm, Spaces(world), relabel, seed, steps, row)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from gymnasium import spaces
+
 from retorno.core.environment import World
 from retorno.core.policy import Policy
 from retorno.environments.registry import WorldName, as_world
@@ -72,11 +74,41 @@ def require_fitting(learnt: Any, world: World) -> None:
     known = learnt.world if isinstance(learnt, Trained) else learnt if isinstance(learnt, Actor) else None
     if known is None:
         return
+    require_same_spaces(known, world)
+
+
+def require_same_spaces(known: Any, world: World) -> None:
+    """Refuse a world that shows or takes other things than were learnt with; boxes may have other bounds.
+
+    Raises:
+        ValueError: with both.
+
+    Args:
+        known: has the two spaces.
+        world: where it is to act.
+
+    >>> require_same_spaces(given_world("student"), given_world("cliff"))
+    Traceback (most recent call last):
+    ValueError: the observations that this was learnt with are Discrete(5), those of this world are Discrete(38)
+    """
     for kind in ("observation_space", "action_space"):
         there, here = getattr(known, kind), getattr(world, kind)
-        if there != here and not (there.shape == here.shape and type(there) is type(here) and there.shape):
+        if not _alike(there, here):
             what = kind.replace("_space", "s")
             raise ValueError(f"the {what} that this was learnt with are {there}, those of this world are {here}")
+
+
+def _alike(there: Any, here: Any) -> bool:
+    """Whether what was learnt with one space can be used with another: the same, but for the bounds of boxes."""
+    match there, here:
+        case spaces.Box(), spaces.Box():
+            return there.shape == here.shape and there.dtype == here.dtype
+        case spaces.Dict(), spaces.Dict():
+            same = there.spaces.keys() == here.spaces.keys()
+            return same and all(_alike(part, here.spaces[name]) for name, part in there.spaces.items())
+        case spaces.Tuple(), spaces.Tuple():
+            return len(there) == len(here) and all(map(_alike, there, here))
+    return bool(there == here)
 
 
 def given_world(world: Any) -> World:

@@ -25,6 +25,7 @@ from safetensors.numpy import save as save_tensors
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
 from retorno.run.checkpoint import sync_folder
+from retorno.run.folder import SEED
 from retorno.run.structure import StructureError, from_structure, space_from_json, space_to_json, to_structure
 
 FORMAT = 1
@@ -127,7 +128,7 @@ def rewind(folder: Path, step: int) -> None:
 
 def members(folder: Path) -> list[Path]:
     """The runs in a folder that holds one for each seed."""
-    found = [path.parent for path in folder.glob(f"seed-*/{POLICY}")]
+    found = [path.parent for path in folder.glob(f"{SEED}*/{POLICY}")]
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 

@@ -32,8 +32,8 @@ from retorno.core.names import did_you_mean, named
 from retorno.core.notebook import as_text
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
-from retorno.core.spaces import action_units, unbounded_note
-from retorno.core.time_step import AnyTree, Clock
+from retorno.core.spaces import Spec, action_units, unbounded_note
+from retorno.core.time_step import AnyTree, Clock, TimeStep
 from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import WorldName, as_world
 from retorno.models import MODELS
@@ -49,7 +49,7 @@ from retorno.run.collect import reads
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, read_config
-from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_spec
+from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_spec, require_hosted
 from retorno.run.loop import (
     Advanced,
     Observer,
@@ -59,11 +59,14 @@ from retorno.run.loop import (
     bad_leaf,
     begin_beside,
     begin_native,
+    begun_shapes,
     build_relabel,
     native_spec,
     own_buffers,
     require_extras,
 )
+from retorno.run.origin import Origin
+from retorno.run.origin import read as read_origin
 from retorno.run.policy_folder import SavedPolicy
 from retorno.run.relabel import RELABELS
 from retorno.run.report import Counters, Report, report
@@ -114,9 +117,13 @@ class Training:
         every: int | None,
         relabel: RelabelConfig | None,
         devices: int = 1,
-        beside: bool = False,
+        origin: Origin | None = None,
+        ready: Callable[[Training], None] | None = None,
     ) -> None:
-        """`beside` says that it will be trained at once, so that the program for it is compiled early."""
+        """`ready` is called once nothing can be refused any more, and before anything is compiled.
+
+        With it the run will be trained at once: the program for that is compiled early.
+        """
         prepare()
         require_settings(relabel)
         self.algorithm = algorithm
@@ -127,6 +134,8 @@ class Training:
         self.seeds = seeds
         self.every = every
         self.folder: RunFolder | None = None
+        self.begun_from: dict[str, Any] | None = None
+        """With which other run's learner it began, as `config.json` says it."""
         self.fresh_episodes_from: int | None = None
         """The step at which the run was gone on with inexactly; None where it goes on to the same bits."""
         self.environments: HostedEnvironments | None = None
@@ -134,22 +143,43 @@ class Training:
         """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
         self.observer: Observer | None = None
         """Sees every iteration of one seed; it may be read and replaced between two reports."""
-        budget = Counter.of(steps)
         if isinstance(world, Environment):
             numbers = jnp.asarray(seeds, jnp.uint32)
             numbers = numbers if len(seeds) > 1 else numbers[0]
-            start = begin_beside if beside and len(seeds) == devices == 1 else begin_native
-            run = own_buffers(start(self._twin, world, relabel, numbers, budget, algorithm.num_envs))
-            if len(seeds) * devices > 1:
-                disk.require_memory(run, f"{len(seeds)} seeds over {devices} devices")
-            self._mesh, self.run = _spread(run, len(seeds), devices)
+            begun = (self._twin, world, relabel, numbers, Counter.of(steps), algorithm.num_envs)
+            begun_shapes(*begun)
+            beside = ready is not None and len(seeds) == devices == 1
+            start = partial(begin_beside if beside else begin_native, *begun)
+            row = None
         else:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
             row = self.environments.reset()
-            seed = jnp.uint32(seeds[0])
-            self.run = own_buffers(begin_hosted(self._twin, world, relabel, seed, budget, row))
-            self._mesh, self.run = _spread(self.run, 1, 1)
+            begun = (self._twin, world, relabel, jnp.uint32(seeds[0]), Counter.of(steps), row)
+            require_hosted(*begun)
+            start = partial(begin_hosted, *begun)
+        taken = None if origin is None else read_origin(origin, algorithm, self._spec(row), seeds, world)
+        self.begun_from = None if taken is None else taken.record
+        try:
+            if ready is not None:
+                ready(self)
+            run = start()
+        except BaseException:
+            self.close()
+            raise
+        if taken is not None:
+            run = run._replace(learner=taken.into(run.learner))
+        if len(seeds) * devices > 1:
+            disk.require_memory(run, f"{len(seeds)} seeds over {devices} devices")
+        self._mesh, self.run = _spread(own_buffers(run), len(seeds), devices)
+        if self.environments is not None:
             self.hosted_loop = self._loop()
+
+    def _spec(self, row: TimeStep | None = None) -> Spec:
+        """What an algorithm has to know of the world; of hosted environments, that stand at these rows."""
+        budget = Counter.of(self.steps)
+        if isinstance(self.world, Environment):
+            return native_spec(self.world, budget, self.algorithm.num_envs)
+        return hosted_spec(Spaces(self.world), budget, self.run.stage.row if row is None else row)
 
     def _loop(self) -> HostedLoop:
         assert self.environments is not None
@@ -220,13 +250,7 @@ class Training:
 
     def _built(self, relabel: RelabelConfig | None) -> Relabel | None:
         """A relabel of other settings, for the seeds of this run; an algorithm that cannot take it says so."""
-        budget = Counter.of(self.steps)
-        if self.environments is None:
-            assert isinstance(self.world, Environment)
-            spec = native_spec(self.world, budget, self.algorithm.num_envs)
-        else:
-            assert not isinstance(self.world, Environment)
-            spec = hosted_spec(Spaces(self.world), budget, self.run.stage.row)
+        spec = self._spec()
 
         def build(seed: jax.Array) -> Relabel | None:
             return build_relabel(relabel, seed, spec)
@@ -280,7 +304,8 @@ class Training:
 
     def close(self) -> None:
         """Close hosted environments, the folder, and what the run has on the disk beside it."""
-        disk.release(self.run)
+        if hasattr(self, "run"):
+            disk.release(self.run)
         for opened in (self.environments, self.folder):
             if opened is not None:
                 opened.close()
@@ -446,9 +471,11 @@ def train(
     hosted: bool | None = None,
     every: float | None = None,
     relabel: RelabelConfig | None = None,
+    init_from: str | Path | Origin | None = None,
     folder: str | Path | None = None,
     tensorboard: bool = False,
     devices: int = 1,
+    ready: Callable[[Training], Any] = lambda training: None,
 ) -> Training:
     """Prepare a run; iterate what comes back to train.
 
@@ -464,16 +491,22 @@ def train(
         every: report exactly at each multiple of so many steps as well (`Report.boundary`); with a
             folder a checkpoint is written there. A tenth of the budget where there is a folder.
         relabel: where rewards come from, when not from the world alone.
+        init_from: a run with whose learner this one begins: its folder, or an `Origin` that says which step's, and
+            whether its network alone. Steps are counted from 0 again, and schedules begin anew. With a folder, what was
+            taken is this run's own from then on.
         folder: where the run is recorded; it must not hold one yet.
         tensorboard: with a folder, write figures for TensorBoard as well.
         devices: over how many devices the environments of one seed are spread. Several seeds are spread
             over as many as divide their number.
+        ready: is called with the run once nothing can be refused any more and its folder is there, and before anything
+            is compiled.
 
     Raises:
         ValueError: for a budget or frequency that is not positive, or a seed out of range.
         UnknownNameError: when no world has the name.
         SpaceError: when the algorithm cannot take the world's spaces.
         TrainingError: for several seeds over a hosted world, or devices that cannot be used.
+        OriginError, CheckpointError: when the run cannot begin with the other one.
         FolderError: when the folder cannot be used.
 
     Returns:
@@ -508,14 +541,21 @@ def train(
         )
     if note := unbounded_note(opened.action_space):
         warnings.warn(note, stacklevel=2)
+    origin = init_from if isinstance(init_from, Origin | None) else Origin(init_from)
     if folder is None:
-        return Training(chosen, opened, budget, seeds, pause, relabel, devices, beside=True)
+        return Training(chosen, opened, budget, seeds, pause, relabel, devices, origin, ready)
     if not isinstance(opened, Environment) and opened.why_not_resumable is not None:
         warnings.warn(opened.why_not_resumable, stacklevel=2)
+
+    def record(training: Training) -> None:
+        settings = _settings(training, _world_settings(world, training.world, hosted), devices)
+        training.folder = RunFolder.create(Path(folder), settings, tensorboard)
+        ready(training)
+
     pause = pause or max(budget // 10, 1)
-    training = Training(chosen, opened, budget, seeds, pause, relabel, devices, beside=True)
-    settings = _settings(training, _world_settings(world, training.world, hosted), devices)
-    training.folder = RunFolder.create(Path(folder), settings, tensorboard)
+    training = Training(chosen, opened, budget, seeds, pause, relabel, devices, origin, record)
+    if origin is not None:
+        training.save()  # From now on the other run is not needed.
     return training
 
 
@@ -607,6 +647,7 @@ def _settings(training: Training, world: dict[str, Any], devices: int) -> dict[s
         "relabel": _relabel_settings(training._relabel),
         "devices": devices,
         "version": code_version(),
+        **({} if training.begun_from is None else {"init_from": training.begun_from}),
     }
 
 
@@ -661,6 +702,8 @@ def restore(
             warn(f"settings differ from the recorded ones: {line}")
     if settings.get("version") != code_version():
         warn(f"the code differs: the run was started with retorno {settings.get('version')}, this is {code_version()}")
+    begun_from = settings.get("init_from")
+    begins = None if begun_from is None or checkpoint.steps(folder) else begun_from
     training = Training(
         algorithm or recorded,
         WorldName.recorded(given).make() if world is None else as_world(world),
@@ -669,7 +712,14 @@ def restore(
         settings["every"],
         relabel,
         settings.get("devices", 1),
+        None if begins is None else Origin(begins["run"], begins["step"], begins["network_only"]),
     )
+    if begins is not None and training.begun_from != begins:
+        raise TrainingError(
+            f"{folder} was to begin with step {begins['step']:,} of {begins['run']} and was stopped before it did: "
+            "there lies another checkpoint now, so begin it anew"
+        )
+    training.begun_from = begun_from
     if checkpoint.steps(folder):
         fresh = training.run.stage
         rows = disk.on_disk(training.run, whole=True)

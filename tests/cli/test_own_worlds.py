@@ -263,9 +263,18 @@ def test_what_cannot_be_is_refused_before_anything_is_told(cli, tmp_path, monkey
 def test_the_help_stands_in_groups(cli):
     told = cli("train", "ppo", "CartPole-v1", "--help")[1]
     titles = [line for line in told.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert titles == ["run:", "world:", "algorithm:", "options:", "network options:", "optimiser options:"]
+    assert titles == [
+        "run:",
+        "another run:",
+        "world:",
+        "algorithm:",
+        "options:",
+        "network options:",
+        "optimiser options:",
+    ]
     sections = dict(zip(titles, re.split(r"^\S.*:$", told, flags=re.M)[1:], strict=True))
     assert "--steps INT" in sections["run:"] and "--wrappers TEXT …" in sections["world:"]
+    assert "--from PATH" in sections["another run:"]
     assert "--lambda FLOAT" in sections["algorithm:"] and "--network.hidden INT …" in sections["network options:"]
     assert "(default: none)" in told and "{None}" not in told and "(default: )" not in told and "----" not in told
 
