@@ -244,11 +244,6 @@ def sweeps_text(answer: Solution) -> str:
     return "\n".join(aligned([head, *shown]))
 
 
-def on_map(model: MDP) -> bool:
-    """Whether the model's states lie on a map."""
-    return model.grid is not None and any(model.grid)
-
-
 def text_map(answer: Solution) -> str:
     """The value of each state where it lies on the map, and what is done there; terminal states show none."""
     cells = {}

@@ -24,7 +24,7 @@ from retorno.cli.analyses import FINDINGS, Explained, Finding, comparison, expla
 from retorno.cli.inputs import durations_in, policy_in
 from retorno.cli.options import Flag, FromFile, UsageError, parse
 from retorno.cli.reaching import reach_json, reach_text
-from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, finite, fits, on_map, sweeps_text, text_map, write
+from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, finite, fits, sweeps_text, text_map, write
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
 from retorno.core.numerals import plain
@@ -125,8 +125,8 @@ class Solve:
     out: Path | None = None
     """Write the answer for all states into this .json, .csv or .npz."""
     picture: Path | None = None
-    """Draw values and policy into this .png or .svg: a map where the model has one, else a graph. A .gif shows the
-    sweeps (with --trace)."""
+    """Draw values and policy into this .png or .svg: a map where the model has one, else a graph, of a large model
+    all states in a row. A .gif shows the sweeps (with --trace)."""
     bounds: Path | None = None
     """Draw the bounds closing over the sweeps into this .png or .svg."""
 
@@ -369,7 +369,7 @@ def text(answer: Answer, given: Solve, told: list[Finding]) -> str:
     if told:
         return "\n\n".join([*parts, *(finding.text for finding in told)])
     small = answer.model.num_states <= MOST_MAPPED
-    if isinstance(answer, Solution) and small and on_map(answer.model) and fits(drawn := text_map(answer)):
+    if isinstance(answer, Solution) and small and answer.model.has_map and fits(drawn := text_map(answer)):
         parts.append(drawn)
     parts.append(as_text(answer))
     if isinstance(answer, Solution) and answer.reason:
@@ -385,14 +385,13 @@ def draw(answer: Solution, given: Solve) -> None:
     """The pictures that were asked for."""
     if given.picture is None and given.bounds is None:
         return
-    from retorno.plots import animate, bounds_plot, model_graph, save, value_map
+    from retorno.plots import animate, answer_picture, bounds_plot, save
 
     if given.picture is not None:
         if given.picture.suffix == ".gif":
             note(f"drawn in {animate(answer, given.picture)}")
         else:
-            figure = value_map(answer) if on_map(answer.model) else model_graph(answer.model, answer)
-            note(f"drawn in {save(figure, given.picture)}")
+            note(f"drawn in {save(answer_picture(answer), given.picture)}")
     if given.bounds is not None:
         note(f"drawn in {save(bounds_plot(answer), given.bounds)}")
 

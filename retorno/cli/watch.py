@@ -89,7 +89,7 @@ class Board:
     def __init__(self, made: MDP) -> None:
         import matplotlib
 
-        from retorno.plots.maps import directions, ends, entry_rewards, places
+        from retorno.plots.places import directions, ends, entry_rewards, places
 
         self.colours = matplotlib.colormaps["cividis"]
         self.model, self.heading, self.end, self.paid = made, directions(made), ends(made), entry_rewards(made)

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Protocol, SupportsIndex, overload, runtime_checkable
+from typing import Any, NamedTuple, Protocol, SupportsIndex, overload, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -79,6 +79,25 @@ class Selected(Sequence[str]):
         return str(self.names[int(self.numbers[index])])
 
 
+class MapKey(NamedTuple):
+    """How a model's map is read, where its rows and columns are no places or its arrows no moves."""
+
+    rows: str = ""
+    """What the rows count, such as "cars at the first location"; "" where the map shows places."""
+    columns: str = ""
+    row_names: tuple[str, ...] = ()
+    """Of each row, from the top; "" for none."""
+    column_names: tuple[str, ...] = ()
+    blocks: tuple[tuple[str, int, int], ...] = ()
+    """Maps that stand side by side in this one: each one's title, its first column and the one after its last."""
+    actions: str = ""
+    """What the actions' numbers or arrows mean, such as "cars moved over night"."""
+    headings: tuple[tuple[int, int], ...] = ()
+    """(rows, columns) of each action's arrow, where arrows are no moves."""
+    note: str = ""
+    """Which states the map shows, where not all of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class MDP:
     """A sparse Markov decision process with S states, P state–action pairs and N transitions.
@@ -122,6 +141,8 @@ class MDP:
     fractions: Mapping[float, Fraction] = field(default_factory=dict, repr=False)
     """What some of the numbers stand for, 1/3 for .3333333333333333: for exact answers. Every other number stands for
     its shortest decimal, 0.7 for seven tenths."""
+    map_key: MapKey | None = field(default=None, repr=False)
+    """How the map is read; None where it shows places and actions are moves."""
 
     def __post_init__(self) -> None:
         total = check(self)
@@ -184,6 +205,11 @@ class MDP:
         return np.diff(self.state_ptr) == 0
 
     @property
+    def has_map(self) -> bool:
+        """Whether some state lies on a map."""
+        return self.grid is not None and any(self.grid)
+
+    @property
     def legal(self) -> Bool[np.ndarray, "S A"]:
         """Which actions each state has."""
         legal = np.zeros((self.num_states, self.num_actions), bool)
@@ -229,6 +255,8 @@ def mdp(
     transitions: Mapping[Any, Mapping[Any, Sequence[Outcome]]],
     initial: Mapping[Any, Number] | Hashable | None = None,
     grid: Mapping[Any, tuple[int, int]] | None = None,
+    labels: Mapping[str, Iterable[Any]] | None = None,
+    map_key: MapKey | None = None,
 ) -> MDP:
     """A model from a dictionary: state → action → outcomes (probability, next state, reward[, terminated]).
 
@@ -243,6 +271,8 @@ def mdp(
         initial: a first state, a distribution over first states, or None for uniform over the
             states that have actions.
         grid: (row, column) of each state that lies on a map.
+        labels: the states that carry each label; states that the model does not have are left out.
+        map_key: how the map is read, where its rows and columns are no places.
 
     Raises:
         ModelError: as `MDP`, and when `initial` names a state that does not exist.
@@ -290,7 +320,12 @@ def mdp(
         state_names=tuple(str(s) for s in states),
         action_names=tuple(str(a) for a in actions),
         grid=None if grid is None else tuple(grid.get(s) for s in states),
+        labels={
+            label: np.array(sorted(number[s] for s in carrying if s in number), np.int64)
+            for label, carrying in (labels or {}).items()
+        },
         fractions=fractions,
+        map_key=map_key,
     )
 
 

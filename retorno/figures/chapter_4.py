@@ -14,7 +14,8 @@ from retorno.environments.grids.gridworlds import example_4_1
 from retorno.environments.textbook.car_rental import MOST_CARS, car_rental
 from retorno.environments.textbook.gambler import gambler
 from retorno.figures.exhibit import Check, Exhibit
-from retorno.plots.maps import Greedy, greedy, value_map
+from retorno.plots.answers import Greedy, greedy
+from retorno.plots.maps import value_map
 from retorno.plots.style import INK, LINES, MUTED, number_axes, panels, style
 
 SWEEPS = (0, 1, 2, 3, 10)

@@ -18,8 +18,9 @@ from retorno.core.mdp import MDP
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import model, native
 from retorno.figures.exhibit import Exhibit, measured
+from retorno.plots.answers import Greedy, greedy
 from retorno.plots.curves import mean_reach, seed_curves
-from retorno.plots.maps import Greedy, greedy, value_map
+from retorno.plots.maps import value_map
 from retorno.plots.style import number
 from retorno.policies import Epsilon
 from retorno.policies.decision_time_planning import PlannedPolicy

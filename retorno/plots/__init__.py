@@ -1,9 +1,11 @@
 """Pictures and pages: learning curves, value maps, graphs of models, reports of runs."""
 
+from retorno.plots.answers import greedy
 from retorno.plots.curves import learning_curve, mean_reach, metric_curves, seed_curves, seed_panels
 from retorno.plots.graph import model_graph
-from retorno.plots.maps import greedy, value_map
+from retorno.plots.maps import value_map
 from retorno.plots.page import Picture, Section, Table, page, save_page
+from retorno.plots.pictures import answer_picture
 from retorno.plots.report import report
 from retorno.plots.style import PlotError, save
 from retorno.plots.sweeps import animate, bounds_plot, sweep_table
@@ -14,6 +16,7 @@ __all__ = [
     "Section",
     "Table",
     "animate",
+    "answer_picture",
     "bounds_plot",
     "greedy",
     "learning_curve",

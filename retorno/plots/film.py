@@ -13,7 +13,9 @@ from jaxtyping import Float
 from matplotlib.colors import Normalize
 
 from retorno.core.mdp import MDP
-from retorno.plots.maps import GOAL, directions, ends, entry_rewards, greedy, places
+from retorno.plots.answers import greedy
+from retorno.plots.maps import GOAL
+from retorno.plots.places import directions, ends, entry_rewards, places
 from retorno.plots.style import INK, LINES, MUTED, PAPER, RULE, number
 from retorno.run.table_monitor import Look
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from retorno.core.mdp import MDP
 from retorno.plots.film import shown_values
-from retorno.plots.maps import directions, ends, entry_rewards, places
+from retorno.plots.places import directions, ends, entry_rewards, places
 from retorno.run.folder import write_atomic
 from retorno.run.table_monitor import Look
 

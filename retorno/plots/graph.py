@@ -21,10 +21,11 @@ from matplotlib.path import Path
 
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
-from retorno.plots.maps import Answer, ends, shown_pairs
+from retorno.plots.answers import Answer, shown_pairs
+from retorno.plots.places import ends
 from retorno.plots.style import INK, MUTED, PAPER, InlineFigure, PlotError, number, style
 
-MOST_STATES, MOST_ARROWS = 16, 60
+MOST_STATES, MOST_ARROWS = 16, 48
 DIRECT, HALF = 1.9, 1.25
 """The wished length of an arrow between states, and of one from or to a dot."""
 DOT = 0.055
@@ -76,10 +77,11 @@ def model_graph(model: MDP, answer: Answer | Mapping[str, Answer] | None = None)
     """A small model as a graph, with probabilities and rewards on its arrows.
 
     An action with one outcome is one arrow with a dot on it; an action with several is a dot from
-    which they part. A model with a single action is drawn without dots, as a reward process.
+    which they part. Actions that do the same in a state share an arrow, and states in which an action does the same
+    share its dot. A model with a single action is drawn without dots, as a reward process.
 
     Args:
-        model: of up to 16 states and 60 arrows.
+        model: of up to 16 states and 48 arrows.
         answer: a solution of it; its values are then written into the states, and all best actions
             are coloured. Or several by title, for instance one per discount, drawn in the same places.
 
@@ -98,12 +100,18 @@ def layout(model: MDP) -> Float[np.ndarray, "n 2"]:
     Raises:
         PlotError: when the model is too large to be drawn as a graph.
     """
-    if model.num_states > MOST_STATES or model.num_transitions > MOST_ARROWS:
+    if not readable(model):
+        arrows = f" and {len(_drawing(model, None).arrows)} arrows" if model.num_states <= MOST_STATES else ""
         raise PlotError(
-            f"a graph of {model.num_states} states and {model.num_transitions} arrows cannot be read: up to "
-            f"{MOST_STATES} and {MOST_ARROWS} can; draw a model on a map with value_map"
+            f"a graph of {model.num_states} states{arrows} cannot be read: up to {MOST_STATES} and {MOST_ARROWS} can; "
+            "`answer_picture` draws an answer of any model"
         )
     return _layout(_drawing(model, None), int(np.argmax(model.initial)))
+
+
+def readable(model: MDP) -> bool:
+    """Whether a model is small enough for a graph."""
+    return model.num_states <= MOST_STATES and len(_drawing(model, None).arrows) <= MOST_ARROWS
 
 
 def draw_graph(model: MDP, titled: Mapping[str, Answer | None], place: Float[np.ndarray, "n 2"]) -> Figure:
@@ -137,27 +145,56 @@ def _drawing(model: MDP, answer: Answer | None) -> Drawing:
     names = list(model.state_names)
     drawing = Drawing(names, [], [], float(np.clip(0.036 * max(map(len, names)) + 0.1, 0.3, 0.46)))
     process = model.num_actions == 1
-    owner = model.pair_state
+    alike: dict[tuple[Arrow, float], list[str]] = {}
+    dots: dict[tuple[int, tuple[tuple[float, ...], ...]], int] = {}
     for p, a in enumerate(model.action):
         best = answer is not None and bool(shown_pairs(answer)[p]) and not process
         rows = [i for i in range(model.row_ptr[p], model.row_ptr[p + 1]) if model.probability[i] > 0]
-        state, name = int(owner[p]), model.action_names[int(a)]
-        name = f"action {name}" if name.isdigit() else name
-        if process or len(rows) == 1:
+        state, name = int(model.pair_state[p]), model.action_names[int(a)]
+        if process:
             for i in rows:
-                first = number(model.probability[i], 3) if process else name
-                label = f"{first}, {_signed(model.reward[i])}"
-                drawing.arrows.append(_arrow(model, i, state, label, not process, best))
-            continue
-        dot = len(names) + len(drawing.dot_labels)
-        same = np.ptp(model.reward[rows]) == 0
-        drawing.dot_labels.append((f"{name}, {_signed(model.reward[rows[0]])}" if same else name, best))
-        drawing.arrows.append(Arrow(state, dot, "", dot=False, head=False, best=best, dashed=False))
-        for i in rows:
-            chance = number(model.probability[i], 3)
-            label = chance if same else f"{chance}, {_signed(model.reward[i])}"
-            drawing.arrows.append(_arrow(model, i, dot, label, False, best))
+                label = f"{number(model.probability[i], 3)}, {_signed(model.reward[i])}"
+                drawing.arrows.append(_arrow(model, i, state, label, False, best))
+        elif len(rows) == 1:
+            arrow = _arrow(model, rows[0], state, "", True, best)
+            alike.setdefault((arrow, float(model.reward[rows[0]])), []).append(name)
+        else:
+            outcomes = tuple((model.next_state[i], model.probability[i], model.reward[i]) for i in rows)
+            dot = dots.setdefault((int(a), outcomes), len(names) + len(dots))
+            _part(drawing, model, rows, dot, f"action {name}" if name.isdigit() else name, best)
+            drawing.arrows.append(Arrow(state, dot, "", dot=False, head=False, best=best, dashed=False))
+    for (arrow, reward), together in alike.items():
+        drawing.arrows.append(arrow._replace(label=f"{_joined(together)}, {_signed(reward)}"))
     return drawing
+
+
+def _part(drawing: Drawing, model: MDP, rows: Sequence[int], dot: int, name: str, best: bool) -> None:
+    """The arrows that part from a dot; where it is there already, it is a best action's from now on if this one is."""
+    if dot < len(drawing.names) + len(drawing.dot_labels):
+        if best:
+            drawing.dot_labels[dot - len(drawing.names)] = (drawing.dot_labels[dot - len(drawing.names)][0], True)
+            drawing.arrows = [x._replace(best=True) if x.start == dot else x for x in drawing.arrows]
+        return
+    same = np.ptp(model.reward[rows]) == 0
+    drawing.dot_labels.append((f"{name}, {_signed(model.reward[rows[0]])}" if same else name, best))
+    for i in rows:
+        chance = number(model.probability[i], 3)
+        label = chance if same else f"{chance}, {_signed(model.reward[i])}"
+        drawing.arrows.append(_arrow(model, i, dot, label, False, best))
+
+
+def _joined(names: Sequence[str]) -> str:
+    """The names of actions that do the same."""
+    if all(name.isdigit() for name in names):
+        spans: list[list[int]] = []
+        for n in sorted(map(int, names)):
+            if spans and n == spans[-1][-1] + 1:
+                spans[-1].append(n)
+            else:
+                spans.append([n])
+        told = ", ".join(str(x[0]) if len(x) == 1 else f"{x[0]}–{x[-1]}" for x in spans)
+        return f"action{'s' * (len(names) > 1)} {told}"
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} … {names[-1]}"
 
 
 def _arrow(model: MDP, row: int, start: int, label: str, dot: bool, best: bool) -> Arrow:

@@ -19,8 +19,9 @@ from retorno.bellman.explanation import shown_sweeps, sweep_rows, widest
 from retorno.core.mdp import MDP
 from retorno.core.numerals import plain
 from retorno.core.solution import Solution, Sweep
+from retorno.plots.answers import Greedy
 from retorno.plots.graph import draw_graph, layout
-from retorno.plots.maps import Greedy, value_map
+from retorno.plots.maps import value_map
 from retorno.plots.page import Table
 from retorno.plots.style import LINES, MUTED, PlotError, number, number_axes, panels, style
 
@@ -167,7 +168,7 @@ def at_value(solution: Solution, value: Float[np.ndarray, " S"]) -> Greedy:
 def _frame(solution: Solution) -> Callable[[str, Greedy], Figure]:
     """What draws one sweep."""
     model: MDP = solution.model
-    if model.grid is not None and any(model.grid):
+    if model.has_map:
         values = np.array([sweep.value for sweep in _trace(solution)])[:, ~model.terminal]
         finite = values[np.isfinite(values)]
         limits = (float(finite.min()), float(finite.max()))

@@ -113,7 +113,8 @@ def test_a_maps_colours_can_be_fixed() -> None:
     answer = solve(frozen_lake(), 0.99)
 
     def first_colour(figure):
-        return figure.axes[0].patches[0].get_facecolor()
+        (cells,) = (drawn for drawn in figure.axes[0].collections if drawn.get_gid() == "cells")
+        return tuple(cells.get_facecolors()[0])
 
     own, wide = value_map(answer), value_map(answer, limits=(-10.0, 10.0))
     assert first_colour(own) != first_colour(wide)

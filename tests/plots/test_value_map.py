@@ -3,11 +3,11 @@
 import gymnasium
 import numpy as np
 import pytest
-from matplotlib.patches import Polygon
 
 from retorno.core.mdp import mdp
 from retorno.plots import PlotError, greedy, value_map
-from retorno.plots.maps import Greedy, directions, ends, entered, entry_rewards
+from retorno.plots.answers import Greedy
+from retorno.plots.places import directions, ends, entered, entry_rewards
 
 LEFT, DOWN, RIGHT, UP = (0, -1), (1, 0), (0, 1), (-1, 0)
 
@@ -48,12 +48,24 @@ def answer(model, value, optimal):
 def heads(figure):
     """Where the arrow heads are: (row, column) of the cell and the direction from its middle."""
     found = []
-    for patch in figure.axes[0].patches:
-        if isinstance(patch, Polygon):
-            x, y = patch.get_xy()[:3].mean(0)
-            cell = round(y), round(x)
-            found.append((cell, tuple(int(np.sign(np.round(offset, 1))) for offset in (y - cell[0], x - cell[1]))))
+    (arrows,) = (c for c in figure.axes[0].collections if c.get_gid() == "arrows")
+    for path in arrows.get_paths():
+        x, y = path.vertices[:3].mean(0) if len(path.vertices) < 6 else path.vertices[2:5].mean(0)
+        cell = round(y), round(x)
+        found.append((cell, tuple(int(np.sign(np.round(offset, 1))) for offset in (y - cell[0], x - cell[1]))))
     return sorted(found)
+
+
+def legend(figure):
+    """What the legend says."""
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def fills(pane):
+    """The colour of each cell, by column."""
+    (cells,) = (c for c in pane.collections if c.get_gid() == "cells")
+    columns = [round(float(path.vertices[:4, 0].mean())) for path in cells.get_paths()]
+    return dict(zip(columns, map(tuple, cells.get_facecolors()), strict=True))
 
 
 @pytest.mark.parametrize("slip", [0.0, 2 / 3, 0.8])
@@ -105,7 +117,8 @@ def test_values_and_ends_are_written():
     figure = value_map(answer(corridor(), [-0.25, 0.5, 0.75, 0, 0], [True] * 6))
     assert {t.get_text() for t in figure.axes[0].texts} == {"−0.250", "0.500", "0.750", "−1", "+1"}
     markers = {str(line.get_marker()): float(np.ravel(line.get_xdata())[0]) for line in figure.axes[0].lines}
-    assert markers == {"x": 0.0, "*": 4.0}
+    assert markers == {"X": 0.0, "*": 4.0}
+    assert legend(figure) == ["best move", "start", "goal", "pit", "value, below a sign the reward"]
 
 
 def test_unknown_values_have_no_arrow():
@@ -135,10 +148,10 @@ def test_two_answers_share_one_scale():
     model = corridor()
     low, high = answer(model, [0, 1, 2, 0, 0], [True] * 6), answer(model, [2, 3, 4, 0, 0], [True] * 6)
     figure = value_map({"low": low, "high": high})
-    colours = [{p.get_x(): p.get_facecolor() for p in pane.patches if hasattr(p, "get_x")} for pane in figure.axes]
+    colours = [fills(pane) for pane in figure.axes]
     assert [pane.get_title(loc="left") for pane in figure.axes] == ["low", "high"]
-    assert colours[0][2.51] == colours[1][0.51]  # The value 2, in the last and in the first cell.
-    assert colours[0][0.51] != colours[1][0.51]
+    assert colours[0][3] == colours[1][1]  # The value 2, in the last and in the first cell.
+    assert colours[0][1] != colours[1][1]
 
 
 def test_large_maps_have_a_colour_bar_instead_of_numbers():

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from retorno.core.mdp import MDP, mdp
+from retorno.core.mdp import MDP, MapKey, mdp
 
 DECK = {card: 1 / 13 for card in range(1, 10)} | {10: 4 / 13}
 """Values and their probabilities; cards are put back. 1 is the ace."""
+CARD_NAMES = ("A", *(str(card) for card in range(2, 11)))
 STAND = 17
 """The dealer draws below it."""
 
@@ -74,7 +75,14 @@ def blackjack(rules: Rules = SUTTON_BARTO) -> MDP:
                 hand = _with(_with((0, False), first), second)
                 name = f"natural, {shown}" if hand == (21, True) else _name(hand, shown)
                 start[name] += chance * p * q
-    return mdp(transitions, initial=start, grid=place)
+    key = MapKey(
+        rows="player's sum",
+        columns="dealer shows",
+        row_names=("natural", *(str(total) for total in range(21, 3, -1))),
+        column_names=(*CARD_NAMES, "", *CARD_NAMES),
+        blocks=(("no usable ace", 0, 10), ("usable ace", 11, 21)),
+    )
+    return mdp(transitions, initial=start, grid=place, map_key=key)
 
 
 def _with(hand: Hand, card: int) -> Hand:

@@ -102,7 +102,12 @@ class Drawing:
             for at, choices in transitions.items()
         }
         start = {_name(at): 1 / len(self.starts) for at in self.starts}
-        return mdp(made, initial=start, grid={_name(at): at for at in self.cells})
+        labels = {
+            word: {_name(at) for at, letter in self.cells.items() if letter == mark}
+            for mark, word in (("G", "goal"), ("X", "pit"))
+        }
+        said = {word: cells for word, cells in labels.items() if cells}
+        return mdp(made, initial=start, grid={_name(at): at for at in self.cells}, labels=said)
 
     def _outcomes(self, at: Cell, move: Cell) -> dict[tuple[Cell, float], float]:
         """{(cell, reward): probability}."""

@@ -93,6 +93,7 @@ def frozen_lake(lake: str | Sequence[str] = "4x4", is_slippery: bool = True) -> 
         state_names=CellNames(*cells.shape),
         action_names=ACTIONS,
         grid=tuple((s // cells.shape[1], s % cells.shape[1]) for s in range(count)) if placed else None,
+        labels={"goal": np.flatnonzero(letter == b"G"), "hole": np.flatnonzero(letter == b"H")},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Int
 
-from retorno.core.mdp import MDP, ModelError
+from retorno.core.mdp import MDP, MapKey, ModelError
 
 LEFT_TRACK = """
 ###.............F
@@ -157,6 +157,11 @@ def racetrack(track: str = LEFT_TRACK, noise: float = 0.1) -> MDP:
         ),
         action_names=tuple(f"{up:+d},{right:+d}" for up, right in INCREMENTS),
         grid=(*((int(r), int(c)) if on else None for r, c, on in zip(row, column, shown, strict=True)), None),
+        map_key=MapKey(
+            actions="acceleration",
+            headings=tuple((-up, right) for up, right in INCREMENTS),
+            note="cars that move up by one cell; on the starting line at rest",
+        ),
     )
 
 

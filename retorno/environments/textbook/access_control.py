@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import comb
 
-from retorno.core.mdp import MDP, mdp
+from retorno.core.mdp import MDP, MapKey, mdp
 
 PAYMENTS = (1, 2, 4, 8)
 """What customers pay when they are accepted; each kind is equally likely to be next in the queue."""
@@ -44,7 +44,17 @@ def access_control(servers: int = 10, release: float = 0.06) -> MDP:
         for pays in PAYMENTS
     }
     place = {_name(free, pays): (row, free) for free in range(servers + 1) for row, pays in enumerate(PAYMENTS)}
-    return mdp(transitions, initial={_name(servers, pays): 1 / len(PAYMENTS) for pays in PAYMENTS}, grid=place)
+    return mdp(
+        transitions,
+        initial={_name(servers, pays): 1 / len(PAYMENTS) for pays in PAYMENTS},
+        grid=place,
+        map_key=MapKey(
+            rows="the customer pays",
+            columns="free servers",
+            row_names=tuple(map(str, PAYMENTS)),
+            column_names=tuple(str(free) for free in range(servers + 1)),
+        ),
+    )
 
 
 def _name(free: int, pays: int) -> str:

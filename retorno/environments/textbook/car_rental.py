@@ -7,7 +7,7 @@ from math import exp
 import numpy as np
 from jaxtyping import Float
 
-from retorno.core.mdp import MDP
+from retorno.core.mdp import MDP, MapKey
 
 MOST_CARS, MOST_MOVED = 20, 5
 RENTAL_PAYS, MOVE_COSTS = 10.0, 2.0
@@ -59,6 +59,13 @@ def car_rental(free_moves: int = 0, parking_cost: float = 0.0) -> MDP:
         state_names=tuple(f"{n},{m}" for n, m in zip(first, second, strict=True)),
         action_names=tuple(str(move) for move in moves),
         grid=tuple((MOST_CARS - int(n), int(m)) for n, m in zip(first, second, strict=True)),
+        map_key=MapKey(
+            rows="cars at the first location",
+            columns="cars at the second location",
+            row_names=tuple(str(n) for n in reversed(side)),
+            column_names=tuple(str(m) for m in side),
+            actions="cars moved to the second location over night",
+        ),
     )
 
 

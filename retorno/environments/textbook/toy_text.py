@@ -48,7 +48,14 @@ def toy_text(env: str | gymnasium.Env[Any, Any], **options: Any) -> MDP:
         initial={int(s): float(start[s] / start.sum()) for s in np.flatnonzero(start)},
         grid=_places(inside, len(table)),
     )
-    return replace(model, action_names=ACTIONS.get(type(inside).__name__, model.action_names))
+    cells = np.ravel(getattr(inside, "desc", np.zeros(0)))
+    lake = cells.dtype.kind == "S" and len(cells) == model.num_states
+    letters = {"goal": b"G", "hole": b"H"} if lake else {}
+    return replace(
+        model,
+        action_names=ACTIONS.get(type(inside).__name__, model.action_names),
+        labels={label: np.flatnonzero(cells == letter) for label, letter in letters.items()},
+    )
 
 
 def _places(inside: Any, states: int) -> dict[Any, tuple[int, int]] | None:
