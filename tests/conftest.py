@@ -1,7 +1,7 @@
 """Two devices on any machine, for what is spread over several; processes that a test starts get them too.
 
 Laws of one algorithm share its programs: they run one after another on one worker, as do the tests of a file.
-What was compiled for them is forgotten after them, and its memory given back.
+What was compiled is forgotten between groups that compile otherwise, and once it fills much memory.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import annotations
@@ -23,6 +24,9 @@ annotations.hold()
 annotations.Looking.on = False  # Until the first test: what files make while they are collected is made by tests too.
 
 from retorno.core.runtime import SIDE_BY_SIDE, prepare  # noqa: E402
+
+# Traces make many objects that live for long.
+gc.set_threshold(20_000, 20, 50)
 
 COMPILED_SOONER = "".join(f" --{option}={str(value).lower()}" for option, value in SIDE_BY_SIDE.items())
 
@@ -75,6 +79,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # What learns comes first: at the end one worker would still be at it and the others idle.
     learning = lambda members: not any(item.get_closest_marker("slow") for item in members)  # noqa: E731
     items[:] = [item for members in sorted(groups.values(), key=learning) for item in members]
+
+
+def pytest_collection_finish() -> None:
+    """What is collected stays to the end: the garbage collector need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 def group(item: pytest.Item) -> str:
@@ -158,12 +168,37 @@ def as_users_compile() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     yield
+    Patched.one |= "monkeypatch" in item.fixturenames  # pyright: ignore[reportAttributeAccessIssue]
     if nextitem is None or group(item) != group(nextitem):
-        forget_compiled_programs()
+        if nextitem is None or pace(item) is not pace(nextitem) or Patched.one or crowded():
+            forget_compiled_programs()
+        Patched.one = False
+
+
+class Patched:
+    """Whether a test of this group put something in another's place, of which programs may have been made."""
+
+    one = False
+
+
+MUCH = 1.5e9
+"""Bytes of a process's memory."""
+MANY = 30_000
+"""Pieces of it. Linux lets a process map 65,530, beyond which XLA crashes."""
+
+
+def crowded() -> bool:
+    """Whether compiled programs, which are large, fill much of the memory, or nobody can tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pieces = Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return True
+    return pages * os.sysconf("SC_PAGE_SIZE") > MUCH or pieces > MANY
 
 
 def forget_compiled_programs() -> None:
-    """Compiled programs are large, and Linux lets a process map 65,530 pieces of memory, beyond which XLA crashes."""
+    """And give their memory back."""
     jax.clear_caches()
     gc.collect()
     if trim is not None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import survivor
@@ -124,10 +125,10 @@ HOSTED = [(name, "hosted") for name in FAMILIES]
 @pytest.mark.parametrize(
     ("name", "kind"), mostly([(name, "native") for name in ALGORITHMS] + HOSTED, product(ALGORITHMS, survivor.KINDS))
 )
-def test_every_algorithm_goes_on(tmp_path: Path, name: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_algorithm_goes_on(tmp_path: Path, name: str, kind: str) -> None:
     """Read back in the same process, where its programs are compiled already."""
-    monkeypatch.setitem(REGISTERED, name, ALGORITHMS[name])
-    check_resume(tmp_path / "run", main(name).method(), survivor.place(name, kind))
+    with patch.dict(REGISTERED, {name: ALGORITHMS[name]}):
+        check_resume(tmp_path / "run", main(name).method(), survivor.place(name, kind))
 
 
 @pytest.mark.parametrize(("name", "kind"), [*((name, "native") for name in NETWORKS), ("gru", "hosted")])

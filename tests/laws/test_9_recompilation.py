@@ -42,8 +42,8 @@ def check_recompilation(training: Iterable[Any]) -> None:
         next(reports)
     with compiled() as names:
         rest = [*reports]
-    assert len(rest) > 2
     assert names == []
+    assert len(rest) > 2
 
 
 def test_fused(case: Case) -> None:
@@ -97,18 +97,21 @@ def test_hosted(case: Case) -> None:
 @pytest.mark.parametrize("spread", [{"devices": 2}, {"seed": (0, 1)}, {"seed": (0, 1, 2)}], ids=str)
 def test_spread_over_devices(spread: Any) -> None:
     with compiled() as names:
-        check_recompilation(train(small("q_learning"), busy_world(), 400, every=50, **spread))
+        # No other test has rollouts of 5 rows: nothing has been compiled for them.
+        check_recompilation(train(small("q_learning", rollout=5), busy_world(), 400, every=50, **spread))
     assert sum("advance" in program for program in names) == 1
 
 
 def test_the_law_sees_what_is_compiled_again() -> None:
     class Forgetful:
-        """A run whose programs are thrown away after each report."""
+        """A run whose programs are thrown away after the third report."""
 
         def __iter__(self) -> Iterator[Any]:
-            for told in train(small("q_learning", network=Table()), busy_world(), 400, every=100):
+            training = train(small("q_learning", network=Table()), busy_world(), 400, every=50)
+            for i, told in enumerate(training, start=1):
                 yield told
-                jax.clear_caches()
+                if i == 3:
+                    jax.clear_caches()
 
     with pytest.raises(AssertionError):
         check_recompilation(Forgetful())
