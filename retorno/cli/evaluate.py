@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from retorno import bellman
-from retorno.cli.options import Flag, Runs, UsageError, parse
+from retorno.cli.options import Flag, Runs, UsageError, parse, step_of
 from retorno.cli.runs import learnt, members, predicted, recorded_world, settings_of
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import World
@@ -30,8 +30,9 @@ class Evaluate:
     """Folders of runs of one world; each seed in them counts as one."""
     episodes: int = 100
     """Episodes for each seed."""
-    step: int | None = None
-    """Of which step's policy; the newest where it is not said."""
+    step: str | None = None
+    """Of which step's policy: a number, or best for the one whose return was the highest while it was learnt. The
+    newest where it is not said."""
     seed: int = 1_000_000
     """Of the episodes; all policies see the same ones."""
     sampled: Flag = False
@@ -49,7 +50,7 @@ def run(arguments: list[str]) -> int:
     if any(name != names[0] for name in names):
         told = ", ".join(dict.fromkeys(name.name for name in names))
         raise UsageError(f"the runs are of different worlds ({told}): evaluate them one by one")
-    world, actors, greedy = names[0].make(), learnt(list(given.runs), given.step), not given.sampled
+    world, actors, greedy = names[0].make(), learnt(list(given.runs), step_of(given.step)), not given.sampled
     policies = [actor.policy for actor in actors]
     given_policy = predicts(policies)  # The same one with every seed.
     result = evaluate(actors[:1] if given_policy else actors, world, given.episodes, seed=given.seed, greedy=greedy)

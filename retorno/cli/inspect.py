@@ -10,8 +10,9 @@ from retorno.cli.options import Flag, Run, UsageError, parse
 from retorno.cli.runs import members, settings_of
 from retorno.cli.terminal import note, print_json
 from retorno.cli.train import typed
-from retorno.run import checkpoint
+from retorno.run import checkpoint, policy_folder
 from retorno.run.config import from_json
+from retorno.run.folder import best_step
 from retorno.run.train import known
 
 
@@ -62,6 +63,8 @@ def look(folder: Path) -> dict[str, Any]:
         "finished": newest is not None and newest.step >= config["steps"],
         "digest": newest.digest if newest else None,
         "checkpoints": steps,
+        "policies": policy_folder.steps(folder),
+        "best": best_step(folder, policy_folder.steps(folder)),
         "world": world.get("name") or world.get("description"),
         "seeds": config["seeds"],
         "every": config["every"],

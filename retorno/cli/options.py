@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
@@ -19,6 +19,10 @@ from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
 from retorno.core.names import did_you_mean, meant
 from retorno.environments.formats.reading import Reading
+
+if TYPE_CHECKING:
+    from retorno.run.policy_folder import Step
+    from retorno.run.train import Keep
 
 T = TypeVar("T")
 
@@ -144,6 +148,39 @@ Runs = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="
 
 class UsageError(RetornoError):
     """A command line that cannot be understood."""
+
+
+def step_of(text: str | None) -> Step:
+    """Which step's policy or checkpoint is meant: a number, the best, or (None) the newest.
+
+    Raises:
+        UsageError: for another word.
+
+    >>> step_of("20_000"), step_of("best"), step_of(None)
+    (20000, 'best', None)
+    """
+    if text in (None, "best"):
+        return text
+    try:
+        return whole(text)
+    except ValueError as error:
+        raise UsageError(f"--step: expected a number of steps or the word best, got {text!r}") from error
+
+
+def keep_of(text: str) -> Keep:
+    """Which checkpoints are to stay.
+
+    Raises:
+        UsageError: for another word.
+
+    >>> keep_of("5"), keep_of("best")
+    (5, 'best')
+    """
+    if text in ("best", "all"):
+        return text
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--keep: expected how many of the newest checkpoints stay, or the word best or all, got {text!r}")
 
 
 def parse(

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from retorno.cli.options import Flag, UsageError, parse
+from retorno.cli.options import Flag, UsageError, parse, step_of
 from retorno.cli.runs import learnt, members, recorded_world
 from retorno.cli.terminal import note
 from retorno.core import constants
@@ -32,6 +32,7 @@ from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.hosted.legality import sample
 from retorno.environments.registry import make
 from retorno.run.episodes import decide
+from retorno.run.policy_folder import Step
 
 LONGEST = 10_000
 
@@ -46,8 +47,9 @@ class Play:
     """Write a .gif or .mp4 instead of opening a window."""
     episodes: int = 1
     """How many episodes, one after another."""
-    step: int | None = None
-    """Of which step's policy; the newest where it is not said."""
+    step: str | None = None
+    """Of which step's policy: a number, or best for the one whose return was the highest while it was learnt. The
+    newest where it is not said."""
     seed: int = 1_000_000
     """Of the episodes; `retorno evaluate` begins with the same one."""
     sampled: Flag = False
@@ -119,7 +121,7 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--episodes and --fps must be positive")
     if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
-    player = Player(*_what(given.what, given.step), given)
+    player = Player(*_what(given.what, step_of(given.step)), given)
     if given.out is None:
         _window(player, given.what)
     else:
@@ -130,7 +132,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _what(what: str, step: int | None) -> tuple[World, Policy | None]:
+def _what(what: str, step: Step) -> tuple[World, Policy | None]:
     """A world that can be drawn, and the policy of a run's first seed."""
     if not Path(what).is_dir():
         return _drawable(make(what), what), None

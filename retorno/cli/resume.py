@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from retorno.cli.options import Flag, Run, parse
+from retorno.cli.options import Flag, Run, keep_of, parse
 from retorno.cli.runs import finish, next_steps
 from retorno.cli.terminal import note
 from retorno.cli.train import with_settings
@@ -24,6 +24,8 @@ class Resume:
     """Another budget than the run's own, in environment steps: a finished run can be lengthened."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE")] = ()
     """Another setting of the algorithm from here on, as in learning_rate=1e-4; the record says so. Once for each."""
+    keep: str | None = None
+    """Other checkpoints than until now: how many of the newest stay, or best, or all."""
     inexact: Flag = False
     """Begin fresh episodes where the world does not return to the ones that were left; the record says so."""
     episodes: int = 100
@@ -33,6 +35,7 @@ class Resume:
 def run(arguments: list[str]) -> int:
     given = parse(Resume, arguments, "retorno resume")
     changed = partial(with_settings, changes=given.set) if given.set else None
-    if finish(given.run, given.episodes, given.steps, given.inexact, changed):
+    keep = None if given.keep is None else keep_of(given.keep)
+    if finish(given.run, given.episodes, given.steps, given.inexact, changed, keep):
         note(next_steps(given.run))
     return 0

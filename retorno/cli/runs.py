@@ -20,12 +20,13 @@ from retorno.run import checkpoint
 from retorno.run.actor import Actor, load_all
 from retorno.run.config import from_json
 from retorno.run.evaluate import Evaluation, evaluate
-from retorno.run.folder import CONFIG, SEED, FolderError, read_config
+from retorno.run.folder import CONFIG, SEED, FolderError, read_config, returns_at
 from retorno.run.oracle import observes_states
+from retorno.run.policy_folder import Step
 from retorno.run.prediction import Prediction, prediction, predicts
 from retorno.run.report import Report
 from retorno.run.stopping import Interrupted
-from retorno.run.train import Training, known, resume
+from retorno.run.train import Keep, Training, known, resume
 
 
 def members(folder: Path) -> list[Path]:
@@ -58,13 +59,16 @@ def settings_of(folder: Path) -> dict[str, Any]:
     return config
 
 
-def learnt(folders: list[Path], step: int | None = None) -> list[Actor]:
+def learnt(folders: list[Path], step: Step = None) -> list[Actor]:
     """The policies of recorded runs, one for each seed; one of a run that had not reached its budget is told."""
     actors = []
     for path in [path for folder in folders for path in members(folder)]:
         found, budget = load_all(path, step), settings_of(path)["steps"]
         if step is None and found[0].step < budget:
             note(f"note: the policy of {path} was learnt in {found[0].step:,} steps of {budget:,}")
+        if step == "best":
+            score = returns_at(path)[found[0].step]
+            note(f"the best policy of {path}: step {found[0].step:,}, whose episodes returned {score:z.2f} on average")
         actors += found
     return actors
 
@@ -108,6 +112,7 @@ def finish(
     steps: int | None = None,
     inexact: bool = False,
     changed: Callable[[Algorithm], Algorithm] | None = None,
+    keep: Keep | None = None,
 ) -> bool:
     """Go on with the runs of a folder to their budgets, or to one of so many steps, evaluate each and note it there.
 
@@ -125,7 +130,7 @@ def finish(
     results: list[Evaluation] = []
     went_on = False
     for path in runs:
-        going_on = resume(path, algorithm=algorithms.get(path), steps=steps, inexact=inexact, warn=note)
+        going_on = resume(path, algorithm=algorithms.get(path), steps=steps, keep=keep, inexact=inexact, warn=note)
         with going_on as training:
             if training.step >= training.steps:
                 note(f"{path} has reached its budget of {training.steps:,} steps: nothing to do")

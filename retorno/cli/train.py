@@ -14,7 +14,7 @@ import tyro
 
 from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
-from retorno.cli.options import Flag, UsageError, parse, spelled
+from retorno.cli.options import Flag, UsageError, keep_of, parse, spelled, step_of
 from retorno.cli.runs import complete, finish, next_steps, use_cores
 from retorno.cli.spelling import with_bare, without_places, world_settings
 from retorno.cli.terminal import note
@@ -35,12 +35,15 @@ from retorno.run.folder import SEED
 from retorno.run.origin import Origin
 from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
-from retorno.run.train import Training, train
+from retorno.run.train import NEWEST, Training, train
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
 MOST_SEEDS = 100_000
 """Seeds of one call: more would fill the memory before anything is told."""
+
+MUCH_MB = 100
+"""Megabytes of checkpoints from which on they are told."""
 
 PARTS: dict[str, Mapping[str, Any]] = {
     "network": NETWORKS,
@@ -71,12 +74,15 @@ class Options:
     """Where the run is recorded. By default the next free runs/ALGORITHM-WORLD-NUMBER."""
     every: int | None = None
     """Write a checkpoint at each multiple of so many steps. By default ten over the run."""
+    keep: str = "3"
+    """Which checkpoints stay: so many of the newest; best for the newest three and the one whose episodes returned most
+    on average (those since the one before); or all."""
     episodes: int = 100
     """Episodes of the evaluation at the end; 0 for none."""
     from_: Path | None = None
     """Begin with what another run has learnt, here or in another world like its own; steps are counted from 0."""
-    from_step: int | None = None
-    """Of which step's checkpoint; the newest where it is not said."""
+    from_step: str | None = None
+    """Of which step's checkpoint: a number, or best; the newest where it is not said."""
     network_only: Flag = False
     """Of that run take the network alone, not what its optimiser remembers nor what was counted."""
     hosted: Flag = False
@@ -95,7 +101,7 @@ class Options:
 
 
 GROUPS = {
-    "run": ("steps", "seed", "seeds", "folder", "every", "episodes", "watch", "tensorboard"),
+    "run": ("steps", "seed", "seeds", "folder", "every", "keep", "episodes", "watch", "tensorboard"),
     "another run": ("from", "from-step", "network-only"),
     "world": ("hosted", "fused", "parallel", "wrappers"),
 }
@@ -412,11 +418,14 @@ def start(
             note(f"begins with {what} in {origin['step']:,} steps of {origin['run']}")
         named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
         note(f"{options.steps:,} steps, {named}, recorded in {folder}")
+        if (told := told_keep(training)) is not None:
+            note(told)
 
     more: dict[str, Any] = {
         "relabel": relabel,
         "init_from": origin_of(options),
         "every": options.every,
+        "keep": keep_of(options.keep),
         "tensorboard": options.tensorboard,
     }
     if native or len(seeds) == 1:
@@ -437,10 +446,21 @@ def start(
     return 0
 
 
+def told_keep(training: Training) -> str | None:
+    """What the checkpoints take on the disk, where that is much or another number than usual is kept."""
+    every, size = training.every or training.steps, training.checkpoint_bytes / 1e6
+    number = {"best": NEWEST + 1, "all": -(-training.steps // every)}.get(str(training.keep), training.keep)
+    if training.keep == NEWEST and size * NEWEST < MUCH_MB:
+        return None
+    which = {"best": f"the newest {NEWEST} and the best", "all": "all"}.get(str(training.keep), f"the newest {number}")
+    most = f"up to {size * int(number):,.1f} MB"
+    return f"a checkpoint every {every:,} steps, {size:,.1f} MB each at most; {which} stay: {most}"
+
+
 def origin_of(options: Options) -> Origin | None:
     """The run with which this one begins."""
     if options.from_ is not None:
-        return Origin(options.from_, options.from_step, options.network_only)
+        return Origin(options.from_, step_of(options.from_step), options.network_only)
     if options.from_step is not None or options.network_only:
         raise UsageError("--from-step and --network-only say what is taken of a run: name it with --from RUN")
     return None

@@ -29,7 +29,7 @@ from retorno.environments.hosted.sync_environments import ActionLayout, row_dtyp
 from retorno.run import policy_folder
 from retorno.run.episodes import decide
 from retorno.run.numpy_program import numpy_program
-from retorno.run.policy_folder import PolicyError
+from retorno.run.policy_folder import PolicyError, Step
 
 Program = Callable[[list[Any], Any, list[Any], Any], list[Any]]
 """(an observation's arrays, first, the memory's arrays, legal) → the action and the memory's arrays."""
@@ -249,12 +249,13 @@ def _skeleton(space: gymnasium.Space[Any]) -> PyTree[int]:
     return 0
 
 
-def load(folder: str | Path, step: int | None = None, seed: int | None = None) -> Actor:
+def load(folder: str | Path, step: Step = None, seed: int | None = None) -> Actor:
     """What a run has learnt, without its training: no environment is opened and no episode lived.
 
     Args:
         folder: of a run, of a run with several seeds, or of a policy alone (`policy/`, wherever it was copied).
-        step: of which step's policy; None for the newest.
+        step: of which step's policy; "best" for the one with the highest return while it was learnt, None for the
+            newest.
         seed: of which seed's; None for the first.
 
     Raises:
@@ -268,7 +269,7 @@ def load(folder: str | Path, step: int | None = None, seed: int | None = None) -
     return load_all(folder, step, seed)[0]
 
 
-def load_all(folder: str | Path, step: int | None = None, seed: int | None = None) -> list[Actor]:
+def load_all(folder: str | Path, step: Step = None, seed: int | None = None) -> list[Actor]:
     """`load` for each seed of a run.
 
     Raises:
@@ -276,7 +277,8 @@ def load_all(folder: str | Path, step: int | None = None, seed: int | None = Non
 
     Args:
         folder: as for `load`.
-        step: of which step's policy; None for the newest.
+        step: of which step's policy; "best" for the one with the highest return while it was learnt, None for the
+            newest.
         seed: of which seed's; None for all.
     """
     folder = Path(folder)

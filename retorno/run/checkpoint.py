@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -125,7 +125,8 @@ def save(
     state: PyTree[Any],
     hosted: Mapping[str, np.ndarray] | None = None,
     facts: Mapping[str, Any] | None = None,
-    keep: int = 3,
+    keep: int | None = 3,
+    spare: Collection[int] = (),
 ) -> Path:
     """Write `folder/checkpoints/<step>`, whole and synced to the disk, and drop all but the newest `keep` up to it.
 
@@ -135,7 +136,8 @@ def save(
         state: a pytree of JAX or NumPy arrays (typed random keys included).
         hosted: arrays that are not in the state, by name: of hosted environments, or on the disk.
         facts: JSON values to note in the manifest.
-        keep: how many checkpoints to keep, at least 1.
+        keep: how many checkpoints to keep, at least 1; None for all.
+        spare: steps whose checkpoints stay, however old they are.
 
     Raises:
         CheckpointError: when a leaf cannot be stored, or the disk is full, read-only or broken.
@@ -145,7 +147,7 @@ def save(
     >>> load(path, {"w": np.zeros(2)})[0]["w"]
     array([1., 1.])
     """
-    if step < 0 or keep < 1:
+    if step < 0 or (keep is not None and keep < 1):
         raise CheckpointError(f"step must not be negative and keep at least 1, got step={step}, keep={keep}")
     leaves, arrays = _arrays(state, hosted)
     try:
@@ -168,7 +170,8 @@ def save(
         raise CheckpointError(_cannot_write(Path(folder), int(step), size, error)) from error
     # The new one is safe. A disk that refuses to forget will refuse the next one too, and be heard then.
     with contextlib.suppress(OSError):
-        for old in [s for s in steps(folder) if s <= step][keep:]:
+        older = [] if keep is None else [s for s in steps(folder) if s <= step][keep:]
+        for old in (s for s in older if s not in spare):
             hidden = _retired(checkpoints / str(old))
             os.rename(checkpoints / str(old), hidden)
             _remove(hidden)
@@ -270,6 +273,18 @@ def steps(folder: Path) -> list[int]:
     except OSError as error:
         raise CheckpointError(f"{checkpoints} cannot be read: {error.strerror}") from error
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
+
+
+def size(state: PyTree[Any]) -> int:
+    """The bytes of a state's arrays: what a checkpoint of it takes on a disk at most.
+
+    Args:
+        state: a pytree of arrays, or of their shapes.
+
+    >>> size({"w": np.ones(2, np.float32)})
+    8
+    """
+    return sum(leaf.bytes for leaf in described(state) if leaf.constant is None)
 
 
 def facts(folder: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import math
 import os
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -272,6 +272,29 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     file = Path(path) / METRICS
     return [_numbers(row) for _, row in _rows(file)] if file.exists() else []
+
+
+def returns_at(path: Path) -> dict[int, float]:
+    """What was scored on the way to each exact boundary of a run at which an episode had ended, by its step.
+
+    It is the mean return of the episodes that ended since the boundary before; of several seeds the mean over them.
+
+    Args:
+        path: of the run.
+    """
+    told = {row["step"]: row["boundary"]["return"] for row in read_metrics(path) if "boundary" in row}
+    return {step: score for step, score in told.items() if score is not None}
+
+
+def best_step(path: Path, among: Collection[int]) -> int | None:
+    """The step with the highest return, as `returns_at` has it; of equal ones the earlier; None where none is known.
+
+    Args:
+        path: of the run.
+        among: the steps to choose from.
+    """
+    scores = {step: score for step, score in returns_at(path).items() if step in among}
+    return min(scores, key=lambda step: (-scores[step], step), default=None)
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -396,13 +396,13 @@ def begin_hosted(
     return _begin(algorithm, Spaces(world), relabel, seed, steps, row)
 
 
-def require_hosted(
+def hosted_shapes(
     algorithm: Algorithm,
     world: HostedWorld,
     relabel: RelabelConfig | None,
     seed: UInt32[Array, ""],
     steps: Counter,
     row: TimeStep,
-) -> None:
-    """Refuse what `begin_hosted` would refuse, before anything is compiled."""
-    _begin.eval_shape(algorithm, Spaces(world), relabel, seed, steps, row)
+) -> Run:
+    """The shapes of what `begin_hosted` gives; it refuses the same, before anything is compiled."""
+    return _begin.eval_shape(algorithm, Spaces(world), relabel, seed, steps, row)

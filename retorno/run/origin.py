@@ -30,9 +30,9 @@ from retorno.policies.schedules import Lived
 from retorno.policies.target_and_behaviour import FixedPolicy, Followed
 from retorno.run import checkpoint, policy_folder
 from retorno.run.config import to_json
-from retorno.run.folder import CONFIG, SEED, read_config
+from retorno.run.folder import CONFIG, SEED, best_step, read_config
 from retorno.run.learnt import require_same_spaces
-from retorno.run.policy_folder import PolicyError
+from retorno.run.policy_folder import PolicyError, Step
 
 ANEW = (Clock, Countdown, Lived, Followed, FixedPolicy, WorldModel, LatestModel)
 """What of a learner counts, remembers when, or was given."""
@@ -48,8 +48,8 @@ class Origin:
 
     run: str | Path
     """Its folder, or the one that holds a run for each seed."""
-    step: int | None = None
-    """Of which step's checkpoint; None for the newest whole one."""
+    step: Step = None
+    """Of which step's checkpoint; "best" for the one with the highest return, None for the newest whole one."""
     network_only: bool = False
     """Take its networks, and the normaliser of what they see, and nothing of the optimiser or of what is counted."""
 
@@ -210,8 +210,8 @@ def _names(learner: Learner) -> set[str]:
     return {leaf.name for leaf in checkpoint.described({"learner": learner})}
 
 
-def find(run: Path, step: int | None) -> Path:
-    """Where a run's checkpoint of a step lies; of None, of the newest whole one.
+def find(run: Path, step: Step) -> Path:
+    """Where a run's checkpoint of a step lies; of None, of the newest whole one; of "best", the best that is kept.
 
     Raises:
         OriginError: when there is none of that step: it says which there are.
@@ -223,7 +223,12 @@ def find(run: Path, step: int | None) -> Path:
     """
     if step is None:
         return checkpoint.newest(run)
-    if step not in (there := checkpoint.steps(run)):
+    there = checkpoint.steps(run)
+    chosen = best_step(run, there) if step == "best" else step
+    if chosen not in there:
         told = f"those of steps {', '.join(f'{each:,}' for each in sorted(there))}" if there else "none"
-        raise OriginError(f"{run} has no checkpoint of step {step:,}: it has {told}; --keep all keeps every one")
-    return run / checkpoint.CHECKPOINTS / str(step)
+        what = "whose return is known" if chosen is None else f"of step {chosen:,}"
+        raise OriginError(
+            f"{run} has no checkpoint {what}: it has {told}; trained with --keep all it would have every one"
+        )
+    return run / checkpoint.CHECKPOINTS / str(chosen)

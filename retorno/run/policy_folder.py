@@ -13,7 +13,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from safetensors.numpy import save as save_tensors
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
 from retorno.run.checkpoint import sync_folder
-from retorno.run.folder import SEED
+from retorno.run.folder import SEED, best_step
 from retorno.run.structure import StructureError, from_structure, space_from_json, space_to_json, to_structure
 
 FORMAT = 1
@@ -132,11 +132,15 @@ def members(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
-def find(folder: Path, step: int | None = None) -> Path:
+Step = int | Literal["best"] | None
+"""Which of the steps of which something is kept: one by its number, the one with the best return, or the newest."""
+
+
+def find(folder: Path, step: Step = None) -> Path:
     """Where a policy lies: of a run's folder, its `policy/`, or one of those in it, wherever it was copied.
 
     Raises:
-        PolicyError: when there is none, or none of that step.
+        PolicyError: when there is none, or none of that step: it says which there are.
     """
     if (folder / STRUCTURE).exists():
         return folder
@@ -149,8 +153,17 @@ def find(folder: Path, step: int | None = None) -> Path:
         )
     if step is None:
         return found[max(found)]
+    there = f"it holds those of steps {', '.join(f'{each:,}' for each in sorted(found))}"
+    if step == "best":
+        best = best_step(folder, found)
+        if best is None:
+            raise PolicyError(
+                f"which of {folder}'s policies is the best is not known: no return is recorded at their steps, as where "
+                f"no episode had ended; {there}"
+            )
+        return found[best]
     if step not in found:
-        raise PolicyError(f"{folder} holds no policy of step {step}: it holds {', '.join(map(str, sorted(found)))}")
+        raise PolicyError(f"{folder} holds no policy of step {step:,}: {there}")
     return found[step]
 
 

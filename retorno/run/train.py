@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -48,8 +48,8 @@ from retorno.run import checkpoint, policy_folder
 from retorno.run.collect import reads
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
-from retorno.run.folder import RunFolder, read_config
-from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_spec, require_hosted
+from retorno.run.folder import RunFolder, best_step, read_config
+from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_shapes, hosted_spec
 from retorno.run.loop import (
     Advanced,
     Observer,
@@ -77,6 +77,10 @@ USUAL_STEPS = 100_000
 """The budget where none is given, nor published."""
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 60.0
+NEWEST = 3
+"""Checkpoints that stay where nothing else is asked for: should the newest be damaged, there is another."""
+Keep = int | Literal["best", "all"]
+"""Which checkpoints stay: so many of the newest, the newest three and the one with the best return, or all."""
 FURTHEST = 2**31
 """Steps of one advance: the loop counts them in one word."""
 
@@ -117,6 +121,7 @@ class Training:
         every: int | None,
         relabel: RelabelConfig | None,
         devices: int = 1,
+        keep: Keep = NEWEST,
         origin: Origin | None = None,
         ready: Callable[[Training], None] | None = None,
     ) -> None:
@@ -133,6 +138,7 @@ class Training:
         self.steps = steps
         self.seeds = seeds
         self.every = every
+        self.keep: Keep = keep
         self.folder: RunFolder | None = None
         self.begun_from: dict[str, Any] | None = None
         """With which other run's learner it began, as `config.json` says it."""
@@ -147,7 +153,7 @@ class Training:
             numbers = jnp.asarray(seeds, jnp.uint32)
             numbers = numbers if len(seeds) > 1 else numbers[0]
             begun = (self._twin, world, relabel, numbers, Counter.of(steps), algorithm.num_envs)
-            begun_shapes(*begun)
+            shapes = begun_shapes(*begun)
             beside = ready is not None and len(seeds) == devices == 1
             start = partial(begin_beside if beside else begin_native, *begun)
             row = None
@@ -155,8 +161,10 @@ class Training:
             self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
             row = self.environments.reset()
             begun = (self._twin, world, relabel, jnp.uint32(seeds[0]), Counter.of(steps), row)
-            require_hosted(*begun)
+            shapes = hosted_shapes(*begun)
             start = partial(begin_hosted, *begun)
+        self.checkpoint_bytes = checkpoint.size(shapes)
+        """What a checkpoint takes on the disk at most."""
         taken = None if origin is None else read_origin(origin, algorithm, self._spec(row), seeds, world)
         self.begun_from = None if taken is None else taken.record
         try:
@@ -171,6 +179,8 @@ class Training:
         if len(seeds) * devices > 1:
             disk.require_memory(run, f"{len(seeds)} seeds over {devices} devices")
         self._mesh, self.run = _spread(own_buffers(run), len(seeds), devices)
+        self._scored = Counters.read(self.run)
+        """What was counted at the boundary before: the return of a boundary is that of the episodes since."""
         if self.environments is not None:
             self.hosted_loop = self._loop()
 
@@ -274,8 +284,17 @@ class Training:
         """
         assert self.folder is not None, "a run without a folder cannot be saved: train(..., folder=...)"
         self.folder.require_open()
-        facts = {"version": code_version(), "steps": self.steps, "relabel": _relabel_settings(self._relabel)}
-        saved = checkpoint.save(self.folder.path, self.step, self.run, self._hosted(), facts)
+        scored = {"episodes": self._scored.episodes.tolist(), "returns": self._scored.returns.tolist()}
+        facts = {
+            "version": code_version(),
+            "steps": self.steps,
+            "relabel": _relabel_settings(self._relabel),
+            "scored": scored,
+        }
+        path, newest = self.folder.path, NEWEST if self.keep == "best" else None if self.keep == "all" else self.keep
+        best = best_step(path, [*checkpoint.steps(path), self.step]) if self.keep == "best" else None
+        spare = () if best is None else (best,)
+        saved = checkpoint.save(path, self.step, self.run, self._hosted(), facts, newest, spare)
         self._save_policy(self.folder)
         return saved
 
@@ -293,7 +312,7 @@ class Training:
             world=folder.config["world"],
         )
         try:
-            policy_folder.save(folder.path, learnt, self.every)
+            policy_folder.save(folder.path, learnt, None if self.keep == "all" else self.every)
         except StructureError as error:
             warnings.warn(f"the policy cannot be used without its training: {error}", stacklevel=2)
 
@@ -323,7 +342,7 @@ class Training:
         saved = time.perf_counter()
         with StopSignals() as stop:
             for told in self._advance_to_end():
-                self.folder.append(told.as_row())
+                self.folder.append(told.as_row() | ({"boundary": self._score()} if told.boundary else {}))
                 if stop.received and not told.finished:
                     self.save()
                     raise Interrupted(
@@ -381,6 +400,25 @@ class Training:
             # XLA lays out what comes back as it likes, for which the next call would be compiled once more.
             return advanced._replace(run=_placed(advanced.run, 1, self._mesh))
         return advance_seeds(self._twin, self.world, self.run, steps, most, self._mesh)
+
+    def rescore(self, scored: dict[str, Any] | None) -> None:
+        """Count on from what was counted at the boundary before, as a checkpoint has it; else from now."""
+        now = Counters.read(self.run)
+        if scored is not None:
+            told = (
+                np.asarray(scored[name], was.dtype)
+                for name, was in (("episodes", now.episodes), ("returns", now.returns))
+            )
+            now = now._replace(**dict(zip(("episodes", "returns"), told, strict=True)))
+        self._scored = now
+
+    def _score(self) -> dict[str, Any]:
+        """The mean return of the episodes that ended since the boundary before."""
+        now = Counters.read(self.run)
+        episodes, returns = now.episodes - self._scored.episodes, now.returns - self._scored.returns
+        each = returns[episodes > 0] / episodes[episodes > 0]
+        self._scored = now
+        return {"return": float(each.mean()) if len(each) else None, "episodes": int(episodes.sum())}
 
     def _hosted(self) -> dict[str, np.ndarray]:
         """What belongs to the run and is not among its arrays: on the disk, and of hosted environments."""
@@ -473,6 +511,7 @@ def train(
     relabel: RelabelConfig | None = None,
     init_from: str | Path | Origin | None = None,
     folder: str | Path | None = None,
+    keep: Keep = NEWEST,
     tensorboard: bool = False,
     devices: int = 1,
     ready: Callable[[Training], Any] = lambda training: None,
@@ -495,6 +534,9 @@ def train(
             whether its network alone. Steps are counted from 0 again, and schedules begin anew. With a folder, what was
             taken is this run's own from then on.
         folder: where the run is recorded; it must not hold one yet.
+        keep: with a folder, how many of the newest checkpoints stay; "all", or "best" for the newest three and the one
+            of the boundary with the highest return (of the episodes that ended since the one before; of equal ones the
+            earlier). The policies of all boundaries stay in any case.
         tensorboard: with a folder, write figures for TensorBoard as well.
         devices: over how many devices the environments of one seed are spread. Several seeds are spread
             over as many as divide their number.
@@ -521,6 +563,7 @@ def train(
     chosen, usual = meant_algorithm(algorithm, world)
     require_step_size(chosen)
     budget = positive("steps", usual if steps is None else steps, "it is a number of environment steps, as 100_000")
+    require_keep(keep)
     pause = None if every is None else positive("every", every, "it is a number of environment steps")
     seeds = (seed,) if isinstance(seed, int | float | str | np.number) else tuple(seed)
     if not seeds or not all(_is_seed(each) for each in seeds) or len(set(seeds)) < len(seeds):
@@ -543,7 +586,7 @@ def train(
         warnings.warn(note, stacklevel=2)
     origin = init_from if isinstance(init_from, Origin | None) else Origin(init_from)
     if folder is None:
-        return Training(chosen, opened, budget, seeds, pause, relabel, devices, origin, ready)
+        return Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, ready)
     if not isinstance(opened, Environment) and opened.why_not_resumable is not None:
         warnings.warn(opened.why_not_resumable, stacklevel=2)
 
@@ -553,7 +596,7 @@ def train(
         ready(training)
 
     pause = pause or max(budget // 10, 1)
-    training = Training(chosen, opened, budget, seeds, pause, relabel, devices, origin, record)
+    training = Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, record)
     if origin is not None:
         training.save()  # From now on the other run is not needed.
     return training
@@ -604,6 +647,23 @@ def require_step_size(algorithm: Any) -> None:
             raise ValueError(f"{name} {size:g} overshoots what a table is to learn: choose one in (0, 1]")
 
 
+def require_keep(keep: Any) -> None:
+    """Refuse what does not say which checkpoints stay.
+
+    Raises:
+        ValueError: it says what can be said.
+
+    Args:
+        keep: what was given.
+
+    >>> require_keep("some")
+    Traceback (most recent call last):
+    ValueError: keep is how many of the newest checkpoints stay, "best" or "all", got 'some'
+    """
+    if keep not in ("best", "all") and not (isinstance(keep, int) and not isinstance(keep, bool) and keep > 0):
+        raise ValueError(f'keep is how many of the newest checkpoints stay, "best" or "all", got {keep!r}')
+
+
 def positive(name: str, value: Any, what: str) -> int:
     """A positive whole number, as an integer.
 
@@ -645,6 +705,7 @@ def _settings(training: Training, world: dict[str, Any], devices: int) -> dict[s
         "seeds": list(training.seeds),
         "every": training.every,
         "relabel": _relabel_settings(training._relabel),
+        "keep": training.keep,
         "devices": devices,
         "version": code_version(),
         **({} if training.begun_from is None else {"init_from": training.begun_from}),
@@ -658,6 +719,7 @@ def restore(
     steps: int | None = None,
     world: Any = None,
     relabel: RelabelConfig | None = None,
+    keep: Keep | None = None,
     inexact: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> Training:
@@ -669,6 +731,7 @@ def restore(
         steps: another budget than the recorded one; schedules go on over it from the step that was reached.
         world: another one, or where the run's was not given by name: as for `train`.
         relabel: instead of the recorded one's settings.
+        keep: other checkpoints than until now; as for `train`.
         inexact: begin fresh episodes where environments do not return to the rows at which they were left.
         warn: is told, one line each, of damaged checkpoints and of code or settings that differ.
 
@@ -686,6 +749,8 @@ def restore(
     40
     """
     folder = Path(folder)
+    if keep is not None:
+        require_keep(keep)
     settings = read_config(folder)
     given = settings.get("world") or {}
     if world is None and not given.get("name"):
@@ -712,6 +777,7 @@ def restore(
         settings["every"],
         relabel,
         settings.get("devices", 1),
+        settings.get("keep", NEWEST) if keep is None else keep,
         None if begins is None else Origin(begins["run"], begins["step"], begins["network_only"]),
     )
     if begins is not None and training.begun_from != begins:
@@ -723,7 +789,8 @@ def restore(
     if checkpoint.steps(folder):
         fresh = training.run.stage
         rows = disk.on_disk(training.run, whole=True)
-        training.run, hosted, _ = checkpoint.load_newest(folder, training.run, warn, rows)
+        training.run, hosted, manifest = checkpoint.load_newest(folder, training.run, warn, rows)
+        training.rescore(manifest.facts.get("scored"))
         disk.returned(training.run)
         if training.why_not_resumable is not None:
             warn(f"not the same bits: {training.why_not_resumable}")
@@ -766,6 +833,7 @@ def resume(
     steps: int | None = None,
     world: Any = None,
     relabel: RelabelConfig | None = None,
+    keep: Keep | None = None,
     inexact: bool = False,
     tensorboard: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
@@ -783,6 +851,7 @@ def resume(
         steps: another budget than the recorded one.
         world: another one, or where the run's was not given by name: as for `train`.
         relabel: instead of the recorded one's settings.
+        keep: other checkpoints than until now; as for `train`.
         inexact: begin fresh episodes where environments do not return to the rows at which they were left.
         tensorboard: write figures for TensorBoard as well.
         warn: is told, one line each, of what differs.
@@ -797,10 +866,19 @@ def resume(
     opened = RunFolder.open(Path(folder), tensorboard)
     try:
         training = restore(
-            folder, algorithm=algorithm, steps=steps, world=world, relabel=relabel, inexact=inexact, warn=warn
+            folder,
+            algorithm=algorithm,
+            steps=steps,
+            world=world,
+            relabel=relabel,
+            keep=keep,
+            inexact=inexact,
+            warn=warn,
         )
         opened.rewind(training.step)
         settings = {"algorithm": to_json(training.algorithm), "steps": training.steps}
+        if keep is not None:
+            settings["keep"] = keep
         if world is not None:
             settings["world"] = _world_settings(world, training.world)
         if training.fresh_episodes_from is not None:

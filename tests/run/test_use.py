@@ -16,10 +16,11 @@ from gymnasium import spaces
 
 import retorno as rt
 from retorno.networks import MLP
-from retorno.run import policy_folder
-from retorno.run.folder import read_config
+from retorno.run import checkpoint, policy_folder
+from retorno.run.folder import read_config, read_metrics, returns_at
+from retorno.run.origin import Origin
 from retorno.run.policy_folder import PolicyError
-from retorno.run.train import TrainingError
+from retorno.run.train import Training, TrainingError
 
 
 class Forgetful(gym.Env):
@@ -74,7 +75,7 @@ def test_a_policy_is_found_wherever_it_lies(run: Path, tmp_path: Path) -> None:
     for folder in (run, run / "policy", tmp_path / "robot", run / "policy" / str(steps[0])):
         assert rt.load(folder).step == steps[0]
     assert rt.load(run, step=steps[-1]).step == steps[-1]
-    with pytest.raises(PolicyError, match="holds no policy of step 3"):
+    with pytest.raises(PolicyError, match="holds no policy of step 3: it holds those of steps"):
         rt.load(run, step=3)
     with pytest.raises(PolicyError, match="holds no policy"):
         rt.load(tmp_path)
@@ -130,3 +131,59 @@ def test_a_disk_that_is_full_while_a_policy_is_written(tmp_path: Path, monkeypat
         assert training.step == 40
         training.run_to_end()
         assert training.digest == whole.digest
+
+
+def returned(training: Training, scores: list[int]) -> None:
+    """Play that the episodes between boundaries returned so much."""
+    told = iter(scores)
+    training._score = lambda: {"return": next(told), "episodes": 1}  # type: ignore[method-assign]
+    training.run_to_end()
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [(3, [120, 100, 80]), (1, [120]), ("best", [120, 100, 80, 40]), ("all", [120, 100, 80, 60, 40, 20])],
+)
+def test_the_checkpoints_that_are_asked_for_stay(tmp_path: Path, keep: Any, kept: list[int]) -> None:
+    """The best is that of step 40: as good as that of 60, and earlier."""
+    folder = tmp_path / "run"
+    with rt.train(rt.QLearning(), "student", 120, every=20, folder=folder, keep=keep) as training:
+        returned(training, [1, 5, 5, 3, 4, 2])
+    assert checkpoint.steps(folder) == kept
+    assert policy_folder.steps(folder) == [120, 100, 80, 60, 40, 20]
+    assert rt.load(folder, step="best").step == 40 and rt.load(folder).step == 120
+    with rt.train(rt.QLearning(), "student", 20, init_from=Origin(folder, "best")) as training:
+        assert (training.begun_from or {})["step"] == (40 if 40 in kept else 100 if 100 in kept else 120)
+    with rt.resume(folder, steps=140, keep=1) as training:
+        training.run_to_end()
+    assert checkpoint.steps(folder) == [140]
+    assert read_config(folder)["keep"] == 1
+
+
+def test_the_return_of_a_boundary_is_that_of_the_episodes_before_it(tmp_path: Path) -> None:
+    """However the run was cut up: reports come when they like, and it was stopped between two boundaries."""
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    with rt.train(rt.QLearning(), "student", 120, every=40, folder=whole) as training:
+        training.run_to_end()
+    with rt.train(rt.QLearning(), "student", 120, every=40, folder=folder) as training:
+        training.pauses = (50,)
+        for told in training:
+            if told.step == 50:
+                training.save()
+                break
+    with rt.resume(folder) as training:
+        assert training.step == 50
+        training.run_to_end()
+    found = returns_at(whole)
+    assert list(found) == [40, 80, 120] and found == returns_at(folder)
+    counted = sum(row["boundary"]["episodes"] for row in read_metrics(whole) if "boundary" in row)
+    assert counted == sum(row["episodes"] for row in read_metrics(whole))
+
+
+def test_which_are_kept_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="how many of the newest"):
+        rt.train(rt.QLearning(), "student", 120, folder=tmp_path / "run", keep=0)
+    with rt.train(rt.QLearning(), "student", 120, every=20, folder=tmp_path / "run") as training:
+        returned(training, [None] * 6)  # type: ignore[list-item]
+    with pytest.raises(PolicyError, match=r"no return is recorded.*it holds those of steps 20, 40, 60, 80, 100, 120"):
+        rt.load(tmp_path / "run", step="best")
