@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from retorno import bellman
 from retorno.cli.options import Flag, Runs, UsageError, parse, step_of
-from retorno.cli.runs import learnt, members, predicted, recorded_world, settings_of
+from retorno.cli.runs import learnt, members, predicted, settings_of, world_for
+from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
@@ -33,6 +34,9 @@ class Evaluate:
     step: str | None = None
     """Of which step's policy: a number, or best for the one whose return was the highest while it was learnt. The
     newest where it is not said."""
+    world: str | None = None
+    """Another world with the same spaces; the run's own where it is not said. What either is made with: --world.KEY
+    VALUE."""
     seed: int = 1_000_000
     """Of the episodes; all policies see the same ones."""
     sampled: Flag = False
@@ -42,14 +46,15 @@ class Evaluate:
 
 
 def run(arguments: list[str]) -> int:
-    given = parse(Evaluate, arguments, "retorno evaluate")
+    settings, rest = world_settings(arguments)
+    given = parse(Evaluate, rest, "retorno evaluate")
     if not given.runs:
         raise UsageError("which run? Give its folder, as in `retorno evaluate runs/ppo-CartPole-v1-1`")
     prepare()
-    names = [recorded_world(folder) for folder in given.runs]
+    names = [world_for(folder, given.world, settings) for folder in given.runs]
     if any(name != names[0] for name in names):
         told = ", ".join(dict.fromkeys(name.name for name in names))
-        raise UsageError(f"the runs are of different worlds ({told}): evaluate them one by one")
+        raise UsageError(f"the runs are of different worlds ({told}): evaluate them one by one, or all in one --world")
     world, actors, greedy = names[0].make(), learnt(list(given.runs), step_of(given.step)), not given.sampled
     policies = [actor.policy for actor in actors]
     given_policy = predicts(policies)  # The same one with every seed.

@@ -19,7 +19,8 @@ import numpy as np
 import tyro
 
 from retorno.cli.options import Flag, UsageError, parse, step_of
-from retorno.cli.runs import learnt, members, recorded_world
+from retorno.cli.runs import learnt, members, world_for
+from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note
 from retorno.core import constants
 from retorno.core.environment import Environment, World, advance, begin
@@ -32,7 +33,7 @@ from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.hosted.legality import sample
 from retorno.environments.registry import make
 from retorno.run.episodes import decide
-from retorno.run.policy_folder import Step
+from retorno.run.learnt import require_fitting
 
 LONGEST = 10_000
 
@@ -50,6 +51,8 @@ class Play:
     step: str | None = None
     """Of which step's policy: a number, or best for the one whose return was the highest while it was learnt. The
     newest where it is not said."""
+    world: str | None = None
+    """Of a run: another world with the same spaces than its own. What either is made with: --world.KEY VALUE."""
     seed: int = 1_000_000
     """Of the episodes; `retorno evaluate` begins with the same one."""
     sampled: Flag = False
@@ -116,12 +119,13 @@ class Player:
 
 
 def run(arguments: list[str]) -> int:
-    given = parse(Play, arguments, "retorno play")
+    settings, rest = world_settings(arguments)
+    given = parse(Play, rest, "retorno play")
     if given.episodes < 1 or given.fps < 1:
         raise UsageError("--episodes and --fps must be positive")
     if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
-    player = Player(*_what(given.what, step_of(given.step)), given)
+    player = Player(*_what(given, settings), given)
     if given.out is None:
         _window(player, given.what)
     else:
@@ -132,16 +136,22 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _what(what: str, step: Step) -> tuple[World, Policy | None]:
+def _what(given: Play, settings: dict[str, Any]) -> tuple[World, Policy | None]:
     """A world that can be drawn, and the policy of a run's first seed."""
-    if not Path(what).is_dir():
-        return _drawable(make(what), what), None
-    run = members(Path(what))[0]
-    world = recorded_world(run)
-    return _drawable(world.make(), world.name), learnt([run], step)[0].policy
+    if not Path(given.what).is_dir():
+        if given.world is not None:
+            raise UsageError(
+                f"--world is for the policy of a run, and {given.what} is a world: play {given.world} itself"
+            )
+        return _drawable(make(given.what, **settings), given.what, settings), None
+    run = members(Path(given.what))[0]
+    name = world_for(run, given.world, settings)
+    world, actor = name.make(), learnt([run], step_of(given.step))[0]
+    require_fitting(actor, world)
+    return _drawable(world, name.name, name.settings), actor.policy
 
 
-def _drawable(world: World, name: str | None) -> World:
+def _drawable(world: World, name: str | None, settings: dict[str, Any]) -> World:
     """The world itself where it can be drawn, else Gymnasium's of the same name, which has the same observations."""
     if isinstance(world, GymnasiumWorld):
         drawing = {**world.kwargs, "render_mode": "rgb_array"}
@@ -155,7 +165,7 @@ def _drawable(world: World, name: str | None) -> World:
 
         if name not in gymnasium.registry:
             raise CannotShow(f"{name} cannot be drawn: {error}; `retorno evaluate` tells its returns") from error
-        return _drawable(make(name, hosted=True), name)
+        return _drawable(make(name, hosted=True, **settings), name, settings)
     return world
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,18 @@ def recorded_world(folder: Path) -> WorldName:
             f"retorno.evaluate({str(folder)!r}, world)"
         )
     return WorldName.recorded(recorded)
+
+
+def world_for(folder: Path, other: str | None, settings: dict[str, Any]) -> WorldName:
+    """Where what a run has learnt is to act: in its own world, in that made otherwise, or in another one.
+
+    Raises:
+        FolderError, OwnCodeError: when it is the run's own and has no name, or stands in a file that was not named.
+    """
+    if other is not None:
+        return WorldName(other, settings=settings)
+    own = recorded_world(folder)
+    return replace(own, settings={**own.settings, **settings}) if settings else own
 
 
 def next_steps(folder: Path) -> str:

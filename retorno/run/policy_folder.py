@@ -158,8 +158,8 @@ def find(folder: Path, step: Step = None) -> Path:
         best = best_step(folder, found)
         if best is None:
             raise PolicyError(
-                f"which of {folder}'s policies is the best is not known: no return is recorded at their steps, as where "
-                f"no episode had ended; {there}"
+                f"which of {folder}'s policies is the best is not known: no return is recorded at their steps, as "
+                f"where no episode had ended; {there}"
             )
         return found[best]
     if step not in found:

@@ -686,3 +686,19 @@ def test_prediction_shows_its_values_and_what_it_could_not_learn(cli, tmp_path):
 def test_exploring_starts_say_where_episodes_begin():
     assert "but in 1 of 37 states only" in few_starts(model("cliff"))
     assert few_starts(None) == few_starts(model("example_4_1")) == ""
+
+
+def test_a_policy_acts_in_another_world_with_the_same_spaces(cli, finished, tmp_path):
+    """A file of a model with as many states, and one with other actions."""
+    other, strange = tmp_path / "other.yaml", tmp_path / "strange.yaml"
+    save(student(), other)
+    save(mdp({"a": {"go": [(1.0, "end", -7.0)]}}, initial="a"), strange)
+    code, out, err = cli("evaluate", finished, "--world", other, "--episodes", "20", "--json")
+    own = cli("evaluate", finished, "--episodes", "20", "--json")[1]
+    assert (code, err) == (0, "") and json.loads(out)["returns"] == json.loads(own)["returns"]
+    code, out, err = cli("evaluate", finished, "--world.max_episode_steps", "1", "--episodes", "20", "--json")
+    assert code == 0 and json.loads(out)["mean_length"] == 1
+    for command in ("evaluate", "play"):
+        code, _, err = cli(command, finished, "--world", strange)
+        assert code == 2 and "that this was learnt with are Discrete(5)" in one_line(err)
+    assert "is a world" in cli("play", "CartPole-v1", "--world", "Acrobot-v1")[2]
