@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from retorno.cli.board import SIGNS
 from retorno.cli.options import UsageError
 from retorno.cli.terminal import note, stderr
 from retorno.core.mdp import MDP
@@ -89,44 +89,37 @@ class Board:
     def __init__(self, made: MDP) -> None:
         import matplotlib
 
-        from retorno.plots.places import directions, ends, entry_rewards, places
+        from retorno.plots.places import arrows, whole_map
 
         self.colours = matplotlib.colormaps["cividis"]
-        self.model, self.heading, self.end, self.paid = made, directions(made), ends(made), entry_rewards(made)
-        place = places(made)
-        self.state = {(int(r), int(c)): s for s, (r, c) in enumerate(place) if np.isfinite(r)}
-        self.rows, self.columns = (int(x) + 1 for x in np.nanmax(place, 0))
+        self.model, self.heading, self.whole = made, arrows(made), whole_map(made)
+        self.rows, self.columns = (1 + max(at[i] for at in self.whole) for i in (0, 1))
 
     def drawn(self, look: Look) -> Text:
         """One look: the map, and below it the numbers."""
         from retorno.plots.film import shown_values
 
         values, best = shown_values(self.model, look)
-        known = values[[s for s in self.state.values() if not self.end[s]]]
+        acting = [one.state for one in self.whole.values() if one.state is not None and one.kind not in SIGNS]
+        known = values[acting]
         known = known[np.isfinite(known)]
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
         text = Text()
         for row in range(self.rows):
             for column in range(self.columns):
-                s = self.state.get((row, column))
-                share = 0.0 if s is None or high <= low else (values[s] - low) / (high - low)
-                text.append(*self._cell(s, best, look, share))
+                one = self.whole.get((row, column))
+                if one is None or one.state is None or one.kind in SIGNS:
+                    text.append(*(("    ", "") if one is None else SIGNS[one.kind]))
+                    continue
+                share = 0.0 if high <= low else (values[one.state] - low) / (high - low)
+                text.append(*self._cell(one.state, best[one.state], look, share))
             text.append("\n")
         return text.append(_line(look)).append(f"  visits {int(look.visits.sum()):,}")
 
-    def _cell(self, s: int | None, best: list[list[int]], look: Look, share: float) -> tuple[str, str]:
+    def _cell(self, s: int, best: list[int], look: Look, share: float) -> tuple[str, str]:
         """Four characters and their style."""
-        if s is None:
-            return "    ", ""
-        if self.end[s]:
-            goal = s in self.paid and self.paid[s] >= max(self.paid.values(), default=0.0)
-            return (" ★  ", "bold green") if goal else (" ×  ", "dim")
         r, g, b = (round(255 * x) for x in self.colours(share)[:3])
         ink = "black" if 0.299 * r + 0.587 * g + 0.114 * b > 128 else "white"
-        arrows = "".join(ARROWS.get(_sign(self.heading[a]), "·") for a in best[s])[:2]
+        arrows = "".join(ARROWS.get(self.heading.get((s, a), (0, 0)), "·") for a in best)[:2]
         agent = "●" if s == look.agent else " "
         return f"{agent}{arrows or '·':<2} ", f"{ink} on rgb({r},{g},{b})"
-
-
-def _sign(heading: Any) -> tuple[int, int]:
-    return int(np.sign(heading[0])), int(np.sign(heading[1]))

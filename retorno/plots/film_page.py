@@ -17,7 +17,7 @@ import numpy as np
 
 from retorno.core.mdp import MDP
 from retorno.plots.film import shown_values
-from retorno.plots.places import directions, ends, entry_rewards, places
+from retorno.plots.places import Kind, arrows, whole_map
 from retorno.run.folder import write_atomic
 from retorno.run.table_monitor import Look
 
@@ -30,9 +30,8 @@ def film_page(model: MDP, looks: Sequence[Look], title: str = "") -> str:
         looks: in their order.
         title: at the top.
     """
-    place, end, paid = places(model), ends(model), entry_rewards(model)
-    best_end = max(paid.values(), default=0.0)
-    cells = [s for s in range(model.num_states) if np.isfinite(place[s, 0])]
+    whole, heading = whole_map(model), arrows(model)
+    cells = {at: one.state for at, one in whole.items() if one.state is not None and one.kind is Kind.ACTING}
     frames = []
     for look in looks:
         values, best = shown_values(model, look)
@@ -40,28 +39,24 @@ def film_page(model: MDP, looks: Sequence[Look], title: str = "") -> str:
             {
                 "step": look.step,
                 "agent": look.agent,
-                "value": [_rounded(values[s]) for s in cells],
-                "best": [best[s] for s in cells],
-                "visits": [int(look.visits[s]) for s in cells],
-                "error": [_rounded(look.error[s]) for s in cells],
+                "value": [_rounded(values[s]) for s in cells.values()],
+                "best": [[heading[s, a] for a in best[s] if (s, a) in heading] for s in cells.values()],
+                "visits": [int(look.visits[s]) for s in cells.values()],
+                "error": [_rounded(look.error[s]) for s in cells.values()],
                 "return": _rounded(look.mean_return),
                 "regret": _rounded(look.regret),
             }
         )
     data = {
         "cells": [
-            {
-                "state": s,
-                "name": model.state_names[s],
-                "row": int(place[s, 0]),
-                "column": int(place[s, 1]),
-                "end": bool(end[s]),
-                "goal": bool(end[s] and s in paid and paid[s] >= best_end),
-                "start": bool(model.initial[s] > 0 and (model.initial > 0).sum() <= max(1, len(cells) // 4)),
-            }
-            for s in cells
+            {"state": s, "name": model.state_names[s], "row": at[0], "column": at[1], "start": whole[at].start}
+            for at, s in cells.items()
         ],
-        "heading": directions(model).tolist(),
+        "others": [
+            {"state": one.state, "kind": one.kind.value, "row": at[0], "column": at[1]}
+            for at, one in whole.items()
+            if at not in cells
+        ],
         "frames": frames,
         "colours": [
             "#" + "".join(f"{round(255 * c):02x}" for c in matplotlib.colormaps["cividis"](x)[:3])
@@ -97,9 +92,9 @@ _PAGE = """<!doctype html>
 <title>__TITLE__</title>
 <style>
 :root { --ink: #22262d; --muted: #666c76; --rule: #d9dce1; --paper: #fefefe; --line: #0072b2; --goal: #009e73;
-  --agent: #d55e00; }
+  --agent: #d55e00; --wall: #b9bdc5; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e6ea; --muted: #a0a6b1; --rule: #383d46; --paper: #16181d;
-  --line: #4ba3e0; --goal: #2fc59a; --agent: #f0803c; } }
+  --line: #4ba3e0; --goal: #2fc59a; --agent: #f0803c; --wall: #565c68; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1.25rem 3rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
@@ -138,13 +133,16 @@ p { color: var(--muted); font-size: .875rem; }
   <div><h2>Exact regret of the greedy policy <span class="said" id="regretted"></span></h2>
     <svg id="regret" role="img" aria-label="regret"></svg></div>
 </div>
+<p id="legend"></p>
 <p>Looks lie close together at first. Grey cells were not visited since the look before. Keys: left and right.</p>
 <script type="application/json" id="data">__DATA__</script>
 <script>
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
-const { cells, frames, heading, colours } = data;
-const rows = 1 + Math.max(...cells.map(c => c.row)), columns = 1 + Math.max(...cells.map(c => c.column));
+const { cells, others, frames, colours } = data, all = [...cells, ...others];
+const rows = 1 + Math.max(...all.map(c => c.row)), columns = 1 + Math.max(...all.map(c => c.column));
+const signs = { goal: ["\\u2605", "var(--goal)"], pit: ["\\u2715", "var(--agent)"], cliff: ["\\u2715", "var(--agent)"],
+  end: ["\\u25a0", "var(--muted)"] };
 const get = id => document.getElementById(id), SIZE = 100;
 const make = (parent, tag, attributes, text) => {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -155,10 +153,9 @@ const make = (parent, tag, attributes, text) => {
 };
 const known = list => list.filter(x => x !== null && Number.isFinite(x));
 const span = list => { const all = known(list); return all.length ? [Math.min(...all), Math.max(...all)] : [0, 1]; };
-const acting = cells.map(c => !c.end);
 const log = x => x === null ? null : Math.log1p(x);
 const kinds = {
-  value: { of: f => f.value, scale: span(frames.flatMap(f => f.value.filter((_, i) => acting[i]))) },
+  value: { of: f => f.value, scale: span(frames.flatMap(f => f.value)) },
   visits: { of: f => f.visits.map(log), scale: [0, span(frames.flatMap(f => f.visits.map(log)))[1]] },
   error: { of: f => f.error.map(log), scale: [0, span(frames.flatMap(f => f.error.map(log)))[1]] },
 };
@@ -176,14 +173,23 @@ for (const kind of Object.keys(kinds)) {
   boxes[kind] = cells.map(c => {
     const group = make(svg, "g", { transform: `translate(${c.column * SIZE} ${c.row * SIZE})` });
     const box = make(group, "rect", { x: 2, y: 2, width: SIZE - 4, height: SIZE - 4, fill: "var(--paper)",
-      stroke: c.end ? "var(--rule)" : c.start ? "var(--agent)" : "none", "stroke-width": c.start ? 5 : 2 });
-    if (c.end) make(group, "text", { x: 50, y: 68, "text-anchor": "middle", "font-size": 52,
-      fill: c.goal ? "var(--goal)" : "var(--muted)" }, c.goal ? "\\u2605" : "\\u00d7");
+      stroke: c.start ? "var(--agent)" : "none", "stroke-width": c.start ? 5 : 2 });
     const name = make(group, "title", {}, c.name);
     const ink = make(group, "g", {});
     return { box, ink, name };
   });
+  for (const c of others) {
+    const group = make(svg, "g", { transform: `translate(${c.column * SIZE} ${c.row * SIZE})` });
+    make(group, "rect", { x: 2, y: 2, width: SIZE - 4, height: SIZE - 4, stroke: "var(--rule)",
+      fill: c.kind === "wall" ? "var(--wall)" : "var(--paper)" });
+    const [sign, tone] = signs[c.kind] ?? [];
+    if (sign) make(group, "text", { x: 50, y: 68, "text-anchor": "middle", "font-size": 52, fill: tone }, sign);
+    make(group, "title", {}, c.kind);
+  }
 }
+const there = new Set(others.map(c => c.kind));
+get("legend").textContent = ["orange frame: start", ...["goal", "pit", "cliff", "end"].filter(k => there.has(k))
+  .map(k => `${signs[k][0]} ${k}`), ...(there.has("wall") ? ["grey block: wall"] : [])].join(" \\u00b7 ");
 const agent = make(get("value"), "circle", { r: 13, fill: "var(--agent)", stroke: "#fff", "stroke-width": 3 });
 
 const curves = ["return", "regret"].map(name => {
@@ -204,7 +210,6 @@ function show(number) {
   for (const [kind, { of, scale }] of Object.entries(kinds)) {
     of(frame).forEach((x, i) => {
       const { box, ink, name } = boxes[kind][i];
-      if (cells[i].end) return;
       const fill = x === null ? "var(--rule)" : colour(x, scale);
       box.setAttribute("fill", fill);
       if (kind !== "value") { name.textContent = `${cells[i].name}: ${told(frame[kind][i])}`; return; }
@@ -212,16 +217,15 @@ function show(number) {
       const tone = fill[0] === "#" && light(fill) ? "#101318" : "#ffffff";
       make(ink, "text", { x: 50, y: 56, "text-anchor": "middle", "font-size": 19, fill: tone },
         x === null ? "" : told(Number(x.toPrecision(3))));
-      for (const action of frame.best[i]) {
-        const [down, right] = heading[action], length = Math.hypot(down, right);
-        if (!length) continue;
+      for (const [down, right] of frame.best[i]) {
+        const length = Math.hypot(down, right);
         const [x, y] = [right / length, down / length], tip = 46, base = 35, wide = 8;
         const at = (along, across) => [50 + along * x - across * y, 50 + along * y + across * x];
         make(ink, "polygon", { fill: tone, points: [at(tip, 0), at(base, wide), at(base, -wide)] });
       }
     });
   }
-  const stands = cells.find(c => c.state === frame.agent);
+  const stands = all.find(c => c.state === frame.agent);
   agent.setAttribute("visibility", stands ? "visible" : "hidden");
   if (stands) { agent.setAttribute("cx", stands.column * SIZE + 76); agent.setAttribute("cy", stands.row * SIZE + 24); }
   curves.forEach(draw => draw(number));

@@ -21,7 +21,7 @@ from retorno.core.mdp import MDP
 from retorno.plots.answers import Answer, evaluated, marked_actions
 from retorno.plots.charts import chart
 from retorno.plots.places import Kind, Place, headings, places, whole_map
-from retorno.plots.style import INK, MUTED, PAPER, RULE, PlotError, number, panels, style
+from retorno.plots.style import INK, MUTED, PAPER, RULE, PlotError, decimals, number, panels, style
 
 COLOURS = "cividis"
 GOAL, PIT, END = "#009e73", "#d55e00", "#767c86"
@@ -93,7 +93,7 @@ def value_map(
         for pane in panes[len(titled) :]:
             pane.set_visible(False)
         for pane, (title, answer), whole in zip(panes, titled.items(), maps, strict=False):
-            _draw_map(pane, answer, whole, norm, _decimals(np.append(shown, limits or ())), size)
+            _draw_map(pane, answer, whole, norm, decimals(np.append(shown, limits or ())), size)
             pane.set_title(title)
             pane.set(xlim=(-0.52, columns - 0.48), ylim=(rows - 0.48, -0.52), aspect="equal")
             pane.axis("off")
@@ -172,7 +172,7 @@ def _sign(marker: str, colour: str, label: str) -> Line2D:
 
 
 def _draw_map(
-    axes: Axes, answer: Answer, whole: Mapping[tuple[int, int], Place], norm: Normalize, decimals: int, size: float
+    axes: Axes, answer: Answer, whole: Mapping[tuple[int, int], Place], norm: Normalize, digits: int, size: float
 ) -> None:
     model, actions = answer.model, marked_actions(answer)
     heading = {(int(s), int(a)): way for s, a, way in zip(model.pair_state, model.action, headings(model), strict=True)}
@@ -203,7 +203,7 @@ def _draw_map(
         if words and size >= NUMBERED:
             _write(axes, (column, row + 0.3), " or ".join(words), ink, min(8.0, 0.12 * 72 * size), size)
         if size >= NUMBERED:
-            text = f"{value:z.{decimals}f}".replace("-", "−") if known else "–"
+            text = f"{value:z.{digits}f}".replace("-", "−") if known else "–"
             _write(axes, (column, row), text, ink, min(10.5, 0.155 * 72 * size), size)
         if one.start:
             axes.add_patch(
@@ -217,14 +217,6 @@ def _write(axes: Axes, at: tuple[float, float], text: str, ink: str, points: flo
     """Text that stays within a cell."""
     fits = 0.92 * 72 * size / (0.62 * max(len(text), 1))
     axes.text(*at, text, ha="center", va="center_baseline", color=ink, fontsize=max(3.5, min(points, fits)))
-
-
-def _decimals(shown: Float[np.ndarray, " n"]) -> int:
-    """Enough for three significant digits; none where all values are whole."""
-    largest = float(np.abs(shown).max())
-    if np.allclose(shown, np.round(shown), atol=1e-6):
-        return 0
-    return 3 if largest <= 1 else 2 if largest < 10 else 1 if largest < 1000 else 0
 
 
 def _draw_place(axes: Axes, at: tuple[float, float], one: Place, size: float) -> None:

@@ -129,6 +129,19 @@ def headings(model: MDP) -> Float[np.ndarray, "P 2"]:
     return found
 
 
+def arrows(model: MDP) -> dict[tuple[int, int], tuple[int, int]]:
+    """The heading of each (state, action) that leads somewhere on the map.
+
+    Raises:
+        PlotError: when the model has no map.
+    """
+    return {
+        (int(s), int(a)): (int(way[0]), int(way[1]))
+        for s, a, way in zip(model.pair_state, model.action, headings(model), strict=True)
+        if np.isfinite(way[0]) and way.any()
+    }
+
+
 def _rounded(drift: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
     """The nearest of eight directions."""
     turn = np.round(np.arctan2(drift[0], drift[1]) / (np.pi / 4)) * (np.pi / 4)

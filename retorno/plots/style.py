@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib
 import matplotlib.axes
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
@@ -107,6 +108,14 @@ def number(x: float, digits: int = 4) -> str:
     decimals = max(0, digits - 1 - (int(np.floor(np.log10(abs(x)))) if x else 0))
     text = f"{x:z,.{decimals}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
+
+
+def decimals(shown: Float[np.ndarray, " n"]) -> int:
+    """How many of them give three significant digits of numbers side by side; none where all are whole."""
+    largest = float(np.abs(shown).max(initial=0.0))
+    if np.allclose(shown, np.round(shown), atol=1e-6):
+        return 0
+    return 3 if largest <= 1 else 2 if largest < 10 else 1 if largest < 1000 else 0
 
 
 def number_axes(axes: matplotlib.axes.Axes, x_ticks: int = 6, y_ticks: int = 6) -> None:

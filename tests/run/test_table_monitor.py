@@ -18,8 +18,9 @@ from retorno.core.mdp import MDP
 from retorno.environments import ascii_map, student
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
-from retorno.plots.film import film, shown_values
+from retorno.plots.film import AGENT, film, shown_values
 from retorno.plots.film_page import film_page
+from retorno.plots.maps import GOAL, WALL
 from retorno.run.table_monitor import Look, Watched, WatchError
 from retorno.run.train import train
 
@@ -72,7 +73,7 @@ def test_td_errors_are_worked_by_hand() -> None:
 def test_the_board_in_a_terminal(looks: list[Look]) -> None:
     lines = Board(MAZE).drawn(looks[-1]).plain.splitlines()
     assert len(lines) == 3 and lines[0][8:12] == " ★  " and "→" in lines[0][:4] and "→" in lines[0][4:8]
-    assert lines[1][4:8] == "    " and sum(line.count("●") for line in lines) <= 1
+    assert lines[1][4:8] == "████" and sum(line.count("●") for line in lines) <= 1
     assert lines[2].startswith("step 60  return 1  regret 0")
 
 
@@ -81,7 +82,8 @@ def test_a_film(looks: list[Look], tmp_path: Path) -> None:
     with Image.open(path) as image:
         assert image.n_frames == len(looks) and image.size[0] == 960  # type: ignore[attr-defined]
         image.seek(10)
-        assert len(image.convert("RGB").getcolors(100_000) or ()) > 20
+        colours = {colour for _, colour in image.convert("RGB").getcolors(100_000) or ()}
+        assert {tuple(bytes.fromhex(colour[1:])) for colour in (GOAL, WALL, AGENT)} <= colours
 
 
 def test_a_page_with_a_slider(looks: list[Look]) -> None:
@@ -90,8 +92,11 @@ def test_a_page_with_a_slider(looks: list[Look]) -> None:
     data = json.loads(page.split('id="data">')[1].split("</script>")[0])
     assert [frame["step"] for frame in data["frames"]] == [look.step for look in looks]
     assert data["frames"][0]["return"] is None and data["frames"][-1]["regret"] == 0
-    goal = next(cell for cell in data["cells"] if cell["goal"])
-    assert (goal["row"], goal["column"]) == (0, 2)
+    others = {(cell["row"], cell["column"]): cell["kind"] for cell in data["others"]}
+    assert others == {(0, 2): "goal", (1, 1): "wall", (1, 2): "never entered"}
+    assert [cell["start"] for cell in data["cells"]].count(True) == 1
+    arrows = {cell["name"]: best for cell, best in zip(data["cells"], data["frames"][-1]["best"], strict=True)}
+    assert arrows["0,0"] == [[0, 1]]
 
 
 def test_what_cannot_be_watched() -> None:
