@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.core.mdp import MDP, ModelError, Selected
-from retorno.core.numerals import plain
+from retorno.core.numerals import Number, as_fraction, plain
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -194,8 +194,10 @@ class Backup:
         return Backup(rows, reward, leak, ptr, self.names, rounding, self.largest_reward, self.scale)
 
 
-def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
+def backup_of(model: MDP, discount: Number, minimise: bool = False) -> Backup:
     """The backup of `model` under the discount γ; with all rewards negated where the least return is asked for.
+
+    A γ in floating point stands for its shortest decimal: 1 − γ of .9999999 is 1e-7, to full precision.
 
     Raises:
         ValueError: when γ is outside [0, 1].
@@ -214,8 +216,8 @@ def backup_of(model: MDP, discount: float, minimise: bool = False) -> Backup:
             f"{model.describe(pair)}: a transition has a negative discount, which stands for a game's other "
             "player: bellman.minimax solves such games"
         )
-    discount = float(discount)
-    reward, leak, largest_reward = _expectations(model, discount)
+    lacking, discount = float(1 - as_fraction(discount)), float(discount)
+    reward, leak, largest_reward = _expectations(model, discount, lacking)
     require_float64(largest_reward, float(leak.min()), discount)
     rounding = float(2 * np.diff(model.row_ptr).max() + 8) * 2.0**-53
     small = np.int32 if model.num_transitions < 2**31 - 1 else np.int64
@@ -259,10 +261,15 @@ def require_float64(largest_reward: float, leak: float, discount: float) -> None
         )
 
 
-def _expectations(model: MDP, discount: float) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"], float]:
-    """The mean reward and the mean of 1 − γ · discount of each pair, and the largest mean of |reward|."""
+def _expectations(
+    model: MDP, discount: float, lacking: float
+) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"], float]:
+    """The mean reward and the mean of 1 − γ · discount of each pair, and the largest mean of |reward|.
+
+    `lacking` is 1 − γ.
+    """
     plain, largest = model.discount.min() == 1, 0.0
-    reward, leak = np.empty(model.num_pairs), np.broadcast_to(1 - discount, model.num_pairs)
+    reward, leak = np.empty(model.num_pairs), np.broadcast_to(lacking, model.num_pairs)
     if not plain:
         leak = np.empty(model.num_pairs)
     for pairs, transitions in _chunks(model):
@@ -271,7 +278,7 @@ def _expectations(model: MDP, discount: float) -> tuple[Float[np.ndarray, " P"],
         reward[pairs] = np.add.reduceat(weighted, starts)
         largest = max(largest, float(np.add.reduceat(np.abs(weighted, out=weighted), starts).max()))
         if not plain:
-            lost = model.probability[transitions] * (1 - discount * model.discount[transitions])
+            lost = model.probability[transitions] * (lacking + discount * (1 - model.discount[transitions]))
             leak[pairs] = np.add.reduceat(lost, starts)
     if largest < UNDERFLOW and model.reward.any():
         largest = UNDERFLOW  # The products may have come to nothing.

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from retorno.bellman.control import evaluate, solve
 from retorno.bellman.evaluation import Policy
 from retorno.core.mdp import MDP, Modelled, model_of
+from retorno.core.numerals import Number
 from retorno.core.solution import Solution
 
 MOST = 30
@@ -72,7 +73,7 @@ class Comparison:
         return "\n".join(line.rstrip() for line in lines)
 
 
-def compare(model: Modelled, policies: Mapping[str, Policy], discount: float, *, must_end: bool = False) -> Comparison:
+def compare(model: Modelled, policies: Mapping[str, Policy], discount: Number, *, must_end: bool = False) -> Comparison:
     """Evaluate several policies of one model and hold them against the best.
 
     Args:
@@ -97,4 +98,4 @@ def compare(model: Modelled, policies: Mapping[str, Policy], discount: float, *,
             solutions[name] = evaluate(model, policy, discount, must_end=must_end)
         except ValueError as error:
             raise ValueError(f"policy {name!r}: {error}") from error
-    return Comparison(model, discount, solutions, solve(model, discount, must_end=must_end))
+    return Comparison(model, float(discount), solutions, solve(model, discount, must_end=must_end))

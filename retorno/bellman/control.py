@@ -30,6 +30,7 @@ from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, p
 from retorno.bellman.ties import answering
 from retorno.bellman.zero_cycles import pays_nothing, pays_nothing_under
 from retorno.core.mdp import MDP, Modelled, model_of
+from retorno.core.numerals import Number
 from retorno.core.solution import Solution, Sweep
 
 Method = Callable[[Backup, SolveMonitor], Best]
@@ -86,7 +87,7 @@ def require_function(method: object) -> None:
 
 def solve(
     model: Modelled,
-    discount: float | np.floating,
+    discount: Number,
     accuracy: float = 1e-6,
     *,
     relative_accuracy: float = RELATIVE,
@@ -112,7 +113,7 @@ def solve(
 
     Args:
         model: with S states and P state–action pairs; or the dictionary that describes it, as of `mdp`.
-        discount: γ in [0, 1].
+        discount: γ in [0, 1]; a float stands for its shortest decimal, and it may be a `Fraction`.
         accuracy: the width of the bounds at which the answer counts as `converged`.
         relative_accuracy: or their width as a part of the largest value, whichever is more.
         method: `auto` chooses by size and shape; or one of `policy_iteration`, `value_iteration`,
@@ -138,7 +139,7 @@ def solve(
     >>> best.value.round(3), best.actions("C3")
     (array([ 6.,  6.,  8., 10.,  0.]), ('study',))
     """
-    model, discount = model_of(model), float(discount)
+    model = model_of(model)
     require_function(method)
     backup = backup_of(model, discount, minimise)
     monitor = SolveMonitor(accuracy, relative_accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
@@ -154,7 +155,7 @@ def solve(
     )
 
 
-def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-6) -> Solution:
+def best_soft(model: MDP, discount: Number, epsilon: float, accuracy: float = 1e-6) -> Solution:
     """The best among the ε-soft policies: what SARSA with a fixed ε can reach at best.
 
     Policy iteration where choosing an action means taking it with probability 1 − ε and any of the
@@ -185,7 +186,7 @@ def best_soft(model: MDP, discount: float, epsilon: float, accuracy: float = 1e-
 def evaluate(
     model: Modelled,
     policy: Policy,
-    discount: float | np.floating,
+    discount: Number,
     *,
     accuracy: float = 1e-9,
     relative_accuracy: float = RELATIVE,
@@ -231,7 +232,7 @@ def evaluate(
     >>> evaluate(rt.environments.student(), rt.bellman.uniform, discount=1.0).value.round(1)
     array([-2.3, -1.3,  2.7,  7.4,  0. ])
     """
-    model, discount = model_of(model), float(discount)
+    model = model_of(model)
     require_function(method)
     backup = backup_of(model, discount)
     chances = probabilities(model, policy)
@@ -257,7 +258,7 @@ def _one_hot(choice: Int[np.ndarray, " n"], backup: Backup) -> Float[np.ndarray,
 
 def _solution(
     model: MDP,
-    discount: float,
+    discount: Number,
     backup: Backup,
     answer: Evaluated,
     policy: Float[np.ndarray, " P"],
@@ -295,7 +296,7 @@ def _solution(
     low, high = everywhere(answer.lower), everywhere(answer.upper)
     return Solution(
         model=model,
-        question_discount=discount,
+        question_discount=float(discount),
         value=everywhere(answer.value),
         lower=high if minimise else low,
         upper=low if minimise else high,

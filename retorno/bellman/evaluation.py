@@ -7,25 +7,27 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import extrapolate, rounding_of, weighted
-from retorno.bellman.solve_monitor import Evaluated, SolveMonitor
+from retorno.bellman.solve_monitor import RELATIVE, Evaluated, SolveMonitor
 from retorno.core.graph import graph_of
 from retorno.core.mdp import MDP
 from retorno.core.names import did_you_mean
-from retorno.core.numerals import decimal, exactly
+from retorno.core.numerals import Number, as_floats, decimal, exactly
 
 Policy = (
     Float[np.ndarray, " P"]
     | Int[np.ndarray, " S"]
+    | Shaped[np.ndarray, " P"]
     | Sequence[int]
+    | Sequence[Number]
     | Mapping[Any, Any]
     | Callable[[MDP], Float[np.ndarray, " P"]]
 )
-"""A probability per pair [P] (floats), an action number per state [S] (integers), {state: action} or
-{state: {action: probability}} by name, or a function of the model."""
+"""A probability per pair [P] (floats; or fractions, in a list or an array of objects), an action number per state [S]
+(integers), {state: action} or {state: {action: probability}} by name, or a function of the model."""
 
 
 SMALL = 1_000
@@ -70,7 +72,7 @@ def uniform(model: MDP) -> Float[np.ndarray, " P"]:
 
 
 def closed_form(backup: Backup, monitor: SolveMonitor) -> Evaluated:
-    """Solve (I − M) v = r by elimination. The bounds are as narrow as rounding lets them be.
+    """Solve (I − M) v = r by elimination, near γ = 1 twice. The bounds are as narrow as rounding lets them be.
 
     Quick for chains (a band), and for maps of moderate size; in models that lead from anywhere to
     anywhere the factors fill up, and a few thousand states take long.
@@ -82,6 +84,15 @@ def closed_form(backup: Backup, monitor: SolveMonitor) -> Evaluated:
         # What leaks is lost in rounding, so that float64 sees a policy that never ends: nothing is proved.
         value, time = np.zeros((2, backup.num_states))
     answer = Evaluated(value, *weighted(backup, value, time)).within()
+    if backup.contracts and RELATIVE / 10 * np.abs(value).max() < answer.width < np.inf:
+        # Near γ = 1 values are much larger than they differ: only their differences are solved for, and the bounds
+        # of one sweep from there are as narrow as those differences let them be.
+        apart = value - (value.min() + value.max()) / 2
+        left = backup.change(apart)[0]
+        sides = np.stack([left - (left.min() + left.max()) / 2, time], axis=1)
+        apart += _linear_solver(backup)(backup, sides)[:, 0]
+        closer = _extrapolated(backup, apart, *backup.change(apart)).within()
+        answer = closer if closer.width < answer.width else answer
     monitor.record(float(np.abs(backup.q(value) - value).max()), answer, answer.width)
     return answer
 
@@ -138,8 +149,7 @@ def iterative(backup: Backup, monitor: SolveMonitor) -> Evaluated:
         new = value + gain
         residual = float(np.abs(gain).max())
         if backup.contracts:
-            below, above = extrapolate(backup, value, gain, noise)
-            answer = Evaluated(new + (below + above) / 2, new + below, new + above)
+            answer = _extrapolated(backup, value, gain, noise)
         else:
             time = np.asarray(1 + backup.matrix @ time)
             answer = Evaluated(new, *weighted(backup, new, time))
@@ -148,6 +158,15 @@ def iterative(backup: Backup, monitor: SolveMonitor) -> Evaluated:
         if stop or answer.width <= monitor.enough(answer.value) or (settled and answer.width < np.inf):
             return answer
         value = new
+
+
+def _extrapolated(
+    backup: Backup, value: Float[np.ndarray, " n"], gain: Float[np.ndarray, " n"], noise: float
+) -> Evaluated:
+    """What a sweep from v to v + gain proves where the backup contracts."""
+    new = value + gain
+    below, above = extrapolate(backup, value, gain, noise)
+    return Evaluated(new + (below + above) / 2, new + below, new + above)
 
 
 def krylov(backup: Backup, monitor: SolveMonitor) -> Evaluated:
@@ -165,10 +184,7 @@ def krylov(backup: Backup, monitor: SolveMonitor) -> Evaluated:
         left = backup.q(value) - value
         value = value + bicgstab(system, left, rtol=1e-8, atol=max(target, 1e-14 * scale), M=inverse, maxiter=500)[0]
         if backup.contracts:
-            gain, noise = backup.change(value)
-            new = value + gain
-            below, above = extrapolate(backup, value, gain, noise)
-            answer = Evaluated(new + (below + above) / 2, new + below, new + above)
+            answer = _extrapolated(backup, value, *backup.change(value))
         else:
             time = time + bicgstab(system, 1 + backup.matrix @ time - time, rtol=1e-3, M=inverse, maxiter=500)[0]
             answer = Evaluated(value, *weighted(backup, value, time))
@@ -262,13 +278,18 @@ def probabilities(model: MDP, policy: Policy) -> Float[np.ndarray, " P"]:
 
 
 def exact_probabilities(model: MDP, policy: Policy) -> list[Fraction]:
-    """The same in fractions [P], not divided by their sum: a policy by name keeps those that it is given in.
+    """The same in fractions [P], not divided by their sum: a policy keeps those that it is given in.
 
     Raises:
         ValueError: as `probabilities`.
     """
+    policy = policy(model) if callable(policy) else policy
     chances = probabilities(model, policy)
-    return by_name(model, policy) if isinstance(policy, Mapping) else exactly(chances.tolist(), {})
+    if isinstance(policy, Mapping):
+        return by_name(model, policy)
+    known = dict[float, Fraction]()
+    given = as_floats(policy, known)
+    return exactly((chances if np.issubdtype(np.asarray(policy).dtype, np.integer) else given).tolist(), known)
 
 
 def by_name(model: MDP, policy: Mapping[Any, Any]) -> list[Fraction]:

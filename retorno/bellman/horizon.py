@@ -18,7 +18,7 @@ from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.explanation import Explanation, Onward, backups, ranked
 from retorno.core.mdp import MDP, Modelled, model_of
 from retorno.core.memory import available, readable
-from retorno.core.numerals import plain
+from retorno.core.numerals import Number, plain
 from retorno.core.solution import names_of, told_actions
 
 COLUMNS, ROWS = 8, 50
@@ -138,7 +138,7 @@ class HorizonSolution:
 def finite_horizon(
     model: Modelled,
     horizon: int,
-    discount: float = 1.0,
+    discount: Number = 1.0,
     *,
     minimise: bool = False,
     final: Float[np.ndarray, " S"] | Sequence[float] | None = None,
@@ -181,7 +181,7 @@ def evaluate_horizon(
     model: Modelled,
     policy: Policy | Float[np.ndarray, "T P"] | Int[np.ndarray, "T S"],
     horizon: int,
-    discount: float = 1.0,
+    discount: Number = 1.0,
     *,
     final: Float[np.ndarray, " S"] | Sequence[float] | None = None,
 ) -> HorizonSolution:
@@ -252,11 +252,11 @@ class _Tables(NamedTuple):
         self.optimal[t] = optimal
 
     def answer(
-        self, discount: float, chances: Any = None, minimise: bool = False, evaluated: bool = False
+        self, discount: Number, chances: Any = None, minimise: bool = False, evaluated: bool = False
     ) -> HorizonSolution:
         """What is given back when all is written down."""
         return HorizonSolution(
-            self.model, discount, self.value, self.error, self.policy, self.optimal, minimise, chances, evaluated
+            self.model, float(discount), self.value, self.error, self.policy, self.optimal, minimise, chances, evaluated
         )
 
 

@@ -183,7 +183,7 @@ def ties(model, value, q, optimal, begin, end, reach):
 
 @compiled
 def survey(model, num_states, begin, end):
-    """Read a generated model once: a fault and where it is, the least and most leak, the largest mean |reward|.
+    """Read a generated model once: a fault and where it is, the least and most that ends, the largest mean |reward|.
 
     Faults: 1 a probability that is negative or no number, 2 probabilities that do not sum to one, 3 a next
     state out of range, 4 a reward that is not finite, 5 a discount outside [0, 1]; 0 is none.
@@ -191,7 +191,7 @@ def survey(model, num_states, begin, end):
     least, most, largest = np.inf, 0.0, 0.0
     for state in range(begin, end):
         for action in range(model.num_actions):
-            total, leak, mean = 0.0, 0.0, 0.0
+            total, ending, mean = 0.0, 0.0, 0.0
             for k in range(model.num_outcomes):
                 target, probability, reward, discount = model.transition(state, action, k)
                 if not (probability >= 0):
@@ -204,12 +204,12 @@ def survey(model, num_states, begin, end):
                     if not (0 <= discount <= 1):
                         return 5, state, action, least, most, largest
                 total += probability
-                leak += probability * (1 - model.scale * discount)
+                ending += probability * (1 - discount)
                 mean += probability * abs(reward)
             if total > 0:
                 if abs(total - 1) > 1e-9:
                     return 2, state, action, least, most, largest
-                least, most, largest = min(least, leak), max(most, leak), max(largest, mean)
+                least, most, largest = min(least, ending), max(most, ending), max(largest, mean)
     return 0, 0, 0, least, most, largest
 
 

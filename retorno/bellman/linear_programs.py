@@ -22,7 +22,7 @@ from retorno.bellman.proper_policies import ending_choice
 from retorno.bellman.solve_monitor import Best, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import replace, upper_bound
 from retorno.core.mdp import MDP
-from retorno.core.numerals import plain
+from retorno.core.numerals import Number, plain
 
 
 def linear_programming(backup: Backup, monitor: SolveMonitor) -> Best:
@@ -49,7 +49,7 @@ def linear_programming(backup: Backup, monitor: SolveMonitor) -> Best:
         choice = improved
 
 
-def occupancy_program(model: MDP, discount: float, initial: Initial = None) -> tuple[Occupancy, float]:
+def occupancy_program(model: MDP, discount: Number, initial: Initial = None) -> tuple[Occupancy, float]:
     """The best occupancy measure by the dual program: (the visits of its policy, the program's value).
 
     The visits x(s, a) are recomputed from the policy x(s, a)/Σ_a x(s, a), with their error; where nothing
@@ -76,8 +76,8 @@ def occupancy_program(model: MDP, discount: float, initial: Initial = None) -> t
     answer = _program(-backup.reward / scale, equal=balance, to=start[~model.terminal], least=0.0)
     if answer.x is None:
         raise ValueError(
-            f"no best occupancy at discount {plain(discount)} ({answer.message.strip()}): a state never terminates "
-            "under any policy, or a loop pays for ever; ask with a discount below 1"
+            f"no best occupancy at discount {plain(float(discount))} ({answer.message.strip()}): a state never "
+            "terminates under any policy, or a loop pays for ever; ask with a discount below 1"
         )
     visits = np.maximum(answer.x, 0.0)
     total = np.add.reduceat(visits, backup.ptr[:-1])

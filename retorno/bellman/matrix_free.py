@@ -19,7 +19,7 @@ from retorno.bellman.solve_monitor import MOST_SWEEPS, RELATIVE, Progress, Solve
 from retorno.bellman.sweeping import BLOCK, MOST_PASSES, shared
 from retorno.core.mdp import ModelError, Numbered
 from retorno.core.memory import ensure_fits
-from retorno.core.numerals import plain
+from retorno.core.numerals import Number, as_fraction, plain
 
 BYTES_A_STATE = 36
 """Three values, a choice and what is computed from them."""
@@ -104,7 +104,7 @@ class MatrixFreeSolution:
 
 def solve_matrix_free(
     model: MatrixFree,
-    discount: float,
+    discount: Number,
     accuracy: float = 1e-6,
     *,
     minimise: bool = False,
@@ -129,7 +129,9 @@ def solve_matrix_free(
     transition = model.transition if hasattr(model.transition, "py_func") else kernels.inner(model.transition)
     sign = -1.0 if minimise else 1.0
     rows = kernels.Generated(transition, model.num_actions, model.num_outcomes, float(discount), sign)
-    least_leak, most_leak, largest_reward = _survey(model, rows)
+    least_end, most_end, largest_reward = _survey(model, rows)
+    lacking, discount = float(1 - as_fraction(discount)), float(discount)
+    least_leak, most_leak = lacking + discount * least_end, lacking + discount * most_end
     if least_leak <= 0:
         raise ValueError(
             f"some action goes on for certain, undiscounted at discount {plain(discount)}: a model that is not stored "
@@ -190,6 +192,7 @@ def solve_matrix_free(
 
 
 def _survey(model: MatrixFree, rows: Any) -> tuple[float, float, float]:
+    """The least and the most mean of 1 − discount of any pair, and the largest mean of |reward|."""
     from retorno.bellman import kernels
 
     fault, state, action, least, most, largest = kernels.compiled_anew(kernels.survey)(

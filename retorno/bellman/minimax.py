@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from retorno.core.mdp import MDP, ModelError
+from retorno.core.numerals import Number
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class GameSolution:
         return float(self.model.initial @ self.value)
 
 
-def minimax(model: MDP, discount: float = 1.0) -> GameSolution:
+def minimax(model: MDP, discount: Number = 1.0) -> GameSolution:
     r"""The values of a zero-sum game in which two move in turn, and all best actions.
 
     .. math:: v(s) = \max_a \sum_{s'} p(s' \mid s, a) \left( r + \gamma\, d(s, a, s')\, v(s') \right)
@@ -59,6 +60,7 @@ def minimax(model: MDP, discount: float = 1.0) -> GameSolution:
     """
     if not 0 <= discount <= 1:
         raise ValueError(f"discount must lie in [0, 1], got {discount}")
+    discount = float(discount)
     acting = np.flatnonzero(~model.terminal)
     weight = discount * model.discount * model.probability
     reward = np.bincount(model.transition_pair, model.probability * model.reward, model.num_pairs)

@@ -20,6 +20,7 @@ from retorno.bellman.evaluation import Policy, closed_form, probabilities, suite
 from retorno.bellman.proper_policies import never_ends
 from retorno.core.graph import reached
 from retorno.core.mdp import MDP
+from retorno.core.numerals import Number
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -78,7 +79,7 @@ class Occupancy:
         return self.total
 
 
-def occupancy(model: MDP, policy: Policy, discount: float, initial: Initial = None) -> Occupancy:
+def occupancy(model: MDP, policy: Policy, discount: Number, initial: Initial = None) -> Occupancy:
     r"""Expected discounted visits of states [S] and pairs [P] under a policy, by one transposed linear solve.
 
     .. math:: d(s) = \mu(s) + \gamma \sum_{s'} d(s') \sum_a \pi(a \mid s')\, p(s \mid s', a)
@@ -102,7 +103,7 @@ def occupancy(model: MDP, policy: Policy, discount: float, initial: Initial = No
     chances = probabilities(model, policy)
     start = start_distribution(model, initial)
     state, error = visits(model, chances, discount, start)
-    return Occupancy(model, discount, start, state, state[model.pair_state] * chances, error)
+    return Occupancy(model, float(discount), start, state, state[model.pair_state] * chances, error)
 
 
 def start_distribution(model: MDP, initial: Initial) -> Float[np.ndarray, " S"]:
@@ -126,7 +127,7 @@ def start_distribution(model: MDP, initial: Initial) -> Float[np.ndarray, " S"]:
 
 
 def visits(
-    model: MDP, chances: Float[np.ndarray, " P"], discount: float, start: Float[np.ndarray, " S"]
+    model: MDP, chances: Float[np.ndarray, " P"], discount: Number, start: Float[np.ndarray, " S"]
 ) -> tuple[Float[np.ndarray, " S"], float]:
     """Solve d = μ + Mᵀ d over the states that μ can reach, with a bound of Σ |error|.
 
@@ -174,11 +175,11 @@ def _solve(transposed: csr_array, weight: Float[np.ndarray, " n"], eliminate: bo
 
 
 def _reached(
-    model: MDP, chances: Float[np.ndarray, " P"], discount: float, start: Float[np.ndarray, " S"]
+    model: MDP, chances: Float[np.ndarray, " P"], discount: Number, start: Float[np.ndarray, " S"]
 ) -> Int[np.ndarray, " k"]:
     """The acting states that are visited with some chance, in rising order."""
     pair = model.transition_pair
-    going = (discount * model.discount * model.probability * chances[pair]) > 0
+    going = (float(discount) * model.discount * model.probability * chances[pair]) > 0
     visited = reached(model.pair_state[pair[going]], model.next_state[going], np.flatnonzero(start), model.num_states)
     return np.flatnonzero(visited & ~model.terminal)
 

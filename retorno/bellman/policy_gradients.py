@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from retorno.bellman.control import evaluate
 from retorno.bellman.occupancy_measure import Initial, occupancy
 from retorno.core.mdp import MDP
+from retorno.core.numerals import Number
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ def softmax_policy(
 def policy_gradient(
     model: MDP,
     preferences: Float[np.ndarray, "O A"],
-    discount: float,
+    discount: Number,
     initial: Initial = None,
     observed: Sequence[int] | Int[np.ndarray, " S"] | None = None,
     discount_gradient: bool = True,

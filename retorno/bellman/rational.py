@@ -41,6 +41,7 @@ from retorno.bellman.proper_policies import endless_sum, never_ends
 from retorno.bellman.solve_monitor import Progress, SolveMonitor
 from retorno.bellman.ties import that_end
 from retorno.core.mdp import MDP, Modelled, model_of
+from retorno.core.numerals import Number, as_fraction
 from retorno.core.solution import asked, told_actions
 
 STARTED = 20
@@ -98,7 +99,7 @@ class RationalSolution:
 
 def solve_exactly(
     model: Modelled,
-    discount: Fraction | float | str,
+    discount: Number | str,
     *,
     minimise: bool = False,
     must_end: bool = False,
@@ -113,7 +114,7 @@ def solve_exactly(
     Args:
         model: with S states and P state–action pairs. Its floats stand for the decimals that were written, and for
             the fractions that it holds (`MDP.fractions`).
-        discount: γ in [0, 1]: a float is taken literally, "0.9" and "9/10" are nine tenths.
+        discount: γ in [0, 1]: 0.9, "0.9" and "9/10" are nine tenths.
         minimise: whether rewards are costs.
         must_end: at discount 1, whether only policies count that end with probability one.
         seconds: how long it may take, to within one linear system.
@@ -171,7 +172,7 @@ def solve_exactly(
 
 
 def evaluate_exactly(
-    model: Modelled, policy: Policy, discount: Fraction | float | str, *, must_end: bool = False
+    model: Modelled, policy: Policy, discount: Number | str, *, must_end: bool = False
 ) -> RationalSolution:
     """The value of a policy as fractions. `policy` is as in `evaluate`; its probabilities are normalised exactly.
 
@@ -334,8 +335,8 @@ def _solve_policy(rows: FractionalBackup, choice: Mapping[int, int]) -> list[fmp
     return [x for (x,) in through(rows, choice, [[rows.reward[p]] for p in choice.values()])]
 
 
-def _discount(discount: Fraction | float | str) -> Fraction:
-    gamma = Fraction(discount)
+def _discount(discount: Number | str) -> Fraction:
+    gamma = as_fraction(discount)
     if not 0 <= gamma <= 1:
         raise ValueError(f"discount must lie in [0, 1], got {discount}")
     return gamma

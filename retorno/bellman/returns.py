@@ -21,6 +21,7 @@ from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.occupancy_measure import Initial, start_distribution
 from retorno.bellman.proper_policies import endless_sum
 from retorno.core.mdp import MDP
+from retorno.core.numerals import Number
 from retorno.core.solution import Solution
 
 
@@ -51,7 +52,7 @@ class ReturnVariance:
         return float(self.model.initial @ (self.variance + (self.mean - self.start_mean) ** 2))
 
 
-def return_variance(model: MDP, policy: Policy, discount: float) -> ReturnVariance:
+def return_variance(model: MDP, policy: Policy, discount: Number) -> ReturnVariance:
     """The variance of the return: var(s) = E[δ² + (γ D)² var(S′)], with δ = R + γ D v(S′) − v(s).
 
     Sobel 1982, theorem 1, in central moments, which do not cancel as E G² − (E G)² would. The
@@ -72,7 +73,7 @@ def return_variance(model: MDP, policy: Policy, discount: float) -> ReturnVarian
         endless = np.flatnonzero(~np.isfinite(answer.value))
         raise ValueError(endless_sum([model.state_names[int(s)] for s in endless], float(answer.value[endless[0]])))
     value, owner = answer.value, model.pair_state[model.transition_pair]
-    change = np.abs(model.reward + discount * model.discount * value[model.next_state] - value[owner])
+    change = np.abs(model.reward + float(discount) * model.discount * value[model.next_state] - value[owner])
     # δ is off by the errors of two values and by the rounding of its own sum.
     size = np.abs(model.reward) + np.abs(value[model.next_state]) + np.abs(value[owner])
     width = float((answer.upper - answer.lower).max())
@@ -80,7 +81,7 @@ def return_variance(model: MDP, policy: Policy, discount: float) -> ReturnVarian
 
     def squared(deviation: Float[np.ndarray, " N"]) -> Solution:
         reward = np.where(paid, deviation**2, 0.0)
-        return evaluate(replace(model, reward=reward, discount=discount * model.discount**2), chances, discount)
+        return evaluate(replace(model, reward=reward, discount=float(discount) * model.discount**2), chances, discount)
 
     middle = squared(change).value
     if not np.isfinite(width):
@@ -148,7 +149,7 @@ SPREAD = 10.0
 def return_distribution(
     model: MDP,
     policy: Policy,
-    discount: float,
+    discount: Number,
     initial: Initial = None,
     *,
     accuracy: float = 1e-9,
@@ -186,7 +187,7 @@ def return_distribution(
     if not np.isfinite(moments.upper).all():
         raise ValueError("no bound of the return's variance could be proved: ask with a smaller discount")
     start = start_distribution(model, initial)
-    chain = _chain(model, probabilities(model, policy), discount)
+    chain = _chain(model, probabilities(model, policy), float(discount))
     return _follow(chain, start, moments, accuracy) or _programme(chain, start, moments, atoms)
 
 

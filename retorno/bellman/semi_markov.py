@@ -13,12 +13,13 @@ import numpy as np
 from jaxtyping import Float
 
 from retorno.core.mdp import MDP
+from retorno.core.numerals import Number
 
 Duration = Float[np.ndarray, " N"] | Float[np.ndarray, " P"] | Sequence[float]
 """The time that each transition [N], or each pair [P], takes: positive."""
 
 
-def discounted_by_time(model: MDP, discount: float, duration: Duration) -> MDP:
+def discounted_by_time(model: MDP, discount: Number, duration: Duration) -> MDP:
     """The model in which a transition that takes τ is discounted by γ^τ; ask it with the discount 1.
 
     A reward is paid when its transition begins. One that flows while it lasts, at a rate ρ, is worth
@@ -43,7 +44,7 @@ def discounted_by_time(model: MDP, discount: float, duration: Duration) -> MDP:
     times = checked(model, duration)
     if len(times) != model.num_transitions:
         times = np.repeat(times, np.diff(model.row_ptr))
-    return replace(model, discount=model.discount * discount**times)
+    return replace(model, discount=model.discount * float(discount) ** times)
 
 
 def checked(model: MDP, duration: Duration) -> Float[np.ndarray, " N_or_P"]:

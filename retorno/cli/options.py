@@ -18,6 +18,7 @@ import tyro
 from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
 from retorno.core.names import did_you_mean, meant
+from retorno.environments.formats.numbers import exact_number, number
 from retorno.environments.formats.reading import Reading
 
 if TYPE_CHECKING:
@@ -84,12 +85,39 @@ def _whole(info: Info) -> Spec[int] | None:
     )
 
 
+def real(text: str) -> float:
+    """A number as people write it: 0.25, 1e-3, 1/3.
+
+    >>> real("1e-3"), real("1/4"), real("inf")
+    (0.001, 0.25, inf)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return number(text)
+
+
 READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     int: ("INT", whole),
-    float: ("FLOAT", float),
+    float: ("FLOAT", real),
+    Fraction: ("NUMBER", exact_number),
     str: ("TEXT", str),
     Path: ("PATH", Path),
 }
+
+
+@_RULES.primitive_rule
+def _real(info: Info) -> Spec[Any] | None:
+    if info.type not in (float, Fraction):
+        return None
+    metavar, read = READERS[info.type]
+    return Spec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda given: read(given[0]),
+        is_instance=lambda value: isinstance(value, float | int | Fraction) and not isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 @_RULES.primitive_rule
@@ -115,7 +143,7 @@ def _or_none(info: Info) -> Spec[Any] | None:
         nargs=1,
         metavar=metavar,
         instance_from_str=chosen,
-        is_instance=lambda value: value is None or isinstance(value, float | int | str | Path),
+        is_instance=lambda value: value is None or isinstance(value, float | int | Fraction | str | Path),
         str_from_instance=lambda value: ["none" if value is None else str(value)],
     )
 

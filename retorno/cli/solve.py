@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -27,7 +28,7 @@ from retorno.cli.reaching import reach_json, reach_text
 from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, finite, fits, sweeps_text, text_map, write
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
-from retorno.core.numerals import plain
+from retorno.core.numerals import as_fraction, plain
 from retorno.core.solution import Solution
 from retorno.environments.formats.reading import USUAL
 
@@ -72,8 +73,8 @@ class Solve:
     """A world with an exact model (`retorno list worlds` marks them); the file of one: .json, .yaml, .npz, .tra, .drn,
     .POMDP; a .csv of recorded transitions; or Python's FILE.py:NAME."""
     read: FromFile = USUAL
-    discount: float | None = None
-    """γ, in [0, 1]; 0.99 if not given, and 1 for a horizon."""
+    discount: Fraction | None = None
+    """γ, in [0, 1], such as 0.9 or 1/3; 0.99 if not given, and 1 for a horizon."""
     criterion: Criterion | None = None
     """discounted; total: undiscounted (as --discount 1), staying for ever and earning nothing is an end too; reach:
     undiscounted, among policies that are sure to reach the end; horizon: so many steps; average: reward per step,
@@ -140,8 +141,8 @@ def run(arguments: list[str]) -> int:
     if isinstance(found, MatrixFree):
         return tell(solved_unstored(found, given), given, [])
     if found.discount is not None and parsed.discount is None and given.criterion == "discounted":
-        given = dataclasses.replace(given, discount=found.discount)
-        note(f"discount {plain(found.discount)}, as {Path(given.name).name} says")
+        given = dataclasses.replace(given, discount=as_fraction(found.discount))
+        note(f"discount {plain(float(found.discount))}, as {Path(given.name).name} says")
     asked = starting(found.model, given.initial)
     if not asked.reward.any():
         note(f"no reward was found in {given.name}" + (": every value is 0" if given.reach is None else ""))
@@ -194,9 +195,9 @@ def checked(given: Solve) -> Solve:
     criterion = given.criterion or ("discounted" if given.horizon is None else "horizon")
     if (criterion == "horizon") != (given.horizon is not None):
         raise UsageError("--criterion horizon and --horizon STEPS go together")
-    if criterion in ("total", "reach") and given.discount not in (None, 1.0):
+    if criterion in ("total", "reach") and given.discount not in (None, 1):
         raise UsageError(
-            f"--criterion {criterion} has the discount 1, got {plain(given.discount)}: leave --discount out"
+            f"--criterion {criterion} has the discount 1, got {plain(float(given.discount))}: leave --discount out"
         )
     if criterion == "average" and given.discount is not None:
         raise UsageError("the average reward has no discount: leave --discount out")
@@ -246,7 +247,7 @@ def checked(given: Solve) -> Solve:
             raise UsageError(f"pictures are written as .png or .svg (and as .gif with --trace), got {path.name!r}")
     discount = given.discount
     if discount is None:
-        discount = 0.99 if criterion == "discounted" else 1.0
+        discount = Fraction("0.99") if criterion == "discounted" else Fraction(1)
     return dataclasses.replace(given, criterion=criterion, discount=discount)
 
 
@@ -269,10 +270,10 @@ def solved(model: MDP, given: Solve) -> Answer:
                 f"fractions of {model.num_states:,} states take too long: {MOST_EXACT:,} do not; leave --exact out"
             )
         if policy is not None:
-            return bellman.evaluate_exactly(model, policy, repr(given.discount), must_end=must_end)
+            return bellman.evaluate_exactly(model, policy, given.discount, must_end=must_end)
         with watching() as watch:
             asked: dict[str, Any] = {"minimise": given.minimise, "must_end": must_end, "watch": watch}
-            return bellman.solve_exactly(model, repr(given.discount), **asked, **limits(given))
+            return bellman.solve_exactly(model, given.discount, **asked, **limits(given))
     if given.criterion == "horizon":
         assert given.horizon is not None
         if policy is not None:
@@ -287,9 +288,9 @@ def solved(model: MDP, given: Solve) -> Answer:
             return bellman.average_reward(model, accuracy=given.accuracy, watch=watch, **question, **limits(given))
     if times is not None:
         timed = bellman.discounted_by_time(model, given.discount, times)
-        answer = solved(timed, dataclasses.replace(given, discount=1.0, durations=None))
+        answer = solved(timed, dataclasses.replace(given, discount=Fraction(1), durations=None))
         assert isinstance(answer, Solution)
-        return dataclasses.replace(answer, time_discount=given.discount)
+        return dataclasses.replace(answer, time_discount=float(given.discount))
     discount = given.discount
     with watching() as watch:
         traced = given.trace or given.bounds is not None

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from retorno.core.notebook import MOST_ROWS, as_table
-from retorno.core.numerals import as_float, exactly
+from retorno.core.numerals import as_float, divided, exactly
 
 PROBABILITY_TOLERANCE = 1e-9
 
@@ -145,10 +145,11 @@ class MDP:
     """How the map is read; None where it shows places and actions are moves."""
 
     def __post_init__(self) -> None:
-        total = check(self)
-        if total is not None:
-            normalised = self.probability / np.repeat(total, np.diff(self.row_ptr))
-            object.__setattr__(self, "probability", normalised)
+        off = check(self)
+        if off is not None:
+            fractions = dict(self.fractions)
+            object.__setattr__(self, "probability", divided(self.probability, self.row_ptr, off, fractions))
+            object.__setattr__(self, "fractions", fractions)
 
     def __repr__(self) -> str:
         names = ", ".join(map(str, self.state_names[:4])) + (", …" if self.num_states > 4 else "")
@@ -474,11 +475,11 @@ def _initial(
     return weights
 
 
-def check(model: MDP) -> Float[np.ndarray, " P"] | None:
+def check(model: MDP) -> Bool[np.ndarray, " P"] | None:
     """Raise `ModelError` unless the arrays form a Markov decision process.
 
     Returns:
-        The sum of each pair's probabilities where one differs from 1 by more than rounding, else None.
+        The pairs whose probabilities sum to 1 up to the tolerance, and not up to rounding; None where there are none.
     """
     states, pairs, transitions = model.num_states, model.num_pairs, model.num_transitions
     for name, array, length in [
@@ -540,7 +541,8 @@ def check(model: MDP) -> Float[np.ndarray, " P"] | None:
         raise ModelError(
             f"the initial distribution sums to {model.initial.sum():.12g}, expected 1 with no negative entry"
         )
-    return total if off > (outcomes.max(initial=0) + 1) * 2.0**-53 else None
+    rounding = (outcomes.max(initial=0) + 1) * 2.0**-53
+    return np.abs(total - 1) > rounding if off > rounding else None
 
 
 _LARGEST = np.finfo(np.float64).max

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from retorno.core.mdp import ModelError, Numbered
+from retorno.core.numerals import as_floats
 
 
 def are_numbers(names: Sequence[str]) -> bool:
@@ -23,11 +25,11 @@ def uniform(acting: np.ndarray) -> Float[np.ndarray, " S"]:
     return acting / acting.sum()
 
 
-def floats(array: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """As float64 of that shape; not copied where it is."""
+def floats(array: Any, name: str, shape: tuple[int, ...], fractions: dict[float, Fraction] | None = None) -> np.ndarray:
+    """As float64 of that shape; not copied where it is. What fractions among them stand for is kept in `fractions`."""
     try:
-        made = np.asarray(array, np.float64)
-    except (TypeError, ValueError) as error:
+        made = as_floats(array, {} if fractions is None else fractions)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{name} is not an array of numbers: {error}") from None
     if made.shape != shape:
         raise ModelError(f"{name} has the shape {list(made.shape)}, expected {list(shape)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits, model_bytes
+from retorno.core.numerals import Number, as_float, as_fraction, summed
 from retorno.environments.checked_arrays import floats, integers, uniform
 
 if TYPE_CHECKING:
@@ -42,7 +44,8 @@ class EmpiricalModel:
     """
 
     model: MDP
-    """Probabilities: the most likely ones, or the posterior mean with a prior. Rewards: means of each transition."""
+    """Probabilities: the most likely ones, or the posterior mean with a prior. Rewards: means of each transition. For
+    exact answers both stand for the fractions that they come to."""
     visits: Int[np.ndarray, " P"]
     """How often each pair was tried; 0 for those that stand for what is not known."""
     counts: Int[np.ndarray, " N"]
@@ -92,8 +95,8 @@ def empirical_model(
     *,
     num_states: int | None = None,
     num_actions: int | None = None,
-    prior: float = 0.0,
-    unseen: float | None = None,
+    prior: Number = 0.0,
+    unseen: Number | None = None,
     confidence: float = 0.95,
     initial: ArrayLike | None = None,
     state_names: Sequence[str] | None = None,
@@ -130,17 +133,19 @@ def empirical_model(
     >>> found.model.probability.round(3), found.model.reward
     (array([0.667, 0.333]), array([1., 4.]))
     """
-    record = _checked(state, action, reward, next_state, terminated)
+    fractions = dict[float, Fraction]()
+    record = _checked(state, action, reward, next_state, terminated, fractions)
     if not (0 < confidence < 1 and 0 <= prior < np.inf):
         raise ModelError(f"confidence must lie in (0, 1) and prior be at least 0, got {confidence} and {prior}")
     states = _size(num_states, np.append(record.state, record.next_state), "states")
     actions = _size(num_actions, record.action, "actions")
 
-    pairs, outcomes = _seen(record, states, actions)
+    pairs, outcomes = _seen(record, states, actions, fractions)
     acts = np.zeros(states, bool)
     acts[pairs.key // actions] = True
     if prior:
-        outcomes = _joined(outcomes, _possible(pairs, outcomes, acts))
+        means = _means(record.reward, np.searchsorted(pairs.key, record.state * actions + record.action), fractions)
+        outcomes = _joined(outcomes, _possible(pairs._replace(mean=means), outcomes, acts))
     stranded = outcomes.next_state[~outcomes.ends & ~acts[outcomes.next_state]]
     if len(stranded) and unseen is None:
         name = stranded[0] if state_names is None else state_names[stranded[0]]
@@ -150,7 +155,7 @@ def empirical_model(
         )
     if unseen is not None:
         acts[stranded] = True
-        more, loops = _untried(pairs, acts, actions, unseen)
+        more, loops = _untried(pairs, acts, actions, as_float(unseen, fractions))
         pairs, outcomes = _joined(pairs, more), _joined(outcomes, loops)
 
     pairs = _taken(pairs, np.argsort(pairs.key))
@@ -159,19 +164,20 @@ def empirical_model(
     visits = pairs.visits[owner]
     # A next state that was come to in both ways, going on and ending, shares its pseudo-count between them.
     same = np.unique(owner * states + outcomes.next_state, return_inverse=True)[1]
-    weight = outcomes.count + np.where(visits > 0, prior, 1.0) / np.bincount(same)[same]
+    probability = _probabilities(outcomes.count, visits, np.bincount(same)[same], as_fraction(prior), states, fractions)
     lower, upper = _binomial(outcomes.count, visits, 1 - confidence)
     model = MDP(
         state_ptr=np.searchsorted(pairs.key // actions, np.arange(states + 1)),
         action=pairs.key % actions,
         row_ptr=np.append(0, np.cumsum(np.bincount(owner))),
         next_state=outcomes.next_state,
-        probability=weight / np.bincount(owner, weight)[owner],
+        probability=probability,
         reward=outcomes.reward,
         discount=np.where(outcomes.ends, 0.0, 1.0),
-        initial=uniform(acts) if initial is None else floats(initial, "initial", (states,)),
+        initial=uniform(acts) if initial is None else floats(initial, "initial", (states,), fractions),
         state_names=Numbered(states) if state_names is None else state_names,
         action_names=Numbered(actions) if action_names is None else action_names,
+        fractions=fractions,
     )
     radius = l1_radius(pairs.visits, states, 1 - confidence)
     return EmpiricalModel(model, pairs.visits, outcomes.count, lower, upper, radius, pairs.error, confidence)
@@ -196,23 +202,31 @@ class _Outcomes(NamedTuple):
     reward: Any
 
 
-def _checked(*columns: ArrayLike) -> Recorded:
+def _checked(
+    state: ArrayLike,
+    action: ArrayLike,
+    reward: ArrayLike,
+    next_state: ArrayLike,
+    terminated: ArrayLike,
+    fractions: dict[float, Fraction],
+) -> Recorded:
     """What was recorded, each column of the same length."""
-    state, action, next_state = (integers(columns[i], Recorded._fields[i]).astype(np.int64) for i in (0, 1, 3))
-    reward, terminated = floats(columns[2], "reward", state.shape), np.asarray(columns[4], bool)
-    record = Recorded(state, action, reward, next_state, terminated)
+    numbers = {"state": state, "action": action, "next_state": next_state}
+    whole = {name: integers(column, name).astype(np.int64) for name, column in numbers.items()}
+    paid = floats(reward, "reward", whole["state"].shape, fractions)
+    record = Recorded(reward=paid, terminated=np.asarray(terminated, bool), **whole)
     for name, array in record._asdict().items():
-        if array.shape != state.shape:
-            raise ModelError(f"{name} has {array.size:,} entries, expected {len(state):,}, one for each state")
-    if not len(state):
+        if array.shape != record.state.shape:
+            raise ModelError(f"{name} has {array.size:,} entries, expected {len(record.state):,}, one for each state")
+    if not len(record.state):
         raise ModelError("no transitions were recorded: give at least one")
-    if not np.isfinite(reward).all():
-        place = int(np.argmin(np.isfinite(reward)))
-        raise ModelError(f"state {state[place]}, action {action[place]}: reward {reward[place]} (entry {place})")
+    if not np.isfinite(paid).all():
+        i = int(np.argmin(np.isfinite(paid)))
+        raise ModelError(f"state {record.state[i]}, action {record.action[i]}: reward {paid[i]} (entry {i})")
     return record
 
 
-def _seen(record: Recorded, states: int, actions: int) -> tuple[_Pairs, _Outcomes]:
+def _seen(record: Recorded, states: int, actions: int, fractions: dict[float, Fraction]) -> tuple[_Pairs, _Outcomes]:
     """The pairs that were tried and what they led to."""
     key, pair = np.unique(record.state * actions + record.action, return_inverse=True)
     visits = np.bincount(pair)
@@ -221,10 +235,39 @@ def _seen(record: Recorded, states: int, actions: int) -> tuple[_Pairs, _Outcome
     error = np.where(visits > 1, np.sqrt(squares / np.maximum(visits - 1, 1) / visits), np.inf)
     code, place = np.unique((pair * states + record.next_state) * 2 + record.terminated, return_inverse=True)
     count = np.bincount(place)
-    outcomes = _Outcomes(
-        key[code // 2 // states], code // 2 % states, code % 2 == 1, count, np.bincount(place, record.reward) / count
-    )
+    paid = _means(record.reward, place, fractions)
+    outcomes = _Outcomes(key[code // 2 // states], code // 2 % states, code % 2 == 1, count, paid)
     return _Pairs(key, visits, mean, error), outcomes
+
+
+def _means(
+    value: Float[np.ndarray, " K"], group: Int[np.ndarray, " K"], fractions: dict[float, Fraction]
+) -> Float[np.ndarray, " G"]:
+    """The mean of each group's numbers as they were written: a tenth, three times, is a tenth."""
+    count = np.bincount(group)
+    order = np.argsort(group, kind="stable")
+    begin, ordered = np.append(0, np.cumsum(count)), value[order]
+    mean = np.minimum.reduceat(ordered, begin[:-1])
+    for g in np.flatnonzero(mean < np.maximum.reduceat(ordered, begin[:-1])).tolist():
+        own = ordered[begin[g] : begin[g + 1]].tolist()
+        mean[g] = as_float(summed(own, fractions) / len(own), fractions)
+    return mean
+
+
+def _probabilities(
+    count: Int[np.ndarray, " N"],
+    visits: Int[np.ndarray, " N"],
+    ways: Int[np.ndarray, " N"],
+    prior: Fraction,
+    states: int,
+    fractions: dict[float, Fraction],
+) -> Float[np.ndarray, " N"]:
+    """(count + α / ways) / (visits + α S) of each transition; 1 of those of pairs that were never tried."""
+    cases, place = np.unique(np.stack([count, visits, ways]), axis=1, return_inverse=True)
+    exact = [
+        (c + prior / w) / (n + prior * states) if n else Fraction(1, w) for c, n, w in zip(*cases.tolist(), strict=True)
+    ]
+    return np.array([as_float(p, fractions) for p in exact])[place.reshape(-1)]
 
 
 def _possible(pairs: _Pairs, outcomes: _Outcomes, acts: np.ndarray) -> _Outcomes:

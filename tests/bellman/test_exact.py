@@ -13,6 +13,7 @@ from retorno.bellman.backup import backup_of
 from retorno.bellman.proper_policies import earns_nothing
 from retorno.bellman.zero_cycles import pays_nothing
 from retorno.core.mdp import MDP, ModelError, mdp
+from retorno.core.numerals import as_fraction
 from retorno.environments import garnet
 
 # Quarters are exact in binary, so that sums of probabilities are exactly 1 in both arithmetics.
@@ -54,7 +55,7 @@ def exact_value(model: MDP, policy, discount) -> list[Fraction]:
         pair = int(model.transition_pair[t])
         s = int(model.pair_state[pair])
         weight = Fraction(float(policy[pair])) * Fraction(float(model.probability[t]))
-        rows[s][int(model.next_state[t])] -= weight * Fraction(float(discount)) * Fraction(float(model.discount[t]))
+        rows[s][int(model.next_state[t])] -= weight * as_fraction(float(discount)) * Fraction(float(model.discount[t]))
         rows[s][n] += weight * Fraction(float(model.reward[t]))
     if not ends(rows, n):
         raise Endless
@@ -105,7 +106,7 @@ def best_of(model: MDP, discount):
     q = [Fraction(0)] * model.num_pairs
     for t in range(model.num_transitions):
         weight = Fraction(float(model.probability[t]))
-        going = Fraction(float(discount)) * Fraction(float(model.discount[t])) * best[int(model.next_state[t])]
+        going = as_fraction(float(discount)) * Fraction(float(model.discount[t])) * best[int(model.next_state[t])]
         q[int(model.transition_pair[t])] += weight * (Fraction(float(model.reward[t])) + going)
     return best, q
 

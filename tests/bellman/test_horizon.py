@@ -12,6 +12,7 @@ from models import discounts, models, random_policy
 from retorno.bellman import uniform
 from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.core.mdp import mdp
+from retorno.core.numerals import as_fraction
 from retorno.environments import garnet, student
 from retorno.environments.grids.gridworlds import example_4_1
 
@@ -31,7 +32,7 @@ def twin(model, horizon, discount, policy=None, final=None, best=max):
                 total = sum(Fraction(float(model.probability[t])) for t in outcomes)
                 q.append(Fraction(0))
                 for t in outcomes:
-                    going = Fraction(discount) * Fraction(float(model.discount[t])) * after[model.next_state[t]]
+                    going = as_fraction(discount) * Fraction(float(model.discount[t])) * after[model.next_state[t]]
                     q[-1] += Fraction(float(model.probability[t])) / total * (Fraction(float(model.reward[t])) + going)
             if policy is None:
                 row.append(best(q, default=Fraction(0)))

@@ -14,6 +14,7 @@ from retorno.bellman.evaluation import uniform
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
 from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
 from retorno.core.mdp import MDP, mdp
+from retorno.core.numerals import as_fraction
 from retorno.environments import student
 
 
@@ -92,18 +93,57 @@ def test_numbers_stand_for_what_was_written() -> None:
     assert solve_exactly(mdp({"s": {"go": [(1, "end", 2**60 + 1)]}}), 1).value[0] == 2**60 + 1
 
 
-def test_discounts_are_read_as_fractions_or_taken_literally() -> None:
+def test_a_discount_is_the_number_that_was_written() -> None:
     loop = mdp({"a": {"stay": [(1.0, "a", 1.0)]}})
     assert solve_exactly(loop, "0.9").value == [10]
     assert solve_exactly(loop, Fraction(9, 10)).value == [10]
-    assert solve_exactly(loop, 0.9).value == [1 / (1 - Fraction(0.9))] != [10]
+    assert solve_exactly(loop, 0.9).value == solve_exactly(loop, np.float64(0.9)).value == [10]
     with pytest.raises(ValueError, match=r"\[0, 1\], got 1.5"):
         solve_exactly(loop, 1.5)
+
+
+def test_every_question_takes_a_fraction_and_a_float_for_its_decimal() -> None:
+    near = 1 - 1e-7
+    loop = mdp({"a": {"stay": [(1.0, "a", 1.0)]}})
+    for answer in (bellman.solve(loop, near), bellman.evaluate(loop, uniform, near)):
+        assert answer.lower[0] <= 10**7 <= answer.upper[0] and answer.upper[0] - answer.lower[0] < 1e-6
+    ring = mdp({"a": {"on": [(1, "b", 0.1)], "wait": [(1, "a", 0)]}, "b": {"on": [(1, "a", 3)]}}, initial="a")
+    apart = solve_exactly(ring, near).value
+    found = bellman.solve(ring, near)
+    assert all(low <= v <= high for low, v, high in zip(found.lower, apart, found.upper, strict=True))
+    third, rounded, questions = Fraction(1, 3), 1 / 3, bellman
+    asked = {
+        "solve": lambda g: questions.solve(ring, g).start_value,
+        "evaluate": lambda g: questions.evaluate(ring, uniform, g).start_value,
+        "best_soft": lambda g: questions.best_soft(ring, g, 0.5).start_value,
+        "finite_horizon": lambda g: questions.finite_horizon(ring, 2, g).start_value,
+        "evaluate_horizon": lambda g: questions.evaluate_horizon(ring, uniform, 2, g).start_value,
+        "compare": lambda g: questions.compare(ring, {"uniform": uniform}, g).most_lost("uniform"),
+        "occupancy": lambda g: questions.occupancy(ring, uniform, g).total,
+        "occupancy_program": lambda g: questions.occupancy_program(ring, g)[1],
+        "return_variance": lambda g: questions.return_variance(ring, uniform, g).start_variance,
+        "return_distribution": lambda g: questions.return_distribution(ring, uniform, g).atom[-1],
+        "policy_gradient": lambda g: questions.policy_gradient(ring, np.zeros((2, 2)), g).gradient[0, 0],
+        "minimax": lambda g: questions.minimax(mdp({"s": {"go": [(1, "end", 2)]}}), g).start_value,
+        "discounted_by_time": lambda g: questions.discounted_by_time(ring, g, [1.0, 2.0, 1.0]).discount[1],
+    }
+    for name, ask in asked.items():
+        assert ask(third) == pytest.approx(ask(rounded), rel=1e-12), name
+
+
+def test_a_policy_of_fractions_in_an_array() -> None:
+    walk = mdp({"s": {"gamble": [(1, "end", 1)], "stop": [(1, "end", 0)]}})
+    shares = np.array([Fraction(1, 3), Fraction(2, 3)], object)
+    assert evaluate_exactly(walk, shares, 1).start_value == Fraction(1, 3)
+    assert bellman.evaluate(walk, shares, 1).start_value == pytest.approx(1 / 3)
 
 
 def test_rows_are_normalised_exactly() -> None:
     thirds = mdp({"a": {"x": [(1 / 3, "b", 1.0), (1 / 3, "c", 2.0), (1 / 3, "d", 6.0)]}})
     assert solve_exactly(thirds, 1).value[0] == 3
+    tenth, rest = 0.1 + 1e-10, 0.9  # They sum to 1 up to the tolerance, and to no number that float64 has.
+    rounded = mdp({"a": {"x": [(tenth, "b", 1), (rest, "c", 0)]}})
+    assert solve_exactly(rounded, 1).value[0] == as_fraction(tenth) / (as_fraction(tenth) + as_fraction(rest))
 
 
 def test_infinite_values_at_discount_1() -> None:
@@ -222,7 +262,9 @@ def test_the_value_solves_the_optimality_equation(model, discount) -> None:
             outcomes = range(model.row_ptr[p], model.row_ptr[p + 1])
             p, r, d = (model.exactly(x[outcomes]) for x in (model.probability, model.reward, model.discount))
             onwards = [answer.value[n] for n in model.next_state[outcomes]]
-            terms = [a / sum(p) * (b + Fraction(discount) * c * v) for a, b, c, v in zip(p, r, d, onwards, strict=True)]
+            terms = [
+                a / sum(p) * (b + as_fraction(discount) * c * v) for a, b, c, v in zip(p, r, d, onwards, strict=True)
+            ]
             q.append(sum(terms))
         if q:
             assert answer.value[s] == max(q)

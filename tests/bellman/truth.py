@@ -25,6 +25,7 @@ from models import DISCOUNTS, random_kind, random_model, random_policy
 from retorno import bellman
 from retorno.bellman.fractional import ZERO, action_value, fraction, rows_of
 from retorno.core.mdp import MDP, ModelError
+from retorno.core.numerals import as_fraction
 from retorno.environments import formats
 
 SWEEPS = 50
@@ -144,7 +145,7 @@ def horizon(seed: int) -> None:
     model, discount, minimise, generator = drawn(seed)
     steps = int(generator.integers(1, 7))
     answer = bellman.finite_horizon(model, steps, discount, minimise=minimise)
-    rows = rows_of(model, Fraction(discount), -1 if minimise else 1)
+    rows = rows_of(model, as_fraction(discount), -1 if minimise else 1)
     value: list[Any] = [ZERO] * model.num_states
     for t in reversed(range(steps)):
         q = [action_value(rows, p, value) for p in range(model.num_pairs)]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -114,6 +115,22 @@ def test_numbers_are_exact_as_they_were_written(solve, tmp_path) -> None:
     (tmp_path / "p.json").write_text('{"s": {"gamble": "1/3", "third": "2/3"}}')
     known = json.loads(solve(file, "--exact", "--policy", tmp_path / "p.json", "--json")[1])
     assert known["exact_start_value"] == "23/9" and known["policy"]["s"] is None
+
+
+def test_a_discount_may_be_a_fraction(solve, tmp_path) -> None:
+    (tmp_path / "m.tra").write_text("2 3\n0 1 1/3\n0 0 2/3\n1 1 1\n")
+    (tmp_path / "m.trew").write_text("2 1\n0 1 1/7\n")
+    (tmp_path / "m.lab").write_text('0="init" 1="deadlock"\n0: 0\n1: 1\n')
+    answer = json.loads(solve(tmp_path / "m.tra", "--discount", "1/3", "--exact", "--json")[1])
+    assert answer["exact"]["0"] == "3/49"  # v = (1/3) (1/7) + (1/3) (2/3) v
+    assert json.loads(solve(tmp_path / "m.tra", "--discount", "1/3", "--json")[1])["start_value"] == pytest.approx(
+        3 / 49
+    )
+    near = json.loads(solve(tmp_path / "m.tra", "--discount", "0.9999999", "--exact", "--json")[1])
+    assert near["exact"]["0"] == str(Fraction(1, 21) / (1 - Fraction(2, 3) * (1 - Fraction(1, 10**7))))
+    assert (
+        "--discount: 'x' is no finite number; write it as 0.25, 1e-3 or 1/3" in solve("student", "--discount", "x")[2]
+    )
 
 
 def test_exact_answers_tell_their_progress_and_stop(solve, named, monkeypatch) -> None:
@@ -436,7 +453,8 @@ def test_ctrl_c_returns_what_is_certified_and_progress_is_told(solve, named, mon
         (["student", "--picture", "x.gif"], ".gif with --trace"),
         (["student", "--bounds", "x.gif"], ".png or .svg"),
         (["student", "--method", "magic"], "--method"),
-        (["student", "--discount", "nan"], "discount must lie in [0, 1]"),
+        (["student", "--discount", "nan"], "is no finite number"),
+        (["student", "--discount", "1.5"], "discount must lie in [0, 1], got 3/2"),
         (["cliff", "--exact", "--criterion", "average"], "--exact goes with"),
     ],
 )

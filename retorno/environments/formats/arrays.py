@@ -2,6 +2,7 @@
 
 What a reward depends on is said by the argument's name, r(s), r(s, a) or r(s, a, s′), and never
 guessed from a shape: with as many actions as states an [S, A] array fits two of them.
+Numbers may be `Fraction` and `Decimal`, in lists or in arrays of objects: exact answers take them as they are.
 
 Nothing is copied where the caller's layout is the model's: our own rows, or one CSR matrix for one
 action. Several actions have to be interleaved, because a state's actions lie side by side.
@@ -10,6 +11,7 @@ action. Several actions have to be interleaved, because a state's actions lie si
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits, model_bytes
+from retorno.core.numerals import as_floats
 from retorno.environments.checked_arrays import are_numbers, check_pointer, floats, integers, uniform
 
 Grid = Sequence[tuple[int, int] | None]
@@ -69,6 +72,7 @@ def from_rows(
     state_ptr, row_ptr, next_state = (
         integers(x, name) for x, name in [(state_ptr, "state_ptr"), (row_ptr, "row_ptr"), (next_state, "next_state")]
     )
+    known = dict(fractions or {})
     check_pointer(state_ptr, "state_ptr", None)
     check_pointer(row_ptr, "row_ptr", len(next_state))
     states, pairs, transitions = len(state_ptr) - 1, len(row_ptr) - 1, len(next_state)
@@ -85,7 +89,7 @@ def from_rows(
 
     name, given = one_reward(state_reward=state_reward, pair_reward=pair_reward, transition_reward=transition_reward)
     length = {"state_reward": states, "pair_reward": pairs, "transition_reward": transitions}[name]
-    reward = floats(given, name, (length,))
+    reward = floats(given, name, (length,), known)
     if name == "state_reward":
         _refuse_unearned(name, reward, counts == 0, state_names)
         reward = np.repeat(reward, counts)
@@ -96,15 +100,15 @@ def from_rows(
         action=numbers,
         row_ptr=row_ptr,
         next_state=next_state,
-        probability=floats(probability, "probability", (transitions,)),
+        probability=floats(probability, "probability", (transitions,), known),
         reward=reward,
-        discount=_discount(discount, counts == 0, next_state),
-        initial=uniform(counts > 0) if initial is None else floats(initial, "initial", (states,)),
+        discount=_discount(discount, counts == 0, next_state, known),
+        initial=uniform(counts > 0) if initial is None else floats(initial, "initial", (states,), known),
         state_names=Numbered(states) if state_names is None else state_names,
         action_names=action_names,
         grid=None if grid is None else tuple(grid),
         labels=labels or {},
-        fractions=fractions or {},
+        fractions=known,
     )
 
 
@@ -154,7 +158,8 @@ def from_matrices(
     """
     from scipy import sparse
 
-    matrices = _matrices(transition, "transition")
+    fractions = dict[float, Fraction]()
+    matrices = _matrices(transition, "transition", fractions)
     actions, states = len(matrices), matrices[0].shape[0]
     allowed = np.ones((states, actions), bool) if legal is None else np.asarray(legal, bool)
     if allowed.shape != (states, actions):
@@ -163,9 +168,11 @@ def from_matrices(
     if len(ended) and not (0 <= ended.min() and ended.max() < states):
         raise ModelError(f"terminal states must lie in [0, {states}), got {ended.min()} to {ended.max()}")
     if exits:
-        matrices, allowed, more = _with_exits(matrices, allowed, ended, state_reward, action_names)
+        matrices, allowed, more = _with_exits(matrices, allowed, ended, state_reward, action_names, fractions)
         given = {"state_names": state_names, "grid": grid, "initial": initial}
-        return from_matrices(matrices, legal=allowed, terminal=[states], **more, **_longer(given, states))
+        longer = _longer(given, states, fractions)
+        made = from_matrices(matrices, legal=allowed, terminal=[states], **more, **longer)
+        return replace(made, fractions=fractions)
     if len(ended):
         allowed = allowed.copy()
         allowed[ended] = False
@@ -186,17 +193,20 @@ def from_matrices(
     gone = np.zeros(states, bool)
     gone[ended] = True
     if name == "state_reward":
-        rewards["state_reward"] = floats(given, name, (states,))
+        rewards["state_reward"] = floats(given, name, (states,), fractions)
         _refuse_unearned(name, rewards["state_reward"], gone, state_names)
     elif name == "next_state_reward":
-        rewards["transition_reward"] = floats(given, name, (states,))[stacked.indices]
+        rewards["transition_reward"] = floats(given, name, (states,), fractions)[stacked.indices]
     elif name in ("action_reward", "reward_by_action"):
         shape = (states, actions) if name == "action_reward" else (actions, states)
-        table = floats(given, name, shape) if name == "action_reward" else floats(given, name, shape).T
+        table = floats(given, name, shape, fractions)
+        table = table if name == "action_reward" else table.T
         _refuse_unearned(name, np.abs(table).max(axis=1, initial=0), gone, state_names)
         rewards["pair_reward"] = table[allowed]
     else:
-        looked_up = [_at(reward, row) for reward, row in zip(_matrices(given, name, matrices), rows, strict=True)]
+        looked_up = [
+            _at(reward, row) for reward, row in zip(_matrices(given, name, fractions, matrices), rows, strict=True)
+        ]
         unearned = sum(np.asarray(abs(row).sum(axis=1), float).reshape(-1) for row in looked_up)
         _refuse_unearned(name, np.where(gone, unearned, 0.0), gone, state_names)
         rewards["transition_reward"] = interleave(looked_up, allowed).data
@@ -210,6 +220,7 @@ def from_matrices(
         state_names=state_names,
         action_names=Numbered(actions) if action_names is None else action_names,
         grid=grid,
+        fractions=fractions,
         **rewards,
     )
 
@@ -234,6 +245,7 @@ def _with_exits(
     ended: Int[np.ndarray, " _"],
     state_reward: Any,
     action_names: Sequence[str] | None,
+    fractions: dict[float, Fraction],
 ) -> tuple[list[Any], Bool[np.ndarray, "S+1 A+1"], dict[str, Any]]:
     """The matrices with one more state and action, which action each state has, and the rewards and actions' names."""
     from scipy import sparse
@@ -248,16 +260,16 @@ def _with_exits(
     leaving = sparse.csr_array((np.ones(len(ended)), (ended, np.full(len(ended), states))), shape=wider[:, 0].shape * 2)
     grown = [sparse.block_diag((matrix, sparse.csr_array((1, 1))), format="csr") for matrix in matrices]
     named = [str(a) for a in range(actions)] if action_names is None else list(action_names)
-    reward = np.append(floats(state_reward, "state_reward", (states,)), 0.0)
+    reward = np.append(floats(state_reward, "state_reward", (states,), fractions), 0.0)
     return [*grown, leaving], wider, {"state_reward": reward, "action_names": [*named, "exit"]}
 
 
-def _longer(given: dict[str, Any], states: int) -> dict[str, Any]:
+def _longer(given: dict[str, Any], states: int, fractions: dict[float, Fraction]) -> dict[str, Any]:
     """What is told of each state, with one more, the end."""
     names = given["state_names"] or [str(s) for s in range(states)]
     longer: dict[str, Any] = {"state_names": [*names, next(name for name in _ENDS if name not in names)]}
     if given["initial"] is not None:
-        longer["initial"] = np.append(floats(given["initial"], "initial", (states,)), 0.0)
+        longer["initial"] = np.append(floats(given["initial"], "initial", (states,), fractions), 0.0)
     if given["grid"] is not None:
         longer["grid"] = (*given["grid"], None)
     return longer
@@ -359,7 +371,7 @@ def absorbing(model: MDP) -> MDP:
         next_state=to[order],
         probability=probability[order],
         reward=reward[order],
-        discount=_discount(None, np.append(model.terminal, True), to[order]),
+        discount=_discount(None, np.append(model.terminal, True), to[order], {}),
         initial=np.append(model.initial, 0.0),
         state_names=names,
         action_names=model.action_names,
@@ -377,11 +389,11 @@ def one_reward(**given: Any) -> tuple[str, Any]:
     return found[0]
 
 
-def _discount(given: Any, terminal: np.ndarray, next_state: np.ndarray) -> np.ndarray:
+def _discount(given: Any, terminal: np.ndarray, next_state: np.ndarray, fractions: dict[float, Fraction]) -> np.ndarray:
     """As given [N] or for all; by default 1, and 0 on the way to a terminal state. One number is stored once."""
     if given is not None and np.ndim(given):
-        return floats(given, "discount", (len(next_state),))
-    usual = np.float64(1.0 if given is None else given)
+        return floats(given, "discount", (len(next_state),), fractions)
+    usual = floats(1.0 if given is None else given, "discount", (), fractions)
     if not terminal.any():
         return np.broadcast_to(usual, len(next_state))
     if len(next_state) and not (0 <= next_state.min() and next_state.max() < len(terminal)):
@@ -389,15 +401,15 @@ def _discount(given: Any, terminal: np.ndarray, next_state: np.ndarray) -> np.nd
     return np.where(terminal[next_state], 0.0, usual)
 
 
-def _matrices(given: Any, name: str, like: Sequence[Any] | None = None) -> list[Any]:
+def _matrices(given: Any, name: str, fractions: dict[float, Fraction], like: Sequence[Any] | None = None) -> list[Any]:
     """A matrix [S, S] for each action, sparse ones as CSR."""
     from scipy import sparse
 
     if sparse.issparse(given):
         raise ModelError(f"{name} is one sparse matrix: give a sequence with a matrix [S, S] for each action")
     try:
-        made = [m.tocsr() if sparse.issparse(m) else np.asarray(m, np.float64) for m in given]
-    except (TypeError, ValueError) as error:
+        made = [m.tocsr() if sparse.issparse(m) else as_floats(m, fractions) for m in given]
+    except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{name} is not a sequence of matrices of numbers: {error}") from None
     if not made or (like is not None and len(made) != len(like)):
         raise ModelError(f"{name} has {len(made)} matrices, expected {len(like) if like else 'one for each action'}")

@@ -173,11 +173,12 @@ def from_tree(tree: Any, how: Reading = USUAL) -> Loaded:
         state_ptr.append(len(action))
 
     acting = np.diff(state_ptr) > 0
-    chances, notes = normalised(np.array(probability, np.float64), np.array(row_ptr, np.int64), how.normalise)
+    ends = np.array(row_ptr, np.int64)
+    chances, notes = normalised(np.array(probability, np.float64), ends, how.normalise, fractions)
     model = MDP(
         state_ptr=np.array(state_ptr, np.int64),
         action=np.array(action, np.int64),
-        row_ptr=np.array(row_ptr, np.int64),
+        row_ptr=ends,
         next_state=np.array(next_state, np.int64),
         probability=chances,
         reward=np.array(reward, np.float64),

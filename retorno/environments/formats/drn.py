@@ -101,7 +101,7 @@ def read(path: Path, how: Reading = USUAL) -> Loaded:
             listed.kind != "dtmc", states, listed.columns, listed.probability, listed.actions, listed.fractions
         )
         pairs = np.append(np.flatnonzero(transitions.new_pair), len(transitions.state))
-        probability, notes = normalised(transitions.probability, pairs, how.normalise)
+        probability, notes = normalised(transitions.probability, pairs, how.normalise, listed.fractions)
         places = zip(transitions.state.tolist(), transitions.choice.tolist(), strict=True)
         taken = _taken(listed, how)
         reward = np.array([_reward(listed, place, taken) for place in places])

@@ -65,7 +65,7 @@ def read(path: Path, how: Reading = USUAL) -> Loaded:
         reward = together(reward, rewards_in(file, lines), lines.fractions)
     with naming(path):
         pairs = np.append(np.flatnonzero(lines.new_pair), len(lines.state))
-        probability, notes = normalised(lines.probability, pairs, how.normalise)
+        probability, notes = normalised(lines.probability, pairs, how.normalise, lines.fractions)
         if path.with_suffix(".pla").exists():
             raise ModelError("a game of several players (.pla) is not a decision process")
         if path.with_suffix(".obs").exists():

@@ -168,15 +168,16 @@ def _model(arrays: dict[str, np.ndarray], normalise: bool) -> Loaded:
         pairs = zip(places[::2].tolist(), places[1::2].tolist(), on.tolist(), strict=True)
         grid = tuple((row, column) if known else None for row, column, known in pairs)
     notes: tuple[str, ...] = ()
+    fractions = _fractions(arrays)
     if len(arrays["probability"]) == transitions:
-        arrays["probability"], notes = normalised(arrays["probability"], arrays["row_ptr"], normalise)
+        arrays["probability"], notes = normalised(arrays["probability"], arrays["row_ptr"], normalise, fractions)
     model = MDP(
         **{name: arrays[name] for name in ARRAYS},
         state_names=_unpacked(arrays, "state_names", states),  # type: ignore[arg-type]
         action_names=_unpacked(arrays, "action_names", actions),  # type: ignore[arg-type]
         grid=grid,
         labels=_labels(arrays),
-        fractions=_fractions(arrays),
+        fractions=fractions,
     )
     return Loaded(model, notes)
 

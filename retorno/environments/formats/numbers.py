@@ -46,6 +46,23 @@ def number(given: Any, fractions: dict[float, Fraction] | None = None) -> float:
     return made
 
 
+def written(text: str) -> float | Fraction:
+    """A finite number from its text: a float where its shortest decimal says what was written, else the fraction.
+
+    Args:
+        text: of the number.
+
+    Raises:
+        ValueError: for anything else.
+
+    >>> written("0.7"), written("1/3")
+    (0.7, Fraction(1, 3))
+    """
+    known = dict[float, Fraction]()
+    made = number(text, known)
+    return known.get(made, made)
+
+
 def exact_number(given: Any) -> Fraction:
     """The same as it was written: 0.7 is seven tenths.
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from numpy.typing import ArrayLike
 
 from retorno.core.mdp import MDP, ModelError, from_table, model_of
+from retorno.core.numerals import Number, as_floats
 from retorno.environments.checked_arrays import floats, integers
 from retorno.environments.formats.arrays import from_rows, one_reward, to_pairs
 
@@ -44,6 +46,7 @@ def from_quantecon(
     """
     from scipy import sparse
 
+    fractions = dict[float, Fraction]()
     if (s_indices is None) != (a_indices is None):
         raise ModelError("s_indices and a_indices come together: give both or neither")
     if s_indices is None or a_indices is None:
@@ -51,13 +54,13 @@ def from_quantecon(
         if len(shape) != 2:
             raise ModelError(f"R has the shape {list(shape)}, expected [n, m]; for pairs give s_indices and a_indices")
         states, actions = shape
-        reward = floats(R, "R", shape).reshape(-1)
-        matrix: Any = sparse.csr_array(floats(Q, "Q", (states, actions, states)).reshape(-1, states))
+        reward = floats(R, "R", shape, fractions).reshape(-1)
+        matrix: Any = sparse.csr_array(floats(Q, "Q", (states, actions, states), fractions).reshape(-1, states))
         state, action = np.divmod(np.arange(states * actions), max(actions, 1))
     else:
         state, action = integers(s_indices, "s_indices"), integers(a_indices, "a_indices")
-        reward = floats(R, "R", (len(state),))
-        matrix: Any = Q.tocsr() if sparse.issparse(Q) else sparse.csr_array(np.asarray(Q, np.float64))
+        reward = floats(R, "R", (len(state),), fractions)
+        matrix: Any = Q.tocsr() if sparse.issparse(Q) else sparse.csr_array(as_floats(Q, fractions))
         states = matrix.shape[1]
         for name, index, below in [("s_indices", state, states), ("a_indices", action, None)]:
             if len(index) != len(reward):
@@ -81,6 +84,7 @@ def from_quantecon(
         matrix.data,
         action=action,
         pair_reward=reward,
+        fractions=fractions,
         **more,
     )
 
@@ -99,10 +103,10 @@ def to_quantecon(model: MDP) -> tuple[Float[np.ndarray, " L"], Any, Int[np.ndarr
 
 def from_mdpsolver(
     *,
-    rewards: Sequence[Sequence[float]] | None = None,
-    rewardsElementwise: Sequence[Sequence[float]] | None = None,
-    tranMatWithZeros: Sequence[Any] | None = None,
-    tranMatElementwise: Sequence[Sequence[float]] | None = None,
+    rewards: Sequence[Sequence[Number]] | Shaped[np.ndarray, "S A"] | None = None,
+    rewardsElementwise: Sequence[Sequence[Number]] | Shaped[np.ndarray, "_ 3"] | None = None,
+    tranMatWithZeros: Sequence[Any] | Shaped[np.ndarray, "S A S"] | None = None,
+    tranMatElementwise: Sequence[Sequence[Number]] | Shaped[np.ndarray, "_ 4"] | None = None,
     tranMatProbs: Sequence[Any] | None = None,
     tranMatColumns: Sequence[Any] | None = None,
     **more: Any,
@@ -126,11 +130,14 @@ def from_mdpsolver(
     which, _ = one_reward(
         tranMatWithZeros=tranMatWithZeros, tranMatElementwise=tranMatElementwise, tranMatProbs=tranMatProbs
     )
+    fractions = dict[float, Fraction]()
     if which == "tranMatElementwise":
-        table = _table(tranMatElementwise, which, 4)
+        table = _table(tranMatElementwise, which, 4, fractions)
         places, (to, chance) = _places(table[:, :2], which), table[:, 2:].T
     else:
-        places, to, chance = _listed(tranMatWithZeros or tranMatProbs, tranMatColumns, which)
+        places, to, chance = _listed(
+            tranMatProbs if tranMatWithZeros is None else tranMatWithZeros, tranMatColumns, which, fractions
+        )
     order = np.lexsort((places[:, 1], places[:, 0]))
     order = order[chance[order] != 0]
     places, to, chance = places[order], integers(to, "next state")[order], chance[order]
@@ -139,13 +146,13 @@ def from_mdpsolver(
     pairs, first = places[new], np.flatnonzero(new)
     states = int(pairs[:, 0].max(initial=-1)) + 1
     name, _ = one_reward(rewards=rewards, rewardsElementwise=rewardsElementwise)
-    paid = dict[tuple[int, int], float]()
+    paid: dict[tuple[int, int], Any] = {}
     if rewards is not None:
         if len(rewards) != states:
             raise ModelError(f"rewards has {len(rewards)} states, and the transitions {states}")
         paid = {(s, a): r for s, row in enumerate(rewards) for a, r in enumerate(row)}
     elif rewardsElementwise is not None:
-        listed = _table(rewardsElementwise, name, 3)
+        listed = _table(rewardsElementwise, name, 3, fractions)
         of = list(map(tuple, _places(listed[:, :2], name)))
         if twice := next((pair for pair, count in Counter(of).items() if count > 1), None):
             raise ModelError(f"state {twice[0]}, action {twice[1]}: rewardsElementwise lists it twice")
@@ -161,7 +168,8 @@ def from_mdpsolver(
         to,
         chance,
         action=pairs[:, 1],
-        pair_reward=[paid.get(tuple(pair), 0.0) for pair in pairs.tolist()],
+        pair_reward=np.array([paid.get(tuple(pair), 0.0) for pair in pairs.tolist()]),
+        fractions=fractions,
         **more,
     )
 
@@ -247,9 +255,9 @@ def to_gymnasium(model: MDP) -> dict[int, dict[int, list[tuple[float, int, float
     return table
 
 
-def _table(rows: Any, name: str, width: int) -> np.ndarray:
+def _table(rows: Any, name: str, width: int, fractions: dict[float, Fraction]) -> np.ndarray:
     """Rows of numbers [·, width]."""
-    return floats(rows, name, (len(rows), width)) if len(rows) else np.zeros((0, width))
+    return floats(rows, name, (len(rows), width), fractions) if len(rows) else np.zeros((0, width))
 
 
 def _places(columns: np.ndarray, name: str) -> np.ndarray:
@@ -260,7 +268,9 @@ def _places(columns: np.ndarray, name: str) -> np.ndarray:
     return whole
 
 
-def _listed(chances: Any, columns: Any, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _listed(
+    chances: Any, columns: Any, name: str, fractions: dict[float, Fraction]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(state and action [·, 2], next state [·], probability [·]) of lists [state][action][·]."""
     places, to, chance = [], [], []
     if columns is not None and list(map(len, columns)) != list(map(len, chances)):
@@ -271,6 +281,6 @@ def _listed(chances: Any, columns: Any, name: str) -> tuple[np.ndarray, np.ndarr
             if len(targets) != len(row):
                 raise ModelError(f"state {s}, action {a}: {name} has {len(row)} probabilities, expected {len(targets)}")
             places += [(s, a)] * len(row)
-            to += targets
-            chance += row
-    return _places(np.array(places, float).reshape(-1, 2), name), np.array(to), np.array(chance, np.float64)
+            to.extend(targets)
+            chance.extend(row)
+    return _places(np.array(places, float).reshape(-1, 2), name), np.array(to), as_floats(chance, fractions)

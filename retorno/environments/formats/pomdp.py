@@ -33,7 +33,7 @@ import numpy as np
 from retorno.core.mdp import MDP, ModelError, Numbered
 from retorno.core.memory import ensure_fits, model_bytes
 from retorno.core.names import did_you_mean
-from retorno.core.numerals import as_float, exactly
+from retorno.core.numerals import Number, as_float, exactly
 from retorno.environments.formats.arrays import from_rows
 from retorno.environments.formats.files import naming, read_text
 from retorno.environments.formats.lines import value_of, wrong
@@ -68,7 +68,7 @@ class _File:
             self.words += [(i, word) for word in TOKEN.findall(text.split("#")[0])]
         self.at = 0
         self.names: dict[str, Sequence[str]] = {}
-        self.discount: float | None = None
+        self.discount: Number | None = None
         self.costs = False
         self.start: np.ndarray | None = None
         self.moves = dict[tuple[int, int], Row]()
@@ -139,9 +139,10 @@ class _File:
                 self.take(":")
             match head:
                 case "discount":
-                    self.discount = self.number()
-                    if not 0 <= self.discount <= 1:
-                        raise wrong(self.path, self.line, f"expected a discount in [0, 1], got {self.discount:g}")
+                    said = self.number()
+                    if not 0 <= said <= 1:
+                        raise wrong(self.path, self.line, f"expected a discount in [0, 1], got {said:g}")
+                    self.discount = self.fractions.get(said, said)
                 case "values":
                     said = self.take()
                     if said not in ("reward", "cost"):
@@ -300,7 +301,7 @@ class _File:
         row_ptr = np.append(0, np.cumsum([len(row) for row in rows]))
         flat = [entry for row in rows for entry in row]
         chances = np.array([p for _, p in flat], np.float64)
-        probability, notes = normalised(chances, row_ptr, how.normalise)
+        probability, notes = normalised(chances, row_ptr, how.normalise, self.fractions)
         sign = -1.0 if self.costs else 1.0
         paid = [self.mean(a, s, to) for (s, a), row in zip(pairs, rows, strict=True) for to, _ in row]
         if self.costs:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from retorno.core.mdp import MDP, PROBABILITY_TOLERANCE, ModelError
+from retorno.core.numerals import Number, divided
 
 ROUNDED = 1e-6 * (1 + 1e-9)
 """How far the probabilities of a pair may be from 1 in all to be normalised: PRISM and Storm write six digits."""
@@ -38,9 +40,9 @@ class Reading:
     """Of recorded transitions: which column is what, as state=s,action=a,reward=r,next_state=sp,terminated=end, or in
     this order as s,a,r,sp,end; by their numbers from 1 where the file has no header. A state or action of several
     columns is x+y."""
-    prior: float = 0.0
+    prior: Fraction = Fraction(0)
     """Of recorded transitions: pseudo-count of each next state (a Dirichlet prior); 0 for the most likely model."""
-    unseen: float | None = None
+    unseen: Fraction | None = None
     """Of recorded transitions: what an action that was never tried pays a step; without, such actions are left out."""
 
     def refuse(self, but: tuple[str, ...], why: str) -> None:
@@ -68,12 +70,15 @@ class Loaded(NamedTuple):
     model: MDP
     notes: tuple[str, ...] = ()
     """What was found in the file and does not stand in the model, in sentences."""
-    discount: float | None = None
+    discount: Number | None = None
     """The γ that the file asks with, where it does."""
 
 
 def normalised(
-    probability: Float[np.ndarray, " N"], row_ptr: Int[np.ndarray, " ends"], asked: bool
+    probability: Float[np.ndarray, " N"],
+    row_ptr: Int[np.ndarray, " ends"],
+    asked: bool,
+    fractions: dict[float, Fraction],
 ) -> tuple[Float[np.ndarray, " N"], tuple[str, ...]]:
     """Probabilities divided by the sum of their pair where that is off by rounding, if asked, and what to tell of it.
 
@@ -86,11 +91,10 @@ def normalised(
     rounded = (off > PROBABILITY_TOLERANCE) & (off <= ROUNDED)
     if not rounded.any():
         return probability, ()
-    scale = np.where(rounded, total, 1.0)
     count = int(rounded.sum())
     pairs = "one pair's probabilities" if count == 1 else f"the probabilities of {count:,} pairs"
     told = f"{pairs} did not sum to 1, by up to {off[rounded].max():.2g}: normalised"
-    return probability / np.repeat(scale, np.diff(row_ptr)), (told,)
+    return divided(probability, row_ptr, rounded, fractions), (told,)
 
 
 def ending(model: MDP, label: str) -> Loaded:

@@ -25,7 +25,7 @@ from jaxtyping import Int
 from retorno.core.mdp import ModelError
 from retorno.environments.empirical_models import EmpiricalModel, Recorded, empirical_model
 from retorno.environments.formats.files import naming, read_text
-from retorno.environments.formats.numbers import NUMBER
+from retorno.environments.formats.numbers import NUMBER, written
 from retorno.environments.formats.reading import USUAL, Loaded, Reading
 
 COLUMNS = Recorded._fields
@@ -97,7 +97,7 @@ def estimated(path: Path, how: Reading, **settings: Any) -> tuple[EmpiricalModel
         made = empirical_model(
             state,
             action,
-            np.array(columns["reward"]),
+            columns["reward"],
             next_state,
             terminated,
             state_names=states,
@@ -235,14 +235,14 @@ def _name(text: str) -> str:
 _READERS: dict[str, Any] = {
     "state": _name,
     "action": _name,
-    "reward": float,
+    "reward": written,
     "next_state": _name,
     "terminated": lambda text: TRUTH[text.lower()],
 }
 _EXPECTED = {
     "state": "a name",
     "action": "a name",
-    "reward": "a number",
+    "reward": "a finite number",
     "next_state": "a name",
     "terminated": "1 or 0, true or false",
 }

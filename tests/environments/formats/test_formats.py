@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import zipfile
 from dataclasses import replace
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -264,6 +265,36 @@ def test_bad_matrices(arguments, message):
 
 
 # Other libraries
+
+
+@pytest.mark.parametrize("kind", [list, lambda rows: np.array(rows, object), lambda rows: np.array(rows, np.float64)])
+def test_fractions_in_arrays_stay_what_they_are(kind):
+    third, pay, sure = Fraction(1, 3), Fraction(1, 7), Decimal("0.1")
+    matrix, stay = [[third, 1 - third], [0, 1]], kind([pay, sure])
+    paid = kind([[pay], [sure]])
+    made = [
+        from_rows([0, 1, 2], [0, 2, 3], [0, 1, 1], kind([third, 1 - third, 1]), state_reward=stay),
+        from_rows([0, 1, 2], [0, 2, 3], [0, 1, 1], kind([third, 1 - third, 1]), pair_reward=stay),
+        from_matrices([kind(matrix)], state_reward=stay),
+        from_matrices(kind([matrix]), action_reward=paid),
+        from_matrices(kind([matrix]), reward_by_action=kind([[pay, sure]])),
+        from_matrices([kind(matrix)], transition_reward=[kind([[pay, pay], [sure, sure]])]),
+        from_quantecon(paid, kind([[row] for row in matrix])),
+        from_quantecon(stay, kind(matrix), [0, 1], [0, 0]),
+        from_mdpsolver(rewards=paid, tranMatWithZeros=kind([[row] for row in matrix])),
+        from_mdpsolver(
+            rewardsElementwise=kind([[0, 0, pay], [1, 0, sure]]),
+            tranMatElementwise=kind([[0, 0, 0, third], [0, 0, 1, 1 - third], [1, 0, 1, 1]]),
+        ),
+    ]
+    if kind is list:
+        table = {0: {0: [(third, 0, pay, False), (1 - third, 1, pay, False)]}, 1: {0: [(1, 1, sure, False)]}}
+        made.append(from_gymnasium(table))
+    wide = from_matrices([kind(matrix)], state_reward=stay, terminal=[1], exits=True)
+    exact = made[0].reward.dtype == np.float64 and kind([third])[0] == third
+    for model in [*made, wide]:
+        assert (third in model.exactly(model.probability)) == exact and (pay in model.exactly(model.reward)) == exact
+        assert Fraction(1, 10) in model.exactly(model.reward)
 
 
 def test_absorbing_keeps_the_values():

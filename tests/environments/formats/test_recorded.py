@@ -1,5 +1,7 @@
 """Recorded transitions in a .csv: the counts by hand, names and numbers, and on bad days."""
 
+from fractions import Fraction
+
 import pytest
 
 from retorno.core.mdp import ModelError
@@ -32,6 +34,16 @@ def test_frequencies_and_means(walk):
     assert model.next_state.tolist() == [0, 1, 1] and model.probability == pytest.approx([1 / 3, 2 / 3, 1])
     assert model.reward.tolist() == [-1, -1.5, 3] and model.discount.tolist() == [1, 1, 0]
     assert load(walk()).probability == pytest.approx(model.probability)
+
+
+def test_means_and_shares_are_those_of_the_numbers_that_were_written(walk):
+    text = "s,a,r,sp,terminated\nx,go,1/3,y,0\nx,go,0.1,y,0\nx,go,0.1,x,0\nx,go,0.1,x,0\nx,go,0.1,x,0\ny,go,1,x,1\n"
+    model = load(walk(text))
+    assert model.exactly(model.probability) == [Fraction(3, 5), Fraction(2, 5), 1]
+    assert model.exactly(model.reward) == [Fraction(1, 10), Fraction(13, 60), 1]
+    prior = load(walk(text), prior=Fraction(1, 3))
+    assert prior.exactly(prior.probability)[:2] == [Fraction(10, 17), Fraction(7, 17)]
+    assert prior.exactly(prior.reward)[2:] == [1, 1]
 
 
 def test_numbers_are_names_and_columns_may_stand_in_any_order(walk):
@@ -73,12 +85,12 @@ def test_any_header_is_read(walk, text, columns, told):
     [
         ("", "line 1: expected the columns state,action,reward,next_state,terminated, got nothing"),
         ("state,value\na,1\n", "line 1: expected the columns"),
-        (WALK + "home,walk,x,park,0\n", "line 6: reward 'x' is not a number"),
+        (WALK + "home,walk,x,park,0\n", "line 6: reward 'x' is not a finite number"),
         (WALK + "home,walk,1,park,maybe\n", "line 6: terminated 'maybe' is not 1 or 0"),
         (WALK + "home,walk,1,park\n", "line 6: expected 5 fields, got 4"),
         (WALK + ",walk,1,park,0\n", "line 6: state '' is not a name"),
         (WALK.splitlines()[0], "no transitions were recorded"),
-        (WALK + "home,walk,nan,park,0\n", "reward nan"),
+        (WALK + "home,walk,nan,park,0\n", "line 6: reward 'nan' is not a finite number"),
         (WALK + "home,walk,1,bench,0\n", "state 'bench': episodes went on from it"),
     ],
 )
