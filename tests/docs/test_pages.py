@@ -16,14 +16,6 @@ def test_a_page_shows_what_its_code_prints(page, tmp_path: Path) -> None:
         assert (DOCS / name).exists() and (tmp_path / name).exists(), name
 
 
-@pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")  # Box2D's
-def test_the_readmes_code_runs(tmp_path: Path) -> None:
-    """As it stands, but for how long it trains."""
-    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    assert "steps=100_000" in text
-    executed(text.replace("steps=100_000", "steps=2_000").replace("```\nmake", "```text\nmake"), "README.md", tmp_path)
-
-
 def test_learnt_figures_may_be_near_and_words_not() -> None:
     page = "| α | 0.50 |\nSARSA −26.97 of 1,000\n"
     assert alike(page, "| α | 0.51  |\nSARSA −27.4 of 1,001\n")

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import numpy as np
 from box_only import BoxOnly
-from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float, Key
 
@@ -70,7 +69,6 @@ LINEAR = [name for name, kind in ALGORITHMS.items() if "network" in getattr(kind
 FAMILIES = list({kind.__module__.rpartition(".")[0]: name for name, kind in reversed(ALGORITHMS.items())}.values())
 """One algorithm of each folder: for what is the loop's work more than the algorithm's."""
 
-FINITE = [name for name in WORLDS if isinstance(WORLDS[name].world().observation_space, spaces.Discrete)]
 MODELS = [name for name in WORLDS if WORLDS[name].model is not None]
 
 

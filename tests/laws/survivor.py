@@ -1,6 +1,6 @@
-"""A process that trains algorithms in turns, fused and hosted, and may be killed at any moment; again, it goes on.
+"""A process with several runs, native and hosted, in turns, that may be killed at any moment; again, it goes on.
 
-    python survivor.py FOLDER KILL_AT ALGORITHM …
+    python survivor.py FOLDER KILL_AT "ALGORITHM KIND" …
 
 At the KILL_ATth time that something is to be synced to the disk, in the middle of a checkpoint or
 of a run's settings, it kills itself (SIGKILL); 0 for never. At the end it prints the digests as JSON.
@@ -58,18 +58,18 @@ def open_or_begin(folder: Path, name: str, kind: str) -> Training:
     return begin(name, kind, folder)
 
 
-def main(folder: Path, kill_at: int, names: list[str]) -> None:
+def main(folder: Path, kill_at: int, runs: list[str]) -> None:
     """Train to the end, a report of each in turn."""
     register(BoxOnly)
     fail_at(kill_at)
-    runs = {f"{name} {kind}": open_or_begin(folder / f"{name}-{kind}", name, kind) for name in names for kind in KINDS}
-    under_way = {name: iter(run) for name, run in runs.items()}
+    opened = {run: open_or_begin(folder / run.replace(" ", "-"), *run.split()) for run in runs}
+    under_way = {run: iter(training) for run, training in opened.items()}
     while under_way:
-        for name in [*under_way]:
-            if next(under_way[name], None) is None:
-                del under_way[name]
+        for run in [*under_way]:
+            if next(under_way[run], None) is None:
+                del under_way[run]
         print("under way", flush=True)
-    print(json.dumps({name: run.digest for name, run in runs.items()}))
+    print(json.dumps({run: training.digest for run, training in opened.items()}))
 
 
 if __name__ == "__main__":

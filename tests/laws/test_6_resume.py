@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -37,11 +37,9 @@ PATIENCE = 900
 """Seconds for one process, which takes a few minutes on a busy machine with nothing compiled yet."""
 
 
-def live(
-    folder: Path, names: Sequence[str], kill_at: int = 0, kill_after: float | None = None
-) -> dict[str, str] | None:
+def live(folder: Path, runs: Sequence[str], kill_at: int = 0, kill_after: float | None = None) -> dict[str, str] | None:
     """One process: the digests that it ends with, or None where it was killed."""
-    command = [sys.executable, survivor.__file__, str(folder), str(kill_at), *names]
+    command = [sys.executable, survivor.__file__, str(folder), str(kill_at), *runs]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         if kill_after is not None:
@@ -56,45 +54,51 @@ def live(
     return json.loads(out.splitlines()[-1])
 
 
-def killed_again_and_again(folder: Path, names: Sequence[str]) -> tuple[int, dict[str, str]]:
+def killed_again_and_again(folder: Path, runs: Sequence[str]) -> tuple[int, dict[str, str]]:
     """How often it was killed, and the digests of all runs at the end."""
-    rng, killed = random.Random(names[0]), 0
+    rng, killed = random.Random(runs[0]), 0
     # At a random sync of the first hundred, then at a random moment.
     for kill in ({"kill_at": rng.randint(1, 100)}, {"kill_after": rng.uniform(0, 0.3)}):
-        ended = live(folder, names, **kill)
+        ended = live(folder, runs, **kill)
         if ended is not None:
             return killed, ended
         killed += 1
-    ended = live(folder, names)
+    ended = live(folder, runs)
     assert ended is not None
     return killed, ended
 
 
-def uninterrupted(name: str, kind: str) -> str:
+def uninterrupted(run: str) -> str:
     """The digest of a run that nothing stops."""
-    with contextlib.closing(survivor.begin(name, kind)) as training:
+    with contextlib.closing(survivor.begin(*run.split())) as training:
         training.run_to_end()
         return training.digest
 
 
+FAMILIES_IN_TURN = [f"{name} {kind}" for name, kind in zip(FAMILIES, cycle(survivor.KINDS), strict=False)]
+"""Each family with one collector; with both of them it is gone on with in the same process, below."""
+OTHERS = [f"{name} {kind}" for name, kind in product(ALGORITHMS, survivor.KINDS)]
 ABREAST = 8
-"""Algorithms that are killed together: a process for each would mostly import."""
+"""Runs that are killed together: a process for each would mostly import."""
 
 
-def abreast(names: Sequence[str]) -> list[Sequence[str]]:
-    return [names[i : i + ABREAST] for i in range(0, len(names), ABREAST)]
+def abreast(runs: Sequence[str]) -> list[Sequence[str]]:
+    return [runs[i : i + ABREAST] for i in range(0, len(runs), ABREAST)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "names",
-    mostly(abreast(FAMILIES), abreast(FAMILIES) + abreast([name for name in ALGORITHMS if name not in FAMILIES])),
-    ids=lambda names: names[0],
+    "runs",
+    mostly(
+        abreast(FAMILIES_IN_TURN),
+        abreast(FAMILIES_IN_TURN) + abreast([run for run in OTHERS if run not in FAMILIES_IN_TURN]),
+    ),
+    ids=lambda runs: runs[0],
 )
-def test_every_algorithm_survives_sigkill(tmp_path: Path, names: Sequence[str]) -> None:
+def test_runs_survive_sigkill(tmp_path: Path, runs: Sequence[str]) -> None:
     """Those that nothing stops come first: their compiled programs are kept for the others."""
-    whole = {f"{name} {kind}": uninterrupted(name, kind) for name in names for kind in survivor.KINDS}
-    killed, ended = killed_again_and_again(tmp_path, names)
+    whole = {run: uninterrupted(run) for run in runs}
+    killed, ended = killed_again_and_again(tmp_path, runs)
     assert killed
     assert ended == whole
 

@@ -29,7 +29,8 @@ from retorno.run.collect import choose
 from retorno.run.loop import begin_native
 from retorno.run.train import train
 
-SEEDS = (4, 7, 1)
+SEEDS = (4, 7, 1, 2)
+"""As many as law 10 spreads over two devices, whose programs these are."""
 STEPS = 200
 
 
