@@ -4,6 +4,7 @@ from . import algorithms as algorithms
 from . import bellman as bellman
 from . import environments as environments
 from . import figures as figures
+from . import language as language
 from . import models as models
 from . import networks as networks
 from . import ops as ops

@@ -37,7 +37,10 @@ class ConstantsError(RetornoError):
 
 @runtime_checkable
 class Source(Protocol):
-    """Where constants come from: a frozen dataclass of settings, which are recorded with whatever refers to it."""
+    """Where constants come from: a frozen dataclass of settings, which are recorded with whatever refers to it.
+
+    It may have a `version`, which is another once there is something else to read, for instance a file's time.
+    """
 
     def read(self) -> Mapping[str, Any]:
         """Its arrays, by name.
@@ -71,22 +74,23 @@ class Constant:
 
 _given: ContextVar[Held] = ContextVar("constants", default={})  # noqa: B039 (never written to)
 _held: Held = {}
-_digests: dict[Source, str] = {}
+_digests: dict[tuple[Source, Any], str] = {}
 
 
 def read(source: Source) -> tuple[str, Arrays]:
-    """The digest and the arrays of a source, which are held from then on: read once, whoever asks.
+    """The digest and the arrays of a source, which are held from then on: of one version read once, whoever asks.
 
     Raises:
         ConstantsError: when they cannot be read.
     """
-    if source not in _digests or _digests[source] not in _held:
+    place = (source, getattr(source, "version", None))
+    if place not in _digests or _digests[place] not in _held:
         arrays = {name: np.asarray(array) for name, array in source.read().items()}
-        digest = _digests[source] = _digest(arrays)
+        digest = _digests[place] = _digest(arrays)
         if digest not in _held:
             with jax.ensure_compile_time_eval():  # Whoever asks may be in the middle of tracing a program.
                 _held[digest] = {name: jnp.asarray(array) for name, array in arrays.items()}
-    return _digests[source], _held[_digests[source]]
+    return _digests[place], _held[_digests[place]]
 
 
 def forget() -> None:

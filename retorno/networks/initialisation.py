@@ -50,6 +50,10 @@ class Draws:
         bound = 1 / math.sqrt(max(inputs, 1))
         return self._draw(shape, lambda generator: generator.uniform(-bound, bound, shape))
 
+    def normal(self, shape: tuple[int, ...], deviation: float) -> Float[Array, "*N"]:
+        """Normal around 0."""
+        return self._draw(shape, lambda generator: deviation * generator.standard_normal(shape))
+
     def constant(self, shape: tuple[int, ...], value: float) -> Float[Array, "*N"]:
         """The same number everywhere."""
         return jnp.array(np.full(shape, value, self.dtype))

@@ -41,13 +41,13 @@ class Activation(enum.Enum):
 
 
 class Linear(eqx.Module):
-    """y = xW + b."""
+    """y = xW + b, or xW."""
 
     weight: Float[Array, "in out"]
-    bias: Float[Array, " out"]
+    bias: Float[Array, " out"] | None = None
 
     def __call__(self, x: Float[Array, "*rows in"]) -> Float[Array, "*rows out"]:
-        return x @ self.weight + self.bias
+        return x @ self.weight if self.bias is None else x @ self.weight + self.bias
 
 
 def linear(draws: Draws, inputs: int, outputs: int, gain: float | None) -> Linear:
@@ -69,7 +69,8 @@ class Input(eqx.Module):
     def __call__(self, obs: PyTree[Any]) -> Float[Array, " out"]:
         space = self.observed.space
         if isinstance(space, spaces.Discrete):
-            return self.linear.weight[obs - int(space.start)] + self.linear.bias
+            row = self.linear.weight[obs - int(space.start)]
+            return row if self.linear.bias is None else row + self.linear.bias
         return self.linear(encode(space, obs).astype(self.linear.weight.dtype))
 
 
@@ -104,6 +105,10 @@ class Trunk(eqx.Module):
     @abc.abstractmethod
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         """The memory after T rows: the same as after T calls of `step`."""
+
+    def transposed(self) -> Linear:
+        """The first layer backwards, from features to what is observed, where the two are tied."""
+        raise NotImplementedError
 
 
 class Precision(enum.Enum):

@@ -42,7 +42,8 @@ class Network(Policy):
     """Heads on trunks: one trunk for each head, by the head's name, or one that all share."""
 
     trunks: dict[str, Trunk]
-    last: dict[str, Linear]
+    last: dict[str, Linear | None]
+    """The layer of each head; None where it is the first one of its trunk, transposed (Press & Wolf 2017)."""
     readouts: dict[str, Readout]
     stopped: tuple[str, ...] = eqx.field(static=True, default=())
     """Heads whose gradient does not reach their trunk."""
@@ -58,14 +59,15 @@ class Network(Policy):
         features, after = {}, {}
         for name, trunk in self.trunks.items():
             features[name], after[name] = trunk.step(obs, first, carry[name] if trunk.context != 0 else ())
-        return self._heads(features), {name: after[name] for name in self._remembering} or ()
+        return self._heads(features, self._layers()), {name: after[name] for name in self._remembering} or ()
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         features = {
             name: trunk.unroll(obs, first, carry[name] if trunk.context != 0 else ())
             for name, trunk in self.trunks.items()
         }
-        return jax.vmap(self._heads)(features)
+        layers = self._layers()
+        return jax.vmap(lambda features: self._heads(features, layers))(features)
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         return {name: trunk.read(obs, first, carry[name]) for name, trunk in self._remembering.items()} or ()
@@ -84,12 +86,17 @@ class Network(Policy):
     def _remembering(self) -> dict[str, Trunk]:
         return {name: trunk for name, trunk in self.trunks.items() if trunk.context != 0}
 
-    def _heads(self, features: dict[str, Float[Array, " D"]]) -> Heads:
+    def _layers(self) -> dict[str, Linear]:
+        """The last layer of each head."""
+        own = {name: layer for name, layer in self.last.items() if layer is not None}
+        return {name: own.get(name) or self.trunks[self._under(name)].transposed() for name in self.last}
+
+    def _heads(self, features: dict[str, Float[Array, " D"]], layers: dict[str, Linear]) -> Heads:
         def features_of(head: str) -> Float[Array, " D"]:
             under = features[self._under(head)]
             return jax.lax.stop_gradient(under) if head in self.stopped else under
 
-        return {name: readout.of(self.last[name], features_of(name)) for name, readout in self.readouts.items()}
+        return {name: readout.of(layers[name], features_of(name)) for name, readout in self.readouts.items()}
 
     def _under(self, head: str) -> str:
         """The name of a head's trunk."""

@@ -7,7 +7,7 @@ references and reward models refer to it.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,14 @@ from retorno.core.constants import Constant, ConstantsError, Source, thaw
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.registry import Registry
 from retorno.networks.heads import Head
-from retorno.networks.network import NetworkConfig
+from retorno.networks.network import AnyPolicy, NetworkConfig
 from retorno.networks.transformer import Transformer
 
 SOURCES = Registry()
 """Every kind of place that weights come from, by its name."""
+
+PRETRAINED = Registry()
+"""Networks that begin with weights from elsewhere, and what else their settings are made of."""
 
 register = SOURCES.register
 
@@ -43,6 +46,11 @@ class WeightsFile:
 
     path: str
     """Where it lies."""
+
+    @property
+    def version(self) -> tuple[tuple[str, int, int], ...]:
+        """Another once the file is."""
+        return versions([Path(self.path)])
 
     def read(self) -> Mapping[str, np.ndarray]:
         file = Path(self.path)
@@ -62,13 +70,19 @@ class WeightsFile:
             ) from error
 
 
+def versions(files: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
+    """Each file's name, time and size, of those that are there."""
+    there = ((file, file.stat()) for file in files if file.exists())
+    return tuple((file.name, about.st_mtime_ns, about.st_size) for file, about in there)
+
+
 def save_weights(path: str | Path, policy: PyTree[Array]) -> WeightsFile:
     """Write a network's arrays under the names by which `Pretrained` finds them, constants among them."""
-    save_file({name: np.asarray(leaf) for name, leaf in _named(thaw(policy))}, path)
+    save_file({name: np.asarray(leaf) for name, leaf in named(thaw(policy))}, path)
     return WeightsFile(str(path))
 
 
-def _named(tree: PyTree[Any]) -> list[tuple[str, Any]]:
+def named(tree: PyTree[Any]) -> list[tuple[str, Any]]:
     """A tree's leaves with their names: `trunks/policy/blocks/0/out/weight`."""
     paths = jax.tree_util.tree_leaves_with_path(tree)
     return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in paths]
@@ -99,6 +113,7 @@ class Frozen(Policy):
         return Frozen(self.policy.select(*heads))
 
 
+@PRETRAINED.register
 @dataclass(frozen=True)
 class Pretrained:
     """A network that begins with weights from elsewhere."""
@@ -121,32 +136,57 @@ class Pretrained:
         def drawn(key: Key[Array, ""]) -> Policy:
             return self.network.build(key, observation_space, heads)
 
-        digest, arrays = constants.read(self.weights)
-        like = jax.eval_shape(drawn, key)
-        leaves, structure = jax.tree.flatten(like)
-        names = [name for name, _ in _named(like)]
+        names = [name for name, _ in named(jax.eval_shape(drawn, key))]
         for pattern in self.frozen:
             if not fnmatch.filter(names, pattern):
                 raise ValueError(f"no array of the network is called as {pattern!r}: they are {', '.join(names)}")
+        stays = lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in self.frozen)  # noqa: E731
+        return Frozen(begin(drawn, key, self.weights, stays))
 
-        def placed(name: str, own: jax.ShapeDtypeStruct) -> Any:
-            stays = any(fnmatch.fnmatchcase(name, pattern) for pattern in self.frozen)
-            if name not in arrays:
-                if stays:
-                    raise ConstantsError(f"{self.weights} has no array {name!r}, which is to stay frozen")
-                return None
-            given = arrays[name]
-            if given.shape != own.shape:
-                raise ValueError(f"{name} of {self.weights} has shape {given.shape}, the network's has {own.shape}")
-            return Constant(self.weights, digest, name) if stays else _start(np.asarray(given), own, key)
 
-        begun = list(map(placed, names, leaves))
-        if None in begun:
-            # In a program no more is drawn than what comes out of it.
-            some = lambda key: {name: leaf for name, leaf in _named(drawn(key)) if name not in arrays}  # noqa: E731
-            own = some(key) if isinstance(key, Tracer) else jax.jit(some)(key)
-            begun = [own[name] if x is None else x for name, x in zip(names, begun, strict=True)]
-        return Frozen(jax.tree.unflatten(structure, begun))
+def begin(
+    drawn: Callable[[Key[Array, ""]], AnyPolicy],
+    key: Key[Array, ""],
+    weights: Source,
+    stays: Callable[[str], bool],
+    called: Callable[[str], str] = lambda name: name,
+) -> AnyPolicy:
+    """A network that begins with weights from elsewhere; of what they lack it begins as it is drawn.
+
+    Args:
+        drawn: makes the network from the key.
+        key: of what is drawn.
+        weights: where the rest comes from.
+        stays: whether an array, by its name in the network, is a constant.
+        called: what the weights call an array, by its name in the network.
+
+    Raises:
+        ConstantsError: when the weights cannot be read, or lack what is to stay.
+        ValueError: when they have other shapes than the network.
+    """
+    digest, arrays = constants.read(weights)
+    like = jax.eval_shape(drawn, key)
+    leaves, structure = jax.tree.flatten(like)
+    names = [name for name, _ in named(like)]
+
+    def placed(name: str, own: jax.ShapeDtypeStruct) -> Any:
+        there = called(name)
+        if there not in arrays:
+            if stays(name):
+                raise ConstantsError(f"{weights} has no array {there!r}, which is to stay frozen")
+            return None
+        given = arrays[there]
+        if given.shape != own.shape:
+            raise ValueError(f"{there} of {weights} has shape {given.shape}, the network's has {own.shape}")
+        return Constant(weights, digest, there) if stays(name) else _start(np.asarray(given), own, key)
+
+    begun = list(map(placed, names, leaves))
+    if None in begun:
+        # In a program no more is drawn than what comes out of it.
+        some = lambda key: {name: x for name, x in named(drawn(key)) if called(name) not in arrays}  # noqa: E731
+        own = some(key) if isinstance(key, Tracer) else jax.jit(some)(key)
+        begun = [own[name] if x is None else x for name, x in zip(names, begun, strict=True)]
+    return jax.tree.unflatten(structure, begun)
 
 
 def _start(given: np.ndarray, own: jax.ShapeDtypeStruct, key: Key[Array, ""]) -> Array:

@@ -1,8 +1,9 @@
 """A causal transformer whose memory is its key–value cache.
 
-Vaswani et al. 2017, with the norms before the layers (Xiong et al. 2020) and as root mean squares
-(Zhang & Sennrich 2019), and rotary positions (Su et al. 2021). A row sees itself and the rows of
-the same episode that came less than `window` before it.
+Vaswani et al. 2017, with the norms before the layers (Xiong et al. 2020). What pretrained language models vary is a
+part of a block or absent from it: root mean squares or layer norms, rotary positions or learned ones, queries that
+share their keys and values in groups, gated layers, biases. A row sees itself and the rows of the same episode that
+came less than `window` before it.
 
 The cache is a ring: position p of the episode lies in slot p mod window. What a slot holds follows
 from the position alone, so an episode begins by setting the position to 0; the old keys stay where
@@ -25,46 +26,81 @@ from retorno.core.hyperparameters import settings
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Activation, Input, Linear, Precision, Trunk, linear, read
+from retorno.networks.low_rank import LowRank
 from retorno.networks.network import Network, assemble
-
-ROTARY_BASE = 10_000.0
+from retorno.networks.rotary import Rotary, Turn
 
 
 class Cache(NamedTuple):
-    """The last keys (already rotated) and values: for each layer N heads, W slots, D numbers.
+    """The last keys (already rotated) and values: for each layer K heads, W slots, D numbers.
 
     Each layer has its own arrays, heads first: one array for all layers, or slots first, takes up
     to four times as long a step, because XLA then copies.
     """
 
-    keys: tuple[Float[Array, "N W D"], ...]
-    values: tuple[Float[Array, "N W D"], ...]
+    keys: tuple[Float[Array, "K W D"], ...]
+    values: tuple[Float[Array, "K W D"], ...]
     position: Int[Array, ""]
     """How many rows of the present episode were seen: the next row's position."""
+
+
+class Norm(eqx.Module):
+    """Scaled x / √(mean x² + ε) (Zhang & Sennrich 2019, eq. 4); with a bias, the mean is taken off (Ba et al. 2016)."""
+
+    scale: Float[Array, " width"]
+    bias: Float[Array, " width"] | None = None
+    epsilon: float = eqx.field(static=True, default=1e-6)
+
+    def __call__(self, x: Float[Array, "*T width"]) -> Float[Array, "*T width"]:
+        if self.bias is not None:
+            x = x - jnp.mean(x.astype(jnp.float32), axis=-1, keepdims=True).astype(x.dtype)
+        square = jnp.mean(x.astype(jnp.float32) ** 2, axis=-1, keepdims=True)
+        x = x * jax.lax.rsqrt(square + self.epsilon).astype(x.dtype) * self.scale
+        return x if self.bias is None else x + self.bias
 
 
 class Block(eqx.Module):
     """One layer: x ← x + attention(norm x), then x ← x + feed-forward(norm x). Takes rows [..., width]."""
 
-    attention_scale: Float[Array, " width"]
-    query_key_value: Linear
-    out: Linear
-    forward_scale: Float[Array, " width"]
-    up: Linear
-    down: Linear
+    attention_norm: Norm
+    query_key_value: Linear | LowRank
+    """Side by side: the queries of all N heads, the keys of K, the values of K."""
+    out: Linear | LowRank
+    forward_norm: Norm
+    up: Linear | LowRank
+    """Where the layer is gated, the gates stand before what they let through (Shazeer 2020)."""
+    down: Linear | LowRank
     num_heads: int = eqx.field(static=True)
+    """N"""
+    key_heads: int = eqx.field(static=True)
+    """K: N / K queries share a key and a value (Ainslie et al. 2023)."""
+    head_width: int = eqx.field(static=True)
+    """D"""
     activation: Activation = eqx.field(static=True)
+    gated: bool = eqx.field(static=True, default=False)
+    query_norm: Norm | None = None
+    """Of each head's query and key (Dehghani et al. 2023)."""
+    key_norm: Norm | None = None
 
-    def project(self, x: Float[Array, "*T width"], position: Int[Array, "*T"]) -> tuple[Array, Array, Array]:
-        """Queries, keys (both rotated) and values [N, *T, D]."""
-        projected = self.query_key_value(normalise(x, self.attention_scale))
-        query, key, value = jnp.moveaxis(projected.reshape(*x.shape[:-1], 3, self.num_heads, -1), (-3, -2), (0, 1))
-        return rotate(query, position), rotate(key, position), value
+    def project(self, x: Float[Array, "*T width"], turn: Turn | None) -> tuple[Array, Array, Array]:
+        """Queries [N, *T, D], keys and values [K, *T, D]; where positions are angles, queries and keys are turned."""
+        projected = self.query_key_value(self.attention_norm(x)).reshape(*x.shape[:-1], -1, self.head_width)
+        split = (self.num_heads, self.num_heads + self.key_heads)
+        query, key, value = jnp.split(jnp.moveaxis(projected, -2, 0), split)
+        if self.query_norm is not None and self.key_norm is not None:
+            query, key = self.query_norm(query), self.key_norm(key)
+        return (query, key, value) if turn is None else (turn(query), turn(key), value)
 
     def finish(self, x: Float[Array, "*T width"], attended: Float[Array, "N *T D"]) -> Float[Array, "*T width"]:
         """What is left to do once the values are gathered."""
-        x = x + self.out(jnp.moveaxis(attended, 0, -2).reshape(x.shape))
-        return x + self.down(self.activation(self.up(normalise(x, self.forward_scale))))
+        x = x + self.out(jnp.moveaxis(attended, 0, -2).reshape(*x.shape[:-1], -1))
+        inner = self.up(self.forward_norm(x))
+        if self.gated:
+            gate, inner = jnp.split(inner, 2, axis=-1)
+            inner = self.activation(gate) * inner
+        else:
+            inner = self.activation(inner)
+        return x + self.down(inner)
 
 
 class Causal(Trunk):
@@ -72,41 +108,54 @@ class Causal(Trunk):
 
     input: Input
     blocks: tuple[Block, ...]
-    scale: Float[Array, " width"]
+    norm: Norm
+    """Its precision is that of what flows between the blocks, and of the cache."""
     window: int = eqx.field(static=True)
     rematerialise: bool = eqx.field(static=True)
+    rotary: Rotary | None = eqx.field(static=True, default=Rotary())
+    positions: Linear | None = None
+    """Where positions are learned, and no angles: each has a row of the weight, which is added to the embedding."""
 
     @property
     def context(self) -> None:
         return None
 
     def initial_carry(self) -> Cache:
-        num_heads, width = self.blocks[0].num_heads, self.scale.shape[0]
-        shape = (num_heads, self.window, width // num_heads)
-        return Cache(
-            keys=tuple(jnp.zeros(shape, self.scale.dtype) for _ in self.blocks),
-            values=tuple(jnp.zeros(shape, self.scale.dtype) for _ in self.blocks),
-            position=jnp.int32(0),
-        )
+        def empty() -> tuple[Array, ...]:
+            dtype = self.norm.scale.dtype
+            return tuple(jnp.zeros((block.key_heads, self.window, block.head_width), dtype) for block in self.blocks)
+
+        return Cache(empty(), empty(), jnp.int32(0))
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Cache) -> tuple[Float[Array, " width"], Cache]:
         position = jnp.where(first, 0, carry.position)
         slot = position % self.window
         # Slot j holds the newest position ≤ this one that is congruent to j; a negative one was never written.
         visible = held(position, self.window) >= 0
-        x, keys, values = self.input(obs), [], []
+        x, turn = self._embed(self.input(obs), position)
+        keys, values = [], []
         for block, old_keys, old_values in zip(self.blocks, carry.keys, carry.values, strict=True):
-            query, key, value = block.project(x, position)
+            query, key, value = block.project(x, turn)
             keys.append(old_keys.at[:, slot].set(key))
             values.append(old_values.at[:, slot].set(value))
             x = block.finish(x, attend(query, keys[-1], values[-1], visible))
-        return normalise(x, self.scale), Cache(tuple(keys), tuple(values), position + 1)
+        return self.norm(x), Cache(tuple(keys), tuple(values), position + 1)
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Float[Array, "T width"]:
-        return normalise(self._sequence(obs, first, carry)[0], self.scale)
+        return self.norm(self._sequence(obs, first, carry)[0])
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Cache:
         return self._sequence(obs, first, carry)[1]
+
+    def transposed(self) -> Linear:
+        return Linear(self.input.linear.weight.T)
+
+    def _embed(self, x: Float[Array, "*T width"], position: Int[Array, "*T"]) -> tuple[Array, Turn | None]:
+        """What enters the blocks, and how far their queries and keys are turned."""
+        x = x.astype(self.norm.scale.dtype)
+        if self.positions is not None:
+            x = x + self.positions.weight[position]
+        return x, None if self.rotary is None else self.rotary.turn(position, self.blocks[0].head_width)
 
     def _sequence(
         self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache
@@ -130,10 +179,11 @@ class Causal(Trunk):
         source = time[-1] - (position[-1] - newest)
         fresh = (newest >= 0) & (source >= 0)
         into = lambda cache, rows: jnp.where(fresh[:, None], rows[:, jnp.maximum(source, 0)], cache)  # noqa: E731
-        x, caches = jax.vmap(self.input)(obs), []
+        x, turn = self._embed(jax.vmap(self.input)(obs), position)
+        caches = []
 
         def through(block: Block, x: Array, old_keys: Array, old_values: Array) -> tuple[Array, tuple[Array, Array]]:
-            query, key, value = block.project(x, position)
+            query, key, value = block.project(x, turn)
             keys = jnp.concatenate([old_keys, key], axis=1)
             values = jnp.concatenate([old_values, value], axis=1)
             return block.finish(x, attend(query, keys, values, visible)), (into(old_keys, key), into(old_values, value))
@@ -154,29 +204,18 @@ def held(position: Int[Array, ""], window: int) -> Int[Array, " W"]:
 
 def attend(
     query: Float[Array, "N *T D"],
-    keys: Float[Array, "N S D"],
-    values: Float[Array, "N S D"],
+    keys: Float[Array, "K S D"],
+    values: Float[Array, "K S D"],
     visible: Bool[Array, "*T S"],
 ) -> Float[Array, "N *T D"]:
-    """softmax(QKᵀ/√D)V over the visible rows, one row at least. Vaswani et al. 2017, eq. 1."""
-    scores = jnp.einsum("n...d,nsd->n...s", query, keys, preferred_element_type=jnp.float32)
+    """softmax(QKᵀ/√D)V over the visible rows, one row at least. Vaswani et al. 2017, eq. 1.
+
+    Each of the K keys and values serves N / K queries. Ainslie et al. 2023.
+    """
+    grouped = query.reshape(keys.shape[0], -1, *query.shape[1:])
+    scores = jnp.einsum("kg...d,ksd->kg...s", grouped, keys, preferred_element_type=jnp.float32)
     weights = jax.nn.softmax(jnp.where(visible, scores / math.sqrt(query.shape[-1]), -jnp.inf)).astype(values.dtype)
-    return jnp.einsum("n...s,nsd->n...d", weights, values)
-
-
-def rotate(x: Float[Array, "N *T D"], position: Int[Array, "*T"]) -> Float[Array, "N *T D"]:
-    """Turn the pairs (x_i, x_{i + D/2}) by position · 10000^(−2i/D). Su et al. 2021, eq. 34."""
-    half = x.shape[-1] // 2
-    angle = position[..., None] * ROTARY_BASE ** (-jnp.arange(half) / half)
-    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
-    a, b = x[..., :half], x[..., half:]
-    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
-
-
-def normalise(x: Float[Array, "*T width"], scale: Float[Array, " width"]) -> Float[Array, "*T width"]:
-    """Scaled x / √(mean x² + 10⁻⁶). Zhang & Sennrich 2019, eq. 4."""
-    square = jnp.mean(x.astype(jnp.float32) ** 2, axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(square + 1e-6).astype(x.dtype) * scale
+    return jnp.einsum("kg...s,ksd->kg...d", weights, values).reshape(query.shape)
 
 
 @settings
@@ -226,7 +265,7 @@ class Transformer:
         return Causal(
             input=read(draws, space, self.width, 1.0),
             blocks=tuple(self._block(draws) for _ in range(self.layers)),
-            scale=draws.constant((self.width,), 1.0),
+            norm=Norm(draws.constant((self.width,), 1.0)),
             window=self.window,
             rematerialise=self.rematerialise,
         )
@@ -234,12 +273,14 @@ class Transformer:
     def _block(self, draws: Draws) -> Block:
         residual_gain = 1 / math.sqrt(2 * self.layers)
         return Block(
-            attention_scale=draws.constant((self.width,), 1.0),
+            attention_norm=Norm(draws.constant((self.width,), 1.0)),
             query_key_value=linear(draws, self.width, 3 * self.width, 1.0),
             out=linear(draws, self.width, self.width, residual_gain),
-            forward_scale=draws.constant((self.width,), 1.0),
+            forward_norm=Norm(draws.constant((self.width,), 1.0)),
             up=linear(draws, self.width, 4 * self.width, math.sqrt(2)),
             down=linear(draws, 4 * self.width, self.width, residual_gain),
             num_heads=self.num_heads,
+            key_heads=self.num_heads,
+            head_width=self.width // self.num_heads,
             activation=self.activation,
         )

@@ -156,7 +156,7 @@ class LinearCategorical:
     """
 
     def __init__(self, features: Float[Array, " D"], layer: Any, legal: Legal = None) -> None:
-        """`layer` has a `weight` [D, A] and a `bias` [A]."""
+        """`layer` has a `weight` [D, A] and a `bias` [A], which may be None."""
         self.features, self.layer, self.legal = features, layer, legal
 
     @property
@@ -189,7 +189,8 @@ class LinearCategorical:
     def log_prob_and_entropy(self, action: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Both in one pass: log Σ exp and the mean logit of each chunk are those of the whole, chunk by chunk."""
         total, mean = self._sums(lambda logits: logits)
-        logit = self.features @ self.layer.weight[:, action] + self.layer.bias[action]
+        bias = None if self.layer.bias is None else self.layer.bias[action]
+        logit = _affine(self.features, self.layer.weight[:, action], bias)
         return self._where_free(action, self._at(action, logit) - total, total - mean)
 
     def kl(self, other: LinearCategorical) -> Float[Array, ""]:
@@ -219,7 +220,7 @@ class LinearCategorical:
 
         def part(places: list[tuple[Array, Array, Any]]) -> tuple[Array, Array]:
             logits, *beside = (
-                allowed(mask, x @ weight + bias, ILLEGAL)
+                allowed(mask, _affine(x, weight, bias), ILLEGAL)
                 for x, (weight, bias, mask) in zip((each.features for each in (self, *others)), places, strict=True)
             )
             total = jax.nn.logsumexp(logits)
@@ -242,6 +243,10 @@ class LinearCategorical:
 
         parts = (self.layer.weight, self.layer.bias, self._mask)
         return jax.tree.map(chunks, parts), jax.tree.map(lambda x: x[..., whole:], parts)
+
+
+def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
+    return x @ weight if bias is None else x @ weight + bias
 
 
 class _Beside:

@@ -39,7 +39,7 @@ from retorno.environments.registry import WorldName, as_world
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation, Table
 from retorno.networks.layers import Precision
-from retorno.networks.pretrained import SOURCES, Pretrained
+from retorno.networks.pretrained import PRETRAINED, SOURCES
 from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
 from retorno.replay import GOAL_REWARDS, REPLAYS, Goals
@@ -86,6 +86,7 @@ FURTHEST = 2**31
 
 REGISTERED: tuple[Mapping[str, Any], ...] = (
     NETWORKS,
+    PRETRAINED,
     SOURCES,
     EXPLORATIONS,
     FIXED,
@@ -102,7 +103,7 @@ def known() -> dict[str, type]:
     """Everything that settings in a file may be made of, by its class's name: what is registered now."""
     algorithms = [type(make()) for make in ALGORITHMS.values()]
     parts = [kind for kinds in REGISTERED for kind in kinds.values()]
-    return {kind.__name__: kind for kind in (*algorithms, Pretrained, *parts, *CHOICES)}
+    return {kind.__name__: kind for kind in (*algorithms, *parts, *CHOICES)}
 
 
 class TrainingError(RetornoError):

@@ -33,7 +33,8 @@ from retorno.networks import (
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Input, Precision, linear
 from retorno.networks.recurrent import GRUCell, LSTMCell
-from retorno.networks.transformer import attend, held, rotate
+from retorno.networks.rotary import ByWavelength, Interpolated, Rotary, YaRN
+from retorno.networks.transformer import attend, held
 
 KEY = jax.random.key(0)
 BOX = spaces.Box(-1, 1, (3,))
@@ -158,26 +159,46 @@ def test_the_ring_holds_what_was_written() -> None:
     assert (held(jnp.array(-1), window) < 0).all()
 
 
-def test_attention_by_loops() -> None:
+@pytest.mark.parametrize("key_heads", [1, 2, 4])
+def test_attention_by_loops(key_heads: int) -> None:
     rng = np.random.default_rng(0)
-    query, keys, values = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 5, 4)), rng.normal(size=(2, 5, 4))
+    query, keys, values = rng.normal(size=(4, 3, 4)), *rng.normal(size=(2, key_heads, 5, 4))
     visible = rng.random((3, 5)) < 0.5
     visible[:, 0] = True
-    expected = np.zeros((2, 3, 4))
-    for n in range(2):
+    expected = np.zeros((4, 3, 4))
+    for n in range(4):
+        k = n * key_heads // 4
         for t in range(3):
-            weights = {s: np.exp(query[n, t] @ keys[n, s] / 2) for s in range(5) if visible[t, s]}
-            expected[n, t] = sum(w * values[n, s] for s, w in weights.items()) / sum(weights.values())
+            weights = {s: np.exp(query[n, t] @ keys[k, s] / 2) for s in range(5) if visible[t, s]}
+            expected[n, t] = sum(w * values[k, s] for s, w in weights.items()) / sum(weights.values())
     answer = attend(*(jnp.asarray(x, jnp.float32) for x in (query, keys, values)), jnp.asarray(visible))
     np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)
 
 
+def rotate(x: jax.Array, position: int) -> jax.Array:
+    return Rotary().turn(jnp.array(position), x.shape[-1])(x)
+
+
 def test_rotation_by_hand_and_by_distance_alone() -> None:
-    np.testing.assert_allclose(rotate(jnp.array([[1.0, 0.0]]), jnp.array(2)), [[np.cos(2), np.sin(2)]], rtol=1e-5)
+    np.testing.assert_allclose(rotate(jnp.array([[1.0, 0.0]]), 2), [[np.cos(2), np.sin(2)]], rtol=1e-5)
     query, key = jax.random.normal(KEY, (2, 1, 8))
-    product = [float(jnp.vdot(rotate(query, jnp.array(p)), rotate(key, jnp.array(p - 3)))) for p in (3, 10, 40)]
+    product = [float(jnp.vdot(rotate(query, p), rotate(key, p - 3))) for p in (3, 10, 40)]
     np.testing.assert_allclose(product, product[0], rtol=1e-4)
-    assert abs(float(jnp.vdot(rotate(query, jnp.array(3)), rotate(key, jnp.array(1)))) - product[0]) > 1e-3
+    assert abs(float(jnp.vdot(rotate(query, 3), rotate(key, 1))) - product[0]) > 1e-3
+
+
+def test_positions_are_stretched_where_pairs_turn_slowly() -> None:
+    """Four pairs at base 10⁴: they come round 15.9, 1.59, .159 and .0159 times in 100 positions."""
+    own = np.array([1, 0.1, 0.01, 0.001])
+    np.testing.assert_allclose(Rotary().frequencies(4), own)
+    np.testing.assert_allclose(Rotary(stretch=Interpolated(4.0)).frequencies(4), own / 4)
+    share = (100 * 0.1 / (2 * np.pi) - 1) / 3
+    expected = own * [1, share + (1 - share) / 4, 1 / 4, 1 / 4]
+    np.testing.assert_allclose(Rotary(stretch=ByWavelength(4.0, 100)).frequencies(4), expected)
+    # 32 rounds would be pair −.3 and one round pair 1.2: the ramp goes from pair 0 to pair 2.
+    yarn = YaRN(4.0, 100)
+    np.testing.assert_allclose(Rotary(stretch=yarn).frequencies(4), own * [1, 5 / 8, 1 / 4, 1 / 4])
+    assert yarn.gain == pytest.approx(1.1386294)
 
 
 # What is shared and what learns

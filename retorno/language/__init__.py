@@ -1,0 +1,27 @@
+"""Language models: pretrained weights, tokenizers, and what goes on with a text."""
+
+from retorno.language.architecture import Architecture, ModelError
+from retorno.language.decoder import Decoder
+from retorno.language.generation import Answer, Sampling, generate, log_probs
+from retorno.language.model import LanguageModel, load, smollm2
+from retorno.language.stored import StoredModel
+from retorno.language.tokenizer import Tokenizer
+from retorno.language.trained import Everything, LoRA, UpperLayers
+
+__all__ = [
+    "Answer",
+    "Architecture",
+    "Decoder",
+    "Everything",
+    "LanguageModel",
+    "LoRA",
+    "ModelError",
+    "Sampling",
+    "StoredModel",
+    "Tokenizer",
+    "UpperLayers",
+    "generate",
+    "load",
+    "log_probs",
+    "smollm2",
+]

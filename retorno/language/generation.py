@@ -1,0 +1,217 @@
+"""Going on with texts: a model's `step`, vmapped over texts, behind one `read` of all prompts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key
+
+from retorno.core import constants
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
+from retorno.core.policy import Carry, Policy, initial_carries
+from retorno.language.architecture import ModelError
+from retorno.language.decoder import POLICY, with_window
+from retorno.language.model import LanguageModel
+from retorno.ops.distributions import Categorical, LinearCategorical
+from retorno.ops.sampling import top_k, top_p
+
+ROOM = 32
+"""Caches and programs are made for multiples of so many tokens: texts of about one length share them."""
+
+
+@hyperparameters
+class Sampling:
+    """How the next token is drawn."""
+
+    greedy: bool = False
+    """Take the likeliest one; nothing is random."""
+    temperature: NonNegative = 1.0
+    """Logits are divided by it: below 1 the likely becomes likelier, and at 0 it is greedy."""
+    top_k: Count | None = None
+    """Draw among so many of the likeliest."""
+    top_p: UnitInterval | None = None
+    """Draw among the likeliest, as few as have this probability together."""
+
+    def __call__(self, policy: Categorical | LinearCategorical, key: Key[Array, ""]) -> Int[Array, ""]:
+        if self.greedy:
+            return policy.mode()
+        whole = policy.whole() if isinstance(policy, LinearCategorical) else policy
+        logits = whole.logits / jnp.maximum(self.temperature, 1e-6)
+        if self.top_k is not None:
+            logits = top_k(logits, self.top_k)
+        if self.top_p is not None:
+            logits = top_p(logits, self.top_p)
+        return Categorical(logits).sample(key)
+
+
+class Answer(NamedTuple):
+    """What a model made of a prompt."""
+
+    text: str
+    """Without the tokens that end it; empty where the model has no tokenizer."""
+    tokens: tuple[int, ...]
+    """The one that ended it included."""
+    ended: bool
+    """Whether the model ended it; else it was cut."""
+
+
+def generate(
+    model: LanguageModel,
+    prompts: str | Sequence[str] | Sequence[Sequence[int]],
+    tokens: int = 64,
+    sampling: Sampling = Sampling(),  # noqa: B008 (it cannot change)
+    seed: int = 0,
+) -> list[Answer]:
+    """Go on with prompts, all side by side, until each has ended or has so many tokens more.
+
+    Raises:
+        ModelError: when a prompt is empty and the model has no token to begin with, holds tokens that the model does
+            not have, or is too long for it.
+
+    Args:
+        model: what `load` gave.
+        prompts: texts, or tokens.
+        tokens: how many may follow.
+        sampling: how each is drawn.
+        seed: what is drawn follows from it, for each prompt by its place among them.
+
+    Returns:
+        One answer a prompt.
+    """
+    if tokens < 1:
+        raise ModelError(f"an answer has one token or more, got tokens={tokens}")
+    texts = [prompts] if isinstance(prompts, str) else prompts
+    if not texts:
+        return []
+    begun = [_tokens(model, text, number) for number, text in enumerate(texts)]
+    longest, room = max(map(len, begun)), model.architecture.longest
+    if longest + tokens > room:
+        raise ModelError(
+            f"a prompt of {longest} tokens and {tokens} to follow are more than the {room} of this model: shorten the "
+            "prompt, or ask for fewer tokens"
+        )
+    rows = -(-longest // ROOM) * ROOM
+    window = min(-(-(longest + tokens) // ROOM) * ROOM, room)
+    # Shorter prompts wait first, on rows that belong to no text.
+    prompt = np.zeros((len(begun), rows), np.int32)
+    first = np.zeros((len(begun), rows), bool)
+    for i, text in enumerate(begun):
+        prompt[i, rows - len(text) :] = text
+        first[i, rows - len(text)] = True
+    if sampling.temperature == 0:
+        sampling = Sampling(greedy=True)
+    written, length = _generate(
+        with_window(model.policy, window), prompt, first, jnp.array(model.architecture.ends, jnp.int32), sampling,
+        jax.random.key(seed), tokens,
+    )  # fmt: skip
+    return [_answer(model, row[:n].tolist()) for row, n in zip(np.asarray(written), np.asarray(length), strict=True)]
+
+
+def _tokens(model: LanguageModel, text: str | Sequence[int], number: int) -> list[int]:
+    """A prompt's tokens: as they are given, or those of the text."""
+    tokens = model.tokens(text) if isinstance(text, str) else list(text)
+    begin, known = model.architecture.begin, model.architecture.vocabulary
+    if not tokens and begin is not None:
+        tokens = [begin]
+    if not tokens:
+        raise ModelError(f"prompt {number} is empty, and this model has no token that begins a text: give it one word")
+    if wrong := [token for token in tokens if not 0 <= token < known]:
+        raise ModelError(f"prompt {number} holds token {wrong[0]}; the model's are 0 to {known - 1}")
+    return tokens
+
+
+def _answer(model: LanguageModel, tokens: list[int]) -> Answer:
+    ended = tokens[-1] in model.architecture.ends
+    said = tokens[:-1] if ended else tokens
+    return Answer("" if model.tokenizer is None else model.tokenizer.decode(said), tuple(tokens), ended)
+
+
+class _Writing(NamedTuple):
+    """Texts under way."""
+
+    count: Int[Array, ""]
+    """How many tokens were written."""
+    token: Int[Array, " B"]
+    """The last of each text."""
+    first: Bool[Array, " B"]
+    """Whether that is its first."""
+    carry: Carry
+    written: Int[Array, "B N"]
+    length: Int[Array, " B"]
+    """How many tokens of each answer count."""
+    ended: Bool[Array, " B"]
+
+
+@functools.partial(constants.jit, static_argnums=6)
+def _generate(
+    policy: Policy,
+    prompt: Int[Array, "B P"],
+    first: Bool[Array, "B P"],
+    ends: Int[Array, " E"],
+    sampling: Sampling,
+    key: Key[Array, ""],
+    tokens: int,
+) -> tuple[Int[Array, "B N"], Int[Array, " B"]]:
+    """What follows each prompt, and how many tokens of it count."""
+    texts = prompt.shape[0]
+
+    def write(token: Array, first: Array, carry: Carry, key: Key[Array, ""]) -> tuple[Array, Carry]:
+        heads, carry = policy.step(token, first, carry)
+        return sampling(heads[POLICY], key), carry
+
+    def step(now: _Writing) -> _Writing:
+        keys = jax.vmap(lambda text: jax.random.fold_in(jax.random.fold_in(key, text), now.count))(jnp.arange(texts))
+        token, carry = jax.vmap(write)(now.token, now.first, now.carry, keys)
+        return _Writing(
+            count=now.count + 1,
+            token=token,
+            first=jnp.zeros_like(now.first),
+            carry=carry,
+            written=now.written.at[:, now.count].set(token),
+            length=now.length + ~now.ended,
+            ended=now.ended | (token[:, None] == ends).any(axis=1),
+        )
+
+    begun = _Writing(
+        count=jnp.int32(0),
+        token=prompt[:, -1],
+        first=first[:, -1],
+        carry=jax.vmap(policy.read)(prompt[:, :-1], first[:, :-1], initial_carries(policy, texts)),
+        written=jnp.zeros((texts, tokens), jnp.int32),
+        length=jnp.zeros(texts, jnp.int32),
+        ended=jnp.zeros(texts, bool),
+    )
+    done = jax.lax.while_loop(lambda now: (now.count < tokens) & ~now.ended.all(), step, begun)
+    return done.written, done.length
+
+
+def log_probs(model: LanguageModel, text: str | Sequence[int]) -> Float[np.ndarray, " T"]:
+    """How likely a model finds each token of a text, after those before it: log-probabilities of all but the first.
+
+    Raises:
+        ModelError: when it has fewer than two tokens or more than the model was made for.
+
+    Args:
+        model: what `load` gave.
+        text: the text, or its tokens.
+    """
+    tokens = _tokens(model, text, 0)
+    if not 2 <= len(tokens) <= model.architecture.longest:
+        raise ModelError(f"a text of 2 to {model.architecture.longest} tokens is needed, got {len(tokens)}")
+    rows = min(-(-len(tokens) // ROOM) * ROOM, model.architecture.longest)
+    padded = np.pad(np.asarray(tokens, np.int32), (0, rows - len(tokens)))
+    return np.asarray(_log_probs(with_window(model.policy, rows), padded))[: len(tokens) - 1]
+
+
+@constants.jit
+def _log_probs(policy: Policy, tokens: Int[Array, " T"]) -> Float[Array, " T-1"]:
+    heads: Any = policy.unroll(tokens, jnp.arange(tokens.shape[0]) == 0, policy.initial_carry())
+    return jax.vmap(lambda policy, token: policy.log_prob(token))(
+        jax.tree.map(lambda x: x[:-1], heads[POLICY]), tokens[1:]
+    )

