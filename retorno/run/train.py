@@ -591,8 +591,14 @@ def train(
     if not isinstance(opened, Environment) and opened.why_not_resumable is not None:
         warnings.warn(opened.why_not_resumable, stacklevel=2)
 
+    astray = _why_not_repeated(opened, min(seeds))
+    if astray is not None:
+        warnings.warn(astray, stacklevel=2)
+
     def record(training: Training) -> None:
         settings = _settings(training, _world_settings(world, training.world, hosted), devices)
+        if astray is not None:
+            settings["not_repeated"] = astray
         training.folder = RunFolder.create(Path(folder), settings, tensorboard)
         ready(training)
 
@@ -601,6 +607,19 @@ def train(
     if origin is not None:
         training.save()  # From now on the other run is not needed.
     return training
+
+
+def _why_not_repeated(world: World, seed: int) -> str | None:
+    """What to say of a world that does not live an episode again as it was; None where nothing is known of that."""
+    repeats = getattr(world, "why_not_repeated", None)
+    if repeats is None or isinstance(world, Environment) or world.why_not_resumable is not None:
+        return None
+    differed = repeats(seed)
+    return differed and (
+        f"{getattr(world, 'name', type(world).__name__)} does not live an episode again as it was: {differed}. What is "
+        "learnt is kept and used all the same; but where the run is stopped, it cannot be promised to go on to the "
+        "same bits, and perhaps goes on with fresh episodes only: retorno resume RUN --inexact"
+    )
 
 
 def meant_algorithm(algorithm: Any, world: Any) -> tuple[Any, int]:
@@ -797,6 +816,8 @@ def restore(
             warn(f"not the same bits: {training.why_not_resumable}")
             training.run = training.run._replace(stage=fresh)
         elif training.environments is not None:
+            if (astray := settings.get("not_repeated")) is not None:
+                warn(f"perhaps not the same bits: {astray.split('. ')[0]}")
             try:
                 training.environments.restore({name: x for name, x in hosted.items() if name not in rows})
             except WorldError as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from gymnasium import spaces
 
 import retorno as rt
+from retorno.environments.hosted.sync_environments import WorldError
 from retorno.networks import MLP
 from retorno.run import checkpoint, policy_folder
 from retorno.run.folder import read_config, read_metrics, returns_at
@@ -40,13 +43,30 @@ class Forgetful(gym.Env):
         return np.random.default_rng().uniform(-1, 1, 2).astype(np.float32)
 
 
+class Keeping(gym.Env):
+    """Follows its seed, and pays on its second row more with every reset: a row later nothing of it is seen."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (2,)), spaces.Discrete(2)
+    resets = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.age, self.resets = 0, self.resets + 1
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.age += 1
+        return np.zeros(2, np.float32), float(self.resets * (self.age == 2)), self.age == 100, False, {}
+
+
 PPO = rt.PPO(network=MLP((8,)), num_envs=2, rollout=8, epochs=1, minibatches=2)
 WORLD = rt.gymnasium(Forgetful)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    with rt.train(PPO, WORLD, steps=100, every=20, folder=tmp_path / "run") as training:
+    with pytest.warns(UserWarning, match="does not live an episode again"):
+        training = rt.train(PPO, WORLD, steps=100, every=20, folder=tmp_path / "run")
+    with training:
         for told in training:
             if told.step >= 40:
                 break
@@ -58,12 +78,12 @@ def test_it_is_used_and_gone_on_with_inexactly_when_asked(run: Path) -> None:
     assert WORLD.action_space.contains(policy.act(np.zeros(2)))
     assert rt.evaluate(policy, WORLD, episodes=4).episodes == 4
     with pytest.raises(TrainingError, match="--inexact"):
-        rt.resume(run, world=WORLD)
+        rt.resume(run, world=WORLD, warn=lambda line: None)
     said: list[str] = []
     with rt.resume(run, world=WORLD, inexact=True, warn=said.append) as training:
         left = training.step
         training.run_to_end()
-    assert any("fresh episodes" in line for line in said)
+    assert any("fresh episodes" in line for line in said) and any("perhaps not the same" in line for line in said)
     assert read_config(run)["fresh_episodes_from"] == left
     assert rt.load(run).step >= 100
 
@@ -187,3 +207,47 @@ def test_which_are_kept_is_said_plainly(tmp_path: Path) -> None:
         returned(training, [None] * 6)  # type: ignore[list-item]
     with pytest.raises(PolicyError, match=r"no return is recorded.*it holds those of steps 20, 40, 60, 80, 100, 120"):
         rt.load(tmp_path / "run", step="best")
+
+
+def test_what_cannot_be_restored_is_said_before_training(tmp_path: Path) -> None:
+    """And when it is gone on with, though the present row is what it was."""
+    kept = rt.gymnasium(Keeping)
+    with pytest.warns(UserWarning, match=r"Keeping does not live .*: the reward of row 2 was 1.0, and 2.0"):
+        training = rt.train(PPO, kept, steps=40, folder=tmp_path / "run")
+    with training:
+        assert "reward of row 2" in read_config(tmp_path / "run")["not_repeated"]
+    with pytest.warns(UserWarning, match="number 0 of the observation of row 0 was"):
+        rt.train(PPO, WORLD, steps=40, folder=tmp_path / "forgetful").close()
+
+
+def test_more_than_the_present_row_is_looked_at() -> None:
+    world, action = rt.gymnasium(Keeping), np.zeros(1, int)
+    for steps, noticed in ((10, True), (30, False)):  # Of the last sixteen rows one is another, or it lies before them.
+        environments = world.open(1, 0)
+        environments.reset()
+        for _ in range(steps):
+            environments.step(action)
+        left = environments.snapshot()
+        again = world.open(1, 0)
+        again.reset()
+        with pytest.raises(WorldError, match="did not return") if noticed else contextlib.nullcontext():
+            again.restore(left)
+            assert all((left[name] == x).all() for name, x in again.snapshot().items())
+        with contextlib.closing(environments), contextlib.closing(again):
+            fresh = world.open(1, 0)
+            fresh.restore(left)
+            assert all((left[name] == x).all() for name, x in fresh.snapshot().items())
+
+
+def test_a_slow_world_is_tried_by_few_steps() -> None:
+    class Slow(Keeping):
+        steps = 0
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            Slow.steps += 1
+            time.sleep(0.02)
+            return super().step(action)
+
+    began = time.perf_counter()
+    assert "reward of row 2" in (rt.gymnasium(Slow).why_not_repeated(0) or "")
+    assert time.perf_counter() - began < 1 and Slow.steps < 32

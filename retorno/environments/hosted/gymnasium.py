@@ -19,10 +19,11 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
-from retorno.core.environment import HostedEnvironments
+from retorno.core.environment import HostedEnvironments, episode_seed
 from retorno.core.names import did_you_mean, near
 from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
+from retorno.environments.hosted.repeatability import why_not_repeated
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
 from retorno.environments.own_code import attribute
@@ -111,6 +112,21 @@ class GymnasiumWorld:
             processes = None if self.parallel is True else int(self.parallel)
             return Processes(self._makers(num_envs), seed, self.name, processes)
         return Keepers([make() for make in self._makers(num_envs)], range(num_envs), seed, self.name)
+
+    def why_not_repeated(self, seed: int) -> str | None:
+        """What differed when a stretch of an episode was lived again, in an environment made for that; None if nothing.
+
+        What is open already is not touched: of it nothing is known.
+        """
+        if isinstance(self.source, gym.Env | VectorEnv) or self.native:
+            return None
+        env = self._makers(1)[0]()
+        try:
+            return why_not_repeated(env, int(episode_seed(seed, 0, 0)))
+        except Exception:  # It will be said where the run meets it.
+            return None
+        finally:
+            env.close()
 
     @cached_property
     def _described(self) -> tuple[spaces.Space[Any], spaces.Space[Any], bool]:

@@ -8,7 +8,9 @@ each looked at by itself.
 
 from __future__ import annotations
 
+import copy
 import zlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +29,9 @@ from retorno.environments.hosted.legality import InfoError, LegalReader
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 """Rows are 32 bits wide at most, as JAX's own arrays are."""
+TRAIL = 16
+"""How many of an episode's last rows a snapshot knows by their checksums: one row alone shows too little of what an
+environment has inside."""
 LOG = 1024
 """For how many steps actions are kept before the log is tidied."""
 
@@ -212,6 +217,8 @@ class Keepers:
         self._log = np.zeros((LOG, self.num_envs, *self._layout.shape), self._layout.stored)
         self._cursor = 0
         self._start = np.zeros(self.num_envs, np.int64)
+        self._trail: deque[tuple[Any, Any, Any]] = deque(maxlen=TRAIL)
+        """Observations, rewards and terminations [B] of the rows before the present one and of that one."""
 
     def reset(self) -> TimeStep:
         """The first rows [B] of the first episodes."""
@@ -248,10 +255,11 @@ class Keepers:
         return self._gather(observations, rewards, terminations, lasts, ended, infos)
 
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Episode number, age, actions since the first row and a fingerprint of the present row.
+        """Episode number, age, actions since the first row and checksums of the present row and of some before it.
 
         Returns:
-            `episode`, `age`, `fingerprint` [B], and `actions` [Σ age, ...], one environment after another.
+            `episode`, `age`, `fingerprint` [B], `trail` [B, TRAIL] (0 before the episode's first row), and `actions`
+            [Σ age, ...], one environment after another.
         """
         if self._row is None:
             raise WorldError("there is nothing to remember yet: call reset() before snapshot()")
@@ -260,8 +268,17 @@ class Keepers:
             "episode": self._episode.copy(),
             "age": self._cursor - self._start,
             "actions": np.concatenate(actions),
-            "fingerprint": _fingerprints(self._row),
+            "fingerprint": _checksum(self._row),
+            "trail": self._checksums(self._cursor - self._start),
         }
+
+    def _checksums(self, ages: np.ndarray) -> np.ndarray:
+        """Of the last rows [B, TRAIL] of each environment's present episode, the newest first."""
+        sums = np.zeros((self.num_envs, TRAIL), np.uint32)
+        for back, (obs, reward, terminated) in enumerate(reversed(self._trail)):
+            whole = _checksum((obs, np.asarray(reward, np.float32), np.asarray(terminated, bool)))
+            sums[:, back] = np.where(ages >= back, whole, 0)
+        return sums
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Live the present episodes again, up to the rows at which `snapshot` was taken.
@@ -276,31 +293,43 @@ class Keepers:
         self._episode[:] = snapshot["episode"] - 1
         self._cursor = int(ages.max())
         self._log = np.zeros((self._cursor + LOG, *self._log.shape[1:]), self._log.dtype)
-        outcomes = []
+        self._trail.clear()
+        lives = []
         for i, actions in enumerate(np.split(snapshot["actions"], np.cumsum(ages)[:-1])):
             self._log[self._cursor - len(actions) : self._cursor, i] = actions
             obs, info = self._begin(i)
             self._find_legal(info)
             self._start[i] -= len(actions)
-            outcomes.append(self._replay(i, actions, (obs, 0.0, False, False, info)))
+            lives.append(self._replay(i, actions, (obs, 0.0, False, False, info)))
+        for back in range(min(TRAIL, int(ages.max()) + 1) - 1, 0, -1):
+            # Where an episode had not begun, any of its rows stands in the place: nothing is told of it.
+            before = [life[max(len(life) - 1 - back, 0)] for life in lives]
+            self._trail.append((self._read([o[0] for o in before]), [o[1] for o in before], [o[2] for o in before]))
+        outcomes = [life[-1] for life in lives]
         observations, rewards, terminations, truncations, infos = zip(*outcomes, strict=True)
         lasts = [a or b for a, b in zip(terminations, truncations, strict=True)]
         row = self._gather(observations, rewards, terminations, lasts, list(ages == 0), infos)
-        astray = _fingerprints(row) != snapshot["fingerprint"]
+        astray = _checksum(row) != snapshot["fingerprint"]
+        if (trail := snapshot.get("trail")) is not None:
+            astray |= (self._checksums(ages) != trail).any(1)
         if astray.any():
             raise self._astray(int(np.argmax(astray)))
 
-    def _replay(self, i: int, actions: np.ndarray, outcome: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _replay(self, i: int, actions: np.ndarray, outcome: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """What environment i gives when it takes actions again: the last `TRAIL` rows."""
+        lived: deque[tuple[Any, ...]] = deque([_kept(outcome)], TRAIL)
         try:
-            for action in self._layout.decode(actions):
+            for t, action in enumerate(self._layout.decode(actions)):
                 if outcome[2] or outcome[3]:
                     raise self._astray(i)
                 outcome = self._outcome(i, self._envs[i].step(action))
+                if len(actions) - t <= TRAIL:
+                    lived.append(_kept(outcome))
         except WorldError:
             raise
         except Exception as error:
             raise self._error(i, f"step raised {type(error).__name__}: {error}") from error
-        return outcome
+        return [*lived]
 
     def render(self, i: int = 0) -> Any:
         """A picture of environment `i`, where it was made with render_mode="rgb_array"."""
@@ -374,6 +403,7 @@ class Keepers:
         except InfoError as error:
             raise self._error(error.env, str(error)) from error
         self._row = rows(obs, reward, discount, firsts, lasts, legal)
+        self._trail.append((obs, reward, terminations))
         return self._row
 
     def _find_legal(self, info: dict[str, Any]) -> None:
@@ -410,10 +440,15 @@ class Keepers:
         )
 
 
-def _fingerprints(row: TimeStep) -> np.ndarray:
-    """A checksum of each of B rows."""
-    leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(row)]
-    sums = np.zeros(len(row.reward), np.uint32)
+def _kept(outcome: tuple[Any, ...]) -> tuple[Any, ...]:
+    """An outcome whose observation the environment will not write over."""
+    return copy.deepcopy(outcome[0]), *outcome[1:]
+
+
+def _checksum(tree: PyTree[np.ndarray]) -> np.ndarray:
+    """A checksum [B] of what each of B environments has in a tree of arrays [B, ...]."""
+    leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(tree)]
+    sums = np.zeros(len(leaves[0]), np.uint32)
     for i in range(len(sums)):
         for leaf in leaves:
             sums[i] = zlib.crc32(leaf[i].tobytes(), int(sums[i]))
