@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from retorno.cli.board import SIGNS
 from retorno.cli.options import UsageError
 from retorno.cli.terminal import note, stderr
 from retorno.core.mdp import MDP
@@ -97,6 +96,7 @@ class Board:
 
     def drawn(self, look: Look) -> Text:
         """One look: the map, and below it the numbers."""
+        from retorno.cli.board import SIGNS
         from retorno.plots.film import shown_values
 
         values, best = shown_values(self.model, look)

@@ -18,19 +18,17 @@ import gymnasium
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
 from retorno import bellman
 from retorno.algorithms import DQN, LSTD, PPO, TD, UCT, QLearning, Rollout, TDLambda
 from retorno.algorithms.published import settings
 from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
-from retorno.cli.play import Play, Player
 from retorno.cli.runs import complete
 from retorno.cli.train import choose, few_starts, free_folder, typed, with_settings
 from retorno.core.mdp import mdp
 from retorno.environments import save, student
-from retorno.environments.registry import WORLDS, make, model
+from retorno.environments.registry import WORLDS, model
 from retorno.models import Counted
 from retorno.networks import GRU, MLP, Activation, Features
 from retorno.ops.optimisers import SGD, RMSprop, Schedule
@@ -218,7 +216,6 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["inspect", "."], "not the folder of a run"),
         (["resume", "nowhere"], "does not exist"),
         (["play", "CartPole-v1", "--out", "x.png"], ".gif or .mp4"),
-        (["play", "recall", "--out", "x.gif"], "cannot be drawn"),
         (["list", "everything"], "algorithms"),
     ],
 )
@@ -349,44 +346,6 @@ def test_many_seeds_native_and_hosted(cli, tmp_path):
     assert cli("resume", tmp_path / "hosted")[2].count("nothing to do") == 2
     code, out, _ = cli("report", tmp_path / "hosted", tmp_path / "native", "--out", tmp_path / "page.html")
     assert code == 0 and "seed-1" in (tmp_path / "page.html").read_text()
-
-
-def test_play_writes_a_gif(cli, tmp_path):
-    code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.gif", "--seed", "3")
-    length = float(err.split()[-1])
-    with Image.open(tmp_path / "a.gif") as picture:
-        # The first row has a picture too; equal neighbours are one.
-        assert code == 0 and length - 2 <= picture.n_frames <= length + 1 and length > 8
-
-
-def test_play_writes_an_mp4(cli, tmp_path):
-    """As many pictures as rows, and each the one that was drawn, as far as compression leaves it."""
-    exe = pytest.importorskip("imageio_ffmpeg").get_ffmpeg_exe()
-    code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.mp4", "--seed", "3")
-    length = float(err.split()[-1])
-    decode = [exe, "-v", "error", "-i", tmp_path / "a.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
-    raw = subprocess.run(decode, check=True, stdout=subprocess.PIPE).stdout
-    given = Play("CartPole-v1", seed=3)
-    drawn = np.stack([*Player(make("CartPole-v1"), None, given).pictures()])
-    assert code == 0 and len(raw) == drawn.size and len(drawn) == length + 1
-    film = np.frombuffer(raw, np.uint8).reshape(drawn.shape)
-    far = np.abs(film.astype(int) - drawn) > 60
-    assert far.mean() < 0.002 < (np.abs(film[0].astype(int) - drawn[-1]) > 60).mean()
-
-
-def test_an_mp4_that_cannot_be_written_is_one_line(cli, tmp_path):
-    pytest.importorskip("imageio_ffmpeg")
-    (tmp_path / "a.mp4").mkdir()
-    code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.mp4")
-    assert code == 2 and "a.mp4 cannot be written: " in one_line(err)
-
-
-def test_a_window_without_a_display_is_one_line(cli, monkeypatch):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "platform", "linux")
-    code, _, err = cli("play", "CartPole-v1")
-    assert code == 2 and "--out episode.gif" in one_line(err)
 
 
 def test_list_names_everything(cli):
