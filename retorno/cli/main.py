@@ -20,6 +20,7 @@ COMMANDS = {
     "solve": ("NAME|FILE", "the exact answer of a model, with bounds and all ties"),
     "model": ("FILE|NAME", "what a model is made of, and conversion between file formats"),
     "train": ("ALGORITHM WORLD", "train an agent, recorded so that it can be resumed"),
+    "study": ("ALGORITHM… --world WORLD", "compare algorithms and settings over many seeds: curves, CSV, picture"),
     "resume": ("RUN", "go on with a run to its own budget"),
     "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),
     "play": ("RUN|WORLD", "show an episode in a window, or write a GIF or MP4"),

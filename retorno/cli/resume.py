@@ -8,10 +8,12 @@ from typing import Annotated
 
 import tyro
 
-from retorno.cli.options import Flag, Run, keep_of, parse
+from retorno.cli import study
+from retorno.cli.options import Flag, Run, UsageError, keep_of, parse
 from retorno.cli.runs import finish, next_steps
 from retorno.cli.terminal import note
 from retorno.cli.train import with_settings
+from retorno.run.study import QUESTION, question_in
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Resume:
     """Go on with a run to its own budget, to the bit as if it had never stopped; where it is reached, do nothing."""
 
     run: Run
-    """The run's folder, or one with a run for each seed."""
+    """The run's folder, one with a run for each seed, or a study's."""
     steps: int | None = None
     """Another budget than the run's own, in environment steps: a finished run can be lengthened."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE")] = ()
@@ -34,6 +36,10 @@ class Resume:
 
 def run(arguments: list[str]) -> int:
     given = parse(Resume, arguments, "retorno resume")
+    if (given.run / QUESTION).exists():
+        if given.steps is not None or given.set or given.inexact or given.keep is not None:
+            raise UsageError(f"{given.run} holds a study, which goes on as it is: ask for another by a new line")
+        return study.finish(given.run, question_in(given.run), None, None)
     changed = partial(with_settings, changes=given.set) if given.set else None
     keep = None if given.keep is None else keep_of(given.keep)
     if finish(given.run, given.episodes, given.steps, given.inexact, changed, keep):

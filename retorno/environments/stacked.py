@@ -82,7 +82,7 @@ def of_one_shape(models: Sequence[MDP]) -> list[Sampled]:
 
 
 def stacked(worlds: Sequence[AnyWorld]) -> AnyWorld:
-    """Worlds of one shape as one, for `study(…, side_by_side=True)`: every array has their axis in front.
+    """Worlds of one shape as one, for `probe(…, side_by_side=True)`: every array has their axis in front.
 
     Args:
         worlds: W of them, for instance `of_one_shape(models)`.

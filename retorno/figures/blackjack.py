@@ -20,7 +20,7 @@ from retorno.environments.sampled_world import sampled
 from retorno.figures.exhibit import Exhibit, measured
 from retorno.plots.style import LINES, panels, style
 from retorno.run.loop import Run
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 UPDATES, ROLLOUT = 16_000, 64
 """About half a million episodes, as in the book."""
@@ -37,7 +37,7 @@ def exploring_starts(seeds: int) -> Exhibit:
     begins = np.array([name.split()[0].isdigit() and int(name.split()[0]) >= 12 for name in model.state_names])
     world = sampled(dataclasses.replace(model, initial=begins / begins.sum()))
     method = MonteCarloES(rollout=ROLLOUT, longest_episode=16, discount=1.0)
-    q, episodes = study(method, world, UPDATES, table, seeds=range(seeds), every=UPDATES)
+    q, episodes = probe(method, world, UPDATES, table, seeds=range(seeds), every=UPDATES)
     q, exact = q[:, -1], bellman.solve(model, 1.0)
     stick, hit = (model.action_names.index(name) for name in ("stick", "hit"))
     best = {model.state(s): exact.actions(s) for s in range(model.num_states) if begins[s]}

@@ -23,7 +23,7 @@ from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import LINES, mark_book, number, number_axes, panels, style
 from retorno.policies import Epsilon
 from retorno.run.loop import Run
-from retorno.run.study import by_episode, study
+from retorno.run.probe import by_episode, probe
 
 TILINGS = 8
 SETTINGS: dict[str, Any] = {
@@ -50,10 +50,10 @@ def cost_to_go(run: Run, trajectory: Trajectory) -> tuple[Array, Array]:
 def mountain_car_values(seeds: int) -> Exhibit:
     """Figure 10.1: what the rest of the way is thought to cost, after so many episodes."""
     method, world = SARSA(step_size=0.3 / TILINGS, **SETTINGS), MountainCar()
-    early, _ = study(method, world, 428, cost_to_go, seeds=range(seeds), every=428)
+    early, _ = probe(method, world, 428, cost_to_go, seeds=range(seeds), every=428)
     shown = {"step 428": early[:, -1]}
     for steps, every, wanted in ((6_000, 100, (12,)), (200_000, 2_000, (104, 1000))):
-        costs, episodes = study(method, world, steps, cost_to_go, seeds=range(seeds), every=every)
+        costs, episodes = probe(method, world, steps, cost_to_go, seeds=range(seeds), every=every)
         for episode in wanted:
             point = (episodes < episode).sum(1)
             shown[f"episode {episode:,}"] = costs[np.arange(seeds), np.minimum(point, costs.shape[1] - 1)]
@@ -98,7 +98,7 @@ def mountain_car_learning(seeds: int) -> Exhibit:
     found = {}
     for alpha, updates in ((0.1, 130_000), (0.2, 110_000), (0.5, 90_000)):
         method = SARSA(step_size=alpha / TILINGS, **SETTINGS)
-        found[f"α = {alpha:g}/8"] = lengths(study(method, MountainCar(), updates, ends, seeds=range(seeds)), 500)
+        found[f"α = {alpha:g}/8"] = lengths(probe(method, MountainCar(), updates, ends, seeds=range(seeds)), 500)
     return _learning(found, f"Mountain car: Sarsa over 8 tilings, mean of {seeds} seeds")
 
 
@@ -107,7 +107,7 @@ def mountain_car_n_steps(seeds: int) -> Exhibit:
     found = {}
     for n, alpha in ((1, 0.5), (8, 0.3)):
         method = NStepSARSA(n=n, step_size=alpha / TILINGS, **SETTINGS)
-        seen = study(method, MountainCar(), 90_000, ends, seeds=range(seeds))
+        seen = probe(method, MountainCar(), 90_000, ends, seeds=range(seeds))
         found[f"n = {n}, α = {alpha:g}/8"] = lengths(seen, 500)
     return _learning(found, f"Mountain car: n-step Sarsa, mean of {seeds} seeds")
 
@@ -149,7 +149,7 @@ def mountain_car_sweep(seeds: int) -> Exhibit:
     }
     found, spread = {}, {}
     for n, alphas in steps.items():
-        seen = study(
+        seen = probe(
             NStepSARSA(n=n, **SETTINGS),
             MountainCar(),
             INTERACTIONS,
@@ -195,7 +195,7 @@ def access(seeds: int) -> Exhibit:
     """Figure 10.5: which customers to serve, by differential Sarsa, beside the exact answer."""
     model, epsilon = access_control(), 0.1
     method = DifferentialSARSA(step_size=0.01, average_step_size=0.01, exploration=Epsilon(epsilon))
-    average, q = study(method, sampled(model), 2_000_000, average_and_values, seeds=range(seeds), every=20_000)
+    average, q = probe(method, sampled(model), 2_000_000, average_and_values, seeds=range(seeds), every=20_000)
     best = average_reward(model)
     q, late = q[:, -1], average[:, -50:].mean(1)
     gains, own = zip(*(_gains(model, table, epsilon) for table in q), strict=True)

@@ -17,7 +17,7 @@ from retorno.networks import features
 from retorno.plots.style import LINES, MUTED, number_axes, panels, style
 from retorno.policies import Tabulated
 from retorno.run.loop import Run
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 DISCOUNT, ALPHA, STEPS = 0.99, 0.01, 1000
 START = np.array([1.0, 1, 1, 1, 1, 1, 10, 1])
@@ -92,7 +92,7 @@ def table(curves: dict[str, Float[np.ndarray, "K 8"]]) -> dict[str, Any]:
 
 def lived(method: Any, steps: int, seeds: int) -> Float[np.ndarray, "S K 8"]:
     """The weights of a method on Baird's star, after every step, the first ones included."""
-    seen = study(method, native("baird"), steps, weights, seeds=range(seeds))
+    seen = probe(method, native("baird"), steps, weights, seeds=range(seeds))
     return np.concatenate([np.broadcast_to(START, (seeds, 1, 8)), seen], 1)
 
 

@@ -32,7 +32,7 @@ from retorno.networks import Head, Table, TableNetwork
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.policies import estimates_picture, value_over_probability
 from retorno.run.loop import Run
-from retorno.run.study import by_episode, lived, study
+from retorno.run.probe import by_episode, lived, probe
 
 ALIKE = (0, 0, 0, 0)
 BEST, BEST_VALUE = 2 - math.sqrt(2), -11.656854
@@ -113,7 +113,7 @@ def reinforce(step_size: float, baseline_step_size: float = 0.0) -> ActorCritic:
 
 def returns(method: ActorCritic, seeds: int) -> Float[np.ndarray, "S E"]:
     """The return of each episode on the corridor, where nothing is seen."""
-    seen = study(method, native("short_corridor_dark"), STEPS, lived, seeds=range(seeds))
+    seen = probe(method, native("short_corridor_dark"), STEPS, lived, seeds=range(seeds))
     reward, last = (seen[x].reshape(seeds, -1) for x in ("reward", "last"))
     return by_episode(reward, last, EPISODES)
 
@@ -191,7 +191,7 @@ def estimates(seeds: int) -> Exhibit:
     cells = exact.pair_state, exact.action
     found: dict[str, Float[np.ndarray, "N P"]] = {}
     for name, method in estimators.items():
-        sums, last = study(method, sampled(exact), UPDATES, summed, seeds=range(seeds))
+        sums, last = probe(method, sampled(exact), UPDATES, summed, seeds=range(seeds))
         found[name] = sums[last][:, *cells]
     names = [
         f"{exact.state_names[s]}: {exact.action_names[a]}" for s, a in zip(*map(np.ndarray.tolist, cells), strict=True)

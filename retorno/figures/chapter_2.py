@@ -27,7 +27,7 @@ from retorno.plots.curves import mean_reach
 from retorno.policies import UCB, Epsilon, Softmax
 from retorno.policies.schedules import Decay
 from retorno.run.loop import Run
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 PULLS = 1000
 LATE = slice(950, 1000)
@@ -64,7 +64,7 @@ def pull(run: Run, trajectory: Trajectory) -> tuple[Array, Array]:
 
 def play(algorithm: Algorithm, world: Environment, seeds: int, pulls: int = PULLS, every: int = 1) -> Played:
     """So many bandits, one a seed."""
-    return Played(*study(algorithm, world, pulls, pull, seeds=range(seeds), every=every))
+    return Played(*probe(algorithm, world, pulls, pull, seeds=range(seeds), every=every))
 
 
 def compared(

@@ -22,7 +22,7 @@ from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import INK, LINES, log_x_axis, number_axes, panels, style
 from retorno.policies import Tabulated, Uniform, tabulated
 from retorno.run.loop import Run
-from retorno.run.study import at_episodes, study
+from retorno.run.probe import at_episodes, probe
 
 STICK_FROM = 20
 CARDS = ("A", *map(str, range(2, 11)))
@@ -83,7 +83,7 @@ def blackjack(seeds: int) -> Exhibit:
     method = MonteCarloPrediction(
         discount=1.0, target=tabulated(chances), first_visit=True, longest_episode=12, rollout=128
     )
-    seen = study(method, sampled(game), 10_400, table, seeds=range(seeds), every=200)
+    seen = probe(method, sampled(game), 10_400, table, seeds=range(seeds), every=200)
     few, many = (np.abs(seen["episodes"][0] - n).argmin() for n in (10_000, 500_000))
     exact = bellman.evaluate(game, chances[game.pair_state, game.action], 1.0).value
     learnt = seen["value"]
@@ -123,7 +123,7 @@ def weighing(seeds: int) -> Exhibit:
 
     found = {}
     for way in Weighing:
-        seen = study(dataclasses.replace(usual, weighing=way), sampled(alone), 29_000, look, seeds=range(seeds))
+        seen = probe(dataclasses.replace(usual, weighing=way), sampled(alone), 29_000, look, seeds=range(seeds))
         found[way.value] = at_episodes(seen["value"], seen["last"], episodes)
     x = np.unique(np.geomspace(1, episodes, 200).astype(int))
     squared = {f"{name} importance sampling": (v[:, x - 1] - exact) ** 2 for name, v in found.items()}
@@ -167,12 +167,12 @@ def infinite_variance(seeds: int) -> Exhibit:
     def look(run: Run, trajectory: Trajectory) -> dict[str, Array]:
         return {"value": run.learner.network.tables["value"][0, 0], "episodes": jnp.float32(run.scores.episodes)}
 
-    seen = study(method, sampled(looping()), 8_000, look, seeds=range(seeds))
+    seen = probe(method, sampled(looping()), 8_000, look, seeds=range(seeds))
     x = seen["episodes"].mean(0)
     picked = np.unique(np.geomspace(1, len(x), 600).astype(int)) - 1
     values = seen["value"][:, picked]
     weighted = dataclasses.replace(method, weighing=Weighing.weighted)
-    steady = study(weighted, sampled(looping()), 200, look, seeds=range(seeds))["value"][:, -1]
+    steady = probe(weighted, sampled(looping()), 200, look, seeds=range(seeds))["value"][:, -1]
     with style():
         figure, (axes,) = panels(7.2, 3.8)
         for one, (colour, dashes) in zip(values, cycle(product(LINES, ((None, None), (4, 2)))), strict=False):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from retorno.algorithms import SARSA, QLearning
-from retorno.environments.registry import native
+from retorno.algorithms import SARSA, ExpectedSARSA, QLearning
 from retorno.figures.exhibit import Exhibit, measured
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.policies import Epsilon
-from retorno.run.study import by_episode, lived, study
+from retorno.run.study import study
 
 
 def cliff(seeds: int) -> Exhibit:
@@ -18,13 +17,10 @@ def cliff(seeds: int) -> Exhibit:
     methods = {
         "Sarsa": SARSA(**settings),
         "Q-learning": QLearning(**settings),
-        "expected Sarsa": SARSA(**settings, expected=True),
+        "expected Sarsa": ExpectedSARSA(**settings),
     }
-    returns = {}
-    for name, method in methods.items():
-        seen = study(method, native("cliff"), 30_000, lived, seeds=range(seeds))
-        reward, last = (seen[x].reshape(seeds, -1) for x in ("reward", "last"))
-        returns[name] = by_episode(reward, last, episodes)
+    found = study(methods, "cliff", seeds=seeds, episodes=episodes, points=episodes)
+    returns = dict(zip(methods, found.values, strict=True))
     x = np.arange(1, episodes + 1)
     book = {"Sarsa": (-26.97, 0.29), "Q-learning": (-50.41, 0.30), "expected Sarsa": (-20.86, 0.09)}
     late = {name: values[:, 400:].mean(1) for name, values in returns.items()}

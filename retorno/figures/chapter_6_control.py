@@ -19,15 +19,11 @@ from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import LINES, number_axes, panels, style
 from retorno.policies import Epsilon
 from retorno.run.loop import Run
-from retorno.run.study import by_episode, lived, study
+from retorno.run.probe import by_episode, lived, probe
+from retorno.run.study import study
 
 EPSILON = 0.1
 SETTINGS: dict[str, Any] = {"discount": 1.0, "exploration": Epsilon(EPSILON)}
-
-
-def scored(run: Run, trajectory: Trajectory) -> tuple[Array, Array]:
-    """How many episodes have ended, and the sum of their returns."""
-    return run.scores.episodes, run.scores.return_sum
 
 
 def interim_and_asymptotic(seeds: int) -> Exhibit:
@@ -38,15 +34,11 @@ def interim_and_asymptotic(seeds: int) -> Exhibit:
         "Sarsa": SARSA(**SETTINGS),
         "Q-learning": QLearning(**SETTINGS),
     }
-    over = {"step_size": steps.tolist()}
-    interim, asymptotic = {}, {}
-    for name, method in methods.items():
-        seen = study(method, native("cliff"), 15_000, lived, seeds=range(seeds), over=over)
-        flat = {key: x.reshape(len(steps) * seeds, -1) for key, x in seen.items()}
-        interim[name] = by_episode(flat["reward"], flat["last"], 100).mean(1).reshape(len(steps), seeds)
-        late = seeds // 10 or 2
-        episodes, returns = study(method, native("cliff"), 200_000, scored, seeds=range(late), every=50_000, over=over)
-        asymptotic[name] = (returns[:, :, -1] - returns[:, :, 0]) / (episodes[:, :, -1] - episodes[:, :, 0])
+    over, count = {"step_size": steps.tolist()}, len(steps)
+    early = study(methods, "cliff", over=over, seeds=seeds, episodes=100)
+    late = study(methods, "cliff", over=over, seeds=seeds // 10 or 2, steps=200_000, points=4)
+    interim = dict(zip(methods, early.seed_means().reshape(len(methods), count, -1), strict=True))
+    asymptotic = dict(zip(methods, late.seed_means(0.75).reshape(len(methods), count, -1), strict=True))
     exact = cliff()
     edge = bellman.solve(exact, 1.0)
     careless = (1 - EPSILON) * _shared(exact, edge.optimal) + EPSILON / 4
@@ -99,7 +91,7 @@ def windy(seeds: int) -> Exhibit:
     x, finished = np.arange(0, steps + 1, 50), {}
     # Of one shape, so that SARSA is compiled once.
     for name, world in zip(worlds, of_one_shape([model(each) for each in worlds.values()]), strict=True):
-        seen = study(SARSA(step_size=0.5, **SETTINGS), world, 10_000, lived, seeds=range(seeds))
+        seen = probe(SARSA(step_size=0.5, **SETTINGS), world, 10_000, lived, seeds=range(seeds))
         counts, last = (seen[key].reshape(seeds, -1) for key in ("counts", "last"))
         at, done = np.cumsum(counts, 1), np.cumsum(last, 1)
         # A reset is an interaction, but no step of the book's.
@@ -131,7 +123,7 @@ def maximisation_bias(seeds: int) -> Exhibit:
     episodes, share = 300, {}
     settings: dict[str, Any] = {**SETTINGS, "step_size": 0.1}
     for name, method in {"Q-learning": QLearning(**settings), "double Q-learning": DoubleQLearning(**settings)}.items():
-        left, last = study(method, native("maximisation_bias"), 3 * episodes, left_taken, seeds=range(seeds))
+        left, last = probe(method, native("maximisation_bias"), 3 * episodes, left_taken, seeds=range(seeds))
         rows = (x.reshape(seeds, -1) for x in (left, last))
         share[name] = 100 * by_episode(next(rows).astype(float), next(rows), episodes)
     x = np.arange(1, episodes + 1)

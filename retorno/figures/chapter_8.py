@@ -25,7 +25,7 @@ from retorno.plots.style import number
 from retorno.policies import Epsilon
 from retorno.policies.decision_time_planning import PlannedPolicy
 from retorno.run.loop import Run
-from retorno.run.study import at_episodes, by_episode, lived, study
+from retorno.run.probe import at_episodes, by_episode, lived, probe
 from retorno.run.train import train
 
 MAZE = {"step_size": 0.1, "discount": 0.95, "exploration": Epsilon(0.1)}
@@ -42,7 +42,7 @@ def dyna_maze(seeds: int) -> Exhibit:
     """Figure 8.2: the more is planned, the fewer episodes it takes."""
     lengths = {}
     for n, steps in STEPS.items():
-        seen = study(DynaQ(**MAZE, planning_steps=n), native("dyna_maze"), steps, lived, seeds=range(seeds))
+        seen = probe(DynaQ(**MAZE, planning_steps=n), native("dyna_maze"), steps, lived, seeds=range(seeds))
         counts, last = (seen[x].reshape(seeds, -1) for x in ("counts", "last"))
         lengths[n] = by_episode(counts.astype(float), last, EPISODES)
     x = np.arange(2, EPISODES + 1)
@@ -82,7 +82,7 @@ def halfway(seeds: int) -> Exhibit:
     """Figure 8.3: what the maze's learner knows halfway through its second episode, without planning and with."""
     maze, shown, rows = model("dyna_maze"), {}, []
     for n in (0, 50):
-        seen: Any = study(DynaQ(**MAZE, planning_steps=n), native("dyna_maze"), 8_000, _table, seeds=range(seeds))
+        seen: Any = probe(DynaQ(**MAZE, planning_steps=n), native("dyna_maze"), 8_000, _table, seeds=range(seeds))
         ends = [np.flatnonzero(last)[:2] for last in seen["last"].reshape(seeds, -1)]
         # The row after an episode's last one is a reset.
         tables = np.array([q[(first + second) // 2 + 1] for q, (first, second) in zip(seen["q"], ends, strict=True)])
@@ -149,7 +149,7 @@ def _changed(world: str, at: int, steps: int, planning: int, bonus: float, seeds
 
 def _gains(method: DynaQ, world: str, steps: int, seeds: int) -> Float[np.ndarray, "S steps"]:
     """The cumulative reward after each environment step; resets, one for each goal, are left out."""
-    seen = study(method, native(world), steps + steps // SHORTEST, lived, seeds=range(seeds))
+    seen = probe(method, native(world), steps + steps // SHORTEST, lived, seeds=range(seeds))
     reward, counts = (seen[x].reshape(seeds, -1) for x in ("reward", "counts"))
     return at_episodes(reward.astype(float).cumsum(1), counts, steps)
 

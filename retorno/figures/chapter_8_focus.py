@@ -26,7 +26,7 @@ from retorno.plots.curves import mean_reach, seed_curves, seed_panels
 from retorno.plots.style import number
 from retorno.policies import Epsilon
 from retorno.run.loop import Run
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 NEAR = 1.2
 """A way is near the shortest that is at most so many times as long."""
@@ -47,7 +47,7 @@ def mazes(seeds: int) -> Exhibit:
     # Of one shape, so that each method is compiled once.
     for maze, world, every, size in zip(models, of_one_shape(models), SCALES.values(), states, strict=True):
         for name, method in methods.items():
-            seen: Any = study(method, world, LOOKS * every, _so_far, seeds=range(seeds), every=every)
+            seen: Any = probe(method, world, LOOKS * every, _so_far, seeds=range(seeds), every=every)
             near = _leads_to_goal(maze, seen["best"])
             solved = near.any(1)
             unsolved += [f"{(~solved).sum()} of {seeds} seeds of {name}, {size} states"] * (not solved.all())

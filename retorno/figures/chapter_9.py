@@ -29,7 +29,7 @@ from retorno.networks.linear import Basis, Features
 from retorno.plots.curves import mean_reach
 from retorno.plots.style import INK, LINES, MUTED, number_axes, panels, style
 from retorno.run.loop import Run
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 WALK = "random_walk_1000"
 STATES = 1000
@@ -131,7 +131,7 @@ def aggregated(seeds: int, episodes: int = EPISODES) -> Exhibit:
     """Figure 9.1: gradient Monte Carlo over ten groups of a hundred states, with the states' distribution μ."""
     method = monte_carlo(Aggregation(GROUP), 2e-5, LONG)
     lived, theory = updates(episodes, LONG), pull(Aggregation(GROUP))
-    learnt = study(method, native(WALK), lived, values, seeds=range(seeds), every=lived)[:, 0]
+    learnt = probe(method, native(WALK), lived, values, seeds=range(seeds), every=lived)[:, 0]
     settles = theory.settled()
     states = np.arange(1, STATES + 1)
     with style():
@@ -204,7 +204,7 @@ def bootstrapped(seeds: int, episodes: int = EPISODES) -> Exhibit:
     """Figure 9.2: where semi-gradient TD settles with groups, and n-step TD over them."""
     lived, theory = updates(episodes, LONG), pull(Aggregation(GROUP), bootstraps=True)
     method = TD(network=Aggregation(GROUP), step_size=2e-4, discount=1.0, rollout=LONG)
-    learnt = study(method, native(WALK), lived, values, seeds=range(seeds), every=lived)[:, 0]
+    learnt = probe(method, native(WALK), lived, values, seeds=range(seeds), every=lived)[:, 0]
     reach = mean_reach(learnt).tolist()
     found = over_n(WALK, SIZES, MORE * seeds, network=Aggregation(SMALL_GROUP), group=SMALL_GROUP)
     states = np.arange(1, STATES + 1)
@@ -275,7 +275,7 @@ def compared(methods: Mapping[str, Compared], seeds: int, episodes: int, title: 
     start = np.sqrt((visits().share * exact(WALK) ** 2).sum())
     for name, (basis, step_size, *_) in methods.items():
         method, lived = monte_carlo(basis, step_size, ROLLOUT), updates(episodes + 5 * isqrt(episodes), ROLLOUT)
-        seen = study(method, native(WALK), lived, value_error, seeds=range(seeds))
+        seen = probe(method, native(WALK), lived, value_error, seeds=range(seeds))
         error, value = (
             np.array(
                 [np.interp(x, [0, *when], [at, *one]) for when, one in zip(seen["episodes"], seen[y], strict=True)]

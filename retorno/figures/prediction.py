@@ -40,7 +40,7 @@ from retorno.figures.exhibit import Exhibit
 from retorno.plots.style import INK, LINES, MUTED, number, panels, style
 from retorno.policies import Tabulated
 from retorno.run.loop import Run
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 INTERACTIONS, EVERY = 20_000, 100
 ALPHAS = (0.03, 0.1, 0.3)
@@ -217,7 +217,7 @@ def compare(seeds: int) -> dict[str, dict[str, Found]]:
         where = asked if way.large else small
         alphas = [way.scale * alpha for alpha in ALPHAS] if getattr(way.method, "step_size", None) is not None else []
         updates, every = INTERACTIONS // way.method.rollout, EVERY // way.method.rollout
-        learnt, steps = study(
+        learnt, steps = probe(
             way.method,
             together(where),
             updates,

@@ -22,7 +22,7 @@ from retorno.networks import Table
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import INK, LINES, MUTED, mark_book, number_axes, panels, style
 from retorno.run.loop import Run
-from retorno.run.study import at_episodes, study
+from retorno.run.probe import at_episodes, probe
 
 STEPS = {"random_walk": 1500, "random_walk_19": 2600, "random_walk_1000": 1700}
 """Enough for the episodes that are looked at: 100 of the first, 10 of the others."""
@@ -66,7 +66,7 @@ def by_episode(
 ) -> Float[np.ndarray, "*settings S E"]:
     """The root mean square error at the ends of the first episodes."""
     n = getattr(method, "n", 1)
-    seen = study(method, native(world), STEPS[world] + n, errors(world, n > 1, group), seeds=range(seeds), over=over)
+    seen = probe(method, native(world), STEPS[world] + n, errors(world, n > 1, group), seeds=range(seeds), over=over)
     # The rows that n-step TD holds before the first are no episodes' ends.
     seen["last"] = seen["last"] & (np.arange(seen["last"].shape[-1]) >= n - 1)
     # Too large a step size diverges: such an error is as large as it is shown, or larger.
@@ -143,7 +143,7 @@ def estimates(method: TD, world: str, counts: Sequence[int]) -> dict[int, Float[
     def look(run: Run, trajectory: Trajectory) -> dict[str, Array]:
         return {"value": run.learner.network.tables["value"][acting, 0], "last": trajectory.steps.last[1, 0]}
 
-    seen = study(method, native(world), STEPS[world], look, seeds=[0])
+    seen = probe(method, native(world), STEPS[world], look, seeds=[0])
     ends = np.flatnonzero(seen["last"][0])
     begun = np.full(len(acting), getattr(method.network, "initial", 0.0))
     return {count: seen["value"][0, ends[count - 1]] if count else begun for count in counts}

@@ -19,7 +19,7 @@ from retorno.figures.exhibit import Check, Exhibit
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.policies import Epsilon
 from retorno.run.loop import Run
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 LECTURE = {
     ("process", 0.0): {"C1": -2, "C2": -2, "C3": -2, "Pass": 10, "Pub": 1, "Facebook": -1},
@@ -53,7 +53,7 @@ def tables_and_learners(seeds: int) -> Exhibit:
     }
     world, errors = TimeLimit(sampled(model), 50), {}
     for name, (method, exact) in methods.items():
-        q = study(method, world, 50 * points, table, seeds=range(seeds), every=50)
+        q = probe(method, world, 50 * points, table, seeds=range(seeds), every=50)
         away = q[:, :, model.pair_state, model.action] - exact
         errors[name] = np.sqrt((away**2).mean(-1))
     x = np.arange(1, points + 1) * 50

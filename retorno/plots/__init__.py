@@ -7,6 +7,7 @@ from retorno.plots.maps import value_map
 from retorno.plots.page import Picture, Section, Table, page, save_page
 from retorno.plots.pictures import answer_picture
 from retorno.plots.report import report
+from retorno.plots.study import study
 from retorno.plots.style import PlotError, save
 from retorno.plots.sweeps import animate, bounds_plot, sweep_table
 
@@ -29,6 +30,7 @@ __all__ = [
     "save_page",
     "seed_curves",
     "seed_panels",
+    "study",
     "sweep_table",
     "value_map",
 ]

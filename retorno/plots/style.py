@@ -29,6 +29,8 @@ RULE = "#d9dce1"
 PAPER = "#fefefe"
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe & Ito 2008, without black and yellow."""
+PICTURES = (".png", ".svg", ".pdf")
+"""As what pictures are written."""
 
 _LOOK: Any = {
     "axes.axisbelow": True,
@@ -54,6 +56,7 @@ _LOOK: Any = {
     "legend.labelcolor": INK,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
+    "pdf.fonttype": 42,  # As text, which can be searched.
     "svg.fonttype": "none",
     "svg.hashsalt": "retorno",
     "text.color": INK,
@@ -150,19 +153,29 @@ def mark_book(axes: matplotlib.axes.Axes, points: Sequence[tuple[float, float]])
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG (160 dots an inch) or SVG, by the path's suffix; folders are made.
+    """Write a figure as PNG (160 dots an inch), SVG or PDF, by the path's suffix; folders are made.
 
     Raises:
         PlotError: for another suffix.
     """
     path = Path(path)
-    if path.suffix not in (".png", ".svg"):
-        raise PlotError(f"pictures are written as .png or .svg, got {path.name!r}: name the file so")
+    kind = require_picture(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with style():
-        metadata = {"Date": None} if path.suffix == ".svg" else None
+        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
         figure.savefig(path, dpi=160, metadata=metadata)
     return path
+
+
+def require_picture(path: Path) -> str:
+    """The suffix of a picture's name, in small letters.
+
+    Raises:
+        PlotError: when it is none that is written.
+    """
+    if (kind := path.suffix.lower()) not in PICTURES:
+        raise PlotError(f"pictures are written as {' or '.join(PICTURES)}, got {path.name!r}: name the file so")
+    return kind
 
 
 def inline_svg(figure: Figure, prefix: str) -> str:

@@ -44,7 +44,7 @@ class RunFolder:
         self._writer: Any = None
         self._purge: int | None = None
         self._metrics: io.FileIO | None = None
-        self._lock = _locked(self.path)
+        self._lock = locked(self.path)
         # A run that nobody holds any more gives its folder free.
         weakref.finalize(self, self._lock.close)
         _opened[self.path.resolve()] = self
@@ -379,8 +379,11 @@ _opened: weakref.WeakValueDictionary[Path, RunFolder] = weakref.WeakValueDiction
 _locks: weakref.WeakSet[IO[str]] = weakref.WeakSet()
 
 
-def _locked(path: Path) -> IO[str]:
+def locked(path: Path) -> IO[str]:
     """The open lock file of a folder, held by this process until it is closed.
+
+    Args:
+        path: of the folder.
 
     Raises:
         FolderError: when another process holds it, or it cannot be written.

@@ -23,7 +23,7 @@ from retorno.figures.chapter_13 import Begin
 from retorno.networks import GRU, MLP
 from retorno.ops.optimisers import SGD
 from retorno.run.collect import collect, opening
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 WORLD = sampled(model("student"))
 STATES, ACTIONS = model("student").num_states, model("student").num_actions
@@ -161,7 +161,7 @@ def test_its_steps_are_the_models_gradient_on_average(discount_gradient):
         at_the_end=True,
         discount_gradient=discount_gradient,
     )
-    sums, last = study(still, WORLD, 1000, summed, seeds=range(100))
+    sums, last = probe(still, WORLD, 1000, summed, seeds=range(100))
     found = sums[last]
     truth = policy_gradient(exact, theta, 0.9, discount_gradient=discount_gradient).gradient
     error = found.std(0, ddof=1) / math.sqrt(len(found))
@@ -178,7 +178,7 @@ def test_the_natural_direction_is_the_advantage():
     def direction(run, trajectory):
         return run.learner.direction.tables["policy"]
 
-    found = study(still, WORLD, 20_000, direction, seeds=range(20), every=20_000)[:, 0]
+    found = probe(still, WORLD, 20_000, direction, seeds=range(20), every=20_000)[:, 0]
     truth = policy_gradient(exact, theta, 0.9)
     chance = np.zeros((STATES, ACTIONS))
     chance[exact.pair_state, exact.action] = truth.policy
@@ -194,7 +194,7 @@ def test_a_gaussian_policy_finds_the_best_number():
         return run.stage.episodes.state.regret[0]
 
     algorithm = ActorCritic(discount=0.0, step_size=0.01, critic_step_size=0.1, discount_gradient=False)
-    found = study(algorithm, ContinuousBandit(), 5000, lost, seeds=range(20))
+    found = probe(algorithm, ContinuousBandit(), 5000, lost, seeds=range(20))
     # It begins with a standard deviation of 1 and a mean of 0: 1 + E[a*²] = 2.33 is lost at first.
     assert found[:, :50].mean() > 1.0
     assert found[:, -500:].mean() < 0.1

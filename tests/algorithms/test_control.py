@@ -36,7 +36,7 @@ from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import MLP
 from retorno.policies import Epsilon
-from retorno.run.study import study
+from retorno.run.probe import probe
 from retorno.run.train import train
 
 GAMMA, ALPHA, EPSILON = 0.75, 0.25, 0.5
@@ -75,7 +75,7 @@ def lived(algorithm: Algorithm, limit: int = 5, two: bool = True) -> tuple[list[
     """The interactions of one seed on a model with ends and a time limit, and what was watched."""
     model = in_turn(registered("student")) if two else registered("student")
     world = TimeLimit(sampled(model), limit)
-    seen = study(algorithm, world, UPDATES, watch, seeds=(3,))
+    seen = probe(algorithm, world, UPDATES, watch, seeds=(3,))
     seen = {name: x[0] for name, x in seen.items()}
     flat = {
         name: seen[name][:, :-1].reshape(UPDATES * algorithm.rollout, *seen[name].shape[2:])

@@ -29,7 +29,7 @@ from retorno.models import Counted, Exact
 from retorno.ops.bandits import upper_confidence
 from retorno.policies import Epsilon, Tabulated, Uniform
 from retorno.run.oracle import regret
-from retorno.run.study import lived, study
+from retorno.run.probe import lived, probe
 from retorno.run.train import train
 
 
@@ -222,7 +222,7 @@ def test_a_counted_model_answers_with_what_it_saw() -> None:
 @pytest.mark.slow
 def test_tic_tac_toe_is_never_lost() -> None:
     """Against a perfect opponent the best is a draw: 40 games of 20 seeds."""
-    seen: Any = study(
+    seen: Any = probe(
         UCT(discount=1.0, simulations=500, depth=5), native("tic_tac_toe_perfect"), 12, lived, seeds=range(20)
     )
     reward, last = seen["reward"].reshape(20, -1), seen["last"].reshape(20, -1)

@@ -36,7 +36,7 @@ from retorno.figures.chapter_11 import expected_emphasis, expected_sweeps
 from retorno.networks import MLP, TileCoding
 from retorno.policies import Tabulated, Uniform
 from retorno.run.prediction import prediction, predicts
-from retorno.run.study import study
+from retorno.run.probe import probe
 from retorno.run.train import train
 
 GAMMA, ALPHA, LAMBDA = 0.75, 0.25, 0.5
@@ -56,7 +56,7 @@ def watch(run, trajectory):
 def lived(algorithm: Any) -> tuple[list[list[tuple[int, float, float, float, int]]], np.ndarray]:
     """Whole episodes of (state, ρ, reward, γ of what comes after, next state), and the table after every update."""
     world = TimeLimit(sampled(in_turn(model("garnet"))), 7)
-    seen = study(algorithm, world, UPDATES // algorithm.rollout, watch, seeds=[3])
+    seen = probe(algorithm, world, UPDATES // algorithm.rollout, watch, seeds=[3])
     obs, reward, discount, last, action = (
         np.concatenate([seen[name][0, 0, :1], seen[name][0, :, 1:].reshape(-1)])
         if name != "action"
@@ -239,8 +239,8 @@ def test_batches_settle_on_the_least_squares_answer(method: Any, lambda_: float)
     settings: dict[str, Any] = {"discount": 1.0, "rollout": 400}
     world = native("random_walk")
     look = watch
-    batch = study(method(**settings, capacity=400, sweeps=3000, step_size=2.0), world, 1, look, seeds=[0])
-    once = study(LSTD(**settings, lambda_=lambda_, regularisation=1e-4), world, 1, look, seeds=[0])
+    batch = probe(method(**settings, capacity=400, sweeps=3000, step_size=2.0), world, 1, look, seeds=[0])
+    once = probe(LSTD(**settings, lambda_=lambda_, regularisation=1e-4), world, 1, look, seeds=[0])
     np.testing.assert_allclose(batch["value"][0, 0, :5], once["value"][0, 0, :5], atol=0.02)
 
 

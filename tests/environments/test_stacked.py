@@ -12,7 +12,7 @@ from retorno.environments.sampled_world import sampled
 from retorno.environments.stacked import of_one_shape, padded, stacked
 from retorno.figures.chapter_5 import sticking
 from retorno.figures.prediction import interval, under
-from retorno.run.study import study
+from retorno.run.probe import probe
 
 NAMES = ("random_walk", "random_walk_19", "garnet", "student")
 
@@ -34,9 +34,9 @@ def learnt(run, trajectory):
 def test_what_is_lived_side_by_side_is_what_is_lived_alone() -> None:
     """To the bit, where the worlds have the same actions: among others, another number of them draws otherwise."""
     walks = [model("random_walk"), model("random_walk_19")]
-    together = study(TD(), stacked(of_one_shape(walks)), 400, learnt, seeds=(3, 5), every=100, side_by_side=True)
+    together = probe(TD(), stacked(of_one_shape(walks)), 400, learnt, seeds=(3, 5), every=100, side_by_side=True)
     for i, walk in enumerate(walks):
-        alone = study(TD(), sampled(walk), 400, learnt, seeds=(3, 5), every=100)
+        alone = probe(TD(), sampled(walk), 400, learnt, seeds=(3, 5), every=100)
         np.testing.assert_array_equal(together["reward"][i], alone["reward"])
         np.testing.assert_array_equal(together["value"][i][..., : walk.num_states], alone["value"])
 

@@ -24,7 +24,7 @@ from retorno.networks import MLP, CategoricalHead, Pretrained, ValueHead, Weight
 from retorno.networks.initialisation import orthonormal_columns
 from retorno.run.checkpoint import MismatchError, load
 from retorno.run.loop import advance, advance_in_turn
-from retorno.run.study import _study_in_turn
+from retorno.run.probe import _live_in_turn, probe
 
 FROZEN_RUN = str(Path(__file__).with_name("frozen_run.py"))
 
@@ -125,18 +125,18 @@ def test_programs_of_several_seeds_do_not_hold_them(run: Any) -> None:
     assert len(lowered.as_text()) < 2 * FROZEN_BYTES
 
 
-def test_the_program_of_a_study_does_not_hold_them(weights: WeightsFile) -> None:
-    probe = lambda run, lived: lived.steps.reward.sum()  # noqa: E731
+def test_the_program_of_a_probe_does_not_hold_them(weights: WeightsFile) -> None:
+    look = lambda run, lived: lived.steps.reward.sum()  # noqa: E731
     programs = []
 
     def lowered(*args: Any) -> Any:
-        programs.append(_study_in_turn.lower(*args).as_text())
-        return _study_in_turn(*args)
+        programs.append(_live_in_turn.lower(*args).as_text())
+        return _live_in_turn(*args)
 
     settings = {"seeds": (0, 1), "over": {"discount": (0.9, 0.99)}}
     world = native("FrozenLake-v1")
-    with patch("retorno.run.study._study_in_turn", lowered):
-        found = rt.study(ppo(weights), world, 4, probe, **settings)
+    with patch("retorno.run.probe._live_in_turn", lowered):
+        found = probe(ppo(weights), world, 4, look, **settings)
     assert found.shape == (2, 2, 4) and len(programs[0]) < 2 * FROZEN_BYTES
 
 

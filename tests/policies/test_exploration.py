@@ -17,8 +17,8 @@ from retorno.environments.registry import native
 from retorno.networks import Table
 from retorno.policies import EXPLORATIONS, UCB, Decay, Epsilon, Softmax
 from retorno.policies.exploration import Exploration, Explorer
+from retorno.run.probe import lived, probe
 from retorno.run.relabel import CountBonus
-from retorno.run.study import lived, study
 
 ACTIONS = 3
 Q = jnp.array([1.0, 3.0, 2.0])
@@ -140,7 +140,7 @@ def test_an_optimistic_start_tries_everything() -> None:
     def actions(run: Any, trajectory: Trajectory) -> Any:
         return trajectory.action[0, 0]
 
-    taken = study(method, native("ten_armed"), 10, actions, seeds=range(5))
+    taken = probe(method, native("ten_armed"), 10, actions, seeds=range(5))
     assert (np.sort(taken, axis=1) == np.arange(10)).all()
 
 
@@ -161,7 +161,7 @@ def test_optimism_finds_the_treasure_of_the_deep_sea_and_dithering_does_not() ->
 
     def found(table: Table, exploration: Exploration) -> np.ndarray:
         method = QLearning(network=table, step_size=1.0, exploration=exploration)
-        reward = study(method, native("deep_sea"), 11 * dives, lived, seeds=seeds)["reward"]
+        reward = probe(method, native("deep_sea"), 11 * dives, lived, seeds=seeds)["reward"]
         return (reward > 0.5).any((1, 2, 3))
 
     assert found(Table(initial=1.0), Epsilon(0.0)).all()

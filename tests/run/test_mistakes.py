@@ -6,6 +6,7 @@ import pytest
 import retorno as rt
 from retorno.algorithms.published import settings
 from retorno.networks import Activation
+from retorno.run.probe import probe
 
 STUDENT = rt.environments.student()
 
@@ -75,7 +76,7 @@ def test_training_by_names_classes_and_models():
         (lambda: rt.Ppo, "retorno has no 'Ppo'; did you mean PPO"),
         (lambda: rt.ExpectedSARSA, "it is retorno.algorithms.ExpectedSARSA"),
         (lambda: rt.environments.studen, "retorno.environments has no 'studen'; did you mean student"),
-        (lambda: rt.study(rt.QLearning(), "random_walk", 2, lambda *_: 0, seeds=2), r"pass seeds=range\(2\)"),
+        (lambda: probe(rt.QLearning(), "random_walk", 2, lambda *_: 0, seeds=2), r"pass seeds=range\(2\)"),
     ],
 )  # fmt: skip
 def test_the_rest_is_one_sentence(call, message):

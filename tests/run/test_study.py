@@ -1,103 +1,187 @@
-"""A study lives what `train` lives, and sums by episode."""
+"""A study is what its seeds live one by one; it survives its process, and refuses what cannot be asked."""
 
-from __future__ import annotations
-
+import csv
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import os
+import signal
 
-import jax
 import numpy as np
 import pytest
 
-from retorno.algorithms import PPO, REINFORCE, MonteCarloControl, QLearning, SARSALambda
-from retorno.environments.registry import native
-from retorno.environments.wrappers import TimeLimit
+import retorno as rt
+from retorno.algorithms import QLearning
+from retorno.algorithms.prediction.td import TD
+from retorno.core.errors import RetornoError
+from retorno.environments.registry import WorldName, native
 from retorno.networks import MLP
-from retorno.ops.optimisers import Adam
-from retorno.run.loop import seeds_batch
-from retorno.run.study import by_episode, lived, study
+from retorno.run import study as module
+from retorno.run.folder import FolderError
+from retorno.run.grid import grid
+from retorno.run.prediction import prediction
+from retorno.run.probe import by_episode, lived, probe
+from retorno.run.stopping import Interrupted
+from retorno.run.study import StudyError, question_in, study
 from retorno.run.train import train
 
-ALGORITHM = QLearning()
-WAITING = MonteCarloControl(rollout=1, longest_episode=20)
-"""Learns at an episode's end alone."""
-UPDATES, SEEDS, WORLD = 60, (3, 11), native("student")
-METHODS = pytest.mark.parametrize("method", [ALGORITHM, WAITING], ids=["side by side", "one after another"])
+ASKED = {"over": {"step_size": [0.1, 0.5]}, "seeds": 2, "episodes": 12, "points": 12, "steps": 400}
+WORLD = "student"
 
 
-def seen(run, trajectory):
-    return {"table": run.learner.network.tables["q"], "counts": trajectory.transitions}
+@pytest.fixture(autouse=True)
+def short_stretches(monkeypatch):
+    """Stretches of a hundredth of what is expected, so that a small study has several."""
+    monkeypatch.setattr(module, "FEWEST_SEEN", 0)
 
 
-def studied(method: Any, seeds: Sequence[int] = SEEDS, every: int = 1, **more: Any) -> Any:
-    """What the methods of this page have learnt; the same sizes are one program."""
-    return study(method, WORLD, UPDATES, seen, seeds=seeds, every=every, **more)
+@pytest.fixture(scope="module")
+def found():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "FEWEST_SEEN", 0)
+        return study("q_learning", WORLD, **ASKED)
 
 
-@METHODS
-def test_a_study_ends_where_training_ends_to_the_bit(method) -> None:
-    found = studied(method)
-    assert found["table"].shape[:2] == (2, UPDATES)
-    for i, seed in enumerate(SEEDS):
-        training = train(method, WORLD, int(found["counts"][i].sum()), seed=seed)
-        training.run_to_end()
-        np.testing.assert_array_equal(found["table"][i, -1], training.run.learner.network.tables["q"])
+def test_each_seed_of_each_setting_is_what_it_lives_alone(found) -> None:
+    published = rt.train("q_learning", WORLD, 1).algorithm
+    assert [s.algorithm for s in found.settings] == [dataclasses.replace(published, step_size=x) for x in (0.1, 0.5)]
+    seen = probe(published, WORLD, 400, lived, seeds=(0, 1), steps=400, over={"step_size": [0.1, 0.5]})
+    for m in range(2):
+        paid = np.where(seen["counts"][m], seen["reward"][m], 0).reshape(2, -1)
+        np.testing.assert_array_equal(found.values[m], by_episode(paid, seen["last"][m].reshape(2, -1), 12))
+    assert (found.diverged == -1).all() and found.optimum == 6.0 and found.axis == "episode"
 
 
-def test_every_so_many_updates_gives_those_points() -> None:
-    np.testing.assert_array_equal(studied(ALGORITHM)["table"][:, 19::20], studied(ALGORITHM, every=20)["table"])
+def test_it_is_written_tidily_and_told_with_intervals(found, tmp_path) -> None:
+    with open(found.save(tmp_path / "out.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["algorithm", "step_size", "seed", "episode", "return"] and len(rows) == 2 * 2 * 12
+    last = rows[-1]
+    assert (last["algorithm"], last["step_size"], last["seed"], last["episode"]) == ("q_learning", "0.5", "1", "12")
+    assert float(last["return"]) == pytest.approx(found.values[1, 1, -1])
+    told = str(found)
+    assert "the exact optimum is 6" in told and f"{found.seed_means()[0].mean():.6g}" in told
+    assert found._repr_html_().count("<tr>") == 3 and "algorithm" in found._repr_html_()
+    with pytest.raises(StudyError, match=r"written as \.csv"):
+        found.save(tmp_path / "out.txt")
 
 
-def test_seeds_are_spread_over_devices_without_a_difference() -> None:
-    assert jax.local_device_count() == 2
-    np.testing.assert_array_equal(studied(ALGORITHM)["table"][1], studied(ALGORITHM, seeds=SEEDS[1:])["table"][0])
+@pytest.mark.parametrize("how", ["killed", "signalled"])
+def test_one_that_was_stopped_goes_on_to_the_same_numbers(found, tmp_path, monkeypatch, how) -> None:
+    monkeypatch.setattr(module, "SAVE_SECONDS", 0.0 if how == "killed" else 1e9)
+    looks = []
+
+    def stop(share, told):
+        looks.append(share)
+        if len(looks) == 6 and how == "killed":
+            raise KeyError("killed")
+        if len(looks) == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(KeyError if how == "killed" else Interrupted):
+        study("q_learning", WORLD, **ASKED, folder=tmp_path / "kept", progress=stop)
+    assert 0 < looks[-1] < 1 and not (tmp_path / "kept/results.csv").exists()
+    with pytest.raises(FolderError, match="another study"):
+        study("q_learning", WORLD, **{**ASKED, "seeds": 3}, folder=tmp_path / "kept")
+    again = []
+    finished = study("q_learning", WORLD, **ASKED, folder=tmp_path / "kept", progress=lambda x, _: again.append(x))
+    np.testing.assert_array_equal(finished.values, found.values)
+    assert (
+        again[0] > looks[2]
+        and (tmp_path / "kept/results.csv").read_text() == found.save(tmp_path / "whole.csv").read_text()
+    )
+    monkeypatch.setattr(module, "Lives", None)  # Nothing is lived a second time, nor through its folder alone.
+    np.testing.assert_array_equal(study("q_learning", WORLD, **ASKED, folder=tmp_path / "kept").values, found.values)
+    asked = question_in(tmp_path / "kept")
+    assert [str(s) for s in asked.settings] == [str(s) for s in found.settings]
+    assert asked.settings[1].algorithm == found.settings[1].algorithm
 
 
-@METHODS
-def test_settings_side_by_side_are_a_study_of_each_to_the_bit(method) -> None:
-    compared = studied(method, over={"step_size": [0.125, 0.5]})
-    alone = studied(dataclasses.replace(method, step_size=0.5))
-    np.testing.assert_array_equal(compared["table"][1], alone["table"])
-    assert (compared["table"][0] != alone["table"]).any()
+def test_a_setting_that_diverges_is_marked_and_the_others_are_kept() -> None:
+    method = rt.REINFORCE(MLP((8,)), 2, 8, 12)
+    found = study(method, native("CartPole-v1"), over={"lr": [1e-3, 1e30]}, seeds=1, steps=480, points=4)
+    assert found.diverged[0] == -1 and found.diverged[1] >= 0
+    assert np.isfinite(found.values[0]).any() and "diverged in 1 of 1 seeds" in str(found)
+    assert np.isnan(found.seed_means()[1]).all() and found.optimum is None
+    assert found.as_row()["settings"][1]["mean"] is None
 
 
-def test_learning_rates_under_one_map_are_single_studies_to_the_bit() -> None:
-    """Networks are learnt one after another; what differs in more than numbers is another program."""
-    rates = [1e-4 * 2**i for i in range(8)]
-    settings = [REINFORCE(MLP((8,)), 2, 8, 12, optimiser=Adam(rate, max_gradient_norm=0.5)) for rate in rates]
-
-    def weights(run, trajectory):
-        return jax.tree.leaves(run.learner.network)
-
-    world = TimeLimit(native("CartPole-v1"), 7)
-    together = study(settings, world, 3, weights, seeds=(5,), every=3)
-    for i, one in enumerate(settings):
-        for leaf, alone in zip(together, study(one, world, 3, weights, seeds=(5,), every=3), strict=True):
-            np.testing.assert_array_equal(leaf[i], alone)
-    assert np.unique(together[0][:, 0, -1], axis=0).shape[0] == 8
-    with pytest.raises(ValueError, match="differ in numbers alone"):
-        study([PPO(), PPO(num_envs=4)], world, 3, weights, seeds=(5,))
+def test_the_error_of_predicted_values_is_that_of_a_run() -> None:
+    found = study(TD(step_size=0.5), "random_walk", seeds=1, steps=60, points=60)
+    assert found.measure == "rms"
+    with train(TD(step_size=0.5), "random_walk", 60) as run:
+        run.run_to_end()
+        exact = prediction(run.policies, rt.environments.random_walk(), run.algorithm.discount)
+    assert found.values[0, 0, -1] == pytest.approx(exact.errors[0], rel=1e-5)
 
 
-def test_only_who_waits_for_an_episodes_end_is_lived_one_after_another() -> None:
-    assert not seeds_batch(WAITING) and seeds_batch(ALGORITHM) and seeds_batch(MonteCarloControl())
+def test_regret_is_the_optimum_less_the_return(found) -> None:
+    lacking = study("q_learning", WORLD, **ASKED, measure="regret")
+    np.testing.assert_allclose(lacking.values, 6.0 - found.values)
 
 
-def test_settings_that_the_method_refuses_are_refused_before_anything_is_lived() -> None:
-    with pytest.raises(ValueError, match="step_size must be at least 0"):
-        study(SARSALambda(), native("student"), 10, lived, seeds=(0,), over={"step_size": [0.5, -1.0]})
+def test_what_has_one_value_is_no_column_and_names_are_your_own() -> None:
+    asked = module.ask({"slow": QLearning(step_size=0.1), "fast": QLearning}, WORLD, {"gamma": 0.9, "alpha": [0.5]})
+    assert [s.name for s in asked.settings] == ["slow", "fast"] and asked.settings[0].values == {}
+    assert {(s.algorithm.discount, s.algorithm.step_size) for s in asked.settings} == {(0.9, 0.5)}
 
 
-@pytest.mark.parametrize(("updates", "every", "seeds"), [(10, 3, (0,)), (0, 1, (0,)), (10, 1, ())])
-def test_a_study_without_points_or_seeds_is_refused(updates: int, every: int, seeds: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"positive multiple|needs seeds"):
-        study(ALGORITHM, native("student"), updates, lived, seeds=seeds, every=every)
+def test_settings_that_differ_in_more_than_numbers_are_programs_of_their_own() -> None:
+    asked = module.ask(
+        ["q_learning", "sarsa_lambda"], WORLD, {"lambda": [0.5, 0.9], "exploration": ["epsilon", "softmax"]}
+    )
+    assert [str(s) for s in asked.settings][1:3] == [
+        "q_learning exploration=softmax",
+        "sarsa_lambda lambda=0.5 exploration=epsilon",
+    ]
+    assert asked.batches() == [[0], [1], [2, 4], [3, 5]]
 
 
-def test_sums_by_episode_by_hand() -> None:
-    values = np.array([[1.0, 2.0, 4.0, 8.0, 16.0], [1.0, 1.0, 1.0, 1.0, 1.0]])
-    last = np.array([[False, True, False, True, False], [True, False, False, False, True]])
-    np.testing.assert_array_equal(by_episode(values, last, 2), [[3, 12], [1, 4]])
-    with pytest.raises(ValueError, match="only 2 of 3 episodes"):
-        by_episode(values, last, 3)
+def test_what_would_not_fit_memory_is_lived_in_turn(monkeypatch) -> None:
+    asked = module.ask("q_learning", WORLD, {"alpha": [0.1, 0.2, 0.3, 0.4, 0.5]}, seeds=2)
+    monkeypatch.setattr(module, "MOST_BYTES", 2 * module.MOST_BYTES // (module.MOST_BYTES // 900))
+    assert [len(batch) for batch in asked.batches()] in ([2, 2, 1], [3, 2], [1] * 5)
+
+
+REFUSED = [
+    (dict(algorithms="q_lerning"), "did you mean q_learning"),
+    (dict(algorithms=[]), "which algorithm"),
+    (dict(algorithms=["sarsa", "SARSA"]), "sarsa is given twice"),
+    (dict(world="nowhere"), "nowhere"),
+    (dict(world=WorldName("CartPole-v1", hosted=True)), "is hosted"),
+    (dict(over={"lambada": [0.1, 0.2]}), "no hyperparameter 'lambada'"),
+    (dict(over={"step_size": [0.1, 0.1]}), "given twice"),
+    (dict(over={"step_size": []}), "no values"),
+    (dict(over={"step_size": [0.1, 2.0]}), "overshoots"),
+    (dict(over={"step_size": [0.1, -1.0]}), "step_size must be"),
+    (dict(over={"step_size": ["fast", 0.1]}), "no value of its kind"),
+    (dict(over={"exploration": ["epsilon", "softmx"]}), "did you mean softmax"),
+    (dict(seeds=0), "seeds must be positive"),
+    (dict(seeds=[1, 1]), "different integers"),
+    (dict(steps=0), "steps must be positive"),
+    (dict(episodes=1.5), "episodes must be whole"),
+    (dict(points=0), "points must be positive"),
+    (dict(measure="retrun"), "did you mean return"),
+    (dict(measure="rms"), "not all of these algorithms predict"),
+    (dict(world="river_swim", measure="regret"), "regret needs the exact optimum"),
+    (dict(algorithms="reinforce", world="Pendulum-v1", measure="regret"), "no exact model"),
+    (dict(algorithms="q_learning", world="CartPole-v1"), "observations"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "told"), REFUSED, ids=[told for _, told in REFUSED])
+def test_what_cannot_be_asked_is_refused_before_anything_is_lived(given, told, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(module, "Lives", None)
+    with pytest.raises((ValueError, RetornoError), match=told):
+        study(**{"algorithms": "q_learning", "world": WORLD, **given}, folder=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FolderError, match="holds a run"):
+        study("q_learning", WORLD, **ASKED, folder=tmp_path)
+
+
+def test_a_grid_is_every_combination_and_goes_without_what_an_algorithm_lacks() -> None:
+    made = grid({"q": QLearning(), "td": TD()}, {"epsilon": [0.1, 0.2], "alpha": [0.3, 0.4]})
+    assert len(made) == 4 + 2 and made[-1].values == {"step_size": 0.4}
+    assert made[0].algorithm.exploration.epsilon == 0.1 and made[3].algorithm.step_size == 0.4
