@@ -31,18 +31,20 @@ def ending_choice(backup: Backup) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarra
     """A policy that may end wherever one may, and the states where none can. Where none is left, it is proper.
 
     Works outwards from the pairs that may end at once: each state in turn takes a pair that may
-    lead to a state which already has one.
+    lead to a state which already has one. After a few rounds the rest is searched for at once.
     """
     choice = np.zeros(backup.num_states, np.int64)
     ends = np.zeros(backup.num_states, bool)
     towards = backup.leak > 0
-    while True:
+    for _ in range(graph.ROUNDS):
         pairs = np.flatnonzero(towards & ~ends[backup.owner])
         if not len(pairs):
             return choice, ~ends
         choice[backup.owner[pairs[::-1]]] = pairs[::-1]
         ends[backup.owner[pairs]] = True
         towards = backup.rows @ ends.astype(float) > 0
+    found, last = graph.led_to(backup.owner, *_possible(backup), ends, ~ends[backup.owner])
+    return np.where(last >= 0, last, choice), ~found
 
 
 def reaching(
@@ -50,13 +52,23 @@ def reaching(
 ) -> Bool[np.ndarray, " n"]:
     """The states from which some policy, of these `pairs` (of all), may come to one of `states`, those included."""
     reached = states
-    while True:
+    for _ in range(graph.ROUNDS):
         towards = backup.rows @ reached.astype(float) > 0
         wider = reached.copy()
         wider[backup.owner[towards if pairs is None else towards & pairs]] = True
         if (wider == reached).all():
             return reached
         reached = wider
+    usable = np.ones(backup.num_pairs, bool) if pairs is None else pairs
+    return graph.led_to(backup.owner, *_possible(backup), reached, usable)[0]
+
+
+def _possible(backup: Backup) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+    """The pair of each possible transition, and where it leads."""
+    entries = backup.rows.tocoo()
+    pair, target = entries.coords
+    real = entries.data > 0
+    return (pair, target) if real.all() else (pair[real], target[real])
 
 
 def earns_nothing(backup: Backup, nothing: Bool[np.ndarray, " P"]) -> Bool[np.ndarray, " n"]:
@@ -85,17 +97,19 @@ def unending(backup: Backup, ended: Bool[np.ndarray, " n"]) -> Bool[np.ndarray, 
     """
     dead = np.zeros(backup.num_states, bool)
     while True:
-        pairs = backup.rows @ dead.astype(float) == 0
+        safe = backup.rows @ dead.astype(float) == 0
         states = ~(ended | dead)
-        stuck = states & (np.bincount(backup.owner[pairs], minlength=backup.num_states) == 0)
-        if not stuck.any():
-            if not states.any():
-                return dead
-            lost = ending_choice(backup.part(states, pairs & states[backup.owner], ended))[1]
-            if not lost.any():
-                return dead
-            stuck[np.flatnonzero(states)[lost]] = True
-        dead |= stuck
+        if not states.any():
+            return dead
+        stuck = states & (np.bincount(backup.owner[safe], minlength=backup.num_states) == 0)
+        if stuck.any():
+            drawn = graph.drawn(backup.owner, *_possible(backup), dead | stuck, safe & states[backup.owner])
+            dead |= drawn & states
+            continue
+        lost = ending_choice(backup.part(states, safe & states[backup.owner], ended))[1]
+        if not lost.any():
+            return dead
+        dead[np.flatnonzero(states)[lost]] = True
 
 
 OTHERWISE = (
@@ -128,7 +142,4 @@ def end_components(
 
     Maximal end components. De Alfaro 1997, section 3.3.
     """
-    entries = backup.rows.tocoo()
-    real = entries.data > 0
-    pair, target = (coordinate[real] for coordinate in entries.coords)
-    return graph.end_components(backup.owner, pair, target, tight & (backup.leak == 0), backup.num_states)
+    return graph.end_components(backup.owner, *_possible(backup), tight & (backup.leak == 0), backup.num_states)

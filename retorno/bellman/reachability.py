@@ -21,7 +21,7 @@ from retorno.bellman.control import evaluate, solve
 from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.proper_policies import PaysForEverError
 from retorno.bellman.solve_monitor import Progress
-from retorno.core.graph import predecessors, reached, rooted
+from retorno.core.graph import drawn, predecessors, reached, rooted
 from retorno.core.mdp import MDP, ModelError
 from retorno.core.solution import Solution
 
@@ -157,15 +157,15 @@ class _Moves(NamedTuple):
 
     def may_avoid(self) -> Bool[np.ndarray, " S"]:
         """The states from which some policy is sure never to reach what is meant."""
-        return ~self._drawn_in(self.meant, np.zeros(len(self.taken), bool))
+        return ~self._drawn_in(self.meant, self.taken)
 
     def can_be_sure(self) -> tuple[Bool[np.ndarray, " S"], Float[np.ndarray, " P"]]:
         """The states from which some policy is sure to reach what is meant, these among them, and such a policy."""
         lost = ~self.acting & ~self.meant
-        risky = np.zeros(len(self.taken), bool)
-        risky[self.pair[self.ends_elsewhere]] = True
+        usable = self.taken.copy()
+        usable[self.pair[self.ends_elsewhere]] = False
         while True:
-            lost = self._drawn_in(lost, risky)
+            lost = self._drawn_in(lost, usable)
             safe = self.taken.copy()
             safe[self.pair[lost[self.to] | self.ends_elsewhere]] = False
             inside = self._replace(
@@ -189,28 +189,11 @@ class _Moves(NamedTuple):
         chosen[self.pair[places[first]]] = 1.0
         return chosen
 
-    def _drawn_in(self, begin: Bool[np.ndarray, " S"], lost: Bool[np.ndarray, " P"]) -> Bool[np.ndarray, " S"]:
-        """The states in which every pair is lost or may lead to such a state, round by round from `begin`."""
-        order = np.argsort(self.to, kind="stable")
-        first = np.searchsorted(self.to[order], np.arange(self.states + 1))
-        into = self.pair[order]
-        harmless = self.ends_elsewhere[order]
-        found, lost = begin.copy(), lost | ~self.taken
-        left = np.bincount(self.owner[~lost], minlength=self.states)
-        new = np.flatnonzero((left == 0) & self.acting & ~found)
-        found[new] = True
-        new = np.append(np.flatnonzero(begin), new)
-        while len(new):
-            counts = first[new + 1] - first[new]
-            places = np.repeat(first[new] - np.append(0, np.cumsum(counts)[:-1]), counts) + np.arange(counts.sum())
-            pairs = np.unique(into[places[~harmless[places]]])
-            pairs = pairs[~lost[pairs]]
-            lost[pairs] = True
-            np.subtract.at(left, self.owner[pairs], 1)
-            owners = np.unique(self.owner[pairs])
-            new = owners[(left[owners] == 0) & ~found[owners]]
-            found[new] = True
-        return found
+    def _drawn_in(self, begin: Bool[np.ndarray, " S"], usable: Bool[np.ndarray, " P"]) -> Bool[np.ndarray, " S"]:
+        """The states in which every usable pair, if there is any, may lead to such a state or to `begin`; these too."""
+        stuck = self.acting & (np.bincount(self.owner[usable], minlength=self.states) == 0)
+        goes = ~self.ends_elsewhere
+        return drawn(self.owner, self.pair[goes], self.to[goes], begin | stuck, usable)
 
 
 class _Question(NamedTuple):

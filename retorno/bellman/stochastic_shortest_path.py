@@ -11,7 +11,7 @@ from retorno.bellman.average_problem import without_zeros
 from retorno.bellman.backup import Backup
 from retorno.bellman.bounds import best_above
 from retorno.bellman.chains import follow, recurrent_classes
-from retorno.bellman.evaluation import Evaluation, suited
+from retorno.bellman.evaluation import COMPILED_FROM, Evaluation, suited
 from retorno.bellman.proper_policies import (
     PaysForEverError,
     earns_nothing,
@@ -152,6 +152,15 @@ def first_choice(backup: Backup) -> Int[np.ndarray, " n"]:
     if backup.contracts:
         return choice
     value = np.zeros(backup.num_states)
+    if backup.rows.nnz >= COMPILED_FROM:
+        from retorno.bellman.kernels import StoredModel, pass_over
+
+        rows, up = backup.rows, np.arange(backup.num_states)
+        scale, leak = 0.99 * float(backup.scale), 0.99 * np.asarray(backup.leak)
+        model = StoredModel(backup.ptr, rows.indptr, rows.indices, rows.data, scale, leak)
+        while max(pass_over(model, value, choice, order, 1e-9) for order in (up[::-1], up)) >= 1e-6:
+            pass
+        return choice
     while True:
         q = 0.99 * (backup.leak + backup.matrix @ value)
         rise = backup.best(q) - value

@@ -87,6 +87,92 @@ def end_components(
         inner = inner & ~leaves
 
 
+def led_to(
+    owner: Int[np.ndarray, " P"],
+    pair: Int[np.ndarray, " N"],
+    target: Int[np.ndarray, " N"],
+    begin: Bool[np.ndarray, " S"],
+    usable: Bool[np.ndarray, " P"],
+) -> tuple[Bool[np.ndarray, " S"], Int[np.ndarray, " S"]]:
+    """The states from which usable pairs may lead to where one begins, these among them, and the pairs that do.
+
+    Args:
+        owner: the state of each pair. Shape [P].
+        pair: the pair of each possible transition. Shape [N].
+        target: where it leads. Shape [N].
+        begin: where one begins. Shape [S].
+        usable: the pairs that count. Shape [P].
+
+    Returns:
+        The states, and of each a pair on a shortest way; −1 where one begins, and where no way leads.
+
+    >>> led_to(np.array([0, 1, 2]), np.array([0, 1]), np.array([1, 2]), np.arange(3) == 2, np.ones(3, bool))
+    (array([ True,  True,  True]), array([ 0,  1, -1]))
+    """
+    return _outwards(owner, pair, target, begin, usable, np.ones(len(begin), np.int64))
+
+
+def drawn(
+    owner: Int[np.ndarray, " P"],
+    pair: Int[np.ndarray, " N"],
+    target: Int[np.ndarray, " N"],
+    begin: Bool[np.ndarray, " S"],
+    usable: Bool[np.ndarray, " P"],
+) -> Bool[np.ndarray, " S"]:
+    """The states that have usable pairs, all of which may lead to such states or to where one begins; these too.
+
+    Arguments as in `led_to`.
+
+    >>> own, to = np.array([0, 0, 1]), np.array([1, 2, 2])
+    >>> drawn(own, np.arange(3), to, np.arange(4) == 2, np.ones(3, bool))
+    array([ True,  True,  True, False])
+    """
+    return _outwards(owner, pair, target, begin, usable, np.bincount(owner[usable], minlength=len(begin)))[0]
+
+
+def _outwards(
+    owner: Int[np.ndarray, " P"],
+    pair: Int[np.ndarray, " N"],
+    target: Int[np.ndarray, " N"],
+    begin: Bool[np.ndarray, " S"],
+    usable: Bool[np.ndarray, " P"],
+    needed: Int[np.ndarray, " S"],
+) -> tuple[Bool[np.ndarray, " S"], Int[np.ndarray, " S"]]:
+    """The states of which so many pairs as are needed may lead to states that were found before, and the last of these.
+
+    A state is looked at once, and a transition once: on a long row of states rounds would take as many as there are.
+    """
+    states = len(begin)
+    kept = usable[pair]
+    order = np.argsort(target[kept], kind="stable")
+    into = pair[kept][order]
+    first = np.append(0, np.cumsum(np.bincount(target[kept], minlength=states)))
+    found, last, queue = begin.copy(), np.full(states, -1, np.int64), np.empty(states, np.int64)
+    start = np.flatnonzero(begin)
+    queue[: len(start)] = start
+    work = _compiled(_worklist) if states > LARGE else _worklist
+    into, owner = into.astype(np.int64, copy=False), owner.astype(np.int64, copy=False)  # One program for all.
+    work(first, into, owner, needed.copy(), np.zeros(len(usable), bool), found, last, queue, len(start))
+    return found, last
+
+
+def _worklist(first, into, owner, needed, seen, found, last, queue, end):
+    """Find state after state; `queue[:end]` were found before."""
+    head = 0
+    while head < end:
+        state, head = queue[head], head + 1
+        for k in range(first[state], first[state + 1]):
+            pair = into[k]
+            owning = owner[pair]
+            if seen[pair] or found[owning]:
+                continue
+            seen[pair] = True
+            needed[owning] -= 1
+            if needed[owning] == 0:
+                found[owning], last[owning], queue[end] = True, pair, owning
+                end += 1
+
+
 def rooted(
     sources: Int[np.ndarray, " E"], targets: Int[np.ndarray, " E"], begin: Int[np.ndarray, " B"], nodes: int
 ) -> csr_array:
@@ -146,7 +232,7 @@ def under(graph: csr_array, root: int) -> tuple[Int[np.ndarray, " n"], Int[np.nd
     number = np.full(nodes, -1, np.int64)
     number[order] = np.arange(len(order))
     back = graph.T.tocsr()
-    climb = _compiled() if nodes > LARGE else _dominators
+    climb = _compiled(_dominators) if nodes > LARGE else _dominators
     begin, end = climb(order, number, back.indptr, back.indices)
     first, last = np.full((2, nodes), -1, np.int64)
     first[order], last[order] = begin, end
@@ -154,10 +240,10 @@ def under(graph: csr_array, root: int) -> tuple[Int[np.ndarray, " n"], Int[np.nd
 
 
 @cache
-def _compiled() -> Any:
+def _compiled(loop: Any) -> Any:
     import numba
 
-    return numba.njit(_dominators)
+    return numba.njit(cache=True)(loop)
 
 
 def _dominators(order: np.ndarray, number: np.ndarray, ptr: np.ndarray, before: np.ndarray) -> tuple[Any, Any]:

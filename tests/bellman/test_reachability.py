@@ -101,11 +101,18 @@ def test_against_every_policy(model, data):
     assert taken.most.value == pytest.approx(found.most.value, abs=1e-6)
 
 
-def test_a_long_chain():
-    n = 1_000
+@pytest.mark.parametrize("n", [1_000, 200_000])
+def test_a_long_chain(n):
     from retorno.environments.formats import from_rows
 
     state = np.arange(n)
     chain = from_rows(np.append(state, [n, n]), np.arange(n + 1), state + 1, np.ones(n), pair_reward=np.ones(n))
     found = reach(chain, str(n))
     assert (found.least.lower > 1 - 1e-6).all() and found.reward.value[0] == pytest.approx(n)
+    back = np.stack([state + 1, np.maximum(state - 1, 0)], 1).reshape(-1)  # Nothing is sure to end, and all may.
+    two = from_rows(
+        np.append(2 * state, [2 * n] * 2), np.arange(2 * n + 1), back, np.ones(2 * n), pair_reward=-1 + 0 * back
+    )
+    found = reach(two, str(n))
+    assert (found.least.upper[:-1] == 0).all() and (found.most.lower > 1 - 1e-6).all()
+    assert found.reward.value[0] == pytest.approx(-n)
