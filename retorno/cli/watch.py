@@ -96,7 +96,7 @@ class Board:
 
     def drawn(self, look: Look) -> Text:
         """One look: the map, and below it the numbers."""
-        from retorno.cli.board import SIGNS
+        from retorno.plots.board import SIGNS
         from retorno.plots.film import shown_values
 
         values, best = shown_values(self.model, look)

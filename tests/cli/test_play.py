@@ -9,11 +9,11 @@ from PIL import Image
 from rich.text import Text
 
 from retorno.algorithms import QLearning
-from retorno.cli.board import shown_map
-from retorno.cli.play import LONGEST_PERIOD, REPEATED, Play, Player, Repetition, pictures, staged
 from retorno.environments.grids.ascii_map import ascii_map
 from retorno.environments.registry import WorldName
+from retorno.plots.board import shown_map
 from retorno.plots.places import whole_map
+from retorno.plots.player import LONGEST_PERIOD, REPEATED, Player, Repetition, pictures, staged
 from retorno.plots.stages import Arms, InGraph, Moment, OnMap, Rendered, Words, caption, picture
 from retorno.run.train import train
 
@@ -118,7 +118,7 @@ def test_a_policy_that_stands_still_is_a_short_film() -> None:
     scene = staged(WorldName("cliff"))
     run = train(QLearning(), scene.world, 1)
     run.run_to_end()
-    player = Player(scene, run.policy, Play("cliff"))
+    player = Player(scene, run.policy)
     moments = list(player.moments())
     assert len(moments) <= REPEATED + 3 and moments[-1].remark == player.remarks[0]
     assert "stands still: the same for 30 steps" in player.remarks[0]
@@ -146,8 +146,7 @@ def test_an_mp4_has_a_picture_for_each_row(cli, tmp_path: Path) -> None:
     length = float(err.split()[-1])
     decode = [exe, "-v", "error", "-i", tmp_path / "a.mp4", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     raw = subprocess.run(decode, check=True, stdout=subprocess.PIPE).stdout
-    given = Play("CartPole-v1", seed=3)
-    drawn = np.stack([*pictures(Player(staged(WorldName("CartPole-v1")), None, given))])
+    drawn = np.stack([*pictures(Player(staged(WorldName("CartPole-v1")), None, seed=3))])
     assert code == 0 and len(raw) == drawn.size and len(drawn) == length + 1
     film = np.frombuffer(raw, np.uint8).reshape(drawn.shape)
     far = np.abs(film.astype(int) - drawn) > 60
