@@ -233,7 +233,7 @@ def draw(folder: Path, best: Solution, learnt: Learnt, outputs: list[list[str]])
     texts = ["\n".join(lines) for lines in outputs]
     exact = value_map(best)
     both = value_map({"exact": best, "Q-learning, seed 0": greedy(best.model, learnt.table, tolerance=0.01)})
-    curve = learning_curve({"PPO": read_metrics(folder / "runs" / "whole")}, {"solved": SOLVED})
+    curve = learning_curve({"PPO": [read_metrics(folder / "runs" / "whole")]}, {"solved": SOLVED})
     example = student()
     graph = model_graph(example, bellman.solve(example, 1.0))
     for name, figure in {"lake": exact, "lake-learnt": both, "cartpole": curve, "student": graph}.items():

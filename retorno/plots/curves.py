@@ -1,149 +1,222 @@
-"""How a run went: the return over environment steps with its interval over seeds, and the algorithm's metrics.
-
-A run is the rows of its `metrics.jsonl`: `step`, `returns` (one per seed, null where no episode
-ended), `metrics`, and now and then an `evaluation`.
-"""
+"""Curves: the returns and metrics of runs, and means over seeds with their bands."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle, pairwise
-from typing import Any, NamedTuple
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
 from matplotlib.figure import Figure
 
-from retorno.ops.intervals import interval95, reach95
-from retorno.plots.style import LINES, MUTED, PlotError, log_x_axis, log_y_axis, mark_book, number_axes, panels, style
+from retorno.ops.intervals import reach95
+from retorno.plots.progress import LABELS, Curve, Dot, Over, Runs, evaluations, in_order, metric_curve, return_curve
+from retorno.plots.style import (
+    LINES,
+    MUTED,
+    PAPER,
+    WIDE,
+    PlotError,
+    log_x_axis,
+    log_y_axis,
+    mark_book,
+    number,
+    number_axes,
+    panels,
+    style,
+)
 
-Row = Mapping[str, Any]
-Runs = Mapping[str, Sequence[Row]]
-"""The rows of each run, by name."""
-
-POINTS = 120
-"""A longer run is averaged over this many equal spans of steps."""
+FAR = 3.0
+"""A tail of points is cut off the picture where that enlarges the rest by more than this factor."""
+TAIL = 0.05
+"""The share of points that may be cut off."""
 DASHES = ((5, 3), (1.5, 2), (8, 2, 2, 2))
 """Of horizontal lines, which have one colour."""
 
 
-class Curve(NamedTuple):
-    """The return over K points of a run: its mean over seeds and the mean's 95% interval."""
+def learning_curve(
+    runs: Runs,
+    references: Mapping[str, float] | None = None,
+    *,
+    over: Over = "steps",
+    most: float = math.inf,
+    alone: bool = False,
+    title: str = "Return of an episode",
+    width: float = WIDE,
+) -> Figure:
+    """The return of one or several things, over environment steps or another axis.
 
-    step: Float[np.ndarray, " K"]
-    mean: Float[np.ndarray, " K"]
-    low: Float[np.ndarray, " K"]
-    """NaN with one seed, as is `high`."""
-    high: Float[np.ndarray, " K"]
-    seeds: int
-
-
-def return_curve(rows: Sequence[Row]) -> Curve:
-    """A run's return over environment steps, with Student's t interval over seeds.
-
-    A seed in which no episode ended keeps the return that it had. The curve begins where every
-    seed has one; seeds in which no episode ever ends are left out. It is empty where none did.
-
-    Raises:
-        PlotError: when there are no rows, or they tell of different numbers of seeds.
-    """
-    rows = in_order(rows)
-    if len({len(row["returns"]) for row in rows}) != 1:
-        raise PlotError("the rows of one run need one return per seed each: they are not of one run")
-    step = np.array([row["step"] for row in rows], float)
-    returns = np.array([[math.nan if x is None else x for x in row["returns"]] for row in rows], float)
-    if len(rows) > POINTS:
-        step, returns = _averaged(step, returns)
-    returns = returns[:, np.isfinite(returns).any(0)]
-    if returns.shape[1] == 0:
-        return Curve(*np.empty((4, 0)), seeds=0)
-    for before, now in pairwise(returns):
-        now[:] = np.where(np.isfinite(now), now, before)
-    known = np.isfinite(returns).all(1)
-    step, returns = step[known], returns[known]
-    low, high = np.array([interval95(seeds) for seeds in returns]).T
-    return Curve(step, returns.mean(1), low, high, returns.shape[1])
-
-
-def in_order(rows: Sequence[Row]) -> list[Row]:
-    """The rows by rising step, an evaluation joined to the row before it.
-
-    Where a resumed run went over steps again, the later rows count.
-
-    Raises:
-        PlotError: when there are none, or one lacks its returns.
-    """
-    kept: list[Row] = []
-    for row in rows:
-        if kept and row.keys() == {"step", "evaluation"}:
-            kept[-1] = {**kept[-1], "evaluation": row["evaluation"]}
-            continue
-        if "returns" not in row:
-            raise PlotError(f"the row at step {row['step']} has no returns: these are not the figures of a run")
-        while kept and kept[-1]["step"] >= row["step"]:
-            kept.pop()
-        kept.append(row)
-    if not kept:
-        raise PlotError("the run has no rows yet: train it for a while first")
-    return kept
-
-
-def _averaged(
-    step: Float[np.ndarray, " R"], values: Float[np.ndarray, "R N"]
-) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K N"]]:
-    """Means over `POINTS` equal spans of steps, NaN left out; each stands at the end of its span's last row."""
-    span = np.ceil(step * POINTS / step[-1]).astype(int)
-    spans = np.unique(span)
-    there = np.isfinite(values)
-    sums = np.array([np.where(there, values, 0)[span == s].sum(0) for s in spans])
-    counts = np.array([there[span == s].sum(0) for s in spans])
-    means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    return np.array([step[span == s][-1] for s in spans]), means
-
-
-def learning_curve(runs: Runs, references: Mapping[str, float] | None = None) -> Figure:
-    """The return of one or several runs over environment steps.
-
-    Lines are means over seeds and bands the mean's 95% interval (Student's t; none for a single
-    seed); dots with whiskers are evaluations and their intervals.
+    Lines are means over seeds and bands the means' 95% intervals (Student's t; none for a single seed); dots with
+    whiskers are evaluations and their intervals.
 
     Args:
-        runs: the rows of each run, by name.
+        runs: by name, the rows of each run that is a seed (or several) of one thing.
         references: horizontal lines, by name; an optimum for instance.
+        over: the axis.
+        most: the best expected return there is: no band goes beyond it.
+        alone: each seed as a line of its own, instead of their mean and its band.
+        title: above the picture.
+        width: of the picture, in inches.
 
     Raises:
         PlotError: when there is nothing to draw: no run, no row, or no episode that ended.
     """
-    curves = {name: return_curve(rows) for name, rows in runs.items()}
-    if not any(len(curve.step) for curve in curves.values()):
+    curves = {name: return_curve(each, over, most) for name, each in runs.items()}
+    if not any(len(curve.x) for curve in curves.values()):
         raise PlotError("no episode has ended in any of the runs: there is no return to draw yet")
     many = len(runs) > 1
+    evaluated = {name: list(evaluations(each, over)) for name, each in runs.items()}
     with style():
-        figure, (axes,) = panels(7.2, 3.8)
+        figure, (axes,) = panels(width, _height(width, len(runs)))
         lines, labels = [], []
         for (name, curve), (line, colour) in zip(curves.items(), _looks(), strict=False):
-            evaluations = [row for row in in_order(runs[name]) if row.get("evaluation")]
-            lines += axes.plot(curve.step, curve.mean, line, color=colour, marker="" if len(curve.step) > 1 else "o")
-            labels.append(f"{name} ({_seeds(curve.seeds)})" if many else "training, exploring")
-            if curve.seeds > 1:
-                axes.fill_between(curve.step, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
-            if evaluations:
-                lines.append(_dots(axes, evaluations, colour))
-                labels.append(f"{name}, evaluated" if many else "evaluation")
+            drawn = _draw_curve(axes, curve, line, colour, alone)
+            if evaluated[name]:
+                dots = _dots(axes, evaluated[name], colour)
+            if drawn:
+                lines.append(drawn)
+                labels.append(f"{name} ({_seeds(curve.seeds)})" if many else "training, exploring")
+            if evaluated[name] and not many:
+                lines.append(dots)
+                labels.append("evaluation")
         _reference_lines(axes, references)
+        shown = [curve.returns if alone else curve.mean[:, None] for curve in curves.values() if len(curve.x)]
+        bands = [np.stack([c.low, c.high], 1) for c in curves.values() if len(c.x)]
+        dotted = [dot for dots in evaluated.values() for dot in dots]
+        points = [dot.mean for dot in dotted] + [*(references or {}).values()]
+        _limit_y(axes, shown, points, [] if alone else bands)
+        _mark_outside(axes, dotted)
         if len(lines) > 1:
-            axes.legend(lines, labels, loc="best", handlelength=1.6)
-        banded = [curve.seeds for curve in curves.values() if curve.seeds > 1]
-        over = "" if not banded else "; band: 95% interval of the mean over seeds"
-        if len(banded) == len(curves) == 1:
-            over = f"; mean of {banded[0]} seeds and its 95% interval"
-        axes.set_title(f"Return of an episode{over}", pad=10)
-        axes.set_xlabel("environment steps")
+            figure.legend(lines, labels, loc="outside lower center", ncols=_columns(labels, width), handlelength=1.6)
+        axes.set_title(title, pad=10)
+        axes.set_xlabel(LABELS[over])
         axes.set_xlim(left=0)
-        axes.margins(y=0.08)
-        number_axes(axes)
+        number_axes(axes, 6 if width > 5 else 4)
     return figure
+
+
+def seed_bands(
+    series: Mapping[str, tuple[Float[np.ndarray, " K"], Float[np.ndarray, "S K"]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    least: float = -math.inf,
+    alone: bool = False,
+    width: float = WIDE,
+) -> Figure:
+    """`seed_curves` of things that were looked at in different places; where a seed has no finite value is a gap.
+
+    Args:
+        series: by name, what the points stand at, and a value for each of S seeds at each.
+        xlabel: what the places are.
+        ylabel: what the values are.
+        title: above the picture.
+        least: no value is below it, and no band.
+        alone: each seed as a line of its own, instead of their mean and its band.
+        width: of the picture, in inches.
+    """
+    with style():
+        figure, (axes,) = panels(width, _height(width, len(series)))
+        lines, shown, bands = {}, [], []
+        for (name, (x, values)), (line, colour) in zip(series.items(), _looks(), strict=False):
+            values = np.where(np.isfinite(values), values, np.nan)
+            mean, reach = values.mean(0), mean_reach(values)
+            curve = Curve(x, values.T, np.maximum(mean - reach, least), mean + reach)
+            lines[f"{name} ({_seeds(curve.seeds)})"] = _draw_curve(axes, curve, line, colour, alone)
+            axes.plot(curve.x, curve.returns if alone else curve.mean, "o", color=colour, markersize=3)
+            shown.append(curve.returns if alone else curve.mean)
+            bands += [] if alone else [np.stack([curve.low, curve.high])]
+        _limit_y(axes, shown, [least], bands)
+        if np.isfinite(least):
+            axes.set_ylim(bottom=least - 0.03 * (axes.get_ylim()[1] - least))
+        if len(series) > 1:
+            figure.legend(
+                lines.values(),
+                lines.keys(),
+                loc="outside lower center",
+                ncols=_columns([*lines], width),
+                handlelength=1.6,
+            )
+        axes.set_title(title, pad=10)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.set_xlim(left=0)
+        number_axes(axes, 6 if width > 5 else 4)
+    return figure
+
+
+def _draw_curve(axes: Any, curve: Curve, line: str, colour: str, alone: bool) -> Any:
+    """A line, with its band where there is one; or a line for each seed."""
+    if not len(curve.x):
+        return None
+    marker = "" if len(curve.x) > 1 else "o"
+    if alone and curve.seeds > 1:
+        look = {"color": colour, "linewidth": 1.0, "alpha": 0.7, "marker": marker}
+        return axes.plot(curve.x, curve.returns, line, **look)[0]
+    if curve.seeds > 1:
+        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+    return axes.plot(curve.x, curve.mean, line, color=colour, marker=marker)[0]
+
+
+def _limit_y(axes: Any, curves: Sequence[Any], points: Sequence[float], bands: Sequence[Any]) -> None:
+    """Show all lines but a tail that would flatten the rest, and of points and bands what is not much further off."""
+    values = np.concatenate([np.ravel(x) for x in [*curves, []]])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    low, high = values.min(), values.max()
+    tail_low, tail_high = np.quantile(values, [TAIL, 1 - TAIL])
+    if high - low > FAR * (high - tail_low):
+        low = tail_low
+    if high - low > FAR * (tail_high - low):
+        high = tail_high
+    reach = FAR * ((high - low) or max(abs(high), 1.0))
+    near = [x for x in points if low - reach <= x <= high + reach]
+    low, high = min([low, *near]), max([high, *near])
+    if low == high:
+        low, high = low - max(0.1 * abs(low), 0.5), high + max(0.1 * abs(high), 0.5)
+    span = high - low
+    if len(bands):
+        wide = np.concatenate([np.ravel(x) for x in bands])
+        wide = wide[np.isfinite(wide)]
+        if len(wide):
+            low, high = min(low, max(wide.min(), low - 0.3 * span)), max(high, min(wide.max(), high + 0.3 * span))
+    axes.set_ylim(low - 0.06 * span, high + 0.06 * span)
+
+
+def _mark_outside(axes: Any, dots: Sequence[Dot]) -> None:
+    """Evaluations that lie outside the picture, by their values at its edge."""
+    low, high = axes.get_ylim()
+    for edge, outside, sign in (
+        (low, sorted({dot.mean for dot in dots if dot.mean < low}), "▼"),
+        (high, sorted({dot.mean for dot in dots if dot.mean > high}), "▲"),
+    ):
+        if outside:
+            told = ", ".join(map(number, outside[:3])) + ", …" * (len(outside) > 3)
+            axes.annotate(
+                f"{sign} evaluated: {told}",
+                (1, edge),
+                xytext=(-4, 5 if edge == low else -12),
+                xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points",
+                ha="right",
+                fontsize=9,
+                bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
+            )
+
+
+def _height(width: float, things: int) -> float:
+    """Of a picture with a legend below it."""
+    rows = things if width < 5 else -(-things // 3)
+    return (0.53 if width > 5 else 0.66) * width + 0.2 * rows
+
+
+def _columns(labels: Sequence[str], width: float) -> int:
+    """How many entries of a legend stand side by side."""
+    return max(1, min(3, int(width / (0.075 * max(map(len, labels)) + 0.6))))
 
 
 def seed_curves(
@@ -236,60 +309,59 @@ def _reference_lines(axes: Any, references: Mapping[str, float] | None) -> None:
             ha="right",
             color=MUTED,
             fontsize=9,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
         )
 
 
-def metric_curves(runs: Runs) -> Figure:
-    """The algorithm's metrics over environment steps, one small panel each; NaN and null leave gaps.
+def metric_curves(runs: Runs, *, over: Over = "steps", width: float = WIDE) -> Figure:
+    """The algorithm's metrics, one small panel each, means over seeds; NaN and null leave gaps.
+
+    Args:
+        runs: as for `learning_curve`.
+        over: the axis.
+        width: of the picture, in inches.
 
     Raises:
         PlotError: when there is no row, or no metric in any.
     """
-    ordered = {name: in_order(rows) for name, rows in runs.items()}
-    names = list(dict.fromkeys(m for rows in ordered.values() for row in rows for m in row.get("metrics", {})))
+    ordered = {name: [in_order(rows) for rows in each] for name, each in runs.items()}
+    rows = [row for each in ordered.values() for run in each for row in run]
+    names = list(dict.fromkeys(metric for row in rows for metric in row.get("metrics", {})))
     if not names:
         raise PlotError("the runs hold no metrics: nothing to draw")
-    columns = min(3, len(names))
+    columns = min(3 if width > 5 else 2, len(names))
     height = math.ceil(len(names) / columns)
     with style():
-        figure, panes = panels(2.4 * columns if columns > 1 else 4.0, 1.75 * height + 0.3, height, columns)
+        size = (min(width, 2.4 * columns) if columns > 1 else min(4.0, width), 1.75 * height + 0.3)
+        figure, panes = panels(*size, height, columns)
         lines: dict[str, Any] = {}
         for pane, metric in zip(panes, names, strict=False):
-            for (name, rows), (line, colour) in zip(ordered.items(), _looks(), strict=False):
-                steps, values = _metric(rows, metric)
+            drawn = []
+            for (name, each), (line, colour) in zip(ordered.items(), _looks(), strict=False):
+                x, values = metric_curve(each, metric, over)
                 marker = "" if np.isfinite(values).sum() > 1 else "o"
-                (lines[name],) = pane.plot(steps, values, line, color=colour, linewidth=1.4, marker=marker)
+                (lines[name],) = pane.plot(x, values, line, color=colour, linewidth=1.4, marker=marker)
+                drawn.append(values)
+            _limit_y(pane, drawn, [], [])
             pane.set_title(metric.replace("_", " "), fontsize=9.5)
             pane.set_xlim(left=0)
             pane.tick_params(labelsize=8)
             number_axes(pane, 3, 4)
         for pane in panes[len(names) :]:
             pane.set_visible(False)
-        figure.supxlabel("environment steps", fontsize=9)
+        figure.supxlabel(LABELS[over], fontsize=9)
         if len(runs) > 1:
-            figure.legend(lines.values(), lines.keys(), loc="outside upper left", ncols=3)
+            labels = list(lines)
+            figure.legend(lines.values(), labels, loc="outside lower center", ncols=_columns(labels, width))
     return figure
 
 
-def _metric(rows: Sequence[Row], name: str) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, " K"]]:
-    values = [row.get("metrics", {}).get(name) for row in rows]
-    steps = np.array([row["step"] for row in rows], float)
-    drawn = np.array([math.nan if x is None else x for x in values], float)
-    drawn[~np.isfinite(drawn)] = np.nan
-    if len(rows) > POINTS:
-        steps, averaged = _averaged(steps, drawn[:, None])
-        drawn = averaged[:, 0]
-    return steps, drawn
-
-
-def _dots(axes: Any, rows: Sequence[Row], colour: str) -> Any:
+def _dots(axes: Any, dots: Sequence[Dot], colour: str) -> Any:
     """Evaluations as dots with their intervals as whiskers."""
-    step = [row["step"] for row in rows]
-    mean = np.array([row["evaluation"]["mean"] for row in rows], float)
-    interval = np.array([[math.nan if x is None else x for x in row["evaluation"]["ci95"]] for row in rows], float).T
-    reach = np.nan_to_num(np.abs(interval - mean))
+    x, mean, low, high = np.array(dots, float).T
+    reach = np.nan_to_num(np.abs(np.stack([low, high]) - mean))
     return axes.errorbar(
-        step, mean, reach, fmt="o", color=colour, markersize=4.5, markeredgecolor=colour, elinewidth=1.1, capsize=2.5
+        x, mean, reach, fmt="o", color=colour, markersize=4.5, markeredgecolor=colour, elinewidth=1.1, capsize=2.5
     )
 
 

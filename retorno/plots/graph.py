@@ -6,6 +6,7 @@ of which the one with the fewest crossings is kept. Lengths are in inches throug
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Drawing:
         return np.array([self.radius] * len(self.names) + [DOT] * len(self.dot_labels))
 
 
-def model_graph(model: MDP, answer: Answer | Mapping[str, Answer] | None = None) -> Figure:
+def model_graph(model: MDP, answer: Answer | Mapping[str, Answer] | None = None, across: int | None = None) -> Figure:
     """A small model as a graph, with probabilities and rewards on its arrows.
 
     An action with one outcome is one arrow with a dot on it; an action with several is a dot from
@@ -84,6 +85,7 @@ def model_graph(model: MDP, answer: Answer | Mapping[str, Answer] | None = None)
         model: of up to 16 states and 48 arrows.
         answer: a solution of it; its values are then written into the states, and all best actions
             are coloured. Or several by title, for instance one per discount, drawn in the same places.
+        across: how many graphs stand in a row; as many as there is room for, if None.
 
     Raises:
         PlotError: when the model is too large, or there is no answer among several.
@@ -91,7 +93,7 @@ def model_graph(model: MDP, answer: Answer | Mapping[str, Answer] | None = None)
     titled: Mapping[str, Answer | None] = answer if isinstance(answer, Mapping) else {"": answer}
     if not titled:
         raise PlotError("there is no answer to draw: give a solution")
-    return draw_graph(model, titled, layout(model))
+    return draw_graph(model, titled, layout(model), across)
 
 
 def layout(model: MDP) -> Float[np.ndarray, "n 2"]:
@@ -114,12 +116,15 @@ def readable(model: MDP) -> bool:
     return model.num_states <= MOST_STATES and len(_drawing(model, None).arrows) <= MOST_ARROWS
 
 
-def draw_graph(model: MDP, titled: Mapping[str, Answer | None], place: Float[np.ndarray, "n 2"]) -> Figure:
+def draw_graph(
+    model: MDP, titled: Mapping[str, Answer | None], place: Float[np.ndarray, "n 2"], across: int | None = None
+) -> Figure:
     """One graph per answer, all with their nodes at `place`."""
     with style():
         figure = InlineFigure()
         panes = [_draw(figure, model, answer, place) for answer in titled.values()]
-        _frame(figure, panes, list(titled), _caption(model, next(iter(titled.values())), _drawing(model, None)))
+        caption = _caption(model, next(iter(titled.values())), _drawing(model, None))
+        _frame(figure, panes, list(titled), caption, across)
     return figure
 
 
@@ -491,7 +496,13 @@ def _caption(model: MDP, answer: Answer | None, drawing: Drawing) -> str:
     return " · ".join(parts)
 
 
-def _frame(figure: Figure, panes: Sequence[tuple[Axes, _Room]], titles: Sequence[str], caption: str) -> None:
+def _frame(
+    figure: Figure,
+    panes: Sequence[tuple[Axes, _Room]],
+    titles: Sequence[str],
+    caption: str,
+    across: int | None = None,
+) -> None:
     """Fit the figure around everything that was drawn, one inch an inch: panes in rows, the caption below."""
     corners = []
     for _, room in panes:
@@ -499,22 +510,27 @@ def _frame(figure: Figure, panes: Sequence[tuple[Axes, _Room]], titles: Sequence
         corners += [np.array([centre - half, centre + half]) for centre, half in room.boxes]
     low, high = np.min([c.min(0) for c in corners], 0) - 0.15, np.max([c.max(0) for c in corners], 0) + 0.15
     high[1] += 0.25 * any(titles)
-    wanted = 0.056 * len(caption) + 0.2
-    columns = max(1, min(len(panes), int(WIDEST / (high[0] - low[0]))))
+    columns = across or max(1, min(len(panes), int(WIDEST / (high[0] - low[0]))))
+    if across and 0.056 * len(caption) > columns * (high[0] - low[0]):
+        caption = textwrap.fill(caption, max(20, int(columns * (high[0] - low[0]) / 0.056)))
+    lines = caption.split("\n")
+    foot = 0.15 + 0.15 * len(lines)
+    wanted = 0.056 * max(map(len, lines)) + 0.2
     slack = max(0.0, wanted - columns * float(high[0] - low[0])) / (2 * columns)
     low[0], high[0] = low[0] - slack, high[0] + slack
     width, height = high - low
     rows = -(-len(panes) // columns)
-    whole = np.array([columns * width, rows * height + 0.3])
+    whole = np.array([columns * width, rows * height + foot])
     figure.set_size_inches(*whole)
     for i, ((axes, _), title) in enumerate(zip(panes, titles, strict=True)):
         row, column = divmod(i, columns)
-        left, bottom = column * width / whole[0], (0.3 + (rows - 1 - row) * height) / whole[1]
+        left, bottom = column * width / whole[0], (foot + (rows - 1 - row) * height) / whole[1]
         axes.set_position((left, bottom, width / whole[0], height / whole[1]))
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         if title:
             axes.text(low[0] + 0.1, high[1] - 0.2, title, fontsize=10.5, va="center")
     first = panes[0][0]
     first.text(
-        0.1 / whole[0], 0.14 / whole[1], caption, fontsize=8, color=MUTED, va="center", transform=figure.transFigure
-    )
+        0.1 / whole[0], foot / 2 / whole[1], caption, fontsize=8, color=MUTED, va="center", linespacing=1.3,
+        transform=figure.transFigure,
+    )  # fmt: skip

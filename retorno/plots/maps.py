@@ -46,7 +46,10 @@ NARROWEST = 3.2
 
 
 def value_map(
-    answers: Answer | Mapping[str, Answer], limits: tuple[float, float] | None = None, across: int | None = None
+    answers: Answer | Mapping[str, Answer],
+    limits: tuple[float, float] | None = None,
+    across: int | None = None,
+    width: float = 9.5,
 ) -> Figure:
     """A heat map of values with the best actions, all ties shown as arrows; of a policy that was evaluated its own.
 
@@ -58,6 +61,7 @@ def value_map(
             scale of colours.
         limits: the values of the first and last colour; of the answers' own values if None.
         across: how many maps stand in a row; all, or one where they are wide, if None.
+        width: of one map at the most, in inches.
 
     Raises:
         PlotError: when there is no answer, or a model has no map.
@@ -70,7 +74,7 @@ def value_map(
     if key is not None and key.rows:
         return chart(titled, limits)
     rows, columns = (int(x) + 1 for x in np.nanmax(shapes, 0))
-    size = min(0.95, max(0.3, min(9.5 / columns, 8.0 / rows)))
+    size = min(0.95, max(0.3 if width > 5 else 0.1, min(width / columns, 8.0 / rows)))
     stacked = columns * size * len(titled) > 10
     beside = across or (1 if stacked else len(titled))
     shape = (-(-len(titled) // beside), beside)

@@ -6,14 +6,14 @@ reader's light or dark scheme and is readable on a phone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from retorno.plots.style import inline_svg, number
+from retorno.plots.style import NARROW, WIDE, inline_svg, number
 from retorno.run.folder import write_atomic
 
 Cell = str | int | float | None
@@ -31,6 +31,8 @@ class Table:
     marked: Set[int] = frozenset()
     """Numbers of the rows that stand out."""
     caption: str = ""
+    narrow: bool = False
+    """Whether it stays a table on a narrow screen, where others become a card for each row."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,18 @@ class Picture:
 
     figure: Figure
     caption: str
+    narrow: Figure | None = None
+    """The same for a narrow screen."""
+
+    @classmethod
+    def of(cls, draw: Callable[..., Figure], caption: str) -> Picture:
+        """The picture that a function of its `width` draws, for a page and for a phone.
+
+        Args:
+            draw: is called as `draw(width=inches)`.
+            caption: what is to be seen.
+        """
+        return cls(draw(width=WIDE), caption, draw(width=NARROW))
 
 
 @dataclass(frozen=True)
@@ -107,11 +121,18 @@ def _section(section: Section, name: str) -> str:
 
 
 def _picture(picture: Picture, name: str) -> str:
-    least = round(96 * SMALLEST * picture.figure.get_figwidth())
-    svg = inline_svg(picture.figure, name)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(picture.caption)}" style="min-width:{least}px"', 1)
     caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
-    return f'<figure><div class="wide" tabindex="0">{svg}</div>{caption}</figure>'
+    if picture.narrow is None:
+        return f"<figure>{_drawn(picture.figure, picture.caption, name)}{caption}</figure>"
+    drawn = _drawn(picture.figure, picture.caption, name, "desk")
+    return f"<figure>{drawn}{_drawn(picture.narrow, picture.caption, f'{name}n', 'phone')}{caption}</figure>"
+
+
+def _drawn(figure: Figure, caption: str, name: str, where: str = "") -> str:
+    least = round(96 * SMALLEST * figure.get_figwidth())
+    svg = inline_svg(figure, name)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}" style="min-width:{least}px"', 1)
+    return f'<div class="{f"wide {where}".strip()}" tabindex="0">{svg}</div>'
 
 
 def _table(table: Table) -> str:
@@ -122,12 +143,14 @@ def _table(table: Table) -> str:
     rows = []
     for i, row in enumerate(table.rows):
         first, *rest = (_cell(cell) for cell in row)
-        cells = "".join(f"<td{c}>{cell}</td>" for cell, c in zip(rest, shape[1:], strict=True))
+        named = zip(rest, shape[1:], table.head[1:], strict=True)
+        cells = "".join(f'<td{c} data-of="{escape(head)}">{cell}</td>' for cell, c, head in named)
         mark = ' class="marked"' if i in table.marked else ""
         rows.append(f'<tr{mark}><th scope="row"{shape[0]}>{first}</th>{cells}</tr>')
     caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    cards = "" if table.narrow or len(table.head) < 3 else f' class="cards{" many" * (len(table.head) > 4)}"'
     return (
-        f'<div class="wide" tabindex="0"><table>{caption}<thead><tr>{head}</tr></thead>'
+        f'<div class="wide" tabindex="0"><table{cards}>{caption}<thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -140,12 +163,13 @@ def _cell(cell: Cell) -> str:
     return escape(str(cell))
 
 
-_CSS = """
-:root {
+_LIGHT = """
   --c22262d: #22262d; --c767c86: #666c76; --cd9dce1: #d9dce1; --cfefefe: #fefefe;
   --c0072b2: #0072b2; --cd55e00: #d55e00; --c009e73: #009e73; --ccc79a7: #cc79a7; --ce69f00: #e69f00;
   --c56b4e9: #56b4e9; --mark: #fdf1d8; --soft: #f4f5f7;
-}
+"""
+_CSS = """
+:root { LIGHT }
 @media (prefers-color-scheme: dark) {
   :root {
     --c22262d: #e4e6ea; --c767c86: #a0a6b1; --cd9dce1: #383d46; --cfefefe: #16181d;
@@ -179,6 +203,8 @@ th, td { text-align: left; vertical-align: top; padding: .38rem 1.6rem .38rem .5
 td { min-width: 8rem; overflow-wrap: anywhere; }
 thead th { border-bottom: 1.5px solid var(--c767c86); font-weight: 600; }
 tbody th { color: var(--c767c86); font-weight: 400; }
+.many td { min-width: 0; }
+.many th, .many td { padding-right: .8rem; }
 .n { text-align: right; min-width: 0; }
 .marked { background: var(--mark); }
 .marked th { color: var(--c22262d); }
@@ -188,10 +214,33 @@ pre { background: var(--soft); border-radius: 6px; padding: .8rem 1rem; overflow
 summary { cursor: pointer; }
 summary h2 { display: inline; margin: 0; }
 details[open] summary { margin-bottom: .6rem; }
+.phone { display: none; }
 @media (max-width: 34rem) {
   body { padding: 1.5rem 1rem 3rem; }
   h1 { font-size: 1.6rem; }
   th, td { padding-right: .9rem; }
+  td { min-width: 0; }
+  table:not(.cards) { font-size: .82rem; }
+  table:not(.cards) th, table:not(.cards) td { padding: .3rem .55rem .3rem .2rem; }
+  .desk { display: none; }
+  .phone { display: block; }
+  .cards, .cards tbody, .cards tr, .cards th, .cards td { display: block; }
+  .cards thead { display: none; }
+  .cards tr { border-bottom: 1px solid var(--cd9dce1); padding: .5rem 0; }
+  .cards th, .cards td { border: 0; padding: .1rem .5rem; text-align: left; }
+  .cards tbody th { color: var(--c22262d); font-weight: 600; overflow-wrap: anywhere; }
+  .cards td::before { content: attr(data-of) ": "; color: var(--c767c86); font-weight: 400; }
+  .cards td[data-of=""]::before { content: ""; }
 }
-@media print { details > *:not(summary) { display: block; } }
-"""
+@media print {
+  @page { margin: 16mm; }
+  :root { color-scheme: light; LIGHT }
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  section { margin-top: 1.4rem; }
+  figure, tr, h2 { break-inside: avoid; }
+  h2, caption { break-after: avoid; }
+  .wide { overflow: visible; }
+  pre { white-space: pre-wrap; }
+  details::details-content { content-visibility: visible; block-size: auto; }
+}
+""".replace("LIGHT", _LIGHT.strip())

@@ -3,195 +3,279 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
-from retorno.plots.curves import Row, in_order, learning_curve, metric_curves, return_curve
-from retorno.plots.page import Picture, Section, Table, save_page
-from retorno.plots.style import PlotError, number
-from retorno.run.folder import read_config, read_metrics
+from retorno.core.errors import RetornoError
+from retorno.environments.registry import WorldName
+from retorno.ops.intervals import interquartile_mean, interval95
+from retorno.plots.curves import learning_curve, metric_curves
+from retorno.plots.learnt import learnt_sections, model_of, optimum, predicts
+from retorno.plots.page import Cell, Picture, Section, Table, save_page
+from retorno.plots.progress import Over, Row, final_returns, return_curve, smoothing, spent_seconds
+from retorno.plots.records import VERSIONS, Group, Record, common_folder, differing, grouped, read_all
+from retorno.plots.style import PICTURES, PlotError, number, save, save_pages
+from retorno.run.report import clock
 
-VERSIONS = ("version", "versions", "code", "commit", "platform")
-"""Settings by these names tell what ran, not how."""
-
-
-class Record(NamedTuple):
-    """What a run's folder tells: its settings and its figures by rising step."""
-
-    name: str
-    config: Any
-    rows: Sequence[Row]
-
-
-def read(folder: str | Path, name: str | None = None) -> Record:
-    """A run's record; the run may be under way.
-
-    Raises:
-        FolderError: when this is not the folder of a run, or it is damaged.
-        PlotError: when nothing has been recorded yet.
-    """
-    folder = Path(folder)
-    config, rows = read_config(folder), read_metrics(folder)
-    if not rows:
-        raise PlotError(f"{folder} has no figures yet: its run has not reported; try again in a while")
-    return Record(name or folder.resolve().name, config, in_order(rows))
+FEW = 4
+"""Seeds from which on the mean of their middle half is told as well."""
+BRIEFLY = (
+    "In brackets 95% intervals of the mean (Student’s t): over seeds where there are several, else over the episodes "
+    "of the one that was evaluated. IQM: interquartile mean over seeds. Steps a second: the median."
+)
+BESIDE = 4
+"""Columns of settings that stand side by side; more things than these have a line each."""
 
 
-def report(folders: Sequence[str | Path], path: str | Path) -> Path:
-    """Write one HTML page about one or several runs.
+def report(folders: Sequence[str | Path], path: str | Path, *, over: Over = "steps", alone: bool = False) -> list[Path]:
+    """Write one HTML page about one or several runs; or their pictures alone.
+
+    Runs whose settings are equal but for the seed are shown as one mean with its band.
 
     Args:
-        folders: of the runs.
-        path: of the page.
+        folders: of the runs, which may be under way.
+        path: of the page; or of a .pdf with a picture a page, or of the pictures as .svg or .png, where those after
+            the first are named by what they show.
+        over: what curves stand over.
+        alone: each seed as a line of its own, instead of their mean and its band.
+
+    Returns:
+        The files that were written.
 
     Raises:
-        PlotError: when no folder is given, or one has no figures yet.
+        PlotError: when no folder is given, one is given twice, or there is nothing to draw.
         FolderError: when one is not the folder of a run, or the page cannot be written.
     """
-    if not folders:
-        raise PlotError("a report needs at least one run: give the folder of one, for instance runs/cartpole")
-    names = [Path(folder).resolve().name for folder in folders]
-    if len(set(names)) < len(names):
-        names = [str(folder) for folder in folders]
-    if len(set(names)) < len(names):
-        raise PlotError("a folder is given twice: give each run once")
-    records = [read(folder, name) for folder, name in zip(folders, names, strict=True)]
-    title = records[0].name if len(records) == 1 else f"{len(records)} runs compared"
-    return save_page(path, title, run_sections(records), subtitle=_subtitle(records))
+    path = Path(path)
+    groups = grouped(read_all(folders))
+    sections = run_sections(groups, over=over, alone=alone)
+    if path.suffix.lower() not in PICTURES:
+        alike = len({group.world for group in groups}) == 1
+        several = f"{len(groups)} settings compared" if alike else f"{len(folders)} runs"
+        title = groups[0].label if len(groups) == 1 else several
+        return [save_page(path, title, sections, subtitle=_subtitle(groups))]
+    drawn = [(section.heading, picture.figure) for section in sections for picture in section.pictures]
+    if not drawn:
+        raise PlotError("no figures yet: there is nothing to draw; try again in a while")
+    if path.suffix.lower() == ".pdf":
+        return [save_pages([figure for _, figure in drawn], path)]
+    names = [path, *(path.with_stem(f"{path.stem}-{_slug(heading)}") for heading, _ in drawn[1:])]
+    return [save(figure, name) for name, (_, figure) in zip(_different(names), drawn, strict=True)]
 
 
-def run_sections(records: Sequence[Record]) -> list[Section]:
-    """The parts of a page about runs: results, learning curve, metrics, settings and versions."""
-    sections = [Section("Results", tables=[_results(records)])]
-    runs = {record.name: record.rows for record in records}
-    if any(len(return_curve(rows).step) for rows in runs.values()):
-        evaluated = any(row.get("evaluation") for rows in runs.values() for row in rows)
-        caption = f"Returns of the training episodes, exploration included{'; dots are evaluations' * evaluated}"
-        sections.append(Section("Learning", pictures=[Picture(learning_curve(runs), caption)]))
-    else:
-        sections.append(Section("Learning", "No episode has ended yet, so there is no return to draw."))
-    if any(row.get("metrics") for rows in runs.values() for row in rows):
-        caption = "The algorithm’s own metrics over environment steps, averaged over updates and seeds"
-        sections.append(Section("Metrics", pictures=[Picture(metric_curves(runs), caption)]))
-    return [*sections, *_settings(records)]
+def run_sections(groups: Sequence[Group], *, over: Over = "steps", alone: bool = False) -> list[Section]:
+    """The parts of a page about runs: results, for each world curves and what was learnt, settings and versions.
+
+    Args:
+        groups: of runs that are seeds of one thing.
+        over: what curves stand over.
+        alone: each seed as a line of its own.
+    """
+    sections = [Section("Results", tables=[_results(groups)])]
+    worlds = list(dict.fromkeys(group.world for group in groups))
+    for world in worlds:
+        own = [group for group in groups if group.world == world]
+        of = f": {world}" if len(worlds) > 1 else ""
+        sections += _world_sections(own, of, over, alone)
+    return [*sections, *_settings(groups)]
 
 
-def flatten(config: Any) -> dict[str, str]:
-    """Settings as text by dotted name; an object of type T under `a` is `a: T` and `a.field: …`."""
-    flat: dict[str, str] = {}
-
-    def visit(value: Any, path: str) -> None:
-        match value:
-            case {"type": kind, **fields}:
-                flat[path or "type"] = str(kind)
-                visit(fields, path)
-            case {"enum": _, "name": str(member), **rest} if not rest:
-                flat[path] = member
-            case {"float": str(text), **rest} if not rest:
-                flat[path] = text
-            case {"list": list(items), **rest} if not rest:
-                visit(items, path)
-            case {"dict": dict(items), **rest} if not rest:
-                visit(items, path)
-            case dict():
-                for key, inner in value.items():
-                    visit(inner, f"{path}.{key}" if path else str(key))
-            case list() if any(isinstance(item, dict | list) for item in value):
-                for i, inner in enumerate(value):
-                    visit(inner, f"{path}[{i}]")
-            case list():
-                flat[path] = ", ".join(map(str, value)) or "none"
-            case None | bool():
-                flat[path] = {None: "none", True: "yes", False: "no"}[value]
-            case int() if "seed" not in path:
-                flat[path] = f"{value:,}".replace("-", "−")
-            case _:
-                flat[path] = str(value)
-
-    visit(config, "")
-    return flat
+def _world_sections(groups: Sequence[Group], of: str, over: Over, alone: bool) -> Iterator[Section]:
+    """How runs of one world went, and what they have learnt."""
+    runs = {group.label: group.rows for group in groups if group.rows}
+    exact = learnt_sections(groups, alone)
+    judged = {group.label for group in groups if predicts(group)}
+    returns = {name: each for name, each in runs.items() if name not in judged and len(return_curve(each, over).x)}
+    if not runs:
+        yield Section(f"Learning{of}", "Nothing has been reported yet: the first figures come after compiling.")
+    elif not returns and len(judged) < len(groups):
+        yield Section(f"Learning{of}", "No episode has ended yet, so there is no return to draw.")
+    elif returns:
+        references, most, about = _references(groups)
+        caption = f"Returns of the training episodes, exploration included; {smoothing(returns, over)}"
+        if any(len(return_curve(each, over).mean) and return_curve(each, over).seeds > 1 for each in returns.values()):
+            caption += "; each seed is a line" if alone else "; bands are 95% intervals of the mean over seeds"
+        if any(row.get("evaluation") for each in runs.values() for rows in each for row in rows):
+            caption += "; dots are evaluations of the learnt policy, with their 95% intervals"
+        title = f"Return of an episode{of}"
+        draw = partial(learning_curve, returns, references, over=over, most=most, alone=alone, title=title)
+        yield Section(f"Learning{of}", pictures=[Picture.of(draw, f"{caption}{about}.")])
+    for section in exact:
+        yield _under(section, of)
+    if any(row.get("metrics") for each in runs.values() for rows in each for row in rows):
+        draw = partial(metric_curves, runs, over=over)
+        caption = "The algorithm’s own metrics, each point a mean over updates and seeds in 1% of the run"
+        yield Section(f"Metrics{of}", pictures=[Picture.of(draw, caption)], folded=bool(of))
 
 
-def _results(records: Sequence[Record]) -> Table:
-    measures = {
+def _under(section: Section, of: str) -> Section:
+    return replace(section, heading=f"{section.heading}{of}") if of else section
+
+
+def _references(groups: Sequence[Group]) -> tuple[dict[str, float], float, str]:
+    """The optimum of the groups' world as a line, what is above it, and what the caption says of it."""
+    try:
+        model = model_of(groups[0])
+        given = groups[0].records[0].config.get("world")
+        best = None if model is None else optimum(WorldName.recorded(given), model)
+    except (RetornoError, ValueError, OSError):
+        return {}, math.inf, ""
+    if best is None:
+        return {}, math.inf, ""
+    name, low, high = best
+    about = "; the dashed line is the best expected return there is, certified "
+    return {name: (low + high) / 2}, high, f"{about}within {number(max(high - low, 0.0), 2)}"
+
+
+def _results(groups: Sequence[Group]) -> Table:
+    """Of one thing a line for each measure, of several a line for each thing."""
+    brief = len(groups) > 1
+    measures: dict[str, Callable[[Group], str]] = {
         "environment steps": _steps,
-        "seeds": lambda rows: str(len(rows[-1]["returns"])),
-        "return at the end": _final,
-        "evaluation": _evaluation,
-        "speed": _speed,
+        "seeds": _seeds,
+        "return in training, at the end": partial(_final, brief=brief),
+        "evaluation": partial(_evaluation, brief=brief),
+        "steps a second": _speed,
         "time": _time,
     }
-    rows = [[name, *(measure(record.rows) for record in records)] for name, measure in measures.items()]
-    head = ["", *(record.name for record in records)]
-    return Table(head, [row for row in rows if any(cell != "–" for cell in row[1:])])
+    cells = {name: [measure(group) for group in groups] for name, measure in measures.items()}
+    cells = {name: row for name, row in cells.items() if any(cell != "–" for cell in row)}
+    if not brief:
+        return Table(["", groups[0].label], [[name, *row] for name, row in cells.items()])
+    lines: list[list[Cell]] = [[group.label, *(row[i] for row in cells.values())] for i, group in enumerate(groups)]
+    return Table(["", *cells], lines, caption=BRIEFLY)
 
 
-def _steps(rows: Sequence[Row]) -> str:
-    step, steps = rows[-1]["step"], rows[-1].get("steps")
-    return f"{step:,}" if steps is None or step >= steps else f"{step:,} of {steps:,}, unfinished"
+def _steps(group: Group) -> str:
+    """How far the runs have come, and whether they go on."""
+    told: dict[str, list[Path]] = {}
+    for record in group.records:
+        told.setdefault(_progress(record), []).append(record.folder)
+    parts = []
+    for progress, folders in told.items():
+        alone = f"{len(folders)} of {len(group.records)} runs " if len(told) > 1 else ""
+        again = f"; go on with: retorno resume {common_folder(folders)}" if progress.endswith("stopped") else ""
+        parts.append(f"{alone}{progress}{again}")
+    return "; ".join(parts)
 
 
-def _final(rows: Sequence[Row]) -> str:
-    curve = return_curve(rows)
-    return _interval(curve.mean[-1], curve.low[-1], curve.high[-1]) if len(curve.step) else "no episode ended"
+def _progress(record: Record) -> str:
+    step = record.rows[-1]["step"] if record.rows else 0
+    budget = record.rows[-1].get("steps") if record.rows else None
+    budget = budget or record.config.get("steps")
+    if isinstance(budget, int) and step < budget:
+        return f"{step:,} of {budget:,}, {'under way' if record.under_way else 'stopped'}"
+    return f"{step:,}"
 
 
-def _evaluation(rows: Sequence[Row]) -> str:
-    for row in reversed(rows):
-        if evaluation := row.get("evaluation"):
-            low, high = (math.nan if x is None else x for x in evaluation["ci95"])
-            over = f"{evaluation['episodes']:,} episodes"
-            if evaluation.get("seeds", 1) > 1:
-                over = f"{evaluation['seeds']} seeds × {over}"
-            return f"{_interval(evaluation['mean'], low, high)}; {over}, at step {row['step']:,}"
-    return "–"
+def _seeds(group: Group) -> str:
+    counts = [len(record.rows[-1]["returns"]) if record.rows else len(record.seeds) for record in group.records]
+    return str(sum(counts))
 
 
-def _interval(mean: float, low: float, high: float) -> str:
+def _final(group: Group, brief: bool) -> str:
+    if not group.rows:
+        return "nothing reported yet"
+    if predicts(group):
+        return "–"
+    curve = return_curve(group.rows)
+    return told_mean(final_returns(curve), brief) if len(curve.x) else "no episode ended"
+
+
+def told_mean(seeds: np.ndarray, brief: bool = False) -> str:
+    """A mean over seeds with its 95% interval and its middle half, as far as there are enough of them.
+
+    Args:
+        seeds: a value for each. Shape [S].
+        brief: in brackets.
+
+    >>> told_mean(np.array([1.0])), told_mean(np.array([1.0, 3.0])), told_mean(np.array([1.0, 3.0]), brief=True)
+    ('1', '2, 95% interval −10.71 to 14.71 over 2 seeds', '2 [−10.71, 14.71]')
+    """
+    if len(seeds) == 1:
+        return number(float(seeds[0]))
+    middle = interquartile_mean(seeds) if len(seeds) >= FEW else math.nan
+    return told_interval(float(seeds.mean()), *interval95(seeds), f"{len(seeds)} seeds", middle, brief)
+
+
+def told_interval(
+    mean: float, low: float, high: float, over: str, middle: float = math.nan, brief: bool = False
+) -> str:
+    """A mean with its 95% interval: over what it is, and the mean of the middle half where it is known."""
+    if low == high:
+        return f"{number(mean)} in each" if brief else f"{number(mean)} in each of {over}"
+    if brief:
+        return f"{number(mean)} [{number(low)}, {number(high)}]" + f", IQM {number(middle)}" * (middle == middle)
+    told = f"; interquartile mean {number(middle)}" if middle == middle else ""
+    return f"{number(mean)}, 95% interval {number(low)} to {number(high)} over {over}{told}"
+
+
+def _evaluation(group: Group, brief: bool) -> str:
+    """The newest evaluation; of several runs over all their seeds."""
+    found = [_last_evaluation(record.rows) for record in group.records]
+    known = [each for each in found if each is not None]
+    if not known:
+        return "–"
+    evaluations = [row["evaluation"] for row in known]
+    cut = sum(each.get("cut") or 0 for each in evaluations)
+    episodes, count = evaluations[0]["episodes"], sum(each.get("seeds", 1) for each in evaluations)
+    where = "" if brief else f", at step {max(row['step'] for row in known):,}"
+    where += f"; {cut:,} of {episodes * count:,} episodes cut by the time limit" if cut else ""
+    many = f"{count} seeds × {episodes:,} episodes"
+    if len(evaluations) > 1:
+        seeds = np.concatenate([each["returns"] for each in evaluations])
+        middle = interquartile_mean(seeds) if len(seeds) >= FEW else math.nan
+        return told_interval(float(seeds.mean()), *interval95(seeds), many, middle, brief) + where
+    (each,) = evaluations
+    low, high = (math.nan if x is None else x for x in each["ci95"])
     if math.isnan(low):
-        return number(mean)
-    return f"{number(mean)}, 95% interval {number(low)} to {number(high)}"
+        return f"{number(each['mean'])}; {episodes:,} episode{'s' * (episodes > 1)}{where}"
+    over = many if count > 1 else f"{episodes:,} episodes of one seed"
+    middle = each["interquartile_mean"] if count >= FEW else math.nan
+    return told_interval(each["mean"], low, high, over, middle, brief) + where
 
 
-def _speed(rows: Sequence[Row]) -> str:
-    rates = [row["rate"] for row in rows if row.get("rate") is not None and math.isfinite(row["rate"])]
-    return f"{number(float(np.median(rates)), 3)} steps a second (median)" if rates else "–"
+def _last_evaluation(rows: Sequence[Row]) -> Row | None:
+    return next((row for row in reversed(rows) if row.get("evaluation")), None)
 
 
-def _time(rows: Sequence[Row]) -> str:
-    """The clock begins again where a run was resumed."""
-    clock = [0.0, *(row["seconds"] for row in rows if row.get("seconds") is not None)]
-    spent = sum(now - before if now >= before else now for before, now in pairwise(clock))
-    minutes, seconds = divmod(round(spent), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{number(spent, 2)} s"
+def _speed(group: Group) -> str:
+    rates = [row["rate"] for rows in group.rows for row in rows if math.isfinite(row.get("rate") or math.nan)]
+    return f"{number(float(np.median(rates)), 3)}" if rates else "–"
 
 
-def _settings(records: Sequence[Record]) -> list[Section]:
-    flats = [flatten(record.config) for record in records]
+def _time(group: Group) -> str:
+    spent = [float(spent_seconds(rows)[-1]) for rows in group.rows if any(row.get("seconds") for row in rows)]
+    if not spent:
+        return "–"
+    return f"{number(sum(spent), 2)} s" if sum(spent) < 60 else clock(sum(spent))
+
+
+def _settings(groups: Sequence[Group]) -> list[Section]:
+    flats = [group.settings for group in groups]
     names = list(dict.fromkeys(name for flat in flats for name in flat))
-    rows = {name: [name, *(flat.get(name, "–") for flat in flats)] for name in names}
     what_ran = [name for name in names if name.split(".")[0] in VERSIONS]
     how = [name for name in names if name not in what_ran]
-    head = ["setting", *(record.name for record in records)]
+    unlike = set(differing(flats))
+    heads = ["setting", *(group.label for group in groups)]
 
     def table(chosen: Sequence[str]) -> Table:
-        differing = {i for i, name in enumerate(chosen) if len(set(rows[name][1:])) > 1}
-        return Table(head, [rows[name] for name in chosen], marked=differing)
+        """A setting that all have alike has one column."""
+        if not set(chosen) & unlike:
+            return Table(["setting", "value"], [[name, flats[0][name]] for name in chosen])
+        return Table(heads, [[name, *(flat.get(name, "–") for flat in flats)] for name in chosen])
 
-    differing = [name for name in how if len(set(rows[name][1:])) > 1]
-    equal = [name for name in how if name not in differing]
     sections = []
-    if len(records) > 1:
-        text = "" if differing else "The runs have equal settings."
-        sections.append(Section("Settings that differ", text, tables=[table(differing)] if differing else []))
-        sections.append(Section("Settings in common", tables=[table(equal)], folded=True))
+    if len(groups) > 1:
+        apart = [name for name in how if name in unlike]
+        told = [table(apart)] if apart and len(groups) <= BESIDE else [_lines(groups, flats, apart)] if apart else []
+        sections.append(Section("Settings that differ", "" if apart else "The runs have equal settings.", tables=told))
+        alike = [name for name in how if name not in unlike]
+        sections.append(Section("Settings in common", tables=[table(alike)], folded=True))
     else:
         sections.append(Section("Settings", tables=[table(how)]))
     if what_ran:
@@ -199,11 +283,31 @@ def _settings(records: Sequence[Record]) -> list[Section]:
     return sections
 
 
-def _subtitle(records: Sequence[Record]) -> str:
-    """The algorithm and the world, where the settings name them."""
-    flats = [flatten(record.config) for record in records]
+def _lines(groups: Sequence[Group], flats: Sequence[dict[str, str]], names: Sequence[str]) -> Table:
+    """For each of many groups one line with the settings in which it may differ."""
+    rows = [
+        [group.label, " · ".join(f"{name} {flat[name]}" for name in names if name in flat)]
+        for group, flat in zip(groups, flats, strict=True)
+    ]
+    return Table(["", "settings"], rows)
+
+
+def _subtitle(groups: Sequence[Group]) -> str:
+    """The algorithms and worlds, and how many seeds."""
     parts = []
-    for name in ("algorithm", "world"):
-        values = list(dict.fromkeys(flat.get(f"{name}.name", flat.get(name, "")) for flat in flats))
-        parts.append(", ".join(filter(None, values)))
+    for values in ([group.algorithm for group in groups], [group.world for group in groups]):
+        told = list(dict.fromkeys(filter(None, values)))
+        parts.append(", ".join(told) if len(told) <= 6 else f"{', '.join(told[:5])} and {len(told) - 5} more")
     return " on ".join(filter(None, parts))
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def _different(paths: Sequence[Path]) -> list[Path]:
+    """The same, numbered where two are alike."""
+    return [
+        path if path not in paths[:i] else path.with_stem(f"{path.stem}-{paths[: i + 1].count(path)}")
+        for i, path in enumerate(paths)
+    ]

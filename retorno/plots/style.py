@@ -19,6 +19,8 @@ import matplotlib.axes
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from retorno.core.errors import RetornoError
@@ -30,7 +32,9 @@ PAPER = "#fefefe"
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe & Ito 2008, without black and yellow."""
 PICTURES = (".png", ".svg", ".pdf")
-"""As what pictures are written."""
+"""What pictures are written as."""
+WIDE, NARROW = 7.2, 3.7
+"""Inches: of a picture on a page, and on a phone."""
 
 _LOOK: Any = {
     "axes.axisbelow": True,
@@ -56,7 +60,7 @@ _LOOK: Any = {
     "legend.labelcolor": INK,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
-    "pdf.fonttype": 42,  # As text, which can be searched.
+    "pdf.fonttype": 42,  # TrueType, embedded; Type 3 is refused by some printers and journals.
     "svg.fonttype": "none",
     "svg.hashsalt": "retorno",
     "text.color": INK,
@@ -155,15 +159,20 @@ def mark_book(axes: matplotlib.axes.Axes, points: Sequence[tuple[float, float]])
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure as PNG (160 dots an inch), SVG or PDF, by the path's suffix; folders are made.
 
+    Nothing beside the file is needed to show it: a PDF holds its fonts, an SVG its letters as outlines (as text where
+    the font lacks one, which a browser finds elsewhere).
+
     Raises:
         PlotError: for another suffix.
     """
     path = Path(path)
     kind = require_picture(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
     with style():
-        metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(kind)
-        figure.savefig(path, dpi=160, metadata=metadata)
+        letters: Any = {} if kind != ".svg" or _lacks_letters(figure) else {"svg.fonttype": "path"}
+        with matplotlib.rc_context(letters):
+            figure.savefig(path, dpi=160, metadata=metadata)
     return path
 
 
@@ -176,6 +185,30 @@ def require_picture(path: Path) -> str:
     if (kind := path.suffix.lower()) not in PICTURES:
         raise PlotError(f"pictures are written as {' or '.join(PICTURES)}, got {path.name!r}: name the file so")
     return kind
+
+
+def save_pages(figures: Sequence[Figure], path: str | Path) -> Path:
+    """Write figures as one PDF with a page for each; folders are made.
+
+    Args:
+        figures: at least one.
+        path: of the file.
+    """
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with style(), PdfPages(path, metadata={"CreationDate": None}) as pages:
+        for figure in figures:
+            pages.savefig(figure)
+    return path
+
+
+def _lacks_letters(figure: Figure) -> bool:
+    """Whether a text holds a letter that is not in the font."""
+    known = get_font(findfont(FontProperties(family=_LOOK["font.family"]))).get_charmap()
+    texts = (text.get_text() for text in figure.findobj(Text))  # type: ignore[attr-defined]
+    return any(ord(letter) not in known for text in texts for letter in text if letter != "\n")
 
 
 def inline_svg(figure: Figure, prefix: str) -> str:

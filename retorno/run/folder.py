@@ -112,6 +112,18 @@ class RunFolder:
                 f"{self.path} is closed to this run, or was opened anew since: go on with what `resume` gave"
             )
 
+    @staticmethod
+    def in_use(path: Path) -> bool:
+        """Whether a process has the folder open: its run is under way."""
+        try:
+            with open(Path(path) / LOCK, encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     @property
     def config(self) -> Any:
         """The JSON value in `config.json`."""

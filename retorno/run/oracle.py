@@ -25,6 +25,7 @@ from retorno.core.policy import Policy
 from retorno.core.runtime import IN_HASTE
 from retorno.core.solution import Solution
 from retorno.ops.intervals import interval95
+from retorno.run.policy_folder import SavedPolicy
 
 ROUNDING = 1e-6
 """How much better than the best, of its value, a policy may be found by rounding: more would be a defect."""
@@ -78,11 +79,11 @@ class Regret:
         return f"{kind} {self.mean:z.6f}{interval} against {optimum}"
 
 
-def observes_states(world: World, model: MDP) -> bool:
+def observes_states(world: World | SavedPolicy, model: MDP) -> bool:
     """Whether the world shows the number of the model's state, so that a policy is one of the model's.
 
     Args:
-        world: which observes numbers, or not.
+        world: which observes numbers, or not; or a policy that was kept from it.
         model: with S states and A actions.
 
     >>> from retorno.environments.registry import model, native
@@ -133,9 +134,7 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
         greedy: whether the policy takes its best action or is drawn from.
     """
     model = best.model
-    legal = jnp.asarray(model.legal | model.terminal[:, None])
-    chances = np.asarray(_chances(policy, legal, greedy), np.float64)[model.pair_state, model.action]
-    chances /= np.bincount(model.pair_state, chances, minlength=model.num_states)[model.pair_state]
+    chances = action_chances(policy, model, greedy)
     visited = entered(model, chances)[model.pair_state]
     chances = np.where(visited, chances, best.policy)
     found = bellman.evaluate(model, chances, best.question_discount, must_end=best.must_end)
@@ -143,6 +142,26 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
         never = [model.state_names[int(s)] for s in np.flatnonzero(~np.isfinite(found.value))]
         raise ValueError(endless_sum(never, found.start_value))
     return found
+
+
+def action_chances(policy: Policy, model: MDP, greedy: bool = True) -> Float[np.ndarray, " P"]:
+    """How probably a policy takes each pair of a model in its state.
+
+    Args:
+        policy: of context 0, which sees the model's states.
+        model: with P pairs.
+        greedy: whether the policy takes its best action or is drawn from.
+
+    >>> from retorno.environments.registry import model, native
+    >>> from retorno.policies import Uniform
+    >>> world = native("student")
+    >>> anyone = Uniform().build(world.observation_space, world.action_space)
+    >>> action_chances(anyone, model("student"), greedy=False).tolist()
+    [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    """
+    legal = jnp.asarray(model.legal | model.terminal[:, None])
+    chances = np.asarray(_chances(policy, legal, greedy), np.float64)[model.pair_state, model.action]
+    return chances / np.bincount(model.pair_state, chances, minlength=model.num_states)[model.pair_state]
 
 
 @partial(constants.jit, static_argnames="greedy", compiler_options=IN_HASTE)

@@ -22,8 +22,8 @@ class Report:
     steps: int
     """The budget."""
     updates: int
-    episodes: int
-    """Episodes that ended since the report before."""
+    ended: np.ndarray
+    """[seeds] episodes that ended since the report before."""
     returns: np.ndarray
     """[seeds] mean undiscounted return of those episodes; NaN where none ended."""
     lengths: np.ndarray
@@ -36,6 +36,11 @@ class Report:
     """Environment steps a second over all seeds, since the report before."""
     boundary: bool
     """Whether the run stands at a multiple of `every`, or at its end."""
+
+    @property
+    def episodes(self) -> int:
+        """Episodes that ended since the report before, over all seeds."""
+        return int(self.ended.sum())
 
     @property
     def mean_return(self) -> float:
@@ -61,6 +66,7 @@ class Report:
             "steps": self.steps,
             "updates": self.updates,
             "episodes": self.episodes,
+            "ended": [int(n) for n in self.ended],
             "returns": known(self.returns),
             "lengths": known(self.lengths),
             "metrics": self.metrics,
@@ -107,7 +113,7 @@ def report(
         step=int(after.step.min()),
         steps=steps,
         updates=int(after.updates.min()),
-        episodes=int(spent.episodes.sum()),
+        ended=spent.episodes,
         returns=returns,
         lengths=lengths,
         metrics={name: float(np.sum(x) / max(spent.updates.sum(), 1)) for name, x in jax.device_get(seen.sums).items()},

@@ -1,6 +1,7 @@
 """The loop as its user sees it: `train(...)` is iterated and yields reports.
 
-A `Report` comes about twice a second and at every exact boundary (evaluation, checkpoint, end).
+A `Report` comes about twice a second and at every exact boundary (evaluation, checkpoint, end), of a recorded run also
+at each hundredth of its budget, so that its curves are the same on every machine.
 All budgets and frequencies count environment steps, whatever the number of environments, and
 none of them changes what is learnt. With a folder the run is recorded and can be gone on with by
 `resume`: to the bit, because all randomness follows from the seed and the run's counters.
@@ -77,6 +78,8 @@ USUAL_STEPS = 100_000
 """The budget where none is given, nor published."""
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 60.0
+SPANS = 100
+"""Of a recorded run's budget: it reports at the end of each."""
 NEWEST = 3
 """Checkpoints that stay where nothing else is asked for: should the newest be damaged, there is another."""
 Keep = int | Literal["best", "all"]
@@ -373,6 +376,9 @@ class Training:
         while self.step < self.steps:
             boundary = self.steps if self.every is None else (self.step // self.every + 1) * self.every
             until = min(boundary, next((pause for pause in self.pauses if pause > self.step), self.steps), self.steps)
+            if self.folder is not None:
+                span = max(self.steps // SPANS, 1)
+                until = min(until, (self.step // span + 1) * span)
             start, before = time.perf_counter(), Counters.read(self.run)
             try:
                 advanced = self._advance(until, most)

@@ -60,7 +60,7 @@ def test_times(seconds, told):
 def test_no_time_is_left_of_a_run_that_is_over():
     nothing = np.array([np.nan])
     report = Report(
-        step=2_100, steps=2_000, updates=3, episodes=0, returns=nothing, lengths=nothing,
+        step=2_100, steps=2_000, updates=3, ended=np.array([0]), returns=nothing, lengths=nothing,
         metrics={}, seconds=2.0, rate=1000.0, boundary=True,
     )  # fmt: skip
     assert report.seconds_left == 0 and "-" not in str(report) and str(report).endswith("0:00 left")
