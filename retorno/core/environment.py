@@ -153,17 +153,27 @@ def episode_seed(seed: Any, env: Any, episode: Any) -> Any:
 
     Integers or arrays of NumPy or JAX (there the episode is a `Counter`) alike, so that a hosted and a native world
     draw the same. The mixing is the finaliser of MurmurHash3 (Appleby 2011).
+
+    >>> episode_seed(0, 1, 2) == episode_seed(0, np.uint32(1), 2) == episode_seed(0, jnp.uint32(1), 2)
+    Array(True, dtype=bool)
     """
     low, high = episode if isinstance(episode, Counter) else (episode % WORD, episode // WORD)
+    if type(seed) is type(env) is type(low) is int:
+        return _mixed(int, seed ^ high * int(SPREAD), env, low)
     xp = np if all(isinstance(x, int | np.generic | np.ndarray) for x in (seed, env, low)) else jnp
-    word = xp.uint32(SPREAD)
     with np.errstate(over="ignore"):
-        seed = xp.asarray(seed).astype(xp.uint32) ^ xp.asarray(high).astype(xp.uint32) * SPREAD
-        for part in (seed, env, low):
-            word = word ^ xp.asarray(part).astype(xp.uint32)
-            word = (word ^ (word >> xp.uint32(16))) * xp.uint32(0x85EBCA6B)
-            word = (word ^ (word >> xp.uint32(13))) * xp.uint32(0xC2B2AE35)
-            word = word ^ (word >> xp.uint32(16))
+        seed, env, low, high = (xp.asarray(x).astype(xp.uint32) for x in (seed, env, low, high))
+        return _mixed(xp.uint32, seed ^ high * SPREAD, env, low)
+
+
+def _mixed(kind: Any, *parts: Any) -> Any:
+    """Numbers mixed into one of 32 bits, by arithmetic of that kind: Python's own is ten times as quick for a few."""
+    word, mask = kind(SPREAD), kind(WORD - 1)
+    for part in parts:
+        word = (word ^ part) & mask
+        word = (word ^ word >> kind(16)) * kind(0x85EBCA6B) & mask
+        word = (word ^ word >> kind(13)) * kind(0xC2B2AE35) & mask
+        word = word ^ word >> kind(16)
     return word
 
 

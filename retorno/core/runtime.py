@@ -31,12 +31,15 @@ IN_HASTE: dict[str, bool | int] = {
 
 @cache
 def prepare() -> None:
-    """Set up JAX for this process, once: the cache of compiled programs, and two of XLA's flags.
+    """Set up JAX for this process, once: the cache of compiled programs, in whose thread they run, two of XLA's flags.
 
     What the user has set is left alone. XLA reads its flags when JAX starts its devices: where that has happened
     before, a warning says what is lost and how to have it.
     """
     _keep_compiled_programs()
+    # A program of a CPU runs in the thread that calls it: to hand a small one over to another takes ten times its time,
+    # and nothing here goes on without the answer.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     missing = [flag for flag in _wanted_flags() if flag.split("=")[0] not in os.environ.get("XLA_FLAGS", "")]
     if not missing:
         return

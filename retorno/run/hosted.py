@@ -1,11 +1,13 @@
 """The loop over environments that live in Python: one compiled `act` for each step, one compiled `learn` a rollout.
 
-What crosses between Python and the compiled programs is one array of bytes each way: every array that is handed over
-by itself costs about 3 µs, a step of CartPole not much more.
+What crosses between Python and the compiled programs is one array of words each way: every array that is handed over
+by itself costs about 3 µs, a step of CartPole not much more. Where every step is learnt from, all that is small goes
+to and fro in one array, and the program is one loop of a single round, which XLA compiles whole.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -14,10 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import PyTree, UInt8, UInt32
+from jaxtyping import PyTree, UInt32
 
 from retorno.core import constants
-from retorno.core.constants import arrays_of, with_constants
+from retorno.core.constants import Held, arrays_of, with_constants
 from retorno.core.counter import Counter
 from retorno.core.environment import HostedEnvironments, HostedWorld
 from retorno.core.policy import Algorithm, Carry, RelabelConfig
@@ -30,7 +32,6 @@ from retorno.run.loop import (
     Iteration,
     Observer,
     Run,
-    Seen,
     all_finite,
     fresh,
     initial_learner,
@@ -39,9 +40,13 @@ from retorno.run.loop import (
     nothing_seen,
 )
 
+SMALL = 256
+"""Of so many numbers at most are the arrays that go to and fro together with others."""
+WORDS = ("float32", "int32", "uint32", "bool")
+
 
 class Layout(NamedTuple):
-    """How a pytree of arrays lies in one array of bytes, leaf after leaf, each where it can be read in place."""
+    """How a pytree of arrays lies in one array of words of 32 bits, leaf after leaf, each where it is read in place."""
 
     structure: Any
     dtypes: tuple[np.dtype, ...]
@@ -55,53 +60,53 @@ class Layout(NamedTuple):
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """Where each leaf begins and ends."""
+        """At which words each leaf begins and ends."""
         spans, end = [], 0
         for dtype, shape in zip(self.dtypes, self.shapes, strict=True):
-            start = -(-end // 8) * 8
-            end = start + dtype.itemsize * int(np.prod(shape))
+            start, end = end, end - (-dtype.itemsize * math.prod(shape) // 4)
             spans.append((start, end))
         return spans
 
     @property
     def size(self) -> int:
-        """In bytes."""
-        return -(-self.spans[-1][1] // 8) * 8
+        """In words."""
+        return self.spans[-1][1] if self.dtypes else 0
 
-    def views(self, rows: UInt8[np.ndarray, "N size"]) -> list[np.ndarray]:
+    def views(self, rows: UInt32[np.ndarray, "N size"]) -> list[np.ndarray]:
         """The leaves [N, ...] of N such trees, in place."""
         return [
-            rows[:, start:end].view(dtype).reshape(len(rows), *shape)
+            rows[:, start:end].view(dtype)[:, : math.prod(shape)].reshape(len(rows), *shape)
             for (start, end), dtype, shape in zip(self.spans, self.dtypes, self.shapes, strict=True)
         ]
 
-    def unpack(self, packed: UInt8[Array, "*N size"]) -> PyTree[Array]:
+    def unpack(self, packed: UInt32[Array, "*N size"]) -> PyTree[Array]:
         """The tree, or N of them, inside of a compiled program."""
-        leaves = []
+        leaves, axes = [], packed.shape[:-1]
         for (start, end), dtype, shape in zip(self.spans, self.dtypes, self.shapes, strict=True):
-            part, whole = packed[..., start:end], (*packed.shape[:-1], *shape)
-            if dtype.kind == "b":
-                leaves.append(part.reshape(whole) != 0)
-            elif dtype.itemsize == 1:
-                leaves.append(jax.lax.bitcast_convert_type(part.reshape(whole), dtype))
-            else:
-                leaves.append(jax.lax.bitcast_convert_type(part.reshape(*whole, dtype.itemsize), dtype))
+            plain = jnp.dtype("uint8") if dtype.kind == "b" else dtype
+            part = jax.lax.bitcast_convert_type(packed[..., start:end], plain)
+            part = part.reshape(*axes, -1)[..., : math.prod(shape)].reshape(*axes, *shape)
+            leaves.append(part != 0 if dtype.kind == "b" else part)
         return jax.tree.unflatten(self.structure, leaves)
 
-    def pack(self, tree: PyTree[Array]) -> UInt8[Array, " size"]:
-        """The bytes of one tree, inside of a compiled program."""
-        parts, at = [], 0
-        for (start, end), leaf in zip(self.spans, jax.tree.leaves(tree), strict=True):
-            plain = leaf.astype(jnp.uint8) if leaf.dtype.kind == "b" else jax.lax.bitcast_convert_type(leaf, jnp.uint8)
-            parts += [jnp.zeros(start - at, jnp.uint8), plain.reshape(-1)]
-            at = end
-        return jnp.concatenate([*parts, jnp.zeros(self.size - at, jnp.uint8)])
+    def pack(self, tree: PyTree[Array]) -> UInt32[Array, " size"]:
+        """The words of one tree, inside of a compiled program."""
+        parts = []
+        for leaf in jax.tree.leaves(tree):
+            plain = leaf.astype(jnp.uint8) if leaf.dtype.kind == "b" else leaf
+            several = 4 // plain.dtype.itemsize
+            if several > 1:
+                filled = jnp.pad(plain.reshape(-1), (0, -plain.size % several))
+                plain = filled.reshape(-1, several)
+            parts.append(jax.lax.bitcast_convert_type(plain, jnp.uint32).reshape(-1))
+        # Apart from what computes them: together with that, XLA would compute a sum anew for each word.
+        return jnp.concatenate(jax.lax.optimization_barrier(parts) or [jnp.zeros(0, jnp.uint32)])
 
 
 class Reading(NamedTuple):
     """How rows that leave no choice are passed: they are followed, and a stretch of them is read at once."""
 
-    read: Callable[[UInt8[np.ndarray, "P size"], Carry], tuple[Any, Carry]]
+    read: Callable[[UInt32[np.ndarray, "P size"], Carry], tuple[Any, Carry]]
     """`read_packed`, compiled."""
     units: ActionUnits
 
@@ -112,27 +117,33 @@ class Reading(NamedTuple):
 
 
 class Rollout:
-    """Where T interactions with B hosted environments are written: T + 1 rows and T choices, each as bytes."""
+    """Where T interactions with B hosted environments are written: T + 1 rows and T choices, each as words."""
 
-    def __init__(self, row: TimeStep, choice: PyTree[Any], rollout: int) -> None:
-        """`row` and `choice` ([B]: action, the action as the world takes it, extras) are examples or their shapes."""
-        self.row_layout = Layout.of((row, np.int32(0)))
-        self.choice_layout = Layout.of(choice)
-        self.rows = np.zeros((rollout + 1, self.row_layout.size), np.uint8)
-        self.choices = np.zeros((rollout, self.choice_layout.size), np.uint8)
-        *self._row_views, numbers = self.row_layout.views(self.rows)
+    def __init__(self, layouts: tuple[Layout, Layout], rollout: int, state: int = 0) -> None:
+        """`layouts` of a row with its number, and of a choice ([B]: action, the action as the world takes it, extras).
+
+        All lies in one `line` of words, behind `state` words for what is learnt, and before a one.
+        """
+        rows, choices = layouts
+        after = state + (rollout + 1) * rows.size
+        self.line = np.zeros(after + rollout * choices.size + 1, np.uint32)
+        self.line[-1] = 1
+        self.state = self.line[:state]
+        self.rows = self.line[state:after].reshape(rollout + 1, rows.size)
+        self.choices = self.line[after:-1].reshape(rollout, choices.size)
+        *self._row_views, numbers = rows.views(self.rows)
         numbers[:] = np.arange(rollout + 1)
-        made = jax.tree.unflatten(self.choice_layout.structure, self.choice_layout.views(self.choices))
-        self._given, self._given_structure = jax.tree.flatten(made[1])
-        self._last = jax.tree.unflatten(jax.tree.structure(row), self._row_views).last
+        self._last = jax.tree.unflatten(rows.structure, [*self._row_views, numbers])[0].last
+        _, given, _ = jax.tree.unflatten(choices.structure, choices.views(self.choices))
+        self.given = [jax.tree.map(lambda view, t=t: view[t], given) for t in range(rollout)]
+        """The actions as the world takes them."""
 
     def collect(
         self,
-        act: Callable[[UInt8[np.ndarray, " size"], Carry], tuple[Any, Carry]],
+        act: Callable[[UInt32[np.ndarray, " size"], Carry], tuple[Any, Carry]],
         environments: HostedEnvironments,
         row: TimeStep,
         carry: Carry,
-        chosen: tuple[Any, Carry] | None = None,
         reading: Reading | None = None,
     ) -> tuple[TimeStep, Carry]:
         """Live T interactions: on each row `act(row with its number, carry)`, and the environments' step.
@@ -142,13 +153,12 @@ class Rollout:
             environments: B of them.
             row: [B], where they stand.
             carry: [B], the policy's memory of them.
-            chosen: what `act` gives on the first row, where it is known already.
             reading: how rows that leave no choice are passed, where they are not acted on one by one.
 
         Returns:
             Where the environments stand, and the memory of them.
         """
-        self._write(0, row)
+        self.write(0, row)
         unread = 0
         for t in range(len(self.choices)):
             given = None if reading is None else reading.left(row)
@@ -156,10 +166,10 @@ class Rollout:
                 unread += 1
             else:
                 carry, unread = self._read(reading, t - unread, t, carry), 0
-                self.choices[t], carry = (chosen if t == 0 else None) or act(self.rows[t], carry)
-                given = jax.tree.unflatten(self._given_structure, [view[t] for view in self._given])
+                self.choices[t], carry = act(self.rows[t], carry)
+                given = self.given[t]
             row = environments.step(given)
-            self._write(t + 1, row)
+            self.write(t + 1, row)
         return row, self._read(reading, len(self.choices) - unread, len(self.choices), carry)
 
     def _read(self, reading: Reading | None, start: int, end: int, carry: Carry) -> Carry:
@@ -170,7 +180,8 @@ class Rollout:
             start = after
         return carry
 
-    def _write(self, t: int, row: TimeStep) -> None:
+    def write(self, t: int, row: TimeStep) -> None:
+        """Set a row."""
         for view, leaf in zip(self._row_views, jax.tree.leaves(row), strict=True):
             view[t] = leaf
 
@@ -186,10 +197,10 @@ def choose_packed(
     run: Run,
     units: ActionUnits,
     layouts: tuple[Layout, Layout],
-    row: UInt8[Array, " row_size"],
+    row: UInt32[Array, " row_size"],
     carry: Carry,
-) -> tuple[UInt8[Array, " choice_size"], Carry]:
-    """`choose` on a row of bytes, which ends in its number in the rollout."""
+) -> tuple[UInt32[Array, " choice_size"], Carry]:
+    """`choose` on a row of words, which ends in its number in the rollout."""
     rows, choices = layouts
     time_step, t = rows.unpack(row)
     choice = choose(algorithm, run.learner, units, time_step, carry, keys_of(run).collect, t)
@@ -201,85 +212,128 @@ def read_packed(
     run: Run,
     units: ActionUnits,
     layouts: tuple[Layout, Layout],
-    rows: UInt8[Array, "P row_size"],
+    rows: UInt32[Array, "P row_size"],
     carry: Carry,
-) -> tuple[UInt8[Array, "P choice_size"], Carry]:
-    """`read` of rows of bytes."""
+) -> tuple[UInt32[Array, "P choice_size"], Carry]:
+    """`read` of rows of words."""
     action, extras, carry = read(algorithm, run.learner, layouts[0].unpack(rows)[0], carry)
     return jax.vmap(layouts[1].pack)((action, units.to_world(action), extras)), carry
 
 
 def lived_in(
     layouts: tuple[Layout, Layout],
-    rows: UInt8[Array, "R row_size"],
-    choices: UInt8[Array, "R-1 choice_size"],
+    rows: UInt32[Array, "R row_size"],
+    choices: UInt32[Array, "R-1 choice_size"],
     carry: Carry,
 ) -> Trajectory:
-    """The trajectory that a rollout's bytes hold."""
+    """The trajectory that a rollout's words hold."""
     steps, _ = layouts[0].unpack(rows)
     action, _, extras = layouts[1].unpack(choices)
     return Trajectory(steps, action, extras, carry)
 
 
-class Programs(NamedTuple):
-    """What is compiled for an algorithm of such settings, on the leaves of (run without its stage, what was seen).
+class Kept(NamedTuple):
+    """How all that acting and learning need is held: what is small in one array of words, what is large by itself."""
 
-    Plain lists of arrays go in and out: to flatten modules at every call costs more than to act.
+    structure: Any
+    small: tuple[bool, ...]
+    """Which of the leaves go together."""
+    layout: Layout
+    """Of those."""
+
+    @classmethod
+    def of(cls, tree: PyTree[Any]) -> Kept:
+        """How such a tree is held."""
+        leaves, structure = jax.tree.flatten(tree)
+        small = tuple(x.size <= SMALL and x.dtype in WORDS for x in leaves)
+        return cls(structure, small, Layout.of([x for x, goes in zip(leaves, small, strict=True) if goes]))
+
+    def split(self, tree: PyTree[Any]) -> tuple[list[Any], list[Any]]:
+        """The leaves that are small, and the others."""
+        leaves = list(zip(jax.tree.leaves(tree), self.small, strict=True))
+        return [x for x, goes in leaves if goes], [x for x, goes in leaves if not goes]
+
+    def pack(self, tree: PyTree[Array]) -> Packed:
+        """Such a tree, inside of a compiled program."""
+        small, large = self.split(tree)
+        return Packed(self.layout.pack(small), large)
+
+    def unpack(self, packed: Packed) -> PyTree[Array]:
+        """The tree again, inside of a compiled program."""
+        small, large = iter(self.layout.unpack(packed.words)), iter(packed.large)
+        return jax.tree.unflatten(self.structure, [next(small if goes else large) for goes in self.small])
+
+
+class Packed(NamedTuple):
+    """All that acting and learning need, but for where environments stand: few arrays, for each costs."""
+
+    words: UInt32[Array, " W"]
+    large: list[Array]
+
+
+class Programs(NamedTuple):
+    """What is compiled for an algorithm of such settings, on (algorithm, units, run without its stage, what was seen).
+
+    It goes in and out packed: to flatten modules at every call costs more than to act.
     """
 
+    pack: Callable[..., Packed]
+    unpack: Callable[..., Any]
     act: Callable[..., tuple[Array, Carry]]
     read: Callable[..., tuple[Array, Carry]]
-    learn: Callable[..., list[Array]]
-    learn_and_act: Callable[..., tuple[list[Array], tuple[Array, Carry]]]
-    """Learning, and acting on the next rollout's first row: where every step is learnt from, one call a step."""
+    learn: Callable[..., Packed]
+    learn_and_act: Callable[..., tuple[Array, list[Array], Carry]]
+    """Learning from one step, and acting on the row after it: where every step is learnt from, one call a step."""
 
 
 @lru_cache
-def programs(settings: Any, structure: Any, layouts: tuple[Layout, Layout]) -> Programs:
-    """The programs for an algorithm without its numbers, a run's structure and what crosses to and fro."""
+def programs(kept: Kept, layouts: tuple[Layout, Layout]) -> Programs:
+    """The programs for a run that is held so, and what crosses to and fro."""
+    rows = layouts[0]
 
-    def whole(leaves: list[Array], numbers: list[Array]) -> tuple[Algorithm, Run, Seen]:
-        return jax.tree.unflatten(settings, numbers), *jax.tree.unflatten(structure, leaves)
-
-    def act(
-        leaves: list[Array], numbers: list[Array], units: ActionUnits, row: UInt8[Array, " size"], carry: Carry
-    ) -> tuple[Array, Carry]:
-        algorithm, run, _ = whole(leaves, numbers)
+    def act(packed: Packed, row: UInt32[Array, " size"], carry: Carry) -> tuple[Array, Carry]:
+        algorithm, units, run, _ = kept.unpack(packed)
         return choose_packed(algorithm, run, units, layouts, row, carry)
 
-    def read(
-        leaves: list[Array], numbers: list[Array], units: ActionUnits, rows: UInt8[Array, "P size"], carry: Carry
-    ) -> tuple[Array, Carry]:
-        algorithm, run, _ = whole(leaves, numbers)
+    def read(packed: Packed, rows: UInt32[Array, "P size"], carry: Carry) -> tuple[Array, Carry]:
+        algorithm, units, run, _ = kept.unpack(packed)
         return read_packed(algorithm, run, units, layouts, rows, carry)
 
-    def learn_and_see(
-        leaves: list[Array], numbers: list[Array], carry: Carry, rows: Array, choices: Array
-    ) -> list[Array]:
-        algorithm, before, seen = whole(leaves, numbers)
+    def learn_and_see(packed: Packed, carry: Carry, rows: Array, choices: Array) -> Packed:
+        algorithm, units, before, seen = kept.unpack(packed)
         trajectory = lived_in(layouts, rows, choices, carry)
         after, metrics = learn(algorithm, before, trajectory)
-        return jax.tree.leaves((after, seen.see(Iteration(before, trajectory, metrics, after))))
+        return kept.pack((algorithm, units, after, seen.see(Iteration(before, trajectory, metrics, after))))
 
     def learn_and_act(
-        leaves: list[Array],
-        numbers: list[Array],
-        units: ActionUnits,
-        before: Carry,
-        after: Carry,
-        rows: Array,
-        choices: Array,
-    ) -> tuple[list[Array], tuple[Array, Carry]]:
-        learnt = learn_and_see(leaves, numbers, before, rows, choices)
-        time_step, _ = layouts[0].unpack(rows[-1])
-        first = layouts[0].pack((time_step, jnp.int32(0)))
-        return learnt, act(learnt, numbers, units, first, after)
+        line: UInt32[Array, " L"], large: list[Array], before: Carry, after: Carry
+    ) -> tuple[UInt32[Array, " L"], list[Array], Carry]:
+        words, row, next_row, choice = jnp.split(line, np.cumsum([kept.layout.size, rows.size, rows.size]))
+        learnt = learn_and_see(Packed(words, large), before, jnp.stack([row, next_row]), choice[None])
+        time_step, _ = rows.unpack(next_row)
+        choice, carry = act(learnt, rows.pack((time_step, jnp.int32(0))), after)
+        return jnp.concatenate([learnt.words, next_row, next_row, choice]), learnt.large, carry
 
-    kept, donated = (
-        [jax.jit(with_constants(fun), donate_argnums=donate) for fun in funs]
-        for funs, donate in (((act, read), ()), ((learn_and_see, learn_and_act), 0))
-    )
-    return Programs(*kept, *donated)
+    def in_one(
+        line: UInt32[Array, " L"], large: list[Array], before: Carry, after: Carry
+    ) -> tuple[UInt32[Array, " L"], list[Array], Carry]:
+        """The same as a loop that goes round once: XLA compiles one that is small as a whole.
+
+        All that it reads goes round with it, or a part of it would be done before the loop, by itself.
+        """
+
+        def once(state: tuple[Array, list[Array], Carry, Carry]) -> tuple[Array, list[Array], Carry, Carry]:
+            line, large, before, after = state
+            learnt, large, carry = learn_and_act(line[:-1], large, before, after)
+            return jnp.append(learnt, line[-1] - 1), large, after, carry
+
+        line, large, _, carry = jax.lax.while_loop(lambda state: state[0][-1] > 0, once, (line, large, before, after))
+        return line, large, carry
+
+    kept_programs = [jax.jit(with_constants(fun)) for fun in (act, read)]
+    donated = [jax.jit(with_constants(fun), donate_argnums=at) for fun, at in ((learn_and_see, 0), (in_one, 1))]
+    once = [jax.jit(fun, compiler_options=IN_HASTE) for fun in (kept.pack, kept.unpack)]
+    return Programs(*once, *kept_programs, *donated)
 
 
 _finite = jax.jit(all_finite, compiler_options=IN_HASTE)
@@ -289,8 +343,7 @@ class HostedLoop:
     """A run's loop over hosted environments: `advance` is what the fused one is."""
 
     def __init__(self, algorithm: Algorithm, environments: HostedEnvironments, units: ActionUnits, run: Run) -> None:
-        self.environments = environments
-        self.numbers, self.settings = jax.tree.flatten(algorithm)
+        self.environments, self.algorithm = environments, algorithm
         self.units, self._host_units = jax.tree.map(jnp.asarray, units), units
         stage = run.stage
         self.reads = hasattr(algorithm, "read") and isinstance(stage.row.legal, Only) and algorithm.rollout > 1
@@ -303,10 +356,10 @@ class HostedLoop:
             stage.carry,
         )
         choice = (shapes.action, shapes.given, shapes.extras)
-        self.rollout = Rollout(stage.row, choice, algorithm.rollout)
-        self.layouts = (self.rollout.row_layout, self.rollout.choice_layout)
-        rows = jax.ShapeDtypeStruct(self.rollout.rows.shape, jnp.uint8)
-        choices = jax.ShapeDtypeStruct(self.rollout.choices.shape, jnp.uint8)
+        self.layouts = (Layout.of((stage.row, np.int32(0))), Layout.of(choice))
+        self.rollout = Rollout(self.layouts, algorithm.rollout)
+        rows = jax.ShapeDtypeStruct(self.rollout.rows.shape, jnp.uint32)
+        choices = jax.ShapeDtypeStruct(self.rollout.choices.shape, jnp.uint32)
         self.metrics = jax.eval_shape(
             lambda run, rows, choices: learn(algorithm, run, lived_in(self.layouts, rows, choices, run.stage.carry))[1],
             run,
@@ -317,29 +370,48 @@ class HostedLoop:
     def advance(self, run: Run, observer: Observer | None, steps: int, most: int) -> Advanced:
         """Go on for `steps` steps or `most` updates."""
         row, carry = run.stage.row, run.stage.carry
-        leaves, structure = jax.tree.flatten((run._replace(stage=None), nothing_seen(self.metrics, observer)))  # type: ignore[arg-type]
-        changing = next(i for i, leaf in enumerate(leaves) if leaf is run.updates.low)
-        compiled, rollout = programs(self.settings, structure, self.layouts), self.rollout
-        lived, updates, chosen, held = 0, 0, None, arrays_of(run)
+        whole = (self.algorithm, self.units, run._replace(stage=None), nothing_seen(self.metrics, observer))  # type: ignore[arg-type]
+        kept = Kept.of(whole)
+        compiled = programs(kept, self.layouts)
+        live = self._every_step if self.algorithm.rollout == 1 else self._every_rollout
+        packed, row, carry = live(compiled, compiled.pack(whole), arrays_of(run), row, carry, steps, most)
+        _, _, run, seen = compiled.unpack(packed)
+        return Advanced(run._replace(stage=CollectState(None, row, carry)), seen, _finite((run.learner, seen.sums)))
+
+    def _every_rollout(
+        self, compiled: Programs, packed: Packed, held: Held, row: TimeStep, carry: Carry, steps: int, most: int
+    ) -> tuple[Packed, TimeStep, Carry]:
+        """Learn from rollouts, one after another."""
+        rollout, lived, updates = self.rollout, 0, 0
         while lived < steps and updates < most:
-            leaves[changing].block_until_ready()  # What was learnt last has read the rollout: it may be written anew.
-            act, read = (
-                partial(program, leaves, self.numbers, self.units, constants=held)
-                for program in (compiled.act, compiled.read)
-            )
+            packed.words.block_until_ready()  # What was learnt last has read the rollout: it may be written anew.
+            act, read = (partial(program, packed, constants=held) for program in (compiled.act, compiled.read))
             reading = Reading(read, self._host_units) if self.reads else None
             before = carry
-            row, carry = rollout.collect(act, self.environments, row, carry, chosen, reading)
+            row, carry = rollout.collect(act, self.environments, row, carry, reading)
             lived += rollout.transitions
             updates += 1
-            if len(rollout.choices) == 1:
-                leaves, chosen = compiled.learn_and_act(
-                    leaves, self.numbers, self.units, before, carry, rollout.rows, rollout.choices, constants=held
-                )
-            else:
-                leaves = compiled.learn(leaves, self.numbers, before, rollout.rows, rollout.choices, constants=held)
-        run, seen = jax.tree.unflatten(structure, leaves)
-        return Advanced(run._replace(stage=CollectState(None, row, carry)), seen, _finite((run.learner, seen.sums)))
+            packed = compiled.learn(packed, before, rollout.rows, rollout.choices, constants=held)
+        return packed, row, carry
+
+    def _every_step(
+        self, compiled: Programs, packed: Packed, held: Held, row: TimeStep, carry: Carry, steps: int, most: int
+    ) -> tuple[Packed, TimeStep, Carry]:
+        """Learn from each step before the next one is chosen."""
+        rollout = Rollout(self.layouts, 1, len(packed.words))
+        rollout.state[:] = packed.words
+        rollout.write(0, row)
+        rollout.choices[0], after = compiled.act(packed, rollout.rows[0], carry, constants=held)
+        large, lived, updates = packed.large, 0, 0
+        while lived < steps and updates < most:
+            lived += rollout.transitions
+            updates += 1
+            row = self.environments.step(rollout.given[0])
+            rollout.write(1, row)
+            before, carry = carry, after
+            learnt, large, after = compiled.learn_and_act(rollout.line, large, before, carry, constants=held)
+            rollout.line[:-1] = np.asarray(learnt)[:-1]
+        return Packed(jnp.array(rollout.state), large), row, carry
 
 
 class Spaces:

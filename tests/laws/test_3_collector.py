@@ -173,7 +173,7 @@ def test_hosted_prompts_that_are_read_at_once_are_as_if_row_by_row() -> None:
         def live(loop: HostedLoop, reading: Reading | None) -> tuple[int, Any]:
             """How often the policy acted, and what was lived."""
             acted = Mock(side_effect=act)
-            after = loop.rollout.collect(acted, loop.environments, run.stage.row, run.stage.carry, None, reading)
+            after = loop.rollout.collect(acted, loop.environments, run.stage.row, run.stage.carry, reading)
             lived = lived_in(loop.layouts, jnp.array(loop.rollout.rows), jnp.array(loop.rollout.choices), ())
             return acted.call_count, (after, lived)
 

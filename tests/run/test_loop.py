@@ -173,9 +173,9 @@ def test_what_is_packed_is_what_is_unpacked() -> None:
         "count": np.array([-7, 2**30], np.int32),
         "none": np.zeros((0, 4), np.float32),
     }
-    layout = Layout.of(tree)
+    layout = Layout.of(tree)  # Of bytes in the middle of others: they are filled up.
     packed = jax.jit(layout.pack)(tree)
-    assert packed.shape == (layout.size,) and packed.dtype == jnp.uint8
+    assert packed.shape == (layout.size,) and packed.dtype == jnp.uint32
     rows = np.stack([packed, packed])
     for leaf, view in zip(jax.tree.leaves(tree), layout.views(rows), strict=True):
         np.testing.assert_array_equal(view[1], leaf)
