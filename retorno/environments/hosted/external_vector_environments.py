@@ -106,7 +106,7 @@ class Vector:
 
     def _random(self, i: Any) -> Any:
         """A legal action of an environment that was reset."""
-        legal = self._legally(self._legal.read, [self._told[i]], [False])
+        legal = self._legally(self._legal.read, [self._told[i]], [False], [True])
         return sample(self._sampler, jax.tree.map(lambda x: x[0], legal))
 
     def _each(self, info: dict[str, Any]) -> list[dict[str, Any]]:
@@ -125,7 +125,7 @@ class Vector:
     def _row(self, obs, reward, terminated, last, first) -> TimeStep:
         # What is told beside an episode's final observation may be the next episode's.
         told = [{} if over else one for one, over in zip(self._told, last, strict=True)]
-        legal = self._legally(self._legal.read, told, last)
+        legal = self._legally(self._legal.read, told, last, first)
         discount = self._legally(discounts, self._discounts, terminated, first, self._two_players)
         try:
             read, reward = self._read(obs), np.asarray(reward, np.float32)

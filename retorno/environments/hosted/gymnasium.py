@@ -23,6 +23,7 @@ from retorno.core.environment import HostedEnvironments, episode_seed
 from retorno.core.names import did_you_mean, near
 from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
+from retorno.environments.hosted.legality import told_by_a_step
 from retorno.environments.hosted.repeatability import why_not_repeated
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
@@ -102,16 +103,19 @@ class GymnasiumWorld:
             raise WorldError(f"{self.name} has {self.num_envs} environments, {num_envs} were asked for")
         if num_envs < 1:
             raise WorldError(f"num_envs must be positive, got {num_envs}")
-        if isinstance(self.source, VectorEnv):
-            return _borrow(self.source, Vector(self.source, seed, self.name, owned=False))
-        if isinstance(self.source, gym.Env):
-            return _borrow(self.source, Keepers([self.source], [0], seed, self.name, owned=False))
+        match self.source:
+            case VectorEnv() as lent:
+                return _borrow(lent, lambda: Vector(lent, seed, self.name, owned=False))
+            case gym.Env() as lent:
+                return _borrow(lent, lambda: Keepers([lent], [0], seed, self.name, False, told_by_a_step(lent)))
         if self.native:
             return Vector(self._make_vector(num_envs), seed, self.name, owned=True)
+        late = self._described[3]
         if self.parallel:
             processes = None if self.parallel is True else int(self.parallel)
-            return Processes(self._makers(num_envs), seed, self.name, processes)
-        return Keepers([make() for make in self._makers(num_envs)], range(num_envs), seed, self.name)
+            return Processes(self._makers(num_envs), seed, self.name, processes, late)
+        envs = [make() for make in self._makers(num_envs)]
+        return Keepers(envs, range(num_envs), seed, self.name, True, late)
 
     def why_not_repeated(self, seed: int) -> str | None:
         """What differed when a stretch of an episode was lived again, in an environment made for that; None if nothing.
@@ -129,13 +133,18 @@ class GymnasiumWorld:
             env.close()
 
     @cached_property
-    def _described(self) -> tuple[spaces.Space[Any], spaces.Space[Any], bool]:
-        """Both spaces, and whether two play."""
+    def _described(self) -> tuple[spaces.Space[Any], spaces.Space[Any], bool, str]:
+        """Both spaces, whether two play, and what is told of legal actions with steps alone.
+
+        An environment that is made for that takes a step; one that is open already does when it is lent.
+        """
         if isinstance(self.source, gym.Env | VectorEnv):
-            return _told_by(self.source)
+            return *_told_by(self.source), ""
         made = self._make_vector(1) if self.native else self._makers(1)[0]()
+        told = _told_by(made)
+        late = "" if isinstance(made, VectorEnv) else told_by_a_step(made)
         made.close()
-        return _told_by(made)
+        return *told, late
 
     def _makers(self, num_envs: int) -> list[Callable[[], gym.Env]]:
         if isinstance(self.source, tuple):
@@ -316,13 +325,14 @@ def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any], wrappers:
 _BORROWERS: weakref.WeakKeyDictionary[Any, weakref.ref[Any]] = weakref.WeakKeyDictionary()
 
 
-def _borrow(lent: Any, borrower: Keepers | Vector) -> Keepers | Vector:
+def _borrow(lent: Any, borrow: Callable[[], Keepers | Vector]) -> Keepers | Vector:
     held = _BORROWERS.get(lent)
     holder = held() if held else None
     if holder is not None and not holder.closed:
         raise WorldError(
-            f"{borrower.name} is in use already: close the environments that were opened from it, or give an id or a "
+            f"{holder.name} is in use already: close the environments that were opened from it, or give an id or a "
             "function, from which any number can be made"
         )
+    borrower = borrow()
     _BORROWERS[lent] = weakref.ref(borrower)
     return borrower

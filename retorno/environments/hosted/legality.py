@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +15,32 @@ from jaxtyping import Bool
 from retorno.core.time_step import Only
 
 LATE = (
-    "{} came first with a step: it has to be there from reset on (all ones where everything is legal), since the "
-    "shape of a row does not change during a run"
+    "{} came first with a step: the shape of a row does not change during a run. Give it from reset on (all ones where "
+    "everything is legal), or with the first step of each episode already"
 )
+
+
+def told_by_a_step(env: gym.Env) -> str:
+    """What an environment says of legal actions with a step and not with a reset: looked at by a reset and one step.
+
+    Args:
+        env: an environment, which has to be reset afterwards.
+
+    Returns:
+        "action_mask", "only_action", or "" where it says nothing, says it from reset on, or cannot be asked.
+    """
+    if not isinstance(env.action_space, spaces.Discrete | spaces.MultiDiscrete):
+        return ""
+    sampler = copy.deepcopy(env.action_space)
+    sampler.seed(0)
+    try:
+        begun = env.reset(seed=0)[1]
+        if "action_mask" in begun or "only_action" in begun:
+            return ""
+        *_, info = env.step(sampler.sample())
+        return next((name for name in ("only_action", "action_mask") if name in info), "")
+    except Exception:  # Whatever is wrong with it is told when it is used.
+        return ""
 
 
 class LegalReader:
@@ -24,11 +48,12 @@ class LegalReader:
 
     They are read from `info["only_action"]` (one number, −1 where all are free), from
     `info["action_mask"]`, or from a method `action_masks()` as sb3-contrib asks it. A mask over
-    MultiDiscrete is one for each component, or all of them one behind the other.
+    MultiDiscrete is one for each component, or all of them one behind the other. Where they come
+    with steps alone (`late`), everything is legal on an episode's first row.
     """
 
-    def __init__(self, space: spaces.Space[Any], envs: Sequence[gym.Env] = ()) -> None:
-        self._space, self._say = space, ""
+    def __init__(self, space: spaces.Space[Any], envs: Sequence[gym.Env] = (), late: str = "") -> None:
+        self._space, self._say, self._late = space, "", late
         self._methods: list[Callable[[], Any]] = [
             env.get_wrapper_attr("action_masks") for env in envs if env.has_wrapper_attr("action_masks")
         ]
@@ -47,12 +72,17 @@ class LegalReader:
             ValueError: where there is a mask over actions that are neither Discrete nor MultiDiscrete.
         """
         told = [name for name in ("only_action", "action_mask") if name in info]
-        self._say = told[0] if told else "action_masks()" if self._methods else ""
+        self._say = told[0] if told else "action_masks()" if self._methods else self._late
         takes = spaces.Discrete if self._say == "only_action" else spaces.Discrete | spaces.MultiDiscrete
         if self._say and not isinstance(self._space, takes):
             raise ValueError(f"gives {self._say} for actions of {self._space}: only Discrete and MultiDiscrete can")
 
-    def read(self, infos: Sequence[Mapping[str, Any]], lasts: Sequence[bool] | Bool[np.ndarray, " B"]) -> Any:
+    def read(
+        self,
+        infos: Sequence[Mapping[str, Any]],
+        lasts: Sequence[bool] | Bool[np.ndarray, " B"],
+        firsts: Sequence[bool] | Bool[np.ndarray, " B"],
+    ) -> Any:
         """The legal actions [B] of the present rows. A row that is `last`, where the action is ignored, need not say.
 
         Raises:
@@ -60,15 +90,31 @@ class LegalReader:
         """
         if not self._say:
             for i, info in enumerate(infos):
-                if late := [name for name in ("only_action", "action_mask") if name in info]:
-                    raise InfoError(i, LATE.format(late[0]))
+                for name in ("only_action", "action_mask"):
+                    if name in info:
+                        raise InfoError(i, LATE.format(name))
             return None
+        if self._late:
+            lasts = np.logical_or(lasts, firsts)
         if self._say == "only_action":
             actions: Any = np.array([self._only(i, infos[i], lasts[i]) for i in range(len(infos))], np.int32)
             return Only(actions)
+        if isinstance(self._space, spaces.Discrete) and (masks := self._plain(infos)) is not None:
+            return masks
         ends = np.cumsum(self._sizes)[:-1]
         masks = np.stack([self._mask(i, infos[i], lasts[i], ends) for i in range(len(infos))])
         return tuple(np.split(masks, ends, axis=1)) if isinstance(self._space, spaces.MultiDiscrete) else masks
+
+    def _told(self, i: int, info: Mapping[str, Any]) -> Any:
+        return self._methods[i]() if self._say == "action_masks()" else info.get("action_mask")
+
+    def _plain(self, infos: Sequence[Mapping[str, Any]]) -> Bool[np.ndarray, "B A"] | None:
+        """The masks of all environments at once; None where one of them has to be looked at by itself."""
+        told = [self._told(i, info) for i, info in enumerate(infos)]
+        if not all(isinstance(mask, np.ndarray) and mask.shape == (self._sizes[0],) for mask in told):
+            return None
+        masks: Any = np.array(told, bool)
+        return masks if masks.any(1).all() else None
 
     def _only(self, i: int, info: Mapping[str, Any], last: bool | np.bool) -> int:
         action: Any = np.array(info.get("only_action", np.nan))[()]
@@ -79,7 +125,7 @@ class LegalReader:
         raise InfoError(i, f"only_action is {action}, expected one of -1 to {self._sizes[0] - 1}")
 
     def _mask(self, i: int, info: Mapping[str, Any], last: bool | np.bool, ends: np.ndarray) -> np.ndarray:
-        told = self._methods[i]() if self._say == "action_masks()" else info.get("action_mask")
+        told = self._told(i, info)
         parts = [np.ravel(part) for part in told] if isinstance(told, tuple | list) else [np.ravel(np.array(told))]
         mask = np.concatenate(parts) if parts else np.array([])
         if mask.shape == (sum(self._sizes),) and all(part.any() for part in np.split(mask, ends)):

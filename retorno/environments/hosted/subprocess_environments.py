@@ -39,12 +39,18 @@ class Processes:
         seed: the run's.
         name: what messages call the environments.
         processes: how many; as many as there are cores if None.
+        late: as of `Keepers`.
     """
 
     why_not_resumable: str | None = None
 
     def __init__(
-        self, makers: Sequence[Callable[[], gym.Env]], seed: int, name: str, processes: int | None = None
+        self,
+        makers: Sequence[Callable[[], gym.Env]],
+        seed: int,
+        name: str,
+        processes: int | None = None,
+        late: str = "",
     ) -> None:
         self.num_envs, self.name = len(makers), name
         count = min(processes or os.cpu_count() or 1, self.num_envs)
@@ -53,7 +59,7 @@ class Processes:
         self._pipes, self._processes = zip(*(_launch() for _ in self._groups), strict=True)
         self._finish = weakref.finalize(self, _finish, self._pipes, self._processes)
         for pipe, group in zip(self._pipes, self._groups, strict=True):
-            pipe.send_bytes(cloudpickle.dumps(([makers[i] for i in group], group.tolist(), seed, name)))
+            pipe.send_bytes(cloudpickle.dumps(([makers[i] for i in group], group.tolist(), seed, name, late)))
         self._receive()
 
     def reset(self) -> TimeStep:
@@ -139,10 +145,10 @@ def serve(descriptor: int) -> None:
     for told in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told, signal.SIG_IGN)
     pipe = Connection(descriptor)
-    makers, numbers, seed, name = cloudpickle.loads(pipe.recv_bytes())
+    makers, numbers, seed, name, late = cloudpickle.loads(pipe.recv_bytes())
     keepers = None
     try:
-        keepers = _answer(pipe, lambda: Keepers([make() for make in makers], numbers, seed, name))
+        keepers = _answer(pipe, lambda: Keepers([make() for make in makers], numbers, seed, name, late=late))
         while keepers is not None:
             method, arguments = pipe.recv()
             _answer(pipe, lambda: getattr(keepers, method)(*arguments))  # noqa: B023

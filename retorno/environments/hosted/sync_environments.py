@@ -9,9 +9,10 @@ each looked at by itself.
 from __future__ import annotations
 
 import copy
+import math
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -29,6 +30,7 @@ from retorno.environments.hosted.legality import InfoError, LegalReader
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 """Rows are 32 bits wide at most, as JAX's own arrays are."""
+LARGEST = float(np.finfo(np.float32).max)
 TRAIL = 16
 """How many of an episode's last rows a snapshot knows by their checksums: one row alone shows too little of what an
 environment has inside."""
@@ -81,6 +83,8 @@ def reader(space: spaces.Space[Any], batched: bool = False) -> Callable[[Any], P
 def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
     dtype, shape = np.dtype(row_dtype(space)), space.shape
     floating = np.issubdtype(dtype, np.floating)
+    if isinstance(space, spaces.Discrete):
+        return _number_reader(space)
     low, high = _whole_range(space)
     all_of_it = not floating and np.all(low == np.iinfo(space.dtype).min) and np.all(high == np.iinfo(space.dtype).max)
 
@@ -98,6 +102,24 @@ def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
             if not (whole and (given >= low).all() and (given <= high).all()):
                 raise ValueError(f"observation {given[0]}, expected an element of {space}")
         return np.array(given, dtype)
+
+    return read
+
+
+def _number_reader(space: spaces.Discrete) -> Callable[[Any], np.ndarray]:
+    """Numbers of a Discrete space: a few are looked at faster one by one than as an array."""
+    low, high = _whole_range(space)
+
+    def read(many: Any) -> np.ndarray:
+        given = np.asarray(many)
+        if given.ndim != 1:
+            raise ValueError(f"an observation of shape {given.shape[1:]}, expected () ({space})")
+        numbers = given.tolist()
+        if given.dtype.kind not in "iub" and not all(number == math.floor(number) for number in numbers):
+            raise ValueError(f"observation {given[0]}, expected an element of {space}")
+        if min(numbers) < low or max(numbers) > high:
+            raise ValueError(f"observation {given[0]}, expected an element of {space}")
+        return np.array(given, np.int32)
 
     return read
 
@@ -190,12 +212,19 @@ class Keepers:
         seed: the run's.
         name: what messages call them.
         owned: whether `close` closes them.
+        late: what they say of legal actions with steps alone (`legality.told_by_a_step`).
     """
 
     why_not_resumable: str | None = None
 
     def __init__(
-        self, envs: Sequence[gym.Env], numbers: Sequence[int], seed: int, name: str, owned: bool = True
+        self,
+        envs: Sequence[gym.Env],
+        numbers: Sequence[int],
+        seed: int,
+        name: str,
+        owned: bool = True,
+        late: str = "",
     ) -> None:
         self.num_envs, self.name, self.seed, self.owned, self.closed = len(envs), name, seed, owned, False
         self._envs, self._numbers = list(envs), [int(number) for number in numbers]
@@ -207,7 +236,7 @@ class Keepers:
                     f"{self._numbers[0]} has {observations} and {actions}: all environments of a run need the same"
                 )
         self._read, self._layout = reader(observations), ActionLayout(actions)
-        self._legal, self._two_players = LegalReader(actions, envs), two_players(envs[0])
+        self._legal, self._two_players = LegalReader(actions, envs, late), two_players(envs[0])
         self._row: TimeStep | None = None
         self._looks = 2
         """How many of the next rows are looked at in full: the first reset's and the first step's."""
@@ -308,7 +337,7 @@ class Keepers:
         outcomes = [life[-1] for life in lives]
         observations, rewards, terminations, truncations, infos = zip(*outcomes, strict=True)
         lasts = [a or b for a, b in zip(terminations, truncations, strict=True)]
-        row = self._gather(observations, rewards, terminations, lasts, list(ages == 0), infos)
+        row = self._gather(observations, rewards, terminations, lasts, (ages == 0).tolist(), infos)
         astray = _checksum(row) != snapshot["fingerprint"]
         if (trail := snapshot.get("trail")) is not None:
             astray |= (self._checksums(ages) != trail).any(1)
@@ -347,7 +376,7 @@ class Keepers:
         self._episode[i] += 1
         self._start[i] = self._cursor
         try:
-            begun = self._envs[i].reset(seed=int(episode_seed(self.seed, self._numbers[i], self._episode[i])))
+            begun = self._envs[i].reset(seed=episode_seed(self.seed, self._numbers[i], int(self._episode[i])))
         except Exception as error:
             raise self._error(i, f"reset raised {type(error).__name__}: {error}") from error
         if not (isinstance(begun, tuple) and len(begun) == 2 and isinstance(begun[1], dict)):
@@ -362,10 +391,14 @@ class Keepers:
                 i, f"step returned {told}, expected observation, reward, terminated, truncated, info (Gymnasium's five)"
             )
         obs, reward, terminated, truncated, info = outcome
+        if not isinstance(info, Mapping):
+            raise self._error(
+                i, f"step returned info={info!r}, expected a dictionary: return {{}} where it says nothing"
+            )
         if type(terminated) is bool and type(truncated) is bool:
             return outcome
         for name, flag in (("terminated", terminated), ("truncated", truncated)):
-            if not isinstance(flag, bool | np.bool_) and flag not in (0, 1):
+            if np.size(flag) != 1 or flag not in (0, 1):
                 raise self._error(i, f"step returned {name}={flag!r}, expected True or False")
         return obs, reward, bool(terminated), bool(truncated), info
 
@@ -387,10 +420,10 @@ class Keepers:
     def _gather(self, observations, rewards, terminations, lasts, firsts, infos) -> TimeStep:
         """Rows [B] of what B environments returned."""
         try:
-            obs, reward = self._read(observations), np.array(rewards, np.float32)
+            obs, paid = self._read(observations), np.asarray(rewards)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise self._blame(observations, rewards) from error
-        if reward.shape != (self.num_envs,) or not np.isfinite(reward).all():
+        if paid.shape != (self.num_envs,) or paid.dtype.kind not in "biuf" or not _payable(paid.tolist()):
             raise self._blame(observations, rewards)
         if self._looks:
             self._looks -= 1
@@ -398,10 +431,11 @@ class Keepers:
                 raise self._error(found[0], f"returned {found[1]}")
         self._last = lasts
         try:
-            legal = self._legal.read(infos, lasts)
+            legal = self._legal.read(infos, lasts, firsts)
             discount = discounts(infos, terminations, firsts, self._two_players)
         except InfoError as error:
             raise self._error(error.env, str(error)) from error
+        reward = paid.astype(np.float32)
         self._row = rows(obs, reward, discount, firsts, lasts, legal)
         self._trail.append((obs, reward, terminations))
         return self._row
@@ -415,8 +449,9 @@ class Keepers:
     def _blame(self, observations, rewards) -> WorldError:
         """Which environment returned something wrong, and what."""
         for i, (obs, reward) in enumerate(zip(observations, rewards, strict=True)):
-            if np.shape(reward) != () or not isinstance(reward, int | float | np.number) or not np.isfinite(reward):
-                return self._error(i, f"returned reward {reward!r}, expected a finite number")
+            number = np.asarray(reward)
+            if number.shape != () or number.dtype.kind not in "biuf" or not _payable([number.item()]):
+                return self._error(i, f"returned reward {reward!r}, expected a finite number, in 32 bits")
             try:
                 self._read([obs])
             except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
@@ -424,7 +459,7 @@ class Keepers:
                 told = isinstance(error, ValueError) and "observation" in str(error)
                 what = str(error) if told else f"{type(obs).__name__} {obs!r}, expected an element of {space}"
                 return self._error(i, f"returned {what}")
-        return WorldError(f"{self.name}: rewards {rewards!r} do not fit float32")
+        return WorldError(f"{self.name}: rewards {rewards!r} do not fit together")
 
     def _astray(self, i: int) -> WorldError:
         return self._error(
@@ -453,3 +488,8 @@ def _checksum(tree: PyTree[np.ndarray]) -> np.ndarray:
         for leaf in leaves:
             sums[i] = zlib.crc32(leaf[i].tobytes(), int(sums[i]))
     return sums
+
+
+def _payable(rewards: list[float]) -> bool:
+    """Whether all are finite in 32 bits: of a few, quicker so than as an array."""
+    return -LARGEST <= min(rewards) and max(rewards) <= LARGEST and math.isfinite(sum(rewards))

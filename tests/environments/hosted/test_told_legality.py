@@ -1,6 +1,7 @@
 """Legal actions, as environments that live in Python tell them."""
 
 import gymnasium as gym
+import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -71,7 +72,6 @@ def test_what_is_learnt_with_masks_over_multi_discrete_is_legal():
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"at_reset": {}, "at_step": {"action_mask": MASKS}}, "environment 0 .*step 1: action_mask came first with a"),
         ({"at_reset": {"action_mask": MASKS}, "at_step": {}}, "action_mask is None, expected 2 and 3 entries"),
         ({"at_reset": {"action_mask": MASKS[0]}}, "expected 2 and 3 entries with at least one legal"),
         ({"at_reset": {"action_mask": (MASKS[0], np.zeros(3))}}, "expected 2 and 3 entries with at least one legal"),
@@ -88,6 +88,43 @@ def test_what_cannot_be_is_refused(told, message):
         action = environments._envs[0].action_space.sample()
         environments.step(np.stack([action, action]))
         assert row is not None
+
+
+@pytest.mark.parametrize(
+    ("space", "told", "everything"),
+    [
+        (spaces.Discrete(3), {"action_mask": [0, 1, 1]}, [[True, True, True]]),
+        (None, {"action_mask": MASKS}, [[True, True], [True, True, True]]),
+        (spaces.Discrete(3), {"only_action": 2}, [-1]),
+    ],
+)
+def test_what_is_told_with_steps_alone_holds_from_the_first_of_them(space, told, everything):
+    for given in (lambda: Masked({}, told, space), Masked({}, told, space)):
+        world = gymnasium(given)
+        environments = world.open(1, seed=0)
+        rows = [environments.reset()]
+        for _ in range(4):
+            rows.append(environments.step(np.ones((1, *world.action_space.shape), np.int32)))
+        said = [[leaf[0].tolist() for leaf in jax.tree.leaves(row.legal)] for row in rows]
+        limited = [np.ravel(part).tolist() for part in (MASKS if space is None else [*told.values()])]
+        assert [np.array(x).tolist() for x in said[0]] == everything and said[4] == said[0], "an episode's first row"
+        assert all([np.ravel(x).tolist() for x in said[t]] == limited for t in (1, 2))
+        environments.close()
+
+
+def test_what_comes_later_still_is_refused():
+    class Late(Masked):
+        def step(self, action):
+            *outcome, _ = super().step(action)
+            return *outcome, {"action_mask": MASKS} if self.t == 2 else {}
+
+    environments = gymnasium(lambda: Late({})).open(2, seed=0)
+    environments.reset()
+    environments.step(np.zeros((2, 2), np.int32))
+    with pytest.raises(
+        WorldError, match=r"environment 0 .*step 2: action_mask came first with a step: .*from reset on"
+    ):
+        environments.step(np.zeros((2, 2), np.int32))
 
 
 def test_one_action_alone_goes_out_and_comes_back():
