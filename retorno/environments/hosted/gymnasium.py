@@ -126,7 +126,7 @@ class GymnasiumWorld:
             return None
         env = self._makers(1)[0]()
         try:
-            return why_not_repeated(env, int(episode_seed(seed, 0, 0)))
+            return why_not_repeated(env, int(episode_seed(seed, 0, 0)), self._described[3])
         except Exception:  # It will be said where the run meets it.
             return None
         finally:

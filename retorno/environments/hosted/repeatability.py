@@ -37,22 +37,23 @@ class Lived(NamedTuple):
     info: Any = None
 
 
-def why_not_repeated(env: gym.Env, seed: int) -> str | None:
+def why_not_repeated(env: gym.Env, seed: int, late: str = "") -> str | None:
     """What differed when an episode was lived again; None where nothing did. The environment is left in some state.
 
     Args:
         env: it must be nobody's else.
         seed: of the episode.
+        late: what it says of legal actions with steps alone (`legality.told_by_a_step`).
 
     >>> why_not_repeated(gym.make("CartPole-v1"), 0) is None
     True
     """
     began = time.perf_counter()
-    first = _live(env, seed, STRETCH, began + SECONDS / 3)
+    first = _live(env, seed, STRETCH, late, began + SECONDS / 3)
     if time.perf_counter() - began > 2 * SECONDS:
         return None  # To begin again takes too long: nothing is known.
     for length in (STRETCH, *[FEW] * OFTEN):
-        again = _live(env, seed, min(length, len(first) - 1))
+        again = _live(env, seed, min(length, len(first) - 1), late)
         for row, (before, after) in enumerate(zip(first, again, strict=False)):
             for what, one, other in zip(Lived._fields, before, after, strict=True):
                 if (found := _difference(one, other)) is not None:
@@ -65,17 +66,17 @@ def why_not_repeated(env: gym.Env, seed: int) -> str | None:
     return None
 
 
-def _live(env: gym.Env, seed: int, length: int, until: float = np.inf) -> list[Lived]:
+def _live(env: gym.Env, seed: int, length: int, late: str, until: float = np.inf) -> list[Lived]:
     """The first rows of an episode of random actions, always the same: one step at least, if it has one."""
     actions = copy.deepcopy(env.action_space)
     actions.seed(seed)
-    reader = LegalReader(actions, [env])
+    reader = LegalReader(actions, [env], late)
     observation, info = env.reset(seed=seed)
     reader.start(info)
     rows = [Lived(copy.deepcopy(observation), info=_told(info))]
     ended = False
     while not ended and len(rows) <= length and (len(rows) == 1 or time.perf_counter() < until):
-        legal = jax.tree.map(lambda x: x[0], reader.read([info], [False]))
+        legal = jax.tree.map(lambda x: x[0], reader.read([info], [False], [len(rows) == 1]))
         observation, reward, terminated, truncated, info = env.step(sample(actions, legal))
         ended = bool(terminated or truncated)
         rows.append(Lived(copy.deepcopy(observation), reward, terminated, truncated, _told(info)))
