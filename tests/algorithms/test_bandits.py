@@ -20,7 +20,7 @@ from retorno.environments.bandits.testbed import (
     ContinuousBandit,
     Testbed,
 )
-from retorno.figures.chapter_2 import averaging, exp3_bound, lai_robbins, play, stepping, ucb_bound
+from retorno.figures.chapter_2 import CHANCES, LONG, averaging, exp3_bound, lai_robbins, play, stepping, ucb_bound
 from retorno.ops.bandits import (
     add_to_inverse,
     expected_preference_gradient,
@@ -131,21 +131,17 @@ def test_the_testbeds_values(name):
         assert abs(each.mean() - expected) < 4 * error + (0.5 if expected > 2 else 0.0005)  # As printed.
 
 
-CHANCES = (0.9, 0.6, 0.6)
-
-
-def lost(algorithm, world, pulls, seeds=40):
-    regret = play(algorithm, world, seeds, pulls).regret
-    return regret.cumsum(1)
+def lost(algorithm, world):
+    """As docs/bandits.md plays, whose programs these are."""
+    return play(algorithm, world, 20, LONG).regret.cumsum(1)
 
 
 @pytest.mark.slow
 def test_regret_is_logarithmic_where_theory_says_so():
     """UCB1 keeps its bound at every time, Thompson sampling comes near Lai and Robbins's limit, ε-greedy does not."""
-    world, pulls = BernoulliTestbed(3, CHANCES), 2000
+    world, pulls = BernoulliTestbed(len(CHANCES), CHANCES), LONG
     ucb, thompson, greedy = (
-        lost(method, world, pulls)
-        for method in (averaging(UCB(math.sqrt(2))), BernoulliThompson(), averaging(Epsilon(0.1)))
+        lost(method, world) for method in (averaging(UCB(math.sqrt(2))), BernoulliThompson(), averaging(Epsilon(0.1)))
     )
     gaps = 0.9 - np.array(CHANCES)
     for n in (100, 500, pulls):
@@ -161,16 +157,16 @@ def test_regret_is_logarithmic_where_theory_says_so():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [BernoulliTestbed(3, CHANCES), AlternatingBandit(3, 0.3)])
+@pytest.mark.parametrize("world", [BernoulliTestbed(len(CHANCES), CHANCES), AlternatingBandit(2)])
 def test_exp3_keeps_its_bound_in_good_and_bad_times(world):
-    regret = lost(EXP3(), world, 2000)[:, -1]
-    assert regret.mean() + 4 * regret.std() / math.sqrt(len(regret)) < exp3_bound(3, 2000)
+    regret = lost(EXP3(), world)[:, -1]
+    assert regret.mean() + 4 * regret.std() / math.sqrt(len(regret)) < exp3_bound(world.arms, LONG)
 
 
 @pytest.mark.slow
 def test_the_best_arm_is_found_in_every_context():
-    played = play(LinUCB(), ContextualBandit(), 40, 1000)
-    assert played.regret[:, -200:].mean() < 0.1 * played.regret[:, :50].mean()
+    regret = play(LinUCB(), ContextualBandit(), 20, LONG).regret
+    assert regret[:, -200:].mean() < 0.1 * regret[:, :50].mean()
 
 
 def test_each_seed_is_another_bandit_and_none_ends():
