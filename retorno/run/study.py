@@ -18,7 +18,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class StudyError(RetornoError):
     """A study that cannot be begun, or gone on with."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Study:
     """What was found: M settings with S seeds each, at P points."""
 
@@ -89,13 +89,13 @@ class Study:
     measure: str
     axis: str
     """What the points count: "episode" or "step"."""
-    x: Int[np.ndarray, " P"] = field(repr=False)
+    x: Int[np.ndarray, " P"]
     """The last episode, or step, of each."""
-    settings: tuple[Setting, ...] = field(repr=False)
-    seeds: tuple[int, ...] = field(repr=False)
-    values: Float[np.ndarray, "M S P"] = field(repr=False)
+    settings: tuple[Setting, ...]
+    seeds: tuple[int, ...]
+    values: Float[np.ndarray, "M S P"]
     """The mean over each point; NaN where no episode ended in it, and from where a seed diverged."""
-    diverged: Int[np.ndarray, "M S"] = field(repr=False)
+    diverged: Int[np.ndarray, "M S"]
     """The step up to which a seed was seen to be finite; −1 where it stayed so."""
     optimum: float | None
     """The exact optimum of what is measured, where the world is solvable."""
@@ -191,6 +191,9 @@ class Study:
         seeds = f"{len(self.seeds)} seed{'s' * (len(self.seeds) != 1)}"
         what = f"{self.measure} ({MEASURES[self.measure]}) on {self.world}"
         return f"{what}: {self.x[-1]:,} {self.axis}s, {seeds} each{best}"
+
+    def __repr__(self) -> str:
+        return f"<study of {len(self.settings)} settings: {self._title()}>"
 
     def __str__(self) -> str:
         head, lines = self.summary()

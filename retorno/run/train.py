@@ -14,7 +14,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import as_arrays
 from retorno.core.names import did_you_mean, named
-from retorno.core.notebook import as_text
+from retorno.core.notebook import as_table
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import Spec, action_units, unbounded_note
@@ -69,6 +69,7 @@ from retorno.run.loop import (
 from retorno.run.origin import Origin
 from retorno.run.origin import read as read_origin
 from retorno.run.policy_folder import SavedPolicy
+from retorno.run.progress import Progress, telling
 from retorno.run.relabel import RELABELS
 from retorno.run.report import Counters, Report, report
 from retorno.run.stopping import Interrupted, StopSignals
@@ -149,6 +150,10 @@ class Training:
         self.fresh_episodes_from: int | None = None
         """The step at which the run was gone on with inexactly; None where it goes on to the same bits."""
         self.environments: HostedEnvironments | None = None
+        self.last: Report | None = None
+        """The newest report."""
+        self.called: str | None = None
+        """The name by which the world was given, if it was."""
         self.pauses: Sequence[int] = ()
         """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
         self.observer: Observer | None = None
@@ -200,7 +205,7 @@ class Training:
         return HostedLoop(self._twin, self.environments, action_units(self.world.action_space), self.run)
 
     def __repr__(self) -> str:
-        name = getattr(self.world, "name", None) or (self.folder and self.folder.config["world"]["name"])
+        name = self.called or getattr(self.world, "name", None) or (self.folder and self.folder.config["world"]["name"])
         world = name or type(getattr(self.world, "world", self.world)).__name__
         seeds = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
         where = f", recorded in {self.folder.path}" if self.folder else ""
@@ -208,7 +213,13 @@ class Training:
         return f"<training of {type(self.algorithm).__name__} on {world}: {step}, {seeds}{where}>"
 
     def _repr_html_(self) -> str:
-        return as_text(f"{self!r}\n{self.algorithm!r}".replace(", ", ",\n    "))
+        told, algorithm = self.last, self.algorithm
+        rows = [("algorithm", type(algorithm).__name__)]
+        if is_dataclass(algorithm):
+            rows += [(each.name.strip("_"), getattr(algorithm, each.name)) for each in fields(algorithm)]
+        if told is not None and told.episodes:
+            rows += [("return", f"{told.mean_return:.2f}, the mean of {told.episodes:,} episodes while learning")]
+        return as_table(["run", ""], rows, repr(self).strip("<>"))
 
     @property
     def step(self) -> int:
@@ -364,11 +375,18 @@ class Training:
                         self.save()
                         saved = time.perf_counter()
 
-    def run_to_end(self) -> Report | None:
-        """Iterate to the end: the last report, None where the budget was used up before."""
+    def run_to_end(self, progress: Progress | bool | None = None) -> Report | None:
+        """Iterate to the end: the last report, None where the budget was used up before.
+
+        Args:
+            progress: as for `retorno.study`: one line where somebody looks; False for nothing.
+        """
         last = None
-        for last in self:  # noqa: B007
-            pass
+        with telling(progress) as told:
+            for last in self:
+                if told is not None:
+                    score = "" if math.isnan(last.mean_return) else f"return {last.mean_return:.2f}"
+                    told(min(last.step / last.steps, 1.0), score)
         return last
 
     def _advance_to_end(self) -> Iterator[Report]:
@@ -392,9 +410,10 @@ class Training:
             if not np.asarray(advanced.finite).all():
                 raise self._not_finite(advanced)
             elapsed, reached = time.perf_counter() - began, self.step >= min(boundary, self.steps)
-            yield report(
+            self.last = report(
                 before, after, advanced.seen, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached
             )
+            yield self.last
 
     def _advance(self, until: int, most: int) -> Advanced:
         """Go on to `until` steps or for `most` updates, whichever comes first."""
@@ -593,7 +612,10 @@ def train(
         warnings.warn(note, stacklevel=2)
     origin = init_from if isinstance(init_from, Origin | None) else Origin(init_from)
     if folder is None:
-        return Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, ready)
+        training = Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, ready)
+        called = WorldName.of(world)
+        training.called = called and called.name
+        return training
     if not isinstance(opened, Environment) and opened.why_not_resumable is not None:
         warnings.warn(opened.why_not_resumable, stacklevel=2)
 
