@@ -20,6 +20,7 @@ from retorno.bellman.occupancy_measure import occupancy
 from retorno.bellman.policy_gradients import policy_gradient, softmax_policy
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
 from retorno.bellman.rational_average import average_exactly, evaluate_average_exactly
+from retorno.bellman.rational_reachability import reach_exactly
 from retorno.bellman.reachability import reach
 from retorno.bellman.returns import return_distribution, return_variance
 from retorno.bellman.semi_markov import discounted_by_time
@@ -82,6 +83,7 @@ __all__ = [
     "policy_iteration",
     "prioritised_sweeping",
     "reach",
+    "reach_exactly",
     "relative_value_iteration",
     "return_distribution",
     "return_variance",

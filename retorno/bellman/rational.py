@@ -7,7 +7,7 @@ that few systems are solved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import inf, lcm
@@ -75,11 +75,7 @@ class RationalSolution:
     @property
     def start_value(self) -> Exact:
         """The value's mean over the model's initial distribution."""
-        possible = np.flatnonzero(self.model.initial)
-        weights = self.model.exactly(self.model.initial[possible])
-        values = [self.value[s] for s in possible]
-        parts = (v if isinstance(v, float) else v * w / sum(weights) for v, w in zip(values, weights, strict=True))
-        return sum(parts, Fraction(0))
+        return mean_at_start(self.model, self.value)
 
     def told(self, state: str | int) -> str:
         """What a table says of a state's actions: what the evaluated policy does, or all that tie for the best."""
@@ -95,6 +91,15 @@ class RationalSolution:
         question = f"discount {self.discount}" if self.discount < 1 else asked(1.0, self.must_end)
         lines.append(f"{question}, in fractions; start value {_decimal(start)}, exactly {start}")
         return "\n".join(line.rstrip() for line in lines)
+
+
+def mean_at_start(model: MDP, value: Sequence[Exact]) -> Exact:
+    """The mean of values [S] over the model's initial distribution."""
+    possible = np.flatnonzero(model.initial).tolist()
+    weights = model.exactly(model.initial[possible])
+    values = [value[s] for s in possible]
+    parts = (v if isinstance(v, float) else v * w / sum(weights) for v, w in zip(values, weights, strict=True))
+    return sum(parts, Fraction(0))
 
 
 def solve_exactly(

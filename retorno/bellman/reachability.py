@@ -95,34 +95,141 @@ def reach(
     >>> reach(rt.environments.random_walk(5), "right end", rt.bellman.uniform).most.value.round(3)
     array([0.167, 0.333, 0.5  , 0.667, 0.833, 0.   , 1.   ])
     """
-    meant = model.labelled(target) if isinstance(target, str) else np.asarray(target, bool)
-    if meant.shape != (model.num_states,):
-        raise ValueError(f"target needs one truth for each of {model.num_states} states, got {list(meant.shape)}")
-    if ((model.discount != 0) & (model.discount != 1)).any():
-        n = int(np.argmax((model.discount != 0) & (model.discount != 1)))
-        raise ModelError(
-            f"{model.describe(int(model.transition_pair[n]))}: the discount {model.discount[n]:g} is neither 0 nor 1: "
-            "what is reached is asked of models that go on or end"
-        )
-    chances = None if policy is None else probabilities(model, policy)
-    if policy is None and model.num_pairs == np.count_nonzero(~model.terminal):
-        chances = np.ones(model.num_pairs)  # Nothing is to be chosen.
-    moves = _Moves.of(model, meant, chances)
-    question = _Question(model, meant, chances, {"accuracy": accuracy, "seconds": seconds, "watch": watch})
-
-    hopeless = ~moves.may_reach(meant)
-    surely, towards = moves.can_be_sure()
-    if chances is not None:
-        surely, towards = ~moves.may_reach(hopeless, moves.ends_elsewhere) | meant, chances
-    most, taken, certain = question.probability(hopeless, surely, minimise=False)
-    taken = np.where((surely & ~meant)[model.pair_state], towards, taken if chances is None else chances)
+    question = ReachQuestion.of(model, target, None if policy is None else probabilities(model, policy))
+    limits: dict[str, Any] = {"accuracy": accuracy, "seconds": seconds, "watch": watch}
+    most, taken, certain = _probability(question, question.most(), limits, minimise=False)
+    taken = question.towards_it(taken)
     least, sure = most, certain
-    if chances is None:
-        none = moves.may_avoid()
-        always = ~moves.may_reach(none, moves.ends_elsewhere) | meant
-        least, _, sure = question.probability(none, always, minimise=True)
-    reward, counted = question.reward(surely, minimise)
-    return Reachability(model, meant, most, least, reward, taken, minimise, certain and sure and counted)
+    if question.chooses:
+        least, _, sure = _probability(question, question.least(), limits, minimise=True)
+    reward, counted = _reward(question, limits, minimise)
+    return Reachability(model, question.meant, most, least, reward, taken, minimise, certain and sure and counted)
+
+
+def _probability(
+    question: ReachQuestion, sets: Decided, limits: dict[str, Any], minimise: bool
+) -> tuple[Bounded, Float[np.ndarray, " P"], bool]:
+    """The probability to come to what is meant, with a policy, and whether the bounds are close enough."""
+    cut, kept = question.probability(sets)
+    fixed = sets.certain.astype(float)
+    policy = np.zeros(question.model.num_pairs)
+    policy[question.model.state_ptr[:-1][~question.model.terminal]] = 1.0
+    if cut is None:
+        return Bounded(fixed, fixed, fixed), policy, True
+    answer = _answer(question, cut, kept, limits, minimise)
+    policy[kept] = answer.policy
+    within = (np.clip(x, 0, 1) for x in (answer.value, answer.lower, answer.upper))
+    return Bounded(*(np.where(cut.terminal, fixed, x) for x in within)), policy, answer.converged
+
+
+def _reward(question: ReachQuestion, limits: dict[str, Any], minimise: bool) -> tuple[Bounded, bool]:
+    """What is earned until then, of the policies that are sure to come there."""
+    cut, kept = question.reward()
+    fixed = np.where(question.surely, 0.0, np.inf if minimise else -np.inf)
+    if cut is None:
+        return Bounded(fixed, fixed, fixed), True
+    try:
+        answer = _answer(question, cut, kept, limits, minimise)
+    except PaysForEverError:  # From every state.
+        fixed = np.where(cut.terminal, fixed, -np.inf if minimise else np.inf)
+        return Bounded(fixed, fixed, fixed), True
+    bounds = (np.where(cut.terminal, fixed, x) for x in (answer.value, answer.lower, answer.upper))
+    return Bounded(*bounds), answer.converged
+
+
+def _answer(
+    question: ReachQuestion, cut: MDP, kept: Bool[np.ndarray, " P"], limits: dict[str, Any], minimise: bool
+) -> Solution:
+    if question.chances is None:
+        return solve(cut, 1.0, minimise=minimise, must_end=True, **limits)
+    return evaluate(cut, question.chances[kept], 1.0, must_end=True, **limits)
+
+
+class Decided(NamedTuple):
+    """The states of which the probability is known without arithmetic."""
+
+    none: Bool[np.ndarray, " S"]
+    """It is 0."""
+    certain: Bool[np.ndarray, " S"]
+    """It is 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReachQuestion:
+    """What is asked, with all that follows from what may lead where, whatever the probabilities are."""
+
+    model: MDP
+    meant: Bool[np.ndarray, " S"]
+    """The states that are to be reached."""
+    chances: Float[np.ndarray, " P"] | None
+    """The policy; None for all."""
+    chooses: bool
+    """Whether there is anything to choose."""
+    moves: _Moves
+    hopeless: Bool[np.ndarray, " S"]
+    """From where nothing leads to what is meant."""
+    surely: Bool[np.ndarray, " S"]
+    """From where a policy is sure to come there; these among them."""
+    towards: Float[np.ndarray, " P"]
+    """Such a policy."""
+
+    @staticmethod
+    def of(model: MDP, target: str | Bool[np.ndarray, " S"], chances: Float[np.ndarray, " P"] | None) -> ReachQuestion:
+        """The question about a label, the name of a state or a mask.
+
+        Raises:
+            KeyError: as `reach`.
+            ModelError: as `reach`.
+            ValueError: as `reach`.
+        """
+        meant = model.labelled(target) if isinstance(target, str) else np.asarray(target, bool)
+        if meant.shape != (model.num_states,):
+            raise ValueError(f"target needs one truth for each of {model.num_states} states, got {list(meant.shape)}")
+        if ((model.discount != 0) & (model.discount != 1)).any():
+            n = int(np.argmax((model.discount != 0) & (model.discount != 1)))
+            raise ModelError(
+                f"{model.describe(int(model.transition_pair[n]))}: the discount {model.discount[n]:g} is neither 0 nor "
+                "1: what is reached is asked of models that go on or end"
+            )
+        chooses = chances is None and model.num_pairs > int(np.count_nonzero(~model.terminal))
+        if not chooses and chances is None:
+            chances = np.ones(model.num_pairs)
+        moves = _Moves.of(model, meant, chances)
+        hopeless = ~moves.may_reach(meant)
+        surely, towards = moves.can_be_sure()
+        if chances is not None:
+            surely, towards = ~moves.may_reach(hopeless, moves.ends_elsewhere) | meant, chances
+        return ReachQuestion(model, meant, chances, chooses, moves, hopeless, surely, towards)
+
+    def most(self) -> Decided:
+        """Of the largest probability."""
+        return Decided(self.hopeless, self.surely)
+
+    def least(self) -> Decided:
+        """Of the smallest one."""
+        none = self.moves.may_avoid()
+        return Decided(none, ~self.moves.may_reach(none, self.moves.ends_elsewhere) | self.meant)
+
+    def towards_it(self, taken: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+        """A policy that reaches it most probably: one that does so surely where one does, else `taken`."""
+        if self.chances is not None:
+            return self.chances
+        return np.where((self.surely & ~self.meant)[self.model.pair_state], self.towards, taken)
+
+    def probability(self, sets: Decided) -> tuple[MDP | None, Bool[np.ndarray, " P"]]:
+        """The model whose value is the probability where it is not decided, and its pairs; None where all is."""
+        model = self.model
+        arrives = self.meant[model.next_state] | (sets.certain[model.next_state] & (model.discount != 0))
+        return _ending(model, sets.certain | sets.none, np.ones(model.num_pairs, bool), arrives.astype(float))
+
+    def reward(self) -> tuple[MDP | None, Bool[np.ndarray, " P"]]:
+        """The model whose value is what is earned by policies that are sure to come there, and its pairs."""
+        model, elsewhere = self.model, (self.model.discount == 0) & ~self.meant[self.model.next_state]
+        leads = (model.probability > 0) & (~self.surely[model.next_state] | elsewhere)
+        safe = np.bincount(model.transition_pair[leads], minlength=model.num_pairs) == 0
+        if self.chances is not None:
+            safe |= self.chances == 0
+        return _ending(model, self.meant | ~self.surely, safe, model.reward)
 
 
 class _Moves(NamedTuple):
@@ -194,61 +301,6 @@ class _Moves(NamedTuple):
         stuck = self.acting & (np.bincount(self.owner[usable], minlength=self.states) == 0)
         goes = ~self.ends_elsewhere
         return drawn(self.owner, self.pair[goes], self.to[goes], begin | stuck, usable)
-
-
-class _Question(NamedTuple):
-    """A model that ends where it is told to."""
-
-    model: MDP
-    meant: Bool[np.ndarray, " S"]
-    chances: Float[np.ndarray, " P"] | None
-    limits: dict[str, Any]
-    """Accuracy, seconds and who watches."""
-
-    def probability(
-        self, none: Bool[np.ndarray, " S"], certain: Bool[np.ndarray, " S"], minimise: bool
-    ) -> tuple[Bounded, Float[np.ndarray, " P"], bool]:
-        """The probability to come to what is meant; `none` and `certain` mark the states in which that is 0 and 1."""
-        model = self.model
-        arrives = self.meant[model.next_state] | (certain[model.next_state] & (model.discount != 0))
-        cut, kept = _ending(model, certain | none, np.ones(model.num_pairs, bool), arrives.astype(float))
-        fixed = certain.astype(float)
-        policy = np.zeros(model.num_pairs)
-        policy[model.state_ptr[:-1][~model.terminal]] = 1.0
-        if cut is None:
-            return Bounded(fixed, fixed, fixed), policy, True
-        answer = self._answer(cut, kept, minimise)
-        policy[kept] = answer.policy
-        within = (np.clip(x, 0, 1) for x in (answer.value, answer.lower, answer.upper))
-        return Bounded(*(np.where(cut.terminal, fixed, x) for x in within)), policy, answer.converged
-
-    def reward(self, surely: Bool[np.ndarray, " S"], minimise: bool) -> tuple[Bounded, bool]:
-        """What is earned until then, of the policies that are sure to come there."""
-        model, inside = self.model, surely | self.meant
-        leads = (model.probability > 0) & (~inside[model.next_state] | self._elsewhere())
-        safe = np.bincount(model.transition_pair[leads], minlength=model.num_pairs) == 0
-        if self.chances is not None:
-            safe |= self.chances == 0
-        cut, kept = _ending(model, self.meant | ~surely, safe, model.reward)
-        fixed = np.where(inside, 0.0, np.inf if minimise else -np.inf)
-        if cut is None:
-            return Bounded(fixed, fixed, fixed), True
-        try:
-            answer = self._answer(cut, kept, minimise)
-        except PaysForEverError:  # From every state.
-            fixed = np.where(cut.terminal, fixed, -np.inf if minimise else np.inf)
-            return Bounded(fixed, fixed, fixed), True
-        bounds = (np.where(cut.terminal, fixed, x) for x in (answer.value, answer.lower, answer.upper))
-        return Bounded(*bounds), answer.converged
-
-    def _elsewhere(self) -> Bool[np.ndarray, " N"]:
-        """The transitions that end the episode where nobody wanted to go."""
-        return (self.model.discount == 0) & ~self.meant[self.model.next_state]
-
-    def _answer(self, cut: MDP, kept: Bool[np.ndarray, " P"], minimise: bool) -> Solution:
-        if self.chances is None:
-            return solve(cut, 1.0, minimise=minimise, must_end=True, **self.limits)
-        return evaluate(cut, self.chances[kept], 1.0, must_end=True, **self.limits)
 
 
 def _ending(

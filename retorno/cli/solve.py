@@ -157,11 +157,15 @@ def run(arguments: list[str]) -> int:
 def tell_reach(model: MDP, label: str, given: Solve) -> int:
     """Print how probably some states are reached."""
     policy = None if given.policy == "best" else policy_of(model, given)
-    question: dict[str, Any] = {"minimise": given.minimise, "accuracy": given.accuracy, "seconds": given.seconds}
+    question: dict[str, Any] = {"minimise": given.minimise, "seconds": given.seconds}
     with watching() as watch:
-        found = bellman.reach(model, label, policy, watch=watch, **question)
+        if given.exact:
+            require_few(model)
+            found = bellman.reach_exactly(model, label, policy, watch=watch, **question)
+        else:
+            found = bellman.reach(model, label, policy, accuracy=given.accuracy, watch=watch, **question)
     if given.json:
-        print_json(reach_json(found, label))
+        print_json(finite(reach_json(found, label)))
     else:
         print(reach_text(found, label, given.initial or "the start"))
     return 0
@@ -251,6 +255,14 @@ def checked(given: Solve) -> Solve:
     return dataclasses.replace(given, criterion=criterion, discount=discount)
 
 
+def require_few(model: MDP) -> None:
+    """Refuse to ask for fractions of a large model."""
+    if model.num_states > MOST_EXACT:
+        raise UsageError(
+            f"fractions of {model.num_states:,} states take too long: {MOST_EXACT:,} do not; leave --exact out"
+        )
+
+
 def starting(model: MDP, state: str | None) -> MDP:
     """The model, begun in a state."""
     if state is None:
@@ -265,10 +277,7 @@ def solved(model: MDP, given: Solve) -> Answer:
     policy = None if given.policy == "best" else policy_of(model, given)
     must_end = given.criterion == "reach"
     if given.exact:
-        if model.num_states > MOST_EXACT:
-            raise UsageError(
-                f"fractions of {model.num_states:,} states take too long: {MOST_EXACT:,} do not; leave --exact out"
-            )
+        require_few(model)
         if policy is not None:
             return bellman.evaluate_exactly(model, policy, given.discount, must_end=must_end)
         with watching() as watch:
@@ -310,7 +319,7 @@ def solved(model: MDP, given: Solve) -> Answer:
         return bellman.evaluate(model, policy, discount, accuracy=given.accuracy, method=how, **trace)
 
 
-REACHING = ("name", "read", "reach", "policy", "minimise", "accuracy", "seconds", "initial", "json")
+REACHING = ("name", "read", "reach", "policy", "minimise", "accuracy", "exact", "seconds", "initial", "json")
 """The options that go with --reach."""
 KEPT = ("name", "discount", "criterion", "accuracy", "minimise", "sweeps", "seconds", "initial", "json", "out", "time")
 """The options that go with a model that is not stored."""

@@ -1,6 +1,7 @@
 """Probabilities to reach states, and what is earned until then: by hand, and against policies one by one."""
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from models import models
 
 from retorno import bellman
+from retorno.bellman.rational_reachability import reach_exactly
 from retorno.bellman.reachability import reach
 from retorno.core.mdp import ModelError, mdp
 from retorno.environments.textbook.lecture import random_walk, student
@@ -48,6 +50,37 @@ def test_an_end_on_the_way_into_a_state_reaches_it_and_another_does_not():
     assert reach(model, "b").most.value.tolist() == [0.25, 1, 0]
     both = reach(model, np.array([False, True, True]))
     assert both.most.value.tolist() == [1, 1, 1] and both.reward.value.tolist() == pytest.approx([1.75, 0, 0])
+
+
+def test_fractions_by_hand():
+    walk = random_walk(5)
+    found = reach_exactly(walk, "right end", bellman.uniform)
+    assert [*map(str, found.most)] == ["1/6", "1/3", "1/2", "2/3", "5/6", "0", "1"] and found.start(found.most) == 0.5
+    third = Fraction(1, 3)
+    risk = [(third, "goal", 4), (1 - third, "pit", 0)]
+    model = mdp({"s": {"risk": risk, "slow": [(third, "goal", -1), (1 - third, "s", -1)]}, "goal": {}, "pit": {}})
+    best = reach_exactly(model, "goal")
+    assert best.most == [1, 1, 0] and best.least == [third, 1, 0]
+    assert best.reward == [-3, 0, -np.inf] and best.policy.tolist() == [0, 1]
+    mixed = reach_exactly(model, "goal", {"s": {"risk": third, "slow": 1 - third}})
+    assert mixed.most[0] == Fraction(3, 5) and mixed.least is mixed.most  # x = 1/9 + 2/9 + (4/9) x
+    loop = mdp({"s": {"round": [(1, "s", 1)], "stop": [(1, "goal", 0)]}, "goal": {}})
+    assert (
+        reach_exactly(loop, "goal").reward == [np.inf, 0] and reach_exactly(loop, "goal", minimise=True).reward[0] == 0
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(models(chances="quarters", rewards="whole", fractional=False), st.data())
+def test_bounds_hold_the_fractions(model, data):
+    meant = np.array(data.draw(st.lists(st.booleans(), min_size=model.num_states, max_size=model.num_states)))
+    minimise = data.draw(st.booleans())
+    for policy in (None, bellman.uniform):
+        found, exact = (ask(model, meant, policy, minimise=minimise) for ask in (reach, reach_exactly))
+        for name in ("most", "least", "reward"):
+            _, lower, upper = getattr(found, name)
+            for low, value, high in zip(lower, getattr(exact, name), upper, strict=True):
+                assert low <= value <= high
 
 
 def test_costs_and_the_student():

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from fractions import Fraction
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -491,8 +492,14 @@ def test_the_probability_to_reach_a_label(solve, tmp_path) -> None:
         solve(tmp_path / "m.tra", "--reach", "goal", "--policy", "uniform", "--initial", "2", "--json")[1]
     )
     assert told["most"]["value"]["0"] == pytest.approx(0.7 / 0.95) and told["most"]["start"]["value"] == 0
-    assert told["least"] == told["most"] and told["reward"]["value"]["0"] is None  # the pit may come first
+    assert told["least"] == told["most"] and told["reward"]["value"]["0"] == "-inf"  # the pit may come first
     assert solve(tmp_path / "m.tra", "--reach", "goal", "--seconds", "9")[1] == out
+    exact = json.loads(solve(tmp_path / "m.tra", "--reach", "goal", "--exact", "--policy", "uniform", "--json")[1])
+    assert exact["most"]["start"] == {
+        "value": pytest.approx(float(Fraction(exact["most"]["start"]["exact"]))),
+        "exact": ANY,
+    }
+    assert "exactly 1 at the most" in solve(tmp_path / "m.tra", "--reach", "goal", "--exact")[1]
     assert "no label 'gaol'" in solve(tmp_path / "m.tra", "--reach", "gaol")[2]
     assert "--reach asks how probably, and has no --discount" in solve("student", "--reach", "C1", "--discount", "1")[2]
     (tmp_path / "m.time.state.rew").unlink()
