@@ -79,10 +79,16 @@ def best_minus_uniform(name: str, discount: float) -> float:
 
 
 @functools.cache
-def learners(algorithm: Algorithm, steps: int, seeds: range, names: tuple[str, ...] = SMALL) -> dict[str, Learner]:
-    """What each of the seeds [S] has learnt in each world."""
-    worlds = zip(names, of_one_shape([*models(names).values()]), strict=True)
-    return {name: learners_in(algorithm, TimeLimit(world, LIMIT), steps, seeds) for name, world in worlds}
+def worlds(names: tuple[str, ...]) -> dict[str, Environment]:
+    """The models as worlds of one shape."""
+    alike = of_one_shape([*models(names).values()])
+    return {name: TimeLimit(world, LIMIT) for name, world in zip(names, alike, strict=True)}
+
+
+@functools.cache
+def learners(algorithm: Algorithm, steps: int, seeds: range, name: str, names: tuple[str, ...] = SMALL) -> Learner:
+    """What each of the seeds [S] has learnt in one of the worlds that have one shape."""
+    return learners_in(algorithm, worlds(names)[name], steps, seeds)
 
 
 def learners_in(algorithm: Algorithm, world: Environment, steps: int, seeds: range) -> Learner:

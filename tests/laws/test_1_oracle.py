@@ -130,7 +130,7 @@ SARSAS = [
 @pytest.mark.parametrize("name", SMALL)
 def test_sarsa_finds_the_best_soft_policys_values(name: str, algorithm: Algorithm) -> None:
     exact = models()[name]
-    q = table(learners(algorithm, 40_000, TEN)[name], "q")[:, exact.pair_state, exact.action]
+    q = table(learners(algorithm, 40_000, TEN, name), "q")[:, exact.pair_state, exact.action]
     check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q, largest(exact), noisiest=0.12)
 
 
@@ -195,15 +195,15 @@ CONTROL = [name for name in DISCOUNTED if name not in (*PREDICTION, *PLANNING, *
 @pytest.mark.parametrize("name", CONTROL)
 def test_every_control_method_finds_a_good_policy(name: str, world: str) -> None:
     """The greedy policy's exact value, a mean of six seeds."""
-    check_control(policies_of(deep(name), found_by(name)[world]), world)
+    check_control(policies_of(deep(name), found_by(name, world)), world)
 
 
-def found_by(name: str) -> dict[str, Learner]:
-    """What six seeds of a control method have learnt in each small model: for its choices and for its values.
+def found_by(name: str, world: str) -> Learner:
+    """What six seeds of a control method have learnt in a small model: for its choices or for its values.
 
     Adam moves an entry by no more than its step size, on average .075, an update: 156 are enough for the largest, 10.
     """
-    return learners(deep(name), 20_000, range(6))
+    return learners(deep(name), 20_000, range(6), world)
 
 
 def policies_of(method: Algorithm, found: Learner) -> list[Policy]:
@@ -273,7 +273,7 @@ def check_values(name: str, learner: Learner, exact: MDP) -> None:
 def test_every_algorithm_predicts_the_value(name: str) -> None:
     """Where there is no choice; those that learn the value of a policy are asked for it everywhere, below."""
     if name in CONTROL:
-        check_values(name, found_by(name)[PROCESS], models()[PROCESS])
+        check_values(name, found_by(name, PROCESS), models()[PROCESS])
     else:
         check_prediction(name)
 
@@ -332,13 +332,13 @@ def evaluating(name: str, **settings: Any) -> Algorithm:
     return dataclasses.replace(method, **{key: value for key, value in given.items() if key in known})
 
 
-def check_evaluation(learnt: Any, exact: MDP, name: str) -> None:
+def check_evaluation(learnt: Learner, exact: MDP) -> None:
     """The values of the target in one world."""
     going = ~exact.terminal
     chances = WEIGHTS[exact.pair_state, exact.action]
     chances = chances / np.bincount(exact.pair_state, chances, minlength=exact.num_states)[exact.pair_state]
     value = evaluate(exact, chances, DISCOUNT).value[going]
-    check_mean(table(learnt[name], "value")[:, going, 0], value, largest(exact), biased=False)
+    check_mean(table(learnt, "value")[:, going, 0], value, largest(exact), biased=False)
 
 
 # A batch is gone through so often that little of it has to do.
@@ -349,7 +349,7 @@ STEPS = {"batch_td": 1024, "batch_monte_carlo": 1024, "lstd": 12_800, "monte_car
 @pytest.mark.parametrize("world", SMALL)
 @pytest.mark.parametrize("name", PREDICTION)
 def test_every_prediction_method_finds_the_policys_value(name: str, world: str) -> None:
-    check_evaluation(learners(evaluating(name), STEPS.get(name, 20_000), TEN), models()[world], world)
+    check_evaluation(learners(evaluating(name), STEPS.get(name, 20_000), TEN, world), models()[world])
 
 
 @pytest.mark.slow
@@ -358,7 +358,7 @@ def test_every_prediction_method_finds_the_policys_value(name: str, world: str) 
 def test_off_policy_methods_are_consistent(name: str, world: str) -> None:
     """The uniform policy acts in the target's place, which is seen through its importance ratios."""
     method = evaluating(name, behaviour=Between(1.0))
-    check_evaluation(learners(method, STEPS.get(name, 20_000), TEN), models()[world], world)
+    check_evaluation(learners(method, STEPS.get(name, 20_000), TEN, world), models()[world])
 
 
 @pytest.mark.slow
@@ -368,7 +368,7 @@ def test_the_gain_is_the_exact_one(kind: type, world: str) -> None:
     """What is learnt as the average reward is the gain of the policy learnt, which is near the best."""
     steps = {"step_size": 0.2, "step_size_end": 0.0, "average_step_size": 0.02, "average_step_size_end": 0.0}
     method = kind(exploration=Epsilon(EPSILON), **steps)
-    learnt, exact = learners(method, 60_000, TEN, ENDLESS)[world], models(ENDLESS)[world]
+    learnt, exact = learners(method, 60_000, TEN, world, ENDLESS), models(ENDLESS)[world]
     q = np.asarray(table(learnt, "q"))[:, exact.pair_state, exact.action]
     best = np.array([np.maximum.reduceat(one, exact.state_ptr[:-1][~exact.terminal]) for one in q])
     owner = np.cumsum(~exact.terminal)[exact.pair_state] - 1
@@ -385,21 +385,22 @@ def test_the_gain_is_the_exact_one(kind: type, world: str) -> None:
 
 
 Q_LEARNING = deep("q_learning")
+OF_THE_WRONG_SIGN = rewritten(
+    QLearning, lambda rows: rows._replace(steps=rows.steps._replace(reward=-rows.steps.reward))
+)(**{f.name: getattr(Q_LEARNING, f.name) for f in dataclasses.fields(Q_LEARNING)})
 
 
 @pytest.mark.parametrize("world", DECISIVE)
 def test_the_law_sees_rewards_of_the_wrong_sign(world: str) -> None:
-    mistaken = rewritten(QLearning, lambda rows: rows._replace(steps=rows.steps._replace(reward=-rows.steps.reward)))
-    method = mistaken(**{f.name: getattr(Q_LEARNING, f.name) for f in dataclasses.fields(Q_LEARNING)})
-    found = learners(method, 4_000, range(4))[world]
+    found = learners(OF_THE_WRONG_SIGN, 4_000, range(4), world)
     with pytest.raises(AssertionError):
-        check_control(policies_of(method, found), world)
+        check_control(policies_of(OF_THE_WRONG_SIGN, found), world)
 
 
 def test_the_law_sees_a_behaviour_whose_ratios_are_left_out() -> None:
-    found = learners(evaluating("td", target=Uniform()), 40_000, TEN)
+    found = learners(evaluating("td", target=Uniform()), 40_000, TEN, "garnet")
     with pytest.raises(AssertionError, match="not strictly ordered"):
-        check_evaluation(found, models()["garnet"], "garnet")
+        check_evaluation(found, models()["garnet"])
 
 
 def test_the_law_sees_a_time_limit_that_is_taken_as_death() -> None:
