@@ -24,6 +24,7 @@ COMMANDS = {
     "resume": ("RUN", "go on with a run to its own budget"),
     "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),
     "play": ("RUN|WORLD", "show an episode in a window, or write a GIF or MP4"),
+    "sample": ("MODEL", "what a language model makes of a prompt"),
     "figure": ("NAME…", "repeat figures and tables of the textbooks, beside the book's values"),
     "report": ("RUN…", "one HTML page about one or several runs"),
     "inspect": ("RUN", "what is in a run's folder: step, digest, checkpoints, settings"),

@@ -3,7 +3,7 @@
 from retorno.language.architecture import Architecture, ModelError
 from retorno.language.decoder import Decoder
 from retorno.language.generation import Answer, Sampling, generate, log_probs
-from retorno.language.model import LanguageModel, load, smollm2
+from retorno.language.model import LanguageModel, load, new, smollm2
 from retorno.language.stored import StoredModel
 from retorno.language.tokenizer import Tokenizer
 from retorno.language.trained import Everything, LoRA, UpperLayers
@@ -23,5 +23,6 @@ __all__ = [
     "generate",
     "load",
     "log_probs",
+    "new",
     "smollm2",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from retorno.language.architecture import Architecture, ModelError
-from retorno.language.tokenizer import Tokenizer
+from retorno.language.tokenizer import Tokenizer, library
 from retorno.language.weights import joined
 from retorno.networks.rotary import Interpolated, Rotary, Stretch, YaRN
 
@@ -59,8 +59,7 @@ class GGUF:
         Raises:
             ModelError: when some are not there, or are no part of a decoder.
         """
-        from gguf.quants import dequantize
-
+        dequantize = library("gguf.quants").dequantize
         turned = (".q_proj.", ".k_proj.") if self.interleaved else ()
         held = {}
         for tensor in self.tensors:
@@ -76,10 +75,9 @@ def read_gguf(file: Path) -> GGUF:
     Raises:
         ModelError: when it cannot be read, or holds a model or tokenizer of another kind.
     """
-    from gguf import GGUFReader
-
+    gguf = library("gguf")
     try:
-        reader = GGUFReader(file)
+        reader = gguf.GGUFReader(file)
         said = {name: field.contents() for name, field in reader.fields.items()}
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise ModelError(f"{file} cannot be read: {error}; expected a GGUF file, whole") from error
@@ -159,12 +157,11 @@ def _stretch(said: dict[str, Any], kind: str, file: Path) -> Stretch | None:
 
 
 def _tokenizer(said: dict[str, Any], file: Path) -> Tokenizer:
-    from tokenizers import AddedToken, decoders, models, pre_tokenizers
-    from tokenizers import Regex as Pattern
-    from tokenizers import Tokenizer as Rules
+    tokenizers = library("tokenizers")
+    pre_tokenizers = tokenizers.pre_tokenizers
 
     def words(digits: str) -> Any:
-        cut = pre_tokenizers.Split(Pattern(WORDS % digits), "isolated")
+        cut = pre_tokenizers.Split(tokenizers.Regex(WORDS % digits), "isolated")
         return [cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
 
     whole = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -182,12 +179,14 @@ def _tokenizer(said: dict[str, Any], file: Path) -> Tokenizer:
         )
     tokens = said["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ")) for merge in said["tokenizer.ggml.merges"]]
-    rules = Rules(models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=way == "llama-bpe"))
+    rules = tokenizers.Tokenizer(
+        tokenizers.models.BPE({token: i for i, token in enumerate(tokens)}, merges, ignore_merges=way == "llama-bpe")
+    )
     rules.pre_tokenizer = pre_tokenizers.Sequence(ways[way])
-    rules.decoder = decoders.ByteLevel()
+    rules.decoder = tokenizers.decoders.ByteLevel()
     kinds = said.get("tokenizer.ggml.token_type", [])
     special = [token for token, kind in zip(tokens, kinds, strict=False) if kind in SPECIAL]
-    rules.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in special])
+    rules.add_special_tokens([tokenizers.AddedToken(token, normalized=False, special=True) for token in special])
     names = {"bos_token": "bos", "eos_token": "eos", "pad_token": "padding", "unk_token": "unknown"}
     ids = {name: said.get(f"tokenizer.ggml.{theirs}_token_id") for name, theirs in names.items()}
     specials = {name: tokens[i] for name, i in ids.items() if i is not None}

@@ -11,14 +11,17 @@ import jax
 from gymnasium import spaces
 
 from retorno.core.policy import Policy
+from retorno.core.runtime import prepare
 from retorno.language.architecture import Architecture, ModelError, write_config
 from retorno.language.decoder import POLICY, Decoder, arrays_of
 from retorno.language.stored import SMOLLM2, StoredModel
 from retorno.language.tokenizer import Tokenizer
 from retorno.language.trained import UpperLayers
 from retorno.language.weights import SHARD_BYTES, write_folder, write_json
-from retorno.networks.heads import CategoricalHead
-from retorno.networks.layers import Precision
+from retorno.networks.heads import CategoricalHead, Readout
+from retorno.networks.initialisation import Draws
+from retorno.networks.layers import Linear, Precision
+from retorno.networks.network import SHARED, Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +91,32 @@ def load(model: str | Path, precision: Precision = Precision.float32) -> Languag
         precision: in which the matrices are held; bfloat16 takes half the room, and loses nothing of a model that
             was published in it.
     """
+    prepare()
     stored = StoredModel(str(model), precision)
     architecture, tokenizer = stored.architecture, stored.tokenizer
     decoder = Decoder(stored, UpperLayers(0), window=1)
     tokens = architecture.vocabulary
     policy = decoder.build(jax.random.key(0), spaces.Discrete(tokens), {POLICY: CategoricalHead(tokens)})
     return LanguageModel(architecture, tokenizer, policy)
+
+
+def new(architecture: Architecture, tokenizer: Tokenizer | None = None, seed: int = 0) -> LanguageModel:
+    """A language model that has learnt nothing yet.
+
+    Args:
+        architecture: what it is made of.
+        tokenizer: from text to its tokens.
+        seed: its weights follow from it.
+    """
+    prepare()
+    draws = Draws(jax.random.key(seed))
+    last = None if architecture.tied else Linear(draws.normal((architecture.width, architecture.vocabulary), 0.02))
+    network = Network(
+        trunks={SHARED: architecture.trunk(draws, window=1)},
+        last={POLICY: last},
+        readouts={POLICY: Readout({}, CategoricalHead(architecture.vocabulary))},
+    )
+    return LanguageModel(architecture, tokenizer, network)
 
 
 def smollm2(precision: Precision = Precision.float32) -> LanguageModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,18 @@ from retorno.language.architecture import ModelError
 from retorno.language.weights import read_json, write_json
 
 FILE, TEMPLATE = "tokenizer.json", "chat_template.jinja"
-BOUND = 10**6
-"""A chat rendered has no more characters."""
+
+
+def library(name: str) -> Any:
+    """A package of the extra `language`.
+
+    Raises:
+        ModelError: when it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ModelError(f"language models need {name}: pip install 'retorno[language]'") from error
 
 
 @dataclass(frozen=True)
@@ -51,21 +62,19 @@ class Tokenizer:
             messages: each a `role` ("system", "user" or "assistant") and its `content`.
             answer: whether the model's own turn follows.
         """
-        from jinja2.exceptions import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
+        jinja, sandboxes = library("jinja2"), library("jinja2.sandbox")
         if self.template is None:
             raise ModelError("the model has no chat template: it was made to continue texts, so give it one")
 
         def refuse(reason: str) -> None:
-            raise TemplateError(reason)
+            raise jinja.TemplateError(reason)
 
-        sandbox = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        sandbox = sandboxes.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         sandbox.globals["raise_exception"] = refuse
         given = {**(self.specials or {}), "messages": list(messages), "add_generation_prompt": answer}
         try:
             return sandbox.from_string(self.template).render(given)
-        except (TemplateError, TypeError, ArithmeticError, OverflowError) as error:
+        except (jinja.TemplateError, TypeError, ArithmeticError, OverflowError) as error:
             raise ModelError(f"the chat template refuses these messages: {error}") from error
 
     def save(self, folder: Path) -> None:
@@ -83,12 +92,11 @@ def read_tokenizer(folder: Path) -> Tokenizer | None:
     Raises:
         ModelError: when it cannot be read.
     """
-    from tokenizers import Tokenizer as Rules
-
     if not (folder / FILE).exists():
         return None
+    tokenizers = library("tokenizers")
     try:
-        rules = Rules.from_file(str(folder / FILE))
+        rules = tokenizers.Tokenizer.from_file(str(folder / FILE))
     except Exception as error:  # The library raises nothing more exact.
         raise ModelError(f"{folder / FILE} cannot be read: {error}; copy it again") from error
     settings = folder / "tokenizer_config.json"
