@@ -14,6 +14,7 @@ from retorno.core.environment import World
 from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
+from retorno.core.waiting import waiting
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.oracle import Regret, observes_states, regret
 from retorno.run.prediction import predicts
@@ -89,9 +90,10 @@ def against_optimum(
     if model is None:
         return None
     try:
-        if observes_states(world, model) and all(policy.context == 0 for policy in policies):
-            return regret(policies, bellman.solve(model, discount), greedy)
-        optimum = bellman.solve(model, 1.0).start_value
+        with waiting("solving the model, for the regret"):
+            if observes_states(world, model) and all(policy.context == 0 for policy in policies):
+                return regret(policies, bellman.solve(model, discount), greedy)
+            optimum = bellman.solve(model, 1.0).start_value
         if not math.isfinite(optimum):
             raise ValueError(f"the best undiscounted return is {optimum}")
         return Regret(1.0, optimum, tuple(map(float, result.returns.mean(1))), exact=False)

@@ -102,7 +102,15 @@ def _run(arguments: list[str]) -> int:
 
         meant = did_you_mean(name, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
         return _fail(f"no command {name!r}{meant}", USER)
-    return importlib.import_module(f"retorno.cli.{name}").run(rest)
+    from retorno.cli.waiting import told
+    from retorno.core.waiting import listening, waiting
+
+    # JSON is for machines: they are told what is waited for where a person looks on.
+    quiet = "--json" in rest and not sys.stderr.isatty()
+    with contextlib.nullcontext() if quiet else listening(told):
+        with waiting("loading"):
+            command = importlib.import_module(f"retorno.cli.{name}")
+        return command.run(rest)
 
 
 @contextlib.contextmanager

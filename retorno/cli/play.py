@@ -11,16 +11,19 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
 
-from retorno.cli.options import Flag, UsageError, parse
-from retorno.cli.runs import learnt, members, recorded_world
+from retorno.cli.options import Flag, UsageError, parse, step_of
+from retorno.cli.runs import learnt, members, world_for
+from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
+from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
+from retorno.run.learnt import require_fitting
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -46,8 +49,11 @@ class Play:
     """Write a .gif or .mp4 instead."""
     episodes: int = 1
     """How many episodes, one after another."""
-    step: int | None = None
-    """Of which step's policy; the newest where it is not said."""
+    step: str | None = None
+    """Of which step's policy: a number, or best for the one whose return was the highest while it was learnt. The
+    newest where it is not said."""
+    world: str | None = None
+    """Of a run: another world with the same spaces than its own. What either is made with: --world.KEY VALUE."""
     seed: int = 1_000_000
     """Of the episodes; `retorno evaluate` begins with the same one."""
     sampled: Flag = False
@@ -63,12 +69,13 @@ class CannotShow(RetornoError):
 
 
 def run(arguments: list[str]) -> int:
-    given = parse(Play, arguments, "retorno play")
+    settings, rest = world_settings(arguments)
+    given = parse(Play, rest, "retorno play")
     if given.episodes < 1 or given.longest < 1 or (given.fps is not None and given.fps < 1):
         raise UsageError("--episodes, --fps and --longest must be positive")
     if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
-    scene, policy = _what(given)
+    scene, policy = _what(given, settings)
     from retorno.plots.player import Player
 
     player = Player(scene, policy, given.seed, given.episodes, given.longest, not given.sampled)
@@ -76,7 +83,8 @@ def run(arguments: list[str]) -> int:
     if scene.why:
         note(scene.why)
     if given.out is not None:
-        count = _write(player, given.out, fps)
+        with waiting("drawing", lambda: f"{len(player.returns):,} of {given.episodes:,} episodes are over"):
+            count = _write(player, given.out, fps)
         print(given.out)
         note(f"{count:,} pictures, {fps} a second (--fps)")
     elif scene.windowed and _display():
@@ -91,15 +99,19 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def _what(given: Play) -> tuple[Scene, Policy | None]:
+def _what(given: Play, settings: dict[str, Any]) -> tuple[Scene, Policy | None]:
     """A world with how it is shown, and the policy of a run's first seed."""
     from retorno.plots.player import staged
 
     letters = given.out is None and not _display()
     if not Path(given.what).is_dir():
-        return staged(WorldName(given.what), letters), None
+        if given.world is not None:
+            raise UsageError(f"--world is for the policy of a run, and {given.what} is a world: play {given.world}")
+        return staged(WorldName(given.what, settings=settings), letters), None
     run = members(Path(given.what))[0]
-    return staged(recorded_world(run), letters), learnt([run], given.step)[0].policy
+    name, actor = world_for(run, given.world, settings), learnt([run], step_of(given.step))[0]
+    require_fitting(actor, name.make())
+    return staged(name, letters), actor.policy
 
 
 def _tell(player: Player, fps: int) -> None:

@@ -15,6 +15,7 @@ from retorno.cli.terminal import follow, note
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Policy
+from retorno.core.waiting import waiting
 from retorno.environments.own_code import named_files
 from retorno.environments.registry import WorldName
 from retorno.run import checkpoint
@@ -64,7 +65,8 @@ def learnt(folders: list[Path], step: Step = None) -> list[Actor]:
     """The policies of recorded runs, one for each seed; one of a run that had not reached its budget is told."""
     actors = []
     for path in [path for folder in folders for path in members(folder)]:
-        found, budget = load_all(path, step), settings_of(path)["steps"]
+        with waiting(f"loading {path}"):
+            found, budget = load_all(path, step), settings_of(path)["steps"]
         if step is None and found[0].step < budget:
             note(f"note: the policy of {path} was learnt in {found[0].step:,} steps of {budget:,}")
         if step == "best":

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
+from retorno.cli import waiting
+
 if TYPE_CHECKING:
     from retorno.run.report import Report
 
@@ -65,9 +67,13 @@ def _live(reports: Iterable[Report], begin: int, steps: int, console: Console) -
         TextColumn("{task.fields[told]}"),
     )
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=steps, completed=begin, told="compiling …")
-        for report, told in _told(reports):
-            progress.update(task, completed=report.step, told=told)
+        task = progress.add_task("", total=steps, completed=begin, told="")
+        waiting.live = lambda text: progress.update(task, told=text)
+        try:
+            for report, told in _told(reports):
+                progress.update(task, completed=report.step, told=told)
+        finally:
+            waiting.live = None
 
 
 def _lines(reports: Iterable[Report]) -> None:

@@ -19,6 +19,7 @@ from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
+from retorno.core.waiting import waiting
 from retorno.ops.intervals import interquartile_mean, interval95_within
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
 from retorno.run.learnt import Learnt, given_world, policies_of, read, require_fitting, world_of
@@ -169,6 +170,10 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
     return (_play_briefly if brief else _play_long)(policy, world, seed, episodes, greedy)
 
 
+def _episodes(number: int) -> str:
+    return f"{number:,} episode{'s' * (number != 1)}"
+
+
 _decide_hosted = constants.jit(decide_all, static_argnames=("greedy",))
 
 
@@ -181,17 +186,19 @@ def _play_hosted(
     ended: list[list[tuple[float, int, bool]]] = [[] for _ in range(num_envs)]
     row, carry = environments.reset(), empty_memories(policy, num_envs)
     total, length, sign, t = np.zeros(num_envs), np.zeros(num_envs, int), np.ones(num_envs), 0
-    while min(map(len, ended)) < share:
-        if length.max() >= LONGEST_EPISODE:
-            raise endless()
-        action, carry = _decide_hosted(policy, row, carry, units, jax.random.key(seed), np.int32(t), greedy)
-        row = environments.step(jax.tree.map(np.asarray, action))
-        total = np.where(row.first, 0.0, total + sign * row.reward)
-        sign = np.where(row.first, 1.0, np.where(np.asarray(row.discount) < 0, -sign, sign))
-        length = np.where(row.first, 0, length + 1)
-        for env in np.flatnonzero(row.last):
-            ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0)))
-        t += 1
+    told = _episodes(share * num_envs)
+    with waiting("evaluating", lambda: f"{sum(map(len, ended)):,} of {told} are over, at step {t:,}"):
+        while min(map(len, ended)) < share:
+            if length.max() >= LONGEST_EPISODE:
+                raise endless()
+            action, carry = _decide_hosted(policy, row, carry, units, jax.random.key(seed), np.int32(t), greedy)
+            row = environments.step(jax.tree.map(np.asarray, action))
+            total = np.where(row.first, 0.0, total + sign * row.reward)
+            sign = np.where(row.first, 1.0, np.where(np.asarray(row.discount) < 0, -sign, sign))
+            length = np.where(row.first, 0, length + 1)
+            for env in np.flatnonzero(row.last):
+                ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0)))
+            t += 1
     # The first round of episodes, then the second, …: the first `episodes` of them in that order.
     rounds = [ended[env][i] for i in range(share) for env in range(num_envs)][:episodes]
     returns, lengths, cut = zip(*rounds, strict=True)
@@ -270,11 +277,14 @@ def _evaluate_one(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The returns, the lengths, and which episodes were cut."""
     if isinstance(world, Environment):
-        play = _play_native(policy, world, jnp.uint32(seed), episodes, greedy)
-        if not np.asarray(play.over).all():
+        with waiting(f"evaluating: compiling, then living {_episodes(episodes)}"):
+            play = _play_native(policy, world, jnp.uint32(seed), episodes, greedy)
+            over = np.asarray(play.over).all()
+        if not over:
             raise endless()
         return np.asarray(play.returns), np.asarray(play.lengths), np.asarray(play.cut)
-    environments = world.open(world.num_envs or min(episodes, 8), seed)
+    with waiting("opening environments for the evaluation"):
+        environments = world.open(world.num_envs or min(episodes, 8), seed)
     try:
         return _play_hosted(policy, environments, action_units(world.action_space), seed, episodes, greedy)
     finally:

@@ -35,6 +35,7 @@ from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConf
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import Spec, action_units, unbounded_note
 from retorno.core.time_step import AnyTree, Clock, TimeStep
+from retorno.core.waiting import waiting
 from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import WorldName, as_world
 from retorno.models import MODELS
@@ -167,8 +168,10 @@ class Training:
             start = partial(begin_beside if beside else begin_native, *begun)
             row = None
         else:
-            self.environments = world.open(world.num_envs or algorithm.num_envs, seeds[0])
-            row = self.environments.reset()
+            number = world.num_envs or algorithm.num_envs
+            with waiting(f"opening {number:,} environment{'s' * (number > 1)}"):
+                self.environments = world.open(number, seeds[0])
+                row = self.environments.reset()
             begun = (self._twin, world, relabel, jnp.uint32(seeds[0]), Counter.of(steps), row)
             shapes = hosted_shapes(*begun)
             start = partial(begin_hosted, *begun)
@@ -179,7 +182,8 @@ class Training:
         try:
             if ready is not None:
                 ready(self)
-            run = start()
+            with waiting("compiling"):
+                run = start()
         except BaseException:
             self.close()
             raise
@@ -309,8 +313,9 @@ class Training:
         path, newest = self.folder.path, NEWEST if self.keep == "best" else None if self.keep == "all" else self.keep
         best = best_step(path, [*checkpoint.steps(path), self.step]) if self.keep == "best" else None
         spare = () if best is None else (best,)
-        saved = checkpoint.save(path, self.step, self.run, self._hosted(), facts, newest, spare)
-        self._save_policy(self.folder)
+        with waiting(f"writing the checkpoint of step {self.step:,}"):
+            saved = checkpoint.save(path, self.step, self.run, self._hosted(), facts, newest, spare)
+            self._save_policy(self.folder)
         return saved
 
     def _save_policy(self, folder: RunFolder) -> None:
@@ -390,7 +395,7 @@ class Training:
         return last
 
     def _advance_to_end(self) -> Iterator[Report]:
-        began, most = time.perf_counter(), 1
+        began, most, told_once = time.perf_counter(), 1, False
         while self.step < self.steps:
             boundary = self.steps if self.every is None else (self.step // self.every + 1) * self.every
             until = min(boundary, next((pause for pause in self.pauses if pause > self.step), self.steps), self.steps)
@@ -399,14 +404,15 @@ class Training:
                 until = min(until, (self.step // span + 1) * span)
             start, before = time.perf_counter(), Counters.read(self.run)
             try:
-                advanced = self._advance(until, most)
+                with waiting(self._under_way(first=not told_once)):
+                    advanced = self._advance(until, most)
                 self.run, self.observer = advanced.run, advanced.seen.observer
                 after, seconds = Counters.read(self.run), time.perf_counter() - start
             except jax.errors.JaxRuntimeError:
                 if (why := disk.failure()) is None:
                     raise
                 raise why from None
-            most = _next_pace(most, seconds)
+            most, told_once = _next_pace(most, seconds), True
             if not np.asarray(advanced.finite).all():
                 raise self._not_finite(advanced)
             elapsed, reached = time.perf_counter() - began, self.step >= min(boundary, self.steps)
@@ -414,6 +420,14 @@ class Training:
                 before, after, advanced.seen, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached
             )
             yield self.last
+
+    def _under_way(self, first: bool) -> str:
+        """What is waited for until the next report."""
+        if self.environments is None:
+            return "compiling" if first else "training"
+        rows = self.environments.num_envs * self.algorithm.rollout
+        lived = f"{rows:,} steps" if rows > 1 else "the next steps"
+        return f"{'compiling, then ' * first}living {lived} and learning from them"
 
     def _advance(self, until: int, most: int) -> Advanced:
         """Go on to `until` steps or for `most` updates, whichever comes first."""
@@ -642,7 +656,8 @@ def _why_not_repeated(world: World, seed: int) -> str | None:
     repeats = getattr(world, "why_not_repeated", None)
     if repeats is None or isinstance(world, Environment) or world.why_not_resumable is not None:
         return None
-    differed = repeats(seed)
+    with waiting("trying whether an episode can be lived again"):
+        differed = repeats(seed)
     return differed and (
         f"{getattr(world, 'name', type(world).__name__)} does not live an episode again as it was: {differed}. What is "
         "learnt is kept and used all the same; but where the run is stopped, it cannot be promised to go on to the "
@@ -837,7 +852,8 @@ def restore(
     if checkpoint.steps(folder):
         fresh = training.run.stage
         rows = disk.on_disk(training.run, whole=True)
-        training.run, hosted, manifest = checkpoint.load_newest(folder, training.run, warn, rows)
+        with waiting("reading the checkpoint"):
+            training.run, hosted, manifest = checkpoint.load_newest(folder, training.run, warn, rows)
         training.rescore(manifest.facts.get("scored"))
         disk.returned(training.run)
         if training.why_not_resumable is not None:
@@ -846,8 +862,10 @@ def restore(
         elif training.environments is not None:
             if (astray := settings.get("not_repeated")) is not None:
                 warn(f"perhaps not the same bits: {astray.split('. ')[0]}")
+            steps_again = int(hosted["age"].sum()) if "age" in hosted else 0
             try:
-                training.environments.restore({name: x for name, x in hosted.items() if name not in rows})
+                with waiting(f"living the {steps_again:,} steps of the open episodes again"):
+                    training.environments.restore({name: x for name, x in hosted.items() if name not in rows})
             except WorldError as error:
                 if not inexact:
                     raise TrainingError(

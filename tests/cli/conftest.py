@@ -2,12 +2,14 @@
 
 import pytest
 
+from retorno.cli import waiting
 from retorno.cli.main import main
 
 
 @pytest.fixture
-def cli(capsys):
-    """Run a command in this process: (exit code, stdout, stderr)."""
+def cli(capsys, monkeypatch):
+    """Run a command in this process: (exit code, stdout, stderr). However slow the machine, nothing is waited for."""
+    monkeypatch.setattr(waiting, "PATIENCE", 1e6)
 
     def call(*arguments):
         capsys.readouterr()
