@@ -22,21 +22,22 @@ from typing import Any
 import numpy as np
 from deep import RETORNO, TWO_DEVICES, processor
 from measure import Worker, in_turn, ratio, timed
+from tabular_works import HOSTED
 
 ROOT = Path(__file__).parent.parent
 PAIRS = 5
 
 
-def against(work: str, world: str, **environment: str) -> Callable[[], dict[str, Any]]:
+def against(work: str, world: str, loop: str = "python", **environment: str) -> Callable[[], dict[str, Any]]:
     """The ratio of rates, ours over the loop's."""
 
     def measure() -> dict[str, Any]:
         script = "tabular_works.py"
         with (
             Worker(sys.executable, script, f"{work}_{world}", **environment) as mine,
-            Worker(sys.executable, script, f"python_{world}") as loop,
+            Worker(sys.executable, script, f"{loop}_{world}") as other,
         ):
-            return ratio(*in_turn(mine.measure, loop.measure, PAIRS))
+            return ratio(*in_turn(mine.measure, other.measure, PAIRS))
 
     return measure
 
@@ -76,6 +77,16 @@ PARTS: dict[str, tuple[str, str, Callable[[], dict[str, Any]]]] = {
         against("hundred", "lake", **TWO_DEVICES),
     ),
     "hundred_cliff": ("the same on the cliff", "≥ 100 (goal 150)", against("hundred", "cliff", **TWO_DEVICES)),
+    **{
+        f"hosted_{num_envs}_{world}": (
+            f"{'one environment' if num_envs == 1 else f'{num_envs} environments'} of Gymnasium's own {name}, by "
+            "seconds of CPU",
+            "≥ 0.3" if num_envs == 1 else "≥ 0.8",
+            against(f"hosted_{num_envs}", world, "loop"),
+        )
+        for world, name in HOSTED.items()
+        for num_envs in (1, 16)
+    },
     "figure": ("`retorno figure 2.2`, seconds", "≤ 6 (goal 3)", figure),
     "same_bits": ("seeds that are the same when run alone, to the bit", "all", same_bits),
 }
@@ -98,9 +109,10 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         if result is None:
             continue
         if "pairs" in result:
-            spread = f"{result['low']:.1f} to {result['high']:.1f}"
+            digits = 1 if result["ratio"] >= 10 else 3
+            spread = f"{result['low']:.{digits}f} to {result['high']:.{digits}f}"
             sides = f"{result['mine']:,.4g} steps/s | {result['theirs']:,.4g} steps/s"
-            lines.append(f"| {title} | {bar} | **{result['ratio']:.1f}** | {spread} | {sides} |")
+            lines.append(f"| {title} | {bar} | **{result['ratio']:.{digits}f}** | {spread} | {sides} |")
         elif "seconds" in result:
             spread = f"{result['low']:.2f} to {result['high']:.2f}"
             lines.append(f"| {title} | {bar} | **{result['seconds']:.2f}** | {spread} | | |")

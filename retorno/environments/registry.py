@@ -186,7 +186,7 @@ WORLDS: dict[str, Entry] = {
         "Sutton & Barto, exercise 4.7: with a free move and parking", partial(car_rental, 1, 4.0), 1000
     ),
     "gambler": _modelled("Sutton & Barto, example 4.3: stakes on a coin that shows heads with .4", gambler, 10_000),
-    "blackjack": _modelled("Sutton & Barto, example 5.1: Gymnasium's Blackjack-v1", blackjack, None),
+    "blackjack": _modelled("Sutton & Barto, example 5.1: as Blackjack-v1, its states numbered", blackjack, None),
     "tic_tac_toe": _modelled("Sutton & Barto, section 1.5: against a random opponent", tic_tac_toe, None),
     "tic_tac_toe_perfect": _modelled("the same against a perfect one", partial(tic_tac_toe, perfect_opponent), None),
     "maximisation_bias": _modelled(
@@ -229,6 +229,7 @@ WORLDS: dict[str, Entry] = {
     "CliffWalking-v1": _modelled(
         "a walk along a cliff", _late("textbook.toy_text:toy_text", "CliffWalking-v1"), 10_000
     ),
+    "Blackjack-v1": Entry("hit or stick against the dealer", _late("games.blackjack_world:Blackjack")),
     "Taxi-v4": _modelled("fetch and deliver a passenger", _late("textbook.toy_text:toy_text", "Taxi-v4"), 200),
     "CartPole-v1": Entry("balance a pole on a cart", _late("control.classic:cart_pole")),
     "CartPoleNoVel-v1": Entry("the same with the velocities hidden", _veiled_cart_pole),
