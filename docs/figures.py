@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def measure(name: str) -> dict[str, Any]:
         "seeds": entry.seeds,
         "seconds": round(seconds, 1),
         "values": len(exhibit.checks),
+        "sources": dict(Counter(str(check.source) for check in exhibit.checks)),
         "differing": differing,
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "commit": commit.stdout.strip(),
@@ -58,18 +60,25 @@ def render(kept: dict[str, Any]) -> None:
         "# The figures of the textbooks",
         "",
         "`retorno figure NAME` repeats a figure with intervals, `retorno figure --all` all of them in one process.",
-        "What the book prints, or an exact answer gives, is held against what is found: a value agrees within four",
-        "standard errors. Made by `python docs/figures.py`; seconds include compilation.",
+        "What is expected is held against what is found: a value agrees within four standard errors. Made by",
+        "`python docs/figures.py`; seconds include compilation. The last column says where expected values come from:",
         "",
-        "| figure | what | seeds | seconds | values that agree |",
-        "|---|---|---|---|---|",
+        "- *book*: printed in the book, or on the lecture's slides;",
+        "- *read off*: read off the book's figure, which prints no number;",
+        "- *exact*: worked out exactly, from the model or from theory;",
+        "- *unsourced*: a mean of the book's experiment, of which the book prints no number; where it was measured is",
+        "  not on record, so these are no more than a second opinion.",
+        "",
+        "| figure | what | seeds | seconds | values that agree | expected values |",
+        "|---|---|---|---|---|---|",
         *(
             f"| {name} | {FIGURES[name].about} | {found['seeds'] or 'exact'} | "
             f"{found['seconds']:.1f}{'*' * found['shared']} | "
-            f"{found['values'] - len(found['differing'])} of {found['values']} |"
+            f"{found['values'] - len(found['differing'])} of {found['values']} | "
+            f"{', '.join(f'{count} {source}' for source, count in found['sources'].items()) or '–'} |"
             for name, found in there.items()
         ),
-        f"| **all {len(there)}** | | | **{minutes:.1f} minutes** | |",
+        f"| **all {len(there)}** | | | **{minutes:.1f} minutes** | | |",
         "",
         f"Measured at commit {'; '.join(sorted(marks))}. *: the machine did other work as well.",
         "",

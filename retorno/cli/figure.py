@@ -16,7 +16,7 @@ from retorno.core.errors import RetornoError
 
 @dataclass(frozen=True)
 class Figures:
-    """Repeat figures and tables of the textbooks, with intervals, beside the book's values."""
+    """Repeat figures and tables of the textbooks, with intervals, beside what is expected of them."""
 
     names: tyro.conf.Positional[tuple[str, ...]] = ()
     """Which, for instance 2.2 or student."""
@@ -55,12 +55,12 @@ def run(arguments: list[str]) -> int:
             )
     differing = [name for name in names if not _make(name, given)]
     if differing:
-        raise RetornoError(f"values differ from the book's in {', '.join(differing)}: see above")
+        raise RetornoError(f"values differ from what is expected in {', '.join(differing)}: see above")
     return 0
 
 
 def _make(name: str, given: Figures) -> bool:
-    """Make one, and say whether its values agree with the book's."""
+    """Make one, and say whether its values agree with what is expected."""
     from retorno.figures.registry import FIGURES
 
     entry, began = FIGURES[name], time.perf_counter()

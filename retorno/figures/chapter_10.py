@@ -17,10 +17,10 @@ from retorno.core.time_step import Trajectory
 from retorno.environments.control.classic import MountainCar
 from retorno.environments.sampled_world import sampled
 from retorno.environments.textbook.access_control import PAYMENTS, access_control
-from retorno.figures.exhibit import Exhibit, measured
+from retorno.figures.exhibit import Exhibit, Source, measured
 from retorno.networks.linear import TileCoding
 from retorno.plots.curves import mean_reach, seed_curves
-from retorno.plots.style import LINES, mark_book, number, number_axes, panels, style
+from retorno.plots.style import LINES, mark_expected, number, number_axes, panels, style
 from retorno.policies import Epsilon
 from retorno.run.loop import Run
 from retorno.run.probe import by_episode, probe
@@ -165,7 +165,7 @@ def mountain_car_sweep(seeds: int) -> Exhibit:
         figure, (axes,) = panels(7.2, 4.2)
         for (n, means), colour in zip(found.items(), LINES, strict=False):
             axes.errorbar(steps[n], means.mean(1), spread[n], color=colour, capsize=2.5, label=f"n = {n}")
-        mark_book(axes, [(steps[4][int(found[4].mean(1).argmin())], BEST)])
+        mark_expected(axes, [(steps[4][int(found[4].mean(1).argmin())], BEST)], Source.FIGURE)
         axes.set_ylim(210, 300)
         axes.set_xlabel("step size α × tilings (8)")
         axes.set_ylabel("steps an episode, first 50")
@@ -181,7 +181,7 @@ def mountain_car_sweep(seeds: int) -> Exhibit:
             for n in steps
             for alpha, mean, reach in zip(steps[n], found[n].mean(1), spread[n], strict=True)
         ],
-        checks=(measured("n = 4, the best step size (read off)", BEST, best, 8.0),),
+        checks=(measured("n = 4, the best step size (read off)", BEST, best, 8.0, Source.FIGURE),),
         notes=("a run that has not finished 50 episodes after 18,000 steps counts with those that it has finished",),
     )
 

@@ -27,7 +27,7 @@ from retorno.environments.registry import native
 from retorno.environments.sampled_world import sampled
 from retorno.environments.textbook.chains import short_corridor
 from retorno.environments.textbook.lecture import student
-from retorno.figures.exhibit import Check, Exhibit, measured
+from retorno.figures.exhibit import Check, Exhibit, Source, measured
 from retorno.networks import Head, Table, TableNetwork
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.policies import estimates_picture, value_over_probability
@@ -56,8 +56,8 @@ def corridor(seeds: int) -> Exhibit:
     checks = (
         Check("the best probability's value", BEST_VALUE, corridor_value(BEST), 0.0, 1e-5),
         Check("the gradient there", 0.0, float(np.abs(gradient_at(BEST)).max()), 0.0, 1e-9),
-        Check("ε-greedy right, ε = .1", -44.0, corridor_value(0.95), 0.0, 1.0),
-        Check("ε-greedy left, ε = .1", -82.0, corridor_value(0.05), 0.0, 1.0),
+        Check("ε-greedy right, ε = .1", -44.0, corridor_value(0.95), 0.0, 1.0, Source.BOOK),
+        Check("ε-greedy left, ε = .1", -82.0, corridor_value(0.05), 0.0, 1.0, Source.BOOK),
     )
     return Exhibit(
         picture=value_over_probability(

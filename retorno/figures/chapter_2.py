@@ -20,7 +20,7 @@ from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
 from retorno.core.time_step import Trajectory
 from retorno.environments.bandits.testbed import AlternatingBandit, BernoulliTestbed, ContextualBandit, Testbed
-from retorno.figures.exhibit import Exhibit, measured
+from retorno.figures.exhibit import Exhibit, Source, measured
 from retorno.networks import Table
 from retorno.plots.bandits import arms_picture, parameter_curves, regret_panels, reward_and_choice
 from retorno.plots.curves import mean_reach
@@ -71,26 +71,28 @@ def compared(
     methods: Mapping[str, Algorithm],
     seeds: int,
     title: str,
-    book: Mapping[str, tuple[float, float]],
+    noted: Mapping[str, tuple[float, float]],
     world: Environment | None = None,
     notes: tuple[str, ...] = (),
 ) -> Exhibit:
     """Average reward and how often the best arm is pulled, of several methods on the same bandits.
 
-    `book` has the values at steps 951–1000: the reward and the percentage.
+    `noted` has values at steps 951–1000, the reward and the percentage, that the book does not print.
     """
     played = {name: play(method, world or Testbed(), seeds) for name, method in methods.items()}
     checks = []
-    for name, (reward, percent) in book.items():
-        # The values beside the book's are of other bandits: two draws of 2,000 differ.
+    for name, (reward, percent) in noted.items():
+        # They are of other bandits: two draws of 2,000 differ.
         mean = lambda x: x[:, LATE].mean(1, dtype=np.float64)  # noqa: E731
         one, other = mean(played[name].reward), 100 * mean(played[name].best)
         checks += [
-            measured(f"{name}: reward, steps 951–1000", reward, one, 4 * one.std() / math.sqrt(2000)),
-            measured(f"{name}: % best arm", percent, other, 4 * other.std() / math.sqrt(2000)),
+            measured(f"{name}: reward, steps 951–1000", reward, one, 4 * one.std() / math.sqrt(2000), Source.UNSOURCED),
+            measured(f"{name}: % best arm", percent, other, 4 * other.std() / math.sqrt(2000), Source.UNSOURCED),
         ]
     return Exhibit(
-        picture=reward_and_choice({n: (p.reward, 100.0 * p.best) for n, p in played.items()}, title, book=book),
+        picture=reward_and_choice(
+            {n: (p.reward, 100.0 * p.best) for n, p in played.items()}, title, expected=noted, source=Source.UNSOURCED
+        ),
         columns=("step", *(f"{name} {part}" for name in methods for part in ("reward", "± 95%", "% best arm"))),
         rows=np.column_stack(
             [

@@ -8,7 +8,7 @@ from retorno import bellman
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
 from retorno.environments.grids.gridworlds import example_3_5
-from retorno.figures.exhibit import Check, Exhibit
+from retorno.figures.exhibit import Check, Exhibit, Source
 from retorno.plots.maps import value_map
 
 DISCOUNT = 0.9
@@ -51,7 +51,9 @@ def _exhibit(answer: Solution, printed: tuple[tuple[float, ...], ...], arrows: b
         ],
         checks=tuple(
             # The book rounds to a tenth.
-            Check(f"value of cell {row + 1}, {column + 1}", value, found[f"{row},{column}"], 0.0, 0.05 + 1e-9)
+            Check(
+                f"value of cell {row + 1}, {column + 1}", value, found[f"{row},{column}"], 0.0, 0.05 + 1e-9, Source.BOOK
+            )
             for row, line in enumerate(printed)
             for column, value in enumerate(line)
         ),

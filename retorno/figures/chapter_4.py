@@ -13,7 +13,7 @@ from retorno.core.mdp import MDP
 from retorno.environments.grids.gridworlds import example_4_1
 from retorno.environments.textbook.car_rental import MOST_CARS, car_rental
 from retorno.environments.textbook.gambler import gambler
-from retorno.figures.exhibit import Check, Exhibit
+from retorno.figures.exhibit import Check, Exhibit, Source
 from retorno.plots.answers import Greedy, greedy
 from retorno.plots.maps import value_map
 from retorno.plots.style import INK, LINES, MUTED, number_axes, panels, style
@@ -45,7 +45,7 @@ def iterative_evaluation(seeds: int) -> Exhibit:
                 for cell, (s, book) in enumerate(zip(top, (-6.14, -8.35, -8.97), strict=True))
             ),
             *(
-                Check(f"top row, cell {cell + 2}, k = ∞", book, float(limit[s]), 0.0, 1e-6)
+                Check(f"top row, cell {cell + 2}, k = ∞", book, float(limit[s]), 0.0, 1e-6, Source.BOOK)
                 for cell, (s, book) in enumerate(zip(top, (-14, -20, -22), strict=True))
             ),
         ),
@@ -112,9 +112,9 @@ def rental(seeds: int) -> Exhibit:
             for s in range(model.num_states)
         ],
         checks=(
-            Check("improvements", 4, len(policies) - 1, 0.0),
-            Check("most cars to the second", 5, int(moved.max()), 0.0),
-            Check("most cars to the first", 4, int(-moved.min()), 0.0),
+            Check("improvements", 4, len(policies) - 1, 0.0, 0.0, Source.BOOK),
+            Check("most cars to the second", 5, int(moved.max()), 0.0, 0.0, Source.FIGURE),
+            Check("most cars to the first", 4, int(-moved.min()), 0.0, 0.0, Source.FIGURE),
             Check("value with no cars", 421.4141, float(best.value[0]), 0.0, 1e-4),
             Check("value with 10 cars each", 574.9483, float(best.value[model.state("10,10")]), 0.0, 1e-4),
             Check("value with 20 cars each", 636.9896, float(best.value[-1]), 0.0, 1e-4),
@@ -185,7 +185,7 @@ def gamblers_problem(seeds: int) -> Exhibit:
         ],
         checks=(
             *(Check(f"value of {c}", v, float(answer.value[model.state(str(c))]), 0.0, 1e-6) for c, v in known.items()),
-            Check("smallest best stake at 51", 1, smallest[51], 0.0),
+            Check("smallest best stake at 51", 1, smallest[51], 0.0, 0.0, Source.FIGURE),
             Check("best stakes at 51", 2, len(answer.actions("51")), 0.0),
         ),
         notes=(f"{len(stakes)} best stakes at {len(capital)} capitals; the book's figure shows the smallest",),

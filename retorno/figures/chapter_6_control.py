@@ -14,7 +14,7 @@ from retorno.core.time_step import Trajectory
 from retorno.environments.grids.gridworlds import cliff
 from retorno.environments.registry import model, native
 from retorno.environments.stacked import of_one_shape
-from retorno.figures.exhibit import Check, Exhibit, measured
+from retorno.figures.exhibit import Check, Exhibit, Source, measured
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.style import LINES, number_axes, panels, style
 from retorno.policies import Epsilon
@@ -104,11 +104,16 @@ def windy(seeds: int) -> Exhibit:
             xlabel="time steps",
             ylabel="episodes",
             title=f"The windy gridworld: Sarsa, ε = .1, α = .5, mean of {seeds} seeds",
-            book=[(steps, 158.9)],
+            expected=[(steps, 158.9)],
+            source=Source.UNSOURCED,
         ),
         columns=("steps", *(f"{name} {part}" for name in worlds for part in ("mean", "± 95%"))),
         rows=np.column_stack([x, *(p for v in finished.values() for p in (v.mean(0), mean_reach(v)))]).tolist(),
-        checks=(measured("episodes in 8,000 steps, four moves", 158.9, finished["four moves"][:, -1], 4 * 0.7),),
+        checks=(
+            measured(
+                "episodes in 8,000 steps, four moves", 158.9, finished["four moves"][:, -1], 4 * 0.7, Source.UNSOURCED
+            ),
+        ),
     )
 
 
@@ -136,14 +141,21 @@ def maximisation_bias(seeds: int) -> Exhibit:
             ylabel="left from A, %",
             title=f"Maximisation bias: mean of {seeds:,} seeds",
             references={"the least that ε = .1 allows": 5.0},
-            book=[(23, 94.2), (300, 11.1), (300, 6.6)],
+            expected=[(23, 94.2), (300, 11.1), (300, 6.6)],
+            source=Source.UNSOURCED,
         ),
         columns=("episode", *(f"{name} {part}" for name in share for part in ("% left", "± 95%"))),
         rows=np.column_stack([x, *(p for v in share.values() for p in (v.mean(0), mean_reach(v)))]).tolist(),
         checks=(
-            measured("Q-learning, % left in episode 23", 94.2, share["Q-learning"][:, 22], 0.8),
-            measured("Q-learning, % left in episode 300", 11.1, share["Q-learning"][:, -1], 1.2),
-            measured("double Q-learning, % left in episode 300", 6.6, share["double Q-learning"][:, -1], 1.0),
-            Check("Q-learning, the worst episode's % left", 94.2, float(worst.max()), 0.25, 0.8),
+            measured("Q-learning, % left in episode 23", 94.2, share["Q-learning"][:, 22], 0.8, Source.UNSOURCED),
+            measured("Q-learning, % left in episode 300", 11.1, share["Q-learning"][:, -1], 1.2, Source.UNSOURCED),
+            measured(
+                "double Q-learning, % left in episode 300",
+                6.6,
+                share["double Q-learning"][:, -1],
+                1.0,
+                Source.UNSOURCED,
+            ),
+            Check("Q-learning, the worst episode's % left", 94.2, float(worst.max()), 0.25, 0.8, Source.UNSOURCED),
         ),
     )

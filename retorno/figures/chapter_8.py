@@ -17,7 +17,7 @@ from retorno.algorithms import UCT, DynaQ, Rollout
 from retorno.core.mdp import MDP
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import model, native
-from retorno.figures.exhibit import Exhibit, measured
+from retorno.figures.exhibit import Exhibit, Source, measured
 from retorno.plots.answers import Greedy, greedy
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.plots.maps import value_map
@@ -34,7 +34,7 @@ SHORTEST = 10
 EPISODES = 50
 STEPS = {0: 24_000, 5: 14_000, 50: 14_000}
 """Interactions that are enough for so many episodes."""
-BOOK = {0: 685, 5: 157, 50: 40}
+NOTED = {0: 685, 5: 157, 50: 40}
 """Steps in the second episode."""
 
 
@@ -54,14 +54,18 @@ def dyna_maze(seeds: int) -> Exhibit:
         ylabel="steps to the goal",
         title=f"The maze of Dyna, ε = .1, α = .1, γ = .95: mean of {seeds} seeds",
         references={"shortest way, 14": 14},
-        book=[(2, steps) for steps in BOOK.values()],
+        expected=[(2, steps) for steps in NOTED.values()],
+        source=Source.UNSOURCED,
     )
     picture.axes[0].set_ylim(bottom=0)
     return Exhibit(
         picture=picture,
         columns=("episode", *(f"n = {n} {part}" for n in STEPS for part in ("mean", "± 95%"))),
         rows=_rows(x, {n: values[:, 1:] for n, values in lengths.items()}),
-        checks=tuple(measured(f"steps in episode 2, {_planned(n)}", book, second[n]) for n, book in BOOK.items()),
+        checks=tuple(
+            measured(f"steps in episode 2, {_planned(n)}", mean, second[n], source=Source.UNSOURCED)
+            for n, mean in NOTED.items()
+        ),
     )
 
 
@@ -96,7 +100,7 @@ def halfway(seeds: int) -> Exhibit:
         picture=value_map(shown),
         columns=("planning steps", "seed", "states with a preferred action"),
         rows=rows,
-        checks=(measured("states with a preferred action, no planning", 1, none),),
+        checks=(measured("states with a preferred action, no planning", 1, none, source=Source.FIGURE),),
         notes=(
             f"no planning has learnt a preferred action in {none.mean():.0f} of {states} states, 50 planning steps "
             f"in {planned.mean():.0f}; cells without an arrow have none",

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,22 @@ SIGMAS = 4
 """A measured mean agrees with the book's value within so many standard errors of both."""
 
 
+class Source(StrEnum):
+    """Where an expected value comes from."""
+
+    BOOK = "book"
+    """Printed in the book, or on the lecture's slides."""
+    FIGURE = "read off"
+    """Read off the book's figure, which prints no number."""
+    UNSOURCED = "unsourced"
+    """A mean of the book's experiment, of which the book prints no number; where it was measured is not on record."""
+    EXACT = "exact"
+    """Worked out exactly, from the model or from theory."""
+
+
 @dataclass(frozen=True)
 class Check:
-    """One number that the book gives, or that an exact answer gives, and what was found."""
+    """One number that is expected, where it comes from, and what was found."""
 
     what: str
     expected: float
@@ -28,6 +42,7 @@ class Check:
     """Standard error of `found`; 0 for an exact answer."""
     tolerance: float = 0.0
     """How far the expected value may itself be off: its own standard error, or what reading it off a figure allows."""
+    source: Source = Source.EXACT
 
     @property
     def agrees(self) -> bool:
@@ -57,18 +72,27 @@ class Exhibit:
         return picture, table
 
     def told(self) -> str:
-        """The values beside the book's, as lines."""
-        lines = [f"  {'':<44} {'book':>10} {'found':>10} {'± s.e.':>9}"] if self.checks else []
+        """What was found beside what is expected, and where that comes from, as lines."""
+        lines = [f"  {'':<44} {'expected':>10} {'':<9} {'found':>10} {'± s.e.':>9}"] if self.checks else []
         for check in self.checks:
             error = number(check.error, 2) if check.error else "exact"
             verdict = "" if check.agrees else "   differs"
             lines.append(
-                f"  {check.what:<44} {number(check.expected):>10} {number(check.found):>10} {error:>9}{verdict}"
+                f"  {check.what:<44} {number(check.expected):>10} {check.source:<9} {number(check.found):>10} "
+                f"{error:>9}{verdict}"
             )
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
 
-def measured(what: str, expected: float, samples: Sequence[float] | np.ndarray, tolerance: float = 0.0) -> Check:
+def measured(
+    what: str,
+    expected: float,
+    samples: Sequence[float] | np.ndarray,
+    tolerance: float = 0.0,
+    source: Source = Source.EXACT,
+) -> Check:
     """A check of the mean of independent samples, one a seed."""
     values = np.asarray(samples, float)
-    return Check(what, expected, float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))), tolerance)
+    return Check(
+        what, expected, float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))), tolerance, source
+    )

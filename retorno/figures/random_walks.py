@@ -17,10 +17,10 @@ from retorno import bellman
 from retorno.algorithms import LSTD, TD, LambdaReturn, MonteCarloPrediction, TDLambda, TrueOnlineTD
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import model, native
-from retorno.figures.exhibit import Exhibit, measured
+from retorno.figures.exhibit import Exhibit, Source, measured
 from retorno.networks import Table
 from retorno.plots.curves import mean_reach, seed_curves
-from retorno.plots.style import INK, LINES, MUTED, mark_book, number_axes, panels, style
+from retorno.plots.style import INK, LINES, MUTED, mark_expected, number_axes, panels, style
 from retorno.run.loop import Run
 from retorno.run.probe import at_episodes, probe
 
@@ -112,7 +112,7 @@ def example(seeds: int) -> Exhibit:
             mean, reach, colour = error.mean(0), mean_reach(error), colours[name[:2]]
             right.plot(x[1:], mean, color=colour, dashes=dashes, linewidth=1.5, label=name)
             right.fill_between(x[1:], mean - reach, mean + reach, color=colour, alpha=0.15, linewidth=0)
-        mark_book(right, [(episodes, value) for value in (0.0352, 0.0551, 0.0822)])
+        mark_expected(right, [(episodes, value) for value in (0.0352, 0.0551, 0.0822)], Source.UNSOURCED)
         right.set_ylim(0, 0.25)
         right.set_xlabel("episodes")
         right.set_ylabel("RMS error over states")
@@ -125,11 +125,11 @@ def example(seeds: int) -> Exhibit:
         columns=("episode", *(f"{name} {part}" for name in curves for part in ("mean", "± 95%"))),
         rows=np.column_stack([x, *(part for v in curves.values() for part in (v.mean(0), mean_reach(v)))]).tolist(),
         checks=(
-            measured("TD(0) α = .05, after 100 episodes", 0.0352, found["TD"][0, :, -1], 0.002),
-            measured("TD(0) α = .1, after 100 episodes", 0.0551, found["TD"][1, :, -1], 0.002),
-            measured("Monte Carlo α = .02, after 100 episodes", 0.0822, found["MC"][1, :, -1], 0.002),
+            measured("TD(0) α = .05, after 100 episodes", 0.0352, found["TD"][0, :, -1], 0.002, Source.UNSOURCED),
+            measured("TD(0) α = .1, after 100 episodes", 0.0551, found["TD"][1, :, -1], 0.002, Source.UNSOURCED),
+            measured("Monte Carlo α = .02, after 100 episodes", 0.0822, found["MC"][1, :, -1], 0.002, Source.UNSOURCED),
         ),
-        notes=("the book's values are means of 100 seeds; they are trusted to .002",),
+        notes=("what is expected are means of 100 seeds without a source, trusted to .002",),
     )
 
 
@@ -187,11 +187,11 @@ def sweep_axes(
     axes: Any,
     found: Mapping[str, Float[np.ndarray, "alphas S"]],
     alphas: Sequence[float],
-    book: Mapping[str, float] = MappingProxyType({}),
+    noted: Mapping[str, float] = MappingProxyType({}),
 ) -> None:
     """Mean errors over step sizes, one line for each method; what is above the book's range is left out.
 
-    `book` has the book's lowest errors: they are marked at our best step sizes.
+    `noted` has the lowest errors that were noted elsewhere: they are marked at our best step sizes.
     """
     for (name, error), (colour, dashes) in zip(found.items(), LOOKS, strict=False):
         mean, reach = error.mean(1), mean_reach(error.T)
@@ -199,7 +199,9 @@ def sweep_axes(
         x = np.asarray(alphas)[shown]
         axes.plot(x, mean[shown], color=colour, dashes=dashes, label=name, marker="o", markersize=3)
         axes.fill_between(x, (mean - reach)[shown], (mean + reach)[shown], color=colour, alpha=0.2, linewidth=0)
-    mark_book(axes, [(alphas[found[name].mean(1).argmin()], value) for name, value in book.items()])
+    mark_expected(
+        axes, [(alphas[found[name].mean(1).argmin()], value) for name, value in noted.items()], Source.UNSOURCED
+    )
     axes.set_xlabel("step size α")
     axes.set_ylabel("RMS error over states, first 10 episodes")
     axes.set_ylim(top=HIGHEST)
@@ -217,20 +219,20 @@ def sweep_rows(found: Mapping[str, Float[np.ndarray, "alphas S"]], alphas: Seque
 
 
 def sweep(
-    title: str, found: dict[str, Float[np.ndarray, "alphas S"]], alphas: Sequence[float], book: Mapping[str, float]
+    title: str, found: dict[str, Float[np.ndarray, "alphas S"]], alphas: Sequence[float], noted: Mapping[str, float]
 ) -> Exhibit:
-    """Mean errors over step sizes, the lowest beside the book's; a grid of step sizes may miss it by a little."""
+    """Mean errors over step sizes, the lowest beside those noted elsewhere; a grid of steps may miss it by a little."""
     with style():
         figure, (axes,) = panels(7.2, 4.2)
-        sweep_axes(axes, found, alphas, book)
+        sweep_axes(axes, found, alphas, noted)
         axes.set_title(title, pad=10)
     return Exhibit(
         picture=figure,
         columns=("method", "α", "mean error", "± 95%"),
         rows=sweep_rows(found, alphas),
         checks=tuple(
-            measured(f"{name}, best α", value, found[name][found[name].mean(1).argmin()], 0.006)
-            for name, value in book.items()
+            measured(f"{name}, best α", value, found[name][found[name].mean(1).argmin()], 0.006, Source.UNSOURCED)
+            for name, value in noted.items()
         ),
     )
 
@@ -249,8 +251,8 @@ def n_step(seeds: int, sizes: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256,
     """Figure 7.2: n-step TD on nineteen states."""
     found = over_n("random_walk_19", sizes, seeds)
     lowest = {1: 0.345, 2: 0.277, 4: 0.264, 8: 0.277, 16: 0.312}
-    book = {f"n = {n}": error for n, error in lowest.items() if n in sizes}
-    return sweep(f"n-step TD on nineteen states: mean of {seeds} seeds", found, ALPHAS, book)
+    noted = {f"n = {n}": error for n, error in lowest.items() if n in sizes}
+    return sweep(f"n-step TD on nineteen states: mean of {seeds} seeds", found, ALPHAS, noted)
 
 
 def over_lambda(
@@ -268,19 +270,19 @@ def offline_lambda_return(seeds: int) -> Exhibit:
     # Of a million episodes one or two are longer.
     method, alphas = LambdaReturn(discount=1.0, rollout=1, longest_episode=1024), (0.05, *ALPHAS[2::2])
     found = over_lambda(method, seeds, LAMBDAS, alphas)
-    book = {"λ = 0.8": 0.261}
-    return sweep(f"Off-line λ-returns on nineteen states: mean of {seeds} seeds", found, alphas, book)
+    noted = {"λ = 0.8": 0.261}
+    return sweep(f"Off-line λ-returns on nineteen states: mean of {seeds} seeds", found, alphas, noted)
 
 
 def td_lambda(seeds: int) -> Exhibit:
     """Figure 12.6: TD(λ) on nineteen states."""
     found = over_lambda(TDLambda(discount=1.0), seeds, LAMBDAS, ALPHAS)
-    book = {"λ = 0.8": 0.261}
-    return sweep(f"TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, book)
+    noted = {"λ = 0.8": 0.261}
+    return sweep(f"TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, noted)
 
 
 def true_online(seeds: int) -> Exhibit:
     """Figure 12.8: true online TD(λ), which is the online λ-return algorithm, on nineteen states."""
     found = over_lambda(TrueOnlineTD(discount=1.0), seeds, LAMBDAS, ALPHAS)
-    book = {"λ = 0.8": 0.253}
-    return sweep(f"True online TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, book)
+    noted = {"λ = 0.8": 0.253}
+    return sweep(f"True online TD(λ) on nineteen states: mean of {seeds} seeds", found, ALPHAS, noted)

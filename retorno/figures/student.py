@@ -15,7 +15,7 @@ from retorno.core.time_step import Trajectory
 from retorno.environments.sampled_world import sampled
 from retorno.environments.textbook.lecture import student, student_process
 from retorno.environments.wrappers import TimeLimit
-from retorno.figures.exhibit import Check, Exhibit
+from retorno.figures.exhibit import Check, Exhibit, Source
 from retorno.plots.curves import mean_reach, seed_curves
 from retorno.policies import Epsilon
 from retorno.run.loop import Run
@@ -86,5 +86,5 @@ def _slides() -> list[Check]:
         for state, value in values.items():
             rounding = 0.5 if abs(value) > 10 else 0.05
             exact = float(answer.value[answer.model.state(state)])
-            checks.append(Check(f"{kind}, γ = {discount:g}: {state}", value, exact, 0.0, rounding + 1e-6))
+            checks.append(Check(f"{kind}, γ = {discount:g}: {state}", value, exact, 0.0, rounding + 1e-6, Source.BOOK))
     return checks

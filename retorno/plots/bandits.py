@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from retorno.plots.curves import mean_reach
-from retorno.plots.style import INK, LINES, MUTED, mark_book, number, number_axes, panels, style
+from retorno.plots.style import INK, LINES, MUTED, mark_expected, number, number_axes, panels, style
 
 Samples = Float[np.ndarray, "S K"]
 """A value of each of S seeds at each of K points."""
@@ -48,7 +48,8 @@ def reward_and_choice(
     series: Mapping[str, tuple[Samples, Samples]],
     title: str,
     x: Sequence[float] | np.ndarray | None = None,
-    book: Mapping[str, tuple[float, float]] | None = None,
+    expected: Mapping[str, tuple[float, float]] | None = None,
+    source: str = "",
 ) -> Figure:
     """The average reward above, how often the best arm is pulled (in %) below; bands are 95% intervals over seeds.
 
@@ -56,7 +57,8 @@ def reward_and_choice(
         series: both of each method.
         title: above the picture.
         x: the steps; 1, 2, … by default.
-        book: the book's values of both at the end, by method: marked with diamonds.
+        expected: values of both at the end, by method, that are known beforehand: marked with diamonds.
+        source: where these come from, for the legend.
     """
     with style():
         figure, axes = panels(7.2, 6.2, rows=2)
@@ -66,7 +68,7 @@ def reward_and_choice(
                 points = np.arange(1, len(mean) + 1) if x is None else np.asarray(x)
                 pane.plot(points, mean, color=colour, label=name, linewidth=1.2)
                 pane.fill_between(points, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
-            mark_book(pane, [(points[-1], values[part]) for values in (book or {}).values()])
+            mark_expected(pane, [(points[-1], values[part]) for values in (expected or {}).values()], source)
             pane.set_ylabel(label)
             pane.margins(x=0.01)
             number_axes(pane)

@@ -21,7 +21,7 @@ from retorno.plots.style import (
     PlotError,
     log_x_axis,
     log_y_axis,
-    mark_book,
+    mark_expected,
     number,
     number_axes,
     panels,
@@ -227,7 +227,8 @@ def seed_curves(
     ylabel: str,
     title: str = "",
     references: Mapping[str, float] | None = None,
-    book: Sequence[tuple[float, float]] = (),
+    expected: Sequence[tuple[float, float]] = (),
+    source: str = "",
     log_x: bool = False,
     log_y: bool = False,
 ) -> Figure:
@@ -240,7 +241,8 @@ def seed_curves(
         ylabel: what the values are.
         title: above the picture.
         references: horizontal lines, by name; an optimum for instance.
-        book: points that a book gives.
+        expected: points that are known beforehand.
+        source: where these come from, for the legend.
         log_x: powers of x at equal distances.
         log_y: the same for the values.
     """
@@ -249,7 +251,7 @@ def seed_curves(
         _mean_lines(axes, x, series)
         for (name, value), dashes in zip((references or {}).items(), cycle(DASHES), strict=False):
             axes.axhline(value, color=MUTED, linewidth=1.1, dashes=dashes, zorder=1, label=name or None)
-        mark_book(axes, book)
+        mark_expected(axes, expected, source)
         axes.set_title(title, pad=10)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
@@ -258,7 +260,7 @@ def seed_curves(
             log_x_axis(axes)
         if log_y:
             log_y_axis(axes)
-        if len(series) > 1 or references or book:
+        if len(series) > 1 or references or expected:
             axes.legend(loc="best", handlelength=1.6)
     return figure
 

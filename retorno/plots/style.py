@@ -150,10 +150,18 @@ def _powers_of_ten(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def mark_book(axes: matplotlib.axes.Axes, points: Sequence[tuple[float, float]]) -> None:
-    """Diamonds at the values that the book gives."""
+def mark_expected(axes: matplotlib.axes.Axes, points: Sequence[tuple[float, float]], source: str) -> None:
+    """Diamonds at the values that are expected; the legend says where they come from."""
     if points:
-        axes.plot(*zip(*points, strict=True), "D", color=INK, markersize=4.5, label="book", zorder=4, clip_on=False)
+        axes.plot(
+            *zip(*points, strict=True),
+            "D",
+            color=INK,
+            markersize=4.5,
+            label=f"expected ({source})",
+            zorder=4,
+            clip_on=False,
+        )
 
 
 def save(figure: Figure, path: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""What is said beside the book's values, and what the command does with it."""
+"""What is said beside expected values, and what the command does with it."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_bands_are_the_means_intervals() -> None:
     np.testing.assert_allclose(mean_reach(np.array([[1.0], [2.0], [3.0]])), 4.3027 / np.sqrt(3), rtol=1e-4)
 
 
-def test_powers_of_ten_are_numbers_and_the_book_is_in_the_legend() -> None:
+def test_powers_of_ten_are_numbers_and_what_is_expected_is_in_the_legend() -> None:
     x, values = np.array([1.0, 10.0, 1000.0]), {"values": np.ones((2, 3))}
-    picture = seed_curves(x, values, xlabel="x", ylabel="y", book=[(10, 1.0)], log_x=True)
+    picture = seed_curves(x, values, xlabel="x", ylabel="y", expected=[(10, 1.0)], source="book", log_x=True)
     picture.draw_without_rendering()
     (axes,) = picture.axes
     assert {"1", "10", "1,000"} <= {label.get_text() for label in axes.get_xticklabels()}
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["values", "book"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["values", "expected (book)"]
 
 
 def test_the_command_writes_picture_and_numbers(tmp_path, capsys, monkeypatch) -> None:
@@ -47,12 +47,14 @@ def test_the_command_writes_picture_and_numbers(tmp_path, capsys, monkeypatch) -
     assert main(["figure", "mine", "--out", str(tmp_path), "--format", "svg"]) == 0
     told = capsys.readouterr().out
     assert "a line (5 seeds" in told and "note: a note" in told and "differs" not in told
+    head, line = told.splitlines()[1:3]
+    assert head.split() == ["expected", "found", "±", "s.e."] and line.split()[:3] == ["mean", "2", "exact"]
     assert (tmp_path / "mine.svg").stat().st_size > 1000
     with (tmp_path / "mine.csv").open() as file:
         assert list(csv.reader(file)) == [["x", "y"], ["0", "1.5"], ["1", "2.5"]]
     assert main(["figure", "mine", "other", "--out", str(tmp_path)]) == 2
     told = capsys.readouterr()
-    assert "differs" in told.out and "values differ from the book's in other" in told.err
+    assert "differs" in told.out and "values differ from what is expected in other" in told.err
 
 
 @pytest.mark.parametrize(
