@@ -181,7 +181,7 @@ class Patched:
     one = False
 
 
-MUCH = 1.5e9
+MUCH = 1.2e9
 """Bytes of a process's memory."""
 MANY = 30_000
 """Pieces of it. Linux lets a process map 65,530, beyond which XLA crashes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -98,6 +98,22 @@ def model(name: str) -> MDP:
     make = WORLDS[name].model
     assert make is not None
     return make()
+
+
+def one_of_each(names: Iterable[str]) -> list[str]:
+    """Of worlds that are made of the same classes one: most of the others are models, which differ in numbers alone."""
+    return list({made_of(name): name for name in names}.values())
+
+
+@functools.cache
+def made_of(name: str) -> tuple[str, ...]:
+    """The classes of a world and of those that it wraps."""
+    world: Any = WORLDS[name].world()
+    classes = [type(world).__name__]
+    while isinstance(world, Wrapper):
+        world = world.world
+        classes.append(type(world).__name__)
+    return tuple(classes)
 
 
 def constant_reward() -> MDP:

@@ -19,14 +19,16 @@ from jax import Array
 from jaxtyping import Float, Key
 from small import ALGORITHMS, FAMILIES, bits, busy_world, small
 
+from retorno.core.counter import Counter
 from retorno.core.environment import Environment
+from retorno.core.hyperparameters import as_arrays, hyperparameters
 from retorno.core.policy import Algorithm, Relabel, Reward, world_reward
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments.wrappers import Wrapper
 from retorno.models import Exact
 from retorno.networks import Table
-from retorno.run.loop import Run, begin_runs, iterate
+from retorno.run.loop import Run, begin_native, begin_runs, iterate
 from retorno.run.relabel import CountBonus
 from retorno.run.train import train
 
@@ -76,20 +78,25 @@ def check_that_its_own_reward_changes_nothing(algorithm: Algorithm, world: Envir
 
 
 def lived(algorithm: Algorithm, world: Environment) -> Callable[[float, float, float], list[bytes]]:
-    """One program: the policy after a few iterations in a world that pays so much, judged so much, and later so."""
+    """One program: the policy after a few iterations in a world that pays so much, judged so much, and later so.
+
+    It begins as any run does, by programs that other laws use: on an episode's first row nothing is paid.
+    """
+    steps, num_envs = Counter.of(500), algorithm.num_envs
+    begun = begin_native(as_arrays(algorithm), world, None, jnp.uint32(3), steps, num_envs)
 
     @jax.jit
-    def policy(paid: Array, judged: Array, later: Array) -> Any:
+    def policy(run: Run, paid: Array, judged: Array, later: Array) -> Any:
         paying = Paying(world, paid)
 
         def step(i: Array, run: Run) -> Run:
             factor = jnp.where(i < ITERATIONS // 2, judged, later)
             return iterate(algorithm, paying, run._replace(relabel=Scaled(factor))).after
 
-        run = jax.lax.fori_loop(0, ITERATIONS, step, begun(algorithm, paying, Scaled(judged)))
+        run = jax.lax.fori_loop(0, ITERATIONS, step, run._replace(relabel=Scaled(judged)))
         return algorithm.policy(run.learner)
 
-    return lambda paid, judged, later: bits(policy(*map(jnp.float32, (paid, judged, later))))
+    return lambda paid, judged, later: bits(policy(begun, *map(jnp.float32, (paid, judged, later))))
 
 
 def check_that_twice_the_reward_is_twice_the_reward(algorithm: Algorithm, world: Environment | None = None) -> None:
@@ -146,7 +153,8 @@ def test_a_run_with_its_own_rewards_is_the_run_without() -> None:
 def mistaken(name: str, update: Callable[..., Any], **settings: Any) -> Algorithm:
     """An algorithm with another `update`, which is given the right one first."""
     kind: Any = ALGORITHMS[name]
-    wrong = type("Mistaken", (kind,), {"update": lambda self, *rest: update(partial(kind.update, self), *rest)})
+    rightly_but = {"update": lambda self, *rest: update(partial(kind.update, self), *rest)}
+    wrong: Any = hyperparameters(type("Mistaken", (kind,), rightly_but))
     right = tabular(name, **settings)
     return wrong(**{field.name: getattr(right, field.name) for field in fields(cast(Any, right))})
 

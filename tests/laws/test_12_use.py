@@ -111,6 +111,10 @@ def recorded(setting: Setting) -> list[TimeStep]:
     return rows
 
 
+decide = jax.jit(decide_all, static_argnames="greedy")
+"""Policies of one kind are one program, whoever learnt them."""
+
+
 def check_use(
     policy: Policy,
     setting: Setting,
@@ -122,10 +126,9 @@ def check_use(
     policy_folder.save(folder, SavedPolicy((policy,), (0,), *setting[:3], 7, "", {}))
     actor, rows = mistaken(load(folder)), recorded(setting)
     layout, units = ActionLayout(setting.action_space), action_units(setting.action_space)
-    decide = jax.jit(partial(decide_all, units=units, greedy=True))
     carry, expected = empty_memories(policy, ENVS), []
     for t, row in enumerate(rows):
-        action, carry = decide(policy, row, carry, key=jax.random.key(0), t=np.int32(t))
+        action, carry = decide(policy, row, carry, units, jax.random.key(0), np.int32(t), greedy=True)
         expected.append(layout.decode(np.asarray(action)))
     for row, wanted in zip(rows, expected, strict=True):
         given = act(actor, row.obs, legal=row.legal, first=row.first)

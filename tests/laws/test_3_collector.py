@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from cases import Case, mostly
 from gymnasium import spaces
-from small import NETWORK, assert_close, busy_world, small
+from small import NETWORK, assert_close, busy_world, one_of_each, small
 
 from retorno.core.environment import Environment, episode_seed
 from retorno.core.hyperparameters import hyperparameters
@@ -28,7 +28,7 @@ from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.registry import WORLDS
 from retorno.environments.text.recall import Recall
 from retorno.environments.text.tokens import Tokens
-from retorno.environments.wrappers import TimeLimit, Wrapper
+from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table, policy_head
 from retorno.run.collect import CollectState, choose, collect, no_episodes, reads
 from retorno.run.hosted import HostedLoop, Reading, choose_packed, lived_in, read_packed
@@ -111,21 +111,7 @@ def test_every_algorithm_learns_the_same_in_both_ways(case: Case) -> None:
         assert_close(native.run._replace(stage=native.run.stage._replace(episodes=None)), outside.run, 1e-3)
 
 
-def made_of(name: str) -> tuple[str, ...]:
-    """The classes of a world and of those that it wraps."""
-    world: Any = WORLDS[name].world()
-    classes = [type(world).__name__]
-    while isinstance(world, Wrapper):
-        world = world.world
-        classes.append(type(world).__name__)
-    return tuple(classes)
-
-
-ONE_OF_EACH = list({made_of(name): name for name in WORLDS}.values())
-"""Most of the others are models, which differ in their numbers alone."""
-
-
-@pytest.mark.parametrize("name", mostly(ONE_OF_EACH, WORLDS))
+@pytest.mark.parametrize("name", mostly(one_of_each(WORLDS), WORLDS))
 @pytest.mark.filterwarnings("ignore:actions of .* have no bounds")
 def test_every_world_is_the_same_in_both_ways(name: str) -> None:
     check_collectors(Wanderer(), TimeLimit(WORLDS[name].world(), 5))

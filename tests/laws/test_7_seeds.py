@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 from cases import Case, main, mostly
 from gymnasium import spaces
-from small import ALGORITHMS, FAMILIES, LINEAR, MODELS, NETWORK, assert_close, bits, busy_world, model, small
+from small import (
+    ALGORITHMS,
+    FAMILIES,
+    LINEAR,
+    MODELS,
+    NETWORK,
+    assert_close,
+    bits,
+    busy_world,
+    model,
+    one_of_each,
+    small,
+)
 
 from retorno.algorithms import QLearning
 from retorno.core.environment import Environment, advance, begin
@@ -123,7 +135,10 @@ def certain(name: str) -> bool:
     return not ((np.diff(model(name).row_ptr) > 1).any() or (model(name).initial > 0).sum() > 1)
 
 
-@pytest.mark.parametrize("name", [name for name in WORLDS if not certain(name)])
+DRAWING = [name for name in WORLDS if not certain(name)]
+
+
+@pytest.mark.parametrize("name", mostly(one_of_each(DRAWING), DRAWING))
 def test_worlds_follow_their_seed(name: str) -> None:
     check_worlds(WORLDS[name].world())
 
