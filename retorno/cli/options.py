@@ -97,12 +97,34 @@ def real(text: str) -> float:
         return number(text)
 
 
+def path_of(text: str) -> Path:
+    """A path; `~` is the user's home, as in `--folder=~/runs/x`, where the shell leaves it standing.
+
+    >>> path_of("~/runs") == Path.home() / "runs"
+    True
+    """
+    return Path(text).expanduser()
+
+
+@_RULES.primitive_rule
+def _path(info: Info) -> Spec[Path] | None:
+    if info.type is not Path:
+        return None
+    return Spec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda given: path_of(given[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 READERS: dict[Any, tuple[str, Callable[[str], Any]]] = {
     int: ("INT", whole),
     float: ("FLOAT", real),
     Fraction: ("NUMBER", exact_number),
     str: ("TEXT", str),
-    Path: ("PATH", Path),
+    Path: ("PATH", path_of),
 }
 
 

@@ -37,11 +37,16 @@ def members(folder: Path) -> list[Path]:
     Raises:
         FolderError: when there is no run, or the settings of one are damaged.
     """
+    around = next((path for path in folder.absolute().parents if (path / CONFIG).exists()), None)
+    instead = "" if around is None else f"; it lies in that of the run {os.path.relpath(around)}: give that"
     if not folder.exists():
-        raise FolderError(f"{folder} does not exist: expected the folder of a run")
+        raise FolderError(f"{folder} does not exist: expected the folder of a run{instead}")
     found = [folder] if (folder / CONFIG).exists() else [path.parent for path in folder.glob(f"{SEED}*/{CONFIG}")]
     if not found:
-        raise FolderError(f"{folder} is not the folder of a run: it has no {CONFIG}")
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
+        if inside:
+            instead = f"; there are runs in it: give one, as {folder / inside[0]}"
+        raise FolderError(f"{folder} is not the folder of a run: it has no {CONFIG}{instead}")
     for path in found:
         settings_of(path)
     return sorted(found, key=lambda path: (len(path.name), path.name))

@@ -281,7 +281,7 @@ def load_all(folder: str | Path, step: Step = None, seed: int | None = None) -> 
             newest.
         seed: of which seed's; None for all.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     runs = policy_folder.members(folder) or [folder]
     found = [policy_folder.read(policy_folder.find(run, step)) for run in runs]
     actors = {

@@ -64,6 +64,8 @@ class RunFolder:
         path = Path(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise FolderError(f"{path} is there already and no folder: choose another one") from error
         except OSError as error:
             raise FolderError(f"{path} cannot be made: {error.strerror}; choose another folder") from error
         folder = cls(path, tensorboard)

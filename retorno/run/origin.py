@@ -82,7 +82,7 @@ def read(origin: Origin, algorithm: Algorithm, spec: Spec, seeds: Sequence[int],
         CheckpointError: when it is damaged, or a leaf has another shape: the message names it.
         FolderError: when there is no run.
     """
-    folder = Path(origin.run)
+    folder = Path(origin.run).expanduser()
     found = {path: list(read_config(path).get("seeds", [])) for path in _members(folder)}
     known = [(path, place) for path, held in found.items() for place in range(len(held))]
     numbers = [number for held in found.values() for number in held]

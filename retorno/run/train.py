@@ -641,7 +641,7 @@ def train(
         settings = _settings(training, _world_settings(world, training.world, hosted), devices)
         if astray is not None:
             settings["not_repeated"] = astray
-        training.folder = RunFolder.create(Path(folder), settings, tensorboard)
+        training.folder = RunFolder.create(Path(folder).expanduser(), settings, tensorboard)
         ready(training)
 
     pause = pause or max(budget // 10, 1)
@@ -811,7 +811,7 @@ def restore(
     >>> restore("looked at").step
     40
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if keep is not None:
         require_keep(keep)
     settings = read_config(folder)
@@ -830,6 +830,11 @@ def restore(
             warn(f"settings differ from the recorded ones: {line}")
     if settings.get("version") != code_version():
         warn(f"the code differs: the run was started with retorno {settings.get('version')}, this is {code_version()}")
+    if not checkpoint.steps(folder) and (learnt := policy_folder.steps(folder)):
+        raise checkpoint.CheckpointError(
+            f"the checkpoints of {folder} are gone, which was at step {learnt[0]:,}: to go on would begin it anew. Put "
+            f"{folder / checkpoint.CHECKPOINTS} back. What was learnt is whole: retorno.load({str(folder)!r})"
+        )
     begun_from = settings.get("init_from")
     begins = None if begun_from is None or checkpoint.steps(folder) else begun_from
     training = Training(
@@ -931,7 +936,8 @@ def resume(
     ...     training.run_to_end().step
     60
     """
-    opened = RunFolder.open(Path(folder), tensorboard)
+    folder = Path(folder).expanduser()
+    opened = RunFolder.open(folder, tensorboard)
     try:
         training = restore(
             folder,

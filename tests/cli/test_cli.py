@@ -663,3 +663,43 @@ def test_a_policy_acts_in_another_world_with_the_same_spaces(cli, finished, tmp_
         code, _, err = cli(command, finished, "--world", strange)
         assert code == 2 and "that this was learnt with are Discrete(5)" in one_line(err)
     assert "is a world" in cli("play", "CartPole-v1", "--world", "Acrobot-v1")[2]
+
+
+def test_who_points_beside_a_run_is_told_where_it_is(cli, run, monkeypatch):
+    """Into it, above it, at its file; and a home that the shell left standing is found."""
+    monkeypatch.chdir(run.parent)
+    for inside in ("checkpoints", "policy", "config.json", "checkpoints/17"):
+        for command in ("resume", "evaluate", "inspect"):
+            assert "lies in that of the run run: give that" in one_line(cli(command, f"run/{inside}")[2])
+    assert "there are runs in it: give one, as run" in one_line(cli("evaluate", ".")[2])
+    monkeypatch.setenv("HOME", str(run.parent))
+    assert cli("inspect", "~/run")[0] == 0
+    assert cli(*TRAIN[:3], "--steps", "10", "--episodes", "0", "--folder=~/home")[0] == 0 and Path("home").is_dir()
+    Path("file").write_text("")
+    assert "no folder" in one_line(cli(*TRAIN, "--folder", "file")[2])
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(cli, run):
+    shutil.rmtree(run / "checkpoints")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    code, _, err = cli("resume", run)
+    assert code == 2 and f"which was at step {STEPS:,}" in one_line(err) and "retorno.load(" in err
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    assert cli("evaluate", run, "--episodes", "2")[0] == 0
+
+
+def test_a_run_is_copied_while_it_is_trained(cli, tmp_path):
+    """What was half written is passed over, and the copy goes on to the same bits."""
+    folder, copy = tmp_path / "run", tmp_path / "copy"
+    with train(QLearning(), "student", 90, every=30, folder=folder) as training:
+        for report in training:
+            if report.step == 60:
+                training.save()
+                shutil.copytree(folder, copy)
+                newest(copy).with_name("half").touch()
+                shutil.copytree(copy / "checkpoints" / "60", copy / "checkpoints" / ".90.partial")
+                with open(copy / "metrics.jsonl", "ab") as figures:
+                    figures.write(b'{"step": 9')
+        digest = training.digest
+    assert cli("resume", copy, "--episodes", "0")[0] == 0
+    assert json.loads(cli("inspect", copy, "--json")[1])["digest"] == digest
