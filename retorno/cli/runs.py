@@ -21,6 +21,7 @@ from retorno.environments.registry import WorldName
 from retorno.run import checkpoint
 from retorno.run.actor import Actor, load_all
 from retorno.run.config import from_json
+from retorno.run.episodes import EvaluationError
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.folder import CONFIG, SEED, FolderError, read_config, returns_at
 from retorno.run.oracle import observes_states
@@ -191,7 +192,11 @@ def complete(training: Training, title: str, episodes: int) -> Evaluation | None
     if episodes == 0:
         return None
     given = predicts(training.policies)  # The same policy with every seed.
-    result = evaluate(training.policies[:1] if given else training.policies, training.world, episodes)
+    try:
+        result = evaluate(training.policies[:1] if given else training.policies, training.world, episodes)
+    except EvaluationError as error:  # What was learnt is recorded, and other seeds wait for their turn.
+        note(f"{title} cannot be evaluated: {error}")
+        return None
     training.note(result)
     print(f"{title}: {result}")
     if given:

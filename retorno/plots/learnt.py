@@ -321,7 +321,8 @@ def _error_section(found: Sequence[Learnt], predicts: bool, alone: bool) -> Sect
     ]
     text = f"From the start {_told_start(found[0])}." if gamma else ""
     table = Table(["", "seeds", last, *([] if gamma else ["value of the start"])], rows)
-    return Section(heading, text, pictures=[Picture.of(draw, caption)], tables=[table])
+    drawn = [Picture.of(draw, caption)] if any(np.isfinite(each.errors).all(0).any() for each in found) else []
+    return Section(heading, text, pictures=drawn, tables=[table])
 
 
 def _told_mean(errors: Float[np.ndarray, " S"]) -> str:

@@ -203,7 +203,8 @@ th, td { text-align: left; vertical-align: top; padding: .38rem 1.6rem .38rem .5
 td { min-width: 8rem; overflow-wrap: anywhere; }
 thead th { border-bottom: 1.5px solid var(--c767c86); font-weight: 600; }
 tbody th { color: var(--c767c86); font-weight: 400; }
-.many td { min-width: 0; }
+.many { font-size: .85rem; }
+.many td { min-width: 0; overflow-wrap: break-word; }
 .many th, .many td { padding-right: .8rem; }
 .n { text-align: right; min-width: 0; }
 .marked { background: var(--mark); }

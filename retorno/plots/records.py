@@ -13,7 +13,7 @@ from retorno.run.folder import RunFolder, read_config, read_metrics
 
 VERSIONS = ("version", "versions", "code", "commit", "platform")
 """Settings by these names tell what ran, not how."""
-OF_ONE_RUN = ("seeds", "every", "devices")
+OF_ONE_RUN = ("seeds", "every", "keep", "devices")
 """Settings in which seeds of one thing may differ."""
 LONGEST_NAME = 80
 MOST_NAMED = 3
@@ -28,6 +28,8 @@ class Record(NamedTuple):
     rows: Sequence[Row]
     folder: Path
     under_way: bool = False
+    failure: str = ""
+    """Why it stopped, where that is known."""
 
     @property
     def seeds(self) -> list[int]:
@@ -79,7 +81,8 @@ def read(folder: str | Path, name: str | None = None) -> Record:
     if not isinstance(config, dict):
         config = {"settings": config}
     kept = in_order(rows) if any("returns" in row or row.get("evaluation") for row in rows) else []
-    return Record(name or folder.resolve().name, config, kept, folder, RunFolder.in_use(folder))
+    failure = str(rows[-1].get("failure", "")) if rows else ""
+    return Record(name or folder.resolve().name, config, kept, folder, RunFolder.in_use(folder), failure)
 
 
 def read_all(folders: Sequence[str | Path]) -> list[Record]:
@@ -223,17 +226,19 @@ def _labels(flats: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[st
     labels = []
     for i, (flat, (algorithm, world)) in enumerate(zip(flats, heads, strict=True)):
         alike = [other for other, head in zip(flats, heads, strict=True) if head == heads[i]]
-        named = [name for name in differing(alike) if name not in OF_ONE_RUN and name in flat]
+        named = [name for name in differing(alike) if name not in (*OF_ONE_RUN, *VERSIONS) and name in flat]
         parts = [f"{algorithm} on {world}"] if algorithms and worlds else [algorithm] * algorithms + [world] * worlds
         if len(named) <= MOST_NAMED:
             parts += [f"{_short(name, named)} {flat[name]}" for name in named]
         labels.append(", ".join(filter(None, parts)))
-    unclear = {label for label in labels if not label or labels.count(label) > 1}
-    told = [
-        ", ".join(filter(None, [label, name])) if label in unclear else label
-        for label, name in zip(labels, names, strict=True)
-    ]
-    return told if len(set(told)) == len(told) else [f"{label} ({i})" for i, label in enumerate(told, 1)]
+    versions = [f"version {flat['version']}" if "version" in flat else "" for flat in flats]
+    for more in (versions, names) if len(set(versions)) > 1 else (names,):
+        unclear = {label for label in labels if not label or labels.count(label) > 1}
+        labels = [
+            ", ".join(filter(None, [label, added])) if label in unclear else label
+            for label, added in zip(labels, more, strict=True)
+        ]
+    return labels if len(set(labels)) == len(labels) else [f"{label} ({i})" for i, label in enumerate(labels, 1)]
 
 
 def _short(name: str, others: Sequence[str]) -> str:

@@ -91,7 +91,9 @@ def _world_sections(groups: Sequence[Group], of: str, over: Over, alone: bool) -
     judged = {group.label for group in groups if predicts(group)}
     returns = {name: each for name, each in runs.items() if name not in judged and len(return_curve(each, over).x)}
     if not runs:
-        yield Section(f"Learning{of}", "Nothing has been reported yet: the first figures come after compiling.")
+        waiting = any(record.under_way for group in groups for record in group.records)
+        told = "Nothing has been reported yet: the first figures come after compiling." if waiting else "No figures."
+        yield Section(f"Learning{of}", told)
     elif not returns and len(judged) < len(groups):
         yield Section(f"Learning{of}", "No episode has ended yet, so there is no return to draw.")
     elif returns:
@@ -135,7 +137,7 @@ def _results(groups: Sequence[Group]) -> Table:
     """Of one thing a line for each measure, of several a line for each thing."""
     brief = len(groups) > 1
     measures: dict[str, Callable[[Group], str]] = {
-        "environment steps": _steps,
+        "environment steps": partial(_steps, brief=brief),
         "seeds": _seeds,
         "return in training, at the end": partial(_final, brief=brief),
         "evaluation": partial(_evaluation, brief=brief),
@@ -150,7 +152,7 @@ def _results(groups: Sequence[Group]) -> Table:
     return Table(["", *cells], lines, caption=BRIEFLY)
 
 
-def _steps(group: Group) -> str:
+def _steps(group: Group, brief: bool) -> str:
     """How far the runs have come, and whether they go on."""
     told: dict[str, list[Path]] = {}
     for record in group.records:
@@ -158,7 +160,8 @@ def _steps(group: Group) -> str:
     parts = []
     for progress, folders in told.items():
         alone = f"{len(folders)} of {len(group.records)} runs " if len(told) > 1 else ""
-        again = f"; go on with: retorno resume {common_folder(folders)}" if progress.endswith("stopped") else ""
+        stopped = "stopped" in progress and not brief
+        again = f"; go on with: retorno resume {common_folder(folders)}" if stopped else ""
         parts.append(f"{alone}{progress}{again}")
     return "; ".join(parts)
 
@@ -168,8 +171,12 @@ def _progress(record: Record) -> str:
     budget = record.rows[-1].get("steps") if record.rows else None
     budget = budget or record.config.get("steps")
     if isinstance(budget, int) and step < budget:
-        return f"{step:,} of {budget:,}, {'under way' if record.under_way else 'stopped'}"
+        return f"{step:,} of {budget:,}, {'under way' if record.under_way else _stopped(record)}"
     return f"{step:,}"
+
+
+def _stopped(record: Record) -> str:
+    return f"stopped: {record.failure}" if record.failure else "stopped"
 
 
 def _seeds(group: Group) -> str:
@@ -179,7 +186,7 @@ def _seeds(group: Group) -> str:
 
 def _final(group: Group, brief: bool) -> str:
     if not group.rows:
-        return "nothing reported yet"
+        return "no figures"
     if predicts(group):
         return "–"
     curve = return_curve(group.rows)
@@ -272,15 +279,29 @@ def _settings(groups: Sequence[Group]) -> list[Section]:
     sections = []
     if len(groups) > 1:
         apart = [name for name in how if name in unlike]
-        told = [table(apart)] if apart and len(groups) <= BESIDE else [_lines(groups, flats, apart)] if apart else []
+        many = len(groups) > BESIDE
+        contested = [name for name in apart if len({flat[name] for flat in flats if name in flat}) > 1]
+        told = [_lines(groups, flats, contested) if many else table(apart)] if apart else []
         sections.append(Section("Settings that differ", "" if apart else "The runs have equal settings.", tables=told))
+        if many and len(contested) < len(apart):
+            every = _lines(groups, flats, [name for name in apart if name not in contested])
+            sections.append(Section("Settings that not all have", tables=[every], folded=True))
         alike = [name for name in how if name not in unlike]
         sections.append(Section("Settings in common", tables=[table(alike)], folded=True))
     else:
         sections.append(Section("Settings", tables=[table(how)]))
     if what_ran:
-        sections.append(Section("Versions", tables=[table(what_ran)]))
+        versions = _versions(groups, flats, what_ran) if len(groups) > BESIDE else table(what_ran)
+        sections.append(Section("Versions", tables=[versions]))
     return sections
+
+
+def _versions(groups: Sequence[Group], flats: Sequence[dict[str, str]], names: Sequence[str]) -> Table:
+    """For each version of what ran, the things that it ran."""
+    found: dict[str, list[str]] = {}
+    for group, flat in zip(groups, flats, strict=True):
+        found.setdefault(", ".join(f"{name} {flat[name]}" for name in names if name in flat), []).append(group.label)
+    return Table(["version", "of"], [[version, "; ".join(labels)] for version, labels in found.items()])
 
 
 def _lines(groups: Sequence[Group], flats: Sequence[dict[str, str]], names: Sequence[str]) -> Table:

@@ -20,7 +20,7 @@ from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
-from retorno.ops.intervals import interquartile_mean, interval95_within
+from retorno.ops.intervals import interquartile_interval95, interquartile_mean, interval95_within
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
 from retorno.run.learnt import Learnt, given_world, policies_of, read, require_fitting, world_of
 from retorno.run.match import Match, meet
@@ -69,6 +69,11 @@ class Evaluation:
         return interquartile_mean(self.returns.mean(1))
 
     @property
+    def interquartile_ci95(self) -> tuple[float, float]:
+        """Its 95% interval over seeds, by the bootstrap; NaN for one seed."""
+        return interquartile_interval95(self.returns.mean(1))
+
+    @property
     def mean_length(self) -> float:
         return float(self.lengths.mean())
 
@@ -79,6 +84,7 @@ class Evaluation:
             "ci95": list(self.ci95),
             "over": "seeds" if self.seeds > 1 else "episodes",
             "interquartile_mean": self.interquartile_mean,
+            "interquartile_ci95": list(self.interquartile_ci95),
             "episodes": self.episodes,
             "seeds": self.seeds,
             "mean_length": self.mean_length,
@@ -98,11 +104,14 @@ class Evaluation:
         low, high = self.ci95
         one = f"{self.episodes} episodes of one seed"
         over = f"{self.seeds} seeds × {self.episodes} episodes" if self.seeds > 1 else one
-        middle = f", interquartile mean {self.interquartile_mean:z.2f}" if self.seeds >= FEW else ""
-        return (
-            f"return {self.mean:z.2f}, 95% interval {low:z.2f} to {high:z.2f}{middle} "
-            f"(over {over}, mean length {self.mean_length:.1f}{self._told_cut()})"
-        )
+        about = f"mean length {self.mean_length:.1f}{self._told_cut()}"
+        if np.ptp(self.returns) == 0:
+            return f"return {self.mean:z.2f} in each of {over} ({about})"
+        middle = ""
+        if self.seeds >= FEW:
+            least, most = self.interquartile_ci95
+            middle = f", interquartile mean {self.interquartile_mean:z.2f}, bootstrap {least:z.2f} to {most:z.2f}"
+        return f"return {self.mean:z.2f}, 95% interval {low:z.2f} to {high:z.2f}{middle} (over {over}, {about})"
 
     def _told_cut(self) -> str:
         """How many episodes the time limit cut, where it did."""

@@ -15,7 +15,6 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from retorno import bellman
-from retorno.bellman.proper_policies import endless_sum
 from retorno.core import constants
 from retorno.core.environment import World
 from retorno.core.graph import reached
@@ -139,8 +138,11 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
     chances = np.where(visited, chances, best.policy)
     found = bellman.evaluate(model, chances, best.question_discount, must_end=best.must_end)
     if not np.isfinite(found.start_value):
-        never = [model.state_names[int(s)] for s in np.flatnonzero(~np.isfinite(found.value))]
-        raise ValueError(endless_sum(never, found.start_value))
+        never = [str(model.state_names[int(s)]) for s in np.flatnonzero(~np.isfinite(found.value))]
+        more = f" (with {len(never) - 1:,} more)" if len(never) > 1 else ""
+        raise ValueError(
+            f"the policy goes in circles: from state {never[0]!r}{more} it never ends, and its value has no bound"
+        )
     return found
 
 

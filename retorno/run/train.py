@@ -414,7 +414,10 @@ class Training:
                 raise why from None
             most, told_once = _next_pace(most, seconds), True
             if not np.asarray(advanced.finite).all():
-                raise self._not_finite(advanced)
+                error = self._not_finite(advanced)
+                if self.folder is not None:
+                    self.folder.append({"step": self.step, "failure": str(error)})
+                raise error
             elapsed, reached = time.perf_counter() - began, self.step >= min(boundary, self.steps)
             self.last = report(
                 before, after, advanced.seen, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached

@@ -258,7 +258,7 @@ def test_solve_draws(cli, tmp_path):
 
 def test_training_is_recorded_evaluated_and_told(cli, tmp_path):
     code, out, err = cli(*TRAIN, "--seed", "4", "--folder", tmp_path / "run")
-    assert code == 0 and re.search(r"return -?\d.*95% interval .*20 episodes", out)
+    assert code == 0 and re.search(r"return -?\d.* in each of 20 episodes", out)
     assert "fused" in err and "seed 4" in err and f"step {STEPS:,} of {STEPS:,}" in err and "retorno evaluate" in err
     assert read_config(tmp_path / "run")["seeds"] == [4]
     assert read_metrics(tmp_path / "run")[-1]["evaluation"]["episodes"] == 20
@@ -326,7 +326,7 @@ def test_evaluate_prints_exactly_one_json_object(cli, finished):
     )
     assert json.loads(cli("evaluate", finished, "--json", "--episodes", "1")[1])["ci95"] == [None, None]
     human = cli("evaluate", finished, "--episodes", "30")[1]
-    assert "95% interval" in human and "regret" in human
+    assert "in each of 30 episodes" in human and "regret" in human
 
 
 def test_many_seeds_native_and_hosted(cli, tmp_path):
@@ -552,6 +552,7 @@ def test_not_a_number_stops_the_run(cli, tmp_path):
     features = ["--network", "features", "--network.rows", *["1,1"] * 5]
     code, _, err = cli(*TRAIN, *features, "--step-size", "1e38", "--folder", tmp_path / "run")
     assert code == 2 and "NaN or infinity" in err and "Traceback" not in err
+    assert "NaN or infinity" in read_metrics(tmp_path / "run")[-1]["failure"]  # So that a report says why it stopped.
     code, _, err = cli(*TRAIN, "--step-size", "1.5", "--folder", tmp_path / "other")
     assert code == 2 and "overshoots" in one_line(err)
 

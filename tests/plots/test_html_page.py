@@ -259,13 +259,20 @@ def test_pictures_alone(tmp_path):
 
 def test_a_run_under_way_and_one_that_was_killed(tmp_path):
     with RunFolder.create(tmp_path / "a", config(seeds=[0])) as opened:
-        assert "nothing reported yet" in report([opened.path], tmp_path / "page.html")[0].read_text()
+        assert "no figures" in report([opened.path], tmp_path / "page.html")[0].read_text()
         opened.append(row(50, [1.0]))
         assert cells(run_sections(grouped(read_all([opened.path])))[0].tables[0])["environment steps"] == [
             "50 of 100, under way"
         ]
     told = cells(run_sections(grouped(read_all([tmp_path / "a"])))[0].tables[0])["environment steps"][0]
     assert told == f"50 of 100, stopped; go on with: retorno resume {tmp_path / 'a'}"
+
+
+def test_why_a_run_stopped_is_told(tmp_path):
+    rows = [row(50, [1.0]), {"step": 60, "failure": "NaN or infinity in metric 'kl'"}]
+    folder = run(tmp_path / "a", config(), rows)
+    told = cells(run_sections(grouped(read_all([folder])))[0].tables[0])["environment steps"][0]
+    assert told == f"50 of 100, stopped: NaN or infinity in metric 'kl'; go on with: retorno resume {folder}"
 
 
 def test_numbers_that_are_none_leave_gaps(tmp_path):

@@ -22,12 +22,18 @@ def cart_poles(low=218.0):
 def test_an_interval_is_within_what_was_seen_and_says_over_what():
     found = cart_poles()
     assert interval95(found.returns.mean(1))[1] > 500 and found.ci95[1] == 500 and found.interquartile_mean == 500
-    assert "interquartile mean 500.00 (over 10 seeds × 100 episodes" in str(found)
+    assert "interquartile mean 500.00, bootstrap 453.00 to 500.00 (over 10 seeds × 100 episodes" in str(found)
+    assert found.as_row()["interquartile_ci95"] == list(found.interquartile_ci95)
     assert "; 900 cut by the time limit at 500 steps" in str(found) and found.as_row()["cut"] == 900
     lake = rt.Evaluation(np.array([[0.0, 1.0, 1.0]]), np.full((1, 3), 9))
     assert lake.ci95 == interval95(lake.returns[0]) and "over 3 episodes of one seed" in str(lake)  # Too few to tell.
     wide = rt.Evaluation(np.array([[0.0] + [1.0] * 10]), np.full((1, 11), 9))
     assert wide.ci95[1] == 1 < interval95(wide.returns[0])[1]
+
+
+def test_what_is_always_the_same_has_no_interval():
+    same = rt.Evaluation(np.full((2, 3), -0.0), np.full((2, 3), 13), np.full((2, 3), False))
+    assert str(same) == "return 0.00 in each of 2 seeds × 3 episodes (mean length 13.0)"
 
 
 def test_one_episode_has_no_interval():
