@@ -109,7 +109,7 @@ def test_a_folder_without_a_run(tmp_path):
 
 def test_a_file_in_the_way(tmp_path):
     (tmp_path / "run").write_text("")
-    with pytest.raises(FolderError, match="run cannot be made: File exists"):
+    with pytest.raises(FolderError, match="run is there already and no folder"):
         RunFolder.create(tmp_path / "run", {})
 
 
