@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
+from matplotlib.figure import Figure
 
 from retorno import bellman
 from retorno.algorithms import DynaQ, PrioritisedSweeping
@@ -22,8 +23,8 @@ from retorno.environments.stacked import of_one_shape
 from retorno.figures.exhibit import Exhibit
 from retorno.ops.distributions import EpsilonGreedy
 from retorno.ops.returns import q_learning_target
-from retorno.plots.curves import mean_reach, seed_curves, seed_panels
-from retorno.plots.style import number
+from retorno.plots.curves import mean_reach, seed_curves
+from retorno.plots.style import LINES, number, number_axes, panels, style
 from retorno.policies import Epsilon
 from retorno.run.loop import Run
 from retorno.run.probe import probe
@@ -119,7 +120,7 @@ SWEEPS = 100
 
 def trajectories(seeds: int) -> Exhibit:
     """Figure 8.8: the start state's value when updates are spread evenly, and when they follow the policy."""
-    few = max(seeds // 10, 2)
+    few = max(seeds // 10, 5)
     panes = {
         "1,000 states": {b: _compared(1000, b, 20_000, seeds) for b in (1, 3, 10)},
         "10,000 states": {1: _compared(10_000, 1, 200_000, few)},
@@ -142,21 +143,35 @@ def trajectories(seeds: int) -> Exhibit:
                     f"{number(gain[:, at].mean(), 2)} ± {number(error, 2)}"
                 )
     return Exhibit(
-        picture=seed_panels(
-            {
-                f"{title}: mean of {seeds if title == '1,000 states' else few} tasks": (
-                    _points(title),
-                    {f"b = {b}, {name}": v for b, found in curves.items() for name, v in found.items()},
-                )
-                for title, curves in panes.items()
-            },
-            xlabel="expected updates",
-            ylabel="value of the start under the greedy policy",
-        ),
+        picture=_pairs(panes),
         columns=("states", "b", "updates", "number of updates", "value mean", "± 95%"),
         rows=rows,
         notes=("the book prints no numbers; it says that following the policy pays at first and costs later", *ahead),
     )
+
+
+def _pairs(panes: dict[str, dict[int, dict[str, Float[np.ndarray, "S K"]]]]) -> Figure:
+    """A panel for each kind of task: both means, and the 95% interval of their difference on the same tasks."""
+    parts = [(title, b, found) for title, curves in panes.items() for b, found in curves.items()]
+    with style():
+        figure, axes = panels(9.6, 6.6, 2, -(-len(parts) // 2))
+        for pane, (title, b, found) in zip(axes, parts, strict=True):
+            x, means = _points(title), {name: values.mean(0) for name, values in found.items()}
+            reach = mean_reach(found["on-policy"] - found["uniform"])
+            for (name, mean), colour in zip(means.items(), LINES, strict=False):
+                pane.plot(x, mean, color=colour, label=name)
+            near = means["on-policy"]
+            label = "95% interval of the difference"
+            pane.fill_between(x, near - reach, near + reach, color=LINES[0], alpha=0.2, linewidth=0, label=label)
+            pane.set_title(f"{title}, b = {b}: {len(found['uniform'])} tasks")
+            pane.margins(x=0.01)
+            number_axes(pane, 5)
+        for pane in axes[-2:]:
+            pane.set_xlabel("expected updates")
+        for pane in axes[::2]:
+            pane.set_ylabel("value of the start, greedy policy")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
 
 
 def _points(title: str) -> Int[np.ndarray, " K"]:

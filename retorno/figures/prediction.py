@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
+from matplotlib.figure import Figure
 
 from retorno import bellman
 from retorno.algorithms import (
@@ -37,7 +38,7 @@ from retorno.environments.stacked import of_one_shape, stacked
 from retorno.environments.textbook.chains import groups
 from retorno.figures.chapter_5 import sticking
 from retorno.figures.exhibit import Exhibit
-from retorno.plots.style import INK, LINES, MUTED, number, panels, style
+from retorno.plots.style import INK, LINES, MUTED, RULE, number, panels, style
 from retorno.policies import Tabulated
 from retorno.run.loop import Run
 from retorno.run.probe import probe
@@ -45,6 +46,8 @@ from retorno.run.probe import probe
 INTERACTIONS, EVERY = 20_000, 100
 ALPHAS = (0.03, 0.1, 0.3)
 """Step sizes; each method has the one that is near soonest."""
+ACROSS = 3
+"""Questions side by side in the picture."""
 NEAR = 5.0
 """Per cent of the range of the exact values."""
 ENORMOUS = 1e3
@@ -240,25 +243,9 @@ def compare(seeds: int) -> dict[str, dict[str, Found]]:
 def table(seeds: int) -> Exhibit:
     """Every method on every question."""
     found, asked = compare(seeds), questions()
-    with style():
-        figure, panes = panels(13, 7.6, 2, len(asked))
-        for column, world in enumerate(asked):
-            _errors(panes[column], world, found)
-            _steps(panes[len(asked) + column], world, found)
-        for pane in panes[[0, len(asked)]]:
-            pane.set_yticks(range(len(found)), found)
-        handles, labels = panes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower right", ncols=3)
-        figure.suptitle(
-            f"Values against the exact ones after {INTERACTIONS:,} interactions: {seeds} seeds and 95% intervals; "
-            "dashed, 5%; an arrow means more",
-            fontsize=10.5,
-            x=0.01,
-            ha="left",
-        )
     parts = ("bias", "deviation", "RMS error", "steps to 5%")
     return Exhibit(
-        picture=figure,
+        picture=drawn(found, list(asked), seeds),
         columns=(
             "method",
             "world",
@@ -279,6 +266,32 @@ def table(seeds: int) -> Exhibit:
     )
 
 
+def drawn(found: dict[str, dict[str, Found]], asked: list[str], seeds: int) -> Figure:
+    """Errors, and below them steps, of all methods on each question; three questions side by side."""
+    blocks = [asked[i : i + ACROSS] for i in range(0, len(asked), ACROSS)]
+    with style():
+        figure, panes = panels(10.5, 4.1 * 2 * len(blocks), 2 * len(blocks), ACROSS)
+        grid = panes.reshape(len(blocks), 2, ACROSS)
+        for (errors, steps), worlds in zip(grid, blocks, strict=True):
+            for column, world in enumerate(worlds):
+                _errors(errors[column], world, found)
+                _steps(steps[column], world, found)
+            for pane in (errors[0], steps[0]):
+                pane.set_yticks(range(len(found)), found, fontsize=9.5)
+            for pane in (*errors[len(worlds) :], *steps[len(worlds) :]):
+                pane.set_visible(False)
+        handles, labels = panes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=10.5)
+        figure.suptitle(
+            f"Values against the exact ones after {INTERACTIONS:,} interactions: {seeds} seeds and 95% intervals\n"
+            f"dashed: {NEAR:g}%; a triangle: further right; –: not asked",
+            fontsize=11,
+            x=0.01,
+            ha="left",
+        )
+    return figure
+
+
 def _errors(pane: Any, world: str, found: dict[str, dict[str, Found]]) -> None:
     """Bias, deviation and their root sum of squares after all interactions."""
     for row, worlds in enumerate(found.values()):
@@ -290,8 +303,8 @@ def _errors(pane: Any, world: str, found: dict[str, dict[str, Found]]) -> None:
             y, colour = row + 0.22 * (place - 1), LINES[place]
             marker = "o" if middle < FURTHEST else ">"
             middle, high = min(middle, FURTHEST), min(high, FURTHEST)
-            pane.plot(middle, y, marker, color=colour, markersize=3.6, label=part if row == 0 else None)
-            pane.plot([min(low, high), high], [y, y], color=colour, linewidth=1.1)
+            pane.plot(middle, y, marker, color=colour, markersize=5, label=part if row == 0 else None)
+            pane.plot([min(low, high), high], [y, y], color=colour, linewidth=1.5)
     pane.axvline(NEAR, color=MUTED, linewidth=1, dashes=(5, 3), zorder=1)
     _log(pane, world, "error, % of the range", len(found), (0.1, 1.1 * FURTHEST))
 
@@ -303,9 +316,9 @@ def _steps(pane: Any, world: str, found: dict[str, dict[str, Found]]) -> None:
             _absent(pane, row)
             continue
         middle, low, high = one.steps
-        pane.plot(middle, row, "o" if one.near == 1 else ">", color=INK if one.near else MUTED, markersize=4)
-        pane.plot([low, high], [row, row], color=INK, linewidth=1.1)
-    _log(pane, "", "steps to 5%", len(found), (EVERY, 1.3 * INTERACTIONS))
+        pane.plot(middle, row, "o" if one.near == 1 else ">", color=INK if one.near else MUTED, markersize=5.5)
+        pane.plot([low, high], [row, row], color=INK, linewidth=1.4)
+    _log(pane, world, "steps to 5%", len(found), (EVERY, 1.3 * INTERACTIONS))
 
 
 def _absent(pane: Any, row: int) -> None:
@@ -319,5 +332,7 @@ def _log(pane: Any, title: str, xlabel: str, rows: int, limits: tuple[float, flo
     pane.xaxis.set_minor_formatter(lambda x, _: "")
     pane.set_ylim(rows - 0.5, -0.5)
     pane.set_yticks(range(rows), [""] * rows)
-    pane.set_title(title, fontsize=10)
-    pane.set_xlabel(xlabel, fontsize=9)
+    for row in range(0, rows, 2):
+        pane.axhspan(row - 0.5, row + 0.5, color=RULE, alpha=0.35, linewidth=0, zorder=0)
+    pane.set_title(title, fontsize=10.5)
+    pane.set_xlabel(xlabel, fontsize=10)
