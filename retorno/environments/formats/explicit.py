@@ -20,7 +20,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,8 +31,8 @@ from retorno.core.memory import ensure_fits, model_bytes
 from retorno.environments.checked_arrays import are_numbers
 from retorno.environments.formats.arrays import absorbing
 from retorno.environments.formats.explicit_states import labels_in, names_in
-from retorno.environments.formats.files import lines_to, naming, write_whole
-from retorno.environments.formats.lines import lines_of, value_of, whole_numbers, wrong
+from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
+from retorno.environments.formats.lines import Words, lines_of, value_of, values_of, whole_numbers, wrong
 from retorno.environments.formats.numbers import shown
 from retorno.environments.formats.reading import CONTINUOUS, OBSERVED, ROUNDED, USUAL, Loaded, Reading, normalised
 from retorno.environments.formats.reward_structures import chosen, rewards_in, structures, together
@@ -133,6 +133,51 @@ def _header(path: Path, line: int, header: str) -> tuple[bool, list[int]]:
 def _transitions(path: Path) -> TransitionLines:
     lines = lines_of(path)
     decides, sizes = _header(path, *next(lines, (1, "")))
+    state, choice, next_state, probability, actions, fractions = _alike(read_text(path), decides) or _line_by_line(
+        path, lines, decides
+    )
+    highest = max(max(state, default=-1), max(next_state, default=-1)) + 1
+    states = _states(path, sizes, int(highest), len(state))
+    if decides and sizes and sizes[1] != (pairs := len(set(zip(state, choice, strict=True)))):
+        raise ModelError(f"{path}: its first line claims {sizes[1]:,} choices, and {pairs:,} follow: truncated?")
+    return ordered(decides, states, (state, choice, next_state), probability, actions, fractions)
+
+
+_Columns = tuple[
+    Sequence[int], Sequence[int], Sequence[int], Sequence[float], dict[tuple[int, int], str], dict[float, Fraction]
+]
+"""State, choice, next state and probability of each transition; the pairs' actions; what floats stand for."""
+
+
+def _alike(text: str, decides: bool) -> _Columns | None:
+    """The transitions of lines that are all well formed, with an action of one word or none; else None."""
+    places = 2 if decides else 1
+    words = Words.of(text)
+    found = None if words is None else words.columns(1, places + 1, places + 3)
+    if found is None:
+        return None
+    numbers, (chances, *named) = ([column.tolist() for column in found[0]], found[1])
+    fractions, actions = dict[float, Fraction](), dict[tuple[int, int], str]()
+    try:
+        probability = values_of([str(word) for word in chances], fractions)
+    except ValueError:
+        return None
+    if (probability < 0).any():
+        return None
+    state, choice, next_state = numbers if decides else (numbers[0], [0] * len(numbers[0]), numbers[1])
+    if decides and named:
+        for s, c, action in zip(state, choice, named[0], strict=True):
+            if action and actions.setdefault((s, c), action) != action:
+                return None
+    return state, choice, next_state, probability.tolist(), actions, fractions
+
+
+def _line_by_line(path: Path, lines: Iterable[tuple[int, str]], decides: bool) -> _Columns:
+    """The transitions of lines of any form.
+
+    Raises:
+        ModelError: with the line.
+    """
     places = 2 if decides else 1
     layout = "state choice next probability [action]" if decides else "state next probability [action]"
     state, choice, next_state, probability = list[int](), list[int](), list[int](), list[float]()
@@ -160,11 +205,7 @@ def _transitions(path: Path) -> TransitionLines:
         # A chain's transitions may each have their own action: nothing is chosen there.
         if decides and action and actions.setdefault((s, c), action) != action:
             raise wrong(path, line, f"state {s}, choice {c}: has two actions, {actions[s, c]!r} and {action!r}")
-    highest = max(max(state, default=-1), max(next_state, default=-1)) + 1
-    states = _states(path, sizes, highest, len(state))
-    if decides and sizes and sizes[1] != (pairs := len(set(zip(state, choice, strict=True)))):
-        raise ModelError(f"{path}: its first line claims {sizes[1]:,} choices, and {pairs:,} follow: truncated?")
-    return ordered(decides, states, (state, choice, next_state), probability, actions, fractions)
+    return state, choice, next_state, probability, actions, fractions
 
 
 def _outcomes(text: str) -> tuple[list[tuple[str, str]], str]:

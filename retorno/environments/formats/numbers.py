@@ -14,6 +14,8 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FRACTION = re.compile(r"([+-]?\d+)\s*/\s*(\d+)", re.ASCII)
 PLAIN, NORMAL = 15, 1e-290
 """A number of so few characters is its float's shortest decimal, unless it is nearly 0: float64 holds 15 digits."""
+LONGEST_DECIMAL = 24
+"""Characters of the shortest decimals of floats."""
 LONGEST = 400
 """Characters: no float64 needs more, and Python's own conversion of very long ones is slow."""
 LONGEST_EXPONENT = 400
@@ -32,9 +34,9 @@ def number(given: Any, fractions: dict[float, Fraction] | None = None) -> float:
     """
     if isinstance(given, float) and math.isfinite(given):
         return given
-    if isinstance(given, str) and len(given) <= PLAIN and NUMBER.fullmatch(given):
+    if isinstance(given, str) and len(given) <= LONGEST_DECIMAL and NUMBER.fullmatch(given):
         made = float(given)
-        if not made or NORMAL < abs(made) < math.inf:
+        if repr(made) == given or (len(given) <= PLAIN and (not made or NORMAL < abs(made) < math.inf)):
             return made
     exact = exact_number(given)
     try:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from retorno.core.mdp import ModelError
 from retorno.core.names import did_you_mean
 from retorno.environments.formats.files import read_text
-from retorno.environments.formats.lines import lines_of, value_of, whole_numbers, wrong
+from retorno.environments.formats.lines import Words, lines_of, value_of, values_of, whole_numbers, wrong
 from retorno.environments.formats.numbers import shown
 from retorno.environments.formats.transition_lines import TransitionLines, total
 
@@ -113,6 +113,8 @@ def rewards_in(path: Path, lines: TransitionLines) -> Float[np.ndarray, " N"]:
         ModelError: with the file and the line.
         OSError: when it cannot be read.
     """
+    if (paid := _of_transitions(path, lines)) is not None:
+        return paid
     listed = [(line, text.split()) for line, text in lines_of(path)]
     of_states = path.name.endswith(OF_STATES)
     if not path.name.endswith((*OF_STATES, *OF_TRANSITIONS)):
@@ -157,6 +159,39 @@ def rewards_in(path: Path, lines: TransitionLines) -> Float[np.ndarray, " N"]:
             "transition: give it one, or put the reward on the transitions into it (.trew)"
         )
     return by_state[lines.state]
+
+
+def _of_transitions(path: Path, lines: TransitionLines) -> Float[np.ndarray, " N"] | None:
+    """The rewards of transitions, where all lines are well formed and each is of another transition; else None."""
+    whole = 3 if lines.decides else 2
+    words = Words.of(read_text(path))
+    if words is None or path.name.endswith(OF_STATES):
+        return None
+    sizes = words.line(0) if len(words.line(0)) == whole else []
+    found = words.columns(1 if sizes else 0, whole, whole + 1)
+    if sizes and sizes != [str(lines.states), *sizes[1:-1], str(len(words.begin) - 2)]:
+        return None
+    if found is None or max(int(column.max()) for column in found[0]) >= 2**20:
+        return None
+    state, *choice, to = found[0]
+    code = _code(state, choice[0] if choice else np.zeros_like(state), to)
+    known = _code(lines.state, lines.choice, lines.next_state)
+    if max(map(int, (lines.state.max(), lines.choice.max(), lines.next_state.max()))) >= 2**20:
+        return None
+    place = np.minimum(np.searchsorted(known, code), len(known) - 1)
+    if (known[place] != code).any() or len(np.unique(code)) < len(code):
+        return None
+    paid = np.zeros(len(known))
+    try:
+        paid[place] = values_of([str(word) for word in found[1][0]], lines.fractions)
+    except ValueError:
+        return None
+    return paid
+
+
+def _code(state: Int[np.ndarray, " N"], choice: Int[np.ndarray, " N"], to: Int[np.ndarray, " N"]) -> np.ndarray:
+    """One number for three below 2^20, in the same order."""
+    return state << 40 | choice << 20 | to
 
 
 def together(

@@ -1300,3 +1300,35 @@ def test_npz_is_read_by_numpy_without_pickle(tmp_path):
 def test_a_dictionary_that_is_no_model(table, message):
     with pytest.raises(ModelError, match=message):
         mdp(table)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mdp\n0 0 1 1/3\n0 0 0 2/3 \n0 1 1 1 go\n1 0 1 1.0 stay\n",
+        "# PRISM\r\n2 3 4\r\n0 0 1 0.30000000000000004 a\r\n\n0\t0 0 0.69999999999999996 a\r\n0 1 1 1e0\r\n1 0 1 1\r\n",
+        "dtmc\n1 1 1\n0 1 .1\n0 0 0.899999999999999999999999999999\n0 0 1e-30\n",
+        "mdp\n0 0 1 nan\n",
+        "mdp\n0 0 1 -1\n",
+        "mdp\n0 0 1 0.5 a\n0 0 0 0.5 b\n",
+        "2 2\n0 -1 1\n1 1 1\n",
+        "2 2\n0 1 1\n1 1\n",
+    ],
+)
+def test_reading_columns_says_what_reading_lines_says(text, tmp_path, monkeypatch):
+    path = tmp_path / "m.tra"
+    path.write_bytes(text.encode())
+    (tmp_path / "m.trew").write_text("0 0 1 1/7\n0 0 0 2.50\n" if text[0] != "d" else "0 1 1/7\n0 0 2.50\n")
+
+    def told():
+        try:
+            return load(path)
+        except ModelError as error:
+            return str(error)
+
+    at_once = told()
+    monkeypatch.setattr("retorno.environments.formats.lines.Words.of", lambda text: None)
+    by_line = told()
+    assert same(at_once, by_line) if isinstance(by_line, MDP) else at_once == by_line
+    if isinstance(by_line, MDP):
+        assert at_once.fractions == by_line.fractions and Fraction(1, 7) in at_once.exactly(at_once.reward)
