@@ -13,6 +13,7 @@ import math
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import gymnasium as gym
@@ -30,6 +31,9 @@ from retorno.environments.hosted.legality import InfoError, LegalReader
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 """Rows are 32 bits wide at most, as JAX's own arrays are."""
+KINDS = "biufO"
+"""Of NumPy's kinds those that may be numbers."""
+WIDE = ", which 32 bits do not hold: tell it in other units, or split it into several numbers"
 LARGEST = float(np.finfo(np.float32).max)
 TRAIL = 16
 """How many of an episode's last rows a snapshot knows by their checksums: one row alone shows too little of what an
@@ -69,12 +73,26 @@ def reader(space: spaces.Space[Any], batched: bool = False) -> Callable[[Any], P
     match space:
         case spaces.Dict():
             named = {name: reader(part, batched) for name, part in space.spaces.items()}
-            return lambda many: {
-                name: read(many[name] if batched else [obs[name] for obs in many]) for name, read in named.items()
-            }
+
+            def read_named(many: Any) -> dict[str, Any]:
+                for obs in () if batched else many:
+                    if len(obs) != len(named):
+                        raise ValueError(f"an observation of {', '.join(obs)}, expected {', '.join(named)} ({space})")
+                return {
+                    name: read(many[name] if batched else [obs[name] for obs in many]) for name, read in named.items()
+                }
+
+            return read_named
         case spaces.Tuple():
             placed = list(enumerate(reader(part, batched) for part in space.spaces))
-            return lambda many: tuple(read(many[k] if batched else [obs[k] for obs in many]) for k, read in placed)
+
+            def read_placed(many: Any) -> tuple[Any, ...]:
+                for obs in () if batched else many:
+                    if len(obs) != len(placed):
+                        raise ValueError(f"an observation of {len(obs)} parts, expected {len(placed)} ({space})")
+                return tuple(read(many[k] if batched else [obs[k] for obs in many]) for k, read in placed)
+
+            return read_placed
         case spaces.Discrete() | spaces.MultiDiscrete() | spaces.MultiBinary() | spaces.Box():
             return _array_reader(space)
     raise unsupported(space)
@@ -87,21 +105,30 @@ def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
         return _number_reader(space)
     low, high = _whole_range(space)
     all_of_it = not floating and np.all(low == np.iinfo(space.dtype).min) and np.all(high == np.iinfo(space.dtype).max)
+    fits = floating or (
+        np.iinfo(dtype).min <= np.min(low, initial=0) and np.max(high, initial=0) <= np.iinfo(dtype).max
+    )
 
     def read(many: Any) -> np.ndarray:
         given = np.asarray(many)
         if given.shape[1:] != shape:
             raise ValueError(f"an observation of shape {given.shape[1:]}, expected {shape} ({space})")
+        if given.dtype.kind not in KINDS:
+            raise ValueError(f"observation {given[0]}, expected numbers ({space})")
         if floating:
-            array = np.array(given, dtype)
+            with np.errstate(over="ignore") if given.dtype != dtype else nullcontext():
+                array = np.array(given, dtype)
             if not np.isfinite(array).all():
-                raise ValueError(f"an observation that is not finite: {array[0]}")
+                raise ValueError(f"an observation that is not finite in 32 bits: {given[0]}")
             return array
         if given.dtype != space.dtype or not all_of_it:
             whole = given.dtype.kind in "iub" or (given == np.floor(given)).all()
             if not (whole and (given >= low).all() and (given <= high).all()):
                 raise ValueError(f"observation {given[0]}, expected an element of {space}")
-        return np.array(given, dtype)
+        array = np.array(given, dtype)
+        if not (fits or (array == given).all()):
+            raise ValueError(f"observation {given[0]}{WIDE}")
+        return array
 
     return read
 
@@ -114,11 +141,15 @@ def _number_reader(space: spaces.Discrete) -> Callable[[Any], np.ndarray]:
         given = np.asarray(many)
         if given.ndim != 1:
             raise ValueError(f"an observation of shape {given.shape[1:]}, expected () ({space})")
+        if given.dtype.kind not in KINDS:
+            raise ValueError(f"observation {given.tolist()[0]!r}, expected an element of {space}")
         numbers = given.tolist()
         if given.dtype.kind not in "iub" and not all(number == math.floor(number) for number in numbers):
             raise ValueError(f"observation {given[0]}, expected an element of {space}")
         if min(numbers) < low or max(numbers) > high:
             raise ValueError(f"observation {given[0]}, expected an element of {space}")
+        if not -(2**31) <= min(numbers) <= max(numbers) < 2**31:
+            raise ValueError(f"observation {given[0]}{WIDE}")
         return np.array(given, np.int32)
 
     return read

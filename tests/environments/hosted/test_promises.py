@@ -44,6 +44,15 @@ NESTED = spaces.Dict(a=spaces.Tuple([UNIT, spaces.Discrete(3)]))
         (UNIT, np.zeros(2, np.float32), np.zeros((2, 1), np.float32)),
         (NESTED, {"a": (np.zeros(2), 2)}, {"a": (np.zeros(2), 3)}),
         (NESTED, {"a": (np.zeros(2), 2)}, {"a": (np.array([-0.5, 0]), 2)}),
+        (NESTED, {"a": (np.zeros(2), 2)}, {"a": (np.zeros(2), 2), "more": 1}),
+        (NESTED, {"a": (np.zeros(2), 2)}, {"a": (np.zeros(2), 2, 2)}),
+        (NESTED, {"a": (np.zeros(2), 2)}, {"a": (np.zeros(2),)}),
+        (UNIT, np.array([0, 1.0], object), np.array(["0", "1"])),
+        (UNIT, [0, 1], [0, 1j]),
+        (spaces.Box(-np.inf, np.inf, (1,), np.float64), np.array([1e30]), np.array([1e300])),
+        (spaces.Box(0, 2**40, (1,), np.int64), np.array([2**30]), np.array([2**33 + 5])),
+        (spaces.Box(0, 2**64 - 1, (1,), np.uint64), np.array([2**31], np.uint64), np.array([2**40], np.uint64)),
+        (spaces.Discrete(2**40), 2**30, 2**33 + 1),
     ],
 )
 def test_an_observation_outside_of_its_space(space, good, bad):
