@@ -90,7 +90,8 @@ class Options:
     fused: Flag = False
     """Insist on a native world, compiled into one program with the update."""
     parallel: int | None = None
-    """Spread hosted environments over so many processes; without a number over one for each core."""
+    """Spread hosted environments over so many processes; without a number over one for each core. Environments that
+    wait gain from as many as there are of them."""
     wrappers: tuple[str, ...] = ()
     """Wrap hosted environments, the innermost first: of gymnasium.wrappers, or FILE.py:NAME, with arguments as in
     'TimeLimit(200)'."""

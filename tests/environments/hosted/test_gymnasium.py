@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import os
+import time
 import warnings
 from functools import partial
 
@@ -581,8 +582,20 @@ def test_the_export_draws_its_own_seeds():
         to_gymnasium(Recall()).step(0)
 
 
+class Waiting(Counter):
+    """Waits as for a simulator elsewhere."""
+
+    def step(self, action):
+        time.sleep(0.3)
+        return super().step(action)
+
+
 @pytest.mark.parametrize("processes", [1, 3])
 def test_as_many_processes_as_asked_for(processes: int) -> None:
-    environments = gymnasium(Walker, parallel=processes).open(4, seed=2)
+    """Environments that wait do so together, in as many processes as there are to be, whatever the number of cores."""
+    environments = gymnasium(Waiting, parallel=processes).open(4, seed=2)
     with contextlib.closing(environments):
         assert len(environments._processes) == processes and environments.reset().last.shape == (4,)
+        began = time.perf_counter()
+        environments.step(np.zeros(4, np.int32))
+        assert (time.perf_counter() - began < 1.1) == (processes == 3), "two wait one after the other, or all four"
