@@ -24,6 +24,8 @@ from retorno.language.weights import places
 from retorno.networks import CategoricalHead, ValueHead
 from retorno.networks.layers import Precision
 from retorno.networks.pretrained import named
+from retorno.run.config import from_json, to_json
+from retorno.run.train import known
 
 MODELS = Path(__file__).with_name("models")
 FAMILIES = sorted(folder.name for folder in MODELS.iterdir())
@@ -362,3 +364,10 @@ def test_smollm2_says_what_transformers_says() -> None:
         found = jax.tree.map(lambda x, place=place: x[place], heads).whole().logits
         np.testing.assert_allclose(found[::2000], logits, atol=1e-3)
     assert isinstance(model.architecture, Architecture) and model.architecture.ends == (2,)
+
+
+def test_settings_of_a_run_over_a_model_are_written_and_read() -> None:
+    network = Decoder(StoredModel(str(QWEN3), Precision.bfloat16), LoRA(rank=2, matrices=("out",)), window=16)
+    for trained in (network.trained, UpperLayers(1), Everything()):
+        algorithm = rt.PPO(network=replace(network, trained=trained))
+        assert from_json(json.loads(json.dumps(to_json(algorithm))), known()) == algorithm
