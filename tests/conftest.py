@@ -114,7 +114,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 PATIENT = ("test_1_oracle.py",)
 """They run for longer than they compile."""
-LEARNING = ("docs", "figures", "textbook", "test_figures_of_control.py")
+LEARNING = ("test_pages.py", "test_notebooks.py", "figures", "textbook", "test_figures_of_control.py")
 """They compile for as long as they run."""
 
 
