@@ -50,6 +50,21 @@ def auto(backup: Backup, monitor: SolveMonitor) -> Best:
     return method(backup, monitor)
 
 
+def advised(model: Modelled, discount: Number) -> tuple[str, str]:
+    """The name of the method that `auto` chooses for a model, and why.
+
+    Args:
+        model: as in `solve`.
+        discount: γ in [0, 1].
+
+    >>> import retorno as rt
+    >>> advised(rt.environments.student(), 0.9)[0]
+    'policy_iteration'
+    """
+    method, reason = _chosen(backup_of(model_of(model), discount))
+    return method.__name__, reason
+
+
 def _chosen(backup: Backup) -> tuple[Method, str]:
     below, above = bandwidth(backup)
     several = backup.rows.nnz > FILLING * backup.num_pairs and max(below, above) * 4 > backup.num_states

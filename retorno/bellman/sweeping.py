@@ -44,7 +44,12 @@ MOST_PASSES = 64
 
 
 def value_iteration(backup: Backup, monitor: SolveMonitor) -> Best:
-    """Sweep v ← max_a (r + γ P v), all states at once, until the bounds meet. Sutton & Barto 2018, section 4.4."""
+    """Sweep v ← max_a (r + γ P v), all states at once, until the bounds meet. Sutton & Barto 2018, section 4.4.
+
+    A sweep carries values one step: around a ring of 2,000 states at γ = .9999 some 200,000 sweeps are needed, a
+    minute, where elimination (`policy_iteration`) and passes that use new values at once (`gauss_seidel`,
+    `topological`, `partitioned`) take .02 s. `auto` chooses by the model's shape.
+    """
     return sweep_until(backup, monitor, lambda value, choice, rise, target: None)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import tyro
 
 from retorno import bellman
+from retorno.bellman.control import advised
 from retorno.bellman.evaluation import Policy
 from retorno.bellman.matrix_free import MatrixFree, MatrixFreeSolution
 from retorno.bellman.solve_monitor import RELATIVE, Progress
@@ -384,6 +385,10 @@ def text(answer: Answer, given: Solve, told: list[Finding]) -> str:
     parts.append(as_text(answer))
     if isinstance(answer, Solution) and answer.reason:
         parts[-1] += f"\nauto chose {answer.method}: {answer.reason}"
+    if isinstance(answer, Solution) and not (answer.converged or answer.evaluated or given.method == "auto"):
+        name, reason = advised(answer.model, answer.question_discount)
+        if (quicker := name.replace("_", "-")) != given.method:
+            parts[-1] += f"\n--method {quicker} may be quicker: {reason}"
     if isinstance(answer, Solution) and answer.stopped:
         parts[-1] += f"\nstopped early: {answer.stopped}"
     if given.initial is not None:

@@ -118,6 +118,12 @@ def test_numbers_are_exact_as_they_were_written(solve, tmp_path) -> None:
     assert known["exact_start_value"] == "23/9" and known["policy"]["s"] is None
 
 
+def test_a_slow_method_is_told_of_a_quicker_one(solve) -> None:
+    told = "--method policy-iteration may be quicker: at most 1,000 states"
+    assert told in solve("student", "--method", "value-iteration", "--sweeps", "2")[1]
+    assert "may be quicker" not in solve("student", "--method", "value-iteration")[1]
+
+
 def test_a_discount_may_be_a_fraction(solve, tmp_path) -> None:
     (tmp_path / "m.tra").write_text("2 3\n0 1 1/3\n0 0 2/3\n1 1 1\n")
     (tmp_path / "m.trew").write_text("2 1\n0 1 1/7\n")
