@@ -38,6 +38,7 @@ from .run.answers import solve as solve
 from .run.evaluate import Evaluation as Evaluation
 from .run.evaluate import evaluate as evaluate
 from .run.match import Match as Match
+from .run.origin import Origin as Origin
 from .run.study import Study as Study
 from .run.study import study as study
 from .run.train import restore as restore
