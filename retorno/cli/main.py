@@ -24,6 +24,7 @@ COMMANDS = {
     "resume": ("RUN", "go on with a run to its own budget"),
     "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),
     "play": ("RUN|WORLD", "show an episode in the terminal or a window, or write a GIF or MP4"),
+    "export": ("RUN --out policy.onnx", "a learnt policy for other programs: ONNX, or safetensors and JSON"),
     "sample": ("MODEL", "what a language model makes of a prompt"),
     "figure": ("NAME…", "repeat figures and tables of the textbooks, beside what is expected of them"),
     "report": ("RUN…", "one HTML page about one or several runs"),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 from jax import Array
@@ -115,7 +117,7 @@ class Actor:
                 before without a `reset()` where the policy has a memory, and where the world says what is legal and
                 nothing was said.
         """
-        leaves = [array.of(obs) for array in self._arrays]
+        leaves = self.arrays_of(obs)
         shape = leaves[0].shape[: leaves[0].ndim - len(self._arrays[0].shape)]
         told = legal_in(info) if legal is None and info is not None else legal
         if told is None and self.masked:
@@ -130,6 +132,37 @@ class Actor:
         program = self._program(bool(shape), sample, leaves, begins, legal)
         action, *self._carry = program(leaves, begins, self._carry, legal)
         return self._layout.decode(action)[()]
+
+    def arrays_of(self, obs: Any) -> list[np.ndarray]:
+        """An observation's arrays, in the order of `program().inputs`.
+
+        Raises:
+            ValueError: for one that is not of the space, or holds NaN.
+        """
+        return [array.of(obs) for array in self._arrays]
+
+    def program(self) -> ActorProgram:
+        """What it computes on one row: for whoever writes that down in another form."""
+        obs = [np.zeros(array.shape, array.dtype) for array in self._arrays]
+        names = [".".join(["obs", *map(str, array.path)]) for array in self._arrays]
+        every = as_legal(_everything(self.action_space), self.action_space) if self.masked else None
+        masks = jax.tree.leaves(every)
+        memory = [f"memory.{i}" for i in range(len(self._empty))]
+        legal_names = ["legal"] if len(masks) == 1 else [f"legal.{i}" for i in range(len(masks))]
+        choose = partial(self._choose, key=None, sample=False)
+        carried: list[Any] = [np.bool_(True), self._empty] if memory else []
+
+        def function(policy: Policy, obs: list[Array], legal: Legal, *carried: Any) -> list[Array]:
+            first, carry = carried if carried else (jnp.array(True), [])
+            return choose(policy, obs, jnp.asarray(first), carry, legal)
+
+        return ActorProgram(
+            function=function,
+            module=self._acting,
+            arguments=(obs, every, *carried),
+            inputs=(*names, *legal_names, *(["first"] if memory else []), *memory),
+            outputs=("action", *(f"next_{name}" for name in memory)),
+        )
 
     def _program(self, batched: bool, sample: bool, *example: Any) -> Program:
         """What decides, made when it is first needed."""
@@ -181,6 +214,30 @@ class Actor:
         row = restart(jax.tree.unflatten(self._structure, obs), legal)._replace(first=first)
         memory = jax.tree.unflatten(self._memory, carry)
         return jax.tree.leaves(decide(policy, row, memory, self._units, key, not sample))
+
+
+class ActorProgram(NamedTuple):
+    """`function(module, *arguments)`: what an actor computes on one row."""
+
+    function: Callable[..., list[Array]]
+    module: Policy
+    arguments: tuple[Any, ...]
+    """Examples: of an observation's arrays, of what is legal, and of a memory `first` and its arrays."""
+    inputs: tuple[str, ...]
+    """A name for each array in the arguments."""
+    outputs: tuple[str, ...]
+
+    def constants(self) -> AbstractContextManager[None]:
+        """Within this the program may be traced."""
+        return given(arrays_of(self.module))
+
+
+def _everything(space: gymnasium.Space[Any]) -> Any:
+    """A mask that leaves all actions of a space."""
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(np.ones(int(n), bool) for n in space.nvec)
+    assert isinstance(space, spaces.Discrete), "only discrete actions are masked"
+    return np.ones(int(space.n), bool)
 
 
 @dataclass(frozen=True)

@@ -67,13 +67,8 @@ def numpy_program(
         A function from NumPy arrays (of the arguments' leaves, in order) to the result's leaves, as NumPy arrays or
         numbers of any width.
     """
-    leaves, treedef = jax.tree.flatten(module)
-
-    def flat(leaves: list[Any], *arguments: PyTree[Any]) -> list[Any]:
-        return jax.tree.leaves(function(jax.tree.unflatten(treedef, leaves), *arguments))
-
-    traced = jax.make_jaxpr(flat)(leaves, *arguments)
-    writer = _Writer()
+    leaves, traced = traced_program(function, module, *arguments)
+    writer = _NumPyWriter()
     try:
         names = [writer.name(var) for var in traced.jaxpr.invars[len(leaves) :]]
         results = writer.write(traced.jaxpr, [*traced.consts], [*leaves, *names])
@@ -82,20 +77,24 @@ def numpy_program(
         return None
 
 
-class _Writer:
-    """Turns equations into lines, and numbers that are known into constants."""
+def traced_program(
+    function: Callable[..., PyTree[Any]], module: PyTree[Any], *arguments: PyTree[Any]
+) -> tuple[list[Any], ClosedJaxpr]:
+    """The module's leaves, and `function(module, *arguments)` as a jaxpr of these and of the arguments' leaves."""
+    leaves, treedef = jax.tree.flatten(module)
 
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
-        self.constants: dict[str, Any] = {}
-        self.count = 0
+    def flat(leaves: list[Any], *arguments: PyTree[Any]) -> list[Any]:
+        return jax.tree.leaves(function(jax.tree.unflatten(treedef, leaves), *arguments))
 
-    def name(self, var: Any) -> Name:
-        """A new variable, shaped like one of JAX's."""
-        if not isinstance(var.aval.dtype, np.dtype) or var.aval.dtype.name not in NARROW:
-            raise NoNumPyForm(f"numbers of type {var.aval.dtype}")
-        self.count += 1
-        return Name(f"v{self.count}", tuple(var.aval.shape), var.aval.dtype)
+    return leaves, jax.make_jaxpr(flat)(leaves, *arguments)
+
+
+class Writer:
+    """Goes through a jaxpr: what depends on the arguments is written down, everything else computed at once."""
+
+    def operation(self, equation: Any, values: list[Value]) -> list[Value]:
+        """Write one operation, some of whose values are not known; those of its results."""
+        raise NotImplementedError
 
     def write(self, jaxpr: Jaxpr, constants: Sequence[Any], arguments: Sequence[Value]) -> list[Value]:
         """Write what a jaxpr does; the values of its results."""
@@ -114,6 +113,26 @@ class _Writer:
         if not any(isinstance(value, Name) for value in values):
             found = equation.primitive.bind(*values, **equation.params)
             return list(found) if equation.primitive.multiple_results else [found]
+        return self.operation(equation, values)
+
+
+class _NumPyWriter(Writer):
+    """Turns operations into lines, and numbers that are known into constants."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.constants: dict[str, Any] = {}
+        self.count = 0
+
+    def name(self, var: Any) -> Name:
+        """A new variable, shaped like one of JAX's."""
+        if not isinstance(var.aval.dtype, np.dtype) or var.aval.dtype.name not in NARROW:
+            raise NoNumPyForm(f"numbers of type {var.aval.dtype}")
+        self.count += 1
+        return Name(f"v{self.count}", tuple(var.aval.shape), var.aval.dtype)
+
+    def operation(self, equation: Any, values: list[Value]) -> list[Value]:
+        """Write one as NumPy."""
         rule = RULES.get(equation.primitive.name)
         if rule is None or len(self.lines) >= MOST_OPERATIONS:
             raise NoNumPyForm(equation.primitive.name)

@@ -12,6 +12,7 @@ import gymnasium as gym
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnxruntime
 import pytest
 from gymnasium import spaces
 from small import NETWORK, PLANNING, busy_world, small
@@ -29,10 +30,16 @@ from retorno.run import policy_folder
 from retorno.run.actor import Actor, load
 from retorno.run.episodes import decide_all, empty_memories
 from retorno.run.evaluate import evaluate
+from retorno.run.export import onnx_model
+from retorno.run.onnx_program import OnnxError
 from retorno.run.policy_folder import SavedPolicy
 from retorno.run.train import train
 
 ENVS, ROWS = 4, 10
+SEARCHING = ("rollout", "uct")
+"""They think in a model before they act."""
+SESSION = onnxruntime.SessionOptions()
+SESSION.intra_op_num_threads = 1
 
 
 class Anything(gym.Env):
@@ -86,13 +93,18 @@ def learnt(algorithm: Any, setting: Setting, compiled: bool = False) -> Policy:
     spec = Spec(*setting[:2], ENVS, 100, setting.row, setting.world)
     init, rng = partial(algorithm.init, spec=spec), np.random.default_rng(0)
 
-    def some(x: Any) -> Any:
-        floating = jnp.issubdtype(x.dtype, jnp.floating)
-        return jnp.asarray(rng.uniform(-1, 2, x.shape), x.dtype) if floating else jnp.zeros(x.shape, x.dtype)
+    def some(path: Any, x: Any) -> Any:
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return jnp.zeros(x.shape, x.dtype)
+        numbers = rng.uniform(-1, 2, x.shape)
+        positive = "var" in jax.tree_util.keystr(path)  # Its root would be NaN, of which any action is the best.
+        return jnp.asarray(np.abs(numbers) if positive else numbers, x.dtype)
 
     if compiled:
         return algorithm.policy(jax.jit(init)(jax.random.key(0)))
-    return jax.tree.map(some, jax.eval_shape(lambda key: algorithm.policy(init(key)), jax.random.key(0)))
+    return jax.tree_util.tree_map_with_path(
+        some, jax.eval_shape(lambda key: algorithm.policy(init(key)), jax.random.key(0))
+    )
 
 
 def recorded(setting: Setting) -> list[TimeStep]:
@@ -121,6 +133,7 @@ def check_use(
     folder: Path,
     mistaken: Callable[[Actor], Actor] = lambda actor: actor,
     act: Callable[..., Any] = Actor.act,
+    exported: bool = True,
 ) -> None:
     """On recorded rows, one at a time and as a batch: the actions are those of evaluation, in the world's units."""
     policy_folder.save(folder, SavedPolicy((policy,), (0,), *setting[:3], 7, "", {}))
@@ -139,6 +152,27 @@ def check_use(
         given = act(actor, one.obs, legal=one.legal, first=one.first)
         assert setting.action_space.contains(given)
         np.testing.assert_allclose(given, wanted[0], 1e-4, 1e-4)
+    if exported:
+        ones = [jax.tree.map(lambda x: x[0], row) for row in rows]
+        check_export(actor, list(zip(ones, [wanted[0] for wanted in expected], strict=True)))
+
+
+def check_export(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None:
+    """The exported graph takes the same actions, in onnxruntime: its inputs are what an environment gives."""
+    model = onnx_model(actor)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), SESSION)
+    taken = {each.name: each for each in session.get_inputs()}
+    kinds = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(bool)": bool}
+    memory = {x: np.zeros(each.shape, kinds[each.type]) for x, each in taken.items() if x.startswith("memory.")}
+    outputs = [each.name for each in session.get_outputs()]
+    assert outputs == ["action", *(f"next_{name}" for name in memory)]
+    for row, wanted in rows:
+        legal = [] if row.legal is None else [row.legal]
+        values = [*actor.arrays_of(row.obs), *legal, *([row.first] if memory else [])]
+        given = dict(zip([name for name in taken if name not in memory], map(np.asarray, values), strict=True))
+        action, *kept = session.run(outputs, given | memory)
+        memory = dict(zip(memory, kept, strict=True))
+        np.testing.assert_allclose(action, wanted, 1e-4, 1e-4)
 
 
 def on(world: Environment) -> Setting:
@@ -148,7 +182,16 @@ def on(world: Environment) -> Setting:
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_is_used_as_it_is_evaluated(name: str, tmp_path: Path) -> None:
     setting = on(busy_world())
-    check_use(learnt(small(name), setting, compiled=name in PLANNING), setting, tmp_path)
+    policy = learnt(small(name), setting, compiled=name in PLANNING)
+    check_use(policy, setting, tmp_path, exported=name not in SEARCHING)
+
+
+@pytest.mark.parametrize("name", SEARCHING)
+def test_a_search_is_no_graph(name: str) -> None:
+    setting = on(busy_world())
+    actor = Actor(learnt(small(name), setting, compiled=True), *setting[:3])
+    with pytest.raises(OnnxError, match="a search in a model has none"):
+        onnx_model(actor)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
