@@ -39,11 +39,23 @@ def run(arguments: list[str]) -> int:
     settings = found.pop("algorithm")
     made: Any = from_json(settings, known())
     for name, value in found.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else f"{value:,}" if type(value) is int else value
-        print(f"{name:<{width}}  {text}")
+        print(f"{name:<{width}}  {_in_words(value)}")
     changed = " ".join(typed(made, type(made)())) or "(its own defaults)"
     print(f"{'algorithm':<{width}}  {settings['type']} {changed}")
     return 0
+
+
+def _in_words(value: Any) -> str:
+    match value:
+        case None | []:
+            return "none yet"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case list():
+            return ", ".join(map(str, value))
+    return str(value)
 
 
 def look(folder: Path) -> dict[str, Any]:

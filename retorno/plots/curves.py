@@ -334,8 +334,10 @@ def metric_curves(runs: Runs, *, over: Over = "steps", width: float = WIDE) -> F
     columns = min(3 if width > 5 else 2, len(names))
     height = math.ceil(len(names) / columns)
     with style():
-        size = (min(width, 2.4 * columns) if columns > 1 else min(4.0, width), 1.75 * height + 0.3)
-        figure, panes = panels(*size, height, columns)
+        across = min(width, 2.4 * columns) if columns > 1 else min(4.0, width)
+        entries = _columns([*runs], across)
+        legend = 0.2 * -(-len(runs) // entries) * (len(runs) > 1)
+        figure, panes = panels(across, 1.75 * height + 0.3 + legend, height, columns)
         lines: dict[str, Any] = {}
         for pane, metric in zip(panes, names, strict=False):
             drawn = []
@@ -351,10 +353,10 @@ def metric_curves(runs: Runs, *, over: Over = "steps", width: float = WIDE) -> F
             number_axes(pane, 3, 4)
         for pane in panes[len(names) :]:
             pane.set_visible(False)
-        figure.supxlabel(LABELS[over], fontsize=9)
+        for pane in panes[max(len(names) - columns, 0) : len(names)]:
+            pane.set_xlabel(LABELS[over], fontsize=8.5)
         if len(runs) > 1:
-            labels = list(lines)
-            figure.legend(lines.values(), labels, loc="outside lower center", ncols=_columns(labels, width))
+            figure.legend(lines.values(), [*lines], loc="outside lower center", ncols=entries)
     return figure
 
 

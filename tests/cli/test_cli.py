@@ -270,7 +270,8 @@ def test_inspect_tells_the_digest_of_the_run(cli, finished):
     assert (code, err, out.count("\n")) == (0, "", 1)
     assert (found["step"], found["budget"], found["finished"]) == (STEPS, STEPS, True)
     assert found["digest"] == restore(finished).digest
-    assert found["digest"] in cli("inspect", finished)[1]
+    told = cli("inspect", finished)[1]
+    assert found["digest"] in told and re.search(r"^finished +yes$", told, re.M)
 
 
 def test_resume_at_the_budget_changes_nothing(cli, run):

@@ -198,6 +198,15 @@ def test_nothing_to_draw_is_said(runs, message):
         learning_curve(runs)
 
 
+def test_a_legend_of_metrics_stands_below_them():
+    rows = [row(i, [0.0], metrics={"loss": 1.0 / i}) for i in (1, 2, 3)]
+    figure = metric_curves({f"a long name of settings {i}": [rows] for i in range(3)}, width=3.7)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box, label = legend.get_window_extent(), figure.axes[0].xaxis.label.get_window_extent()
+    assert box.y1 <= label.y0 + 1 and box.x0 >= 0 and box.x1 <= figure.bbox.x1
+
+
 def test_no_metrics_is_said():
     with pytest.raises(PlotError, match="no metrics"):
         metric_curves({"a": [[row(1, [1.0])]]})
