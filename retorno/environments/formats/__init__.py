@@ -83,6 +83,7 @@ FOREIGN = {
     ".xlsx": "a table that is not read: save it as .csv",
     ".pkl": "a pickle, which can run any code and is never opened: save the model as .npz",
     ".pickle": "a pickle, which can run any code and is never opened: save the model as .npz",
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst"), "packed: unpack it first, and what lies beside it"),
     ".mat": "MATLAB's arrays: read them with scipy.io.loadmat and pass them to from_matrices",
 }
 """Files that people have and retorno does not read, with the way from them."""

@@ -15,6 +15,7 @@ an episode ends wherever nothing was ever tried.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +41,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "terminated": ("terminated", "done", "terminal", "is_terminal", "end", "d", "term", "terminations", "ended"),
 }
 """What the columns are called by those who record them, in small letters."""
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 TRUTH = {"1": True, "true": True, "yes": True, "1.0": True, "0": False, "false": False, "no": False, "0.0": False}
 
 
@@ -118,7 +120,8 @@ def table(path: Path, columns: str | None = None) -> Table:
         ModelError: with the line.
     """
     text = read_text(path)
-    lines = csv.reader(text.splitlines(), delimiter=_delimiter(text))
+    delimiter, commas = _delimiter(text), False
+    lines = csv.reader(text.splitlines(), delimiter=delimiter)
     try:
         head = [name.strip() for name in next(lines, [])]
         place, headless = _places(head, columns)
@@ -131,12 +134,16 @@ def table(path: Path, columns: str | None = None) -> Table:
                 raise ModelError(f"line {number}: expected {len(head)} fields, got {len(row)}")
             for name, parts in place.items():
                 field = row[parts[0]].strip() if len(parts) == 1 else _joined([row[i].strip() for i in parts])
+                if name == "reward" and delimiter != "," and DECIMAL_COMMA.fullmatch(field):
+                    field, commas = field.replace(",", "."), True
                 try:
                     made[name].append(_READERS[name](field))
                 except (ValueError, KeyError):
                     raise ModelError(f"line {number}: {name} {field[:40]!r} is not {_EXPECTED[name]}") from None
     except csv.Error as error:
         raise ModelError(f"line {lines.line_num}: {error}") from None
+    if commas:
+        notes += ("commas in rewards are taken as decimal points: 0,5 is a half",)
     return Table(made, notes)
 
 
@@ -216,7 +223,7 @@ def _left_out(head: list[str], place: Mapping[str, tuple[int, ...]]) -> tuple[st
         notes.append(
             f"{ends[0]!r} is taken as terminated: where it also marks time limits, their states look like ends"
         )
-    if more := [name for i, name in enumerate(head) if i not in _taken(place)]:
+    if more := [name or "(without a name)" for i, name in enumerate(head) if i not in _taken(place)]:
         notes.append(f"left out: the columns {_cut(more)}")
     return tuple(notes)
 

@@ -46,6 +46,17 @@ def test_means_and_shares_are_those_of_the_numbers_that_were_written(walk):
     assert prior.exactly(prior.reward)[2:] == [1, 1]
 
 
+def test_a_table_from_a_spreadsheet_and_one_with_an_index(walk):
+    loaded = read(walk("\ufeffs;a;r;sp;terminated\nx;go;0,5;y;0\ny;go;-1,25;x;1\n"))
+    assert loaded.model.reward.tolist() == [0.5, -1.25]
+    assert loaded.notes == ("commas in rewards are taken as decimal points: 0,5 is a half",)
+    assert read(walk(",s,a,r,sp,terminated\n0,x,go,1,y,True\n")).notes == ("left out: the columns (without a name)",)
+    with pytest.raises(ModelError, match="reward '1,2,3' is not a finite number"):
+        load(walk("s;a;r;sp;terminated\nx;go;1,2,3;y;1\n"))
+    with pytest.raises(ModelError, match=r"walk.tra.gz is packed: unpack it first"):
+        load("walk.tra.gz")
+
+
 def test_numbers_are_names_and_columns_may_stand_in_any_order(walk):
     model = load(walk("reward,terminated,state,action,next_state\n1,0,20000000,7,3\n\n2,1,3,1,20000000\n"))
     assert model.state_names == ["3", "20000000"] and model.action_names == ["1", "7"]
