@@ -52,7 +52,7 @@ def read_json(path: Path, how: Reading = USUAL) -> Loaded:
     """
     with naming(path):
         try:
-            tree = json.loads(read_text(path), object_pairs_hook=distinct, parse_constant=_refuse, parse_float=Decimal)
+            tree = json.loads(read_text(path), object_pairs_hook=distinct, parse_constant=float, parse_float=Decimal)
         except json.JSONDecodeError as error:
             raise ModelError(f"line {error.lineno}: {error.msg}") from None
         except ModelError:
@@ -296,10 +296,6 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for i, name in enumerate(names) if name in set(names[:i]))
         raise ModelError(f"{shown(twice)} stands in one table twice")
     return made
-
-
-def _refuse(constant: str) -> Any:
-    raise ModelError(f"{constant} is no finite number")
 
 
 # Writing

@@ -546,7 +546,11 @@ def test_bad_documents_are_named(before, after, message, tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "text", "message"),
     [
-        (".json", '{"states": {"a": {"go": {"to": "a", "reward": NaN}}}}', "NaN is no finite number"),
+        (
+            ".json",
+            '{"states": {"a": {"go": {"to": "a", "reward": NaN}}}}',
+            "state .a., action .go.: reward nan is no finite number",
+        ),
         (".json", '{"states": {"a": {}, "a": {}}}', "'a' stands in one table twice"),
         (".json", '{"states":\n{"a" 1}}', "line 2: Expecting ':'"),
         (".json", '{"states": {"a": {"go": {"to": "a", "reward": 1' + "0" * 5000 + "}}}}", "not JSON|no finite"),
