@@ -81,7 +81,9 @@ def learning_curve(
             if evaluated[name] and not many:
                 lines.append(dots)
                 labels.append("evaluation")
-        _reference_lines(axes, references)
+        for drawn in _reference_lines(axes, references):
+            lines.append(drawn)
+            labels.append(drawn.get_label())
         shown = [curve.returns if alone else curve.mean[:, None] for curve in curves.values() if len(curve.x)]
         bands = [np.stack([c.low, c.high], 1) for c in curves.values() if len(c.x)]
         dotted = [dot for dots in evaluated.values() for dot in dots]
@@ -299,20 +301,13 @@ def mean_reach(values: Float[np.ndarray, "S K"]) -> Float[np.ndarray, " K"]:
     return np.asarray(reach95(values)) if len(values) > 1 else np.zeros(values.shape[1])
 
 
-def _reference_lines(axes: Any, references: Mapping[str, float] | None) -> None:
-    for name, value in (references or {}).items():
-        axes.axhline(value, color=MUTED, linewidth=1.1, dashes=(5, 3), zorder=1)
-        axes.annotate(
-            name,
-            (1, value),
-            xytext=(-2, 3),
-            xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points",
-            ha="right",
-            color=MUTED,
-            fontsize=9,
-            bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
-        )
+def _reference_lines(axes: Any, references: Mapping[str, float] | None) -> list[Any]:
+    """A dashed line for each reference; the legend says which, where no curve can run over the words."""
+    dashes = ((5, 3), (1.5, 2), (8, 2, 1.5, 2))
+    return [
+        axes.axhline(value, color=MUTED, linewidth=1.2, dashes=dashed, zorder=1, label=f"{name}: {number(value)}")
+        for (name, value), dashed in zip((references or {}).items(), cycle(dashes), strict=False)
+    ]
 
 
 def metric_curves(runs: Runs, *, over: Over = "steps", width: float = WIDE) -> Figure:

@@ -144,7 +144,8 @@ def test_evaluations_of_several_runs_are_one_over_their_seeds():
 def test_drawn_line_band_references_and_evaluations():
     evaluation = {"mean": 5.0, "ci95": [4.0, 7.0], "episodes": 10, "seeds": 2, "returns": [4.5, 5.5]}
     rows = [row(10, [1.0, 3.0]), row(20, [2.0, 6.0], evaluation=evaluation)]
-    (axes,) = learning_curve({"a": [rows]}, {"optimum": 9.0}).axes
+    figure = learning_curve({"a": [rows]}, {"optimum": 9.0})
+    (axes,) = figure.axes
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[10, 2], [20, 4]])
     bands = [c for c in axes.collections if isinstance(c, FillBetweenPolyCollection)]
     assert len(bands) == 1
@@ -152,7 +153,7 @@ def test_drawn_line_band_references_and_evaluations():
     (whiskers,) = [c for c in axes.collections if isinstance(c, LineCollection)]
     np.testing.assert_allclose(whiskers.get_segments(), [[[20, 4], [20, 7]]])
     assert any(np.allclose(line.get_ydata(), 9.0) for line in axes.lines)
-    assert "optimum" in {t.get_text() for t in axes.texts}
+    assert "optimum: 9" in {t.get_text() for t in figure.legends[0].get_texts()}
 
 
 def test_one_seed_has_a_line_only():
