@@ -13,7 +13,8 @@ from retorno.cli.options import Flag, Run, UsageError, keep_of, parse
 from retorno.cli.runs import finish, next_steps
 from retorno.cli.terminal import note
 from retorno.cli.train import with_settings
-from retorno.run.study import QUESTION, question_in
+from retorno.run.folder import QUESTION
+from retorno.run.study import question_in
 
 
 @dataclass(frozen=True)

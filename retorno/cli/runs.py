@@ -23,7 +23,7 @@ from retorno.run.actor import Actor, load_all
 from retorno.run.config import from_json
 from retorno.run.episodes import EvaluationError
 from retorno.run.evaluate import Evaluation, evaluate
-from retorno.run.folder import CONFIG, SEED, FolderError, read_config, returns_at
+from retorno.run.folder import CONFIG, SEED, FolderError, or_a_study, read_config, returns_at
 from retorno.run.oracle import observes_states
 from retorno.run.policy_folder import Step
 from retorno.run.prediction import Prediction, prediction, predicts
@@ -47,7 +47,7 @@ def members(folder: Path) -> list[Path]:
         inside = sorted(path.parent.name for path in folder.glob(f"*/{CONFIG}"))
         if inside:
             instead = f"; there are runs in it: give one, as {folder / inside[0]}"
-        raise FolderError(f"{folder} is not the folder of a run: it has no {CONFIG}{instead}")
+        raise FolderError(f"{folder} is not the folder of a run: it has no {CONFIG}{or_a_study(folder)}{instead}")
     for path in found:
         settings_of(path)
     return sorted(found, key=lambda path: (len(path.name), path.name))

@@ -22,6 +22,8 @@ from retorno.core.errors import RetornoError
 from retorno.run.checkpoint import CHECKPOINTS, sync_folder, write_synced
 
 CONFIG, METRICS, LOCK, TENSORBOARD = "config.json", "metrics.jsonl", "lock", "tensorboard"
+QUESTION = "study.json"
+"""What a study's folder holds in its place."""
 SEED = "seed-"
 """What the folders of several seeds' runs are called by, where each has its own."""
 
@@ -257,6 +259,13 @@ def scalars(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, flo
                 yield f"{before}{name}", float(value)
 
 
+def or_a_study(path: Path) -> str:
+    """The end of a message about a folder that holds no run: what to do where it holds a study."""
+    if not (Path(path) / QUESTION).exists():
+        return ""
+    return f"; it holds a study, which `retorno resume {path}` shows, and results.csv in it has every point"
+
+
 def read_config(path: Path) -> Any:
     """The settings of a run, as a JSON value; the run may be under way.
 
@@ -270,7 +279,7 @@ def read_config(path: Path) -> Any:
     try:
         return json.loads(file.read_bytes())
     except OSError as error:
-        raise FolderError(f"{path} is not the folder of a run: {CONFIG}: {error.strerror}") from error
+        raise FolderError(f"{path} is not the folder of a run: {CONFIG}: {error.strerror}{or_a_study(path)}") from error
     except (ValueError, RecursionError) as error:
         raise FolderError(f"{file} is damaged: {error}") from error
 

@@ -47,7 +47,7 @@ from retorno.environments.registry import WorldName, as_model, as_world
 from retorno.ops.intervals import interval95
 from retorno.run import checkpoint
 from retorno.run.config import from_json, to_json
-from retorno.run.folder import CONFIG, FolderError, locked, write_atomic
+from retorno.run.folder import CONFIG, QUESTION, FolderError, locked, write_atomic
 from retorno.run.grid import Setting, grid, shown
 from retorno.run.loop import Run, all_finite, begin_native, begun_shapes, seeds_batch
 from retorno.run.oracle import observes_states
@@ -74,7 +74,7 @@ MOST_BYTES = 2**30
 FEWEST_SEEN, MOST_SEEN = 2**19, 2**22
 """Interactions that come out of one stretch."""
 SAVE_SECONDS = 10.0
-QUESTION, RESULTS, TABLE = "study.json", "results.safetensors", "results.csv"
+RESULTS, TABLE = "results.safetensors", "results.csv"
 
 
 class StudyError(RetornoError):
@@ -439,7 +439,8 @@ def ask(
         raise StudyError(f"seeds must be different integers in [0, 2³²), got {seeds!r}")
     made = as_world(world)
     called = WorldName.of(world)
-    name = called.name if called else getattr(made, "name", None) or type(made).__name__
+    own = "a model of your own" if isinstance(world, MDP | dict) else type(made).__name__
+    name = called.name if called else getattr(made, "name", None) or own
     if not isinstance(made, Environment):
         raise StudyError(
             f"{name} is hosted, stepped in Python one seed after another, and a study lives native worlds: train the "

@@ -44,6 +44,7 @@ def test_resume_goes_on_with_a_study(study, cli, monkeypatch):
     code, out, err = cli("resume", "kept")
     assert code == 0 and "q_learning  0.5" in out, err
     assert cli("resume", "kept", "--steps", "9")[0] == 2
+    assert "it holds a study, which `retorno resume kept` shows" in cli("evaluate", "kept")[2]
 
 
 @pytest.mark.parametrize(
