@@ -171,10 +171,11 @@ def _model(arrays: dict[str, np.ndarray], normalise: bool) -> Loaded:
     fractions = _fractions(arrays)
     if len(arrays["probability"]) == transitions:
         arrays["probability"], notes = normalised(arrays["probability"], arrays["row_ptr"], normalise, fractions)
+    own: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
     model = MDP(
-        **{name: arrays[name] for name in ARRAYS},
-        state_names=_unpacked(arrays, "state_names", states),  # type: ignore[arg-type]
-        action_names=_unpacked(arrays, "action_names", actions),  # type: ignore[arg-type]
+        **own,
+        state_names=_unpacked(arrays, "state_names", states),
+        action_names=_unpacked(arrays, "action_names", actions),
         grid=grid,
         labels=_labels(arrays),
         fractions=fractions,
