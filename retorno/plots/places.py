@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 from jaxtyping import Bool, Float
 
+from retorno.core.graph import reached
 from retorno.core.mdp import MDP
 from retorno.plots.style import PlotError
 
@@ -160,13 +161,8 @@ def entered(model: MDP) -> Bool[np.ndarray, " S"]:
     owner = model.pair_state[model.transition_pair]
     possible = model.probability > 0
     going_on = possible & (model.discount != 0)
-    acting = model.initial > 0
-    while True:
-        after = acting.copy()
-        after[model.next_state[going_on & acting[owner]]] = True
-        if (after == acting).all():
-            break
-        acting = after
+    begin = np.flatnonzero(model.initial > 0)
+    acting = reached(owner[going_on], model.next_state[going_on], begin, model.num_states)
     visited = acting.copy()
     visited[model.next_state[possible & acting[owner]]] = True
     return visited

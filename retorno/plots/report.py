@@ -128,9 +128,9 @@ def _references(groups: Sequence[Group]) -> tuple[dict[str, float], float, str]:
         return {}, math.inf, ""
     if best is None:
         return {}, math.inf, ""
-    name, low, high = best
+    low, high = best
     about = "; the dashed line is the best expected return there is, certified "
-    return {name: (low + high) / 2}, high, f"{about}within {number(max(high - low, 0.0), 2)}"
+    return {"optimum": (low + high) / 2}, high, f"{about}within {number(max(high - low, 0.0), 2)}"
 
 
 def _results(groups: Sequence[Group]) -> Table:

@@ -297,7 +297,7 @@ def test_a_run_goes_on_with_other_settings_and_the_record_says_so(cli, run):
     [
         ("step_size", STEPS + 100, "--set step_size: expected NAME=VALUE"),
         ("stepsize=1", STEPS + 100, "did you mean step-size"),
-        ("step_size=fast", STEPS + 100, "could not convert string to float: 'fast'"),
+        ("step_size=fast", STEPS + 100, "'fast' is no finite number"),
         ("step_size=7", STEPS + 100, "overshoots what a table is to learn"),
         ("step_size=0.1", STEPS, f"has reached its budget of {STEPS:,} steps"),
     ],
@@ -579,7 +579,8 @@ def test_an_error_from_elsewhere_is_not_blamed_on_the_user(cli, monkeypatch):
 def test_a_reader_that_goes_away_is_no_error():
     with spawn("list") as child:
         child.stdout.close()
-        assert child.stderr.read() == "" and child.wait(60) == 141
+        told = [line for line in child.stderr.read().splitlines() if not line.endswith("…")]  # What is waited for.
+        assert not told and child.wait(60) == 141
 
 
 def test_signals_save_and_say_how_to_go_on_and_a_folder_has_one_writer(cli, tmp_path):
