@@ -31,7 +31,7 @@ from retorno.environments.hosted.sync_environments import ActionLayout, row_dtyp
 from retorno.run import policy_folder
 from retorno.run.episodes import decide
 from retorno.run.numpy_program import numpy_program
-from retorno.run.policy_folder import PolicyError, Step
+from retorno.run.policy_folder import SavedPolicy, Step
 
 Program = Callable[[list[Any], Any, list[Any], Any], list[Any]]
 """(an observation's arrays, first, the memory's arrays, legal) → the action and the memory's arrays."""
@@ -338,16 +338,20 @@ def load_all(folder: str | Path, step: Step = None, seed: int | None = None) -> 
             newest.
         seed: of which seed's; None for all.
     """
-    folder = Path(folder).expanduser()
-    runs = policy_folder.members(folder) or [folder]
-    found = [policy_folder.read(policy_folder.find(run, step)) for run in runs]
-    actors = {
-        number: Actor(policy, one.observation_space, one.action_space, one.masked, step=one.step, world=one.world)
-        for one in found
-        for number, policy in zip(one.seeds, one.policies, strict=True)
-    }
-    if seed is None:
-        return [*actors.values()]
-    if seed not in actors:
-        raise PolicyError(f"{folder} holds no policy of seed {seed}: it holds {', '.join(map(str, actors))}")
-    return [actors[seed]]
+    return [actor_of(saved) for saved in policy_folder.read_each(Path(folder).expanduser(), step, seed)]
+
+
+def actor_of(saved: SavedPolicy) -> Actor:
+    """The first of the policies that were read, ready to act.
+
+    Args:
+        saved: what was read.
+    """
+    return Actor(
+        saved.policies[0],
+        saved.observation_space,
+        saved.action_space,
+        saved.masked,
+        step=saved.step,
+        world=saved.world,
+    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from retorno.core.errors import RetornoError
+from retorno.environments.formats.files import write_whole
 from retorno.run import policy_folder
-from retorno.run.actor import Actor, load
+from retorno.run.actor import Actor, actor_of
 from retorno.run.policy_folder import Step
 from retorno.run.structure import space_to_json
 
@@ -33,39 +33,30 @@ def export(folder: str | Path, out: str | Path, step: Step = None, seed: int | N
 
     Raises:
         PolicyError: when there is no policy, or it cannot be read.
-        ExportError: when the file's name says another format, the folder is there already, or onnx is not installed.
+        ExportError: when the file's name says another format, the folder is there already, onnx is not installed, or
+            the disk refuses.
         OnnxError: when the policy computes what has no form in ONNX.
 
     Returns:
         The path that was written.
     """
     out = Path(out)
-    if out.suffix.lower() == ONNX:
-        model = onnx_model(load(folder, step, seed))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(model.SerializeToString())
-        return out
-    if out.suffix:
+    if out.suffix and out.suffix.lower() != ONNX:
         raise ExportError(
             f"policies are written as {ONNX}, or into a folder of safetensors and JSON, got {out.name!r}: name it so"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not out.suffix and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out} is there already: choose another folder")
-    actor = load(folder, step, seed)
-    found = policy_folder.SavedPolicy(
-        policies=(actor.policy,),
-        seeds=(seed or 0,),
-        observation_space=actor.observation_space,
-        action_space=actor.action_space,
-        masked=actor.masked,
-        step=actor.step,
-        algorithm="",
-        world=actor.world,
-    )
-    written = policy_folder.save(out, found)
-    for file in written.iterdir():
-        file.rename(out / file.name)
-    shutil.rmtree(out / policy_folder.POLICY)
+    saved = policy_folder.read_each(Path(folder).expanduser(), step, seed)[0]
+    try:
+        if out.suffix:
+            content = onnx_model(actor_of(saved)).SerializeToString()
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_whole({out: lambda file: file.write(content)})
+        else:
+            policy_folder.write(out, saved)
+    except OSError as error:
+        raise ExportError(f"{out} cannot be written: {error.strerror}") from error
     return out
 
 

@@ -442,7 +442,7 @@ def hosted_spec(spaces: Spaces, steps: Counter, row: TimeStep) -> Spec:
 
 
 @partial(constants.jit, static_argnames=("spaces", "relabel"), compiler_options=IN_HASTE)
-def _begin(
+def begin_hosted(
     algorithm: Algorithm,
     spaces: Spaces,
     relabel: RelabelConfig | None,
@@ -450,31 +450,8 @@ def _begin(
     steps: Counter,
     row: TimeStep,
 ) -> Run:
+    """A fresh run over hosted environments that stand at their first rows [B]."""
     num_envs = len(row.last)
     learner, built = initial_learner(algorithm, hosted_spec(spaces, steps, row), relabel, seed)
     stage = CollectState(None, row, initial_carries(algorithm, learner, num_envs))
     return fresh(learner, stage, built, seed, num_envs)
-
-
-def begin_hosted(
-    algorithm: Algorithm,
-    world: HostedWorld,
-    relabel: RelabelConfig | None,
-    seed: UInt32[Array, ""],
-    steps: Counter,
-    row: TimeStep,
-) -> Run:
-    """A fresh run over hosted environments that stand at their first rows [B]."""
-    return _begin(algorithm, Spaces(world), relabel, seed, steps, row)
-
-
-def hosted_shapes(
-    algorithm: Algorithm,
-    world: HostedWorld,
-    relabel: RelabelConfig | None,
-    seed: UInt32[Array, ""],
-    steps: Counter,
-    row: TimeStep,
-) -> Run:
-    """The shapes of what `begin_hosted` gives; it refuses the same, before anything is compiled."""
-    return _begin.eval_shape(algorithm, Spaces(world), relabel, seed, steps, row)

@@ -282,17 +282,22 @@ def _dynamic_slice(x: list[Name], out: list[Name], params: dict[str, Any]) -> st
     return f"{array}[{', '.join(cuts)}]"
 
 
+def gathers_rows(array: Name, numbers: Name, params: dict[str, Any]) -> bool:
+    """Whether a gather takes rows of an array by their numbers, and nothing else."""
+    form, rank = params["dimension_numbers"], len(numbers.shape) - 1
+    return (
+        form.collapsed_slice_dims == (0,)
+        and form.start_index_map == (0,)
+        and not form.operand_batching_dims
+        and tuple(params["slice_sizes"]) == (1, *array.shape[1:])
+        and form.offset_dims == tuple(range(rank, rank + len(array.shape) - 1))
+    )
+
+
 def _gather(x: list[Name], out: list[Name], params: dict[str, Any]) -> str:
     """Rows of an array, by their numbers."""
     array, numbers = x
-    form, rank = params["dimension_numbers"], len(numbers.shape) - 1
-    if (
-        form.collapsed_slice_dims != (0,)
-        or form.start_index_map != (0,)
-        or form.operand_batching_dims
-        or tuple(params["slice_sizes"]) != (1, *array.shape[1:])
-        or form.offset_dims != tuple(range(rank, rank + len(array.shape) - 1))
-    ):
+    if not gathers_rows(array, numbers, params):
         raise NoNumPyForm("a gather of other things than rows")
     return f"{array}[clip({numbers}[..., 0], 0, {array.shape[0] - 1})]"
 

@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 from onnx import TensorProto, helper, numpy_helper
 
 from retorno.core.errors import RetornoError
-from retorno.run.numpy_program import Name, Value, Writer, traced_program
+from retorno.run.numpy_program import Name, Value, Writer, gathers_rows, traced_program
 
 OPSET, FORMAT = 18, 10
 """Of ONNX: read by onnxruntime from 1.14 on."""
@@ -242,14 +242,7 @@ def _dynamic_slice(w: _OnnxWriter, x: list[Name], out: list[Name], params: dict[
 def _gather(w: _OnnxWriter, x: list[Name], out: list[Name], params: dict[str, Any]) -> Name:
     """Rows of an array, by their numbers."""
     array, numbers = x
-    form, rank = params["dimension_numbers"], len(numbers.shape) - 1
-    if (
-        form.collapsed_slice_dims != (0,)
-        or form.start_index_map != (0,)
-        or form.operand_batching_dims
-        or tuple(params["slice_sizes"]) != (1, *array.shape[1:])
-        or form.offset_dims != tuple(range(rank, rank + len(array.shape) - 1))
-    ):
+    if not gathers_rows(array, numbers, params):
         raise OnnxError("a gather of other things than rows has no form in ONNX here")
     at = w.reshape(w.cast(numbers, np.dtype(np.int64)), numbers.shape[:-1])
     at = w.node("Max", [at, w.constant(0, np.int64)], at.shape, np.int64)

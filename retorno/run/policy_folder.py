@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +66,32 @@ def save(folder: Path, saved: SavedPolicy, every: int | None = None) -> Path:
     Raises:
         PolicyError: when the policy holds what cannot be written down, or the disk refuses.
     """
+    final = folder / POLICY / str(saved.step)
+    try:
+        write(final, saved)
+    except OSError as error:
+        raise PolicyError(
+            f"{final} cannot be written: {error.strerror}; the policies before it and the last good checkpoint stand"
+        ) from error
+    if every is not None:
+        earlier = [step for step in steps(folder) if step < saved.step]
+        firsts = {step // every: step for step in sorted(earlier, reverse=True)}
+        for step in set(earlier) - set(firsts.values()):
+            shutil.rmtree(folder / POLICY / str(step), ignore_errors=True)
+    return final
+
+
+def write(final: Path, saved: SavedPolicy) -> None:
+    """Write the policies of some seeds as a folder, whole or not at all; what was there is replaced.
+
+    Args:
+        final: the folder.
+        saved: what to write.
+
+    Raises:
+        PolicyError: when the policy holds what cannot be written down.
+        OSError: when the disk refuses.
+    """
     written = [to_structure(policy) for policy in saved.policies]
     structure, arrays = written[0][0], [tensors for _, tensors in written]
     stacked = {name: np.stack([np.asarray(one[name]) for one in arrays]) for name in arrays[0]}
@@ -83,8 +109,7 @@ def save(folder: Path, saved: SavedPolicy, every: int | None = None) -> Path:
         "sha256": hashlib.sha256(tensors).hexdigest(),
     }
     text = json.dumps(facts, indent=1, allow_nan=False).encode() + b"\n"
-    place = folder / POLICY
-    final, beside = place / str(saved.step), place / f".{saved.step}{PARTIAL}"
+    beside = final.parent / f".{final.name}{PARTIAL}"
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
@@ -97,18 +122,9 @@ def save(folder: Path, saved: SavedPolicy, every: int | None = None) -> Path:
         if final.exists():
             shutil.rmtree(final)
         os.rename(beside, final)
-        sync_folder(place)
-    except OSError as error:
+        sync_folder(final.parent)
+    finally:
         shutil.rmtree(beside, ignore_errors=True)
-        raise PolicyError(
-            f"{final} cannot be written: {error.strerror}; the policies before it and the last good checkpoint stand"
-        ) from error
-    if every is not None:
-        earlier = [step for step in steps(folder) if step < saved.step]
-        firsts = {step // every: step for step in sorted(earlier, reverse=True)}
-        for step in set(earlier) - set(firsts.values()):
-            shutil.rmtree(place / str(step), ignore_errors=True)
-    return final
 
 
 def steps(folder: Path) -> list[int]:
@@ -134,6 +150,29 @@ def members(folder: Path) -> list[Path]:
 
 Step = int | Literal["best"] | None
 """Which of the steps of which something is kept: one by its number, the one with the best return, or the newest."""
+
+
+def read_each(folder: Path, step: Step = None, seed: int | None = None) -> list[SavedPolicy]:
+    """The policies of a run's seeds, each by itself.
+
+    Args:
+        folder: of a run, of a run with several seeds, or of a policy alone.
+        step: of which step.
+        seed: of which seed; None for all.
+
+    Raises:
+        PolicyError: when there is none, it cannot be read, or no seed is the one that is asked for.
+    """
+    each = {
+        number: replace(saved, policies=(policy,), seeds=(number,))
+        for saved in (read(find(run, step)) for run in members(folder) or [folder])
+        for number, policy in zip(saved.seeds, saved.policies, strict=True)
+    }
+    if seed is None:
+        return [*each.values()]
+    if seed not in each:
+        raise PolicyError(f"{folder} holds no policy of seed {seed}: it holds {', '.join(map(str, each))}")
+    return [each[seed]]
 
 
 def find(folder: Path, step: Step = None) -> Path:

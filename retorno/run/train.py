@@ -51,7 +51,7 @@ from retorno.run.collect import reads
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, best_step, read_config
-from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_shapes, hosted_spec
+from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_spec
 from retorno.run.loop import (
     Advanced,
     Observer,
@@ -159,32 +159,17 @@ class Training:
         """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
         self.observer: Observer | None = None
         """Sees every iteration of one seed; it may be read and replaced between two reports."""
-        if isinstance(world, Environment):
-            numbers = jnp.asarray(seeds, jnp.uint32)
-            numbers = numbers if len(seeds) > 1 else numbers[0]
-            begun = (self._twin, world, relabel, numbers, Counter.of(steps), algorithm.num_envs)
-            shapes = begun_shapes(*begun)
-            beside = ready is not None and len(seeds) == devices == 1
-            start = partial(begin_beside if beside else begin_native, *begun)
-            row = None
-        else:
-            number = world.num_envs or algorithm.num_envs
-            with waiting(f"opening {number:,} environment{'s' * (number > 1)}"):
-                self.environments = world.open(number, seeds[0])
-                row = self.environments.reset()
-            begun = (self._twin, world, relabel, jnp.uint32(seeds[0]), Counter.of(steps), row)
-            shapes = hosted_shapes(*begun)
-            start = partial(begin_hosted, *begun)
-        self.checkpoint_bytes = checkpoint.size(shapes)
-        """What a checkpoint takes on the disk at most."""
-        taken = None if origin is None else read_origin(origin, algorithm, self._spec(row), seeds, world)
-        self.begun_from = None if taken is None else taken.record
         try:
+            start, shapes, row = self._ready_to_begin(relabel, devices, at_once=ready is not None)
+            self.checkpoint_bytes = checkpoint.size(shapes)
+            """What a checkpoint takes on the disk at most."""
+            taken = None if origin is None else read_origin(origin, algorithm, self._spec(row), seeds, world)
+            self.begun_from = None if taken is None else taken.record
             if ready is not None:
                 ready(self)
             with waiting("compiling"):
                 run = start()
-        except BaseException:
+        except BaseException:  # A world that was lent is free for another try.
             self.close()
             raise
         if taken is not None:
@@ -196,6 +181,24 @@ class Training:
         """What was counted at the boundary before: the return of a boundary is that of the episodes since."""
         if self.environments is not None:
             self.hosted_loop = self._loop()
+
+    def _ready_to_begin(
+        self, relabel: RelabelConfig | None, devices: int, at_once: bool
+    ) -> tuple[Callable[[], Run], Run, TimeStep | None]:
+        """What makes the run, its shapes, and the rows at which hosted environments stand; nothing is compiled."""
+        world, seeds, budget = self.world, self.seeds, Counter.of(self.steps)
+        if isinstance(world, Environment):
+            numbers = jnp.asarray(seeds, jnp.uint32)
+            numbers = numbers if len(seeds) > 1 else numbers[0]
+            begun = (self._twin, world, relabel, numbers, budget, self.algorithm.num_envs)
+            beside = at_once and len(seeds) == devices == 1
+            return partial(begin_beside if beside else begin_native, *begun), begun_shapes(*begun), None
+        number = world.num_envs or self.algorithm.num_envs
+        with waiting(f"opening {number:,} environment{'s' * (number > 1)}"):
+            self.environments = world.open(number, seeds[0])
+            row = self.environments.reset()
+        begun = (self._twin, Spaces(world), relabel, jnp.uint32(seeds[0]), budget, row)
+        return partial(begin_hosted, *begun), begin_hosted.eval_shape(*begun), row
 
     def _spec(self, row: TimeStep | None = None) -> Spec:
         """What an algorithm has to know of the world; of hosted environments, that stand at these rows."""

@@ -30,6 +30,27 @@ def test_the_command_writes_a_graph_that_says_what_it_is_for(run, tmp_path, cli)
     assert model.SerializeToString() == onnx_model(rt.load(run, seed=4)).SerializeToString()
 
 
+def test_what_is_exported_says_whose_it_is(run, tmp_path):
+    export(run, tmp_path / "robot")  # Of the first seed, which is 3.
+    facts = json.loads((tmp_path / "robot/policy.json").read_text())
+    assert (
+        facts["seeds"] == [3]
+        and facts["algorithm"] == json.loads((run / "config.json").read_text())["algorithm"]["type"]
+    )
+    assert rt.load(tmp_path / "robot", seed=3).step == 200
+
+
+def test_a_full_disk_leaves_no_part_of_a_file(run, tmp_path, monkeypatch):
+    def full(number):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    for out in ("policy.onnx", "robot"):
+        with pytest.raises(RetornoError, match=f"{out} cannot be written: No space left"):
+            export(run, tmp_path / out)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_folder_is_read_back_and_is_the_policy_alone(run, tmp_path):
     export(run, tmp_path / "robot", seed=4)
     assert {file.name for file in (tmp_path / "robot").iterdir()} == {"policy.json", "policy.safetensors"}

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
+import retorno as rt
 from retorno.core.environment import Environment, advance, begin, episode_seed
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import restart, transition
@@ -490,6 +491,15 @@ def test_spaces_that_cannot_be_taken():
 
     with pytest.raises(SpaceError, match="Text"):
         gymnasium(Speaker).open(1, 0)
+
+
+def test_what_was_lent_to_a_run_that_is_refused_is_free_again():
+    env, kept = Counter(), []
+    for _ in range(2):
+        with pytest.raises(ValueError) as refused:
+            rt.train(rt.PPO(num_envs=1, rollout=7, minibatches=2), env, steps=7)
+        kept.append(refused)  # As a notebook keeps the last one, and with it all that it had opened.
+        assert "minibatches" in str(refused.value)
 
 
 def test_what_is_open_is_lent_to_one_at_a_time():
