@@ -12,6 +12,7 @@ import tyro
 from retorno.bellman.matrix_free import MatrixFree
 from retorno.cli.model_source import loaded
 from retorno.cli.options import Flag, FromFile, UsageError, parse
+from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.environments.empirical_models import EmpiricalModel
 from retorno.environments.formats import explicit, recorded, save
@@ -26,7 +27,7 @@ class Model:
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE|NAME")]
     """A model's file (.json, .yaml, .npz, .tra with what lies beside it, .drn, .POMDP), recorded transitions (a .csv
     with the columns state,action,reward,next_state,terminated), Python's FILE.py:NAME, or a world with an exact
-    model."""
+    model; what that is made with: --world.KEY VALUE."""
     out: Path | None = None
     """Write the model into this file as well; its suffix says in which format."""
     storm: Flag = False
@@ -39,10 +40,11 @@ class Model:
 
 
 def run(arguments: list[str]) -> int:
-    given = parse(Model, arguments, "retorno model")
+    settings, rest = world_settings(arguments)
+    given = parse(Model, rest, "retorno model")
     if given.storm and (given.out is None or given.out.suffix != ".tra"):
         raise UsageError("--storm is for writing: --out MODEL.tra --storm")
-    known, found = None, loaded(given.name, given.read)
+    known, found = None, loaded(given.name, given.read, settings)
     if Path(given.name).suffix.lower() in (".csv", ".tsv"):
         known = recorded.estimated(Path(given.name), given.read, confidence=given.confidence)[0]
     elif given.confidence != Model.confidence:

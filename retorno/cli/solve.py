@@ -27,6 +27,7 @@ from retorno.cli.inputs import durations_in, policy_in
 from retorno.cli.options import Flag, FromFile, UsageError, parse
 from retorno.cli.reaching import reach_json, reach_text
 from retorno.cli.rendering import WRITERS, Answer, as_json, as_text, finite, fits, sweeps_text, text_map, write
+from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.core.mdp import MDP
 from retorno.core.numerals import as_fraction, plain
@@ -72,7 +73,7 @@ class Solve:
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|FILE")]
     """A world with an exact model (`retorno list worlds` marks them); the file of one: .json, .yaml, .npz, .tra, .drn,
-    .POMDP; a .csv of recorded transitions; or Python's FILE.py:NAME."""
+    .POMDP; a .csv of recorded transitions; or Python's FILE.py:NAME. What it is made with: --world.KEY VALUE."""
     read: FromFile = USUAL
     discount: Fraction | None = None
     """γ, in [0, 1], such as 0.9 or 1/3; 0.99 if not given, and 1 for a horizon."""
@@ -134,11 +135,12 @@ class Solve:
 
 
 def run(arguments: list[str]) -> int:
-    parsed = parse(Solve, arguments, "retorno solve")
+    settings, rest = world_settings(arguments)
+    parsed = parse(Solve, rest, "retorno solve")
     given = checked(parsed)
     from retorno.cli.model_source import loaded
 
-    found = loaded(given.name, given.read)
+    found = loaded(given.name, given.read, settings)
     if isinstance(found, MatrixFree):
         return tell(solved_unstored(found, given), given, [])
     if found.discount is not None and parsed.discount is None and given.criterion == "discounted":

@@ -224,13 +224,18 @@ WORLDS: dict[str, Entry] = {
     "contextual_bandit": Entry("Li et al. 2010: arms that pay by what is seen", _bandits("ContextualBandit", 1000)),
     "continuous_bandit": Entry("each real number is an arm, one is best", _bandits("ContinuousBandit", 1000)),
     "garnet": _modelled("a random model: 20 states, 4 actions, 3 outcomes", partial(garnet, 20, 4, 3, 0, 0.1), 10_000),
-    "FrozenLake-v1": _modelled("a slippery lake, 4×4", _late("textbook.toy_text:toy_text", "FrozenLake-v1"), 100),
-    "FrozenLake8x8-v1": _modelled("a slippery lake, 8×8", _late("textbook.toy_text:toy_text", "FrozenLake8x8-v1"), 200),
+    "FrozenLake-v1": _modelled("a slippery lake, 4×4", _late("textbook.toy_text:frozen_lake_table"), 100),
+    "FrozenLake8x8-v1": _modelled("a slippery lake, 8×8", _late("textbook.toy_text:frozen_lake_table", "8x8"), 200),
     "CliffWalking-v1": _modelled(
-        "a walk along a cliff", _late("textbook.toy_text:toy_text", "CliffWalking-v1"), 10_000
+        "a walk along a cliff; cut after 10,000 steps, Gymnasium's never is",
+        _late("textbook.toy_text:cliff_walking_table"),
+        10_000,
+    ),
+    "CliffWalkingSlippery-v1": _modelled(
+        "the same on slippery ground", _late("textbook.toy_text:cliff_walking_table", True), 10_000
     ),
     "Blackjack-v1": Entry("hit or stick against the dealer", _late("games.blackjack_world:Blackjack")),
-    "Taxi-v4": _modelled("fetch and deliver a passenger", _late("textbook.toy_text:toy_text", "Taxi-v4"), 200),
+    "Taxi-v4": _modelled("fetch and deliver a passenger", _late("textbook.toy_text:taxi_table"), 200),
     "CartPole-v1": Entry("balance a pole on a cart", _late("control.classic:cart_pole")),
     "CartPoleNoVel-v1": Entry("the same with the velocities hidden", _veiled_cart_pole),
     "MountainCar-v0": Entry("swing a weak car up a hill", _late("control.classic:mountain_car")),
@@ -247,7 +252,9 @@ WORLDS: dict[str, Entry] = {
     "recall": Entry("name the cue that was shown some steps ago: needs memory", _late("text.recall:Recall")),
     "tokens": Entry("write a hidden pattern, then end the text", _late("text.tokens:Tokens"), _token_model),
 }
-"""Native worlds. Names with a version are Gymnasium's, which they match step for step."""
+"""Native worlds. Names with a version are Gymnasium's, which they match step for step; CliffWalking alone is cut as
+well, where Gymnasium's goes on for ever: a greedy policy that goes in circles would never be evaluated
+(max_episode_steps=None leaves the limit out)."""
 
 
 FILE_LIMIT = 1000
@@ -537,15 +544,17 @@ def model(name: str, **settings: Any) -> MDP:
 
     Args:
         name: as `retorno list` shows it, or a file.
-        **settings: of a model's file how it is read, as for `load`.
+        **settings: of a name what its model is made with; of a model's file how it is read, as for `load`.
 
     >>> model("student").state_names
     ('Facebook', 'C1', 'C2', 'C3', 'Sleep')
+    >>> model("FrozenLake-v1", map_name="8x8").num_states
+    64
     """
     if is_model_file(name):
         return load(name, **settings)
-    _refuse(settings, name)
     if is_file(name):
+        _refuse(settings, f"the map {name}")
         return read_map(Path(name))
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
@@ -559,7 +568,12 @@ def model(name: str, **settings: Any) -> MDP:
             f"no exact model of {name!r}{did_you_mean(name, modelled)}; models: {', '.join(modelled)}, "
             f"or a file that ends in {', '.join(FORMATS)}, or {MAP} (a map)"
         )
-    return modelled[name]()
+    takes = [each.name for each in _parameters(modelled[name])]
+    for key in settings:
+        if key not in takes:
+            known = f"{did_you_mean(key, takes)}; it takes {', '.join(takes) or 'nothing'}"
+            raise UnknownNameError(f"the model of {name} takes no {key!r}{known}")
+    return modelled[name](**settings)
 
 
 def _refuse_path(name: str) -> None:

@@ -291,7 +291,7 @@ def _picture(environments: Any, name: str) -> np.ndarray | str:
         return drawn
     if not isinstance(drawn, np.ndarray) or drawn.ndim != 3:
         raise PlotError(f"{name} cannot be drawn: its render gave {type(drawn).__name__}, expected an array of RGB")
-    return drawn
+    return drawn.copy()  # The next one may be drawn into the same array.
 
 
 def pictures(player: Player) -> Iterator[np.ndarray]:

@@ -118,6 +118,8 @@ class Actor:
                 nothing was said.
         """
         leaves = self.arrays_of(obs)
+        if self._empty:  # A memory may hold what was seen, which the environment may write over.
+            leaves = [np.array(leaf) for leaf in leaves]
         shape = leaves[0].shape[: leaves[0].ndim - len(self._arrays[0].shape)]
         told = legal_in(info) if legal is None and info is not None else legal
         if told is None and self.masked:

@@ -206,6 +206,27 @@ def test_the_discount_is_told_as_it_is(solve, named, tmp_path) -> None:
     assert "at discount 0.5" in solve(*question, "--explain", "a")[1]
 
 
+def test_a_model_is_made_with_what_is_said(solve, tmp_path) -> None:
+    out = solve("FrozenLake-v1", "--world.is_slippery", "false", "--world.desc", '["SF","HG"]', "--discount", "1")[1]
+    assert "start value 1.000000" in out
+    assert json.loads(solve("random_walk", "--world.states", "3", "--json")[1])["value"].keys() == {
+        "A",
+        "B",
+        "C",
+        "left end",
+        "right end",
+    }
+    (tmp_path / "own.py").write_text("def walk(pay=1):\n    return {'a': {'go': [(1.0, 'end', float(pay))]}}\n")
+    assert "start value 7.0" in solve(f"{tmp_path / 'own.py'}:walk", "--world.pay", "7")[1]
+    for call, told in (
+        ("Taxi-v4 --world.fickle_passenger", "takes no 'fickle_passenger'; it takes is_rainy"),
+        (f"{tmp_path / 'own.py'}:walk --world.pai 7", "pai"),
+        (f"{tmp_path / 'm.npz'} --world.size 3", "is a file"),
+    ):
+        code, _, err = solve(*call.split())
+        assert code == 2 and told in err
+
+
 def test_another_start(solve) -> None:
     assert json.loads(solve("student", "--initial", "C3", "--json")[1])["start_value"] == pytest.approx(10)
     assert "the start is C3" in solve("student", "--initial", "C3")[1]

@@ -6,6 +6,7 @@ import pytest
 from gymnasium.envs.toy_text.frozen_lake import MAPS
 
 from retorno.core.mdp import ModelError
+from retorno.environments import registry
 from retorno.environments.grids import gridworlds as grids
 from retorno.environments.grids import lakes
 from retorno.environments.textbook.garnet import garnet
@@ -68,6 +69,49 @@ def test_episodes_of_gymnasium_are_possible_in_its_model(name):
             row = outcomes(model, int(obs), model.action_names[action])
             assert row[(str(int(after)), float(reward), 0.0 if terminated else 1.0)] > 0
             obs = env.reset()[0] if terminated or truncated else after
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("FrozenLake-v1", {}),
+        ("FrozenLake-v1", {"map_name": "8x8", "success_rate": 0.8}),
+        ("FrozenLake-v1", {"desc": ["SFH", "FFG"], "reward_schedule": (10, -5, -0.5)}),
+        ("FrozenLake-v1", {"is_slippery": False}),
+        ("FrozenLake8x8-v1", {"is_slippery": False}),
+        ("CliffWalking-v1", {"is_slippery": True}),
+        ("CliffWalkingSlippery-v1", {}),
+        ("Taxi-v4", {}),
+        ("Taxi-v4", {"is_rainy": True, "rainy_probability": 0.5}),
+    ],
+)
+def test_whatever_a_table_of_gymnasium_is_made_with(name, settings):
+    """Its model has the table's dynamics, and its world the model's."""
+    theirs, ours = gymnasium.make(name, **settings).unwrapped, registry.model(name, **settings)
+    for state, row in theirs.P.items():
+        for action, listed in row.items():
+            known = {}
+            for probability, after, reward, terminated in listed:
+                key = (str(after), float(reward), 0.0 if terminated else 1.0)
+                known[key] = known.get(key, 0.0) + probability
+            known = {key: pytest.approx(p) for key, p in known.items() if p}
+            if not ours.terminal[state]:  # A goal leads to itself there.
+                assert outcomes(ours, str(state), ours.action_names[action]) == known
+    assert ours.initial == pytest.approx(theirs.initial_state_distrib)
+    lived = registry.make(name, **settings)
+    limit = gymnasium.spec(name).max_episode_steps
+    assert lived.limit == (10_000 if limit is None else limit)
+    inside = registry.WorldName(name, settings=settings).model()
+    assert inside is not None and tables(inside) == tables(ours)
+
+
+def test_what_is_not_in_a_table_has_no_model():
+    with pytest.raises(ValueError, match="fickle passenger changes their mind"):
+        toy_text("Taxi-v4", fickle_passenger=True)
+    with pytest.raises(ValueError, match="takes no 'fickle_passenger'; it takes is_rainy, rainy_probability"):
+        registry.model("Taxi-v4", fickle_passenger=True)
+    taxi = registry.WorldName("Taxi-v4", settings={"fickle_passenger": True})
+    assert taxi.model() is None and taxi.make().name == "Taxi-v4"  # Gymnasium's own.
 
 
 def test_toy_text_keeps_what_episodes_need():

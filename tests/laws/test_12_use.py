@@ -26,6 +26,7 @@ from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import ActionLayout
 from retorno.environments.text.recall import Recall
 from retorno.networks import NETWORKS
+from retorno.ops.distributions import Categorical
 from retorno.run import policy_folder
 from retorno.run.actor import Actor, load
 from retorno.run.episodes import decide_all, empty_memories
@@ -149,7 +150,10 @@ def check_use(
     actor.reset()
     for row, wanted in zip(rows, expected, strict=True):
         one = jax.tree.map(lambda x: x[0], row)
-        given = act(actor, one.obs, legal=one.legal, first=one.first)
+        seen = jax.tree.map(np.array, one.obs)
+        given = act(actor, seen, legal=one.legal, first=one.first)
+        for array in jax.tree.leaves(seen):
+            array[...] = 0  # An environment may write the next observation into the same array.
         assert setting.action_space.contains(given)
         np.testing.assert_allclose(given, wanted[0], 1e-4, 1e-4)
     if exported:
@@ -298,6 +302,33 @@ def test_a_run_is_evaluated_as_what_was_loaded_from_it(tmp_path: Path) -> None:
         total = 0.0 if row.first[0] else total + float(row.reward[0])
         returns += [total] if row.last[0] else []
     np.testing.assert_allclose(returns, judged.returns[0], 1e-5)
+
+
+class Yesterday(Policy):
+    """Does what it saw on the row before."""
+
+    @property
+    def context(self) -> int:
+        return 1
+
+    def initial_carry(self) -> Any:
+        return jnp.zeros(2)
+
+    def step(self, obs: Any, first: Any, carry: Any) -> tuple[Any, Any]:
+        return {"policy": Categorical(jnp.where(first, jnp.arange(2.0), carry))}, obs
+
+    def select(self, *heads: str) -> Policy:
+        return self
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_a_memory_of_what_was_seen_is_its_own(sample: bool) -> None:
+    actor = Actor(Yesterday(), spaces.Box(-1e3, 1e3, (2,)), spaces.Discrete(2))
+    seen, done = np.zeros(2, np.float32), []
+    for t in range(4):
+        seen[:] = [[0, 99], [99, 0]][t % 2]
+        done.append(int(actor.act(seen, sample=sample)))
+    assert done[1:] == [1, 0, 1]
 
 
 def unnormalised(actor: Actor) -> Actor:

@@ -10,6 +10,7 @@ states:
     ride: {to: office, reward: -3}            # one outcome needs no list and no probability
   office: {}                 # no actions: the episode ends on the way here
 grid: {home: [0, 0], office: [0, 1]}          # row and column on a map, if there is one
+map: {rows: "the floor"}     # how the map is read, where its rows and columns are no places (`MapKey`)
 labels: {work: [office]}     # the states that carry each label, if there are any
 actions: [walk, ride]        # their order, if it matters
 ```
@@ -30,14 +31,15 @@ from typing import Any
 
 import numpy as np
 
-from retorno.core.mdp import MDP, ModelError
+from retorno.core.mdp import MDP, MapKey, ModelError
 from retorno.core.names import did_you_mean
 from retorno.environments.checked_arrays import uniform
+from retorno.environments.formats import map_keys
 from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
 from retorno.environments.formats.numbers import number, shown
 from retorno.environments.formats.reading import USUAL, Loaded, Reading, normalised
 
-SECTIONS = ("initial", "actions", "states", "grid", "labels")
+SECTIONS = ("initial", "actions", "states", "grid", "map", "labels")
 LONGEST_YAML_NAME = 1000
 """YAML takes no more than 1024 characters before a colon."""
 OUTCOME = ("to", "probability", "reward", "terminated", "discount")
@@ -189,6 +191,7 @@ def from_tree(tree: Any, how: Reading = USUAL) -> Loaded:
         grid=_grid(tree["grid"], number_of) if "grid" in tree else None,
         labels=_labels(tree.get("labels"), number_of),
         fractions=fractions,
+        map_key=map_keys.read(tree["map"]) if "map" in tree else None,
     )
     return Loaded(model, notes)
 
@@ -316,6 +319,8 @@ def _json_lines(model: MDP) -> Iterator[str]:
     yield f'  "actions": [{", ".join(map(_json_text, model.action_names))}],'
     if model.grid is not None:
         yield f'  "grid": {_row(_places(model, quoted))},'
+    if model.map_key is not None:
+        yield f'  "map": {_key(model.map_key)},'
     if model.labels:
         yield f'  "labels": {_row(_carriers(model, quoted, _json_text))},'
     yield '  "states": {'
@@ -343,6 +348,8 @@ def _yaml_lines(model: MDP) -> Iterator[str]:
     yield f"actions: [{', '.join(actions)}]"
     if model.grid is not None:
         yield f"grid: {_row(_places(model, quoted))}"
+    if model.map_key is not None:
+        yield f"map: {_key(model.map_key)}"
     if model.labels:
         yield f"labels: {_row(_carriers(model, quoted, _yaml_text))}"
     yield "states:"
@@ -363,6 +370,11 @@ def _places(model: MDP, quoted: list[str]) -> Iterator[str]:
     for name, place in zip(quoted, model.grid or (), strict=True):
         if place is not None:
             yield f"{name}: [{int(place[0])}, {int(place[1])}]"
+
+
+def _key(key: MapKey) -> str:
+    """How the map is read: JSON, which is YAML too."""
+    return json.dumps(map_keys.written(key))
 
 
 def _carriers(model: MDP, quoted: list[str], text: Callable[[str], str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ A file's own claims are checked against its size before anything is allocated.
 
 from __future__ import annotations
 
+import json
 import tokenize
 import warnings
 import zipfile
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from retorno.core.mdp import MDP, ModelError, Numbered
+from retorno.core.mdp import MDP, MapKey, ModelError, Numbered
 from retorno.core.memory import ensure_fits
 from retorno.environments.checked_arrays import are_numbers, check_pointer
+from retorno.environments.formats import map_keys
 from retorno.environments.formats.files import naming, write_whole
 from retorno.environments.formats.numbers import number
 from retorno.environments.formats.reading import USUAL, Loaded, Reading, normalised
@@ -76,6 +78,8 @@ def write(model: MDP, path: Path) -> None:
         arrays["labelled_end"] = np.cumsum([len(own) for own in model.labels.values()])
     if model.fractions:
         arrays |= _packed("fraction_names", tuple(map(str, model.fractions.values())))
+    if model.map_key is not None:
+        arrays |= _packed("map_key", (json.dumps(map_keys.written(model.map_key)),))
     write_whole({path: lambda file: np.savez(file, allow_pickle=False, **arrays)})  # type: ignore[arg-type]
 
 
@@ -101,8 +105,8 @@ def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     """Every known array of an archive of `size` bytes."""
     kinds = {"version": "i", **ARRAYS, "grid": "i", "on_grid": "b", "labelled": "i", "labelled_end": "i"}
     kinds |= {
-        f"{kind}_names{part}": dtype
-        for kind in ("state", "action", "label", "fraction")
+        f"{kind}{part}": dtype
+        for kind in ("state_names", "action_names", "label_names", "fraction_names", "map_key")
         for part, dtype in [("", "u"), ("_end", "i")]
     }
     infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -179,8 +183,20 @@ def _model(arrays: dict[str, np.ndarray], normalise: bool) -> Loaded:
         grid=grid,
         labels=_labels(arrays),
         fractions=fractions,
+        map_key=_map_key(arrays),
     )
     return Loaded(model, notes)
+
+
+def _map_key(arrays: dict[str, np.ndarray]) -> MapKey | None:
+    """How the map is read."""
+    if "map_key_end" not in arrays:
+        return None
+    try:
+        (text,) = _unpacked(arrays, "map_key", 1)
+        return map_keys.read(json.loads(text))
+    except ValueError as error:
+        raise ModelError(f"map_key: {error}") from None
 
 
 def _labels(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -31,7 +31,8 @@ class Vector:
     SAME_STEP cannot be exact: the environment has moved on by the time that the `last` row is
     read (from `info["final_obs"]`), and must be stepped with the others while they wait for the
     next one. It then takes one random legal action, and the observation after it is the episode's first:
-    every episode but the first begins one step late.
+    every episode but the first begins one step late. Where an environment writes its observations into one
+    array, Gymnasium's own `SyncVectorEnv` gives the next episode's as `final_obs`.
 
     What a vector environment has inside cannot be read or set, so it cannot be restored.
     """

@@ -18,7 +18,7 @@ from scipy import sparse
 
 from retorno import bellman
 from retorno.core import memory
-from retorno.core.mdp import MDP, ModelError, Numbered, mdp
+from retorno.core.mdp import MDP, MapKey, ModelError, Numbered, mdp
 from retorno.environments import formats, registry, student, toy_text
 from retorno.environments.formats import (
     ModelWarning,
@@ -54,7 +54,7 @@ def same(a, b):
             x, y = x.view(np.int64) if x.strides != (0,) else x, y.view(np.int64) if x.strides != (0,) else y
         assert np.array_equal(x, y), name
     assert list(a.state_names) == list(b.state_names) and list(a.action_names) == list(b.action_names)
-    assert (a.grid or ()) == (b.grid or ())
+    assert (a.grid or ()) == (b.grid or ()) and a.map_key == b.map_key
     return True
 
 
@@ -463,6 +463,27 @@ def test_a_student_through_every_format(tmp_path):
         save(model, tmp_path / f"student{suffix}")
         back = load(tmp_path / f"student{suffix}")
         assert same(model, back) or suffix == ".tra"
+
+
+@pytest.mark.parametrize("suffix", [".json", ".yaml", ".npz"])
+def test_files_keep_how_a_map_is_read(suffix, tmp_path):
+    key = MapKey("cars", "vans", ("1", ""), ("é: [0]",), (("one", 0, 1),), "moved", ((0, 1), (-1, 0)), "all")
+    model = replace(student(), map_key=key)
+    save(model, tmp_path / f"m{suffix}")
+    assert same(load(tmp_path / f"m{suffix}"), model)
+
+
+def test_a_map_that_cannot_be_read_is_refused(tmp_path):
+    path = tmp_path / "m.yaml"
+    for told, message in (
+        ("[1]", "map: expected a table of rows"),
+        ("{rwos: a}", "map: 'rwos' is none of rows"),
+        ("{headings: [[0]]}", "map: headings is a list of int and int"),
+        ("{note: [a]}", "map: note is text"),
+    ):
+        path.write_text(f"map: {told}\nstates: {{a: {{go: {{to: b}}}}, b: {{}}}}\n")
+        with pytest.raises(ModelError, match=message):
+            load(path)
 
 
 HAND = """\
@@ -1146,6 +1167,7 @@ def archive(path, change, compression=zipfile.ZIP_STORED):
         ({"state_names.npy": npy(np.full(20, 255, np.uint8))}, "must rise|no UTF-8"),
         ({"state_names_end.npy": npy(np.array(10**12), shape="()")}, "claims 1,000,000,000,000 names"),
         ({"on_grid.npy": npy(np.ones(3, bool))}, "grid and on_grid"),
+        ({"map_key.npy": npy(np.full(2, 65, np.uint8)), "map_key_end.npy": npy(np.array([2]))}, "map_key: "),
     ],
 )
 def test_forged_npz(change, message, tmp_path):

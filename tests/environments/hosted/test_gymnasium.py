@@ -55,6 +55,47 @@ class Counter(gym.Env):
         return self.observe(), reward, over and self.terminates, over and not self.terminates, {}
 
 
+class Overwriting(Counter):
+    """A counter whose observations, rewards and masks are one array each, written over in each step."""
+
+    def __init__(self, length=3):
+        super().__init__(length)
+        self.seen, self.paid, self.mask = np.zeros(3), np.zeros(()), np.ones(3, np.int8)
+
+    def observe(self):
+        self.seen[:] = super().observe()
+        return self.seen
+
+    def told(self):
+        self.mask[:] = np.arange(3) != self.t % 3
+        return {"action_mask": self.mask}
+
+    def reset(self, **options):
+        return super().reset(**options)[0], self.told()
+
+    def step(self, action):
+        obs, self.paid[...], terminated, truncated, _ = super().step(action)
+        return obs, self.paid, terminated, truncated, self.told()
+
+
+class Skip(gym.Wrapper):
+    """Each action is taken twice, as in somebody's own Atari wrapper."""
+
+    def step(self, action):
+        total = 0.0
+        for _ in range(2):
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return obs, total, terminated, truncated, info
+
+
+def wrapped(make=Overwriting):
+    """What people wrap their environments in."""
+    return gym.wrappers.TimeLimit(Skip(gym.wrappers.RecordEpisodeStatistics(make(length=9))), 3)
+
+
 class Walker(gym.Env):
     """Ends by chance, takes Box actions, and observes a Dict with a Tuple inside."""
 
@@ -128,6 +169,27 @@ def test_rows_by_hand(terminates):
     np.testing.assert_array_equal(rows.obs[3, :, 0], seeds[1])
     np.testing.assert_array_equal(rows.obs[7, :, 0], seeds[2])
     assert rows.legal is None
+    environments.close()
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_arrays_that_an_environment_writes_over_are_copied(parallel):
+    actions = np.tile(np.array([[0, 2]], np.int32), (8, 1))
+    theirs, ours = gymnasium(Counter).open(2, seed=5), gymnasium(Overwriting, parallel=parallel).open(2, seed=5)
+    expected, found = (stack([each.reset(), *live_rows(each, actions)]) for each in (theirs, ours))
+    same(expected, found._replace(legal=None))
+    np.testing.assert_array_equal(found.legal, np.arange(3) != found.obs[..., 1:2] % 3)
+    theirs.close()
+    ours.close()
+
+
+def test_what_people_wrap_their_environments_in():
+    environments = gymnasium(wrapped).open(2, seed=5)
+    rows = stack([environments.reset(), *live_rows(environments, np.zeros((7, 2), np.int32))])
+    np.testing.assert_array_equal(rows.obs[:, 0, 1], [0, 2, 4, 6, 0, 2, 4, 6])  # Two steps in one.
+    np.testing.assert_array_equal(rows.last[:, 0], [0, 0, 0, 1, 0, 0, 0, 1])
+    assert (rows.discount == 1).all()  # Cut by the limit, three of nine steps done.
+    np.testing.assert_array_equal(rows.reward.round(), np.where(rows.first, 0, 2))
     environments.close()
 
 
@@ -302,7 +364,7 @@ def live_rows(environments, actions):
 # Restoring
 
 
-@pytest.mark.parametrize("make", [Counter, Walker, partial(gym.make, "CartPole-v1", max_episode_steps=13)])
+@pytest.mark.parametrize("make", [Counter, Walker, wrapped, partial(gym.make, "CartPole-v1", max_episode_steps=13)])
 def test_restores_bit_for_bit_at_every_cut(make):
     world, rng = gymnasium(make), np.random.default_rng(0)
     actions = acts(world, rng, 40, 3)
