@@ -24,7 +24,7 @@ LAYERS = [
     {"policies"},
     {"search"},
     {"algorithms"},
-    {"run"},
+    {"run", "labels"},
     {"preferences", "language"},
     {"plots", "web"},
     {"figures"},
