@@ -59,9 +59,15 @@ def require_one_player(spec: Spec, algorithm: str, why: str) -> None:
         )
 
 
+class Record(spaces.Box):
+    """A Box that tells states apart and is nothing to compute with: `enter` reads it, and no network does."""
+
+
 def width(space: Space[Any]) -> int:
     """The length of `encode(space, obs)`."""
     match space:
+        case Record():
+            return 0
         case spaces.Discrete():
             return int(space.n)
         case spaces.MultiDiscrete():
@@ -76,8 +82,12 @@ def width(space: Space[Any]) -> int:
 def encode(space: Space[Any], obs: PyTree[Any]) -> Float[Array, " D"]:
     """One observation as one vector: one-hot where discrete, flat for Box, joined for Dict and Tuple."""
     match space:
+        case Record():
+            return jnp.zeros(0)
         case spaces.Discrete():
             return jax.nn.one_hot(obs - space.start, int(space.n))
+        case spaces.MultiDiscrete() if len(set(space.nvec.reshape(-1).tolist())) == 1:
+            return jax.nn.one_hot(obs - space.start, int(space.nvec.reshape(-1)[0])).reshape(-1)
         case spaces.MultiDiscrete():
             digits = (obs - space.start).reshape(-1)
             sizes = space.nvec.reshape(-1)

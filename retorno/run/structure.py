@@ -22,7 +22,7 @@ from gymnasium import spaces
 from jaxtyping import PyTree
 
 from retorno.core.errors import RetornoError
-from retorno.core.spaces import HashableSpace
+from retorno.core.spaces import HashableSpace, Record
 
 Tensors = dict[str, Any]
 
@@ -228,10 +228,11 @@ def space_from_json(value: Any, where: str = "space") -> gymnasium.Space[Any]:
                 return spaces.MultiDiscrete(np.array(value["nvec"]), dtype=kind, start=np.array(value["start"]))
             case "MultiBinary":
                 return spaces.MultiBinary(value["shape"])
-            case "Box":
+            case "Box" | "Record" as name:
+                made = Record if name == "Record" else spaces.Box
                 kind, shape = np.dtype(value["dtype"]), tuple(value["shape"])
                 low, high = (_filled(value[name], kind, shape) for name in ("low", "high"))
-                return spaces.Box(low, high, shape, kind.type)  # type: ignore[arg-type]
+                return made(low, high, shape, kind.type)  # type: ignore[arg-type]
             case "Dict":
                 return spaces.Dict({name: space_from_json(part, where) for name, part in value["spaces"]})
             case "Tuple":

@@ -31,6 +31,8 @@ from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import action_units
 from retorno.core.time_step import several
+from retorno.environments.games.chance import ChanceGame
+from retorno.environments.games.game import Game
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
@@ -130,8 +132,10 @@ def test_networks_start_from_their_seed(name: str) -> None:
 def certain(name: str) -> bool:
     """Whether a world has one way to begin and draws nothing."""
     if name not in MODELS:
-        alike = ("short_corridor_dark", "blocking_maze_change", "shortcut_maze_change", "tic_tac_toe_for_two")
-        return name in alike
+        world = WORLDS[name].world()
+        if isinstance(world, Game):
+            return not isinstance(world, ChanceGame)
+        return name in ("short_corridor_dark", "blocking_maze_change", "shortcut_maze_change")
     return not ((np.diff(model(name).row_ptr) > 1).any() or (model(name).initial > 0).sum() > 1)
 
 

@@ -7,61 +7,23 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax.numpy as jnp
+import equinox as eqx
 import numpy as np
-from gymnasium import spaces
-from jax import Array
-from jaxtyping import Int, Key
 
-from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
-from retorno.core.time_step import TimeStep, restart
 from retorno.environments.enumeration import enumerated
+from retorno.environments.games.gomoku import Gomoku
 from retorno.environments.games.tic_tac_toe import LINES
 
 CELLS = 9
 
 
-class TicTacToe(Environment):
-    """Nine cells, row by row: 0 free, 1 the mover's, 2 the opponent's; an action is a free cell.
+class TicTacToe(Gomoku):
+    """Mark a free cell of nine; three in a row win. A full board is a draw."""
 
-    A line pays its maker 1 and ends the game, a full board ends it with nothing. A cell that is taken pays NaN, so
-    that it is noticed.
-    """
-
-    @property
-    def observation_space(self) -> spaces.MultiDiscrete:
-        return spaces.MultiDiscrete([3] * CELLS)
-
-    @property
-    def action_space(self) -> spaces.Discrete:
-        return spaces.Discrete(CELLS)
-
-    @property
-    def two_players(self) -> bool:
-        return True
-
-    def reset(self, key: Key[Array, ""]) -> tuple[Int[Array, " 9"], TimeStep]:
-        return self.enter(jnp.zeros(CELLS, jnp.int32))
-
-    def enter(self, obs: Int[Array, " 9"]) -> tuple[Int[Array, " 9"], TimeStep]:
-        return obs, restart(obs, obs == 0)
-
-    def step(
-        self, state: Int[Array, " 9"], action: Int[Array, ""], key: Key[Array, ""]
-    ) -> tuple[Int[Array, " 9"], TimeStep]:
-        mine = state.at[action].set(1)
-        won = (mine[jnp.array(LINES)] == 1).all(1).any()
-        over = won | (mine != 0).all()
-        theirs = jnp.array([0, 2, 1])[mine]
-        return theirs, TimeStep(
-            obs=theirs,
-            reward=jnp.where(state[action] == 0, won.astype(jnp.float32), jnp.nan),
-            discount=jnp.where(over, 0.0, -1.0),
-            first=jnp.array(False),
-            last=over,
-            legal=(theirs == 0) | over,
-        )
+    rows: int = eqx.field(static=True, default=3)
+    columns: int = eqx.field(static=True, default=3)
+    length: int = eqx.field(static=True, default=3)
 
 
 def tic_tac_toe_for_two() -> MDP:

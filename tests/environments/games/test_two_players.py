@@ -39,6 +39,11 @@ def player(chances: np.ndarray) -> FixedPolicy:
         return FixedPolicy(jnp.asarray(np.log(table), jnp.float32), HashableSpace(WORLD.observation_space))
 
 
+def state_of(model: MDP, board: Array) -> int:
+    """A board's state in the model."""
+    return model.state(str(int(index(WORLD.observation_space, board))))
+
+
 def test_perfect_play_is_a_draw() -> None:
     answer = solved()
     assert answer.start_value == 0
@@ -46,7 +51,9 @@ def test_perfect_play_is_a_draw() -> None:
     assert answer.sweeps <= 10, "the longest game has nine moves"
     # Any opening holds the draw; the corner can be answered by the centre alone.
     assert answer.policy[:9] == pytest.approx(np.full(9, 1 / 9))
-    corner = answer.model.state(str(int(index(WORLD.observation_space, jnp.array([2, 0, 0, 0, 0, 0, 0, 0, 0])))))
+    corner = answer.model.state(
+        str(int(index(WORLD.observation_space, jnp.array([[2, 0, 0], [0, 0, 0], [0, 0, 0]], jnp.int8))))
+    )
     first, last = answer.model.state_ptr[corner : corner + 2]
     assert answer.model.action[first:last][answer.policy[first:last] > 0].tolist() == [4]
 
@@ -61,10 +68,10 @@ def test_the_world_is_its_model() -> None:
     model = solved().model
     names = np.array([int(name) for name in model.state_names])
     boards = jax.vmap(lambda n: element(WORLD.observation_space, n))(jnp.asarray(names[model.pair_state]))
-    after, rows = jax.vmap(lambda board, action: WORLD.step(board, action, jax.random.key(0)))(
-        boards, jnp.asarray(model.action)
+    rows = jax.vmap(lambda board, action: WORLD.step(WORLD.enter(board)[0], action, KEY)[1])(
+        boards.astype(jnp.int8), jnp.asarray(model.action)
     )
-    number = jax.vmap(lambda board: index(WORLD.observation_space, board))(after)
+    number = jax.vmap(lambda board: index(WORLD.observation_space, board))(rows.obs)
     assert (np.asarray(number) == names[model.next_state]).all()
     assert (np.asarray(rows.reward) == model.reward).all()
     assert (np.asarray(rows.discount) == model.discount).all()
@@ -87,7 +94,7 @@ class Opened(TicTacToe):
     """The game from three marks on: X in two opposite corners, O, who moves, in the centre. An edge alone holds it."""
 
     def reset(self, key: Key[Array, ""]) -> tuple[Array, TimeStep]:
-        return self.enter(jnp.array([2, 0, 0, 0, 1, 0, 0, 0, 2]))
+        return self.enter(jnp.array([[2, 0, 0], [0, 1, 0], [0, 0, 2]], jnp.int8))
 
 
 def test_a_table_that_played_against_itself_plays_perfectly() -> None:
@@ -101,7 +108,9 @@ def test_a_table_that_played_against_itself_plays_perfectly() -> None:
     with rt.train(learner, world, steps=15_000, seed=seeds) as run:
         run.run_to_end()
     names = np.array([int(name) for name in exact.model.state_names])
-    reached = reachable(exact.model, exact.model.state(str(int(index(world.observation_space, world.reset(KEY)[0])))))
+    reached = reachable(
+        exact.model, exact.model.state(str(int(index(world.observation_space, world.reset(KEY)[1].obs))))
+    )
     pairs = reached[exact.model.pair_state]
     for learnt in np.asarray(run.run.learner.network.tables["q"]):
         q = learnt[names[exact.model.pair_state], exact.model.action]
