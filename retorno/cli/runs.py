@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -251,9 +251,6 @@ def discount_of(algorithm: Any) -> float:
 
 def joined(results: list[Evaluation]) -> Evaluation:
     """Evaluations of several runs as one over all their seeds."""
-    cut = [r.cut for r in results if r.cut is not None]
-    return Evaluation(
-        np.concatenate([r.returns for r in results]),
-        np.concatenate([r.lengths for r in results]),
-        np.concatenate(cut) if len(cut) == len(results) else None,
-    )
+    told = [[getattr(result, field.name) for result in results] for field in fields(Evaluation)]
+    whole = [None if any(each is None for each in part) else np.concatenate(part) for part in told]
+    return Evaluation(*whole)  # pyright: ignore[reportArgumentType]

@@ -86,12 +86,14 @@ def _lines(reports: Iterable[Report]) -> None:
 
 def _told(reports: Iterable[Report]) -> Iterator[tuple[Report, str]]:
     """Each report and what to say of it: the last return that is known, the rate and the time left."""
-    from retorno.run.report import clock  # Not for the other notes: they come at once.
+    from retorno.run.report import clock, told_success  # Not for the other notes: they come at once.
 
-    score = math.nan
+    score, success = math.nan, ""
     for number, report in enumerate(reports):
         score = score if math.isnan(report.mean_return) else report.mean_return
-        parts = ["no episode yet" if math.isnan(score) else f"return {score:.2f}"]
+        success = told_success(report.metrics) or success
+        nothing = f"no episode yet, reward {report.mean_reward:z.4g} a step"
+        parts = [nothing if math.isnan(score) else f"return {score:.2f}{success}"]
         if number == 0:  # The rate of this one tells of the compiler.
             parts.append(f"compiled in {clock(report.seconds)}")
         else:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Integer, Key, PyTree
+from jaxtyping import Float, Integer, Key, PyTree
 
 from retorno.core.counter import SPREAD, WORD, Counter
 from retorno.core.runtime import prepare
@@ -83,11 +83,24 @@ class Environment(eqx.Module):
         raise NotImplementedError(f"{type(self).__name__} cannot be drawn: it has no render(state)")
 
 
+class Successes(Protocol):
+    """Whether episodes that ended were successes, of B environments that may say so."""
+
+    newest: Float[np.ndarray, " B"]
+    """Of each one's last episode: 1 or 0; NaN where nothing was said."""
+    told: int
+    """Episodes of which something was said."""
+    count: float
+    """How many of these were successes."""
+
+
 @runtime_checkable
 class HostedEnvironments(Protocol):
     """B environments that live in Python, opened and seeded. All arrays are NumPy with axis [B] first."""
 
     num_envs: int
+    successes: Successes
+    """What they say of episodes that ended."""
 
     def reset(self) -> TimeStep:
         """The first rows [B]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Real, Shaped
 
@@ -53,6 +55,30 @@ def interval95_within(samples: Shaped[np.ndarray, " N"], seen: Shaped[np.ndarray
     if seen.size < ENOUGH:
         return low, high
     return (max(low, float(seen.min())), min(high, float(seen.max()))) if low == low else (low, high)
+
+
+def proportion95(successes: float, trials: int) -> tuple[float, float]:
+    r"""The 95% interval of a probability, from independent trials (Wilson 1927).
+
+    .. math:: \frac{\hat p + z^2/2n \pm z \sqrt{\hat p (1 - \hat p)/n + z^2/4n^2}}{1 + z^2/n}, \qquad z = 1.96
+
+    Args:
+        successes: how many of them came out.
+        trials: n, how many there were.
+
+    Returns:
+        (lower, upper), within [0, 1]; NaN without trials.
+
+    >>> low, high = proportion95(10, 10)
+    >>> round(low, 3), high
+    (0.722, 1.0)
+    """
+    if not trials:
+        return (float("nan"), float("nan"))
+    share, widening = successes / trials, 1.959964**2 / trials
+    centre = (share + widening / 2) / (1 + widening)
+    reach = math.sqrt(widening * share * (1 - share) + widening**2 / 4) / (1 + widening)
+    return (max(centre - reach, 0.0), min(centre + reach, 1.0))
 
 
 def interquartile_mean(samples: Shaped[np.ndarray, " N"]) -> float:

@@ -89,6 +89,28 @@ def return_curve(runs: Sequence[Rows], over: Over = "steps", most: float = math.
     return Curve(np.nanmax(x[:, known], axis=0), returns, low, np.fmax(np.minimum(high, most), returns.mean(1)))
 
 
+def by_steps(runs: Sequence[Rows]) -> list[list[Row]]:
+    """The rows of runs, with the mean reward of a step in the place of the return: of worlds that never end.
+
+    Args:
+        runs: the rows of each run.
+
+    >>> by_steps([[{"step": 8, "returns": [None], "rewards": [0.5]}]])
+    [[{'step': 8, 'returns': [0.5], 'rewards': [0.5], 'ended': [8]}]]
+    """
+    found = []
+    for rows in map(in_order, runs):
+        steps = np.diff([row["step"] for row in rows], prepend=0).tolist()
+        none = [None] * len(rows[0]["returns"])
+        found.append(
+            [
+                {**row, "returns": row.get("rewards", none), "ended": [lived] * len(none)}
+                for row, lived in zip(rows, steps, strict=True)
+            ]
+        )
+    return found
+
+
 def final_returns(curve: Curve) -> Float[np.ndarray, " S"]:
     """The return of each seed at the end: the mean of its last ten points.
 
@@ -195,19 +217,20 @@ def _kept(x: Float[np.ndarray, " K"], values: Float[np.ndarray, "K S"]) -> Float
     return kept
 
 
-def smoothing(runs: Runs, over: Over = "steps") -> str:
+def smoothing(runs: Runs, over: Over = "steps", what: str = "episodes that ended") -> str:
     """What a caption has to say of the points of a `learning_curve`.
 
     Args:
         runs: as it takes them.
         over: its axis.
+        what: is averaged.
 
     >>> smoothing({"a": [[{"step": 500, "steps": 1000, "returns": [1.0]}]]})
     'each point is the mean over the episodes that ended in 1% of the run (10 environment steps)'
     """
     limits = {_limit([in_order(rows) for rows in each], over) for each in runs.values()}
     span = f" ({limits.pop() / POINTS:,.4g} {LABELS[over]})" if len(limits) == 1 else ""
-    return f"each point is the mean over the episodes that ended in 1% of the run{span}"
+    return f"each point is the mean over the {what} in 1% of the run{span}"
 
 
 class Dot(NamedTuple):

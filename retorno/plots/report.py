@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from retorno import bellman
 from retorno.core.errors import RetornoError
 from retorno.environments.registry import WorldName
 from retorno.ops.intervals import interquartile_mean, interval95
 from retorno.plots.curves import learning_curve, metric_curves
 from retorno.plots.learnt import learnt_sections, model_of, optimum, predicts
 from retorno.plots.page import Cell, Picture, Section, Table, save_page
-from retorno.plots.progress import Over, Row, final_returns, return_curve, smoothing, spent_seconds
+from retorno.plots.progress import Over, Row, by_steps, final_returns, return_curve, smoothing, spent_seconds
 from retorno.plots.records import VERSIONS, Group, Record, common_folder, differing, grouped, read_all
 from retorno.plots.style import PICTURES, PlotError, number, save, save_pages
 from retorno.run.report import clock
@@ -95,7 +96,7 @@ def _world_sections(groups: Sequence[Group], of: str, over: Over, alone: bool) -
         told = "Nothing has been reported yet: the first figures come after compiling." if waiting else "No figures."
         yield Section(f"Learning{of}", told)
     elif not returns and len(judged) < len(groups):
-        yield Section(f"Learning{of}", "No episode has ended yet, so there is no return to draw.")
+        yield _endless(groups, {name: each for name, each in runs.items() if name not in judged}, of, over, alone)
     elif returns:
         references, most, about = _references(groups)
         caption = f"Returns of the training episodes, exploration included; {smoothing(returns, over)}"
@@ -112,6 +113,36 @@ def _world_sections(groups: Sequence[Group], of: str, over: Over, alone: bool) -
         draw = partial(metric_curves, runs, over=over)
         caption = "The algorithm’s own metrics, each point a mean over updates and seeds in 1% of the run"
         yield Section(f"Metrics{of}", pictures=[Picture.of(draw, caption)], folded=bool(of))
+
+
+def _endless(
+    groups: Sequence[Group], runs: dict[str, list[Sequence[Row]]], of: str, over: Over, alone: bool
+) -> Section:
+    """How runs went in which no episode has ended: the reward of a step."""
+    told = {name: by_steps(each) for name, each in runs.items()}
+    if not any(len(return_curve(each, over).x) for each in told.values()):
+        return Section(f"Learning{of}", "No episode has ended yet, so there is no return to draw.")
+    references, about = _best_average(groups)
+    caption = (
+        "No episode has ended, so there is no return: the mean reward of a step, exploration included; "
+        f"{smoothing(told, over, 'steps')}{about}."
+    )
+    draw = partial(learning_curve, told, references, over=over, alone=alone, title=f"Reward of a step{of}")
+    return Section(f"Learning{of}", pictures=[Picture.of(draw, caption)])
+
+
+def _best_average(groups: Sequence[Group]) -> tuple[dict[str, float], str]:
+    """The best average reward of the groups' world as a line, and what the caption says of it."""
+    try:
+        model = model_of(groups[0])
+        if model is None or not (model.discount > 0).all():  # Of what ends the average is 0.
+            return {}, ""
+        found = bellman.average_reward(model)
+    except (RetornoError, ValueError, OSError):
+        return {}, ""
+    if not found.converged:
+        return {}, ""
+    return {"best average": found.start_gain}, "; the dashed line is the best average reward there is"
 
 
 def _under(section: Section, of: str) -> Section:
@@ -141,6 +172,7 @@ def _results(groups: Sequence[Group]) -> Table:
         "seeds": _seeds,
         "return in training, at the end": partial(_final, brief=brief),
         "evaluation": partial(_evaluation, brief=brief),
+        "success": partial(_success, brief=brief),
         "steps a second": _speed,
         "time": _time,
     }
@@ -190,7 +222,11 @@ def _final(group: Group, brief: bool) -> str:
     if predicts(group):
         return "–"
     curve = return_curve(group.rows)
-    return told_mean(final_returns(curve), brief) if len(curve.x) else "no episode ended"
+    if not len(curve.x):
+        curve = return_curve(by_steps(group.rows))
+        reward = f"; a step earned {told_mean(final_returns(curve), brief)}" if len(curve.x) else ""
+        return f"no episode ended{reward}"
+    return told_mean(final_returns(curve), brief)
 
 
 def told_mean(seeds: np.ndarray, brief: bool = False) -> str:
@@ -244,6 +280,26 @@ def _evaluation(group: Group, brief: bool) -> str:
     over = many if count > 1 else f"{episodes:,} episodes of one seed"
     middle = each["interquartile_mean"] if count >= FEW else math.nan
     return told_interval(each["mean"], low, high, over, middle, brief) + where
+
+
+def _success(group: Group, brief: bool) -> str:
+    """The share of successes in the newest evaluation, where the world says what a success is."""
+    found = [row["evaluation"] for record in group.records if (row := _last_evaluation(record.rows)) is not None]
+    judged = [each for each in found if each.get("success_rate") is not None]
+    if not judged or len(judged) < len(found):
+        return "–"
+    (low, high), rate, over = judged[0]["success_ci95"], judged[0]["success_rate"], "episodes of one seed"
+    seeds = [x for each in judged for x in each["successes"] if x is not None]
+    if len(seeds) > 1:
+        (low, high), rate, over = interval95(np.array(seeds)), float(np.mean(seeds)), f"{len(seeds)} seeds"
+    if low is None or math.isnan(low):
+        return f"{rate:.1%}"
+    low, high = max(low, 0.0), min(high, 1.0)
+    return (
+        f"{rate:.1%} [{low:.1%}, {high:.1%}]"
+        if brief
+        else f"{rate:.1%}, 95% interval {low:.1%} to {high:.1%} over {over}"
+    )
 
 
 def _last_evaluation(rows: Sequence[Row]) -> Row | None:

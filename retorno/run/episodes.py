@@ -21,11 +21,16 @@ class EvaluationError(RetornoError):
     """Episodes that do not end."""
 
 
-def endless() -> EvaluationError:
-    """What is said of an episode that does not end."""
+def endless(earned: float | None = None) -> EvaluationError:
+    """What is said of an episode that does not end.
+
+    Args:
+        earned: in it, by a step, where that is known.
+    """
+    told = "" if earned is None else f"; a step earned {earned:z.4g} on average"
     return EvaluationError(
-        f"an episode did not end within {LONGEST_EPISODE:,} steps: give the world a time limit, "
-        "for instance TimeLimit(world, 1000)"
+        f"an episode did not end within {LONGEST_EPISODE:,} steps{told}. For the return of an episode give the world a "
+        "time limit, for instance TimeLimit(world, 1000)"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, overload
 
@@ -20,7 +22,13 @@ from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
-from retorno.ops.intervals import interquartile_interval95, interquartile_mean, interval95_within
+from retorno.ops.intervals import (
+    interquartile_interval95,
+    interquartile_mean,
+    interval95,
+    interval95_within,
+    proportion95,
+)
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
 from retorno.run.learnt import Learnt, given_world, policies_of, read, require_fitting, world_of
 from retorno.run.match import Match, meet
@@ -40,6 +48,8 @@ class Evaluation:
     lengths: np.ndarray
     cut: np.ndarray | None = None
     """Whether each was cut by a time limit and did not end by itself, where that was seen."""
+    success: np.ndarray | None = None
+    """Whether each was a success, 1 or 0, NaN where nothing was said; None where the world never says so."""
 
     @property
     def seeds(self) -> int:
@@ -74,6 +84,27 @@ class Evaluation:
         return interquartile_interval95(self.returns.mean(1))
 
     @property
+    def success_rate(self) -> float | None:
+        """The share of successes among the episodes of which the world said it; None where it never does."""
+        return None if self._judged is None else float(np.nanmean(self._judged))
+
+    @property
+    def success_ci95(self) -> tuple[float, float]:
+        """Its 95% interval: over seeds (Student's t) where there are several, else over episodes (Wilson's)."""
+        if self._judged is None:
+            return (math.nan, math.nan)
+        if self.seeds == 1:
+            return proportion95(float(np.nansum(self._judged)), int(np.isfinite(self._judged).sum()))
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # A seed of which nothing was said.
+            each = np.nanmean(self._judged, 1)
+        low, high = interval95(each[np.isfinite(each)])
+        return (max(low, 0.0), min(high, 1.0)) if low == low else (low, high)
+
+    @property
+    def _judged(self) -> np.ndarray | None:
+        return None if self.success is None or np.isnan(self.success).all() else self.success
+
+    @property
     def mean_length(self) -> float:
         return float(self.lengths.mean())
 
@@ -90,7 +121,14 @@ class Evaluation:
             "mean_length": self.mean_length,
             **({} if self.cut is None else {"cut": int(self.cut.sum())}),
             "returns": [float(x) for x in self.returns.mean(1)],
+            **({} if (rate := self.success_rate) is None else self._success_row(rate)),
         }
+
+    def _success_row(self, rate: float) -> dict[str, Any]:
+        assert self._judged is not None
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            each = [None if math.isnan(x) else float(x) for x in np.nanmean(self._judged, 1)]
+        return {"success_rate": rate, "success_ci95": list(self.success_ci95), "successes": each}
 
     def __repr__(self) -> str:
         return f"<evaluation: {self}>"
@@ -99,6 +137,21 @@ class Evaluation:
         return as_text(self)
 
     def __str__(self) -> str:
+        return f"{self._told_return()}{self._told_success()}"
+
+    def _told_success(self) -> str:
+        """The success rate, where the world says what a success is."""
+        if self._judged is None or self.success_rate is None:
+            return ""
+        low, high = self.success_ci95
+        told = int(np.isfinite(self._judged).sum())
+        some = "" if told == self._judged.size else f" of the {told:,} episodes that say so"
+        if self.returns.size == 1:
+            return "; a success" if self.success_rate else "; no success"
+        over = "" if math.isnan(low) else f", 95% interval {low:.1%} to {high:.1%}"
+        return f"; success {self.success_rate:.1%}{over}{some}"
+
+    def _told_return(self) -> str:
         if self.returns.size == 1:
             return f"return {self.mean:z.2f} (one episode of {int(self.lengths[0, 0]):,} steps{self._told_cut()})"
         low, high = self.ci95
@@ -179,6 +232,16 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
     return (_play_briefly if brief else _play_long)(policy, world, seed, episodes, greedy)
 
 
+class Lived(NamedTuple):
+    """What one policy's episodes came to: of each its return, its length, whether it was cut, and a success."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    cut: np.ndarray
+    success: np.ndarray | None = None
+    """NaN where nothing was said; None where nothing can be."""
+
+
 def _episodes(number: int) -> str:
     return f"{number:,} episode{'s' * (number != 1)}"
 
@@ -188,30 +251,30 @@ _decide_hosted = constants.jit(decide_all, static_argnames=("greedy",))
 
 def _play_hosted(
     policy: Policy, environments: HostedEnvironments, units: ActionUnits, seed: int, episodes: int, greedy: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> Lived:
     """Each of B environments lives ⌈episodes / B⌉ episodes, so that short ones are not preferred."""
     num_envs = environments.num_envs
     share = -(-episodes // num_envs)
-    ended: list[list[tuple[float, int, bool]]] = [[] for _ in range(num_envs)]
+    ended: list[list[tuple[float, int, bool, float]]] = [[] for _ in range(num_envs)]
     row, carry = environments.reset(), empty_memories(policy, num_envs)
     total, length, sign, t = np.zeros(num_envs), np.zeros(num_envs, int), np.ones(num_envs), 0
     told = _episodes(share * num_envs)
     with waiting("evaluating", lambda: f"{sum(map(len, ended)):,} of {told} are over, at step {t:,}"):
         while min(map(len, ended)) < share:
             if length.max() >= LONGEST_EPISODE:
-                raise endless()
+                raise endless(total[length.argmax()] / length.max())
             action, carry = _decide_hosted(policy, row, carry, units, jax.random.key(seed), np.int32(t), greedy)
             row = environments.step(jax.tree.map(np.asarray, action))
             total = np.where(row.first, 0.0, total + sign * row.reward)
             sign = np.where(row.first, 1.0, np.where(np.asarray(row.discount) < 0, -sign, sign))
             length = np.where(row.first, 0, length + 1)
             for env in np.flatnonzero(row.last):
-                ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0)))
+                success = float(environments.successes.newest[env])
+                ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0), success))
             t += 1
     # The first round of episodes, then the second, …: the first `episodes` of them in that order.
     rounds = [ended[env][i] for i in range(share) for env in range(num_envs)][:episodes]
-    returns, lengths, cut = zip(*rounds, strict=True)
-    return np.array(returns), np.array(lengths), np.array(cut)
+    return Lived(*map(np.array, zip(*rounds, strict=True)))
 
 
 @overload
@@ -273,7 +336,8 @@ def evaluate(
         require_fitting(each, where)
     if policies is None:
         results = [_evaluate_one(each, where, episodes, seed, greedy) for each in found]
-        return Evaluation(*(np.stack(each) for each in zip(*results, strict=True)))
+        told = [None if each[0] is None else np.stack(each) for each in zip(*results, strict=True)]
+        return Evaluation(*told)  # pyright: ignore[reportArgumentType]
     if len(found) != 2:
         raise ValueError(f"a game has two players, got {len(found)} policies: pass policies=(one, other)")
     if not isinstance(where, Environment):
@@ -281,17 +345,16 @@ def evaluate(
     return meet(found[0], found[1], where, episodes, seed, greedy)
 
 
-def _evaluate_one(
-    policy: Policy, world: World, episodes: int, seed: int, greedy: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The returns, the lengths, and which episodes were cut."""
+def _evaluate_one(policy: Policy, world: World, episodes: int, seed: int, greedy: bool) -> Lived:
+    """One policy's episodes."""
     if isinstance(world, Environment):
         with waiting(f"evaluating: compiling, then living {_episodes(episodes)}"):
             play = _play_native(policy, world, jnp.uint32(seed), episodes, greedy)
-            over = np.asarray(play.over).all()
-        if not over:
-            raise endless()
-        return np.asarray(play.returns), np.asarray(play.lengths), np.asarray(play.cut)
+            over = np.asarray(play.over)
+        if not over.all():
+            earned = np.asarray(play.returns, np.float64)[~over].sum() / np.asarray(play.lengths)[~over].sum()
+            raise endless(earned)
+        return Lived(np.asarray(play.returns), np.asarray(play.lengths), np.asarray(play.cut))
     with waiting("opening environments for the evaluation"):
         environments = world.open(world.num_envs or min(episodes, 8), seed)
     try:

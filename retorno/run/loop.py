@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Int, Key, PyTree, UInt32
+from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
 from retorno.core import constants
 from retorno.core.counter import Counter
@@ -164,13 +164,17 @@ class Seen(NamedTuple):
     sums: Metrics
     """Of each metric, over updates."""
     updates: Int[Array, ""]
+    rewards: Float[Array, ""]
+    """The sum of all that the world paid."""
     observer: Observer | None
 
     def see(self, lived: Iteration) -> Seen:
         """After one more iteration."""
+        paid = jnp.where(lived.trajectory.transitions, lived.trajectory.steps.reward[1:], 0.0)
         return Seen(
             jax.tree.map(lambda total, x: total + x, self.sums, lived.metrics),
             self.updates + 1,
+            self.rewards + paid.sum(),
             None if self.observer is None else self.observer.see(lived),
         )
 
@@ -182,7 +186,9 @@ class Seen(NamedTuple):
 
 def nothing_seen(metrics: PyTree[Any], observer: Observer | None) -> Seen:
     """Before the first iteration, given the metrics' shapes."""
-    return Seen(jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), metrics), jnp.int32(0), observer)
+    return Seen(
+        jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), metrics), jnp.int32(0), jnp.float32(0), observer
+    )
 
 
 def all_finite(tree: PyTree[Any]) -> Bool[Array, ""]:

@@ -28,6 +28,8 @@ class Report:
     """[seeds] mean undiscounted return of those episodes; NaN where none ended."""
     lengths: np.ndarray
     """[seeds] their mean length in steps."""
+    rewards: np.ndarray
+    """[seeds] mean reward of a step since the report before: all there is to say of a world that never ends."""
     metrics: dict[str, float]
     """The algorithm's metrics, averaged over updates and seeds."""
     seconds: float
@@ -45,6 +47,10 @@ class Report:
     @property
     def mean_return(self) -> float:
         return _mean(self.returns)
+
+    @property
+    def mean_reward(self) -> float:
+        return _mean(self.rewards)
 
     @property
     def mean_length(self) -> float:
@@ -69,13 +75,16 @@ class Report:
             "ended": [int(n) for n in self.ended],
             "returns": known(self.returns),
             "lengths": known(self.lengths),
+            "rewards": known(self.rewards),
             "metrics": self.metrics,
             "seconds": round(self.seconds, 3),
             "rate": round(self.rate, 1),
         }
 
     def __str__(self) -> str:
-        score = "no episode ended" if math.isnan(self.mean_return) else f"return {self.mean_return:9.2f}"
+        score = f"return {self.mean_return:9.2f}{told_success(self.metrics)}"
+        if math.isnan(self.mean_return):
+            score = f"no episode ended, reward {self.mean_reward:z.4g} a step"
         return (
             f"step {self.step:>10,} of {self.steps:,}  {score}  "
             f"{self.rate:>10,.0f} steps/s  {clock(self.seconds_left):>7} left"
@@ -109,6 +118,7 @@ def report(
     spent = Counters(*(a - b for a, b in zip(after, before, strict=True)))
     with np.errstate(invalid="ignore"):
         returns, lengths = spent.returns / spent.episodes, spent.lengths / spent.episodes
+        rewards = np.atleast_1d(np.asarray(seen.rewards, np.float64)) / spent.step
     return Report(
         step=int(after.step.min()),
         steps=steps,
@@ -116,11 +126,24 @@ def report(
         ended=spent.episodes,
         returns=returns,
         lengths=lengths,
+        rewards=rewards,
         metrics={name: float(np.sum(x) / max(spent.updates.sum(), 1)) for name, x in jax.device_get(seen.sums).items()},
         seconds=elapsed,
         rate=float(spent.step.sum() / seconds),
         boundary=boundary,
     )
+
+
+def told_success(metrics: dict[str, float]) -> str:
+    """The share of episodes that ended in success, behind their return; empty where the world says nothing of it.
+
+    Args:
+        metrics: of a report.
+
+    >>> told_success({"success_rate": 0.25})
+    ', success 25%'
+    """
+    return f", success {metrics['success_rate']:.0%}" if "success_rate" in metrics else ""
 
 
 def clock(seconds: float) -> str:

@@ -226,6 +226,8 @@ class Training:
             rows += [(each.name.strip("_"), getattr(algorithm, each.name)) for each in fields(algorithm)]
         if told is not None and told.episodes:
             rows += [("return", f"{told.mean_return:.2f}, the mean of {told.episodes:,} episodes while learning")]
+        elif told is not None:
+            rows += [("reward of a step", f"{told.mean_reward:z.4g}, while learning; no episode has ended")]
         return as_table(["run", ""], rows, repr(self).strip("<>"))
 
     @property
@@ -393,7 +395,8 @@ class Training:
         with telling(progress) as told:
             for last in self:
                 if told is not None:
-                    score = "" if math.isnan(last.mean_return) else f"return {last.mean_return:.2f}"
+                    endless = f"reward {last.mean_reward:z.4g} a step"
+                    score = endless if math.isnan(last.mean_return) else f"return {last.mean_return:.2f}"
                     told(min(last.step / last.steps, 1.0), score)
         return last
 
@@ -406,6 +409,7 @@ class Training:
                 span = max(self.steps // SPANS, 1)
                 until = min(until, (self.step // span + 1) * span)
             start, before = time.perf_counter(), Counters.read(self.run)
+            successes = self._successes()
             try:
                 with waiting(self._under_way(first=not told_once)):
                     advanced = self._advance(until, most)
@@ -425,7 +429,15 @@ class Training:
             self.last = report(
                 before, after, advanced.seen, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached
             )
+            told, count = np.subtract(self._successes(), successes)
+            if told:
+                self.last.metrics["success_rate"] = float(count / told)
             yield self.last
+
+    def _successes(self) -> tuple[float, float]:
+        """Episodes of which hosted environments said whether they were successes, and how many were."""
+        told = None if self.environments is None else self.environments.successes
+        return (0.0, 0.0) if told is None else (told.told, told.count)
 
     def _under_way(self, first: bool) -> str:
         """What is waited for until the next report."""

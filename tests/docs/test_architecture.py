@@ -63,7 +63,7 @@ def way() -> list[tuple[str, str]]:
     sys.setprofile(hop)
     try:
         _, seen = jax.eval_shape(once, training.run)
-        seen = Seen(dict.fromkeys(seen.sums, 0.0), seen.updates, None)  # type: ignore[arg-type]
+        seen = Seen(dict.fromkeys(seen.sums, 0.0), seen.updates, 0.0, None)  # type: ignore[arg-type]
         report(counters, counters, seen, steps=1, seconds=1, elapsed=1, boundary=True)
     finally:
         sys.setprofile(None)

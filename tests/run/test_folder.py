@@ -250,7 +250,7 @@ def test_all_that_a_run_tells_is_told_to_tensorboard():
     """The rows that training writes, flattened: no number of them is left out."""
     row = Report(
         step=4, steps=8, updates=2, ended=np.array([1]), returns=np.array([1.0]), lengths=np.array([3.0]),
-        metrics={"td_error": 0.25}, seconds=1.0, rate=4.0, boundary=True,
+        rewards=np.array([0.5]), metrics={"td_error": 0.25}, seconds=1.0, rate=4.0, boundary=True,
     ).as_row()  # fmt: skip
     names = {name for name, _ in folder.scalars(row)}
     assert names == {
@@ -260,6 +260,7 @@ def test_all_that_a_run_tells_is_told_to_tensorboard():
         "ended",
         "returns",
         "lengths",
+        "rewards",
         "metrics/td_error",
         "seconds",
         "rate",

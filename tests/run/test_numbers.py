@@ -7,7 +7,7 @@ import pytest
 
 import retorno as rt
 from retorno.core.numerals import plain
-from retorno.ops.intervals import interval95
+from retorno.ops.intervals import interval95, proportion95
 from retorno.run.oracle import Regret
 from retorno.run.report import Report, clock
 
@@ -29,6 +29,19 @@ def test_an_interval_is_within_what_was_seen_and_says_over_what():
     assert lake.ci95 == interval95(lake.returns[0]) and "over 3 episodes of one seed" in str(lake)  # Too few to tell.
     wide = rt.Evaluation(np.array([[0.0] + [1.0] * 10]), np.full((1, 11), 9))
     assert wide.ci95[1] == 1 < interval95(wide.returns[0])[1]
+
+
+def test_successes_have_a_rate_and_an_interval():
+    returns, unknown = np.zeros((1, 4)), np.array([[1.0, 0.0, np.nan, 1.0]])
+    found = rt.Evaluation(returns, returns.astype(int), success=unknown)
+    assert found.success_rate == pytest.approx(2 / 3) and found.success_ci95 == proportion95(2, 3)
+    assert str(found).endswith("; success 66.7%, 95% interval 20.8% to 93.9% of the 3 episodes that say so")
+    assert found.as_row()["successes"] == [pytest.approx(2 / 3)]
+    seeds = rt.Evaluation(np.zeros((3, 2)), np.zeros((3, 2), int), success=np.array([[1, 1], [1, 0], [1, 1.0]]))
+    assert seeds.success_rate == pytest.approx(5 / 6) and seeds.success_ci95[1] == 1
+    assert seeds.success_ci95[0] == pytest.approx(interval95(np.array([1, 0.5, 1]))[0])
+    none = rt.Evaluation(returns, returns.astype(int), success=np.full((1, 4), np.nan))
+    assert none.success_rate is None and "success" not in str(none) and "success_rate" not in none.as_row()
 
 
 def test_what_is_always_the_same_has_no_interval():
@@ -67,7 +80,7 @@ def test_no_time_is_left_of_a_run_that_is_over():
     nothing = np.array([np.nan])
     report = Report(
         step=2_100, steps=2_000, updates=3, ended=np.array([0]), returns=nothing, lengths=nothing,
-        metrics={}, seconds=2.0, rate=1000.0, boundary=True,
+        rewards=nothing, metrics={}, seconds=2.0, rate=1000.0, boundary=True,
     )  # fmt: skip
     assert report.seconds_left == 0 and "-" not in str(report) and str(report).endswith("0:00 left")
     assert plain(0.9) == "0.9"

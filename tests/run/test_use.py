@@ -19,6 +19,7 @@ from gymnasium import spaces
 import retorno as rt
 from retorno.environments.hosted.sync_environments import WorldError
 from retorno.networks import MLP
+from retorno.plots.report import report
 from retorno.run import checkpoint, policy_folder
 from retorno.run.folder import read_config, read_metrics, returns_at
 from retorno.run.origin import Origin
@@ -58,6 +59,31 @@ class Keeping(gym.Env):
         return np.zeros(2, np.float32), float(self.resets * (self.age == 2)), self.age == 100, False, {}
 
 
+class Endless(gym.Env):
+    """Never ends, and pays what is done."""
+
+    observation_space, action_space = spaces.Box(-1, 1, (2,)), spaces.Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return np.zeros(2, np.float32), 1.0 + action, False, False, {}
+
+
+class Judging(Endless):
+    """Ends after two steps, which is a success if the last one paid 2."""
+
+    def reset(self, **told: Any) -> tuple[Any, dict[str, Any]]:
+        self.age = 0
+        return super().reset(**told)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.age += 1
+        obs, paid, *_ = super().step(action)
+        return obs, paid, self.age == 2, False, {"is_success": bool(action)}
+
+
 PPO = rt.PPO(network=MLP((8,)), num_envs=2, rollout=8, epochs=1, minibatches=2)
 WORLD = rt.gymnasium(Forgetful)
 
@@ -86,6 +112,27 @@ def test_it_is_used_and_gone_on_with_inexactly_when_asked(run: Path) -> None:
     assert any("fresh episodes" in line for line in said) and any("perhaps not the same" in line for line in said)
     assert read_config(run)["fresh_episodes_from"] == left
     assert rt.load(run).step >= 100
+
+
+def test_a_world_that_never_ends_tells_what_a_step_earns(tmp_path: Path) -> None:
+    with rt.train(PPO, rt.gymnasium(Endless), steps=64, every=32, folder=tmp_path / "run") as training:
+        told = list(training)
+    assert all(1 < each.mean_reward < 2 for each in told)  # Either action now and then.
+    assert f"no episode ended, reward {told[-1].mean_reward:.4g} a step" in str(told[-1])
+    rows = [row["rewards"][0] for row in read_metrics(tmp_path / "run") if "rewards" in row]
+    assert rows == [each.mean_reward for each in told]
+    page = report([tmp_path / "run"], tmp_path / "page.html")[0].read_text()
+    assert "the mean reward of a step" in page and "no episode ended; a step earned 1." in page
+
+
+def test_the_rate_of_success_is_told(tmp_path: Path) -> None:
+    with rt.train(PPO, rt.gymnasium(Judging), steps=64, every=32, folder=tmp_path / "run") as training:
+        told = [each.metrics["success_rate"] for each in training]
+        training.note(found := rt.evaluate(training, episodes=6))
+    assert all(0 < each < 1 for each in told) and ", success " in str(training.last)
+    assert found.success is not None and found.success_rate == (found.returns / found.lengths).mean() - 1
+    page = report([tmp_path / "run"], tmp_path / "page.html")[0].read_text()
+    assert "success rate" in page and f"{found.success_rate:.1%}" in page
 
 
 def test_a_policy_is_found_wherever_it_lies(run: Path, tmp_path: Path) -> None:

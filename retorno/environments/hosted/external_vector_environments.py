@@ -13,6 +13,7 @@ from retorno.core.environment import episode_seed
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.discounts import discounts, two_players
 from retorno.environments.hosted.legality import LegalReader, sample
+from retorno.environments.hosted.successes import Successes
 from retorno.environments.hosted.sync_environments import ActionLayout, WorldError, outside, reader, rows
 
 OPAQUE = (
@@ -47,6 +48,7 @@ class Vector:
         self._legal, self._two_players = LegalReader(vector.single_action_space), two_players(vector)
         self._sampler = copy.deepcopy(vector.single_action_space)
         self._steps, self._looks = 0, 2
+        self.successes = Successes(self.num_envs)
 
     def reset(self) -> TimeStep:
         """The first rows [B]."""
@@ -83,6 +85,9 @@ class Vector:
             obs = _merge(obs, info["final_obs"], last)
             ends = self._said(info.get("final_info", {}))
             self._discounts = [ends[i] if last[i] else self._discounts[i] for i in range(self.num_envs)]
+        if last.any():
+            ends = info.get("final_info", {}) if mode is AutoresetMode.SAME_STEP else info
+            self._legally(self.successes.see, last, self._said(ends, "is_success"))
         self._last = last
         return self._row(obs, reward, terminated, last, ended)
 
@@ -116,12 +121,12 @@ class Vector:
         # Copies: the next reset may write into the same memory.
         return [{name: jax.tree.map(np.copy, info[name][i]) for name in told} for i in range(self.num_envs)]
 
-    def _said(self, info: dict[str, Any]) -> list[dict[str, Any]]:
-        """What each environment says of its discount; a batch of infos marks who says something."""
-        if "discount" not in info:
+    def _said(self, info: dict[str, Any], name: str = "discount") -> list[dict[str, Any]]:
+        """What each environment says of its discount, or so; a batch of infos marks who says something."""
+        if name not in info:
             return [{}] * self.num_envs
-        told = info.get("_discount", np.ones(self.num_envs, bool))
-        return [{"discount": x} if says else {} for x, says in zip(np.array(info["discount"]), told, strict=True)]
+        told = info.get(f"_{name}", np.ones(self.num_envs, bool))
+        return [{name: x} if says else {} for x, says in zip(np.array(info[name]), told, strict=True)]
 
     def _row(self, obs, reward, terminated, last, first) -> TimeStep:
         # What is told beside an episode's final observation may be the next episode's.

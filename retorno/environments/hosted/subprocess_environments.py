@@ -25,6 +25,7 @@ import jax
 import numpy as np
 
 from retorno.core.time_step import TimeStep
+from retorno.environments.hosted.successes import Successes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
 
 PATIENCE = 5.0
@@ -52,7 +53,7 @@ class Processes:
         processes: int | None = None,
         late: str = "",
     ) -> None:
-        self.num_envs, self.name = len(makers), name
+        self.num_envs, self.name, self.successes = len(makers), name, Successes(len(makers))
         count = min(processes or os.cpu_count() or 1, self.num_envs)
         self._groups = np.array_split(np.arange(self.num_envs), count)
         self._bounds = np.cumsum([len(group) for group in self._groups])[:-1]
@@ -66,7 +67,10 @@ class Processes:
         return self._join(self._call("reset"))
 
     def step(self, action: np.ndarray) -> TimeStep:
-        return self._join(self._call("step", np.split(np.asarray(action), self._bounds)))
+        lived = self._call("step_and_tell", np.split(np.asarray(action), self._bounds))
+        for group, (row, newest) in zip(self._groups, lived, strict=True):
+            self.successes.add(group, newest, row.last)
+        return self._join([row for row, _ in lived])
 
     def snapshot(self) -> dict[str, np.ndarray]:
         return self._join(self._call("snapshot"))

@@ -28,6 +28,7 @@ from retorno.core.spaces import SpaceError, unsupported
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.discounts import discounts, two_players
 from retorno.environments.hosted.legality import InfoError, LegalReader
+from retorno.environments.hosted.successes import Successes
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 """Rows are 32 bits wide at most, as JAX's own arrays are."""
@@ -272,6 +273,7 @@ class Keepers:
         self._looks = 2
         """How many of the next rows are looked at in full: the first reset's and the first step's."""
         self._last = [False] * self.num_envs
+        self.successes = Successes(self.num_envs)
         self._episode = np.full(self.num_envs, -1, np.int64)
         # Row t of the log holds the actions [B] of step t; environment i's episode began at row start[i].
         self._log = np.zeros((LOG, self.num_envs, *self._layout.shape), self._layout.stored)
@@ -312,7 +314,16 @@ class Keepers:
             raise
         except Exception as error:
             raise self._error(i, f"step raised {type(error).__name__}: {error}") from error
+        if True in lasts:
+            try:
+                self.successes.see(lasts, infos)
+            except InfoError as error:
+                raise self._error(error.env, str(error)) from error
         return self._gather(observations, rewards, terminations, lasts, ended, infos)
+
+    def step_and_tell(self, action: np.ndarray) -> tuple[TimeStep, np.ndarray]:
+        """The next rows [B], and whether each one's last episode was a success: for another process."""
+        return self.step(action), self.successes.newest
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Episode number, age, actions since the first row and checksums of the present row and of some before it.

@@ -193,6 +193,45 @@ def test_what_people_wrap_their_environments_in():
     environments.close()
 
 
+class Judging(Counter):
+    """Says with each step whether it is a success so far, which the noise tells; where that is large nothing."""
+
+    def step(self, action):
+        obs, *rest, info = super().step(action)
+        return obs, *rest, info | ({"is_success": np.bool_(obs[2] > 0)} if abs(obs[2]) < 1 else {})
+
+
+@pytest.mark.parametrize("open_as", ["sync", "processes", *AutoresetMode])
+def test_successes_are_read_where_an_episode_ends(open_as):
+    if isinstance(open_as, AutoresetMode):
+        # A class of its own is driven through its step.
+        world = gymnasium(type("Own", (SyncVectorEnv,), {})([Judging] * 2, autoreset_mode=open_as))
+    else:
+        world = gymnasium(Judging, parallel=open_as == "processes")
+    environments, told, count = world.open(2, seed=5), 0, 0
+    environments.reset()
+    for _ in range(20):
+        row = environments.step(np.zeros(2, np.int32))
+        for i in np.flatnonzero(row.last):
+            noise = row.obs[i, 2]
+            known = abs(noise) < 1
+            np.testing.assert_equal(environments.successes.newest[i], float(noise > 0) if known else np.nan)
+            told, count = told + known, count + (known and noise > 0)
+    assert (environments.successes.told, environments.successes.count) == (told, count) and told > count > 0
+    environments.close()
+
+
+def test_a_success_is_yes_or_no():
+    class Unsure(Counter):
+        def step(self, action):
+            return *super().step(action)[:4], {"is_success": "perhaps"}
+
+    environments = gymnasium(Unsure, length=1).open(1, seed=0)
+    environments.reset()
+    with pytest.raises(WorldError, match="is_success is 'perhaps', expected True or False"):
+        environments.step(np.zeros(1, np.int32))
+
+
 def test_reset_returns_to_the_first_rows():
     environments = gymnasium(Counter).open(2, seed=1)
     first = environments.reset()
