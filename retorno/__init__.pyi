@@ -11,6 +11,7 @@ from . import ops as ops
 from . import plots as plots
 from . import policies as policies
 from . import replay as replay
+from .algorithms import DPO as DPO
 from .algorithms import DQN as DQN
 from .algorithms import PPO as PPO
 from .algorithms import REINFORCE as REINFORCE

@@ -14,6 +14,7 @@ from retorno.algorithms.bandits.gradient_bandit import GradientBandit as Gradien
 from retorno.algorithms.bandits.linucb import LinUCB as LinUCB
 from retorno.algorithms.bandits.thompson import BernoulliThompson as BernoulliThompson
 from retorno.algorithms.bandits.thompson import GaussianThompson as GaussianThompson
+from retorno.algorithms.imitation.behaviour_cloning import BehaviourCloning as BehaviourCloning
 from retorno.algorithms.planning.dyna import DynaQ as DynaQ
 from retorno.algorithms.planning.model_based import PSRL as PSRL
 from retorno.algorithms.planning.model_based import CertaintyEquivalence as CertaintyEquivalence
@@ -34,6 +35,10 @@ from retorno.algorithms.prediction.monte_carlo_prediction import Weighing as Wei
 from retorno.algorithms.prediction.td import TD as TD
 from retorno.algorithms.prediction.td_lambda import TDLambda as TDLambda
 from retorno.algorithms.prediction.td_lambda import TrueOnlineTD as TrueOnlineTD
+from retorno.algorithms.preferences.dpo import DPO as DPO
+from retorno.algorithms.preferences.dpo import Preference as Preference
+from retorno.algorithms.preferences.reward_model import Likelihood as Likelihood
+from retorno.algorithms.preferences.reward_model import RewardModel as RewardModel
 from retorno.algorithms.tabular.average_reward import DifferentialSARSA as DifferentialSARSA
 from retorno.algorithms.tabular.average_reward import RLearning as RLearning
 from retorno.algorithms.tabular.double_q_learning import DoubleQLearning as DoubleQLearning

@@ -32,7 +32,7 @@ _modules: dict[Path, tuple[int, ModuleType]] = {}
 def located(name: str) -> tuple[Path | None, str, str]:
     """(file, module, NAME) of FILE.py:NAME or MODULE:NAME; the file is None where the module is an installed one.
 
-    A module is looked for in the present folder first.
+    A module is looked for in the present folder first, but for retorno's own.
 
     Args:
         name: with a colon.
@@ -43,6 +43,8 @@ def located(name: str) -> tuple[Path | None, str, str]:
     where, _, inside = name.rpartition(":")
     if where.endswith(".py"):
         return Path(where).resolve(), "", inside
+    if where.startswith("retorno."):
+        return None, where, inside
     for beside in (Path(f"{where.replace('.', '/')}.py"), Path(where.replace(".", "/"), "__init__.py")):
         if beside.exists():
             return beside.resolve(), where, inside

@@ -311,6 +311,8 @@ class WorldName:
                 return world
             case str():
                 return cls(world)
+        if isinstance(named := getattr(world, "named", None), WorldName):
+            return named
         source, wrappers = getattr(world, "source", None), getattr(world, "wrappers", ())
         if not isinstance(source, str) or not all(isinstance(each, str) for each in wrappers):
             return None

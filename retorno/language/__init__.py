@@ -1,6 +1,7 @@
 """Language models: pretrained weights, tokenizers, and what goes on with a text."""
 
 from retorno.language.architecture import Architecture, ModelError
+from retorno.language.data import DataError, demonstrations, prompt_tokens, rankings
 from retorno.language.decoder import Decoder
 from retorno.language.generation import Answer, Sampling, generate, log_probs
 from retorno.language.model import LanguageModel, load, new, smollm2
@@ -11,6 +12,7 @@ from retorno.language.trained import Everything, LoRA, UpperLayers
 __all__ = [
     "Answer",
     "Architecture",
+    "DataError",
     "Decoder",
     "Everything",
     "LanguageModel",
@@ -20,9 +22,12 @@ __all__ = [
     "StoredModel",
     "Tokenizer",
     "UpperLayers",
+    "demonstrations",
     "generate",
     "load",
     "log_probs",
     "new",
+    "prompt_tokens",
+    "rankings",
     "smollm2",
 ]

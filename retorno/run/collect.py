@@ -1,8 +1,9 @@
-"""From acting to a trajectory: one contract, two bodies.
+"""From acting to a trajectory: one contract, three bodies.
 
 Where the world is JAX-native the whole rollout is one `lax.scan` inside a compiled program: `collect`. Where
 it is hosted a Python loop calls one compiled `choose` for each step: `retorno.run.hosted.Rollout`. Both choose with
-the same keys and live the same episodes, so they live the same trajectory.
+the same keys and live the same episodes, so they live the same trajectory. Where everything was lived before
+(`Recorded`) nobody acts: whole episodes are drawn, with the actions that were taken then.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from jaxtyping import Float, Int, Key, PyTree, UInt32
 
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Algorithm, Carry, Learner
-from retorno.core.spaces import ActionUnits, action_units
+from retorno.core.spaces import ActionUnits, SpaceError, action_units
 from retorno.core.time_step import Only, TimeStep, Trajectory, one_after_another
+from retorno.environments.recorded import Reading, Recorded
 
 
 class CollectState(NamedTuple):
     """Where B environments and the policy's memory of them stand."""
 
-    episodes: Episodes | None
-    """[B]; None where the environments are hosted and keep their own state."""
+    episodes: Episodes | Reading | None
+    """[B]; of recordings how far one has read; None where the environments are hosted and keep their own state."""
     row: TimeStep
     """[B]"""
     carry: Carry
@@ -51,6 +53,8 @@ def opening(
         num_envs: B.
     """
     episodes, row = jax.vmap(lambda env: begin(world, seed, env))(jnp.arange(num_envs, dtype=jnp.uint32))
+    if isinstance(world, Recorded):
+        episodes = world.opening()
     return CollectState(episodes, row, initial_carries(algorithm, learner, num_envs))
 
 
@@ -139,6 +143,8 @@ def collect(
     Returns:
         Where they stand after it, and what was lived [T+1, B].
     """
+    if isinstance(world, Recorded):
+        return draw(algorithm, learner, world, stage, seed)
     numbers = jnp.arange(stage.row.last.shape[0], dtype=jnp.uint32)
     units = action_units(world.action_space)
 
@@ -168,6 +174,30 @@ def collect(
         after, (rows, action, extras) = jax.lax.scan(interact, stage, times)
     steps = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), rows, after.row)
     return after, Trajectory(steps, action, extras, stage.carry)
+
+
+def draw(
+    algorithm: Algorithm, learner: Learner, world: Recorded, stage: CollectState, seed: UInt32[Array, ""]
+) -> tuple[CollectState, Trajectory]:
+    """B columns of what was recorded, instead of living anything.
+
+    Raises:
+        SpaceError: when the algorithm learns from what only it records while it acts.
+    """
+    lived = world.lived.extras if isinstance(world.lived.extras, dict) else {}
+    acted = jax.eval_shape(
+        algorithm.act, learner, *jax.tree.map(lambda x: x[0], (stage.row, stage.carry)), jax.random.key(0)
+    )
+    if isinstance(acted[1], dict) and (missing := set(acted[1]) - set(lived)):
+        raise SpaceError(
+            f"{type(algorithm).__name__} learns from what it lived itself (it records {', '.join(sorted(missing))}), "
+            "and this world is recorded: learn from it by behaviour_cloning, or give another world"
+        )
+    reading, trajectory = world.draw(stage.episodes, seed, stage.row.last.shape[0])  # pyright: ignore[reportArgumentType]
+    row = jax.tree.map(lambda x: x[-1], trajectory.steps)
+    units = action_units(world.action_space)
+    trajectory = trajectory._replace(action=units.to_policy(trajectory.action), carry=stage.carry)
+    return CollectState(reading, row, stage.carry), trajectory
 
 
 class EpisodeStatistics(NamedTuple):
@@ -208,7 +238,14 @@ class EpisodeStatistics(NamedTuple):
         # A row that only waits is `last` as well, and no transition leads into it.
         ended = steps.last[1:] & trajectory.transitions
         told = (steps.reward[1:], steps.discount[1:], steps.first[1:], ended)
-        return jax.lax.scan(count, self, told)[0]
+        # What was recorded begins anew in each trajectory.
+        begun = steps.first[0]
+        opened = self._replace(
+            open_return=jnp.where(begun, 0.0, self.open_return),
+            sign=jnp.where(begun, 1.0, self.sign),
+            open_length=jnp.where(begun, jnp.uint32(0), self.open_length),
+        )
+        return jax.lax.scan(count, opened, told)[0]
 
 
 def no_episodes(num_envs: int) -> EpisodeStatistics:

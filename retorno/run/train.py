@@ -9,6 +9,7 @@ none of them changes what is learnt. With a folder the run is recorded and can b
 
 from __future__ import annotations
 
+import importlib
 import math
 import signal
 import time
@@ -24,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from retorno.algorithms import ALGORITHMS, Trace, Weighing, published
+from retorno.algorithms import ALGORITHMS, Likelihood, Preference, Trace, Weighing, published
 from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
@@ -101,11 +102,17 @@ REGISTERED: tuple[Mapping[str, Any], ...] = (
     GOAL_REWARDS,
     RELABELS,
 )
-CHOICES = (Activation, Decay, Goals, Precision, Schedule, Trace, Weighing)
+CHOICES = (Activation, Decay, Goals, Likelihood, Precision, Preference, Schedule, Trace, Weighing)
+
+
+FURTHER = ("retorno.language",)
+"""Packages above this one that register settings: runs of theirs are gone on with by those who never imported them."""
 
 
 def known() -> dict[str, type]:
     """Everything that settings in a file may be made of, by its class's name: what is registered now."""
+    for package in FURTHER:
+        importlib.import_module(package)
     algorithms = [type(make()) for make in ALGORITHMS.values()]
     parts = [kind for kinds in REGISTERED for kind in kinds.values()]
     return {kind.__name__: kind for kind in (*algorithms, *parts, *CHOICES)}
@@ -515,7 +522,8 @@ def _placed(run: Run, seeds: int, mesh: Mesh) -> Run:
         return jax.device_put(run, split)
     if mesh.size == 1:
         return run
-    everywhere, shared = (partial(jax.tree.map, lambda _, where=where: where) for where in (whole, split))
+    everywhere = partial(jax.tree.map, lambda _: whole)
+    shared = partial(jax.tree.map, lambda x: split if jnp.ndim(x) else whole)
     scores, where = run.scores, everywhere(run)
     shared_scores = {name: split for name in scores._fields if jnp.ndim(getattr(scores, name))}
     where = where._replace(stage=shared(run.stage), scores=where.scores._replace(**shared_scores))

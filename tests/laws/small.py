@@ -30,7 +30,9 @@ from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
 for own in filter(None, os.environ.get("RETORNO_OWN", "").split(os.pathsep)):
     run_file(own)
 
-ALGORITHMS = {**REGISTERED, "box_only": BoxOnly}
+RECORDED = [name for name, kind in REGISTERED.items() if getattr(kind, "RECORDED", False)]
+"""They learn from what was recorded, and live nothing: test_recordings.py."""
+ALGORITHMS = {**{name: kind for name, kind in REGISTERED.items() if name not in RECORDED}, "box_only": BoxOnly}
 SETTINGS: dict[str, Any] = {
     "network": MLP((8,)),
     "num_envs": 4,

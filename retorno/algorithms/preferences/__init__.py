@@ -1,0 +1,1 @@
+"""Learning from which of several answers somebody preferred, without interaction."""

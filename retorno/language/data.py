@@ -1,0 +1,412 @@
+"""Texts to learn from: prompts, demonstrations and rankings, from files or Python, as worlds of tokens.
+
+A file holds one record a line (JSONL), a table (CSV), or a list (JSON); a folder holds such files. What the fields are
+called differs between collections, so the usual names are all read; see `PROMPT`, `ANSWER` and `rankings`.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from gymnasium import spaces
+
+from retorno.core.errors import RetornoError
+from retorno.core.names import did_you_mean
+from retorno.core.time_step import Only
+from retorno.environments.recorded import Episode, Recorded, episode, ranked_episodes, recorded_episodes
+from retorno.environments.registry import WorldName
+from retorno.language.model import LanguageModel
+from retorno.language.stored import StoredModel
+
+PROMPT = ("prompt", "question", "instruction", "query", "messages")
+ANSWER = ("answer", "completion", "response", "output")
+PAIR = ("chosen", "rejected")
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv")
+
+Source = str | Path | Sequence[Mapping[str, Any]]
+"""A file, a folder of files, or records."""
+Model = str | StoredModel | LanguageModel
+"""A model, or where it lies."""
+Record = Mapping[str, Any]
+Text = str | Sequence[int] | Sequence[Mapping[str, str]]
+"""As a record holds one: words, tokens, or the messages of a conversation."""
+
+
+class DataError(RetornoError, ValueError):
+    """Texts that cannot be learnt from: the message names the file, the line and the field."""
+
+
+class Piece(NamedTuple):
+    """A stretch of a text."""
+
+    tokens: list[int]
+    free: bool
+    """Whether it is an answer's, to be learnt; else it was given."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """How a model's texts are made of tokens."""
+
+    model: LanguageModel | StoredModel
+    longest: int
+    """Tokens of the longest text that is taken."""
+
+    @classmethod
+    def of(cls, model: Model, longest: int | None) -> Writer:
+        """For a model, by whatever means it."""
+        opened = StoredModel(model) if isinstance(model, str) else model
+        most = opened.architecture.longest
+        if longest is not None and not 2 <= longest <= most:
+            raise DataError(f"longest={longest}: expected 2 to {most} tokens, the most this model was made for")
+        return cls(opened, longest or most)
+
+    @property
+    def space(self) -> spaces.Discrete:
+        """Of the tokens."""
+        return spaces.Discrete(self.model.architecture.vocabulary)
+
+    def tokens(self, text: Text, where: str) -> list[int]:
+        """The tokens of a text; of the messages of a conversation, with the beginning of an answer to them."""
+        if isinstance(text, str):
+            return self._encode(text, where)
+        if text and isinstance(text[0], Mapping):
+            return self._encode(self._chat(text, where, answer=True), where)  # pyright: ignore[reportArgumentType]
+        size = self.model.architecture.vocabulary
+        if not all(isinstance(token, int) and 0 <= token < size for token in text):
+            raise DataError(f"{where} holds {text!r:.60}: expected a text, messages, or tokens 0 to {size - 1}")
+        return list(text)  # pyright: ignore[reportReturnType]
+
+    def prompt(self, text: Text, where: str) -> list[int]:
+        """A prompt's tokens; an empty one is the token with which texts begin."""
+        tokens, begin = self.tokens(text, where), self.model.architecture.begin
+        if not tokens and begin is not None:
+            return [begin]
+        if not tokens:
+            raise DataError(f"{where}: the prompt is empty, and this model has no token that begins a text")
+        return tokens
+
+    def answer(self, text: Text, where: str) -> list[int]:
+        """An answer's tokens, with the one that ends it."""
+        tokens, ends = self.tokens(text, where), self.model.architecture.ends
+        if ends and (not tokens or tokens[-1] not in ends):
+            tokens.append(ends[0])
+        if not tokens:
+            raise DataError(f"{where}: the answer is empty, and this model has no token that ends a text")
+        return tokens
+
+    def conversation(self, messages: Sequence[Mapping[str, str]], where: str) -> list[Piece]:
+        """A whole conversation: what the assistant says in it is an answer, all else was given."""
+        told, pieces = "", []
+        ends = self.model.architecture.ends
+        for number, message in enumerate(messages):
+            if message.get("role") != "assistant":
+                continue
+            before = self._chat(messages[:number], where, answer=True)
+            after = self._chat(messages[: number + 1], where, answer=False)
+            if not (before.startswith(told) and after.startswith(before)):
+                raise DataError(
+                    f"{where}: the chat template rewrites what was said before, so turns cannot be told apart"
+                )
+            pieces.append(Piece(self._encode(before[len(told) :], where), False))
+            said = self._encode(after[len(before) :], where)
+            end = next((i + 1 for i, token in enumerate(said) if token in ends), len(said))
+            pieces += [Piece(said[:end], True), Piece(said[end:], False)]
+            told = after
+        if not pieces:
+            raise DataError(f"{where}: no message has the role assistant, so there is nothing to learn")
+        return [piece for piece in pieces[:-1] if piece.tokens]
+
+    def _chat(self, messages: Sequence[Mapping[str, str]], where: str, answer: bool) -> str:
+        if self.model.tokenizer is None:
+            raise DataError(f"{where}: the model has no tokenizer, so a conversation has to be given as tokens")
+        try:
+            return self.model.tokenizer.chat(messages, answer)
+        except RetornoError as error:
+            raise DataError(f"{where}: {error}") from error
+
+    def _encode(self, text: str, where: str) -> list[int]:
+        if self.model.tokenizer is None:
+            raise DataError(f"{where}: the model has no tokenizer, so texts have to be given as tokens")
+        return self.model.tokenizer.encode(text)
+
+
+def prompt_tokens(source: Source, model: Model, *, longest: int | None = None) -> list[list[int]]:
+    """The tokens of prompts.
+
+    Args:
+        source: a file, a folder of files, or records.
+        model: whose tokens, by its name or folder.
+        longest: tokens of the longest text; None for the most that the model was made for.
+
+    Raises:
+        DataError: when a record cannot be read; it names the line.
+    """
+    writer = Writer.of(model, longest)
+    found = []
+    for where, record in records(source):
+        prompt, _ = _prompt_of(record, where)
+        found.append(_fitting([Piece(writer.prompt(prompt, where), False)], writer, where)[0].tokens)
+    return found
+
+
+def demonstrations(
+    source: Source,
+    model: Model,
+    *,
+    longest: int | None = None,
+    held_out: float = 0.0,
+    held: bool = False,
+    digest: str | None = None,
+) -> Recorded:
+    """What an assistant should say, as a world of recordings: the loss of cloning it is on the answers alone.
+
+    A record is a prompt with its answer, or a conversation under "messages", in which every turn of the assistant is
+    an answer. Short texts share a column.
+
+    Args:
+        source: a file, a folder of files, or records.
+        model: whose tokens, by its name or folder.
+        longest: tokens of the longest text; None for the most that the model was made for.
+        held_out: the share of the prompts that are not to be learnt from.
+        held: whether these are meant.
+        digest: of the recordings as they were, where that is known: others are refused.
+
+    Raises:
+        DataError: when a record cannot be read, or is too long; it names the line.
+    """
+    writer = Writer.of(model, longest)
+    texts = []
+    for where, record in records(source):
+        prompt, field = _prompt_of(record, where)
+        if field == "messages" and _answer_of(record) is None:
+            pieces = writer.conversation(prompt, where)  # pyright: ignore[reportArgumentType]
+        else:
+            answer = _answer_of(record)
+            if answer is None:
+                raise DataError(_lacks(record, where, ANSWER))
+            pieces = [Piece(writer.prompt(prompt, where), False), Piece(writer.answer(answer, where), True)]
+        if _is_held(prompt, held_out) == held:
+            texts.append(_text(_fitting(pieces, writer, where), writer))
+    settings = {"longest": longest, "held_out": held_out, "held": held}
+    _require_some(texts, source)
+    world = recorded_episodes(texts, writer.space, writer.space)
+    return _named(world, "demonstrations", source, model, settings, digest)
+
+
+def rankings(
+    source: Source,
+    model: Model,
+    *,
+    longest: int | None = None,
+    held_out: float = 0.0,
+    held: bool = False,
+    digest: str | None = None,
+) -> Recorded:
+    """Which answers to a prompt were preferred, as a world of recordings.
+
+    A record is a prompt with its "answers" and their "ranks" (0 the best, equal ones tie, null not ranked), or with
+    what was "chosen" and what was "rejected", as texts or as conversations.
+
+    Args:
+        source: a file, a folder of files, or records.
+        model: whose tokens, by its name or folder.
+        longest: tokens of the longest text; None for the most that the model was made for.
+        held_out: the share of the prompts that are not to be learnt from.
+        held: whether these are meant.
+        digest: of the recordings as they were, where that is known: others are refused.
+
+    Raises:
+        DataError: when a record cannot be read, or is too long; it names the line.
+    """
+    writer = Writer.of(model, longest)
+    groups: list[tuple[list[Episode], list[int]]] = []
+    for where, record in records(source):
+        prompt, answers, ranks = _ranking_of(record, where)
+        if _is_held(prompt, held_out) != held or len({rank for rank in ranks if rank >= 0}) < 2:
+            continue
+        asked = Piece(writer.prompt(prompt, where), False)
+        texts = [_fitting([asked, Piece(writer.answer(answer, where), True)], writer, where) for answer in answers]
+        groups.append(([_text(pieces, writer) for pieces in texts], ranks))
+    settings = {"longest": longest, "held_out": held_out, "held": held}
+    _require_some(groups, source)
+    world = ranked_episodes(groups, writer.space, writer.space)
+    return _named(world, "rankings", source, model, settings, digest)
+
+
+def records(source: Source) -> Iterator[tuple[str, Record]]:
+    """Each record, and where it stands: for messages.
+
+    Args:
+        source: a file, a folder of files, or records.
+
+    Raises:
+        DataError: when there is none, or a file cannot be read.
+    """
+    if isinstance(source, str | Path):
+        number = -1
+        for number, found in enumerate(itertools.chain.from_iterable(map(_read, _files(Path(source))))):  # noqa: B007
+            yield found
+    else:
+        number = -1
+        for number, record in enumerate(source):
+            yield f"record {number}", record
+    if number < 0:
+        raise DataError(f"{source!r:.80} holds no records: expected one or more")
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        found = [file for file in found if file.name not in ("dataset_info.json", "dataset_dict.json", "state.json")]
+        if not found:
+            what = "arrow or parquet files, which are not read here: write" if _tables(path) else "no texts: expected"
+            raise DataError(f"{path} holds {what} files that end in {', '.join(SUFFIXES)}")
+        return found
+    if not path.exists():
+        raise DataError(f"there is no {path}: expected a file that ends in {', '.join(SUFFIXES)}, or a folder of such")
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path} is none of the files that are read, which end in {', '.join(SUFFIXES)}")
+    return [path]
+
+
+def _tables(folder: Path) -> bool:
+    return any(file.suffix in (".arrow", ".parquet") for file in folder.rglob("*"))
+
+
+def _read(file: Path) -> Iterator[tuple[str, Record]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}; expected text in UTF-8") from error
+    if file.suffix.lower() == ".csv":
+        lines = text.splitlines()
+        separator = max(",;\t", key=(lines or [""])[0].count)
+        for number, record in enumerate(csv.DictReader(lines, delimiter=separator), 2):
+            yield f"{file}, line {number}", {name: x for name, x in record.items() if x not in (None, "")}
+        return
+    if file.suffix.lower() == ".json":
+        whole = _parsed(text, str(file))
+        if not isinstance(whole, list):
+            raise DataError(f"{file} holds a {type(whole).__name__}: expected a list of records")
+        places: Iterable[tuple[str, Any]] = ((f"{file}, record {number}", x) for number, x in enumerate(whole))
+    else:
+        lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+        places = ((where := f"{file}, line {number}", _parsed(line, where)) for number, line in lines)
+    for where, record in places:
+        if not isinstance(record, Mapping):
+            raise DataError(f'{where} is {record!r:.60}: expected a record with fields, as in {{"prompt": …}}')
+        yield where, record
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where} is no JSON: {error}") from error
+
+
+def _prompt_of(record: Record, where: str) -> tuple[Text, str]:
+    """A record's prompt, and the field in which it stands."""
+    for field in PROMPT:
+        if (found := record.get(field)) is not None:
+            more = record.get("input") if field == "instruction" else None
+            return (f"{found}\n\n{more}" if more else found), field
+    raise DataError(_lacks(record, where, PROMPT))
+
+
+def _answer_of(record: Record) -> Text | None:
+    return next((record[field] for field in ANSWER if record.get(field) is not None), None)
+
+
+def _lacks(record: Record, where: str, fields: Sequence[str]) -> str:
+    near = did_you_mean(next((name for name in record if did_you_mean(name, fields)), ""), fields)
+    return f"{where} has {', '.join(map(repr, record)) or 'no fields'}: expected one of {', '.join(fields)}{near}"
+
+
+def _ranking_of(record: Record, where: str) -> tuple[Text, list[Text], list[int]]:
+    """A prompt, its answers, and the rank of each."""
+    if all(field in record for field in PAIR):
+        chosen, rejected = (record[field] for field in PAIR)
+        if _is_conversation(chosen) and _is_conversation(rejected):
+            if "prompt" not in record and chosen[:-1] != rejected[:-1]:
+                raise DataError(f"{where}: chosen and rejected do not answer the same conversation")
+            prompt = record.get("prompt", chosen[:-1])
+            return prompt, [chosen[-1]["content"], rejected[-1]["content"]], [0, 1]
+        return _prompt_of(record, where)[0], [chosen, rejected], [0, 1]
+    prompt, answers, ranks = _prompt_of(record, where)[0], record.get("answers"), record.get("ranks")
+    if not (isinstance(answers, Sequence) and isinstance(ranks, Sequence)) or isinstance(answers, str):
+        raise DataError(
+            f"{where} has {', '.join(map(repr, record))}: expected answers and ranks, or chosen and rejected"
+        )
+    if len(answers) != len(ranks):
+        raise DataError(f"{where} has {len(answers)} answers and {len(ranks)} ranks: expected one rank for each answer")
+    if not all(rank is None or (isinstance(rank, int) and not isinstance(rank, bool) and rank >= 0) for rank in ranks):
+        raise DataError(f"{where}: ranks are {list(ranks)}: expected 0 for the best and on, null where not ranked")
+    return prompt, list(answers), [-1 if rank is None else rank for rank in ranks]
+
+
+def _is_conversation(text: Any) -> bool:
+    return isinstance(text, Sequence) and bool(text) and isinstance(text[-1], Mapping) and "content" in text[-1]
+
+
+def _is_held(prompt: Text, share: float) -> bool:
+    """Whether a prompt is held out: always the same ones, whatever stands beside them."""
+    number = hashlib.sha256(json.dumps(prompt, sort_keys=True, default=str).encode()).digest()
+    return int.from_bytes(number[:8], "big") < share * 2**64
+
+
+def _fitting(pieces: list[Piece], writer: Writer, where: str) -> list[Piece]:
+    length = sum(len(piece.tokens) for piece in pieces)
+    if length > writer.longest:
+        raise DataError(
+            f"{where} is {length} tokens long, of {writer.longest} that a text may have: shorten it, leave it out, or "
+            "give a longer `longest`, up to what the model was made for"
+        )
+    return pieces
+
+
+def _text(pieces: list[Piece], writer: Writer) -> Episode:
+    """A text as it was written: row t shows token t, and the action on it is the next one."""
+    tokens = np.array([token for piece in pieces for token in piece.tokens], np.int32)
+    free = np.array([piece.free for piece in pieces for _ in piece.tokens])
+    left = np.append(np.where(free[1:], -1, tokens[1:]), -1).astype(np.int32)
+    ended = int(tokens[-1]) in writer.model.architecture.ends
+    return episode(tokens, tokens[1:], terminated=ended, legal=Only(left))  # pyright: ignore[reportArgumentType]
+
+
+def _named(
+    world: Recorded, kind: str, source: Source, model: Model, settings: dict[str, Any], digest: str | None
+) -> Recorded:
+    """The world by which a run records it, where its texts lie in a file and its model is stored."""
+    found = hashlib.sha256()
+    for array in jax.tree.leaves(world.lived):
+        found.update(np.asarray(array).tobytes())
+    told = found.hexdigest()[:16]
+    if digest not in (None, told):
+        raise DataError(
+            f"{source} holds other texts than when the run began with it (or the model another tokenizer): put back "
+            "what was there, or begin another run"
+        )
+    stored = StoredModel(model) if isinstance(model, str) else model
+    if not (isinstance(source, str | Path) and isinstance(stored, StoredModel)):
+        return world
+    place = Path(stored.model)
+    where = str(place.resolve()) if place.exists() else stored.model
+    given = {"source": str(Path(source).resolve()), "model": where, **settings, "digest": told}
+    settings = {name: value for name, value in given.items() if value not in (None, False, 0.0)}
+    return replace(world, named=WorldName(f"retorno.language:{kind}", settings=settings))
+
+
+def _require_some(texts: Sequence[Any], source: Source) -> None:
+    if not texts:
+        raise DataError(f"{source!r:.80} leaves nothing to learn from: all is held out, or no answers are told apart")

@@ -1,0 +1,122 @@
+"""What rankings say of scores: likelihoods of which of several answers somebody preferred.
+
+Ranks count from 0, the best; answers of equal rank tie, which says nothing of the two; one of rank −1 was not ranked.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from retorno.core.scalar import Scalar
+
+
+def preferred(rank: Int[Array, " K"]) -> Bool[Array, "K K"]:
+    """Which pairs of answers were told apart: [i, j] where i was preferred to j.
+
+    Args:
+        rank: of each answer; −1 where it was not ranked. Shape [K].
+
+    Returns:
+        Shape [K, K].
+
+    >>> preferred(jnp.array([1, 0, 1, -1])).astype(int)
+    Array([[0, 0, 0, 0],
+           [1, 0, 1, 0],
+           [0, 0, 0, 0],
+           [0, 0, 0, 0]], dtype=int32)
+    """
+    ranked = rank >= 0
+    return (rank[:, None] < rank[None, :]) & ranked[:, None] & ranked[None, :]
+
+
+def bradley_terry(score: Float[Array, " K"], rank: Int[Array, " K"], mistakes: Scalar = 0.0) -> Float[Array, ""]:
+    r"""How unlikely a ranking is, by all pairs that it tells apart (Bradley & Terry 1952).
+
+    .. math:: L = -\frac{1}{|P|} \sum_{(i, j) \in P} \log \left( (1 - \epsilon) \sigma(r_i - r_j)
+              + \tfrac{\epsilon}{2} \right)
+
+    All pairs of one prompt are one element of a batch (Ouyang et al. 2022, eq. 1), so that an answer counts once, not
+    K − 1 times. With ε > 0 somebody errs sometimes (Christiano et al. 2017, section 2.2.3: ε = .1).
+
+    Args:
+        score: r, of each answer. Shape [K].
+        rank: of each answer: 0 the best, equal ones tie, −1 was not ranked. Shape [K].
+        mistakes: ε, the share of choices that are made blindly. Shape [].
+
+    Returns:
+        L, 0 where no pair is told apart. Shape [].
+
+    >>> bradley_terry(jnp.array([2.0, 0.0]), jnp.array([0, 1]))
+    Array(0.126928, dtype=float32)
+    """
+    pairs = preferred(rank)
+    apart = score[:, None] - score[None, :]
+    sure = jax.nn.log_sigmoid(apart)
+    # With ε = 0 this is log σ itself, also where σ rounds to 0.
+    log_prob = jnp.logaddexp(jnp.log1p(-mistakes) + sure, jnp.log(mistakes / 2))
+    return -jnp.sum(jnp.where(pairs, log_prob, 0.0)) / jnp.maximum(pairs.sum(), 1)
+
+
+def plackett_luce(score: Float[Array, " K"], rank: Int[Array, " K"]) -> Float[Array, ""]:
+    r"""How unlikely a ranking is, chosen from the best one down (Luce 1959; Plackett 1975).
+
+    .. math:: L = -\frac{1}{m} \sum_{i\ \text{preferred to some}} \log
+              \frac{e^{r_i}}{e^{r_i} + \sum_{j\ \text{worse than}\ i} e^{r_j}}
+
+    Of answers that tie, each is chosen before all that are worse, and the two are not compared; m is how many are
+    preferred to some.
+
+    Args:
+        score: r, of each answer. Shape [K].
+        rank: of each answer: 0 the best, equal ones tie, −1 was not ranked. Shape [K].
+
+    Returns:
+        L, 0 where no pair is told apart. Shape [].
+
+    >>> plackett_luce(jnp.zeros(3), jnp.array([2, 0, 1])) * 2 - jnp.log(6.0)
+    Array(0., dtype=float32)
+    """
+    pairs = preferred(rank)
+    against = pairs | jnp.eye(len(rank), dtype=bool)
+    total = jax.nn.logsumexp(jnp.where(against, score[None, :], -jnp.inf), axis=1)
+    chooses = pairs.any(axis=1)
+    return jnp.sum(jnp.where(chooses, total - score, 0.0)) / jnp.maximum(chooses.sum(), 1)
+
+
+def told_apart(score: Float[Array, " K"], rank: Int[Array, " K"]) -> tuple[Float[Array, ""], Int[Array, ""]]:
+    """Of how many pairs of a ranking the scores say the same; equal scores say it by half.
+
+    Args:
+        score: of each answer. Shape [K].
+        rank: of each answer: 0 the best, equal ones tie, −1 was not ranked. Shape [K].
+
+    Returns:
+        How many they say alike, and of how many. Shapes [].
+
+    >>> told_apart(jnp.array([3.0, 1.0, 1.0]), jnp.array([0, 1, 2]))
+    (Array(2.5, dtype=float32), Array(3, dtype=int32))
+    """
+    pairs = preferred(rank)
+    apart = score[:, None] - score[None, :]
+    return jnp.sum(jnp.where(pairs, (1 + jnp.sign(apart)) / 2, 0.0)), pairs.sum()
+
+
+def identity_preference(margin: Float[Array, ""], temperature: Scalar) -> Float[Array, ""]:
+    r"""How far a margin is from the one at which a preference is met (Azar et al. 2024, eq. 17: IPO).
+
+    .. math:: L = \left( h - \frac{1}{2 \tau} \right)^2
+
+    Args:
+        margin: h, by how much the preferred answer's log ratio is the larger one. Shape [].
+        temperature: τ. Shape [].
+
+    Returns:
+        L. Shape [].
+
+    >>> identity_preference(jnp.float32(5), 0.1)
+    Array(0., dtype=float32)
+    """
+    return jnp.square(margin - 1 / (2 * temperature))

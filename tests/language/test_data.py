@@ -1,0 +1,185 @@
+"""Texts from files: what they become, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import retorno as rt
+from retorno import language
+from retorno.environments.registry import WorldName
+from retorno.language import DataError, StoredModel
+from retorno.language.tokenizer import Tokenizer
+
+MODEL = str(Path(__file__).with_name("models") / "qwen3")
+"""It has no tokenizer: its texts are tokens, 0 to 39."""
+TEMPLATE = (
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def written(file: Path, *records: Any) -> Path:
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return file
+
+
+def column(world: Any, number: int = 0) -> tuple[list[int], list[int], list[bool]]:
+    """A column's tokens, actions and choices, as far as its episode goes."""
+    rows = int(np.argmax(np.asarray(world.lived.steps.last)[:, number])) + 1
+    lived = world.lived
+    return (
+        lived.steps.obs[:rows, number].tolist(),
+        lived.action[: rows - 1, number].tolist(),
+        lived.choices[: rows - 1, number].tolist(),
+    )
+
+
+def test_a_demonstration_is_lived_again_and_its_answer_alone_is_chosen(tmp_path: Path) -> None:
+    end = StoredModel(MODEL).architecture.ends[0]
+    world = language.demonstrations(written(tmp_path / "a.jsonl", {"prompt": [5, 6, 7], "answer": [8, 9]}), MODEL)
+    tokens, actions, choices = column(world)
+    assert tokens == [5, 6, 7, 8, 9, end]
+    assert actions == tokens[1:]
+    assert choices == [False, False, True, True, True]
+    assert world.lived.steps.discount[5, 0] == 0
+
+
+def test_all_spellings_are_one_record(tmp_path: Path) -> None:
+    spelt = [
+        [{"question": [5], "response": [6]}],
+        [{"instruction": [5], "output": [6], "source": "elsewhere"}],
+    ]
+    worlds = [language.demonstrations(records, MODEL) for records in spelt]
+    worlds.append(language.demonstrations(written(tmp_path / "a.jsonl", {"prompt": [5], "completion": [6]}), MODEL))
+    (tmp_path / "b.json").write_text('[{"prompt": [5], "answer": [6]}]')
+    worlds.append(language.demonstrations(tmp_path / "b.json", MODEL))
+    assert len({str(column(world)) for world in worlds}) == 1
+    (tmp_path / "folder").mkdir()
+    written(tmp_path / "folder" / "a.jsonl", {"prompt": [5], "answer": [6]})
+    written(tmp_path / "folder" / "b.jsonl", {"prompt": [5], "answer": [7]})
+    assert language.demonstrations(tmp_path / "folder", MODEL).transitions == 4
+
+
+def talkative() -> Any:
+    """A model whose tokens are letters, with a chat template."""
+    tokenizers = pytest.importorskip("tokenizers")
+    letters = {"</s>": 0, **{c: i for i, c in enumerate("<>user asintbcdxyz\n", 1)}}
+    rules = tokenizers.Tokenizer(tokenizers.models.BPE(letters, []))
+    rules.add_special_tokens([tokenizers.AddedToken("</s>", normalized=False, special=True)])
+    made = language.load(MODEL)
+    return language.LanguageModel(made.architecture, Tokenizer(rules, TEMPLATE), made.policy)
+
+
+def test_of_a_conversation_each_turn_of_the_assistant_is_an_answer() -> None:
+    from dataclasses import replace
+
+    model = talkative()
+    model = replace(model, architecture=replace(model.architecture, ends=(0,)))
+    turns = [("user", "ab"), ("assistant", "cd"), ("user", "x"), ("assistant", "yz")]
+    record = {"messages": [{"role": role, "content": said} for role, said in turns]}
+    tokens, _, choices = column(language.demonstrations([record], model))
+    free = [token for token, chosen in zip(tokens[1:], choices, strict=True) if chosen]
+    assert model.tokenizer.decode(free, specials=True).replace(" ", "") == "cd</s>yz</s>"
+    asked = language.prompt_tokens([{"messages": record["messages"][:1]}], model)[0]
+    assert tokens[: len(asked)] == asked
+
+
+def test_rankings_stand_side_by_side(tmp_path: Path) -> None:
+    records = [
+        {"prompt": [5], "answers": [[6], [7, 8], [9]], "ranks": [1, 0, None]},
+        {"prompt": [4], "chosen": [6], "rejected": [7]},
+    ]
+    world = language.rankings(written(tmp_path / "r.jsonl", *records), MODEL)
+    assert (world.columns, world.group) == (6, 3)
+    assert world.lived.extras["ranking"][0].tolist() == [[1, 0, -1]] * 3 + [[0, 1, -1]] * 3
+    assert column(world, 1)[0][:3] == [5, 7, 8]
+    assert np.asarray(world.lived.transitions)[:, 5].sum() == 0  # Nobody's answer.
+
+
+def test_held_out_prompts_are_always_the_same_ones() -> None:
+    records = [{"prompt": [i % 20, i % 7], "answer": [i % 5]} for i in range(140)]
+    parts = [language.demonstrations(records, MODEL, held_out=0.3, held=held) for held in (False, True)]
+    shown = [{tuple(column(world, i)[0][:2]) for i in range(world.columns)} for world in parts]
+    assert not shown[0] & shown[1]
+    assert sum(world.transitions for world in parts) == language.demonstrations(records, MODEL).transitions
+    assert 0.15 < len(shown[1]) / 140 < 0.45
+
+
+def test_a_run_goes_on_with_the_texts_that_it_began_with(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.jsonl", *({"prompt": [5, i], "answer": [6]} for i in range(8)))
+    world = language.demonstrations(file, MODEL, held_out=0.1)
+    again = WorldName.recorded(json.loads(json.dumps(world.named.as_json()))).make()
+    np.testing.assert_array_equal(again.lived.action, world.lived.action)
+    written(file, {"prompt": [5, 1], "answer": [7]})
+    with pytest.raises(DataError, match="holds other texts than when the run began"):
+        WorldName.recorded(world.named.as_json()).make()
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"promt": "x", "answer": "y"}, "line 1 has 'promt', 'answer': expected one of prompt, .* did you mean prompt"),
+        ({"prompt": [1], "reply": [2]}, "expected one of answer, completion"),
+        ({"prompt": [1], "answer": [999]}, r"expected a text, messages, or tokens 0 to 39"),
+        ({"prompt": "x", "answer": "y"}, "no tokenizer"),
+        ({"prompt": [1] * 60, "answer": [2] * 60}, "line 1 is 121 tokens long, of 64"),
+        ([1, 2], "expected a record with fields"),
+    ],
+)
+def test_a_demonstration_that_cannot_be_read_is_named(tmp_path: Path, record: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        language.demonstrations(written(tmp_path / "a.jsonl", record), MODEL)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"prompt": [1], "answers": [[2], [3]], "ranks": [0]}, "2 answers and 1 ranks"),
+        ({"prompt": [1], "answers": [[2], [3]], "ranks": [0, -1]}, "0 for the best and on, null where not ranked"),
+        ({"prompt": [1], "answers": [[2], [3]], "ranks": [0, 0]}, "leaves nothing to learn from"),
+        ({"prompt": [1], "chosen": [2]}, "expected answers and ranks, or chosen and rejected"),
+    ],
+)
+def test_a_ranking_that_cannot_be_read_is_named(tmp_path: Path, record: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        language.rankings(written(tmp_path / "a.jsonl", record), MODEL)
+
+
+def test_files_that_are_not_there_or_not_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no .*nowhere\.jsonl"):
+        language.demonstrations(tmp_path / "nowhere.jsonl", MODEL)
+    (tmp_path / "data.arrow").write_bytes(b"")
+    with pytest.raises(DataError, match="arrow or parquet files, which are not read here"):
+        language.demonstrations(tmp_path, MODEL)
+    (tmp_path / "latin.jsonl").write_bytes(b'{"prompt": "\xe9"}')
+    with pytest.raises(DataError, match="expected text in UTF-8"):
+        language.demonstrations(tmp_path / "latin.jsonl", MODEL)
+
+
+def test_a_run_over_a_model_is_a_model(tmp_path: Path) -> None:
+    """Stages in a row: each begins with what the one before has learnt, its heads included."""
+    file = written(
+        tmp_path / "r.jsonl", *({"prompt": [5, i], "answers": [[6], [7]], "ranks": [0, 1]} for i in range(4))
+    )
+    first = language.Decoder(StoredModel(MODEL), language.LoRA(rank=2), window=8)
+    world = language.rankings(file, MODEL)
+    with rt.train(rt.algorithms.RewardModel(network=first, num_envs=4), world, 60, folder=tmp_path / "scores") as run:
+        run.run_to_end()
+    model = language.load(tmp_path / "scores")
+    np.testing.assert_allclose(
+        language.log_probs(model, [5, 1, 6, 7]),
+        language.log_probs(language.LanguageModel(model.architecture, None, run.policy), [5, 1, 6, 7]),
+        rtol=1e-4, atol=1e-4,
+    )  # fmt: skip
+    arrays = StoredModel(str(tmp_path / "scores")).read()
+    assert "last/value/weight" in arrays
+    assert language.rankings(file, str(tmp_path / "scores")).columns == world.columns
+    with pytest.raises(language.ModelError, match="is a run of QLearning over a network that is no language model"):
+        with rt.train("q_learning", "student", 20, folder=tmp_path / "table") as other:
+            other.run_to_end()
+        language.load(tmp_path / "table")
