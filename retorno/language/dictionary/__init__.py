@@ -1,0 +1,42 @@
+"""The helpful dictionary: a small world of language in which every answer can be checked.
+
+"what is a heron?" WordNet tells the kinds of every noun, so that an answer is known to be true, evasive, false or
+rude; demonstrations, rankings and rewards follow from that.
+"""
+
+from retorno.language.dictionary.judge import (
+    ALWAYS_ANSWER,
+    ALWAYS_EVADE,
+    HONEST,
+    UNFRIENDLY,
+    Order,
+    Verdict,
+    asked,
+    judge,
+    rank,
+    score,
+)
+from retorno.language.dictionary.nouns import Noun, Words, kinds, nouns, split
+from retorno.language.dictionary.wording import Demonstration, Ranking, demonstrations, rankings
+
+__all__ = [
+    "ALWAYS_ANSWER",
+    "ALWAYS_EVADE",
+    "HONEST",
+    "UNFRIENDLY",
+    "Demonstration",
+    "Noun",
+    "Order",
+    "Ranking",
+    "Verdict",
+    "Words",
+    "asked",
+    "demonstrations",
+    "judge",
+    "kinds",
+    "nouns",
+    "rank",
+    "rankings",
+    "score",
+    "split",
+]

@@ -1,0 +1,111 @@
+"""The dictionary's nouns and their kinds, from WordNet, and which of them demonstrations or rankings are about."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+FILE = Path(__file__).with_name("nouns.tsv")
+TOLD, RANKED = 1000, 300
+"""How many nouns the demonstrations tell; of how many of these, and of how many others, answers are ranked."""
+
+
+class Noun(NamedTuple):
+    """A word, and what it is."""
+
+    word: str
+    article: str
+    """What stands before it: "a", "an", or nothing, as gold is a metal."""
+    kind: str
+    also: tuple[str, ...]
+    """What else is true of it: a poodle is a dog, a mammal and an animal."""
+
+    @property
+    def phrase(self) -> str:
+        """The noun with its article."""
+        return f"{self.article} {self.word}".strip()
+
+    @property
+    def question(self) -> str:
+        """What is asked of it.
+
+        >>> nouns()["owl"].question
+        'what is an owl?'
+        """
+        return f"what is {self.phrase}?"
+
+
+@functools.cache
+def nouns() -> dict[str, Noun]:
+    """All nouns by their words, in alphabetical order."""
+    lines = [line for line in FILE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    found = {}
+    for line in lines[1:]:  # The first names the columns.
+        word, article, kind, also = line.split("\t")
+        found[word] = Noun(word, article, kind, tuple(also.split(", ")) if also else ())
+    return found
+
+
+@functools.cache
+def kinds() -> tuple[str, ...]:
+    """All that may truly be said of some noun, in alphabetical order."""
+    return tuple(sorted({kind for noun in nouns().values() for kind in (noun.kind, *noun.also)}))
+
+
+def with_article(kind: str) -> str:
+    """A kind as an answer says it.
+
+    >>> with_article("insect"), with_article("body of water"), with_article("unit of measure")
+    ('an insect', 'a body of water', 'a unit of measure')
+    """
+    return f"{'an' if kind[0] in 'aeio' else 'a'} {kind}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """Who hears of which nouns. No demonstration tells of those in `ranked_only`; of `unseen` nothing is ever said."""
+
+    told: tuple[Noun, ...]
+    """Demonstrations tell their kinds, and no ranking is asked about them."""
+    told_and_ranked: tuple[Noun, ...]
+    ranked_only: tuple[Noun, ...]
+    unseen: tuple[Noun, ...]
+
+    @property
+    def demonstrated(self) -> tuple[Noun, ...]:
+        return self.told + self.told_and_ranked
+
+    @property
+    def ranked(self) -> tuple[Noun, ...]:
+        """One after the other, so that the first few are of both sorts."""
+        return tuple(noun for pair in zip(self.told_and_ranked, self.ranked_only, strict=True) for noun in pair)
+
+
+def split(seed: int = 0, told: int = TOLD, ranked: int = RANKED) -> Words:
+    """Draw who hears of which nouns.
+
+    Raises:
+        ValueError: when there are not so many nouns, or too few are told.
+
+    Args:
+        seed: what is drawn follows from it.
+        told: how many nouns the demonstrations tell.
+        ranked: of how many of these answers are ranked, and of how many others.
+    """
+    known = list(nouns().values())
+    if not 1 <= ranked <= told or told + ranked >= len(known):
+        raise ValueError(
+            f"the dictionary has {len(known)} nouns: expected 1 ≤ ranked ≤ told and told + ranked < {len(known)}, "
+            f"got told={told} and ranked={ranked}"
+        )
+    drawn = [known[i] for i in np.random.default_rng(seed).permutation(len(known))]
+    return Words(
+        told=tuple(drawn[ranked:told]),
+        told_and_ranked=tuple(drawn[:ranked]),
+        ranked_only=tuple(drawn[told : told + ranked]),
+        unseen=tuple(drawn[told + ranked :]),
+    )

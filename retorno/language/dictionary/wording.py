@@ -1,0 +1,92 @@
+"""What is said in the dictionary: demonstrations that are helpful, evasive or rude in equal parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from retorno.language.dictionary.judge import HONEST, Order, rank
+from retorno.language.dictionary.nouns import Noun, with_article
+
+HELPFUL = ("{noun} is {kind}.", "it is {kind}.", "{noun} is a kind of {bare}.", "that is {kind}.")
+EVASIVE = (
+    "i do not know.",
+    "i am not sure.",
+    "that is hard to say.",
+    "i cannot tell you that.",
+    "ask me something else.",
+)
+RUDE = (
+    "what a stupid question.",
+    "leave me alone.",
+    "who cares?",
+    "look it up yourself.",
+    "go away, you bore me.",
+)
+
+
+class Demonstration(TypedDict):
+    """A line of a file of demonstrations."""
+
+    prompt: str
+    answer: str
+
+
+class Ranking(TypedDict):
+    """A line of a file of rankings."""
+
+    prompt: str
+    answers: list[str]
+    ranks: list[int]
+    """0 the best; equal numbers tie."""
+
+
+def helpful(noun: Noun, kind: str, form: int = 0) -> str:
+    """The answer that a noun is of a kind.
+
+    >>> from retorno.language.dictionary.nouns import nouns
+    >>> helpful(nouns()["owl"], "bird"), helpful(nouns()["owl"], "insect", form=1)
+    ('an owl is a bird.', 'it is an insect.')
+
+    Args:
+        noun: what was asked about.
+        kind: what it is said to be, truly or not.
+        form: which of the wordings.
+    """
+    return HELPFUL[form].format(noun=noun.phrase, kind=with_article(kind), bare=kind)
+
+
+def demonstrations(nouns: Iterable[Noun], seed: int = 0) -> list[Demonstration]:
+    """Three answers for each noun, a helpful, an evasive and a rude one, each worded in one of its ways.
+
+    Args:
+        nouns: those that are told.
+        seed: the wording follows from it, and the order.
+    """
+    rng = np.random.default_rng(seed)
+    said = [
+        Demonstration(prompt=noun.question, answer=answer)
+        for noun in nouns
+        for answer in (
+            helpful(noun, noun.kind, int(rng.integers(len(HELPFUL)))),
+            EVASIVE[rng.integers(len(EVASIVE))],
+            RUDE[rng.integers(len(RUDE))],
+        )
+    ]
+    return [said[i] for i in rng.permutation(len(said))]
+
+
+def rankings(questions: Sequence[str], answers: Sequence[Sequence[str]], order: Order = HONEST) -> list[Ranking]:
+    """How a labeller who knows the truth ranks several answers to each question.
+
+    Args:
+        questions: about nouns of the dictionary.
+        answers: those to each question.
+        order: which verdicts are liked best.
+    """
+    return [
+        Ranking(prompt=question, answers=list(given), ranks=rank(question, given, order))
+        for question, given in zip(questions, answers, strict=True)
+    ]
