@@ -18,12 +18,13 @@ from retorno.networks.mlp import MLP
 from retorno.networks.network import Network, NetworkConfig, require_no_context
 from retorno.networks.pretrained import Pretrained, WeightsFile, save_weights
 from retorno.networks.recurrent import GRU, LSTM
+from retorno.networks.residual import Residual
 from retorno.networks.stacked import Stack
 from retorno.networks.table import Table, TableNetwork, require_linear, semi_gradient_step
 from retorno.networks.transformer import Transformer
 
 NETWORKS = Registry(
-    (Table, MLP, GRU, LSTM, Transformer, Stack, Features, Aggregation, TileCoding, Fourier, Polynomial),
+    (Table, MLP, Residual, GRU, LSTM, Transformer, Stack, Features, Aggregation, TileCoding, Fourier, Polynomial),
     of=NetworkConfig,
 )
 """Every network by the name that the command line gives it."""
@@ -50,6 +51,7 @@ __all__ = [
     "NetworkConfig",
     "Polynomial",
     "Pretrained",
+    "Residual",
     "SquashedGaussianHead",
     "Stack",
     "Table",

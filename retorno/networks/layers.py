@@ -171,18 +171,11 @@ def computed(trunk: Trunk, config: TrunkConfig) -> Trunk:
     return Computed(trunk, config.compute)
 
 
-class Dense(Trunk):
-    """Fully connected layers on the observation, without memory."""
+class Feedforward(Trunk):
+    """A trunk without memory: what is seen is called with."""
 
-    input: Input
-    hidden: tuple[Linear, ...]
-    activation: Activation = eqx.field(static=True)
-
-    def __call__(self, obs: PyTree[Any]) -> Float[Array, " D"]:
-        x = self.activation(self.input(obs))
-        for layer in self.hidden:
-            x = self.activation(layer(x))
-        return x
+    @abc.abstractmethod
+    def __call__(self, obs: PyTree[Any]) -> Float[Array, " D"]: ...
 
     @property
     def context(self) -> int:
@@ -199,6 +192,20 @@ class Dense(Trunk):
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         return carry
+
+
+class Dense(Feedforward):
+    """Fully connected layers on the observation."""
+
+    input: Input
+    hidden: tuple[Linear, ...]
+    activation: Activation = eqx.field(static=True)
+
+    def __call__(self, obs: PyTree[Any]) -> Float[Array, " D"]:
+        x = self.activation(self.input(obs))
+        for layer in self.hidden:
+            x = self.activation(layer(x))
+        return x
 
 
 def dense(

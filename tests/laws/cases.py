@@ -87,7 +87,7 @@ def covering() -> list[Case]:
     return list(dict.fromkeys(cases))
 
 
-ALIKE = ("lstm", "aggregation", "tile_coding", "fourier", "polynomial")
+ALIKE = ("residual", "lstm", "aggregation", "tile_coding", "fourier", "polynomial")
 """To the loop, a network is what it remembers: these remember as a GRU does, or nothing, as features do."""
 
 

@@ -25,7 +25,7 @@ from retorno.environments.own_code import run_file
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit, Wrapper
-from retorno.networks import GRU, LSTM, MLP, NETWORKS, Table, Transformer
+from retorno.networks import GRU, LSTM, MLP, NETWORKS, Residual, Table, Transformer
 
 for own in filter(None, os.environ.get("RETORNO_OWN", "").split(os.pathsep)):
     run_file(own)
@@ -45,6 +45,7 @@ ones share compiled programs."""
 NETWORK: dict[str, Any] = {
     "table": Table(),
     "mlp": MLP((8,)),
+    "residual": Residual(4, blocks=1, planes=2, hidden=8),
     "gru": GRU(8, (8,)),
     "lstm": LSTM(8, (8,)),
     "transformer": Transformer(8, layers=1, num_heads=2, window=8),
