@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float, PyTree
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.scalar import Scalar
 from retorno.core.time_step import Trajectory
+from retorno.networks.stacked import Stacked
 from retorno.ops.normalisation import Moments, initial_moments
 
 
@@ -64,6 +66,21 @@ def _leaves(space: Space[Any]) -> list[Space[Any]]:
     if isinstance(space, spaces.Tuple):
         return [leaf for part in space.spaces for leaf in _leaves(part)]
     return [space]
+
+
+def normalised(policy: Policy, normaliser: ObservationNormaliser | None) -> Policy:
+    """A policy that sees standardised observations.
+
+    Of stacked frames each is standardised when the stack is read: its memory holds them as they were, so that acting
+    and learning see the same numbers also after the moments have moved.
+
+    Args:
+        policy: of any context.
+        normaliser: None for observations as they are.
+    """
+    if isinstance(policy, Stacked):
+        return replace(policy, normaliser=normaliser)
+    return Normalised(policy, normaliser)
 
 
 class RewardNormaliser(eqx.Module):

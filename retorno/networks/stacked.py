@@ -6,6 +6,7 @@ fewer its first one stands in for them, as in Gymnasium's `FrameStackObservation
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Any
 
@@ -35,6 +36,8 @@ class Stacked(Policy):
     difference: float | None = eqx.field(static=True)
     observed: HashableSpace = eqx.field(static=True)
     """What one observation looks like."""
+    normaliser: Callable[[PyTree[Any]], PyTree[Any]] | None = None
+    """What each frame is read through; the memory holds frames as they were."""
 
     @property
     def context(self) -> int | None:
@@ -73,7 +76,7 @@ class Stacked(Policy):
 
     def _side_by_side(self, frames: PyTree[Any]) -> PyTree[Any]:
         """The frames [k, …] of one row as one observation of `stacked_space`."""
-        return jax.tree.map(self._join, frames)
+        return jax.tree.map(self._join, frames if self.normaliser is None else jax.vmap(self.normaliser)(frames))
 
     def _join(self, frames: Array) -> Array:
         if self.difference is not None and jnp.issubdtype(frames.dtype, jnp.floating):

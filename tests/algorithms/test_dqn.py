@@ -8,16 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from retorno.algorithms import DQN, QLearning
+from retorno.algorithms.values.dqn import DQNLearner
+from retorno.core.counter import Counter
 from retorno.core.policy import Relabel, world_reward
-from retorno.core.spaces import SpaceError
+from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.registry import make
 from retorno.environments.text.recall import Recall
 from retorno.environments.textbook.bit_flip import BitFlip
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import GRU, ActionValueHead, Stack, Table
+from retorno.networks import GRU, MLP, ActionValueHead, Stack, Table
 from retorno.ops.optimisers import SGD, Adam
 from retorno.ops.returns import n_step_returns
 from retorno.replay import Hindsight, Proportional, Sparse, ring
@@ -61,6 +64,46 @@ def test_n_step_returns_of_every_window_by_hand(n: int) -> None:
     lived = jax.tree.map(np.asarray, rows)
     by_hand = [counted_by_hand(lived, int(t), n, np.asarray(value), 0.9) for t in learnt]
     np.testing.assert_allclose(returns[learnt], by_hand, rtol=1e-5, atol=1e-5)
+
+
+def test_in_any_units_the_same_is_learnt() -> None:
+    """Observations a thousand times as large and far from 0: normalised, of raw rows, they make the same network."""
+    algorithm = DQN(
+        network=MLP((8,)),
+        capacity=16,
+        learning_starts=0,
+        gradient_steps=4,
+        batch_size=4,
+        target_period=8,
+        normalise_observations=True,
+    )
+    space, rng = spaces.Box(-np.inf, np.inf, (2,)), np.random.default_rng(0)
+    row = TimeStep(jnp.zeros(2), jnp.float32(0), jnp.float32(1), jnp.array(False), jnp.array(False))
+    spec = Spec(space, spaces.Discrete(2), num_envs=1, steps=Counter.of(64), row=row)
+    update = jax.jit(lambda learner, lived, key: algorithm.update(learner, lived, world_reward, key)[0])
+    seen = rng.normal(size=(7, 5, 1, 2))
+    seen[1:, 0] = seen[:-1, -1]
+
+    def learnt(scale: float, shift: float) -> DQNLearner:
+        learner = algorithm.init(jax.random.key(0), spec)
+        for number, obs in enumerate(seen):
+            rows = jax.tree.map(lambda x: jnp.repeat(x[None, None], 5, 0), row)
+            paid = jnp.asarray(obs[..., 0], jnp.float32)
+            rows = rows._replace(obs=jnp.asarray(scale * obs + shift, jnp.float32), reward=paid)
+            learner = update(learner, Trajectory(rows, jnp.ones((4, 1), jnp.int32), {}, ()), jax.random.key(number))
+        return learner
+
+    plain, large = learnt(1.0, 0.0), learnt(1000.0, 5000.0)
+    assert float(large.replay.ring.steps.obs.max()) > 5000
+    weights = lambda learner: jnp.concatenate([x.ravel() for x in jax.tree.leaves(learner.network)])  # noqa: E731
+    moved = jnp.abs(weights(plain) - weights(algorithm.init(jax.random.key(0), spec)))
+    np.testing.assert_allclose(weights(plain), weights(large), atol=0.05 * float(moved.max()))
+    obs = jnp.asarray(seen[-1, 3, 0], jnp.float32)
+    q = [
+        algorithm.policy(learner).step(scale * obs + shift, jnp.array(False), ())[0]["q"]
+        for learner, scale, shift in ((plain, 1.0, 0.0), (large, 1000.0, 5000.0))
+    ]
+    np.testing.assert_allclose(q[0], q[1], atol=0.01)
 
 
 RECALL = DQN(

@@ -238,6 +238,13 @@ def test_every_space_is_used_as_it_is_evaluated(observations: str, actions: str,
     check_use(normalising(setting), setting, tmp_path)
 
 
+def test_frames_are_normalised_one_by_one(tmp_path: Path) -> None:
+    where = seen_and_done("box", "discrete")
+    for name in ("ppo", "dqn"):
+        algorithm = small(name, normalise_observations=True, network=NETWORK["stack"])
+        check_use(learnt(algorithm, where), where, tmp_path / name)
+
+
 def test_masks_are_kept_to(tmp_path: Path) -> None:
     setting = seen_and_done("box", "discrete", masked=True)
     check_use(normalising(setting), setting, tmp_path)

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from retorno.core.policy import Policy, unroll_batch
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.networks import MLP, ActionValueHead, Activation, Stack
+from retorno.networks.normalisers import ObservationNormaliser, normalised
 from retorno.networks.stacked import stacked_space
 from retorno.replay import ring
 
@@ -96,8 +97,12 @@ def test_no_frames_are_refused():
         Stack(0).build(jax.random.key(0), spaces.Discrete(2), {})
 
 
-def test_a_window_shows_what_acting_saw_to_the_bit():
-    """Values while acting, row by row, against those of every window of a ring in which each frame is stored once."""
+@pytest.mark.parametrize("normalising", [False, True])
+def test_a_window_shows_what_acting_saw_to_the_bit(normalising):
+    """Values while acting, row by row, against those of every window of a ring in which each frame is stored once.
+
+    Where observations are normalised the moments move from row to row, and those of a window's last row count.
+    """
     space, frames, steps, num_envs = spaces.Box(-1, 1, (3,)), 3, 40, 2
     config = Stack(frames, 50.0, MLP((16,), Activation.relu))
     network = config.build(jax.random.key(0), space, {"q": ActionValueHead(2)})
@@ -107,14 +112,20 @@ def test_a_window_shows_what_acting_saw_to_the_bit():
     first = jnp.concatenate([jnp.ones((1, num_envs), bool), last[:-1]])
     rows = TimeStep(obs, jnp.zeros((steps + 1, num_envs)), jnp.ones((steps + 1, num_envs)), first, last)
 
+    def moved(normaliser: ObservationNormaliser, seen: jax.Array) -> Any:
+        return (after := normaliser.update(seen[None])), after
+
+    moments = jax.lax.scan(moved, ObservationNormaliser.start(space), obs)[1] if normalising else None
+
     @jax.jit
     def acting() -> jax.Array:
         def act(carry: Any, row: Any) -> Any:
-            heads, carry = jax.vmap(network.step)(*row, carry)
+            obs, first, moments = row
+            heads, carry = jax.vmap(normalised(network, moments).step)(obs, first, carry)
             return carry, heads["q"]
 
         empty = jax.tree.map(lambda x: jnp.repeat(x[None], num_envs, 0), network.initial_carry())
-        return jax.lax.scan(act, empty, (obs, first))[1]
+        return jax.lax.scan(act, empty, (obs, first, moments))[1]
 
     sizes = {"num_envs": num_envs, "capacity": num_envs * steps, "rollout": steps, "context": network.context}
     example = blank(jax.tree.map(lambda x: x[0, 0], rows))
@@ -122,11 +133,15 @@ def test_a_window_shows_what_acting_saw_to_the_bit():
     replay = replay.add(Trajectory(rows, jnp.zeros((steps, num_envs), jnp.int32), (), ()))
     assert replay.steps.obs.shape == (steps + network.context + 1, num_envs, 3)
 
-    def replayed(index: jax.Array) -> jax.Array:
+    def replayed(row: Any) -> jax.Array:
+        index, moments = row
+        network = normalised(plain, moments)
         window = replay.windows(index)
         steps = window.trajectory.steps
         return unroll_batch(network, steps.obs[:1], steps.first[:1], window.carry(network))["q"][0]
 
+    plain = network
     # As many at once as act at once: products of other shapes are rounded otherwise.
     windows = jnp.arange(steps * num_envs).reshape(steps, num_envs)
-    np.testing.assert_array_equal(acting()[:-1], jax.jit(lambda: jax.lax.map(replayed, windows))())
+    before = jax.tree.map(lambda x: x[:-1], moments)
+    np.testing.assert_array_equal(acting()[:-1], jax.jit(lambda: jax.lax.map(replayed, (windows, before)))())

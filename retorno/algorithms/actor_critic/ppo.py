@@ -23,7 +23,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, in
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
-from retorno.networks.normalisers import Normalised, ObservationNormaliser, RewardNormaliser
+from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
 from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import (
     clipped_policy_gradient,
@@ -141,25 +141,25 @@ class PPO:
         return {"log_prob": jnp.zeros(rows.last.shape)}, policy.read(rows.obs, rows.first, carry)
 
     def policy(self, learner: PPOLearner) -> Policy:
-        return Normalised(learner.network, learner.observations)
+        return normalised(learner.network, learner.observations)
 
     def update(
         self, learner: PPOLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[PPOLearner, Metrics]:
         steps, transitions = trajectory.steps, trajectory.transitions
         normaliser = learner.observations
-        obs = steps.obs if normaliser is None else jax.vmap(jax.vmap(normaliser))(steps.obs)
+        network: Policy = normalised(learner.network, normaliser)
         paid, rewards = reward(trajectory), learner.rewards
         if rewards is not None:
             paid, rewards = rewards(trajectory, paid, self.discount)
 
         carry = trajectory.carry if _acts_with_all(learner.network) else learner.memory
-        value = unroll_batch(learner.network, obs, steps.first, carry)["value"]
+        value = unroll_batch(network, steps.obs, steps.first, carry)["value"]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
         )
         rows = _Rows(
-            obs=jax.tree.map(lambda x: x[:-1], obs),
+            obs=jax.tree.map(lambda x: x[:-1], steps.obs),
             first=steps.first[:-1],
             legal=jax.tree.map(lambda x: x[:-1], steps.legal),
             action=trajectory.action,
@@ -171,10 +171,10 @@ class PPO:
         )
         memory = learner.memory
         if not _acts_with_all(learner.network):
-            memory = jax.vmap(learner.network.read, in_axes=(1, 1, 0))(rows.obs, rows.first, memory)
-        if learner.network.context is not None:
+            memory = jax.vmap(network.read, in_axes=(1, 1, 0))(rows.obs, rows.first, memory)
+        if network.context is not None:
             # T·B sequences of length 1, each from its own memory, instead of B sequences of length T.
-            carry = carry_before(learner.network, rows.obs, rows.first, carry)
+            carry = carry_before(network, rows.obs, rows.first, carry)
             carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
             rows = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), rows)
         progress = learner.clock.progress
@@ -206,7 +206,11 @@ class PPO:
             if chosen is not None:
                 batch = jax.tree.map(lambda x: x[:, chosen], rows)
                 memory = jax.tree.map(lambda x: x[chosen], carry)
-            (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, batch, memory, clip, entropy)
+
+            def loss(network: Policy) -> tuple[Float[Array, ""], Metrics]:
+                return self._loss(normalised(network, learner.observations), batch, memory, clip, entropy)
+
+            (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(network)
             return descend(self.optimiser, network, gradient, optimiser, progress), metrics
 
         minibatches = self.steps_of(sequences)

@@ -25,6 +25,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, num_actions, require_windows
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig
+from retorno.networks.normalisers import ObservationNormaliser, normalised
 from retorno.ops.objectives import huber, linear, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import double_value, greedy_value, n_step_returns, td_error
@@ -37,6 +38,8 @@ class DQNLearner(NamedTuple):
 
     network: Policy
     target: Policy
+    observations: ObservationNormaliser | None
+    """Of the rows lived so far. The replay holds rows raw: they are normalised when they are read, as of today."""
     optimiser: optax.OptState
     replay: Replay
     target_due: Countdown
@@ -91,6 +94,8 @@ class DQN:
     """Let the online network choose the action that the target network judges."""
     huber: Positive = 1.0
     """Errors beyond this size count linearly; inf for half the square."""
+    normalise_observations: bool = False
+    """Standardise Box observations by their running mean and variance."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> DQNLearner:
         actions = num_actions(spec.action_space, "DQN")
@@ -109,6 +114,7 @@ class DQN:
         return DQNLearner(
             network=network,
             target=network,
+            observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
             replay=self.replay.over(rows),
             target_due=Countdown.start(self.target_period),
@@ -124,21 +130,26 @@ class DQN:
         progress, share = learner.clock.progress, self.exploration_fraction
         explored = jnp.where(progress < share, progress / jnp.maximum(share, 1e-9), 1.0)
         epsilon = linear(self.epsilon, self.epsilon_end, explored)
-        heads, after = EpsilonGreedyPolicy(learner.network, epsilon).step(row.obs, row.first, carry)
+        network = normalised(learner.network, learner.observations)
+        heads, after = EpsilonGreedyPolicy(network, epsilon).step(row.obs, row.first, carry)
         policy = heads["policy"].masked(row.legal)
         action = policy.sample(key)
         extras = {"carry": carry, "log_prob": policy.log_prob(action)}
         return action, {name: extras[name] for name in learner.replay.ring.extras}, after
 
     def policy(self, learner: DQNLearner) -> Policy:
-        return EpsilonGreedyPolicy(learner.network, jnp.float32(0))
+        return EpsilonGreedyPolicy(normalised(learner.network, learner.observations), jnp.float32(0))
 
     def update(
         self, learner: DQNLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[DQNLearner, Metrics]:
         clock = learner.clock.advance(trajectory)
         due, countdown = learner.target_due.advance(trajectory.transitions.sum(), self.target_period)
+        normaliser = learner.observations
+        if normaliser is not None:
+            normaliser = normaliser.update(jax.tree.map(lambda x: x[:-1], trajectory.steps.obs))
         learner = learner._replace(
+            observations=normaliser,
             target=jax.tree.map(lambda new, old: jnp.where(due, new, old), learner.network, learner.target),
             replay=learner.replay.add(trajectory),
             target_due=countdown,
@@ -163,7 +174,8 @@ class DQN:
     def _gradient_step(self, learner: DQNLearner, reward: Reward, key: Key[Array, ""]) -> tuple[DQNLearner, Metrics]:
         progress = learner.clock.progress
         window = learner.replay.sample(key, self.batch_size, progress)
-        loss = lambda network: self._loss(network, learner.target, window, reward)  # noqa: E731
+        sees = partial(normalised, normaliser=learner.observations)
+        loss = lambda network: self._loss(sees(network), sees(learner.target), window, reward)  # noqa: E731
         (_, (metrics, priority)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.network)
         network, optimiser = descend(self.optimiser, learner.network, gradient, learner.optimiser, progress)
         replay = learner.replay.update(window.index, priority)
