@@ -5,7 +5,7 @@ from retorno.language.data import DataError, demonstrations, prompt_tokens, rank
 from retorno.language.decoder import Decoder
 from retorno.language.generation import Answer, Sampling, generate, log_probs
 from retorno.language.model import LanguageModel, load, new, smollm2
-from retorno.language.stored import StoredModel
+from retorno.language.stored import Storage, StoredModel
 from retorno.language.tokenizer import Tokenizer
 from retorno.language.trained import Everything, LoRA, UpperLayers
 
@@ -19,6 +19,7 @@ __all__ = [
     "LoRA",
     "ModelError",
     "Sampling",
+    "Storage",
     "StoredModel",
     "Tokenizer",
     "UpperLayers",

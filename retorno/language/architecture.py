@@ -12,12 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gymnasium import spaces
-
 from retorno.core.errors import RetornoError
-from retorno.core.spaces import HashableSpace
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Activation, Input, Linear
+from retorno.networks.layers import Activation, Embedding, Rows
 from retorno.networks.rotary import ByWavelength, Interpolated, Rotary, Stretch, YaRN
 from retorno.networks.transformer import Block, Causal, Norm
 
@@ -82,9 +79,9 @@ class Architecture:
         Radford et al. 2019, section 2.3.
         """
 
-        def matrix(rows: int, columns: int, bias: bool, deviation: float = 0.02) -> Linear:
-            zeros = draws.constant((columns,), 0.0) if bias else None
-            return Linear(draws.normal((rows, columns), deviation), zeros)
+        def matrix(outputs: int, inputs: int, bias: bool, deviation: float = 0.02) -> Rows:
+            zeros = draws.constant((outputs,), 0.0) if bias else None
+            return Rows(draws.normal((outputs, inputs), deviation), zeros)
 
         def norm(width: int) -> Norm:
             zeros = draws.constant((width,), 0.0) if self.rotary is None else None
@@ -95,11 +92,11 @@ class Architecture:
             inner = self.num_heads * self.head_width
             return Block(
                 attention_norm=norm(self.width),
-                query_key_value=matrix(self.width, inner + 2 * self.key_heads * self.head_width, self.projection_bias),
-                out=matrix(inner, self.width, self.out_bias, residual),
+                query_key_value=matrix(inner + 2 * self.key_heads * self.head_width, self.width, self.projection_bias),
+                out=matrix(self.width, inner, self.out_bias, residual),
                 forward_norm=norm(self.width),
-                up=matrix(self.width, self.hidden * (1 if self.rotary is None else 2), self.forward_bias),
-                down=matrix(self.hidden, self.width, self.forward_bias, residual),
+                up=matrix(self.hidden * (1 if self.rotary is None else 2), self.width, self.forward_bias),
+                down=matrix(self.width, self.hidden, self.forward_bias, residual),
                 num_heads=self.num_heads,
                 key_heads=self.key_heads,
                 head_width=self.head_width,
@@ -110,9 +107,7 @@ class Architecture:
             )
 
         return Causal(
-            input=Input(
-                matrix(self.vocabulary, self.width, bias=False), HashableSpace(spaces.Discrete(self.vocabulary))
-            ),
+            input=Embedding(matrix(self.vocabulary, self.width, bias=False)),
             blocks=tuple(block() for _ in range(self.layers)),
             norm=norm(self.width),
             window=window,

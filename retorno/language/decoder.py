@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import Any
 
 import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
 from gymnasium import spaces
 from jax import Array
 from jaxtyping import Key
@@ -16,12 +20,12 @@ from retorno.core.hyperparameters import Count, settings
 from retorno.core.policy import Policy
 from retorno.core.spaces import SpaceError
 from retorno.language.architecture import ModelError
-from retorno.language.stored import StoredModel
+from retorno.language.stored import Storage, StoredModel, scale_of
 from retorno.language.trained import LoRA, Trained, is_trained, merged
 from retorno.language.weights import places
 from retorno.networks.heads import CategoricalHead, Head, Readout
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Linear, linear
+from retorno.networks.layers import Linear, Rows, linear
 from retorno.networks.network import SHARED, Network
 from retorno.networks.normalisers import Normalised
 from retorno.networks.pretrained import PRETRAINED, Frozen, begin, named
@@ -75,24 +79,44 @@ class Decoder:
         def drawn(key: Key[Array, ""]) -> Network:
             draws = Draws(key)
             trunk = lambda: architecture.trunk(draws, self.window, self.rematerialise)  # noqa: E731
-            return Network(
+            network = Network(
                 trunks={name: self.trained.adapted(trunk(), draws) for name in ([SHARED] if self.shared else heads)},
                 last={name: last(draws, name, head) for name, head in heads.items()},
                 readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
                 stopped=self.stop_gradient,
             )
+            return with_scales(network, stays) if self.weights.storage is Storage.int8 else network
 
-        def last(draws: Draws, name: str, head: Head) -> Linear | None:
+        def last(draws: Draws, name: str, head: Head) -> Linear | Rows | None:
             if name != POLICY:
                 return linear(draws, architecture.width, head.outputs, head.gain)
-            return None if architecture.tied else Linear(draws.normal((architecture.width, size), 0.02))
+            return None if architecture.tied else Rows(draws.normal((size, architecture.width), 0.02))
 
         def stays(name: str) -> bool:
             own = _called(name)
             return own in arrays and not is_trained(own, self.trained, architecture.layers)
 
         arrays = {place.name for place in places(architecture)}
-        return Frozen(begin(drawn, key, self.weights, stays, _called))
+        arrays |= {scale_of(name) for name in arrays if name.endswith("weight")}
+        return Frozen(begin(drawn, key, self.weights, stays, _called, trainable))
+
+
+def with_scales(network: Network, stays: Callable[[str], bool]) -> Network:
+    """The network with a scale for each row of the matrices that stay as they are, which are whole numbers then."""
+
+    def one(path: tuple[Any, ...], node: Any) -> Any:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if not (isinstance(node, Rows) and stays(f"{name}/weight")):
+            return node
+        return replace(node, scale=jnp.ones(node.weight.shape[0]))
+
+    return jax.tree_util.tree_map_with_path(one, network, is_leaf=lambda node: isinstance(node, Rows))
+
+
+def trainable(arrays: Mapping[str, Any], name: str) -> np.ndarray:
+    """An array to train, where what stays may be whole numbers times a scale."""
+    array, scale = np.asarray(arrays[name]), arrays.get(scale_of(name)) if name.endswith("weight") else None
+    return array if scale is None else array * np.asarray(scale)[:, None]
 
 
 def _called(name: str) -> str:
@@ -128,7 +152,7 @@ def arrays_of(policy: Policy) -> dict[str, Array]:
     network = network_of(policy)
     trunk, last = merged(trunk_of(network)), network.last[POLICY]
     arrays = dict(named(trunk))
-    return arrays if last is None else arrays | {"last/weight": last.weight}
+    return arrays | {"last/weight": last.whole()} if isinstance(last, Rows) else arrays
 
 
 def with_window(policy: Policy, window: int) -> Policy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,8 +17,7 @@ from retorno.language.architecture import Architecture, ModelError, end_tokens, 
 from retorno.language.gguf import GGUF, read_gguf
 from retorno.language.tokenizer import Tokenizer, read_tokenizer
 from retorno.language.weights import joined, read_folder, read_json
-from retorno.networks.layers import Precision
-from retorno.networks.pretrained import SOURCES, named, versions
+from retorno.networks.pretrained import PRETRAINED, SOURCES, named, versions
 from retorno.run import policy_folder
 from retorno.run.config import from_json
 from retorno.run.folder import CONFIG
@@ -29,6 +29,17 @@ SMOLLM2 = "smollm2"
 Version = tuple[tuple[str, int, int], ...]
 
 
+@PRETRAINED.register
+class Storage(enum.Enum):
+    """How matrices are held that are not trained; all is computed in float32."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    """Half the room, eight binary digits: nothing is lost of a model that was published so."""
+    int8 = "int8"
+    """A quarter of the room: each row is whole numbers up to ±127, times a scale. Dettmers et al. 2022, section 2.1."""
+
+
 @SOURCES.register
 @dataclass(frozen=True)
 class StoredModel:
@@ -36,8 +47,8 @@ class StoredModel:
 
     model: str
     """A model folder, a file that ends in .gguf, a run over a model, or a step in its `policy/`, or "smollm2"."""
-    precision: Precision = Precision.float32
-    """In which its matrices are held; norms and biases, which are small, are float32."""
+    storage: Storage = Storage.float32
+    """How its matrices are held; norms and biases, which are small, are float32."""
 
     @property
     def architecture(self) -> Architecture:
@@ -87,14 +98,20 @@ class StoredModel:
         Raises:
             ModelError: when some are missing or cannot be read.
         """
-        path, dtype = self._path, self.precision.dtype
+        path = self._path
         if path.is_file():
             arrays = _opened(path, self.version).arrays()
         elif _trained(path) is not None:
             arrays = _learnt(path)
         else:
             arrays = joined(self.architecture, read_folder(path), str(path))
-        return {name: array.astype(dtype if array.ndim == 2 else jnp.float32) for name, array in arrays.items()}
+        held: dict[str, np.ndarray] = {}
+        for name, array in arrays.items():
+            if array.ndim < 2 or self.storage is not Storage.int8:
+                held[name] = array.astype(jnp.dtype(self.storage.value) if array.ndim == 2 else np.float32)
+            else:
+                held |= _whole_numbers(name, array.astype(np.float32))
+        return held
 
     @property
     def _path(self) -> Path:
@@ -130,6 +147,18 @@ def _learnt(path: Path) -> dict[str, Any]:
     heads = {f"last/{name}": layer for name, layer in network_of(policy).last.items() if name != "policy"}
     own = arrays_of(policy) | dict(named(heads))
     return {name: np.asarray(array) for name, array in own.items()}
+
+
+def _whole_numbers(name: str, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """A matrix as whole numbers of eight bits, and what each of its rows is multiplied with."""
+    largest = np.abs(rows).max(axis=1)
+    scale = np.where(largest > 0, largest, 1).astype(np.float32) / 127
+    return {name: np.rint(rows / scale[:, None]).astype(np.int8), scale_of(name): scale}
+
+
+def scale_of(name: str) -> str:
+    """What the scales of a matrix are called: `blocks/0/out/scale` of `blocks/0/out/weight`."""
+    return name.removesuffix("weight") + "scale"
 
 
 @functools.lru_cache(maxsize=2)

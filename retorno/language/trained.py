@@ -6,9 +6,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Protocol, runtime_checkable
 
+import jax
+
 from retorno.core.hyperparameters import Count, Positive, settings
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Linear
+from retorno.networks.layers import Rows
 from retorno.networks.low_rank import LowRank, low_rank
 from retorno.networks.pretrained import PRETRAINED
 from retorno.networks.transformer import Block, Causal
@@ -90,13 +92,16 @@ class LoRA:
 
 
 def merged(trunk: Causal) -> Causal:
-    """The trunk with its low-rank layers added to those beside which they learned."""
+    """The trunk as one of plain layers: low-rank ones are added to those beside which they learned."""
 
-    def one(layer: Linear | LowRank) -> Linear:
-        return layer.merged() if isinstance(layer, LowRank) else layer
+    def one(layer: Rows | LowRank) -> Rows:
+        return layer.merged() if isinstance(layer, LowRank) else Rows(layer.whole(), layer.bias)
 
-    blocks = (replace(block, **{name: one(getattr(block, name)) for name in MATRICES}) for block in trunk.blocks)
-    return replace(trunk, blocks=tuple(blocks))
+    return jax.tree.map(
+        lambda node: one(node) if isinstance(node, Rows | LowRank) else node,
+        trunk,
+        is_leaf=lambda node: isinstance(node, Rows | LowRank),
+    )
 
 
 def is_trained(name: str, trained: Trained, layers: int) -> bool:

@@ -30,18 +30,18 @@ class Place:
 
     name: str
     theirs: tuple[str, ...]
-    columns: tuple[int, ...] = ()
-    """How many columns each has, where there are several."""
+    rows: tuple[int, ...] = ()
+    """How many rows each has, where there are several."""
     transposed: bool = False
 
     def join(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """Our array, from theirs."""
         parts = [arrays[name].T if self.transposed else arrays[name] for name in self.theirs]
-        return np.ascontiguousarray(np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0])
+        return np.ascontiguousarray(np.concatenate(parts) if len(parts) > 1 else parts[0])
 
     def split(self, array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         """Theirs, from our array."""
-        for name, part in zip(self.theirs, np.split(array, np.cumsum(self.columns)[:-1], axis=-1), strict=True):
+        for name, part in zip(self.theirs, np.split(array, np.cumsum(self.rows)[:-1]), strict=True):
             yield name, np.ascontiguousarray(part.T if self.transposed else part)
 
 
@@ -51,7 +51,7 @@ def places(architecture: Architecture) -> list[Place]:
 
 
 def _gpt2_places(a: Architecture) -> Iterator[Place]:
-    yield Place("input/linear/weight", ("transformer.wte.weight",))
+    yield Place("input/tokens/weight", ("transformer.wte.weight",))
     yield Place("positions/weight", ("transformer.wpe.weight",))
     layers = {
         "attention_norm": "ln_1",
@@ -63,15 +63,16 @@ def _gpt2_places(a: Architecture) -> Iterator[Place]:
     }
     names = {f"blocks/{i}/{ours}": f"h.{i}.{theirs}" for i in range(a.layers) for ours, theirs in layers.items()}
     for ours, theirs in (names | {"norm": "ln_f"}).items():
-        yield Place(f"{ours}/{'scale' if 'norm' in ours else 'weight'}", (f"transformer.{theirs}.weight",))
+        kind = "scale" if "norm" in ours else "weight"
+        yield Place(f"{ours}/{kind}", (f"transformer.{theirs}.weight",), transposed=kind == "weight")
         yield Place(f"{ours}/bias", (f"transformer.{theirs}.bias",))
     if not a.tied:
-        yield Place("last/weight", ("lm_head.weight",), transposed=True)
+        yield Place("last/weight", ("lm_head.weight",))
 
 
 def _llama_places(a: Architecture) -> Iterator[Place]:
     queries, keys = a.num_heads * a.head_width, a.key_heads * a.head_width
-    yield Place("input/linear/weight", ("model.embed_tokens.weight",))
+    yield Place("input/tokens/weight", ("model.embed_tokens.weight",))
     for i in range(a.layers):
         ours, theirs = f"blocks/{i}", f"model.layers.{i}"
         linear = {
@@ -80,11 +81,11 @@ def _llama_places(a: Architecture) -> Iterator[Place]:
             "up": ("mlp", ("gate_proj", "up_proj"), (a.hidden, a.hidden), a.forward_bias),
             "down": ("mlp", ("down_proj",), (), a.forward_bias),
         }
-        for name, (part, layers, columns, bias) in linear.items():
+        for name, (part, layers, rows, bias) in linear.items():
             at = [f"{theirs}.{part}.{layer}" for layer in layers]
-            yield Place(f"{ours}/{name}/weight", tuple(f"{x}.weight" for x in at), columns, transposed=True)
+            yield Place(f"{ours}/{name}/weight", tuple(f"{x}.weight" for x in at), rows)
             if bias:
-                yield Place(f"{ours}/{name}/bias", tuple(f"{x}.bias" for x in at), columns)
+                yield Place(f"{ours}/{name}/bias", tuple(f"{x}.bias" for x in at), rows)
         yield Place(f"{ours}/attention_norm/scale", (f"{theirs}.input_layernorm.weight",))
         yield Place(f"{ours}/forward_norm/scale", (f"{theirs}.post_attention_layernorm.weight",))
         if a.head_norms:
@@ -92,7 +93,7 @@ def _llama_places(a: Architecture) -> Iterator[Place]:
             yield Place(f"{ours}/key_norm/scale", (f"{theirs}.self_attn.k_norm.weight",))
     yield Place("norm/scale", ("model.norm.weight",))
     if not a.tied:
-        yield Place("last/weight", ("lm_head.weight",), transposed=True)
+        yield Place("last/weight", ("lm_head.weight",))
 
 
 def joined(architecture: Architecture, arrays: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from jax import Array
 from jaxtyping import Float
 
 from retorno.core.spaces import policy_space, width
-from retorno.networks.layers import Linear
+from retorno.networks.layers import Linear, Rows
 from retorno.ops.distributions import (
     CHUNK,
     Bernoulli,
@@ -202,10 +202,10 @@ class Readout(eqx.Module):
     def __call__(self, x: Float[Array, " outputs"]) -> Any:
         return self.head.read(x, self.parameters)
 
-    def of(self, layer: Linear, features: Float[Array, " D"]) -> Any:
+    def of(self, layer: Linear | Rows, features: Float[Array, " D"]) -> Any:
         """What the head says through its own layer; the logits of a vocabulary, for many rows, would have no room."""
         if isinstance(self.head, CategoricalHead) and self.head.actions > CHUNK:
-            return LinearCategorical(features, layer)
+            return LinearCategorical(features, layer if isinstance(layer, Rows) else layer.rows())
         return self(layer(features))
 
 

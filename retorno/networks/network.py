@@ -17,7 +17,7 @@ from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep
 from retorno.networks.heads import Head, Readout
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Linear, Trunk, TrunkConfig, computed, linear
+from retorno.networks.layers import Linear, Rows, Trunk, TrunkConfig, computed, linear
 from retorno.ops.distributions import Gaussian
 
 SHARED = "shared"
@@ -42,7 +42,7 @@ class Network(Policy):
     """Heads on trunks: one trunk for each head, by the head's name, or one that all share."""
 
     trunks: dict[str, Trunk]
-    last: dict[str, Linear | None]
+    last: dict[str, Linear | Rows | None]
     """The layer of each head; None where it is the first one of its trunk, transposed (Press & Wolf 2017)."""
     readouts: dict[str, Readout]
     stopped: tuple[str, ...] = eqx.field(static=True, default=())
@@ -86,12 +86,12 @@ class Network(Policy):
     def _remembering(self) -> dict[str, Trunk]:
         return {name: trunk for name, trunk in self.trunks.items() if trunk.context != 0}
 
-    def _layers(self) -> dict[str, Linear]:
+    def _layers(self) -> dict[str, Linear | Rows]:
         """The last layer of each head."""
         own = {name: layer for name, layer in self.last.items() if layer is not None}
         return {name: own.get(name) or self.trunks[self._under(name)].transposed() for name in self.last}
 
-    def _heads(self, features: dict[str, Float[Array, " D"]], layers: dict[str, Linear]) -> Heads:
+    def _heads(self, features: dict[str, Float[Array, " D"]], layers: dict[str, Linear | Rows]) -> Heads:
         def features_of(head: str) -> Float[Array, " D"]:
             under = features[self._under(head)]
             return jax.lax.stop_gradient(under) if head in self.stopped else under

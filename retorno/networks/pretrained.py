@@ -150,6 +150,7 @@ def begin(
     weights: Source,
     stays: Callable[[str], bool],
     called: Callable[[str], str] = lambda name: name,
+    trainable: Callable[[Mapping[str, Any], str], np.ndarray] = lambda arrays, name: np.asarray(arrays[name]),
 ) -> AnyPolicy:
     """A network that begins with weights from elsewhere; of what they lack it begins as it is drawn.
 
@@ -159,6 +160,7 @@ def begin(
         weights: where the rest comes from.
         stays: whether an array, by its name in the network, is a constant.
         called: what the weights call an array, by its name in the network.
+        trainable: of the weights' arrays, and the name that they have there, one as it is trained on from.
 
     Raises:
         ConstantsError: when the weights cannot be read, or lack what is to stay.
@@ -178,7 +180,7 @@ def begin(
         given = arrays[there]
         if given.shape != own.shape:
             raise ValueError(f"{there} of {weights} has shape {given.shape}, the network's has {own.shape}")
-        return Constant(weights, digest, there) if stays(name) else _start(np.asarray(given), own, key)
+        return Constant(weights, digest, there) if stays(name) else _start(trainable(arrays, there), own, key)
 
     begun = list(map(placed, names, leaves))
     if None in begun:

@@ -25,10 +25,12 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 from retorno.core.hyperparameters import settings
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Activation, Input, Linear, Precision, Trunk, linear, read
+from retorno.networks.layers import Activation, Embedding, Input, Linear, Precision, Rows, Trunk, linear, read
 from retorno.networks.low_rank import LowRank
 from retorno.networks.network import Network, assemble
 from retorno.networks.rotary import Rotary, Turn
+
+Layer = Linear | Rows | LowRank
 
 
 class Cache(NamedTuple):
@@ -63,13 +65,13 @@ class Block(eqx.Module):
     """One layer: x ← x + attention(norm x), then x ← x + feed-forward(norm x). Takes rows [..., width]."""
 
     attention_norm: Norm
-    query_key_value: Linear | LowRank
+    query_key_value: Layer
     """Side by side: the queries of all N heads, the keys of K, the values of K."""
-    out: Linear | LowRank
+    out: Layer
     forward_norm: Norm
-    up: Linear | LowRank
+    up: Layer
     """Where the layer is gated, the gates stand before what they let through (Shazeer 2020)."""
-    down: Linear | LowRank
+    down: Layer
     num_heads: int = eqx.field(static=True)
     """N"""
     key_heads: int = eqx.field(static=True)
@@ -106,15 +108,15 @@ class Block(eqx.Module):
 class Causal(Trunk):
     """A stack of blocks on an embedding of the observation."""
 
-    input: Input
+    input: Input | Embedding
     blocks: tuple[Block, ...]
     norm: Norm
     """Its precision is that of what flows between the blocks, and of the cache."""
     window: int = eqx.field(static=True)
     rematerialise: bool = eqx.field(static=True)
     rotary: Rotary | None = eqx.field(static=True, default=Rotary())
-    positions: Linear | None = None
-    """Where positions are learned, and no angles: each has a row of the weight, which is added to the embedding."""
+    positions: Rows | None = None
+    """Where positions are learned, and no angles: each has a row, which is added to the embedding."""
 
     @property
     def context(self) -> None:
@@ -147,14 +149,14 @@ class Causal(Trunk):
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Cache:
         return self._sequence(obs, first, carry)[1]
 
-    def transposed(self) -> Linear:
-        return Linear(self.input.linear.weight.T)
+    def transposed(self) -> Rows:
+        return self.input.tokens if isinstance(self.input, Embedding) else Rows(self.input.linear.weight)
 
     def _embed(self, x: Float[Array, "*T width"], position: Int[Array, "*T"]) -> tuple[Array, Turn | None]:
         """What enters the blocks, and how far their queries and keys are turned."""
         x = x.astype(self.norm.scale.dtype)
         if self.positions is not None:
-            x = x + self.positions.weight[position]
+            x = x + self.positions.row(position)
         return x, None if self.rotary is None else self.rotary.turn(position, self.blocks[0].head_width)
 
     def _sequence(

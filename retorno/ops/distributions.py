@@ -156,13 +156,13 @@ class LinearCategorical:
     """
 
     def __init__(self, features: Float[Array, " D"], layer: Any, legal: Legal = None) -> None:
-        """`layer` has a `weight` [D, A] and a `bias` [A], which may be None."""
+        """`layer` gives the logits of x [D]; its leaves, `weight` [A, D] among them, have an entry for each action."""
         self.features, self.layer, self.legal = features, layer, legal
 
     @property
     def actions(self) -> int:
         """A, how many there are."""
-        return self.layer.weight.shape[1]
+        return self.layer.weight.shape[0]
 
     def whole(self) -> Categorical:
         """The same with all logits."""
@@ -189,8 +189,7 @@ class LinearCategorical:
     def log_prob_and_entropy(self, action: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Both in one pass: log Σ exp and the mean logit of each chunk are those of the whole, chunk by chunk."""
         total, mean = self._sums(lambda logits: logits)
-        bias = None if self.layer.bias is None else self.layer.bias[action]
-        logit = _affine(self.features, self.layer.weight[:, action], bias)
+        logit = jax.tree.map(lambda x: x[action], self.layer)(self.features)
         return self._where_free(action, self._at(action, logit) - total, total - mean)
 
     def kl(self, other: LinearCategorical) -> Float[Array, ""]:
@@ -218,10 +217,10 @@ class LinearCategorical:
     def _sums(self, of: Callable[..., Array], *others: LinearCategorical) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Log Σ exp(logits), and Σ π · of(logits, *logits of others)."""
 
-        def part(places: list[tuple[Array, Array, Any]]) -> tuple[Array, Array]:
+        def part(places: list[tuple[Any, Any]]) -> tuple[Array, Array]:
             logits, *beside = (
-                allowed(mask, _affine(x, weight, bias), ILLEGAL)
-                for x, (weight, bias, mask) in zip((each.features for each in (self, *others)), places, strict=True)
+                allowed(mask, layer(x), ILLEGAL)
+                for x, (layer, mask) in zip((each.features for each in (self, *others)), places, strict=True)
             )
             total = jax.nn.logsumexp(logits)
             return total, jnp.sum(jnp.exp(logits - total) * of(logits, *beside))
@@ -234,19 +233,12 @@ class LinearCategorical:
         total = jax.nn.logsumexp(totals)
         return total, jnp.sum(jnp.exp(totals - total) * means)
 
-    def _cut(self) -> tuple[tuple[Array, Array, Any], tuple[Array, Array, Any]]:
-        """Weights, biases and what is legal: the whole chunks [n, …, CHUNK], and what is left over."""
+    def _cut(self) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """The layer and what is legal: the whole chunks [n, CHUNK, …], and what is left over."""
         whole = self.actions - self.actions % CHUNK
-
-        def chunks(x: Array) -> Array:
-            return jnp.moveaxis(x[..., :whole].reshape(*x.shape[:-1], -1, CHUNK), -2, 0)
-
-        parts = (self.layer.weight, self.layer.bias, self._mask)
-        return jax.tree.map(chunks, parts), jax.tree.map(lambda x: x[..., whole:], parts)
-
-
-def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
-    return x @ weight if bias is None else x @ weight + bias
+        parts = (self.layer, self._mask)
+        chunks = jax.tree.map(lambda x: x[:whole].reshape(-1, CHUNK, *x.shape[1:]), parts)
+        return chunks, jax.tree.map(lambda x: x[whole:], parts)
 
 
 class _Beside:

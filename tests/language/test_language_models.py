@@ -18,11 +18,21 @@ from gymnasium import spaces
 import retorno as rt
 from retorno.core.constants import constants_of, thaw
 from retorno.core.spaces import SpaceError
-from retorno.language import Architecture, Decoder, Everything, LoRA, ModelError, Sampling, StoredModel, UpperLayers
+from retorno.language import (
+    Architecture,
+    Decoder,
+    Everything,
+    LoRA,
+    ModelError,
+    Sampling,
+    Storage,
+    StoredModel,
+    UpperLayers,
+)
 from retorno.language.decoder import network_of, trunk_of, with_window
+from retorno.language.stored import scale_of
 from retorno.language.weights import places
 from retorno.networks import CategoricalHead, ValueHead
-from retorno.networks.layers import Precision
 from retorno.networks.pretrained import named
 from retorno.run.config import from_json, to_json
 from retorno.run.train import known
@@ -130,10 +140,37 @@ def test_a_saved_folder_is_the_same_model(name: str, tmp_path: Path) -> None:
 
 
 def test_bfloat16_loses_nothing_of_what_was_published_in_it() -> None:
-    half, whole = (StoredModel(str(QWEN3), precision).read() for precision in (Precision.bfloat16, Precision.float32))
+    half, whole = (StoredModel(str(QWEN3), storage).read() for storage in (Storage.bfloat16, Storage.float32))
     assert sum(x.nbytes for x in half.values()) < 0.6 * sum(x.nbytes for x in whole.values())
     for key, array in half.items():
         np.testing.assert_array_equal(array.astype(np.float32), whole[key])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_whole_numbers_of_eight_bits_are_near_and_take_a_quarter(name: str, tmp_path: Path) -> None:
+    """Each weight is within half a step of its row, 1/254 of the row's largest; what is trained is float32."""
+    stored = StoredModel(str(MODELS / name), Storage.int8)
+    small, whole = stored.read(), StoredModel(str(MODELS / name)).read()
+    matrices = [key for key, array in whole.items() if array.ndim == 2]
+    assert sum(small[key].nbytes for key in matrices) * 4 == sum(whole[key].nbytes for key in matrices)
+    for key in matrices:
+        largest = np.abs(whole[key]).max(axis=1, keepdims=True)
+        near = small[key] * small[scale_of(key)][:, None]
+        assert small[key].dtype == np.int8 and np.all(np.abs(near - whole[key]) <= largest * (1.001 / 254))
+    decoder = Decoder(stored, UpperLayers(1), window=24)
+    size = stored.architecture.vocabulary
+    network: Any = thaw(decoder.build(jax.random.key(0), spaces.Discrete(size), {"policy": CategoricalHead(size)}))
+    dtypes = [block.up.weight.dtype for block in network.policy.trunks["shared"].blocks]
+    assert dtypes == [jnp.int8, jnp.float32]
+    # Saved, it is a folder like any other.
+    model = rt.language.load(MODELS / name, Storage.int8)
+    model.save(tmp_path / "saved")
+    said = StoredModel(str(tmp_path / "saved")).read()
+    for key in matrices:
+        np.testing.assert_allclose(said[key], small[key] * small[scale_of(key)][:, None], rtol=1e-6)
+    tokens = golden(name)["tokens"]
+    mine, theirs = (rt.language.log_probs(each, tokens) for each in (model, rt.language.load(tmp_path / "saved")))
+    np.testing.assert_allclose(mine, theirs, atol=2e-4)
 
 
 def test_what_was_learnt_in_low_rank_is_added_to_what_is_saved(tmp_path: Path) -> None:
@@ -143,7 +180,7 @@ def test_what_was_learnt_in_low_rank_is_added_to_what_is_saved(tmp_path: Path) -
     block = trunk_of(network_of(policy)).blocks[1]
     np.testing.assert_allclose(
         new["blocks/1/up/weight"],
-        old["blocks/1/up/weight"] + 1.5 * np.asarray(block.up.narrow) @ np.asarray(block.up.widen),
+        old["blocks/1/up/weight"] + 1.5 * np.asarray(block.up.widen.weight) @ np.asarray(block.up.narrow.weight),
         rtol=1e-5,
     )
     np.testing.assert_array_equal(new["norm/scale"], old["norm/scale"])
@@ -158,7 +195,7 @@ def test_what_was_learnt_in_low_rank_is_added_to_what_is_saved(tmp_path: Path) -
         (UpperLayers(0), set()),
         (UpperLayers(1), {"blocks/1", "norm"}),
         (LoRA(rank=2, matrices=("out", "up")), {"blocks/0", "blocks/1"}),
-        (Everything(), {"input/linear", "blocks/0", "blocks/1", "norm"}),
+        (Everything(), {"input/tokens", "blocks/0", "blocks/1", "norm"}),
     ],
     ids=lambda x: type(x).__name__,
 )
@@ -367,7 +404,7 @@ def test_smollm2_says_what_transformers_says() -> None:
 
 
 def test_settings_of_a_run_over_a_model_are_written_and_read() -> None:
-    network = Decoder(StoredModel(str(QWEN3), Precision.bfloat16), LoRA(rank=2, matrices=("out",)), window=16)
+    network = Decoder(StoredModel(str(QWEN3), Storage.int8), LoRA(rank=2, matrices=("out",)), window=16)
     for trained in (network.trained, UpperLayers(1), Everything()):
         algorithm = rt.PPO(network=replace(network, trained=trained))
         assert from_json(json.loads(json.dumps(to_json(algorithm))), known()) == algorithm

@@ -12,7 +12,7 @@ import pytest
 from scipy import integrate, stats
 
 from retorno.core.time_step import Only
-from retorno.networks.layers import Linear
+from retorno.networks.layers import Rows
 from retorno.ops.distributions import (
     CHUNK,
     EDGE,
@@ -274,7 +274,7 @@ def test_chunks_of_a_vocabulary_give_what_all_logits_give(actions: int, legality
     """Log-probabilities, entropies, divergences and their gradients, over rows of which some are free."""
     rng = np.random.default_rng(0)
     numbers = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
-    mine, other = (Linear(numbers(3, actions), numbers(actions)) for _ in range(2))
+    mine, other = (Rows(numbers(actions, 3), numbers(actions)) for _ in range(2))
     chosen = jnp.asarray(rng.integers(0, actions, 4))
     mask = jnp.asarray(rng.random((4, actions)) < 0.3).at[jnp.arange(4), chosen].set(True)
     legal = {"all": None, "only": Only(jnp.where(jnp.arange(4) % 2 == 0, chosen, -1)), "mask": mask}[legality]
