@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Integer, Key, PyTree
+from jaxtyping import Float, Int, Integer, Key, PyTree
 
 from retorno.core.counter import SPREAD, WORD, Counter
 from retorno.core.runtime import prepare
@@ -50,6 +50,13 @@ class Environment(eqx.Module):
     def lockstep(self) -> Lockstep | None:
         """How the environments keep together, where they do."""
         return None
+
+    def held_back(self, state: PyTree[Any]) -> Int[Array, ""] | int:
+        """For how many rows the episode that begins in `state` waits where environments keep together.
+
+        So that all are free at once, however long what comes before that is.
+        """
+        return 0
 
     @property
     @abc.abstractmethod
@@ -146,7 +153,9 @@ class HostedWorld(Protocol):
         """Why a run here could not be resumed exactly; None where it can."""
         ...
 
-    def open(self, num_envs: int, seed: int) -> HostedEnvironments: ...
+    def open(self, num_envs: int, seed: int, group: int = 1) -> HostedEnvironments:
+        """Make them; episodes of `group` neighbours that have the same number begin alike."""
+        ...
 
 
 World = Environment | HostedWorld

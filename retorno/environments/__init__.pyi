@@ -51,6 +51,7 @@ from .recorded import episode as episode
 from .recorded import ranked_episodes as ranked_episodes
 from .recorded import recorded_episodes as recorded_episodes
 from .sampled_world import sampled as sampled
+from .text.prompts import Prompts as Prompts
 from .text.recall import Recall as Recall
 from .text.tokens import Tokens as Tokens
 from .textbook.access_control import access_control as access_control

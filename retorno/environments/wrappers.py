@@ -48,6 +48,9 @@ class Wrapper(Environment):
     def step(self, state: PyTree[Any], action: Any, key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
         return self.world.step(state, action, key)
 
+    def held_back(self, state: PyTree[Any]) -> Int[Array, ""] | int:
+        return self.world.held_back(state)
+
     def render(self, state: PyTree[Any]) -> np.ndarray:
         return self.world.render(state)
 
@@ -80,6 +83,9 @@ class TimeLimit(Wrapper):
         after, row = self.world.restart(state.state, key)
         return Limited(after, jnp.int32(0)), row
 
+    def held_back(self, state: Limited) -> Int[Array, ""] | int:
+        return self.world.held_back(state.state)
+
     def enter(self, obs: PyTree[Any]) -> tuple[Limited, TimeStep]:
         state, row = self.world.enter(obs)
         return Limited(state, jnp.int32(0)), row
@@ -93,12 +99,25 @@ class TimeLimit(Wrapper):
         return self.world.render(state.state)
 
 
-class Together(Wrapper):
-    """Environments that keep together: each episode has `rows` rows in all of them.
+class InStep(NamedTuple):
+    """A state, and where its episode stands among those that keep together."""
 
-    One that ends sooner is followed by rows that wait, which are `last` as well and count for nothing; a longer one is
-    cut (`last`, and no end). So a batch of texts is read at once, as far as their prompts go, and written in
-    lockstep. Seen through Gymnasium, which knows no waiting, it is the world itself.
+    state: PyTree[Any]
+    steps: Int[Array, ""]
+    """How many rows ago the next episodes' turn came."""
+    wait: Int[Array, ""]
+    """At how many the episode begins."""
+    first: TimeStep
+    """With which row."""
+
+
+class Together(Wrapper):
+    """Environments that keep together: from the turn of one episode to that of the next it is `rows` rows in all.
+
+    One that ends sooner is followed by rows that wait, which are `last` as well and count for nothing, and one that
+    its world holds back (`held_back`) has such rows before it; a longer one is cut (`last`, and no end). So a batch of
+    texts is read at once, as far as their prompts go, and written in lockstep. Seen through Gymnasium, which knows no
+    waiting, it is the world itself.
     """
 
     prompt: int = eqx.field(static=True)
@@ -114,22 +133,30 @@ class Together(Wrapper):
     def lockstep(self) -> Lockstep:
         return Lockstep(self.prompt, self.rows)
 
-    def reset(self, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
-        state, row = self.world.reset(key)
-        return Limited(state, jnp.int32(0)), row
+    def reset(self, key: Key[Array, ""]) -> tuple[InStep, TimeStep]:
+        return self._at(self._turn(*self.world.reset(key)))
 
-    def restart(self, state: Limited, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
-        after, first = self.world.restart(state.state, key)
+    def restart(self, state: InStep, key: Key[Array, ""]) -> tuple[InStep, TimeStep]:
+        over = state.steps == self.rows - 1
+        next_one = self._turn(*self.world.restart(state.state, key))
+        waits = state._replace(steps=state.steps + 1)
+        return self._at(jax.tree.map(lambda a, b: jnp.where(over, a, b), next_one, waits))
+
+    def _turn(self, state: PyTree[Any], first: TimeStep) -> InStep:
+        return InStep(state, jnp.int32(0), jnp.asarray(self.world.held_back(state), jnp.int32), first)
+
+    def _at(self, state: InStep) -> tuple[InStep, TimeStep]:
+        """The row between two episodes: the first one of the next, or one that waits."""
+        first = state.first
         waiting = blank(first)._replace(discount=first.discount, legal=first.legal)
-        next_one, wait = (Limited(after, jnp.int32(0)), first), (Limited(state.state, state.steps + 1), waiting)
-        return jax.tree.map(lambda a, b: jnp.where(state.steps == self.rows - 1, a, b), next_one, wait)
+        return state, jax.tree.map(lambda a, b: jnp.where(state.steps == state.wait, a, b), first, waiting)
 
-    def step(self, state: Limited, action: Any, key: Key[Array, ""]) -> tuple[Limited, TimeStep]:
+    def step(self, state: InStep, action: Any, key: Key[Array, ""]) -> tuple[InStep, TimeStep]:
         after, row = self.world.step(state.state, action, key)
         steps = state.steps + 1
-        return Limited(after, steps), row._replace(last=row.last | (steps == self.rows - 1))
+        return state._replace(state=after, steps=steps), row._replace(last=row.last | (steps == self.rows - 1))
 
-    def render(self, state: Limited) -> np.ndarray:
+    def render(self, state: InStep) -> np.ndarray:
         return self.world.render(state.state)
 
 

@@ -52,10 +52,20 @@ def opening(
         seed: of the run. Shape [].
         num_envs: B.
     """
-    episodes, row = jax.vmap(lambda env: begin(world, seed, env))(jnp.arange(num_envs, dtype=jnp.uint32))
+    episodes, row = jax.vmap(lambda env: begin(world, seed, env))(_numbers(algorithm, num_envs))
     if isinstance(world, Recorded):
         episodes = world.opening()
     return CollectState(episodes, row, initial_carries(algorithm, learner, num_envs))
+
+
+def group_of(algorithm: Algorithm) -> int:
+    """How many neighbouring environments begin their episodes alike."""
+    return getattr(algorithm, "group", 1)
+
+
+def _numbers(algorithm: Algorithm, num_envs: int) -> UInt32[Array, " B"]:
+    """Under which number each environment is seeded: those of a group have the same one."""
+    return jnp.arange(num_envs, dtype=jnp.uint32) // group_of(algorithm)
 
 
 class Choice(NamedTuple):
@@ -145,7 +155,7 @@ def collect(
     """
     if isinstance(world, Recorded):
         return draw(algorithm, learner, world, stage, seed)
-    numbers = jnp.arange(stage.row.last.shape[0], dtype=jnp.uint32)
+    numbers = _numbers(algorithm, stage.row.last.shape[0])
     units = action_units(world.action_space)
 
     step = jax.vmap(lambda number, episodes, row, given: advance(world, episodes, row, given, seed, number))

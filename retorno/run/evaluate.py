@@ -208,15 +208,17 @@ def _play(policy: Policy, world: Environment, seed: UInt32[Array, ""], episodes:
         standing, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
             play.standing, play.row, action, numbers
         )
+        # An episode may be held back on rows that wait, which are `last` too.
+        lives = ~play.over & ~play.row.last
         return _Play(
             standing=standing,
             row=row,
             carry=carry,
             sign=next_sign(play.sign, row),
-            returns=play.returns + jnp.where(play.over, 0.0, play.sign * row.reward),
-            lengths=play.lengths + ~play.over,
-            over=play.over | row.last,
-            cut=jnp.where(play.over, play.cut, row.last & (row.discount != 0)),
+            returns=play.returns + jnp.where(lives, play.sign * row.reward, 0.0),
+            lengths=play.lengths + lives,
+            over=play.over | lives & row.last,
+            cut=jnp.where(lives, row.last & (row.discount != 0), play.cut),
         ), t + 1
 
     return jax.lax.while_loop(going, step, (play, jnp.int32(0)))[0]

@@ -93,8 +93,11 @@ class GymnasiumWorld:
         """Whether a run can be resumed exactly."""
         return self.why_not_resumable is None
 
-    def open(self, num_envs: int, seed: int) -> HostedEnvironments:
+    def open(self, num_envs: int, seed: int, group: int = 1) -> HostedEnvironments:
         """Make and seed the environments. What is open already is borrowed, by one user at a time.
+
+        Episodes of `group` neighbours that have the same number begin from the same seed, but for environments that
+        seed themselves, as a vector environment's do.
 
         Raises:
             WorldError: when they cannot be made, or are not as many as are asked for.
@@ -113,9 +116,9 @@ class GymnasiumWorld:
         late = self._described[3]
         if self.parallel:
             processes = None if self.parallel is True else int(self.parallel)
-            return Processes(self._makers(num_envs), seed, self.name, processes, late)
+            return Processes(self._makers(num_envs), seed, self.name, processes, late, group)
         envs = [make() for make in self._makers(num_envs)]
-        return Keepers(envs, range(num_envs), seed, self.name, True, late)
+        return Keepers(envs, range(num_envs), seed, self.name, True, late, group)
 
     def why_not_repeated(self, seed: int) -> str | None:
         """What differed when a stretch of an episode was lived again, in an environment made for that; None if nothing.

@@ -41,6 +41,7 @@ class Processes:
         name: what messages call the environments.
         processes: how many; as many as there are cores if None.
         late: as of `Keepers`.
+        group: as of `Keepers`.
     """
 
     why_not_resumable: str | None = None
@@ -52,6 +53,7 @@ class Processes:
         name: str,
         processes: int | None = None,
         late: str = "",
+        group: int = 1,
     ) -> None:
         self.num_envs, self.name, self.successes = len(makers), name, Successes(len(makers))
         count = min(processes or os.cpu_count() or 1, self.num_envs)
@@ -59,8 +61,9 @@ class Processes:
         self._bounds = np.cumsum([len(group) for group in self._groups])[:-1]
         self._pipes, self._processes = zip(*(_launch() for _ in self._groups), strict=True)
         self._finish = weakref.finalize(self, _finish, self._pipes, self._processes)
-        for pipe, group in zip(self._pipes, self._groups, strict=True):
-            pipe.send_bytes(cloudpickle.dumps(([makers[i] for i in group], group.tolist(), seed, name, late)))
+        for pipe, part in zip(self._pipes, self._groups, strict=True):
+            told = ([makers[i] for i in part], part.tolist(), seed, name, late, group)
+            pipe.send_bytes(cloudpickle.dumps(told))
         self._receive()
 
     def reset(self) -> TimeStep:
@@ -149,10 +152,11 @@ def serve(descriptor: int) -> None:
     for told in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told, signal.SIG_IGN)
     pipe = Connection(descriptor)
-    makers, numbers, seed, name, late = cloudpickle.loads(pipe.recv_bytes())
+    makers, numbers, seed, name, late, group = cloudpickle.loads(pipe.recv_bytes())
     keepers = None
     try:
-        keepers = _answer(pipe, lambda: Keepers([make() for make in makers], numbers, seed, name, late=late))
+        opened = lambda: Keepers([make() for make in makers], numbers, seed, name, late=late, group=group)  # noqa: E731
+        keepers = _answer(pipe, opened)
         while keepers is not None:
             method, arguments = pipe.recv()
             _answer(pipe, lambda: getattr(keepers, method)(*arguments))  # noqa: B023

@@ -245,6 +245,7 @@ class Keepers:
         name: what messages call them.
         owned: whether `close` closes them.
         late: what they say of legal actions with steps alone (`legality.told_by_a_step`).
+        group: episodes of so many neighbours that have the same number begin from the same seed.
     """
 
     why_not_resumable: str | None = None
@@ -257,8 +258,10 @@ class Keepers:
         name: str,
         owned: bool = True,
         late: str = "",
+        group: int = 1,
     ) -> None:
         self.num_envs, self.name, self.seed, self.owned, self.closed = len(envs), name, seed, owned, False
+        self._group = group
         self._envs, self._numbers = list(envs), [int(number) for number in numbers]
         observations, actions = envs[0].observation_space, envs[0].action_space
         for number, env in zip(self._numbers, envs, strict=True):
@@ -418,7 +421,8 @@ class Keepers:
         self._episode[i] += 1
         self._start[i] = self._cursor
         try:
-            begun = self._envs[i].reset(seed=episode_seed(self.seed, self._numbers[i], int(self._episode[i])))
+            number = self._numbers[i] // self._group
+            begun = self._envs[i].reset(seed=episode_seed(self.seed, number, int(self._episode[i])))
         except Exception as error:
             raise self._error(i, f"reset raised {type(error).__name__}: {error}") from error
         if not (isinstance(begun, tuple) and len(begun) == 2 and isinstance(begun[1], dict)):
