@@ -22,7 +22,10 @@ from retorno.algorithms.planning.model_based import RMax as RMax
 from retorno.algorithms.planning.prioritised_sweeping import PrioritisedSweeping as PrioritisedSweeping
 from retorno.algorithms.planning.rollout import Rollout as Rollout
 from retorno.algorithms.planning.uct import UCT as UCT
+from retorno.algorithms.policy_gradient.expert_iteration import ExpertIteration as ExpertIteration
+from retorno.algorithms.policy_gradient.grpo import GRPO as GRPO
 from retorno.algorithms.policy_gradient.reinforce import REINFORCE as REINFORCE
+from retorno.algorithms.policy_gradient.rloo import RLOO as RLOO
 from retorno.algorithms.prediction.batch import BatchMonteCarlo as BatchMonteCarlo
 from retorno.algorithms.prediction.batch import BatchTD as BatchTD
 from retorno.algorithms.prediction.emphatic_td import EmphaticTD as EmphaticTD

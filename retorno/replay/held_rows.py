@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, PyTree
 
 from retorno.core.policy import Reward
-from retorno.core.spaces import Spec
+from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import TimeStep, Trajectory, before_and_after
 from retorno.ops.returns import ended_since
 
@@ -21,14 +21,17 @@ class HeldRows(NamedTuple):
 
     rows: TimeStep
     """[H, B]"""
-    action: Int[Array, "H B"]
+    action: PyTree[Any]
+    """[H, B]"""
     extras: PyTree[Any]
     """[H, B]"""
     oldest: Int[Array, ""] | None
     """Where a ring's oldest row stands, which the next one overwrites; None where rows stand in the order lived."""
 
     @classmethod
-    def none(cls, spec: Spec, longest: int, extras: PyTree[Any], rollout: int | None = None) -> HeldRows:
+    def none(
+        cls, spec: Spec, longest: int, extras: PyTree[Any], rollout: int | None = None, action: PyTree[Any] = None
+    ) -> HeldRows:
         """Blank rows; `extras` are those of one row. Where a `rollout` is one row they are a ring: nothing is moved.
 
         Args:
@@ -36,10 +39,37 @@ class HeldRows(NamedTuple):
             longest: H, how many are held.
             extras: what is recorded beside one action looks like.
             rollout: T, where it is known.
+            action: what one looks like; None for a number.
         """
-        shape = (longest, spec.num_envs)
-        rows, extras = jax.tree.map(lambda x: jnp.broadcast_to(x, (*shape, *x.shape)), (spec.row, extras))
-        return cls(rows, jnp.zeros(shape, jnp.int32), extras, jnp.int32(0) if rollout == 1 else None)
+        blank = (spec.row, jnp.int32(0) if action is None else jax.tree.map(jnp.zeros_like, action), extras)
+        rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (longest, spec.num_envs, *x.shape)), blank)
+        return cls(rows[0], rows[1], rows[2], jnp.int32(0) if rollout == 1 else None)
+
+    @classmethod
+    def for_episodes(
+        cls, spec: Spec, longest: int, rollout: int, recorded: tuple[PyTree[Any], PyTree[Any]]
+    ) -> HeldRows:
+        """Blank rows for what learns from whole episodes: none where no episode is under way between two rollouts.
+
+        Args:
+            spec: of the world.
+            longest: H, where episodes are under way.
+            rollout: T
+            recorded: what one action, and what is recorded beside it, look like.
+
+        Raises:
+            SpaceError: when rows are held of which the relabel, which looks at earlier ones, cannot be asked.
+        """
+        together = None if spec.world is None else spec.world.lockstep
+        whole = together is not None and rollout % together.rows == 0
+        if not whole and spec.relabel is not None and spec.relabel.context != 0:
+            raise SpaceError(
+                f"{type(spec.relabel).__name__} judges rows by earlier ones, and episodes that are under way at the "
+                "end of a rollout are judged in parts: give a world that keeps together, and a rollout of "
+                f"{'its rows' if together is None else f'{together.rows} rows'} or a multiple, or choose PPO"
+            )
+        action, extras = recorded
+        return cls.none(spec, 0 if whole else longest, extras, action=action)
 
     def join(self, trajectory: Trajectory) -> Trajectory:
         """One trajectory of them and of the one lived since: rows [H+T+1, B], in the order lived.
@@ -52,6 +82,16 @@ class HeldRows(NamedTuple):
         rows, action, extras = jax.tree.map(join, self[:3], new)
         return Trajectory(rows, action, extras, ())
 
+    def whole_episodes(self, trajectory: Trajectory, reward: Reward) -> tuple[Trajectory, Bool[Array, "R B"]]:
+        """The joined rows as they are judged now, and which transitions are of episodes that have now ended.
+
+        Args:
+            trajectory: what was lived since. Shapes [T+1, B].
+            reward: what transitions are worth.
+        """
+        joined = self.join(trajectory).rewarded(reward)
+        return joined, self.ended(joined)
+
     def ended(self, joined: Trajectory) -> Bool[Array, "R B"]:
         """Which transitions of the joined rows belong to episodes that have now ended.
 
@@ -61,7 +101,7 @@ class HeldRows(NamedTuple):
         Returns:
             Shape [H+T, B].
         """
-        fresh = len(self.action) + 1
+        fresh = len(self.rows.last) + 1
         return jax.vmap(lambda x: ended_since(x, fresh), in_axes=1, out_axes=1)(joined.steps.last)
 
     def forgotten(self, trajectory: Trajectory) -> Float[Array, ""]:
@@ -72,7 +112,7 @@ class HeldRows(NamedTuple):
         Args:
             trajectory: what was lived since. Shapes [T+1, B].
         """
-        length, before = len(trajectory.action), self.rows.last
+        length, before = len(trajectory.transitions), self.rows.last
         since = latest_end(trajectory.steps.last)
         if self.oldest is None:
             held = latest_end(before)
@@ -90,11 +130,11 @@ class HeldRows(NamedTuple):
             trajectory: what was lived since. Shapes [T+1, B].
         """
         acted = jax.tree.map(lambda x: x[:-1], trajectory.steps)
-        oldest, size = self.oldest, len(self.action)
+        oldest, size = self.oldest, len(self.rows.last)
 
         def keep(x: Array, lived: Array) -> Array:
             if oldest is None:
-                return jnp.concatenate([x[len(lived) :], lived[-size:]])
+                return jnp.concatenate([x[len(lived) :], lived[max(len(lived) - size, 0) :]])
             return jax.lax.dynamic_update_index_in_dim(x, lived, oldest, 0)
 
         rows, action, extras = jax.tree.map(keep, self[:3], (acted, trajectory.action, trajectory.extras))
@@ -113,6 +153,8 @@ def latest_end(last: Bool[Array, "R B"]) -> Int[Array, " B"]:
     >>> latest_end(jnp.array([[True, False], [False, False], [False, False]]))
     Array([2, 3], dtype=int32)
     """
+    if not len(last):
+        return jnp.zeros(last.shape[1], jnp.int32)
     return jnp.where(last.any(0), jnp.argmax(last[::-1], 0), len(last)).astype(jnp.int32)
 
 

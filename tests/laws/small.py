@@ -62,6 +62,8 @@ DISCOUNTED = having("discount")
 """The others maximise the average reward."""
 EPISODIC = having("longest_episode")
 """They learn from episodes that have ended."""
+COMPARING = having("group")
+"""They compare whole episodes, and learn no values."""
 PREDICTION = having("target")
 """They learn the value of a policy that they do not change."""
 PLANNING = having("simulations")

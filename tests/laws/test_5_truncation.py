@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cases import mostly
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from small import DISCOUNTED, EPISODIC, FAMILIES, Deadly, constant_reward, small
+from small import COMPARING, DISCOUNTED, EPISODIC, FAMILIES, Deadly, constant_reward, small
 
 from retorno.algorithms import BANDITS
 from retorno.core.environment import World
@@ -55,7 +55,7 @@ def check_truncation(algorithm: Algorithm, world: World) -> None:
     np.testing.assert_allclose(value, VALUE, atol=TOLERANCE)
 
 
-LOOKING_AHEAD = [name for name in DISCOUNTED if name not in BANDITS]
+LOOKING_AHEAD = [name for name in DISCOUNTED if name not in (*BANDITS, *COMPARING)]
 
 
 TURNS = [(name, (1, 3)[i % 2]) for i, name in enumerate(LOOKING_AHEAD)]
@@ -89,7 +89,7 @@ def test_every_autoreset_mode(mode: AutoresetMode) -> None:
     vector.close()
 
 
-@pytest.mark.parametrize("name", mostly(FAMILIES, LOOKING_AHEAD))
+@pytest.mark.parametrize("name", mostly((*FAMILIES, "reinforce"), LOOKING_AHEAD))
 def test_the_law_sees_a_time_limit_that_is_taken_as_death(name: str) -> None:
     with pytest.raises(AssertionError):
         check_truncation(learner(name), Deadly(TimeLimit(sampled(constant_reward()), 3)))

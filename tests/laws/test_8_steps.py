@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import Case, main, mostly
-from small import ALGORITHMS, FAMILIES, constant_reward, small
+from small import ALGORITHMS, COMPARING, FAMILIES, constant_reward, small
 
 from retorno.algorithms import QLearning
 from retorno.core.environment import Environment
@@ -43,7 +43,7 @@ def test_steps_are_counted_of_several_environments(case: Case) -> None:
     check_steps(case.method(), case.place())
 
 
-@pytest.mark.parametrize("name", mostly(FAMILIES, ALGORITHMS))
+@pytest.mark.parametrize("name", mostly((*FAMILIES, "reinforce"), [x for x in ALGORITHMS if x not in COMPARING]))
 def test_steps_are_counted_of_one_environment(name: str) -> None:
     case = main(name)
     check_steps(case.method(num_envs=1, minibatches=1), case.place())

@@ -25,8 +25,9 @@ from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import masked_mean, masked_standardise, policy_gradient
 from retorno.ops.optimisers import Adam, Optimiser, descend
-from retorno.ops.returns import ended_since, lambda_returns
-from retorno.replay.held_rows import episodes_batch, latest_end
+from retorno.ops.returns import lambda_returns
+from retorno.policies.acting import choose_and_record, read_and_record, recorded_by
+from retorno.replay.held_rows import HeldRows, episodes_batch
 
 
 class REINFORCELearner(NamedTuple):
@@ -34,10 +35,7 @@ class REINFORCELearner(NamedTuple):
 
     network: Policy
     optimiser: optax.OptState
-    held: TimeStep
-    """[H, B] The rows before the next trajectory's first."""
-    held_action: PyTree[Any]
-    """[H, B]"""
+    held: HeldRows
     clock: Clock
 
 
@@ -54,7 +52,8 @@ class REINFORCE:
     rollout: Count = 128
     """Interactions of each environment between two updates, which use all episodes that ended in them."""
     longest_episode: Count = 500
-    """Rows of an episode under way that are held; of a longer episode only the last so many are learnt from."""
+    """Rows of an episode under way that are held; of a longer episode only the last so many are learnt from. None are
+    held where environments keep together and each rollout is of whole episodes."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3, max_gradient_norm=0.5))
     """How a gradient becomes a step."""
     discount: UnitInterval = 0.99
@@ -84,14 +83,11 @@ class REINFORCE:
         if self.baseline:
             heads["value"] = ValueHead()
         network = self.network.build(key, spec.observation_space, heads)
-        hold = lambda x: jnp.broadcast_to(x, (self.longest_episode, spec.num_envs, *x.shape))  # noqa: E731
-        row = spec.row
-        action = network.step(row.obs, row.first, network.initial_carry())[0]["policy"].mode()
+        recorded = recorded_by(network, spec)
         return REINFORCELearner(
             network=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
-            held=jax.tree.map(hold, row),
-            held_action=jax.tree.map(hold, jnp.zeros_like(action)),
+            held=HeldRows.for_episodes(spec, self.longest_episode, self.rollout, recorded),
             clock=Clock.start(spec.steps),
         )
 
@@ -101,8 +97,10 @@ class REINFORCE:
     def act(
         self, learner: REINFORCELearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = learner.network.select("policy").step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
+        return choose_and_record(learner.network.select("policy"), row, carry, key)
+
+    def read(self, learner: REINFORCELearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
+        return read_and_record(learner.network.select("policy"), rows, carry)
 
     def policy(self, learner: REINFORCELearner) -> Policy:
         return learner.network
@@ -110,28 +108,21 @@ class REINFORCE:
     def update(
         self, learner: REINFORCELearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[REINFORCELearner, Metrics]:
-        join = lambda held, new: jnp.concatenate([held, new])  # noqa: E731
-        rows = jax.tree.map(join, learner.held, trajectory.steps)
-        action = jax.tree.map(join, learner.held_action, trajectory.action)
-        lived = Trajectory(rows, action, (), ()).rewarded(reward)
-        over_envs = lambda f: jax.vmap(f, in_axes=1, out_axes=1)  # noqa: E731
-        counts = over_envs(lambda last: ended_since(last, self.longest_episode + 1))(rows.last)
-        weight = over_envs(self._weights)(rows.first[:-1])
+        lived, counts = learner.held.whole_episodes(trajectory, reward)
+        weight = jax.vmap(self._weights, in_axes=1, out_axes=1)(lived.steps.first[:-1])
         learnable = counts.any()
         (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(
-            learner.network, lived.steps, action, weight, counts
+            learner.network, lived.steps, lived.action, weight, counts
         )
         network, optimiser = descend(
             self.optimiser, learner.network, gradient, learner.optimiser, learner.clock.progress
         )
         keep = lambda new, old: jax.tree.map(lambda n, o: jnp.where(learnable, n, o), new, old)  # noqa: E731
-        lost = jnp.clip(latest_end(rows.last) - self.longest_episode - 1, 0, len(trajectory.action))
-        metrics |= {"forgotten": lost.sum() / jnp.maximum(trajectory.transitions.sum(), 1)}
+        metrics |= {"forgotten": learner.held.forgotten(trajectory)}
         return REINFORCELearner(
             network=keep(network, learner.network),
             optimiser=keep(optimiser, learner.optimiser),
-            held=jax.tree.map(lambda x: x[-self.longest_episode - 1 : -1], rows),
-            held_action=jax.tree.map(lambda x: x[-self.longest_episode :], action),
+            held=learner.held.after(trajectory),
             clock=learner.clock.advance(trajectory),
         ), metrics
 

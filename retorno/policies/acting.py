@@ -1,0 +1,58 @@
+"""What learning from one's own choices needs of them: how likely each was when it was taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Key, PyTree
+
+from retorno.core.policy import Carry, Policy
+from retorno.core.spaces import Spec
+from retorno.core.time_step import TimeStep
+
+
+def choose_and_record(
+    policy: Policy, row: TimeStep, carry: Carry, key: Key[Array, ""]
+) -> tuple[Any, PyTree[Any], Carry]:
+    """An action drawn from the head "policy", its log-probability as an extra, and the memory after the row.
+
+    Args:
+        policy: what acts.
+        row: one row.
+        carry: the memory before it.
+        key: of the choice.
+    """
+    heads, carry = policy.step(row.obs, row.first, carry)
+    action, log_prob = heads["policy"].masked(row.legal).sample_and_log_prob(key)
+    return action, {"log_prob": log_prob}, carry
+
+
+def read_and_record(policy: Policy, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
+    """The same of a stretch of rows on which there was nothing to choose: what is certain has a log-probability of 0.
+
+    Args:
+        policy: what acts.
+        rows: that leave one action. Shapes [P].
+        carry: the memory before them.
+
+    Returns:
+        Extras [P], and the memory after them.
+    """
+    return {"log_prob": jnp.zeros(rows.last.shape)}, policy.read(rows.obs, rows.first, carry)
+
+
+def recorded_by(policy: Policy, spec: Spec) -> tuple[Any, PyTree[Any]]:
+    """What one action, and what `choose_and_record` tells beside it, look like: zeros.
+
+    Args:
+        policy: what will act.
+        spec: of the world.
+    """
+    acting = policy.select("policy")
+    made = jax.eval_shape(
+        lambda key: choose_and_record(acting, spec.row, acting.initial_carry(), key)[:2], jax.random.key(0)
+    )
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), made)
