@@ -115,6 +115,9 @@ class Algorithm(Protocol):
     Its class may say two things more: `NAME`, where the command line should call it otherwise than its class is
     called, and `SMALL`, a dictionary of settings with which it is tried by the laws: small, so that it compiles fast.
 
+    Where it compares episodes it says `group`, a number that divides `num_envs`: the episodes of so many neighbouring
+    environments that have the same number begin alike, with the same prompt.
+
     It may have one method more, `read(learner, rows, carry) -> (extras, carry)`: what `act` would record, and remember,
     of a stretch of rows [P] on which there is nothing to choose. With it a prompt is read at once, not row by row.
     """
@@ -196,6 +199,13 @@ class Relabel(eqx.Module):
     def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Relabel, Metrics]:
         """Learn from a fresh trajectory before its rewards are asked: (the module from now on, scalar metrics)."""
         return self, {}
+
+    def trouble(self, metric: str) -> str | None:
+        """Why the run stopped, where it did because this metric was not finite, and what to do; None if unknown.
+
+        What it cannot judge, or will not, it says by such a metric: within a compiled program nothing is raised.
+        """
+        return None
 
 
 @runtime_checkable

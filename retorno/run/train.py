@@ -48,7 +48,7 @@ from retorno.policies import EXPLORATIONS, FIXED, Decay
 from retorno.replay import GOAL_REWARDS, REPLAYS, Goals
 from retorno.replay import on_disk as disk
 from retorno.run import checkpoint, policy_folder
-from retorno.run.collect import reads
+from retorno.run.collect import group_of, reads
 from retorno.run.config import code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, best_step, read_config
@@ -200,9 +200,9 @@ class Training:
             begun = (self._twin, world, relabel, numbers, budget, self.algorithm.num_envs)
             beside = at_once and len(seeds) == devices == 1
             return partial(begin_beside if beside else begin_native, *begun), begun_shapes(*begun), None
-        number = world.num_envs or self.algorithm.num_envs
+        number, group = world.num_envs or self.algorithm.num_envs, group_of(self.algorithm)
         with waiting(f"opening {number:,} environment{'s' * (number > 1)}"):
-            self.environments = world.open(number, seeds[0])
+            self.environments = world.open(number, seeds[0], **({} if group == 1 else {"group": group}))
             row = self.environments.reset()
         begun = (self._twin, Spaces(world), relabel, jnp.uint32(seeds[0]), budget, row)
         return partial(begin_hosted, *begun), begin_hosted.eval_shape(*begun), row
@@ -502,6 +502,12 @@ class Training:
         bad = next((f"metric {name!r}" for name, x in sums.items() if not np.isfinite(x).all()), None)
         leaf = bad_leaf(advanced.run.learner)
         where = " and ".join(x for x in (bad, leaf and f"tensor {leaf!r}") if x)
+        relabel, own = advanced.run.relabel, (bad or "").removeprefix("metric 'relabel/").removesuffix("'")
+        if relabel is not None and own != bad and (trouble := relabel.trouble(own)) is not None:
+            return TrainingError(
+                f"{trouble}. Training stopped at step {self.step:,} and nothing was saved from it; the last good "
+                "checkpoint stands"
+            )
         return TrainingError(
             f"NaN or infinity in {where} at step {self.step:,}: training stopped and nothing was saved from it; "
             "the last good checkpoint stands. A smaller learning rate or clipped rewards often mend this"

@@ -17,14 +17,15 @@ import pytest
 import taught
 from gymnasium.spaces import Discrete
 
-from retorno.algorithms import QLearning
+from retorno.algorithms import PPO, QLearning
 from retorno.core.counter import Counter
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Only, TimeStep, Trajectory
-from retorno.networks import GRU
+from retorno.networks import GRU, MLP
+from retorno.ops.optimisers import Adam
 from retorno.run.folder import read_metrics
-from retorno.run.relabel import Arrivals, ClipRewards, CountBonus, ReferenceKL
-from retorno.run.train import Training, restore, resume, train
+from retorno.run.relabel import Arrivals, ClipRewards, CountBonus, InTurn, ReferenceKL
+from retorno.run.train import Training, TrainingError, restore, resume, train
 
 
 def arrivals(training: Training) -> Arrivals:
@@ -143,3 +144,63 @@ def test_the_distance_from_a_reference_is_that_of_each_row_after_all_before_it()
         np.testing.assert_allclose(reward, expected[start : start + 3], atol=1e-5)
         apart = (1 - expected[start : start + 3]) / 0.5
         assert float(kl) == pytest.approx(apart[np.asarray(lived.choices)].mean(), abs=1e-5)
+
+
+def near(**settings: Any) -> Any:
+    """A relabel that holds near a policy without memory, and what it learns from: one rollout of two environments."""
+    spec = Spec(Discrete(5), Discrete(3), 2, 100, TimeStep(*[jnp.int32(0)] * 5))
+    relabel: Any = ReferenceKL(0.5, MLP((4,)), **settings).build(jax.random.key(1), spec)
+    last = np.array([[0, 0], [0, 1], [1, 0], [0, 0]], bool)
+    rows = TimeStep(
+        jnp.ones((4, 2), jnp.int32), jnp.ones((4, 2)), jnp.ones((4, 2)), jnp.roll(last, 1, 0), jnp.array(last)
+    )
+    return relabel, lambda log_prob: Trajectory(
+        rows, jnp.zeros((3, 2), jnp.int32), {"log_prob": jnp.full((3, 2), log_prob)}, ()
+    )
+
+
+def test_the_weight_of_a_kl_adapts_by_hand() -> None:
+    """Two episodes have ended; log π − log π_ref of the four choices is added up, 1.1 nats each, 2.2 an episode."""
+    relabel, lived = near(target=1.5, horizon=10)
+    assert float(relabel.weight) == 0.5
+    after, told = relabel.learn(lived(0.0), jax.random.key(0))
+    whole = float(told["episode_kl"])
+    assert 2 < whole < 2.4 and float(told["kl"]) == pytest.approx(whole * 2 / 4, rel=1e-5)
+    assert float(told["kl_weight"]) == 0.5, "what was just lived is judged as it was before"
+    # 2.2 / 1.5 − 1 = .47 is clipped to .2: β (1 + .2 · 2 / 10).
+    after, told = after.learn(lived(0.0), jax.random.key(0))
+    assert float(told["kl_weight"]) == pytest.approx(0.5 * 1.04)
+    after, told = after.learn(lived(-2.0), jax.random.key(0))
+    assert float(after.next_weight) == pytest.approx(0.5 * 1.04**2 * 0.96)
+    with pytest.raises(ValueError, match="target must be positive"):
+        ReferenceKL(target=0.0)
+
+
+def test_a_kl_that_explodes_stops_the_run_with_what_to_do() -> None:
+    relabel, lived = near(limit=3.0)
+    assert np.isfinite(relabel.learn(lived(1.0), jax.random.key(0))[1]["kl"])
+    assert np.isinf(relabel.learn(lived(9.0), jax.random.key(0))[1]["kl"])
+    # Weights so small that rewards drive it away at once: far beyond a limit of nearly nothing.
+    hasty = PPO(network=MLP((8,)), num_envs=4, rollout=4, epochs=2, minibatches=2, optimiser=Adam(0.5))
+    with (
+        train(
+            hasty, "student", 4000, relabel=InTurn((ClipRewards(2.0), ReferenceKL(0.0, MLP((8,)), limit=1e-3)))
+        ) as run,
+        pytest.raises(
+            TrainingError, match=r"further from its reference than 0.001 nats .* Training stopped at step \d+"
+        ),
+    ):
+        run.run_to_end()
+
+
+def test_relabels_in_turn_judge_what_those_before_them_said() -> None:
+    spec = Spec(Discrete(5), Discrete(3), 2, 100, TimeStep(*[jnp.int32(0)] * 5))
+    _, lived = near()
+    told: Any = lived(0.0)._replace(steps=lived(0.0).steps._replace(reward=jnp.full((4, 2), 3.0)))
+    clipped, paid = ClipRewards(0.5), CountBonus(2.0)
+    for order, expected in (((clipped, paid), 0.5 + 2 / np.sqrt(4)), ((paid, clipped), 0.5), ((), 3.0)):
+        relabel = InTurn(order).build(jax.random.key(0), spec)
+        after, _ = relabel.learn(told, jax.random.key(1))
+        np.testing.assert_allclose(np.asarray(after.reward(told))[np.asarray(told.transitions)], expected, rtol=1e-6)
+    both: Any = InTurn((clipped, ReferenceKL(0.5, GRU(4, (4,))))).build(jax.random.key(0), spec)
+    assert both.context is None and both.extras == ("log_prob",) and clipped.context == 0
