@@ -26,6 +26,7 @@ COMMANDS = {
     "play": ("RUN|WORLD", "show an episode in the terminal or a window, or write a GIF or MP4"),
     "export": ("RUN --out policy.onnx", "a learnt policy for other programs: ONNX, or safetensors and JSON"),
     "sample": ("MODEL", "what a language model makes of a prompt"),
+    "chat": ("MODEL [MODEL]", "talk to a language model, or compare two"),
     "figure": ("NAME…", "repeat figures and tables of the textbooks, beside what is expected of them"),
     "report": ("RUN…", "one HTML page about one or several runs"),
     "inspect": ("RUN", "what is in a run's folder: step, digest, checkpoints, settings"),

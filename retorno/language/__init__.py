@@ -1,6 +1,7 @@
 """Language models: pretrained weights, tokenizers, and what goes on with a text."""
 
 from retorno.language.architecture import Architecture, ModelError
+from retorno.language.conversation import Conversation, Memory, stream
 from retorno.language.data import DataError, demonstrations, prompt_tokens, rankings
 from retorno.language.decoder import Decoder
 from retorno.language.generation import Answer, Sampling, generate, log_probs
@@ -12,11 +13,13 @@ from retorno.language.trained import Everything, LoRA, UpperLayers
 __all__ = [
     "Answer",
     "Architecture",
+    "Conversation",
     "DataError",
     "Decoder",
     "Everything",
     "LanguageModel",
     "LoRA",
+    "Memory",
     "ModelError",
     "Sampling",
     "Storage",
@@ -31,4 +34,5 @@ __all__ = [
     "prompt_tokens",
     "rankings",
     "smollm2",
+    "stream",
 ]

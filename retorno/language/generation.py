@@ -38,6 +38,10 @@ class Sampling:
     top_p: UnitInterval | None = None
     """Draw among the likeliest, as few as have this probability together."""
 
+    def plain(self) -> Sampling:
+        """The same, of which nothing is left over that changes nothing: at temperature 0 it is greedy."""
+        return Sampling(greedy=True) if self.greedy or self.temperature == 0 else self
+
     def __call__(self, policy: Categorical | LinearCategorical, key: Key[Array, ""]) -> Int[Array, ""]:
         if self.greedy:
             return policy.mode()
@@ -67,12 +71,13 @@ def generate(
     tokens: int = 64,
     sampling: Sampling = Sampling(),  # noqa: B008 (it cannot change)
     seed: int = 0,
+    stop: Sequence[str] = (),
 ) -> list[Answer]:
     """Go on with prompts, all side by side, until each has ended or has so many tokens more.
 
     Raises:
         ModelError: when a prompt is empty and the model has no token to begin with, holds tokens that the model does
-            not have, or is too long for it.
+            not have, or is too long for it; when there are stop strings and the model has no tokenizer.
 
     Args:
         model: what `load` gave.
@@ -80,40 +85,76 @@ def generate(
         tokens: how many may follow.
         sampling: how each is drawn.
         seed: what is drawn follows from it, for each prompt by its place among them.
+        stop: texts that end an answer, which is what stands before the first of them.
 
     Returns:
         One answer a prompt.
     """
-    if tokens < 1:
-        raise ModelError(f"an answer has one token or more, got tokens={tokens}")
     texts = [prompts] if isinstance(prompts, str) else prompts
-    if not texts:
+    begun = [prompt_tokens(model, text, number) for number, text in enumerate(texts)]
+    if not begun:
         return []
-    begun = [_tokens(model, text, number) for number, text in enumerate(texts)]
-    longest, room = max(map(len, begun)), model.architecture.longest
-    if longest + tokens > room:
-        raise ModelError(
-            f"a prompt of {longest} tokens and {tokens} to follow are more than the {room} of this model: shorten the "
-            "prompt, or ask for fewer tokens"
-        )
-    rows = -(-longest // ROOM) * ROOM
-    window = min(-(-(longest + tokens) // ROOM) * ROOM, room)
+    longest = max(map(len, begun))
+    require_room(model, longest, tokens)
+    require_stops(model, stop)
+    rows = _rounded(longest)
+    window = min(_rounded(longest + tokens), model.architecture.longest)
     # Shorter prompts wait first, on rows that belong to no text.
     prompt = np.zeros((len(begun), rows), np.int32)
     first = np.zeros((len(begun), rows), bool)
     for i, text in enumerate(begun):
         prompt[i, rows - len(text) :] = text
         first[i, rows - len(text)] = True
-    if sampling.temperature == 0:
-        sampling = Sampling(greedy=True)
-    written, length = _generate(
-        with_window(model.policy, window), prompt, first, jnp.array(model.architecture.ends, jnp.int32), sampling,
-        jax.random.key(seed), tokens,
-    )  # fmt: skip
-    return [_answer(model, row[:n].tolist()) for row, n in zip(np.asarray(written), np.asarray(length), strict=True)]
+    policy, ends = with_window(model.policy, window), jnp.array(model.architecture.ends, jnp.int32)
+    writing = begin(policy, prompt, first, tokens, jax.random.key(seed))
+    every = LOOK if stop else tokens
+    for until in range(every, tokens + every, every):
+        writing = write(policy, writing, ends, sampling.plain(), jnp.int32(min(until, tokens)))
+        written, length, ended = map(np.asarray, (writing.written, writing.length, writing.ended))
+        answers = [_answer(model, row[:n].tolist(), stop) for row, n in zip(written, length, strict=True)]
+        if all(answer.ended for answer in answers):
+            break
+        if stop:
+            writing = writing._replace(ended=ended | np.array([answer.ended for answer in answers]))
+    return answers
 
 
-def _tokens(model: LanguageModel, text: str | Sequence[int], number: int) -> list[int]:
+LOOK = 16
+"""After so many tokens it is looked for stop strings, where several texts are written side by side."""
+
+
+def _rounded(rows: int) -> int:
+    return -(-rows // ROOM) * ROOM
+
+
+def require_room(model: LanguageModel, prompt: int, tokens: int) -> None:
+    """Refuse an answer for which there is no room.
+
+    Raises:
+        ModelError: when it has no token, or the model was not made for texts so long.
+    """
+    if tokens < 1:
+        raise ModelError(f"an answer has one token or more, got tokens={tokens}")
+    if prompt + tokens > (room := model.architecture.longest):
+        raise ModelError(
+            f"a prompt of {prompt} tokens and {tokens} to follow are more than the {room} of this model: shorten the "
+            "prompt, or ask for fewer tokens"
+        )
+
+
+def require_stops(model: LanguageModel, stop: Sequence[str]) -> None:
+    """Refuse stop strings that cannot be found.
+
+    Raises:
+        ModelError: when one is empty, or the model writes no text.
+    """
+    if isinstance(stop, str) or not all(stop):
+        raise ModelError(f"stop holds texts that end an answer, none of them empty, got {stop!r}")
+    if stop and model.tokenizer is None:
+        raise ModelError("stop strings are looked for in text, and the model's folder holds no tokenizer.json")
+
+
+def prompt_tokens(model: LanguageModel, text: str | Sequence[int], number: int) -> list[int]:
     """A prompt's tokens: as they are given, or those of the text."""
     tokens = model.tokens(text) if isinstance(text, str) else list(text)
     begin, known = model.architecture.begin, model.architecture.vocabulary
@@ -126,13 +167,31 @@ def _tokens(model: LanguageModel, text: str | Sequence[int], number: int) -> lis
     return tokens
 
 
-def _answer(model: LanguageModel, tokens: list[int]) -> Answer:
+def _answer(model: LanguageModel, tokens: list[int], stop: Sequence[str]) -> Answer:
+    """What was written; where a stop string is found, up to the token that completed it."""
     ended = tokens[-1] in model.architecture.ends
     said = tokens[:-1] if ended else tokens
-    return Answer("" if model.tokenizer is None else model.tokenizer.decode(said), tuple(tokens), ended)
+    if model.tokenizer is None:
+        return Answer("", tuple(tokens), ended)
+    text = model.tokenizer.decode(said)
+    if (place := first_of(text, stop)) is None:
+        return Answer(text, tuple(tokens), ended)
+    decode = model.tokenizer.decode
+    count = next(n for n in range(1, len(said) + 1) if first_of(decode(said[:n]), stop) is not None)
+    return Answer(text[:place], tuple(said[:count]), True)
 
 
-class _Writing(NamedTuple):
+def first_of(text: str, stop: Sequence[str]) -> int | None:
+    r"""Where the first of these begins in a text.
+
+    >>> first_of("a heron.\nuser:", ["user", "\n"])
+    8
+    """
+    places = [place for each in stop if (place := text.find(each)) >= 0]
+    return min(places, default=None)
+
+
+class Writing(NamedTuple):
     """Texts under way."""
 
     count: Int[Array, ""]
@@ -146,39 +205,16 @@ class _Writing(NamedTuple):
     length: Int[Array, " B"]
     """How many tokens of each answer count."""
     ended: Bool[Array, " B"]
+    key: Key[Array, ""]
 
 
-@functools.partial(constants.jit, static_argnums=6)
-def _generate(
-    policy: Policy,
-    prompt: Int[Array, "B P"],
-    first: Bool[Array, "B P"],
-    ends: Int[Array, " E"],
-    sampling: Sampling,
-    key: Key[Array, ""],
-    tokens: int,
-) -> tuple[Int[Array, "B N"], Int[Array, " B"]]:
-    """What follows each prompt, and how many tokens of it count."""
+@functools.partial(constants.jit, static_argnums=3)
+def begin(
+    policy: Policy, prompt: Int[Array, "B P"], first: Bool[Array, "B P"], tokens: int, key: Key[Array, ""]
+) -> Writing:
+    """Read all prompts but their last tokens, to be answered with up to so many."""
     texts = prompt.shape[0]
-
-    def write(token: Array, first: Array, carry: Carry, key: Key[Array, ""]) -> tuple[Array, Carry]:
-        heads, carry = policy.step(token, first, carry)
-        return sampling(heads[POLICY], key), carry
-
-    def step(now: _Writing) -> _Writing:
-        keys = jax.vmap(lambda text: jax.random.fold_in(jax.random.fold_in(key, text), now.count))(jnp.arange(texts))
-        token, carry = jax.vmap(write)(now.token, now.first, now.carry, keys)
-        return _Writing(
-            count=now.count + 1,
-            token=token,
-            first=jnp.zeros_like(now.first),
-            carry=carry,
-            written=now.written.at[:, now.count].set(token),
-            length=now.length + ~now.ended,
-            ended=now.ended | (token[:, None] == ends).any(axis=1),
-        )
-
-    begun = _Writing(
+    return Writing(
         count=jnp.int32(0),
         token=prompt[:, -1],
         first=first[:, -1],
@@ -186,9 +222,36 @@ def _generate(
         written=jnp.zeros((texts, tokens), jnp.int32),
         length=jnp.zeros(texts, jnp.int32),
         ended=jnp.zeros(texts, bool),
+        key=key,
     )
-    done = jax.lax.while_loop(lambda now: (now.count < tokens) & ~now.ended.all(), step, begun)
-    return done.written, done.length
+
+
+@functools.partial(constants.jit, donate_argnums=1)
+def write(
+    policy: Policy, writing: Writing, ends: Int[Array, " E"], sampling: Sampling, until: Int[Array, ""]
+) -> Writing:
+    """Write on until so many tokens stand, or all texts have ended."""
+    texts = writing.token.shape[0]
+
+    def one(token: Array, first: Array, carry: Carry, key: Key[Array, ""]) -> tuple[Array, Carry]:
+        heads, carry = policy.step(token, first, carry)
+        return sampling(heads[POLICY], key), carry
+
+    def step(now: Writing) -> Writing:
+        of = lambda text: jax.random.fold_in(jax.random.fold_in(now.key, text), now.count)  # noqa: E731
+        token, carry = jax.vmap(one)(now.token, now.first, now.carry, jax.vmap(of)(jnp.arange(texts)))
+        return Writing(
+            count=now.count + 1,
+            token=token,
+            first=jnp.zeros_like(now.first),
+            carry=carry,
+            written=now.written.at[:, now.count].set(token),
+            length=now.length + ~now.ended,
+            ended=now.ended | (token[:, None] == ends).any(axis=1),
+            key=now.key,
+        )
+
+    return jax.lax.while_loop(lambda now: (now.count < until) & ~now.ended.all(), step, writing)
 
 
 def log_probs(model: LanguageModel, text: str | Sequence[int]) -> Float[np.ndarray, " T"]:
@@ -201,7 +264,7 @@ def log_probs(model: LanguageModel, text: str | Sequence[int]) -> Float[np.ndarr
         model: what `load` gave.
         text: the text, or its tokens.
     """
-    tokens = _tokens(model, text, 0)
+    tokens = prompt_tokens(model, text, 0)
     if not 2 <= len(tokens) <= model.architecture.longest:
         raise ModelError(f"a text of 2 to {model.architecture.longest} tokens is needed, got {len(tokens)}")
     rows = min(-(-len(tokens) // ROOM) * ROOM, model.architecture.longest)

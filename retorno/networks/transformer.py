@@ -199,6 +199,27 @@ class Causal(Trunk):
         return x, Cache(keys, values, position[-1] + 1)
 
 
+def back_to(carry: PyTree[Any], position: int) -> PyTree[Any]:
+    """Caches as they were when so many rows of the episode were seen: what was written since is not seen.
+
+    They hold the whole episode: no more rows than there are slots were seen.
+    """
+    at = lambda cache: cache._replace(position=jnp.full_like(cache.position, position))  # noqa: E731
+    return jax.tree.map(at, carry, is_leaf=lambda node: isinstance(node, Cache))
+
+
+def with_slots(carry: PyTree[Any], window: int) -> PyTree[Any]:
+    """Caches of whole episodes, with room for more rows."""
+
+    def wider(slots: Array) -> Array:
+        return jnp.pad(slots, [(0, 0)] * (slots.ndim - 2) + [(0, window - slots.shape[-2]), (0, 0)])
+
+    def grown(cache: Cache) -> Cache:
+        return Cache(tuple(map(wider, cache.keys)), tuple(map(wider, cache.values)), cache.position)
+
+    return jax.tree.map(grown, carry, is_leaf=lambda node: isinstance(node, Cache))
+
+
 def held(position: Int[Array, ""], window: int) -> Int[Array, " W"]:
     """The position that each slot of the ring holds once `position` is written; negative where it is empty."""
     return position - (position - jnp.arange(window)) % window
