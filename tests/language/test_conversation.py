@@ -131,9 +131,9 @@ def test_what_cannot_be_said_is_refused_before_anything_is_told(model: Any) -> N
             stream(model, "the heron", 4, stop=stop)
     bare = replace(model, tokenizer=None)
     with pytest.raises(ModelError, match=r"a stream is text, and the model's folder holds no tokenizer\.json"):
-        stream(bare, [3])
+        stream(bare, [3], 4)
     with pytest.raises(ModelError, match="stop strings are looked for in text"):
-        rt.language.generate(bare, [[3]], stop=["x"])
+        rt.language.generate(bare, [[3]], 4, stop=["x"])
     with pytest.raises(ModelError, match="a conversation is text"):
         Conversation(bare).say("hi")
     with pytest.raises(ModelError, match="no answer yet"):
