@@ -129,7 +129,7 @@ class Solve:
     """Write the answer for all states into this .json, .csv or .npz."""
     picture: Path | None = None
     """Draw values and policy into this .png or .svg: a map where the model has one, else a graph, of a large model
-    all states in a row. A .gif shows the sweeps (with --trace)."""
+    all states in a row. Of an average reward the values are the bias. A .gif shows the sweeps (with --trace)."""
     bounds: Path | None = None
     """Draw the bounds closing over the sweeps into this .png or .svg."""
 
@@ -184,8 +184,7 @@ def tell(answer: Answer, given: Solve, told: list[Finding]) -> int:
     if given.out is not None:
         write(answer, given.out, more)
         note(f"written to {given.out}")
-    if isinstance(answer, Solution):
-        draw(answer, given)
+    draw(answer, given)
     return 0
 
 
@@ -213,7 +212,6 @@ def checked(given: Solve) -> Solve:
         *((name, getattr(given, name)) for name in FINDINGS),
         ("compare", given.compare),
         ("trace", given.trace),
-        ("picture", given.picture is not None),
         ("bounds", given.bounds is not None),
     ):
         if used and not swept:
@@ -398,18 +396,18 @@ def text(answer: Answer, given: Solve, told: list[Finding]) -> str:
     return "\n\n".join(parts)
 
 
-def draw(answer: Solution, given: Solve) -> None:
+def draw(answer: Answer, given: Solve) -> None:
     """The pictures that were asked for."""
-    if given.picture is None and given.bounds is None:
+    if isinstance(answer, MatrixFreeSolution) or (given.picture is None and given.bounds is None):
         return
     from retorno.plots import animate, answer_picture, bounds_plot, save
 
     if given.picture is not None:
-        if given.picture.suffix == ".gif":
+        if given.picture.suffix == ".gif" and isinstance(answer, Solution):
             note(f"drawn in {animate(answer, given.picture)}")
         else:
             note(f"drawn in {save(answer_picture(answer), given.picture)}")
-    if given.bounds is not None:
+    if given.bounds is not None and isinstance(answer, Solution):
         note(f"drawn in {save(bounds_plot(answer), given.bounds)}")
 
 

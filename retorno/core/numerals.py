@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Context, Decimal, Inexact, localcontext
 from fractions import Fraction
@@ -12,18 +13,22 @@ from jaxtyping import Bool, Float, Int
 
 Number = float | Fraction | Decimal | np.floating
 """What somebody may give as one number."""
+LONG, SIMPLE = 12, 1000
+"""A decimal of more characters than this is told as a fraction, where one of so small a denominator is that float."""
 
 
 def plain(x: float) -> str:
-    """A number as short as it can be written without becoming another: γ = .9999999 is not 1.
+    """A number as short as it can be written without becoming another: γ = .9999999 is not 1, and 1/3 is 1/3.
 
     Args:
         x: any float.
 
-    >>> plain(0.9999999), plain(1.0), plain(-0.0)
-    ('0.9999999', '1', '0')
+    >>> plain(0.9999999), plain(1.0), plain(-0.0), plain(1 / 3)
+    ('0.9999999', '1', '0', '1/3')
     """
     text = repr(float(x) + 0.0)
+    if len(text) > LONG and math.isfinite(x) and float(few := Fraction(float(x)).limit_denominator(SIMPLE)) == x:
+        return str(few)
     return text.removesuffix(".0")
 
 

@@ -70,7 +70,7 @@ def proportion95(successes: float, trials: int) -> tuple[float, float]:
         (lower, upper), within [0, 1]; NaN without trials.
 
     >>> low, high = proportion95(10, 10)
-    >>> round(low, 3), high
+    >>> round(low, 3), round(high, 3)
     (0.722, 1.0)
     """
     if not trials:

@@ -8,9 +8,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
+from retorno.bellman.average import AverageSolution
+from retorno.bellman.horizon import HorizonSolution
+from retorno.bellman.rational import RationalSolution
 from retorno.core.mdp import MDP
 from retorno.core.solution import Solution
-from retorno.plots.style import PlotError
+from retorno.plots.style import PlotError, number
 
 
 @runtime_checkable
@@ -31,6 +34,47 @@ class Greedy(NamedTuple):
     model: MDP
     value: Float[np.ndarray, " S"]
     optimal: Bool[np.ndarray, " P"]
+
+
+class Drawn(NamedTuple):
+    """Values and marked actions of an answer of another kind, and what has to be said above its picture."""
+
+    model: MDP
+    value: Float[np.ndarray, " S"]
+    optimal: Bool[np.ndarray, " P"]
+    evaluated: bool
+    title: str = ""
+
+
+def as_drawn(answer: Answer | RationalSolution | AverageSolution | HorizonSolution) -> Answer:
+    """What a picture shows of an exact answer of any kind.
+
+    Of fractions the nearest floats; of an average reward the bias, or where states differ in it the gain; of a horizon
+    the values and actions with all steps to go.
+
+    Args:
+        answer: of any criterion.
+    """
+    match answer:
+        case RationalSolution():
+            marked = answer.policy > 0 if answer.evaluated else answer.optimal
+            return Drawn(answer.model, np.array([float(x) for x in answer.value]), marked, answer.evaluated)
+        case HorizonSolution():
+            steps = f"{answer.horizon} step{'s' * (answer.horizon > 1)} to go"
+            marked = answer.optimal[0]
+            if answer.evaluated and answer.chances is not None:
+                marked = answer.chances[0] > 0
+            return Drawn(answer.model, answer.value[0], marked, answer.evaluated, f"with {steps}")
+        case AverageSolution():
+            marked = answer.policy > 0 if answer.evaluated else answer.optimal
+            unit = "step" if (answer.time == 1).all() else "unit of time"
+            if np.ptp(answer.gain) > answer.policy_loss_bound:
+                title, value = f"values are gains: the reward of a {unit}, for ever, from there", answer.gain
+            else:
+                title = f"a {unit} earns {number(answer.start_gain)} for ever; values are what states earn beyond"
+                value = answer.bias
+            return Drawn(answer.model, value, marked, answer.evaluated, title)
+    return answer
 
 
 def greedy(model: MDP, q: Float[np.ndarray | Array, "S A"], tolerance: float = 1e-6) -> Greedy:
@@ -60,7 +104,7 @@ def greedy(model: MDP, q: Float[np.ndarray | Array, "S A"], tolerance: float = 1
 
 def evaluated(answer: Answer) -> bool:
     """Whether a given policy was evaluated, and nothing was looked for."""
-    return isinstance(answer, Solution) and answer.evaluated
+    return getattr(answer, "evaluated", False)
 
 
 def shown_pairs(answer: Answer) -> Bool[np.ndarray, " P"]:

@@ -21,8 +21,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from retorno.core.mdp import MDP
-from retorno.core.solution import Solution
-from retorno.plots.answers import Answer, shown_pairs
+from retorno.plots.answers import Answer, evaluated, shown_pairs
 from retorno.plots.places import ends
 from retorno.plots.style import INK, MUTED, PAPER, InlineFigure, PlotError, number, style
 
@@ -490,8 +489,7 @@ def _caption(model: MDP, answer: Answer | None, drawing: Drawing) -> str:
     if any(arrow.dashed for arrow in drawing.arrows):
         parts.append("dashed: ends the episode")
     if answer is not None:
-        own = isinstance(answer, Solution) and answer.evaluated
-        marked = "" if process else f"; coloured: {'the policy' if own else 'best actions'}"
+        marked = "" if process else f"; coloured: {'the policy' if evaluated(answer) else 'best actions'}"
         parts.append(f"in a state: its value{marked}")
     return " · ".join(parts)
 

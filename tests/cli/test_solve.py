@@ -394,6 +394,27 @@ def test_a_models_file_is_solved(solve, tmp_path) -> None:
     assert code == 2 and "missing.json" in err
 
 
+@pytest.mark.parametrize("question", ["--criterion average", "--exact", "--horizon 2", "--exact --policy uniform"])
+def test_every_question_has_a_picture(solve, tmp_path, question) -> None:
+    code, _, err = solve("river_swim", *question.split(), "--picture", tmp_path / "river.png", "--json")
+    assert code == 0 and "drawn in" in err and (tmp_path / "river.png").stat().st_size > 5000
+
+
+def test_what_a_picture_of_another_question_shows() -> None:
+    from retorno.plots.answers import as_drawn
+
+    river = river_swim()
+    average = bellman.average_reward(river)
+    drawn = as_drawn(average)
+    assert (drawn.value == average.bias).all() and drawn.title.startswith("a step earns 668.8 for ever")
+    apart = as_drawn(bellman.average_reward(mdp({"a": {"on": [(1.0, "a", 1.0)]}, "b": {"on": [(1.0, "b", 2.0)]}})))
+    assert apart.value.tolist() == [1, 2] and "values are gains" in apart.title
+    exact = as_drawn(bellman.solve_exactly(student(), 1, minimise=False))
+    assert exact.value[1] == 6 and not exact.evaluated
+    horizon = bellman.finite_horizon(student(), 2)
+    assert (as_drawn(horizon).value == horizon.value[0]).all() and as_drawn(horizon).title == "with 2 steps to go"
+
+
 def test_pictures(solve, tmp_path) -> None:
     swept = ("--method", "value-iteration", "--discount", "0.5", "--trace", "--json")
     code, out, _ = solve("FrozenLake-v1", *swept, "--picture", tmp_path / "lake.gif", "--bounds", tmp_path / "lake.png")

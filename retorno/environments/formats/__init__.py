@@ -37,12 +37,8 @@ from retorno.environments.formats.peers import (
     to_mdpsolver,
     to_quantecon,
 )
-from retorno.environments.formats.reading import ROUNDED, USUAL, Loaded, Reading, ending
+from retorno.environments.formats.reading import ROUNDED, USUAL, Loaded, ModelWarning, Reading, ending
 from retorno.environments.formats.reward_structures import SUFFIXES
-
-
-class ModelWarning(UserWarning):
-    """What a file says and the model does not."""
 
 
 class Format(NamedTuple):

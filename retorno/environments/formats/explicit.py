@@ -20,6 +20,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -34,7 +35,16 @@ from retorno.environments.formats.explicit_states import labels_in, names_in
 from retorno.environments.formats.files import lines_to, naming, read_text, write_whole
 from retorno.environments.formats.lines import Words, lines_of, value_of, values_of, whole_numbers, wrong
 from retorno.environments.formats.numbers import shown
-from retorno.environments.formats.reading import CONTINUOUS, OBSERVED, ROUNDED, USUAL, Loaded, Reading, normalised
+from retorno.environments.formats.reading import (
+    CONTINUOUS,
+    OBSERVED,
+    ROUNDED,
+    USUAL,
+    Loaded,
+    ModelWarning,
+    Reading,
+    normalised,
+)
 from retorno.environments.formats.reward_structures import chosen, rewards_in, structures, together
 from retorno.environments.formats.transition_lines import TransitionLines, assembled, ordered
 
@@ -83,7 +93,8 @@ def write(model: MDP, path: Path, storm: bool = False) -> None:
 
     These files know no end of an episode but a terminal state (see `absorbing`, which may add
     one), one transition from a pair to each state (several become one, with their mean reward), no
-    weights of first states and no map.
+    weights of first states and no map. A number is written as the shortest decimal of its float, as PRISM and Storm
+    read it: where that stands for a fraction (1/3), a warning says that it is lost for exact answers.
 
     Args:
         model: what is written.
@@ -94,6 +105,10 @@ def write(model: MDP, path: Path, storm: bool = False) -> None:
         ModelError: when the first states have different weights, two of a state's actions have names that
             differ in blanks alone, or a discount is below 0.
     """
+    lost = next((f"{exact} as {x!r}" for x, exact in model.fractions.items()), None)
+    if lost is not None:
+        told = f"{path}: fractions are written as decimals ({lost}): for exact answers save as .json, .yaml or .npz"
+        warnings.warn(told, ModelWarning, stacklevel=3)
     model = _merged(absorbing(model))
     start = np.flatnonzero(model.initial)
     if not np.allclose(model.initial[start], 1 / len(start), rtol=1e-9, atol=0):

@@ -25,6 +25,10 @@ OBSERVED = (
 )
 
 
+class ModelWarning(UserWarning):
+    """What a file says and the model does not."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """What is asked of a model's file beside its name."""

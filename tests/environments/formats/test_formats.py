@@ -473,6 +473,15 @@ def test_files_keep_how_a_map_is_read(suffix, tmp_path):
     assert same(load(tmp_path / f"m{suffix}"), model)
 
 
+def test_a_tra_file_says_that_it_holds_decimals(tmp_path):
+    """PRISM and Storm read no fractions: the float is kept to the bit, and what it stood for is told to be lost."""
+    third = mdp({"s": {"go": [(Fraction(1, 3), "s", 1), (Fraction(2, 3), "end", 0.1)]}}, initial="s")
+    with pytest.warns(ModelWarning, match=r"fractions are written as decimals \(1/3 as 0.3333333333333333\)"):
+        save(third, tmp_path / "m.tra")
+    assert (load(tmp_path / "m.tra").probability[:2] == third.probability).all()
+    save(student(), tmp_path / "m.tra")  # Nothing is lost, nothing is told.
+
+
 def test_a_map_that_cannot_be_read_is_refused(tmp_path):
     path = tmp_path / "m.yaml"
     for told, message in (
