@@ -29,12 +29,14 @@ from retorno.core.runtime import SIDE_BY_SIDE, prepare  # noqa: E402
 gc.set_threshold(20_000, 20, 50)
 
 COMPILED_SOONER = "".join(f" --{option}={str(value).lower()}" for option, value in SIDE_BY_SIDE.items())
+IN_ONE_PIECE = "--xla_cpu_parallel_codegen_split_count=1"
+"""Otherwise XLA splits each program into pieces that several threads compile, where here each core has its own test."""
 
 # Processes that tests start read what an earlier one compiled, whoever asked that nothing be written.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ["JAX_NUM_CPU_DEVICES"] = "2"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')}{COMPILED_SOONER}".strip()
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')}{COMPILED_SOONER} {IN_ONE_PIECE}".strip()
 jax.config.update("jax_num_cpu_devices", 2)
 prepare()
 

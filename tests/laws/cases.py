@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 import jax
@@ -21,13 +22,12 @@ from worlds import KINDS
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
+from retorno.core.spaces import Spec
 from retorno.networks import Table
 from retorno.run.loop import native_spec
 
 WIDEST = "ppo"
 """Takes every kind of world and of network."""
-LIGHT = "actor_critic"
-"""Takes every kind of world that tables and features are for, and is compiled in half the time."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,19 @@ class Case:
     @property
     def possible(self) -> bool:
         """Whether the algorithm takes the spaces and the network."""
-        method, world = self.method(), self.place()
-        spec = native_spec(world, Counter.of(1), method.num_envs)
+        method = self.method()
+        spec = seen_in(self.world, method.num_envs)
         try:
             jax.eval_shape(lambda key: method.init(key, spec), jax.random.key(0))
         except ValueError:
             return False
         return True
+
+
+@functools.cache
+def seen_in(world: str, num_envs: int) -> Spec:
+    """What an algorithm is told of a kind of world."""
+    return native_spec(KINDS[world](), Counter.of(1), num_envs)
 
 
 def own_network(algorithm: str) -> str:
@@ -79,22 +85,29 @@ def main(algorithm: str) -> Case:
 
 @functools.cache
 def covering() -> list[Case]:
-    """Each algorithm, each kind of world and each network in one case at least."""
-    cases = [main(name) for name in ALGORITHMS]
-    for world, network in (*((world, "table") for world in KINDS), *(("hidden", network) for network in NETWORK)):
-        light = Case(LIGHT, world, network)
-        cases.append(light if light.possible else Case(WIDEST, world, network if world == "hidden" else "mlp"))
-    return list(dict.fromkeys(cases))
+    """Each algorithm, each kind of world and each network but those that are `ALIKE` in one case at least."""
+    return list(dict.fromkeys([*(main(name) for name in ALGORITHMS), *of_the_loop()]))
 
 
 ALIKE = ("residual", "lstm", "aggregation", "tile_coding", "fourier", "polynomial")
 """To the loop, a network is what it remembers: these remember as a GRU does, or nothing, as features do."""
 
 
+@functools.cache
 def of_the_loop() -> list[Case]:
-    """One algorithm of each family, each kind of world and a network of each kind of memory."""
-    cases = (case for case in covering() if case.network not in ALIKE)
-    return [case for case in cases if case.algorithm in FAMILIES or case != main(case.algorithm)]
+    """One algorithm of each family, each kind of world and a network of each kind of memory, in as few cases as can be.
+
+    Each algorithm in turn is given the world and the network that most of is new; what is left is `WIDEST`'s.
+    """
+    kinds = [(world, network) for world in KINDS for network in NETWORK if network not in ALIKE]
+    new, cases = {value for kind in kinds for value in kind}, []
+    for algorithm in chain(FAMILIES, repeat(WIDEST)):
+        if algorithm == WIDEST and not new:
+            return cases
+        possible = (Case(algorithm, *kind) for kind in sorted(kinds, key=lambda kind: -len(new & {*kind})))
+        cases.append(next(case for case in possible if case.possible))
+        new -= {cases[-1].world, cases[-1].network}
+    raise AssertionError
 
 
 def everything() -> list[Case]:

@@ -66,16 +66,17 @@ class Wanderer:
 collect_fused = jax.jit(collect, static_argnums=0)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def act_outside(algorithm: Algorithm, layouts: Any, learner: Any, units: Any, key: Any, row: Any, carry: Any) -> Any:
+    time_step, t = layouts[0].unpack(row)
+    choice = choose(algorithm, learner, units, time_step, carry, key, t)
+    return layouts[1].pack((choice.action, choice.given, choice.extras)), choice.carry
+
+
 def collect_outside(training: Training, stage: CollectState, key: Any) -> tuple[CollectState, Trajectory]:
     """A rollout as the hosted loop lives it, drawn from another key."""
-    loop, run, before = training.hosted_loop, training.run, stage.carry
-
-    @jax.jit
-    def act(row: Any, carry: Any) -> Any:
-        time_step, t = loop.layouts[0].unpack(row)
-        choice = choose(training.algorithm, run.learner, loop.units, time_step, carry, key, t)
-        return loop.layouts[1].pack((choice.action, choice.given, choice.extras)), choice.carry
-
+    loop, before = training.hosted_loop, stage.carry
+    act = partial(act_outside, training.algorithm, loop.layouts, training.run.learner, loop.units, key)
     row, carry = loop.rollout.collect(act, loop.environments, stage.row, before)
     lived = lived_in(loop.layouts, jnp.array(loop.rollout.rows), jnp.array(loop.rollout.choices), before)
     return CollectState(None, row, carry), lived

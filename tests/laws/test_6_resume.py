@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 import survivor
-from cases import main, mostly
+from cases import ALIKE, main, mostly
 from small import ALGORITHMS, FAMILIES, NETWORK, busy_world, small
 
 from retorno.algorithms import ALGORITHMS as REGISTERED
@@ -86,7 +86,6 @@ def abreast(runs: Sequence[str]) -> list[Sequence[str]]:
     return [runs[i : i + ABREAST] for i in range(0, len(runs), ABREAST)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "runs",
     mostly(
@@ -135,12 +134,18 @@ def test_every_algorithm_goes_on(tmp_path: Path, name: str, kind: str) -> None:
         check_resume(tmp_path / "run", main(name).method(), survivor.place(name, kind))
 
 
-@pytest.mark.parametrize(("name", "kind"), [*((name, "native") for name in NETWORKS), ("gru", "hosted")])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    mostly(
+        [*((name, "native") for name in NETWORKS if name not in ALIKE), ("gru", "hosted")],
+        product(NETWORKS, survivor.KINDS),
+    ),
+)
 def test_every_network_goes_on(tmp_path: Path, name: str, kind: str) -> None:
     world = Recall(delay=3)
     check_resume(
         tmp_path / "run",
-        small("ppo", network=NETWORK[name]),
+        small("reinforce", network=NETWORK[name]),
         world if kind == "native" else gymnasium(lambda: to_gymnasium(world)),
     )
 
@@ -171,4 +176,4 @@ def test_the_law_sees_what_is_forgotten(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(checkpoint, "load_newest", forgetful)
     with pytest.raises(AssertionError):
-        check_resume(tmp_path / "run", small("ppo", network=NETWORK["gru"]), Recall(delay=3))
+        check_resume(tmp_path / "run", small("reinforce", network=NETWORK["gru"]), Recall(delay=3))

@@ -16,6 +16,7 @@ from retorno.core.policy import Algorithm
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.networks import Table
+from retorno.run.loop import advance
 from retorno.run.train import train
 
 
@@ -104,14 +105,14 @@ def test_spread_over_devices(spread: Any) -> None:
 
 def test_the_law_sees_what_is_compiled_again() -> None:
     class Forgetful:
-        """A run whose programs are thrown away after the third report."""
+        """A run whose program is thrown away after the third report."""
 
         def __iter__(self) -> Iterator[Any]:
             training = train(small("q_learning", network=Table()), busy_world(), 400, every=50)
             for i, told in enumerate(training, start=1):
                 yield told
                 if i == 3:
-                    jax.clear_caches()
+                    advance.program.clear_cache()
 
     with pytest.raises(AssertionError):
         check_recompilation(Forgetful())
