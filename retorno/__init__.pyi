@@ -15,7 +15,9 @@ from .algorithms import DPO as DPO
 from .algorithms import DQN as DQN
 from .algorithms import PPO as PPO
 from .algorithms import REINFORCE as REINFORCE
+from .algorithms import SAC as SAC
 from .algorithms import SARSA as SARSA
+from .algorithms import TD3 as TD3
 from .algorithms import QLearning as QLearning
 from .core.hyperparameters import hyperparameters as hyperparameters
 from .core.mdp import MDP as MDP

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from retorno.algorithms import DQN, PPO, REINFORCE, SARSA, QLearning
+from retorno.algorithms import DQN, PPO, REINFORCE, SAC, SARSA, TD3, QLearning
 from retorno.core.policy import Algorithm
 from retorno.networks import GRU, MLP, Activation, Stack
 from retorno.ops.optimisers import Adam, Schedule
@@ -74,6 +74,9 @@ _POLE = PPO(
     anneal_clip=True,
 )
 _VEILED = dataclasses.replace(_POLE, network=GRU(), normalise_observations=True, normalise_rewards=True)
+
+_LANDER_NETWORK = MLP(hidden=(400, 300), activation=Activation.relu, orthogonal=False)
+_MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5")
 
 PUBLISHED: dict[tuple[str, str], Published] = {
     ("ppo", "CartPole-v1"): Published(_POLE, 100_000, _ZOO),
@@ -197,6 +200,23 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         _ZOO,
     ),
     ("dqn", "LunarLander-v3"): Published(_EVERY_FOURTH, 100_000, _ZOO),
+    ("sac", "Pendulum-v1"): Published(SAC(optimiser=Adam(1e-3)), 20_000, _ZOO),
+    ("sac", "LunarLanderContinuous-v3"): Published(
+        SAC(
+            network=_LANDER_NETWORK,
+            optimiser=Adam(7.3e-4, Schedule.linear),
+            target_step=0.01,
+            learning_starts=10_000,
+        ),
+        500_000,
+        _ZOO,
+    ),
+    **{("sac", world): Published(SAC(learning_starts=10_000), 1_000_000, f"{_ZOO}'s for -v4") for world in _MUJOCO},
+    ("td3", "Pendulum-v1"): Published(TD3(discount=0.98, capacity=200_000, learning_starts=10_000), 20_000, _ZOO),
+    ("td3", "LunarLanderContinuous-v3"): Published(
+        TD3(discount=0.98, capacity=200_000, learning_starts=10_000), 300_000, _ZOO
+    ),
+    **{("td3", world): Published(TD3(learning_starts=10_000), 1_000_000, f"{_ZOO}'s for -v4") for world in _MUJOCO},
     ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
     ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
     ("sarsa", "cliff"): Published(SARSA(step_size=0.1, step_size_end=0.0, discount=1.0), 1_000_000, "retorno"),

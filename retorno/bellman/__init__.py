@@ -9,6 +9,7 @@ from retorno.bellman.average import (
 from retorno.bellman.comparison import compare
 from retorno.bellman.control import auto, best_soft, evaluate, solve
 from retorno.bellman.derivatives import sensitivity
+from retorno.bellman.entropy import EntropySolution, maximum_entropy
 from retorno.bellman.evaluation import closed_form, iterative, krylov, uniform
 from retorno.bellman.explanation import explain
 from retorno.bellman.horizon import evaluate_horizon, finite_horizon
@@ -51,6 +52,7 @@ METHODS = (
 
 __all__ = [
     "METHODS",
+    "EntropySolution",
     "GameSolution",
     "MatrixFree",
     "asynchronous",
@@ -73,6 +75,7 @@ __all__ = [
     "iterative",
     "krylov",
     "linear_programming",
+    "maximum_entropy",
     "minimax",
     "modified_policy_iteration",
     "multichain_policy_iteration",

@@ -28,6 +28,7 @@ from retorno.environments.own_code import attribute
 from retorno.environments.registry import UnknownNameError, WorldName
 from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
+from retorno.networks.ensembles import ENSEMBLES
 from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
 from retorno.replay import GOAL_REWARDS, REPLAYS
@@ -47,12 +48,15 @@ MUCH_MB = 100
 
 PARTS: dict[str, Mapping[str, Any]] = {
     "network": NETWORKS,
+    "critic_network": ChainMap({"none": type(None)}, NETWORKS),
+    "ensemble": ENSEMBLES,
     "exploration": EXPLORATIONS,
     "target": FIXED,
     "behaviour": {"none": type(None), **FIXED},
     "model": MODELS,
     "base": FIXED,
     "optimiser": OPTIMISERS,
+    "critic_optimiser": ChainMap({"none": type(None)}, OPTIMISERS),
     "replay": REPLAYS,
     "reward": GOAL_REWARDS,
     "relabel": ChainMap({"none": type(None)}, RELABELS),
@@ -341,10 +345,9 @@ def name_option(part: str, default: Any, of: str = "") -> tuple[str, Any, Any]:
 def asked(part: str, arguments: list[str]) -> str | None:
     """The value of `--network`, say: it decides which other options there are, so it is read before them."""
     for place, argument in enumerate(arguments):
-        if argument.startswith(f"--{part}="):
-            return argument.removeprefix(f"--{part}=")
-        if argument == f"--{part}" and place + 1 < len(arguments):
-            return arguments[place + 1]
+        option, given, value = argument.partition("=")
+        if option.replace("_", "-") == f"--{part.replace('_', '-')}":
+            return value if given else next(iter(arguments[place + 1 :]), None)
     return None
 
 

@@ -197,6 +197,22 @@ def num_actions(space: Space[Any], algorithm: str) -> int:
     return int(space.n)
 
 
+def require_bounded(space: Space[Any], algorithm: str) -> spaces.Box:
+    """A Box between two bounds in each component, as policies act in it: [−1, 1].
+
+    Raises:
+        SpaceError: when the space is of another kind, or a component has no bound.
+    """
+    if not isinstance(space, spaces.Box):
+        raise SpaceError(f"{algorithm} acts by real numbers (Box), got {space}: DQN and PPO choose among finitely many")
+    if not space.is_bounded():
+        raise SpaceError(
+            f"{algorithm} acts between bounds, got {space}: give the world's action space finite low and high, or take "
+            "PPO, which acts without"
+        )
+    return space
+
+
 def require_windows(spec: Spec, algorithm: str) -> None:
     """Refuse rewards that cannot be asked of single transitions.
 

@@ -1,10 +1,12 @@
 """Policies and value functions: a configuration's `build` makes a network with any heads."""
 
 from retorno.core.registry import Registry
+from retorno.networks.critics import Critics, critics
 from retorno.networks.heads import (
     ActionValueHead,
     BernoulliHead,
     CategoricalHead,
+    DeterministicHead,
     GaussianHead,
     Head,
     MultiCategoricalHead,
@@ -41,6 +43,8 @@ __all__ = [
     "Aggregation",
     "BernoulliHead",
     "CategoricalHead",
+    "Critics",
+    "DeterministicHead",
     "Features",
     "Fourier",
     "GaussianHead",
@@ -60,6 +64,7 @@ __all__ = [
     "Transformer",
     "ValueHead",
     "WeightsFile",
+    "critics",
     "features",
     "policy_head",
     "register",

@@ -23,6 +23,7 @@ from retorno.ops.distributions import (
     CHUNK,
     Bernoulli,
     Categorical,
+    Deterministic,
     Gaussian,
     LinearCategorical,
     MultiCategorical,
@@ -155,6 +156,25 @@ class SquashedGaussianHead:
     def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> SquashedGaussian:
         mean, log_std = jnp.split(x, 2)
         return SquashedGaussian(Gaussian(mean, jnp.clip(log_std, *LOG_STD_RANGE)))
+
+
+@dataclass(frozen=True)
+class DeterministicHead:
+    """One action within [−1, 1], by tanh. Lillicrap et al. 2016."""
+
+    size: int
+    """Length of the action vector."""
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return self.size
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " D"], parameters: Parameters) -> Deterministic:
+        return Deterministic(jnp.tanh(x))
 
 
 @dataclass(frozen=True)

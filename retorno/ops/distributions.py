@@ -420,6 +420,66 @@ class SquashedGaussian(NamedTuple):
         return self
 
 
+class Deterministic(NamedTuple):
+    """One Box action, for certain: a point mass, whose log-probability is that of a mass and not a density."""
+
+    action: Float[Array, " D"]
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, " D"]:
+        return self.action
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Float[Array, " D"], Float[Array, ""]]:
+        return self.action, jnp.float32(0)
+
+    def mode(self) -> Float[Array, " D"]:
+        return self.action
+
+    def log_prob(self, action: Float[Array, " D"]) -> Float[Array, ""]:
+        return jnp.where(jnp.all(action == self.action), 0.0, -jnp.inf)
+
+    def entropy(self) -> Float[Array, ""]:
+        return jnp.float32(0)
+
+    def kl(self, other: Deterministic) -> Float[Array, ""]:
+        return -other.log_prob(self.action)
+
+    def masked(self, legal: None) -> Deterministic:
+        return self
+
+
+def evenly(policy: Categorical) -> Categorical:
+    """A choice among the legal actions, each as likely as the other.
+
+    Args:
+        policy: over actions of which only the legal ones are left.
+
+    >>> evenly(Categorical(jnp.array([5.0, 1.0])).masked(jnp.array([True, True]))).probs()
+    Array([0.5, 0.5], dtype=float32)
+    """
+    return Categorical(jnp.where(policy.logits > ILLEGAL / 2, 0.0, ILLEGAL))
+
+
+def uniform_sample(policy: Distribution, key: Key[Array, ""]) -> tuple[Array, Float[Array, ""]]:
+    r"""An action drawn evenly from those that a policy chooses among, and its log-probability.
+
+    .. math:: \log \tfrac{1}{|A|} \text{ of finitely many}, \qquad -D \log 2 \text{ within } [-1, 1]^D
+
+    Args:
+        policy: over finitely many actions, of which only the legal ones are left, or within [−1, 1].
+        key: what is drawn follows from it.
+
+    Returns:
+        Both. Shapes [] or [D], and [].
+
+    >>> uniform_sample(Deterministic(jnp.zeros(3)), jax.random.key(0))[1]
+    Array(-2.0794415, dtype=float32)
+    """
+    if isinstance(policy, Categorical):
+        return evenly(policy).sample_and_log_prob(key)
+    action = jax.random.uniform(key, policy.mode().shape, minval=-1.0, maxval=1.0)
+    return action, jnp.float32(-action.size * np.log(2))
+
+
 def _tanh(z: Float[Array, "*N"]) -> Float[Array, "*N"]:
     """Tanh, rounded rightly near ±1 too: XLA's own is 1 from 8.0 on."""
     decay = jnp.exp(-2 * jnp.abs(z))

@@ -41,6 +41,7 @@ from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import WorldName, as_world
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation, Table
+from retorno.networks.ensembles import ENSEMBLES
 from retorno.networks.layers import Precision
 from retorno.networks.pretrained import PRETRAINED, SOURCES
 from retorno.ops.optimisers import OPTIMISERS, Schedule
@@ -101,6 +102,7 @@ REGISTERED: tuple[Mapping[str, Any], ...] = (
     REPLAYS,
     GOAL_REWARDS,
     RELABELS,
+    ENSEMBLES,
 )
 CHOICES = (Activation, Decay, Goals, Likelihood, Precision, Preference, Schedule, Trace, Weighing)
 

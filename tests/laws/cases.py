@@ -8,6 +8,7 @@ one algorithm of each family by default, and of each kind of world and of networ
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -84,9 +85,16 @@ def main(algorithm: str) -> Case:
 
 
 @functools.cache
+def mains() -> list[Case]:
+    """Each algorithm's own case, and its own with real numbers for actions, which some take as well."""
+    cases = [main(name) for name in ALGORITHMS]
+    return [*cases, *(real for case in cases if (real := dataclasses.replace(case, world="box")).possible)]
+
+
+@functools.cache
 def covering() -> list[Case]:
     """Each algorithm, each kind of world and each network but those that are `ALIKE` in one case at least."""
-    return list(dict.fromkeys([*(main(name) for name in ALGORITHMS), *of_the_loop()]))
+    return list(dict.fromkeys([*mains(), *of_the_loop()]))
 
 
 ALIKE = ("residual", "lstm", "aggregation", "tile_coding", "fourier", "polynomial")

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import onnxruntime
 import pytest
+from cases import main
 from gymnasium import spaces
 from small import NETWORK, PLANNING, busy_world, small
 
@@ -185,7 +186,7 @@ def on(world: Environment) -> Setting:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_is_used_as_it_is_evaluated(name: str, tmp_path: Path) -> None:
-    setting = on(busy_world())
+    setting = on(main(name).place() if main(name).world == "box" else busy_world())
     policy = learnt(small(name), setting, compiled=name in PLANNING)
     check_use(policy, setting, tmp_path, exported=name not in SEARCHING)
 
