@@ -18,6 +18,7 @@ from retorno.algorithms.bandits.linucb import LinUCB as LinUCB
 from retorno.algorithms.bandits.thompson import BernoulliThompson as BernoulliThompson
 from retorno.algorithms.bandits.thompson import GaussianThompson as GaussianThompson
 from retorno.algorithms.imitation.behaviour_cloning import BehaviourCloning as BehaviourCloning
+from retorno.algorithms.imitation.behaviour_cloning import sft as sft
 from retorno.algorithms.planning.dyna import DynaQ as DynaQ
 from retorno.algorithms.planning.model_based import PSRL as PSRL
 from retorno.algorithms.planning.model_based import CertaintyEquivalence as CertaintyEquivalence

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 from retorno import bellman
 from retorno.cli.options import Flag, Runs, UsageError, parse, step_of
-from retorno.cli.runs import learnt, members, predicted, settings_of, world_for
+from retorno.cli.runs import learnt, members, predicted, settings_of, told_fits, world_for
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import World
@@ -15,9 +17,13 @@ from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
 from retorno.core.waiting import waiting
+from retorno.environments.recorded import Recorded
 from retorno.run.evaluate import Evaluation, evaluate
+from retorno.run.fit import fit
 from retorno.run.oracle import Regret, observes_states, regret
 from retorno.run.prediction import predicts
+from retorno.run.report import told_fit
+from retorno.run.train import restore
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,10 @@ def run(arguments: list[str]) -> int:
     if any(name != names[0] for name in names):
         told = ", ".join(dict.fromkeys(name.name for name in names))
         raise UsageError(f"the runs are of different worlds ({told}): evaluate them one by one, or all in one --world")
-    world, actors, greedy = names[0].make(), learnt(list(given.runs), step_of(given.step)), not given.sampled
+    world = names[0].make()
+    if isinstance(world, Recorded):
+        return fits(list(given.runs), world, given)
+    actors, greedy = learnt(list(given.runs), step_of(given.step)), not given.sampled
     policies = [actor.policy for actor in actors]
     given_policy = predicts(policies)  # The same one with every seed.
     result = evaluate(actors[:1] if given_policy else actors, world, given.episodes, seed=given.seed, greedy=greedy)
@@ -76,6 +85,18 @@ def run(arguments: list[str]) -> int:
         print(result)
         if lacking:
             print(lacking)
+    return 0
+
+
+def fits(folders: list[Path], world: Recorded, asked: Evaluate) -> int:
+    """How well what was learnt from recordings fits them, or others: nothing can be lived in those."""
+    for folder in (member for given in folders for member in members(given)):
+        with closing(restore(folder, warn=note)) as training:
+            found = fit(training, world)
+            if asked.json:
+                print_json({"run": str(folder), **found})
+            else:
+                print(f"{folder}: {told_fits(training) if asked.world is None else told_fit(found)}")
     return 0
 
 

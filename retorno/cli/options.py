@@ -253,6 +253,10 @@ def parse(
         UsageError: for unknown options (with near names), missing and wrong values.
     """
     arguments = [understood(each, kind) for each in arguments]
+    if twice := [option for option in repeated(arguments) if option not in _appended(kind)]:
+        raise UsageError(
+            f"{twice[0]} is given twice: give it once, and several values one after another (see {command} --help)"
+        )
     complaint, help_text = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(help_text), _RULES:
@@ -274,6 +278,24 @@ def parse(
     if unknown:
         raise UsageError(f"{_unknown(unknown[0], kind)} (see {command} --help)")
     return made
+
+
+def _appended(kind: Any) -> set[str]:
+    """The options of a dataclass that may stand repeatedly."""
+    hints = typing.get_type_hints(kind, include_extras=True) if isinstance(kind, type) else {}
+    marked = {name for name, hint in hints.items() if tyro.conf.UseAppendAction in typing.get_args(hint)[1:]}
+    names = marked | {field.name for field in dataclasses.fields(Reading)}
+    return {f"--{name.replace('_', '-')}" for name in names}
+
+
+def repeated(arguments: Sequence[str]) -> list[str]:
+    """The options that stand more than once.
+
+    >>> repeated(["--prompt", "a", "--tokens=9", "--prompt=b"])
+    ['--prompt']
+    """
+    options = [argument.split("=")[0] for argument in arguments if re.match(r"--[a-zA-Z]", argument)]
+    return list(dict.fromkeys(option for option in options if options.count(option) > 1))
 
 
 WORDS = {

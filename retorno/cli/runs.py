@@ -17,17 +17,20 @@ from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Policy
 from retorno.core.waiting import waiting
 from retorno.environments.own_code import named_files
+from retorno.environments.recorded import Recorded
 from retorno.environments.registry import WorldName
+from retorno.language.data import SUFFIXES
 from retorno.run import checkpoint
 from retorno.run.actor import Actor, load_all
 from retorno.run.config import from_json
 from retorno.run.episodes import EvaluationError
 from retorno.run.evaluate import Evaluation, evaluate
+from retorno.run.fit import fit
 from retorno.run.folder import CONFIG, SEED, FolderError, or_a_study, read_config, returns_at
 from retorno.run.oracle import observes_states
 from retorno.run.policy_folder import Step
 from retorno.run.prediction import Prediction, prediction, predicts
-from retorno.run.report import Report
+from retorno.run.report import Report, told_fit
 from retorno.run.stopping import Interrupted
 from retorno.run.train import Keep, Training, known, resume
 
@@ -104,6 +107,9 @@ def world_for(folder: Path, other: str | None, settings: dict[str, Any]) -> Worl
     Raises:
         FolderError, OwnCodeError: when it is the run's own and has no name, or stands in a file that was not named.
     """
+    if other is not None and Path(other).suffix.lower() in SUFFIXES and (own := recorded_world(folder)).of_texts:
+        kept = {key: value for key, value in own.settings.items() if key in ("model", "longest")}
+        return WorldName(own.name, settings={"source": other, **kept, **settings})
     if other is not None:
         return WorldName(other, settings=settings)
     own = recorded_world(folder)
@@ -113,7 +119,9 @@ def world_for(folder: Path, other: str | None, settings: dict[str, Any]) -> Worl
 def next_steps(folder: Path) -> str:
     """What can be done with a run, as it is typed: files with code of the user's own are named again."""
     own = "".join(f"{os.path.relpath(file)} " for file in named_files())
-    return "next: " + " · ".join(f"retorno {own}{command} {folder}" for command in ("evaluate", "play", "report"))
+    named = settings_of(members(folder)[0])["world"].get("name")
+    commands = ("sample", "report") if named and WorldName(named).of_texts else ("evaluate", "play", "report")
+    return "next: " + " · ".join(f"retorno {own}{command} {folder}" for command in commands)
 
 
 def use_cores(seeds: int) -> None:
@@ -189,6 +197,9 @@ def complete(training: Training, title: str, episodes: int) -> Evaluation | None
         follow(forgotten.seen(training), training.step, training.steps)
         if told := forgotten.told(getattr(training.algorithm, "longest_episode", 0)):
             note(told)
+    if isinstance(training.world, Recorded):
+        print(f"{title}: {told_fits(training)}")
+        return None
     if episodes == 0:
         return None
     given = predicts(training.policies)  # The same policy with every seed.
@@ -205,6 +216,18 @@ def complete(training: Training, title: str, episodes: int) -> Evaluation | None
         found = predicted(training.policies, training.world, model, discount_of(training.algorithm))
         print(found or "there is no exact model to hold the learnt values against")
     return result
+
+
+def told_fits(training: Training) -> str:
+    """How well what was learnt from recordings fits them, and those of their kind that were held out."""
+    assert isinstance(training.world, Recorded)
+    told = f"{told_fit(fit(training, training.world))} on what was learnt from"
+    named = training.world.named
+    if named is None or not named.settings.get("held_out"):
+        return told
+    shown = {name: value for name, value in named.settings.items() if name != "digest"}
+    held: Any = replace(named, settings=shown | {"held": True}).make()
+    return f"{told}; {told_fit(fit(training, held))} on what was held out"
 
 
 class Forgotten:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,9 @@ from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import folder_of
 from retorno.environments.own_code import attribute
+from retorno.environments.recorded import Recorded
 from retorno.environments.registry import UnknownNameError, WorldName
+from retorno.language import Decoder, Everything, LoRA, StoredModel, UpperLayers
 from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.networks.ensembles import ENSEMBLES
@@ -47,9 +50,10 @@ MUCH_MB = 100
 """Megabytes of checkpoints from which on they are told."""
 
 PARTS: dict[str, Mapping[str, Any]] = {
-    "network": NETWORKS,
+    "network": ChainMap({"decoder": Decoder}, NETWORKS),
     "critic_network": ChainMap({"none": type(None)}, NETWORKS),
     "ensemble": ENSEMBLES,
+    "trained": {"lora": LoRA, "upper_layers": UpperLayers, "everything": Everything},
     "exploration": EXPLORATIONS,
     "target": FIXED,
     "behaviour": {"none": type(None), **FIXED},
@@ -111,6 +115,10 @@ GROUPS = {
     "world": ("hosted", "fused", "parallel", "wrappers"),
 }
 """The options of a run in the help; those of the algorithm follow."""
+LANGUAGE = "--model"
+"""The option that makes the world one of texts: whose tokens they are, and with what learning begins."""
+LINES = (".jsonl", ".ndjson")
+"""How files end that hold nothing but texts."""
 BARE = {"--watch": LIVE, "--parallel": "0"}
 """Options that may stand alone, and what they mean then."""
 
@@ -127,9 +135,48 @@ def run(arguments: list[str]) -> int:
     if world is None and not {"-h", "--help"} & set(rest):
         raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
     settings, rest = world_settings(rest)
-    options, algorithm, relabel, published = choose(name, world, with_bare(rest, BARE))
+    usual, world, settings, rest = of_language(name, world, settings, rest)
+    options, algorithm, relabel, published = choose(name, world, with_bare(rest, BARE), usual)
     assert world is not None, "the help has exited"
     return start(name, world, settings, options, algorithm, relabel, published)
+
+
+def of_language(
+    name: str, source: str | None, settings: dict[str, Any], arguments: list[str]
+) -> tuple[Algorithm | None, str | None, dict[str, Any], list[str]]:
+    """Where `--model` is given: the algorithm over a language model, the world of texts, and the other arguments.
+
+    The file of texts is read as what the algorithm learns from: demonstrations, rankings, or else prompts.
+
+    Raises:
+        DataError, ModelError: when texts or model cannot be read.
+    """
+    usual, model = ALGORITHMS[name](), asked(LANGUAGE.removeprefix("--"), arguments)
+    if source is not None and model is None and (hasattr(usual, "RECORDED") or Path(source).suffix in LINES):
+        raise UsageError(
+            f"{source} is read as texts, but whose tokens are they? Say it, as in {LANGUAGE} smollm2, {LANGUAGE} FOLDER"
+            f" or {LANGUAGE} runs/sft"
+        )
+    if model is None or source is None or not hasattr(usual, "network") or hasattr(usual, "model"):
+        return None, source, settings, arguments
+    kind = f"retorno.language:{getattr(usual, 'RECORDED', 'prompts')}"
+    made: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
+    named = made.named
+    if named is None:
+        raise UsageError(f"{source} and {model} cannot be named in a run's folder")
+    rows = made.lockstep.rows if made.lockstep else made.lived.steps.last.shape[0]
+    window = min(rows, made_for(model))
+    stopped = ("value",) if hasattr(usual, "value_coefficient") else ()
+    network = Decoder(StoredModel(named.settings["model"]), window=window, stop_gradient=stopped)
+    usual = dataclasses.replace(usual, network=network)
+    place = next(i for i, word in enumerate(arguments) if word.split("=")[0] == LANGUAGE)
+    rest = arguments[:place] + arguments[place + (1 if "=" in arguments[place] else 2) :]
+    return usual, named.name, named.settings, rest
+
+
+def made_for(model: str) -> int:
+    """Tokens of the longest text that a model was made for."""
+    return StoredModel(model).architecture.longest
 
 
 def known_algorithm(name: str) -> str:
@@ -163,6 +210,7 @@ Trains an agent and records it in a folder, from which it can be resumed.
 algorithms, by what they do:
 {algorithms}
 ALGORITHM may also be one of your own, as FILE.py:NAME or MODULE:NAME.
+For a language model WORLD is a file of texts, and --model whose: a model's folder, a run's, FILE.gguf or smollm2.
 WORLD is a native world (`retorno list worlds`), any Gymnasium id (MODULE:Id-v0 imports the module first), the file of a
 model or map, or your own class or function that makes one: FILE.py:NAME, MODULE:NAME.
 --world.KEY VALUE   what the world is made with, as in --world.is_slippery false
@@ -177,6 +225,7 @@ examples:
   {COMMAND} q_learning FrozenLake-v1 --seeds 10 --step-size 0.2
   {COMMAND} q_learning cliff --watch
   {COMMAND} ppo LunarLander-v3 --folder runs/lander
+  {COMMAND} sft demonstrations.jsonl --model smollm2 --trained upper_layers --folder runs/sft
   {COMMAND} ppo LunarLander-v3 --world.enable_wind true --from runs/lander
 """
 
@@ -210,20 +259,23 @@ def own_algorithm(path: str) -> str:
 
 
 def choose(
-    name: str, world: str | None, arguments: list[str]
+    name: str, world: str | None, arguments: list[str], given: Algorithm | None = None
 ) -> tuple[Options, Algorithm, RelabelConfig | None, Published | None]:
     """The run's options, the algorithm and relabel with their settings, and the published defaults that were taken.
+
+    Where an algorithm is given, its settings are the defaults.
 
     Raises:
         UsageError: for options that do not exist or have the wrong values.
     """
-    published = settings(name, world or "")
-    usual: Any = published.algorithm if published else ALGORITHMS[name]()
+    published = None if given else settings(name, world or "")
+    usual: Any = given or (published.algorithm if published else ALGORITHMS[name]())
     for part in parts_of(usual):
         usual = with_part(usual, part, asked(part, arguments))
         held = getattr(usual, part)
         for inner in parts_of(held):
-            held = with_part(held, inner, asked(f"{part}.{inner}", arguments))
+            bare = None if inner in PARTS and inner in parts_of(usual) else asked(inner, arguments)
+            held = with_part(held, inner, asked(f"{part}.{inner}", arguments) or bare)
         usual = dataclasses.replace(usual, **{part: held})
     options = Options(steps=published.steps if published else DEFAULT_STEPS)
     shown, relabel = with_known_parts(usual), PARTS["relabel"].get(asked("relabel", arguments) or "none", type(None))()
@@ -398,15 +450,19 @@ def start(
     watched = None if options.watch is None else watched_model(world, chosen.model(), options.watch)
     if watched is not None:
         require_watchable(algorithm, made, watched, options.seeds)
-    folder = options.folder or free_folder(name, world)
+    told = {key: value for key, value in settings.items() if key not in ("digest", "source")}
+    world = os.path.relpath(settings["source"]) if chosen.of_texts else world
+    folder = options.folder or free_folder(name, Path(world).stem if chosen.of_texts else world)
     seeds = range(options.seed, options.seed + options.seeds)
     native = isinstance(made, Environment)
     how = (
-        "native to JAX, fused: world, policy and update are one compiled program"
+        "recorded: nothing is lived"
+        if isinstance(made, Recorded)
+        else "native to JAX, fused: world, policy and update are one compiled program"
         if native
         else "Gymnasium's, hosted: its environments are stepped in Python"
     )
-    with_settings = f" with {', '.join(f'{key} {value}' for key, value in settings.items())}" if settings else ""
+    with_settings = f" with {', '.join(f'{key} {value}' for key, value in told.items())}" if told else ""
 
     def ready(training: Training) -> None:
         """What is about to happen; nothing is compiled yet, and nothing can be refused any more."""

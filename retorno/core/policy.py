@@ -112,8 +112,9 @@ def carry_before(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], ca
 class Algorithm(Protocol):
     """A frozen dataclass of hyperparameters with pure methods.
 
-    Its class may say two things more: `NAME`, where the command line should call it otherwise than its class is
-    called, and `SMALL`, a dictionary of settings with which it is tried by the laws: small, so that it compiles fast.
+    Its class may say three things more: `NAME`, where the command line should call it otherwise than its class is
+    called; `SMALL`, a dictionary of settings with which it is tried by the laws: small, so that it compiles fast; and
+    `RECORDED`, what it learns from where that was recorded and nothing is lived: "demonstrations" or "rankings".
 
     Where it compares episodes it says `group`, a number that divides `num_envs`: the episodes of so many neighbouring
     environments that have the same number begin alike, with the same prompt.

@@ -100,20 +100,8 @@ class Recorded(Environment):
     def _row(self, place: Place) -> TimeStep:
         return jax.tree.map(lambda x: x[place.row, place.column], self.lived.steps)
 
-    def opening(self) -> Reading:
-        """Before the first epoch."""
-        return Reading(jnp.uint32(0), jnp.int32(0))
-
-    def draw(self, reading: Reading, seed: UInt32[Array, ""], num_envs: int) -> tuple[Reading, Trajectory]:
-        """The next B columns, whole groups of them.
-
-        Args:
-            reading: how far one has come.
-            seed: which the order of each epoch follows from. Shape [].
-            num_envs: B.
-
-        Returns:
-            How far one has come then, and what was lived [T+1, B].
+    def opening(self, num_envs: int) -> Reading:
+        """Before the first epoch, to be read B columns at a time.
 
         Raises:
             ValueError: when B columns are no whole groups, or more than there are.
@@ -129,6 +117,20 @@ class Recorded(Environment):
                 f"num_envs={num_envs} columns are drawn at once, and only {self.columns} were recorded: choose "
                 f"num_envs={self.columns} or fewer"
             )
+        return Reading(jnp.uint32(0), jnp.int32(0))
+
+    def draw(self, reading: Reading, seed: UInt32[Array, ""], num_envs: int) -> tuple[Reading, Trajectory]:
+        """The next B columns, whole groups of them.
+
+        Args:
+            reading: how far one has come.
+            seed: which the order of each epoch follows from. Shape [].
+            num_envs: B.
+
+        Returns:
+            How far one has come then, and what was lived [T+1, B].
+        """
+        take = num_envs // self.group
 
         def order(epoch: UInt32[Array, ""]) -> Int[Array, " G"]:
             return jax.random.permutation(jax.random.fold_in(jax.random.key(seed), epoch), self.groups)

@@ -322,6 +322,11 @@ class WorldName:
             return None
         return cls(source, True, world.parallel, tuple(wrappers), world.num_envs, world.native, dict(world.kwargs))
 
+    @property
+    def of_texts(self) -> bool:
+        """Whether it is one of texts, for language models."""
+        return self.name.startswith("retorno.language:")
+
     def as_json(self) -> dict[str, Any]:
         """For `config.json`: whatever differs from the defaults. A file is told by its whole path."""
         told: dict[str, Any] = {"name": self.name, "hosted": self.hosted}

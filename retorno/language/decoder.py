@@ -40,7 +40,7 @@ POLICY = "policy"
 class Decoder:
     """A pretrained language model as a network: tokens are observed, tokens are chosen."""
 
-    weights: StoredModel
+    weights: StoredModel = StoredModel("smollm2")
     """Where it lies."""
     trained: Trained = field(default_factory=LoRA)
     """What of it is trained; the rest is constant, in no gradient, optimiser or checkpoint."""

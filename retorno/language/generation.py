@@ -67,7 +67,7 @@ class Answer(NamedTuple):
 
 def generate(
     model: LanguageModel,
-    prompts: str | Sequence[str] | Sequence[Sequence[int]],
+    prompts: str | Sequence[int] | Sequence[str] | Sequence[Sequence[int]],
     tokens: int = 64,
     sampling: Sampling = Sampling(),  # noqa: B008 (it cannot change)
     seed: int = 0,
@@ -81,7 +81,7 @@ def generate(
 
     Args:
         model: what `load` gave.
-        prompts: texts, or tokens.
+        prompts: texts, or the tokens of each; one alone needs no list around it.
         tokens: how many may follow.
         sampling: how each is drawn.
         seed: what is drawn follows from it, for each prompt by its place among them.
@@ -90,7 +90,8 @@ def generate(
     Returns:
         One answer a prompt.
     """
-    texts = [prompts] if isinstance(prompts, str) else prompts
+    alone = isinstance(prompts, str) or any(isinstance(each, int) for each in prompts)
+    texts: Any = [prompts] if alone else prompts
     begun = [prompt_tokens(model, text, number) for number, text in enumerate(texts)]
     if not begun:
         return []

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -140,13 +141,14 @@ def _learnt(path: Path) -> dict[str, Any]:
     """The arrays of the policy that a run has learnt: what was trained beside the model's layers is added to them."""
     from retorno.language.decoder import arrays_of, network_of  # Which reads stored models.
 
-    each = policy_folder.read_each(path)
-    if len(each) > 1:
-        raise ModelError(f"{path} holds the models of {len(each)} seeds: name one of them, a run of one seed")
-    policy = each[0].policies[0]
-    heads = {f"last/{name}": layer for name, layer in network_of(policy).last.items() if name != "policy"}
-    own = arrays_of(policy) | dict(named(heads))
-    return {name: np.asarray(array) for name, array in own.items()}
+    with jax.ensure_compile_time_eval():  # Whoever asks may be in the middle of tracing a program.
+        each = policy_folder.read_each(path)
+        if len(each) > 1:
+            raise ModelError(f"{path} holds the models of {len(each)} seeds: name one of them, a run of one seed")
+        policy = each[0].policies[0]
+        heads = {f"last/{name}": layer for name, layer in network_of(policy).last.items() if name != "policy"}
+        own = arrays_of(policy) | dict(named(heads))
+        return {name: np.asarray(array) for name, array in own.items()}
 
 
 def _whole_numbers(name: str, rows: np.ndarray) -> dict[str, np.ndarray]:

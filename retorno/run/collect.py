@@ -54,7 +54,7 @@ def opening(
     """
     episodes, row = jax.vmap(lambda env: begin(world, seed, env))(_numbers(algorithm, num_envs))
     if isinstance(world, Recorded):
-        episodes = world.opening()
+        episodes = world.opening(num_envs)
     return CollectState(episodes, row, initial_carries(algorithm, learner, num_envs))
 
 

@@ -22,6 +22,7 @@ from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
+from retorno.environments.recorded import Recorded
 from retorno.ops.intervals import (
     interquartile_interval95,
     interquartile_mean,
@@ -29,7 +30,7 @@ from retorno.ops.intervals import (
     interval95_within,
     proportion95,
 )
-from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
+from retorno.run.episodes import LONGEST_EPISODE, EvaluationError, decide_all, empty_memories, endless, next_sign
 from retorno.run.learnt import Learnt, given_world, policies_of, read, require_fitting, world_of
 from retorno.run.match import Match, meet
 from retorno.run.prediction import predicts
@@ -319,7 +320,7 @@ def evaluate(
 
     Raises:
         ValueError: when `episodes` is not positive, or it is not clear who is to live where.
-        EvaluationError: when an episode does not end.
+        EvaluationError: when an episode does not end, or the world is one of recordings.
     """
     if not isinstance(episodes, int | np.integer) or episodes < 1:
         raise ValueError(f"episodes must be positive and whole, got {episodes!r}: pass for instance episodes=100")
@@ -331,6 +332,11 @@ def evaluate(
     several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     learnt = [one for each in several for one in read(each)]
     where = world_of(learnt[0]) if named is None else named
+    if isinstance(where, Recorded):
+        raise EvaluationError(
+            "in a world of recordings all happens as it was recorded, whatever a policy chooses: evaluate it in "
+            "another, or see how well it fits other recordings: retorno.run.fit.fit(training, recordings)"
+        )
     whole = [each for one in learnt for each in policies_of(one)]
     greedy = greedy and not predicts(whole)
     found = [each.select("policy") for each in whole]

@@ -38,6 +38,8 @@ class Report:
     """Environment steps a second over all seeds, since the report before."""
     boundary: bool
     """Whether the run stands at a multiple of `every`, or at its end."""
+    recorded: bool = False
+    """Whether nothing is lived, and all is learnt from what was recorded: then its returns say nothing of learning."""
 
     @property
     def episodes(self) -> int:
@@ -83,7 +85,9 @@ class Report:
 
     def __str__(self) -> str:
         score = f"return {self.mean_return:9.2f}{told_success(self.metrics)}"
-        if math.isnan(self.mean_return):
+        if self.recorded:
+            score = told_fit(self.metrics)
+        elif math.isnan(self.mean_return):
             score = f"no episode ended, reward {self.mean_reward:z.4g} a step"
         return (
             f"step {self.step:>10,} of {self.steps:,}  {score}  "
@@ -112,7 +116,15 @@ class Counters(NamedTuple):
 
 
 def report(
-    before: Counters, after: Counters, seen: Seen, *, steps: int, seconds: float, elapsed: float, boundary: bool
+    before: Counters,
+    after: Counters,
+    seen: Seen,
+    *,
+    steps: int,
+    seconds: float,
+    elapsed: float,
+    boundary: bool,
+    recorded: bool = False,
 ) -> Report:
     """What happened between two moments that lie `seconds` apart, and was `seen` between them."""
     spent = Counters(*(a - b for a, b in zip(after, before, strict=True)))
@@ -131,6 +143,7 @@ def report(
         seconds=elapsed,
         rate=float(spent.step.sum() / seconds),
         boundary=boundary,
+        recorded=recorded,
     )
 
 
@@ -144,6 +157,19 @@ def told_success(metrics: dict[str, float]) -> str:
     ', success 25%'
     """
     return f", success {metrics['success_rate']:.0%}" if "success_rate" in metrics else ""
+
+
+def told_fit(metrics: dict[str, float]) -> str:
+    """How well what was recorded is fitted.
+
+    Args:
+        metrics: of a report.
+
+    >>> told_fit({"loss": 0.3567, "accuracy": 0.9})
+    'loss 0.357, accuracy 90%'
+    """
+    told = [f"loss {metrics['loss']:.3f}"] if "loss" in metrics else []
+    return ", ".join([*told, f"accuracy {metrics['accuracy']:.0%}"] if "accuracy" in metrics else told)
 
 
 def clock(seconds: float) -> str:

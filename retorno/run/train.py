@@ -38,6 +38,7 @@ from retorno.core.spaces import Spec, action_units, unbounded_note
 from retorno.core.time_step import AnyTree, Clock, TimeStep
 from retorno.core.waiting import waiting
 from retorno.environments.hosted.sync_environments import WorldError
+from retorno.environments.recorded import Recorded
 from retorno.environments.registry import WorldName, as_world
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation, Table
@@ -147,7 +148,8 @@ class Training:
         prepare()
         require_settings(relabel)
         self.algorithm = algorithm
-        self._twin = as_arrays(algorithm)
+        self.twin = as_arrays(algorithm)
+        """The algorithm as programs get it."""
         self._relabel = relabel
         self.world = world
         self.steps = steps
@@ -199,14 +201,14 @@ class Training:
         if isinstance(world, Environment):
             numbers = jnp.asarray(seeds, jnp.uint32)
             numbers = numbers if len(seeds) > 1 else numbers[0]
-            begun = (self._twin, world, relabel, numbers, budget, self.algorithm.num_envs)
+            begun = (self.twin, world, relabel, numbers, budget, self.algorithm.num_envs)
             beside = at_once and len(seeds) == devices == 1
             return partial(begin_beside if beside else begin_native, *begun), begun_shapes(*begun), None
         number, group = world.num_envs or self.algorithm.num_envs, group_of(self.algorithm)
         with waiting(f"opening {number:,} environment{'s' * (number > 1)}"):
             self.environments = world.open(number, seeds[0], **({} if group == 1 else {"group": group}))
             row = self.environments.reset()
-        begun = (self._twin, Spaces(world), relabel, jnp.uint32(seeds[0]), budget, row)
+        begun = (self.twin, Spaces(world), relabel, jnp.uint32(seeds[0]), budget, row)
         return partial(begin_hosted, *begun), begin_hosted.eval_shape(*begun), row
 
     def _spec(self, row: TimeStep | None = None) -> Spec:
@@ -218,7 +220,7 @@ class Training:
 
     def _loop(self) -> HostedLoop:
         assert self.environments is not None
-        return HostedLoop(self._twin, self.environments, action_units(self.world.action_space), self.run)
+        return HostedLoop(self.twin, self.environments, action_units(self.world.action_space), self.run)
 
     def __repr__(self) -> str:
         name = self.called or getattr(self.world, "name", None) or (self.folder and self.folder.config["world"]["name"])
@@ -436,7 +438,14 @@ class Training:
                 raise error
             elapsed, reached = time.perf_counter() - began, self.step >= min(boundary, self.steps)
             self.last = report(
-                before, after, advanced.seen, steps=self.steps, seconds=seconds, elapsed=elapsed, boundary=reached
+                before,
+                after,
+                advanced.seen,
+                steps=self.steps,
+                seconds=seconds,
+                elapsed=elapsed,
+                boundary=reached,
+                recorded=isinstance(self.world, Recorded),
             )
             told, count = np.subtract(self._successes(), successes)
             if told:
@@ -463,10 +472,10 @@ class Training:
             return self.hosted_loop.advance(self.run, self.observer, int(steps), most)
         assert isinstance(self.world, Environment)
         if len(self.seeds) == 1:
-            advanced = advance(self._twin, self.world, self.run, self.observer, steps[()], most)
+            advanced = advance(self.twin, self.world, self.run, self.observer, steps[()], most)
             # XLA lays out what comes back as it likes, for which the next call would be compiled once more.
             return advanced._replace(run=_placed(advanced.run, 1, self._mesh))
-        return advance_seeds(self._twin, self.world, self.run, steps, most, self._mesh)
+        return advance_seeds(self.twin, self.world, self.run, steps, most, self._mesh)
 
     def rescore(self, scored: dict[str, Any] | None) -> None:
         """Count on from what was counted at the boundary before, as a checkpoint has it; else from now."""

@@ -87,7 +87,7 @@ def test_every_column_is_drawn_once_an_epoch() -> None:
     world = answers()
     marked = world.lived._replace(extras={"column": np.broadcast_to(np.arange(world.columns), (4, world.columns))})
     world = Recorded(jax.tree.map(jnp.asarray, marked), world.observed, world.taken, world.group)
-    reading, drawn = world.opening(), []
+    reading, drawn = world.opening(12), []
     for _ in range(9):  # 54 columns are three epochs; no epoch ends where a batch does.
         reading, lived = world.draw(reading, jnp.uint32(1), 12)
         drawn.append(np.asarray(lived.extras["column"][0]))

@@ -74,7 +74,7 @@ def test_frozen_layers_are_in_no_state_no_optimiser_and_no_program(run: Any) -> 
     training = run[1]
     assert constants_of(training.run) and largest(training.run) < HIDDEN * HIDDEN
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), training.run)
-    lowered = advance.lower(training._twin, training.world, like, None, np.uint32(1), 1)
+    lowered = advance.lower(training.twin, training.world, like, None, np.uint32(1), 1)
     # A literal is spelled in hexadecimal digits, two for a byte.
     assert len(lowered.as_text()) < 2 * FROZEN_BYTES
     assert lowered.compile().memory_analysis().argument_size_in_bytes > FROZEN_BYTES
@@ -121,7 +121,7 @@ def test_hosted_and_in_batches_they_are_the_same(run: Any, weights: WeightsFile)
 def test_programs_of_several_seeds_do_not_hold_them(run: Any) -> None:
     training = run[1]
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), training.run)
-    lowered = advance_in_turn.lower(training._twin, training.world, like, np.ones(2, np.uint32), 1, training._mesh)
+    lowered = advance_in_turn.lower(training.twin, training.world, like, np.ones(2, np.uint32), 1, training._mesh)
     assert len(lowered.as_text()) < 2 * FROZEN_BYTES
 
 

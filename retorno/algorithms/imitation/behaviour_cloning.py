@@ -23,7 +23,7 @@ from retorno.environments.recorded import require_recorded
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import masked_mean
-from retorno.ops.optimisers import Adam, Optimiser, descend
+from retorno.ops.optimisers import Adam, AdamW, Optimiser, Schedule, descend
 
 
 class Cloner(NamedTuple):
@@ -38,7 +38,7 @@ class Cloner(NamedTuple):
 class BehaviourCloning:
     """Behaviour cloning, supervised fine-tuning (Pomerleau 1991; Ouyang et al. 2022). Worlds: recorded ones."""
 
-    RECORDED: ClassVar[bool] = True
+    RECORDED: ClassVar[str] = "demonstrations"
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's network."""
@@ -83,3 +83,8 @@ class BehaviourCloning:
         log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, rows.legal, lived.action)
         loss = -masked_mean(log_prob, lived.choices)
         return loss, {"loss": loss, "entropy": masked_mean(entropy, lived.choices)}
+
+
+def sft() -> BehaviourCloning:
+    """Supervised fine-tuning of a language model on demonstrations (Ouyang et al. 2022, step 1)."""
+    return BehaviourCloning(num_envs=16, optimiser=AdamW(2e-4, schedule=Schedule.linear, max_gradient_norm=1.0))

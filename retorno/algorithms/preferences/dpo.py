@@ -53,7 +53,7 @@ class DPOLearner(NamedTuple):
 class DPO:
     """Direct preference optimisation (Rafailov et al. 2023; IPO: Azar et al. 2024). Worlds: recorded rankings."""
 
-    RECORDED: ClassVar[bool] = True
+    RECORDED: ClassVar[str] = "rankings"
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's network; as it begins it is the reference as well."""

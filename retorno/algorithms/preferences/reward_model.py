@@ -51,13 +51,13 @@ class RewardModelLearner(NamedTuple):
 class RewardModel:
     """Scores from rankings (Ouyang et al. 2022, section 3.5). Worlds: recorded rankings."""
 
-    RECORDED: ClassVar[bool] = True
+    RECORDED: ClassVar[str] = "rankings"
 
     network: NetworkConfig = field(default_factory=MLP)
     """What reads an answer."""
     num_envs: Count = 32
     """Answers in each gradient step: the answers to a prompt are taken together."""
-    optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3, max_gradient_norm=1.0))
+    optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4, max_gradient_norm=1.0))
     """How a gradient becomes a step."""
     likelihood: Likelihood = Likelihood.pairs
     """Of a ranking, given the scores."""

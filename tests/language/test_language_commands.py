@@ -1,0 +1,70 @@
+"""The stages on the command line: each begins with what the one before has learnt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from retorno.cli.main import main
+
+MODEL = str(Path(__file__).with_name("models") / "llama")
+KINDS = {"heron": "a bird", "cod": "a fish", "fox": "a beast", "fly": "an insect", "owl": "a bird", "eel": "a fish"}
+
+
+@pytest.fixture
+def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    asked = [(f"what is a {word}?", kind) for word, kind in KINDS.items()]
+    records = {
+        "told.jsonl": [{"prompt": prompt, "answer": kind} for prompt, kind in asked],
+        "ranked.jsonl": [{"prompt": p, "answers": [k, "go away", k[::-1]], "ranks": [0, 2, 1]} for p, k in asked],
+    }
+    for name, each in records.items():
+        (tmp_path / name).write_text("".join(json.dumps(record) + "\n" for record in each))
+    return tmp_path
+
+
+def test_stages_in_a_row(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--steps", "600", "--learning-rate", "1e-2", "--num-envs"]
+    begun = [
+        "train",
+        "sft",
+        "told.jsonl",
+        "--model",
+        MODEL,
+        "--trained",
+        "everything",
+        "--world.held_out",
+        "0.4",
+    ]  # Batches of one: held out or not, one shape.
+    assert main([*begun, *small, "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "recorded: nothing is lived" in err
+    assert "loss" in err
+    assert out.startswith("sft told.jsonl: loss ") and " on what was held out" in out
+    assert main(["inspect", "runs/sft-told-1"]) == 0
+    assert "--network.trained everything" in capsys.readouterr().out
+    assert main(["evaluate", "runs/sft-told-1", "--world", "told.jsonl", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] > 0
+
+    assert main(["train", "reward_model", "ranked.jsonl", "--model", "runs/sft-told-1", *small, "3"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert main(["sample", "runs/sft-told-1", "--prompt", "what is a fox?", "--tokens", "3", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["answers"][0]["tokens"]) == 3
+
+
+def test_what_cannot_be_is_said(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {
+        ("train", "sft", "told.jsonl"): "told.jsonl is read as texts, but whose tokens are they?",
+        ("train", "dpo", "told.jsonl", "--model", MODEL): "expected answers and ranks, or chosen and rejected",
+        ("train", "sft", "nowhere.jsonl", "--model", MODEL): "there is no nowhere.jsonl",
+        ("train", "sft", "told.jsonl", "--model", "smolm2"): "no model 'smolm2'",
+        ("train", "sft", "told.jsonl", "--model", MODEL): "only 6 were recorded: choose num_envs=6 or fewer",
+        ("sample", MODEL, "--prompt", "a", "--prompt", "b"): "--prompt is given twice",
+    }
+    for command, words in said.items():
+        assert main([*command]) == 2
+        assert words in capsys.readouterr().err
+    assert not (texts / "runs").exists()
