@@ -61,6 +61,10 @@ def learner(name: str) -> Algorithm:
         exploration=Epsilon(1.0),
         epsilon=1.0,
         epsilon_end=1.0,
+        critic_network=Table(initial=2 * VALUE),
+        # Entropy is worth .005 log 4 a step, which adds .02 to the value.
+        automatic=False,
+        temperature=0.005,
     )
 
 
