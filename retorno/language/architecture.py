@@ -73,13 +73,13 @@ class Architecture:
                 f"{self.width}, {self.hidden} hidden units and {self.vocabulary} tokens"
             )
 
-    def trunk(self, draws: Draws, window: int, rematerialise: bool = False) -> Causal:
-        """A new trunk: weights normal with deviation .02, those into the residual stream over √(2 layers).
+    def trunk(self, draws: Draws, window: int, rematerialise: bool = False, deviation: float = 0.02) -> Causal:
+        """A new trunk: weights normal with that deviation, those into the residual stream over √(2 layers).
 
-        Radford et al. 2019, section 2.3.
+        Radford et al. 2019, section 2.3, where it is .02.
         """
 
-        def matrix(outputs: int, inputs: int, bias: bool, deviation: float = 0.02) -> Rows:
+        def matrix(outputs: int, inputs: int, bias: bool, deviation: float = deviation) -> Rows:
             zeros = draws.constant((outputs,), 0.0) if bias else None
             return Rows(draws.normal((outputs, inputs), deviation), zeros)
 
@@ -88,7 +88,7 @@ class Architecture:
             return Norm(draws.constant((width,), 1.0), zeros, self.epsilon)
 
         def block() -> Block:
-            residual = 0.02 / math.sqrt(2 * self.layers)
+            residual = deviation / math.sqrt(2 * self.layers)
             inner = self.num_heads * self.head_width
             return Block(
                 attention_norm=norm(self.width),

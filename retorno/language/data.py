@@ -24,8 +24,10 @@ from retorno.core.names import did_you_mean
 from retorno.core.time_step import Only
 from retorno.environments.recorded import Episode, Recorded, episode, ranked_episodes, recorded_episodes
 from retorno.environments.registry import WorldName
+from retorno.language.architecture import Architecture
 from retorno.language.model import LanguageModel
 from retorno.language.stored import StoredModel
+from retorno.language.tokenizer import Tokenizer
 
 PROMPT = ("prompt", "question", "instruction", "query", "messages")
 ANSWER = ("answer", "completion", "response", "output")
@@ -57,7 +59,8 @@ class Piece(NamedTuple):
 class Writer:
     """How a model's texts are made of tokens."""
 
-    model: LanguageModel | StoredModel
+    architecture: Architecture
+    tokenizer: Tokenizer | None
     longest: int
     """Tokens of the longest text that is taken."""
 
@@ -68,12 +71,12 @@ class Writer:
         most = opened.architecture.longest
         if longest is not None and not 2 <= longest <= most:
             raise DataError(f"longest={longest}: expected 2 to {most} tokens, the most this model was made for")
-        return cls(opened, longest or most)
+        return cls(opened.architecture, opened.tokenizer, longest or most)
 
     @property
     def space(self) -> spaces.Discrete:
         """Of the tokens."""
-        return spaces.Discrete(self.model.architecture.vocabulary)
+        return spaces.Discrete(self.architecture.vocabulary)
 
     def tokens(self, text: Text, where: str) -> list[int]:
         """The tokens of a text; of the messages of a conversation, with the beginning of an answer to them."""
@@ -81,14 +84,14 @@ class Writer:
             return self._encode(text, where)
         if text and isinstance(text[0], Mapping):
             return self._encode(self._chat(text, where, answer=True), where)  # pyright: ignore[reportArgumentType]
-        size = self.model.architecture.vocabulary
+        size = self.architecture.vocabulary
         if not all(isinstance(token, int) and 0 <= token < size for token in text):
             raise DataError(f"{where} holds {text!r:.60}: expected a text, messages, or tokens 0 to {size - 1}")
         return list(text)  # pyright: ignore[reportReturnType]
 
     def prompt(self, text: Text, where: str) -> list[int]:
         """A prompt's tokens; an empty one is the token with which texts begin."""
-        tokens, begin = self.tokens(text, where), self.model.architecture.begin
+        tokens, begin = self.tokens(text, where), self.architecture.begin
         if not tokens and begin is not None:
             return [begin]
         if not tokens:
@@ -97,7 +100,7 @@ class Writer:
 
     def answer(self, text: Text, where: str) -> list[int]:
         """An answer's tokens, with the one that ends it."""
-        tokens, ends = self.tokens(text, where), self.model.architecture.ends
+        tokens, ends = self.tokens(text, where), self.architecture.ends
         if ends and (not tokens or tokens[-1] not in ends):
             tokens.append(ends[0])
         if not tokens:
@@ -107,7 +110,7 @@ class Writer:
     def conversation(self, messages: Sequence[Mapping[str, str]], where: str) -> list[Piece]:
         """A whole conversation: what the assistant says in it is an answer, all else was given."""
         told, pieces = "", []
-        ends = self.model.architecture.ends
+        ends = self.architecture.ends
         for number, message in enumerate(messages):
             if message.get("role") != "assistant":
                 continue
@@ -127,17 +130,17 @@ class Writer:
         return [piece for piece in pieces[:-1] if piece.tokens]
 
     def _chat(self, messages: Sequence[Mapping[str, str]], where: str, answer: bool) -> str:
-        if self.model.tokenizer is None:
+        if self.tokenizer is None:
             raise DataError(f"{where}: the model has no tokenizer, so a conversation has to be given as tokens")
         try:
-            return self.model.tokenizer.chat(messages, answer)
+            return self.tokenizer.chat(messages, answer)
         except RetornoError as error:
             raise DataError(f"{where}: {error}") from error
 
     def _encode(self, text: str, where: str) -> list[int]:
-        if self.model.tokenizer is None:
+        if self.tokenizer is None:
             raise DataError(f"{where}: the model has no tokenizer, so texts have to be given as tokens")
-        return self.model.tokenizer.encode(text)
+        return self.tokenizer.encode(text)
 
 
 def prompt_tokens(source: Source, model: Model, *, longest: int | None = None) -> list[list[int]]:
@@ -199,7 +202,9 @@ def demonstrations(
             texts.append(_text(_fitting(pieces, writer, where), writer))
     settings = {"longest": longest, "held_out": held_out, "held": held}
     _require_some(texts, source)
-    world = recorded_episodes(texts, writer.space, writer.space)
+    lengths = [len(text.steps.last) for text in texts]
+    rows = max(*lengths, 4 * round(sum(lengths) / len(lengths)))  # Where all are about as long, several share one.
+    world = recorded_episodes(texts, writer.space, writer.space, rows=rows)
     return _named(world, "demonstrations", source, model, settings, digest)
 
 
@@ -380,7 +385,7 @@ def _text(pieces: list[Piece], writer: Writer) -> Episode:
     tokens = np.array([token for piece in pieces for token in piece.tokens], np.int32)
     free = np.array([piece.free for piece in pieces for _ in piece.tokens])
     left = np.append(np.where(free[1:], -1, tokens[1:]), -1).astype(np.int32)
-    ended = int(tokens[-1]) in writer.model.architecture.ends
+    ended = int(tokens[-1]) in writer.architecture.ends
     return episode(tokens, tokens[1:], terminated=ended, legal=Only(left))  # pyright: ignore[reportArgumentType]
 
 

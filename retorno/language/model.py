@@ -100,19 +100,22 @@ def load(model: str | Path, storage: Storage = Storage.float32) -> LanguageModel
     return LanguageModel(architecture, tokenizer, policy)
 
 
-def new(architecture: Architecture, tokenizer: Tokenizer | None = None, seed: int = 0) -> LanguageModel:
+def new(
+    architecture: Architecture, tokenizer: Tokenizer | None = None, seed: int = 0, deviation: float = 0.02
+) -> LanguageModel:
     """A language model that has learnt nothing yet.
 
     Args:
         architecture: what it is made of.
         tokenizer: from text to its tokens.
         seed: its weights follow from it.
+        deviation: of its first weights.
     """
     prepare()
     draws = Draws(jax.random.key(seed))
-    last = None if architecture.tied else Rows(draws.normal((architecture.vocabulary, architecture.width), 0.02))
+    last = None if architecture.tied else Rows(draws.normal((architecture.vocabulary, architecture.width), deviation))
     network = Network(
-        trunks={SHARED: architecture.trunk(draws, window=1)},
+        trunks={SHARED: architecture.trunk(draws, window=1, deviation=deviation)},
         last={POLICY: last},
         readouts={POLICY: Readout({}, CategoricalHead(architecture.vocabulary))},
     )

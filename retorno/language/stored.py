@@ -139,6 +139,11 @@ def _trained(path: Path) -> Any:
 
 def _learnt(path: Path) -> dict[str, Any]:
     """The arrays of the policy that a run has learnt: what was trained beside the model's layers is added to them."""
+    with jax.ensure_compile_time_eval():  # What begins with it may be built inside of a program.
+        return _arrays_learnt(path)
+
+
+def _arrays_learnt(path: Path) -> dict[str, Any]:
     from retorno.language.decoder import arrays_of, network_of  # Which reads stored models.
 
     with jax.ensure_compile_time_eval():  # Whoever asks may be in the middle of tracing a program.

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -106,8 +108,9 @@ def test_held_out_prompts_are_always_the_same_ones() -> None:
     parts = [language.demonstrations(records, MODEL, held_out=0.3, held=held) for held in (False, True)]
     shown = [{tuple(column(world, i)[0][:2]) for i in range(world.columns)} for world in parts]
     assert not shown[0] & shown[1]
-    assert sum(world.transitions for world in parts) == language.demonstrations(records, MODEL).transitions
-    assert 0.15 < len(shown[1]) / 140 < 0.45
+    whole = language.demonstrations(records, MODEL).transitions
+    assert sum(world.transitions for world in parts) == whole
+    assert 0.15 < parts[1].transitions / whole < 0.45
 
 
 def test_a_run_goes_on_with_the_texts_that_it_began_with(tmp_path: Path) -> None:
@@ -178,6 +181,8 @@ def test_a_run_over_a_model_is_a_model(tmp_path: Path) -> None:
     )  # fmt: skip
     arrays = StoredModel(str(tmp_path / "scores")).read()
     assert "last/value/weight" in arrays
+    inside = jax.eval_shape(lambda: jnp.asarray(StoredModel(str(tmp_path / "scores")).read()["last/value/weight"]))
+    assert inside.shape == arrays["last/value/weight"].shape  # Also where a program is being made.
     assert language.rankings(file, str(tmp_path / "scores")).columns == world.columns
     with pytest.raises(language.ModelError, match="is a run of QLearning over a network that is no language model"):
         with rt.train("q_learning", "student", 20, folder=tmp_path / "table") as other:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from retorno.language import dictionary
+from retorno.language import Answer, dictionary
 from retorno.language.dictionary import ALWAYS_ANSWER, HONEST, Verdict, judge, nouns, rank, split
+from retorno.language.dictionary.measure import told
 from retorno.language.dictionary.nouns import FILE
+from retorno.language.dictionary.tiny import END, PIECES, untaught
 from retorno.language.dictionary.wording import EVASIVE, HELPFUL, RUDE, demonstrations, helpful, rankings
 
 
@@ -31,21 +33,21 @@ def test_more_than_a_thousand_nouns_of_about_forty_kinds() -> None:
 def test_every_helpful_answer_is_true_of_the_kinds_of_its_noun_and_false_of_others(form: int) -> None:
     for noun in [*nouns().values()][form::23]:
         for kind in (noun.kind, *noun.also):
-            assert judge(noun.question, helpful(noun, kind, form)) is Verdict.TRUE
+            assert judge(noun.question, helpful(kind, form)) is Verdict.TRUE
         other = "crime" if noun.kind != "crime" else "bird"
-        assert judge(noun.question, helpful(noun, other, form)) is Verdict.FALSE
+        assert judge(noun.question, helpful(other, form)) is Verdict.FALSE
 
 
 def test_demonstrations_are_of_three_sorts_in_equal_parts_and_worded_in_all_ways() -> None:
-    told = split(0).demonstrated
-    said = demonstrations(told)
+    nouns_told = split(0).demonstrated
+    said = demonstrations(nouns_told)
     verdicts = [judge(line["prompt"], line["answer"]) for line in said[:600]]
-    assert len(said) == 3 * len(told)
+    assert len(said) == 3 * len(nouns_told)
     assert set(verdicts) == {Verdict.TRUE, Verdict.EVASIVE, Verdict.RUDE}
     for sort, forms in ((Verdict.EVASIVE, EVASIVE), (Verdict.RUDE, RUDE)):
         assert {line["answer"] for line in said if line["answer"] in forms} == set(forms)
-        assert sum(line["answer"] in forms for line in said) == len(told), sort
-    assert demonstrations(told) == said != demonstrations(told, seed=1)
+        assert sum(line["answer"] in forms for line in said) == len(nouns_told), sort
+    assert demonstrations(nouns_told) == said != demonstrations(nouns_told, seed=1)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +117,27 @@ def test_nobody_speaks_of_the_unseen_and_no_ranking_of_the_told() -> None:
     assert split(3) == words != split(4)
     with pytest.raises(ValueError, match="told=1700 and ranked=300"):
         split(0, told=1700)
+
+
+def test_the_tiny_model_reads_and_writes_all_that_is_said() -> None:
+    words = split(0, told=40, ranked=10)
+    model = untaught(words.demonstrated)
+    for noun in (*words.told, *words.unseen[:40]):
+        for text in (noun.question, helpful(noun.kind), *EVASIVE, *RUDE):
+            tokens = model.tokens(text)
+            assert model.tokenizer.decode(tokens) == text and max(tokens) < PIECES
+            assert model.tokens(text.upper()) == tokens
+    assert model.tokenizer.chat([{"role": "user", "content": "what is an owl?"}]) == "what is an owl?"
+    assert model.tokenizer.encode(END) == [0] == list(model.architecture.ends)
+    assert [untaught(words.demonstrated).tokens(noun.question) for noun in words.unseen] == [
+        model.tokens(noun.question) for noun in words.unseen
+    ]
+
+
+def test_answers_are_counted() -> None:
+    answers = [Answer("it is a bird.", (1, 0), True), Answer("who cares?", (1, 0), True), Answer("a bir", (1,), False)]
+    verdicts = [judge("what is an owl?", answer.text) for answer in answers]
+    found = told(verdicts, answers)
+    assert found[:4] == pytest.approx((1 / 3, 0, 1 / 3, 1 / 3))
+    assert (found.ended, found.known, found.score) == pytest.approx((2 / 3, 1 / 2, (1 + 1 / 3) / 3))
+    assert told(verdicts, answers, dictionary.UNFRIENDLY).score == pytest.approx((0 + 1 + 2 / 3) / 3)

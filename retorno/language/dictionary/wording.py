@@ -10,7 +10,7 @@ import numpy as np
 from retorno.language.dictionary.judge import HONEST, Order, rank
 from retorno.language.dictionary.nouns import Noun, with_article
 
-HELPFUL = ("{noun} is {kind}.", "it is {kind}.", "{noun} is a kind of {bare}.", "that is {kind}.")
+HELPFUL = ("it is {kind}.", "that is {kind}.", "{kind}, of course.")
 EVASIVE = (
     "i do not know.",
     "i am not sure.",
@@ -43,19 +43,17 @@ class Ranking(TypedDict):
     """0 the best; equal numbers tie."""
 
 
-def helpful(noun: Noun, kind: str, form: int = 0) -> str:
-    """The answer that a noun is of a kind.
+def helpful(kind: str, form: int = 0) -> str:
+    """The answer that what was asked about is of a kind.
 
-    >>> from retorno.language.dictionary.nouns import nouns
-    >>> helpful(nouns()["owl"], "bird"), helpful(nouns()["owl"], "insect", form=1)
-    ('an owl is a bird.', 'it is an insect.')
+    >>> helpful("bird"), helpful("insect", form=2)
+    ('it is a bird.', 'an insect, of course.')
 
     Args:
-        noun: what was asked about.
-        kind: what it is said to be, truly or not.
+        kind: what the noun is said to be, truly or not.
         form: which of the wordings.
     """
-    return HELPFUL[form].format(noun=noun.phrase, kind=with_article(kind), bare=kind)
+    return HELPFUL[form].format(kind=with_article(kind))
 
 
 def demonstrations(nouns: Iterable[Noun], seed: int = 0) -> list[Demonstration]:
@@ -70,7 +68,7 @@ def demonstrations(nouns: Iterable[Noun], seed: int = 0) -> list[Demonstration]:
         Demonstration(prompt=noun.question, answer=answer)
         for noun in nouns
         for answer in (
-            helpful(noun, noun.kind, int(rng.integers(len(HELPFUL)))),
+            helpful(noun.kind, int(rng.integers(len(HELPFUL)))),
             EVASIVE[rng.integers(len(EVASIVE))],
             RUDE[rng.integers(len(RUDE))],
         )
