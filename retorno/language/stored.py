@@ -78,11 +78,8 @@ class StoredModel:
         if (trained := _trained(path)) is not None:
             return trained.tokenizer
         tokenizer = _opened(path, self.version).tokenizer if path.is_file() else read_tokenizer(path)
-        if tokenizer is not None and tokenizer.vocabulary > (known := self.architecture.vocabulary):
-            raise ModelError(
-                f"the tokenizer in {path} has {tokenizer.vocabulary} tokens, the model's embedding {known}: it is "
-                "another model's. Copy tokenizer.json from where the weights came"
-            )
+        if tokenizer is not None:
+            _require_one_anothers(self.architecture, tokenizer, path)
         return tokenizer
 
     @property
@@ -120,6 +117,41 @@ class StoredModel:
         if not path.exists():
             raise ModelError(f"no model {self.model!r}: expected a folder of a model or run, a FILE.gguf, or {SMOLLM2}")
         return path.absolute()
+
+
+def _require_one_anothers(model: Architecture, tokenizer: Tokenizer, path: Path) -> None:
+    """Refuse a tokenizer that is another model's, as far as the two tell.
+
+    Raises:
+        ModelError: when it has more tokens than the model, lacks one with which the model begins or ends a text, names
+            a special token that it does not have, or ends its texts with another token than the model.
+    """
+    mend = "it is another model's. Copy tokenizer.json and tokenizer_config.json from where the weights came"
+    size = model.vocabulary
+    if tokenizer.vocabulary > size:
+        raise ModelError(
+            f"the tokenizer in {path} has {tokenizer.vocabulary} tokens, the model's embedding {size}: {mend}"
+        )
+    # Numbers beyond the embedding are what some configurations say where nothing was said.
+    used = [token for token in (model.begin, *model.ends) if token is not None and token < size]
+    lacks = [token for token in used if tokenizer.written(token) is None]
+    if lacks:
+        raise ModelError(
+            f"the model in {path} begins and ends its texts with tokens {model.begin} and {list(model.ends)}, and the "
+            f"tokenizer has no token {lacks[0]}: {mend}"
+        )
+    specials = tokenizer.specials or {}
+    if unknown := [f"{name} {token!r}" for name, token in specials.items() if tokenizer.number(token) is None]:
+        raise ModelError(f"the tokenizer in {path} names {unknown[0]}, which is none of its tokens: {mend}")
+    end = specials.get("eos_token")
+    if end is None or not model.ends or tokenizer.number(end) in model.ends:
+        return
+    ends = ", ".join(f"{token} ({tokenizer.written(token)!r})" for token in model.ends)
+    raise ModelError(
+        f"the tokenizer in {path} ends a text with {tokenizer.number(end)} ({end!r}), the model with {ends}: if they "
+        "do belong together, name both in eos_token_id of generation_config.json; else copy the tokenizer from where "
+        "the weights came"
+    )
 
 
 def _trained(path: Path) -> Any:

@@ -42,6 +42,14 @@ class Tokenizer:
         """How many tokens there are, the special ones included."""
         return self.rules.get_vocab_size()
 
+    def written(self, token: int) -> str | None:
+        """How a token is written; None where there is none of this number."""
+        return self.rules.id_to_token(token)
+
+    def number(self, written: str) -> int | None:
+        """The token that is written so; None where there is none."""
+        return self.rules.token_to_id(written)
+
     def encode(self, text: str) -> list[int]:
         """The tokens of a text; what is written as a special token is one."""
         return self.rules.encode(text, add_special_tokens=False).ids

@@ -4,6 +4,7 @@ It has an environment of its own:
 
     python3 -m venv LM && LM/bin/pip install torch==2.13.0 && LM/bin/pip install transformers accelerate gguf
     LM/bin/python tests/language/goldens.py make                    # the folders in models/
+    LM/bin/python tests/language/goldens.py greedy                  # greedy.json: 50 prompts for each of them
     LM/bin/python tests/language/goldens.py smollm2 FILE.gguf       # smollm2.json
     LM/bin/python tests/language/goldens.py check models/NAME NEW   # NEW, which retorno saved, says the same
 """
@@ -130,6 +131,17 @@ def answer(model, prompt: list[int], tokens: int) -> list[int]:
     return out[0, len(prompt) :].tolist()
 
 
+def greedy() -> None:
+    """Answers of up to 16 tokens to 50 prompts of 1 to 25."""
+    said = {}
+    for name in MODELS:
+        model = AutoModelForCausalLM.from_pretrained(HERE / name, dtype=torch.float32).eval()
+        size = model.config.vocab_size - 3
+        prompts = [[(5 * i * i + 7 * i * j + 11 * j) % size + 3 for j in range(i % 25 + 1)] for i in range(50)]
+        said[name] = {"prompts": prompts, "answers": [answer(model, prompt, 16) for prompt in prompts]}
+    (HERE.parent / "greedy.json").write_text(json.dumps(said) + "\n")
+
+
 def smollm2(file: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
     rules = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
@@ -164,4 +176,4 @@ def check(old: Path, new: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"make": make, "smollm2": smollm2, "check": check}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    {"make": make, "greedy": greedy, "smollm2": smollm2, "check": check}[sys.argv[1]](*map(Path, sys.argv[2:]))

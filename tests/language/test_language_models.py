@@ -304,7 +304,6 @@ def copied(tmp_path: Path, name: str = "llama", **config: Any) -> Path:
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5"),
         ({"quantization_config": {}}, "quantised weights"),
         ({"num_attention_heads": 3}, "no decoder has 3 heads over 2 keys"),
-        ({"vocab_size": 200}, "has 270 tokens, the model's embedding 200"),
         ({"num_hidden_layers": 3}, "lacks 9 of the arrays that its config.json promises, model.layers.2"),
         ({"intermediate_size": 20}, "has shape .*, the network's has"),
     ],
@@ -312,6 +311,25 @@ def copied(tmp_path: Path, name: str = "llama", **config: Any) -> Path:
 def test_a_folder_of_another_kind_is_refused(tmp_path: Path, config: Any, told: str) -> None:
     with pytest.raises((ModelError, ValueError), match=told):
         rt.language.load(copied(tmp_path, **config))
+
+
+@pytest.mark.parametrize(
+    ("config", "named", "told"),
+    [
+        ({"vocab_size": 200}, {}, "has 270 tokens, the model's embedding 200: it is another model's"),
+        ({"eos_token_id": [2, 271]}, {}, r"tokens 1 and \[2, 271\], and the tokenizer has no token 271"),
+        ({"bos_token_id": 270}, {}, "the tokenizer has no token 270"),
+        ({}, {"pad_token": "<pad>"}, "names pad_token '<pad>', which is none of its tokens"),
+        ({"eos_token_id": 2}, {}, r"ends a text with 1 \('<\|end\|>'\), the model with 2 \('<\|turn\|>'\)"),
+    ],
+)
+def test_a_tokenizer_of_another_model_is_noticed(tmp_path: Path, config: Any, named: Any, told: str) -> None:
+    folder = copied(tmp_path, **config)
+    (folder / "generation_config.json").unlink()
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | named))
+    with pytest.raises(ModelError, match=told):
+        StoredModel(str(folder)).tokenizer  # noqa: B018
 
 
 def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path) -> None:
