@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from retorno.cli.options import Run, parse, step_of
+from retorno.cli.options import Flag, Run, parse, step_of
 from retorno.cli.terminal import note
 from retorno.run.export import export
 
@@ -27,11 +27,13 @@ class Export:
     """Of which step's policy, or best; the newest where it is not said."""
     seed: int | None = None
     """Of which seed's; the first where it is not said."""
+    batched: Flag = False
+    """Let the graph take any number of rows at once: each of its arrays has an axis in front for them."""
 
 
 def run(arguments: list[str]) -> int:
     given = parse(Export, arguments, "retorno export")
-    written = export(given.run, given.out, step_of(given.step), given.seed)
+    written = export(given.run, given.out, step_of(given.step), given.seed, given.batched)
     size = sum(file.stat().st_size for file in written.iterdir()) if written.is_dir() else written.stat().st_size
     note(f"written: {written} ({size:,} bytes)")
     return 0

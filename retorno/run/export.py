@@ -21,7 +21,9 @@ class ExportError(RetornoError):
     """A policy that cannot be written as asked."""
 
 
-def export(folder: str | Path, out: str | Path, step: Step = None, seed: int | None = None) -> Path:
+def export(
+    folder: str | Path, out: str | Path, step: Step = None, seed: int | None = None, batched: bool = False
+) -> Path:
     """Write what a run has learnt for other programs.
 
     Args:
@@ -30,11 +32,12 @@ def export(folder: str | Path, out: str | Path, step: Step = None, seed: int | N
             `policy.safetensors`, which `retorno.load` reads, and whoever reads safetensors.
         step: of which step's policy; None for the newest.
         seed: of which seed's; None for the first.
+        batched: whether a graph takes any number of rows at once; see `onnx_model`.
 
     Raises:
         PolicyError: when there is no policy, or it cannot be read.
-        ExportError: when the file's name says another format, the folder is there already, onnx is not installed, or
-            the disk refuses.
+        ExportError: when the file's name says another format, a folder is to be batched or is there already, onnx is
+            not installed, or the disk refuses.
         OnnxError: when the policy computes what has no form in ONNX.
 
     Returns:
@@ -47,10 +50,12 @@ def export(folder: str | Path, out: str | Path, step: Step = None, seed: int | N
         )
     if not out.suffix and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out} is there already: choose another folder")
+    if batched and not out.suffix:
+        raise ExportError(f"a graph takes batches, a folder holds arrays: name {out} as a file, {out}{ONNX}")
     saved = policy_folder.read_each(Path(folder).expanduser(), step, seed)[0]
     try:
         if out.suffix:
-            content = onnx_model(actor_of(saved)).SerializeToString()
+            content = onnx_model(actor_of(saved), batched).SerializeToString()
             out.parent.mkdir(parents=True, exist_ok=True)
             write_whole({out: lambda file: file.write(content)})
         else:
@@ -60,7 +65,7 @@ def export(folder: str | Path, out: str | Path, step: Step = None, seed: int | N
     return out
 
 
-def onnx_model(actor: Actor) -> Any:
+def onnx_model(actor: Actor, batched: bool = False) -> Any:
     """A policy as an ONNX graph: one row in, its best action out, as the environment takes it.
 
     Inputs are `obs` (or `obs.KEY` for each array of a dictionary), as the environment gives it; `legal`, a mask, where
@@ -70,6 +75,8 @@ def onnx_model(actor: Actor) -> Any:
 
     Args:
         actor: what `retorno.load` gives.
+        batched: any number B of rows in instead, B actions out: each array has an axis [B] in front. The graph goes
+            through them one after another, so the numbers are those of one row to the bit.
 
     Raises:
         ExportError: when onnx is not installed.
@@ -88,5 +95,5 @@ def onnx_model(actor: Actor) -> Any:
     }
     with program.constants():
         return onnx_program.onnx_model(
-            program.function, program.module, program.arguments, program.inputs, program.outputs, facts
+            program.function, program.module, program.arguments, program.inputs, program.outputs, facts, batched
         )

@@ -34,6 +34,7 @@ def onnx_model(
     inputs: Sequence[str],
     outputs: Sequence[str],
     facts: Mapping[str, str],
+    batched: bool = False,
 ) -> onnx.ModelProto:
     """`function(module, *arguments)` as a graph of the arguments' leaves.
 
@@ -44,29 +45,44 @@ def onnx_model(
         inputs: a name for each of their leaves, in order.
         outputs: a name for each of the result's leaves.
         facts: text that the file carries.
+        batched: of any number B of rows instead: each array has an axis [B] in front.
 
     Raises:
         OnnxError: when an operation has no form here; it is named.
     """
     leaves, traced = traced_program(function, module, *arguments)
     writer = _OnnxWriter()
-    given = [Name(name, tuple(var.aval.shape), var.aval.dtype) for name, var in zip(
+    # No name may stand in a graph and in the graph of one row within it.
+    within = "row." if batched else ""
+    given = [Name(f"{within}{name}", tuple(var.aval.shape), var.aval.dtype) for name, var in zip(
         inputs, traced.jaxpr.invars[len(leaves) :], strict=True
     )]  # fmt: skip
     results = writer.write(traced.jaxpr, [*traced.consts], [*leaves, *given])
     told = []
     for name, value in zip(outputs, results, strict=True):
         found = writer.known(value)
-        writer.nodes.append(helper.make_node("Identity", [found.text], [name]))
-        told.append(helper.make_tensor_value_info(name, _kind(found.dtype), found.shape))
-    taken = [helper.make_tensor_value_info(each.text, _kind(each.dtype), each.shape) for each in given]
-    graph = helper.make_graph(writer.nodes, "policy", taken, told, writer.constants)
+        writer.nodes.append(helper.make_node("Identity", [found.text], [f"{within}{name}"]))
+        told.append(Name(f"{within}{name}", found.shape, found.dtype))
+    graph = helper.make_graph(writer.nodes, "policy", _declared(given), _declared(told), writer.constants)
+    if batched:
+        row = helper.make_node("Scan", [*inputs], [*outputs], body=graph, num_scan_inputs=len(given))
+        graph = helper.make_graph([row], "rows", _declared(given, "B", within), _declared(told, "B", within))
     model = helper.make_model(
         graph, producer_name="retorno", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=FORMAT
     )
     helper.set_model_props(model, dict(facts))
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _declared(names: Sequence[Name], axis: str = "", within: str = "") -> list[onnx.ValueInfoProto]:
+    """What goes into a graph, or comes out; with an axis in front where that is named, and without a prefix."""
+    return [
+        helper.make_tensor_value_info(
+            name.text.removeprefix(within), _kind(name.dtype), [*([axis] if axis else []), *name.shape]
+        )
+        for name in names
+    ]
 
 
 def _kind(dtype: Any) -> int:

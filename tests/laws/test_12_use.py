@@ -16,9 +16,8 @@ import onnxruntime
 import pytest
 from cases import main
 from gymnasium import spaces
-from small import NETWORK, PLANNING, busy_world, small
+from small import ALGORITHMS, NETWORK, PLANNING, busy_world, small
 
-from retorno.algorithms import ALGORITHMS
 from retorno.core.environment import Environment
 from retorno.core.policy import Policy
 from retorno.core.spaces import Spec, action_units, policy_space
@@ -159,7 +158,24 @@ def check_use(
         np.testing.assert_allclose(given, wanted[0], 1e-4, 1e-4)
     if exported:
         ones = [jax.tree.map(lambda x: x[0], row) for row in rows]
+        check_export_of_rows(actor, list(zip(rows, expected, strict=True)))
         check_export(actor, list(zip(ones, [wanted[0] for wanted in expected], strict=True)))
+
+
+def check_export_of_rows(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None:
+    """The graph of any number of rows takes the actions of B environments, row after row."""
+    session = onnxruntime.InferenceSession(onnx_model(actor, batched=True).SerializeToString(), SESSION)
+    taken = [each.name for each in session.get_inputs()]
+    outputs = [each.name for each in session.get_outputs()]
+    arguments = dict(zip(actor.program().inputs, jax.tree.leaves(actor.program().arguments), strict=True))
+    memory = {x: np.repeat(np.asarray(arguments[x])[None], ENVS, 0) for x in taken if x.startswith("memory.")}
+    for row, wanted in rows:
+        legal = [] if row.legal is None else [row.legal]
+        values = [*actor.arrays_of(row.obs), *legal, *([row.first] if memory else [])]
+        given = dict(zip([name for name in taken if name not in memory], map(np.asarray, values), strict=True))
+        action, *kept = session.run(outputs, given | memory)
+        memory = dict(zip(memory, kept, strict=True))
+        np.testing.assert_allclose(action, wanted, 1e-4, 1e-4)
 
 
 def check_export(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None:
