@@ -39,6 +39,8 @@ os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')}{COMPILED_SOONER} {IN_ONE_PIECE}".strip()
 jax.config.update("jax_num_cpu_devices", 2)
 prepare()
+# The smallest programs are kept as well: they are compiled again and again, in each process and after each forgetting.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 # The same examples on every run; `pytest --hypothesis-profile=fresh` draws others, and finds what these do not.
 settings.register_profile("repeatable", derandomize=True)
