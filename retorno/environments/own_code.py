@@ -124,7 +124,7 @@ def named_files() -> list[Path]:
     return list(_modules)
 
 
-def require_named(name: str) -> str:
+def require_named(name: str, what: str = "world") -> str:
     """FILE.py:NAME as a run recorded it, in the file that was named: it may have moved since.
 
     Raises:
@@ -132,6 +132,7 @@ def require_named(name: str) -> str:
 
     Args:
         name: as recorded.
+        what: it is: for messages.
     """
     file, _, inside = located(name)
     if file is None or file in _modules:
@@ -139,7 +140,7 @@ def require_named(name: str) -> str:
     moved = [known for known in _modules if known.name == file.name]
     if not moved:
         raise OwnCodeError(
-            f"this run's world is {inside} in {file}, and no file is run because a run's folder names it: name it "
+            f"this run's {what} is {inside} in {file}, and no file is run because a run's folder names it: name it "
             f"yourself, as in `retorno {file.name} evaluate …`, or in Python as retorno.make('{file}:{inside}')"
         )
     return f"{moved[-1]}:{inside}"

@@ -16,6 +16,7 @@ from jaxtyping import Int, Key, PyTree
 from retorno.core.environment import Environment, Lockstep
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep, blank
+from retorno.environments.registry import WorldName
 
 
 class Wrapper(Environment):
@@ -124,6 +125,8 @@ class Together(Wrapper):
     """With how many rows that leave no choice (`Only`) each episode begins."""
     rows: int = eqx.field(static=True)
     """From a first row to the next."""
+    named: WorldName | None = eqx.field(static=True, default=None)
+    """By which it can be made again."""
 
     def __check_init__(self) -> None:
         if not 0 <= self.prompt < self.rows:

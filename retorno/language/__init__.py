@@ -2,10 +2,11 @@
 
 from retorno.language.architecture import Architecture, ModelError
 from retorno.language.conversation import Conversation, Memory, stream
-from retorno.language.data import DataError, demonstrations, prompt_tokens, rankings
+from retorno.language.data import DataError, demonstrations, prompt_tokens, prompts, rankings
 from retorno.language.decoder import Decoder
 from retorno.language.generation import Answer, Sampling, generate, log_probs
 from retorno.language.model import LanguageModel, load, new, smollm2
+from retorno.language.scoring import FunctionScore, ModelScore
 from retorno.language.stored import Storage, StoredModel
 from retorno.language.tokenizer import Tokenizer
 from retorno.language.trained import Everything, LoRA, UpperLayers
@@ -17,10 +18,12 @@ __all__ = [
     "DataError",
     "Decoder",
     "Everything",
+    "FunctionScore",
     "LanguageModel",
     "LoRA",
     "Memory",
     "ModelError",
+    "ModelScore",
     "Sampling",
     "Storage",
     "StoredModel",
@@ -32,6 +35,7 @@ __all__ = [
     "log_probs",
     "new",
     "prompt_tokens",
+    "prompts",
     "rankings",
     "smollm2",
     "stream",

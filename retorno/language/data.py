@@ -24,6 +24,8 @@ from retorno.core.names import did_you_mean
 from retorno.core.time_step import Only
 from retorno.environments.recorded import Episode, Recorded, episode, ranked_episodes, recorded_episodes
 from retorno.environments.registry import WorldName
+from retorno.environments.text.prompts import Prompts
+from retorno.environments.wrappers import Together
 from retorno.language.architecture import Architecture
 from retorno.language.model import LanguageModel
 from retorno.language.stored import StoredModel
@@ -160,6 +162,39 @@ def prompt_tokens(source: Source, model: Model, *, longest: int | None = None) -
         prompt, _ = _prompt_of(record, where)
         found.append(_fitting([Piece(writer.prompt(prompt, where), False)], writer, where)[0].tokens)
     return found
+
+
+def prompts(
+    source: Source,
+    model: Model,
+    *,
+    answer: int = 64,
+    longest: int | None = None,
+    digest: str | None = None,
+) -> Together:
+    """Prompts to answer, as a world that pays nothing: a relabel judges the answers (`ModelScore`, `FunctionScore`).
+
+    All begin together, so that a rollout of as many rows as its `rows` is one answer of each environment.
+
+    Args:
+        source: a file, a folder of files, or records.
+        model: whose tokens, by its name or folder.
+        answer: how many tokens an answer has at most, the one that ends it included.
+        longest: tokens of the longest text, prompt and answer; None for the most that the model was made for.
+        digest: of the prompts as they were, where that is known: others are refused.
+
+    Raises:
+        DataError: when a record cannot be read, or leaves no room for an answer; it names the line.
+    """
+    writer = Writer.of(model, longest)
+    if not 1 <= answer <= writer.longest - 2:
+        raise DataError(f"answer={answer}: expected 1 to {writer.longest - 2} tokens, to leave room for a prompt")
+    found = prompt_tokens(source, model, longest=writer.longest - answer)
+    architecture = writer.architecture
+    world = Prompts(found, architecture.vocabulary, architecture.ends, answer)
+    settings = {"answer": answer, "longest": longest}
+    name = _name("prompts", (world.prompts, world.lengths), source, model, settings, digest)
+    return replace(world.together(), named=name)
 
 
 def demonstrations(
@@ -393,8 +428,15 @@ def _named(
     world: Recorded, kind: str, source: Source, model: Model, settings: dict[str, Any], digest: str | None
 ) -> Recorded:
     """The world by which a run records it, where its texts lie in a file and its model is stored."""
+    return replace(world, named=_name(kind, world.lived, source, model, settings, digest))
+
+
+def _name(
+    kind: str, arrays: Any, source: Source, model: Model, settings: dict[str, Any], digest: str | None
+) -> WorldName | None:
+    """Under which a run records a world of texts; None where these lie in no file, or the model is not stored."""
     found = hashlib.sha256()
-    for array in jax.tree.leaves(world.lived):
+    for array in jax.tree.leaves(arrays):
         found.update(np.asarray(array).tobytes())
     told = found.hexdigest()[:16]
     if digest not in (None, told):
@@ -404,12 +446,12 @@ def _named(
         )
     stored = StoredModel(model) if isinstance(model, str) else model
     if not (isinstance(source, str | Path) and isinstance(stored, StoredModel)):
-        return world
+        return None
     place = Path(stored.model)
     where = str(place.resolve()) if place.exists() else stored.model
     given = {"source": str(Path(source).resolve()), "model": where, **settings, "digest": told}
     settings = {name: value for name, value in given.items() if value not in (None, False, 0.0)}
-    return replace(world, named=WorldName(f"retorno.language:{kind}", settings=settings))
+    return WorldName(f"retorno.language:{kind}", settings=settings)
 
 
 def _require_some(texts: Sequence[Any], source: Source) -> None:

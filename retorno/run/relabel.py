@@ -27,6 +27,19 @@ RELABELS = Registry()
 register = RELABELS.register
 
 
+def as_recorded(relabel: RelabelConfig) -> RelabelConfig:
+    """Settings that were read from a run's folder, if they may be used.
+
+    Raises:
+        OwnCodeError: when they name a file that was not named in this process: none is run because a folder says so.
+
+    Args:
+        relabel: as it was read.
+    """
+    again = getattr(relabel, "recorded", None)
+    return relabel if again is None else again()
+
+
 @register
 class ClipRewards(Relabel):
     """Rewards held within a range, as on Atari (Mnih et al. 2015, "Training details")."""
@@ -174,6 +187,10 @@ class InTurn:
 
     relabels: tuple[RelabelConfig, ...] = ()
     """The settings of each, in order."""
+
+    def recorded(self) -> InTurn:
+        """As a run recorded it; see `as_recorded`."""
+        return InTurn(tuple(map(as_recorded, self.relabels)))
 
     def build(self, key: Key[Array, ""], spec: Spec) -> Successive:
         keys = jax.random.split(key, max(len(self.relabels), 1))

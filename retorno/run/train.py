@@ -40,6 +40,7 @@ from retorno.core.waiting import waiting
 from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.recorded import Recorded
 from retorno.environments.registry import WorldName, as_world
+from retorno.environments.wrappers import InStep
 from retorno.models import MODELS
 from retorno.networks import NETWORKS, Activation, Table
 from retorno.networks.ensembles import ENSEMBLES
@@ -74,7 +75,7 @@ from retorno.run.origin import Origin
 from retorno.run.origin import read as read_origin
 from retorno.run.policy_folder import SavedPolicy
 from retorno.run.progress import Progress, telling
-from retorno.run.relabel import RELABELS
+from retorno.run.relabel import RELABELS, as_recorded
 from retorno.run.report import Counters, Report, report
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.structure import StructureError
@@ -513,12 +514,15 @@ class Training:
         bad = next((f"metric {name!r}" for name, x in sums.items() if not np.isfinite(x).all()), None)
         leaf = bad_leaf(advanced.run.learner)
         where = " and ".join(x for x in (bad, leaf and f"tensor {leaf!r}") if x)
-        relabel, own = advanced.run.relabel, (bad or "").removeprefix("metric 'relabel/").removesuffix("'")
-        if relabel is not None and own != bad and (trouble := relabel.trouble(own)) is not None:
-            return TrainingError(
-                f"{trouble}. Training stopped at step {self.step:,} and nothing was saved from it; the last good "
-                "checkpoint stands"
-            )
+        for name, x in sums.items():
+            own = name.removeprefix("relabel/")
+            if advanced.run.relabel is None or own == name or np.isfinite(x).all():
+                continue
+            if (trouble := advanced.run.relabel.trouble(own)) is not None:
+                return TrainingError(
+                    f"{trouble}. Training stopped at step {self.step:,} and nothing was saved from it; the last good "
+                    "checkpoint stands"
+                )
         return TrainingError(
             f"NaN or infinity in {where} at step {self.step:,}: training stopped and nothing was saved from it; "
             "the last good checkpoint stands. A smaller learning rate or clipped rewards often mend this"
@@ -865,7 +869,7 @@ def restore(
             "retorno.resume(folder, world=...)"
         )
     if relabel is None:
-        relabel = from_json(checkpoint.facts(folder).get("relabel", settings["relabel"]), known())
+        relabel = as_recorded(from_json(checkpoint.facts(folder).get("relabel", settings["relabel"]), known()))
     recorded = from_json(settings["algorithm"], known())
     if algorithm is not None:
         require_step_size(algorithm)
@@ -935,7 +939,12 @@ def restore(
 def _refuse_to_read_midway(folder: Path, training: Training) -> None:
     """Prompts are read where rollouts begin, which another rollout before may have left within an episode."""
     world, rollout = training.world, training.algorithm.rollout
-    if isinstance(world, Environment) and reads(training.algorithm, world) and not training.run.stage.row.first.all():
+    if not (isinstance(world, Environment) and reads(training.algorithm, world)):
+        return
+    stage = training.run.stage
+    state = getattr(stage.episodes, "state", None)
+    # Where it is an episode's turn it may be held back for some rows.
+    if not (state.steps == 0 if isinstance(state, InStep) else stage.row.first).all():
         raise TrainingError(
             f"{folder} was left in the middle of an episode, and rollouts of {rollout} rows, whole episodes, have to "
             "begin with one: go on with the recorded rollout, or another that is no whole number of episodes"

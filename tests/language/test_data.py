@@ -188,3 +188,23 @@ def test_a_run_over_a_model_is_a_model(tmp_path: Path) -> None:
         with rt.train("q_learning", "student", 20, folder=tmp_path / "table") as other:
             other.run_to_end()
         language.load(tmp_path / "table")
+
+
+def test_prompts_are_a_world_by_its_name(tmp_path: Path) -> None:
+    """Which a run records, and another day makes again, with the same prompts."""
+    file = written(tmp_path / "a.jsonl", {"prompt": [5, 6, 7]}, {"question": [8]})
+    world = language.prompts(file, MODEL, answer=4)
+    ends = StoredModel(MODEL).architecture.ends
+    assert (world.prompt, world.rows) == (2, 3 + 4) and world.world.ends.tolist() == list(ends)
+    assert world.world.prompts.tolist() == [[5, 6, 7, -1], [8, -1, -1, -1]]
+    name = WorldName.of(world)
+    assert name is not None and name.settings["answer"] == 4
+    again: Any = WorldName.recorded(json.loads(json.dumps(name.as_json()))).make()
+    assert again.rows == world.rows and again.named == name
+    written(file, {"prompt": [5, 6]})
+    with pytest.raises(DataError, match="holds other texts than when the run began"):
+        name.make()
+    with pytest.raises(DataError, match="answer=99999: expected 1 to"):
+        language.prompts(file, MODEL, answer=99_999)
+    with pytest.raises(DataError, match="holds no records"):
+        language.prompts([], MODEL, answer=4)
