@@ -3,6 +3,9 @@
     python3 -m venv LM && LM/bin/pip install torch==2.13.0 && LM/bin/pip install transformers accelerate gguf
     .venv/bin/python benchmarks/language.py --peers LM/bin/python [NAME …]
 
+On a machine that others use as well, `--cpu` tells tokens a second of CPU time instead of the clock's, which waits for
+the others; it does not see how well two cores are used.
+
 Every figure is the median of ratios of pairs measured in turn (A B A B …), both sides warmed up. Results go to
 docs/language-speed.json and docs/language-speed.md with the machine and the commit.
 """
@@ -54,14 +57,14 @@ def page(results: dict[str, dict[str, object]]) -> str:
         "Tokens a second of retorno over those of `transformers`, drawn from the whole distribution: medians of pairs",
         "measured in turn by `benchmarks/language.py`, with the least and the largest ratio.",
         "",
-        "| work | ratio | from, to | retorno | transformers | pairs | commit |",
-        "|---|---|---|---|---|---|---|",
+        "| work | ratio | from, to | retorno | transformers | seconds of | pairs | commit |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, (about, _) in WORKS.items():
         if (r := results.get(name)) is not None:
             lines.append(
                 f"| {about} | {r['ratio']:.2f} | {r['low']:.2f}, {r['high']:.2f} | {r['mine']:.0f} | "
-                f"{r['theirs']:.0f} | {r['pairs']} | {r['commit']} |"
+                f"{r['theirs']:.0f} | {r['by']} | {r['pairs']} | {r['commit']} |"
             )
     machine = next(iter(results.values()))["machine"]
     return "\n".join([*lines, "", f"Machine: {machine}.", ""])
@@ -72,11 +75,12 @@ def main() -> None:
     parser.add_argument("--peers", required=True, help="the Python that has transformers")
     parser.add_argument("names", nargs="*", default=list(WORKS))
     parser.add_argument("--pairs", type=int, help="how many are measured; by default as many as each work says")
+    parser.add_argument("--cpu", action="store_true", help="by seconds of CPU time instead of the clock's")
     given = parser.parse_args()
     results = json.loads(SPEED.read_text()) if SPEED.exists() else {}
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     with tempfile.TemporaryDirectory() as folder:
-        models = environment(Path(folder))
+        models = {**environment(Path(folder)), "CLOCK": "cpu" if given.cpu else "wall"}
         for name in given.names:
             with (
                 Worker(sys.executable, "language_works.py", f"retorno_{name}", **models) as mine,
@@ -84,7 +88,8 @@ def main() -> None:
             ):
                 measured = ratio(*in_turn(mine.measure, theirs.measure, given.pairs or WORKS[name][1]))
             machine = f"{platform.machine()}, {os.cpu_count()} cores"
-            results[name] = {**measured, "commit": commit.stdout.strip(), "machine": machine}
+            by = "CPU time" if given.cpu else "the clock"
+            results[name] = {**measured, "commit": commit.stdout.strip(), "machine": machine, "by": by}
             print(f"{name}: {measured}")
             SPEED.write_text(json.dumps(results, indent=2) + "\n")
             SPEED.with_suffix(".md").write_text(page(results))
