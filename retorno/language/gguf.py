@@ -6,6 +6,7 @@ another order: pairs that are turned together are neighbours, where ours are hal
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,20 +54,21 @@ class GGUF:
     interleaved: bool
     """Whether rows of queries and keys lie pair by pair, as in what was converted from Llama."""
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The decoder's arrays by our names, in float32.
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The decoder's arrays by our names, in float32, one after another.
 
         Raises:
             ModelError: when some are not there, or are no part of a decoder.
         """
         dequantize = library("gguf.quants").dequantize
         turned = (".q_proj.", ".k_proj.") if self.interleaved else ()
-        held = {}
-        for tensor in self.tensors:
-            name = _called(tensor.name, self.file)
-            array = dequantize(tensor.data, tensor.tensor_type)
-            held[name] = _halves(array, self.architecture.head_width) if any(x in name for x in turned) else array
-        return joined(self.architecture, held, str(self.file))
+        held = {_called(tensor.name, self.file): tensor for tensor in self.tensors}
+
+        def read(name: str) -> np.ndarray:
+            array = dequantize(held[name].data, held[name].tensor_type)
+            return _halves(array, self.architecture.head_width) if any(x in name for x in turned) else array
+
+        return joined(self.architecture, held, read, str(self.file))
 
 
 def read_gguf(file: Path) -> GGUF:

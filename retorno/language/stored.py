@@ -100,11 +100,12 @@ class StoredModel:
         if path.is_file():
             arrays = _opened(path, self.version).arrays()
         elif _trained(path) is not None:
-            arrays = _learnt(path)
+            arrays = _learnt(path).items()
         else:
-            arrays = joined(self.architecture, read_folder(path), str(path))
+            there = read_folder(path)
+            arrays = joined(self.architecture, there, there.__getitem__, str(path))
         held: dict[str, np.ndarray] = {}
-        for name, array in arrays.items():
+        for name, array in arrays:
             if array.ndim < 2 or self.storage is not Storage.int8:
                 held[name] = array.astype(jnp.dtype(self.storage.value) if array.ndim == 2 else np.float32)
             else:

@@ -7,7 +7,7 @@ safetensors are read: other formats hold pickled objects, which may run anything
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,15 +96,23 @@ def _llama_places(a: Architecture) -> Iterator[Place]:
         yield Place("last/weight", ("lm_head.weight",))
 
 
-def joined(architecture: Architecture, arrays: Mapping[str, np.ndarray], where: str) -> dict[str, np.ndarray]:
-    """A decoder's arrays by our names, from what a folder holds.
+def joined(
+    architecture: Architecture, names: Iterable[str], read: Callable[[str], np.ndarray], where: str
+) -> Iterator[tuple[str, np.ndarray]]:
+    """A decoder's arrays by our names, one after another: of what is not kept no more is in memory than one.
+
+    Args:
+        architecture: what it is made of.
+        names: what is there, as a folder calls it.
+        read: one of them.
+        where: what it is called in messages.
 
     Raises:
         ModelError: when some are not there.
     """
     # Some folders hold the decoder alone, without the name of what is around it.
     around = "transformer." if architecture.rotary is None else "model."
-    held = {name if name.startswith((around, "lm_head.")) else around + name: x for name, x in arrays.items()}
+    held = {name if name.startswith((around, "lm_head.")) else around + name: name for name in names}
     wanted = places(architecture)
     missing = [name for place in wanted for name in place.theirs if name not in held]
     if missing:
@@ -112,7 +120,7 @@ def joined(architecture: Architecture, arrays: Mapping[str, np.ndarray], where: 
             f"{where} lacks {len(missing)} of the arrays that its config.json promises, {missing[0]} among them: "
             "copy the whole folder"
         )
-    return {place.name: place.join(held) for place in wanted}
+    return ((place.name, place.join({name: read(held[name]) for name in place.theirs})) for place in wanted)
 
 
 def read_folder(folder: Path) -> dict[str, np.ndarray]:
