@@ -11,6 +11,8 @@ from typing import Any
 from retorno.language.architecture import ModelError
 from retorno.language.weights import read_json, write_json
 
+MOST_TURNS = 100_000
+"""Of loops over numbers in a chat template, all together."""
 FILE, TEMPLATE = "tokenizer.json", "chat_template.jinja"
 
 
@@ -70,14 +72,14 @@ class Tokenizer:
             messages: each a `role` ("system", "user" or "assistant") and its `content`.
             answer: whether the model's own turn follows.
         """
-        jinja, sandboxes = library("jinja2"), library("jinja2.sandbox")
+        jinja = library("jinja2")
         if self.template is None:
             raise ModelError("the model has no chat template: it was made to continue texts, so give it one")
 
         def refuse(reason: str) -> None:
             raise jinja.TemplateError(reason)
 
-        sandbox = sandboxes.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        sandbox = _sandbox()
         sandbox.globals["raise_exception"] = refuse
         given = {**(self.specials or {}), "messages": list(messages), "add_generation_prompt": answer}
         try:
@@ -92,6 +94,34 @@ class Tokenizer:
         if self.template is not None:
             (folder / TEMPLATE).write_text(self.template, encoding="utf-8")
         write_json(folder / "tokenizer_config.json", said)
+
+
+def _sandbox() -> Any:
+    """Where a template is rendered: nothing of Python is within its reach, and it comes to an end."""
+    left = MOST_TURNS
+
+    def counted(*bounds: int) -> range:
+        nonlocal left
+        turns = range(*bounds)
+        left -= len(turns)
+        if left < 0:
+            raise OverflowError(f"its loops take more than {MOST_TURNS} turns")
+        return turns
+
+    class Sandbox(library("jinja2.sandbox").ImmutableSandboxedEnvironment):
+        intercepted_binops = frozenset(["*", "**"])
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            size = 1
+            for x in (left, right):
+                size *= len(x) if hasattr(x, "__len__") else 1 if isinstance(x, float) else abs(x)
+            if operator == "**" or size > MOST_TURNS:
+                raise OverflowError(f"{left!r:.20} {operator} {right!r:.20} is more than it may compute")
+            return left * right
+
+    sandbox = Sandbox(trim_blocks=True, lstrip_blocks=True)
+    sandbox.globals["range"] = counted
+    return sandbox
 
 
 def read_tokenizer(folder: Path) -> Tokenizer | None:

@@ -277,6 +277,9 @@ def test_chats_are_written_as_the_template_says_and_see_nothing_else() -> None:
         "{{ ''.__class__.__mro__ }}",
         "{{ raise_exception('no system turn') }}",
         "{{ messages[0]['x'].y }}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'x' * 999999999 }}",
+        "{{ 9 ** 9 ** 9 }}",
     ):
         with pytest.raises(ModelError, match="refuses these messages"):
             replace(tokenizer, template=template).chat([{"role": "user", "content": "hi"}])
