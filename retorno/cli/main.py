@@ -27,6 +27,7 @@ COMMANDS = {
     "export": ("RUN --out policy.onnx", "a learnt policy for other programs: ONNX, or safetensors and JSON"),
     "sample": ("MODEL", "what a language model makes of a prompt"),
     "chat": ("MODEL [MODEL]", "talk to a language model, or compare two"),
+    "judge": ("MODEL [MODEL] --by JUDGE", "how good a model's answers are, and whose are preferred"),
     "figure": ("NAME…", "repeat figures and tables of the textbooks, beside what is expected of them"),
     "report": ("RUN…", "one HTML page about one or several runs"),
     "inspect": ("RUN", "what is in a run's folder: step, digest, checkpoints, settings"),

@@ -2,9 +2,10 @@
 
 from retorno.language.architecture import Architecture, ModelError
 from retorno.language.conversation import Conversation, Memory, stream
-from retorno.language.data import DataError, demonstrations, prompt_tokens, prompts, rankings
+from retorno.language.data import DataError, demonstrations, prompt_tokens, prompts, prompts_of, rankings
 from retorno.language.decoder import Decoder
 from retorno.language.generation import Answer, Sampling, generate, log_probs
+from retorno.language.judging import JudgeError, Point, WinRate, frontier, judge, mean_score, win_rate
 from retorno.language.model import LanguageModel, load, new, smollm2
 from retorno.language.scoring import FunctionScore, ModelScore
 from retorno.language.stored import Storage, StoredModel
@@ -19,24 +20,32 @@ __all__ = [
     "Decoder",
     "Everything",
     "FunctionScore",
+    "JudgeError",
     "LanguageModel",
     "LoRA",
     "Memory",
     "ModelError",
     "ModelScore",
+    "Point",
     "Sampling",
     "Storage",
     "StoredModel",
     "Tokenizer",
     "UpperLayers",
+    "WinRate",
     "demonstrations",
+    "frontier",
     "generate",
+    "judge",
     "load",
     "log_probs",
+    "mean_score",
     "new",
     "prompt_tokens",
     "prompts",
+    "prompts_of",
     "rankings",
     "smollm2",
     "stream",
+    "win_rate",
 ]

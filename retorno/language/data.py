@@ -197,6 +197,26 @@ def prompts(
     return replace(world.together(), named=name)
 
 
+def prompts_of(source: Source) -> list[Text]:
+    """Prompts as they are written, each once; of demonstrations and rankings what was asked.
+
+    Args:
+        source: a file, a folder of files, or records.
+
+    Raises:
+        DataError: when a record has none; it names the line.
+    """
+    found = {}
+    for where, record in records(source):
+        chosen: Any = record.get("chosen")
+        turns = _is_conversation(chosen) and "prompt" not in record
+        asked: Any = chosen[:-1] if turns else _prompt_of(record, where)[0]
+        if _is_conversation(asked) and asked[-1].get("role") == "assistant":
+            asked = asked[:-1]
+        found.setdefault(json.dumps(asked), asked)
+    return list(found.values())
+
+
 def demonstrations(
     source: Source,
     model: Model,
@@ -234,7 +254,7 @@ def demonstrations(
                 raise DataError(_lacks(record, where, ANSWER))
             pieces = [Piece(writer.prompt(prompt, where), False), Piece(writer.answer(answer, where), True)]
         if _is_held(prompt, held_out) == held:
-            texts.append(_text(_fitting(pieces, writer, where), writer))
+            texts.append(text_episode(_fitting(pieces, writer, where), writer))
     settings = {"longest": longest, "held_out": held_out, "held": held}
     _require_some(texts, source)
     lengths = [len(text.steps.last) for text in texts]
@@ -276,7 +296,7 @@ def rankings(
             continue
         asked = Piece(writer.prompt(prompt, where), False)
         texts = [_fitting([asked, Piece(writer.answer(answer, where), True)], writer, where) for answer in answers]
-        groups.append(([_text(pieces, writer) for pieces in texts], ranks))
+        groups.append(([text_episode(pieces, writer) for pieces in texts], ranks))
     settings = {"longest": longest, "held_out": held_out, "held": held}
     _require_some(groups, source)
     world = ranked_episodes(groups, writer.space, writer.space)
@@ -415,7 +435,7 @@ def _fitting(pieces: list[Piece], writer: Writer, where: str) -> list[Piece]:
     return pieces
 
 
-def _text(pieces: list[Piece], writer: Writer) -> Episode:
+def text_episode(pieces: list[Piece], writer: Writer) -> Episode:
     """A text as it was written: row t shows token t, and the action on it is the next one."""
     tokens = np.array([token for piece in pieces for token in piece.tokens], np.int32)
     free = np.array([piece.free for piece in pieces for _ in piece.tokens])

@@ -113,6 +113,20 @@ class StoredModel:
         return held
 
     @property
+    def begun_with(self) -> str:
+        """The model with which the run began that is meant.
+
+        Raises:
+            ModelError: when this is no run.
+        """
+        weights = _trained(self._path)
+        if not isinstance(weights, StoredModel):
+            raise ModelError(
+                f"{self.model} is no run over a stored model: name the model from which distance is measured"
+            )
+        return weights.model
+
+    @property
     def _path(self) -> Path:
         path = _smollm2() if self.model == SMOLLM2 else Path(self.model)
         if not path.exists():

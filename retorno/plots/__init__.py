@@ -2,6 +2,7 @@
 
 from retorno.plots.answers import greedy
 from retorno.plots.curves import learning_curve, mean_reach, metric_curves, seed_curves, seed_panels
+from retorno.plots.frontier import frontier
 from retorno.plots.graph import model_graph
 from retorno.plots.maps import value_map
 from retorno.plots.page import Picture, Section, Table, page, save_page
@@ -19,6 +20,7 @@ __all__ = [
     "animate",
     "answer_picture",
     "bounds_plot",
+    "frontier",
     "greedy",
     "learning_curve",
     "mean_reach",

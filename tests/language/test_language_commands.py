@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from retorno.cli.main import main
+from retorno.run import policy_folder
 
 MODEL = str(Path(__file__).with_name("models") / "llama")
 KINDS = {"heron": "a bird", "cod": "a fish", "fox": "a beast", "fly": "an insect", "owl": "a bird", "eel": "a fish"}
@@ -51,11 +52,22 @@ def test_stages_in_a_row(texts: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
     assert main(["train", "reward_model", "ranked.jsonl", "--model", "runs/sft-told-1", *small, "3"]) == 0
     assert "accuracy" in capsys.readouterr().out
-    assert main(["sample", "runs/sft-told-1", "--prompt", "what is a fox?", "--tokens", "3", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["answers"][0]["tokens"]) == 3
+    (texts / "mine.py").write_text("def short(prompts, answers): return [-len(answer) for answer in answers]")
+    drawn = ["--prompts", "told.jsonl", "--tokens", "8", "--json"]
+    judges = ["runs/reward_model-ranked-1", "mine.py:short"]
+    assert main(["judge", "runs/sft-told-1", "--frontier", *drawn, "--by", *judges]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert [point["step"] for point in points] == policy_folder.steps(Path("runs/sft-told-1"))[::-1]
+    assert points[-1]["kl"][0] > points[-1]["kl"][1] > 1  # Everything was trained, on six words.
+    assert {*points[0]["scores"]} == {*judges}
+    twice = ["runs/sft-told-1", "runs/sft-told-1", "--temperature", "0"]
+    assert main(["judge", *twice, *drawn, "--by", "mine.py:short"]) == 0
+    same = json.loads(capsys.readouterr().out)
+    assert (same["wins"], same["ties"], same["rate"]) == (0, len(KINDS), 0.5)
 
 
 def test_what_cannot_be_is_said(texts: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (texts / "wrong.py").write_text("def fewer(prompts, answers): return [1.0]")
     said = {
         ("train", "sft", "told.jsonl"): "told.jsonl is read as texts, but whose tokens are they?",
         ("train", "dpo", "told.jsonl", "--model", MODEL): "expected answers and ranks, or chosen and rejected",
@@ -63,6 +75,17 @@ def test_what_cannot_be_is_said(texts: Path, capsys: pytest.CaptureFixture[str])
         ("train", "sft", "told.jsonl", "--model", "smolm2"): "no model 'smolm2'",
         ("train", "sft", "told.jsonl", "--model", MODEL): "only 6 were recorded: choose num_envs=6 or fewer",
         ("sample", MODEL, "--prompt", "a", "--prompt", "b"): "--prompt is given twice",
+        ("judge", MODEL, "--prompts", "told.jsonl"): "which prompts, and who judges?",
+        (
+            "judge",
+            MODEL,
+            "--prompts",
+            "told.jsonl",
+            "--by",
+            "wrong.py:fewer",
+            "--tokens",
+            "8",
+        ): "1 scores for 6 answers",
     }
     for command, words in said.items():
         assert main([*command]) == 2
