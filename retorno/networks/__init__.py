@@ -1,6 +1,7 @@
 """Policies and value functions: a configuration's `build` makes a network with any heads."""
 
 from retorno.core.registry import Registry
+from retorno.networks.composed import Apart, Tempered
 from retorno.networks.critics import Critics, critics
 from retorno.networks.heads import (
     ActionValueHead,
@@ -41,6 +42,7 @@ __all__ = [
     "ActionValueHead",
     "Activation",
     "Aggregation",
+    "Apart",
     "BernoulliHead",
     "CategoricalHead",
     "Critics",
@@ -60,6 +62,7 @@ __all__ = [
     "Stack",
     "Table",
     "TableNetwork",
+    "Tempered",
     "TileCoding",
     "Transformer",
     "ValueHead",

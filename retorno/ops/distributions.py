@@ -7,6 +7,7 @@ All do what `Distribution` says. Box actions are flat vectors in a policy's unit
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -140,6 +141,10 @@ class Categorical(NamedTuple):
     def masked(self, legal: Legal) -> Categorical:
         return Categorical(allowed(legal, self.logits, ILLEGAL))
 
+    def tempered(self, temperature: float) -> Categorical:
+        """The same with logits divided by a temperature."""
+        return Categorical(self.logits / temperature)
+
 
 CHUNK = 1024
 """So many actions' logits are computed at once where there are more."""
@@ -179,6 +184,12 @@ class LinearCategorical:
 
     def masked(self, legal: Legal) -> LinearCategorical:
         return LinearCategorical(self.features, self.layer, legal)
+
+    def tempered(self, temperature: float) -> LinearCategorical:
+        """The same with logits divided by a temperature."""
+        bias = getattr(self.layer, "bias", None)
+        layer = self.layer if bias is None else replace(self.layer, bias=bias / temperature)
+        return _join(_Beside(layer), (self.features / temperature, self.legal))
 
     def log_prob(self, action: Int[Array, ""]) -> Float[Array, ""]:
         return self.log_prob_and_entropy(action)[0]

@@ -33,7 +33,7 @@ from retorno.ops.objectives import (
     masked_standardise,
     masked_variance,
 )
-from retorno.ops.optimisers import Adam, Optimiser, descend
+from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
 from retorno.ops.returns import gae, importance_weight
 
 USUAL_MINIBATCHES = 32
@@ -49,6 +49,8 @@ class PPOLearner(NamedTuple):
     clock: Clock
     memory: Carry
     """[B], the whole network's memory before the next rollout, where acting carries a part of it alone; else ()."""
+    average: Policy | None
+    """The network with its weights averaged over updates; None where none is asked for."""
 
 
 class _Rows(NamedTuple):
@@ -104,6 +106,9 @@ class PPO:
     """Standardise the advantages of each minibatch."""
     normalise_observations: bool = False
     """Standardise Box observations by their running mean and variance."""
+    average: UnitInterval | None = None
+    """How much of the averaged weights stays at each update, .992 at OpenAI: the policy after training has these. None
+    for the newest ones."""
     normalise_rewards: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
 
@@ -124,6 +129,7 @@ class PPO:
             rewards=RewardNormaliser.start(spec.num_envs) if self.normalise_rewards else None,
             clock=Clock.start(spec.steps),
             memory=() if _acts_with_all(network) else initial_carries(network, spec.num_envs),
+            average=None if self.average is None else network,
         )
 
     def initial_carry(self, learner: PPOLearner) -> Carry:
@@ -132,16 +138,16 @@ class PPO:
     def act(
         self, learner: PPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = self.policy(learner).select("policy").step(row.obs, row.first, carry)
+        heads, carry = _acting(learner).step(row.obs, row.first, carry)
         action, log_prob = heads["policy"].masked(row.legal).sample_and_log_prob(key)
         return action, {"log_prob": log_prob}, carry
 
     def read(self, learner: PPOLearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
-        policy = self.policy(learner).select("policy")
+        policy = _acting(learner)
         return {"log_prob": jnp.zeros(rows.last.shape)}, policy.read(rows.obs, rows.first, carry)
 
     def policy(self, learner: PPOLearner) -> Policy:
-        return normalised(learner.network, learner.observations)
+        return normalised(learner.network if learner.average is None else learner.average, learner.observations)
 
     def update(
         self, learner: PPOLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
@@ -186,7 +192,11 @@ class PPO:
         metrics["explained_variance"] = 1 - masked_variance(advantage, transitions) / (
             masked_variance(target, transitions) + 1e-8
         )
-        return PPOLearner(network, optimiser, normaliser, rewards, learner.clock.advance(trajectory), memory), metrics
+        average = learner.average
+        if average is not None and self.average is not None:
+            average = polyak(average, network, 1 - self.average)
+        clock = learner.clock.advance(trajectory)
+        return PPOLearner(network, optimiser, normaliser, rewards, clock, memory, average), metrics
 
     def steps_of(self, sequences: int) -> int:
         """Gradient steps in a pass over so many sequences."""
@@ -222,7 +232,9 @@ class PPO:
             chosen = orders.reshape(self.epochs * minibatches, -1)
         state = (learner.network, learner.optimiser)
         (network, optimiser), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * minibatches)
-        return network, optimiser, {name: x.mean() for name, x in metrics.items()}
+        # Before the first step the policy is the one that acted: the ratio is 1, or log-probabilities differ.
+        first = metrics.pop("ratio")[0]
+        return network, optimiser, {name: x.mean() for name, x in metrics.items()} | {"first_ratio": first}
 
     def _loss(
         self, network: Policy, rows: _Rows, carry: Carry, clip: Float[Array, ""], entropy_coefficient: Float[Array, ""]
@@ -247,10 +259,16 @@ class PPO:
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": mean_entropy,
+            "ratio": masked_mean(ratio, rows.choices),
             # Schulman 2020, "Approximating KL divergence": never negative, low variance.
             "kl": masked_mean(ratio - 1 - jnp.log(ratio), rows.choices),
             "clip_fraction": masked_mean((jnp.abs(ratio - 1) > clip).astype(jnp.float32), rows.choices),
         }
+
+
+def _acting(learner: PPOLearner) -> Policy:
+    """What chooses: with the newest weights, without the critic."""
+    return normalised(learner.network, learner.observations).select("policy")
 
 
 def _acts_with_all(network: Policy) -> bool:
