@@ -66,7 +66,8 @@ class Rows(eqx.Module):
     scale: Float[Array, " out"] | None = None
     """What each row is multiplied with, where rows are whole numbers of eight bits."""
 
-    def __call__(self, x: Float[Array, "*rows in"]) -> Float[Array, "*rows out"]:
+    def __call__(self, x: Float[Array, "*rows in"]) -> Float[Array, "*outputs"]:
+        """Of rows [*rows, in] outputs [*rows, out]; a single row of W gives one number for each."""
         # Under `vmap` vectors are the columns of one product; the barrier keeps XLA from making rows of them again.
         y = jax.lax.optimization_barrier(self.weight @ x) if x.ndim == 1 else x @ self.weight.T
         y = y if self.scale is None else y * self.scale

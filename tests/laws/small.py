@@ -32,7 +32,8 @@ for own in filter(None, os.environ.get("RETORNO_OWN", "").split(os.pathsep)):
 
 RECORDED = [name for name, kind in REGISTERED.items() if getattr(kind, "RECORDED", False)]
 """They learn from what was recorded, and live nothing: test_recordings.py."""
-ALGORITHMS = {**{name: kind for name, kind in REGISTERED.items() if name not in RECORDED}, "box_only": BoxOnly}
+ACTING = {name: kind for name, kind in REGISTERED.items() if not getattr(kind(), "RECORDED", False)}
+ALGORITHMS = {**ACTING, "box_only": BoxOnly}
 SETTINGS: dict[str, Any] = {
     "network": MLP((8,)),
     "num_envs": 4,
