@@ -40,7 +40,7 @@ with patch("random.getrandbits", Random(0).getrandbits):
 from jaxtyping import jaxtyped
 
 PACKAGE = "retorno"
-BY_NUMBA = ("retorno.bellman.kernels",)
+BY_NUMBA = ("retorno.bellman.kernels", "retorno.search.kernels")
 """Modules whose functions are compiled by Numba, which reads their source."""
 HYPERPARAMETERS = "retorno.core.hyperparameters"
 """Their numbers, which programs hold as arrays, have been looked at by a check of their own."""

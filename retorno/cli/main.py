@@ -23,6 +23,7 @@ COMMANDS = {
     "study": ("ALGORITHM… --world WORLD", "compare algorithms and settings over many seeds: curves, CSV, picture"),
     "resume": ("RUN", "go on with a run to its own budget"),
     "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),
+    "arena": ("PLAYER PLAYER… --world GAME", "let players of a game meet: runs, search, perfect play; ratings"),
     "play": ("RUN|WORLD", "show an episode in the terminal or a window, or write a GIF or MP4"),
     "export": ("RUN --out policy.onnx", "a learnt policy for other programs: ONNX, or safetensors and JSON"),
     "sample": ("MODEL", "what a language model makes of a prompt"),

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -62,6 +62,10 @@ class Play:
     """Pictures a second; 4 where steps are followed one by one, 30 where something moves."""
     longest: int = 1000
     """Steps after which an episode is shown no further."""
+    opponent: Literal["me"] | None = None
+    """me: play against the run yourself, in a game of two; its moves are typed."""
+    second: Flag = False
+    """Let the other begin, where the opponent is me."""
 
 
 class CannotShow(RetornoError):
@@ -75,6 +79,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--episodes, --fps and --longest must be positive")
     if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
+    if given.opponent is not None:
+        return _against_me(given, settings)
     scene, policy = _what(given, settings)
     from retorno.plots.player import Player
 
@@ -112,6 +118,19 @@ def _what(given: Play, settings: dict[str, Any]) -> tuple[Scene, Policy | None]:
     name, actor = world_for(run, given.world, settings), learnt([run], step_of(given.step))[0]
     require_fitting(actor, name.make())
     return staged(name, letters), actor.policy
+
+
+def _against_me(given: Play, settings: dict[str, Any]) -> int:
+    """A game against what a run has learnt."""
+    from retorno.cli.against import play_against
+
+    if not Path(given.what).is_dir():
+        raise UsageError(f"--opponent me plays against what was learnt, and {given.what} is no run's folder")
+    run = members(Path(given.what))[0]
+    name, actor = world_for(run, given.world, settings), learnt([run], step_of(given.step))[0]
+    world = name.make()
+    require_fitting(actor, world)
+    return play_against(actor.policy, world, given.seed, given.second)
 
 
 def _tell(player: Player, fps: int) -> None:

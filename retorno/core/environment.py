@@ -102,6 +102,24 @@ class Successes(Protocol):
 
 
 @runtime_checkable
+class ListsChances(Protocol):
+    """A native world that says what may happen after an action, and how likely it is: a search can weigh it."""
+
+    @property
+    def chances(self) -> int:
+        """C, how many different things may happen."""
+        ...
+
+    def odds(self, state: PyTree[Any], action: Any) -> Float[Array, " C"]:
+        """How likely each is: logarithms, up to a constant; −∞ for what cannot happen."""
+        ...
+
+    def outcome(self, state: PyTree[Any], action: Any, chance: Integer[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
+        """What one of them leads to, as `step`."""
+        ...
+
+
+@runtime_checkable
 class HostedEnvironments(Protocol):
     """B environments that live in Python, opened and seeded. All arrays are NumPy with axis [B] first."""
 

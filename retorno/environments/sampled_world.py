@@ -65,7 +65,27 @@ class Sampled(Environment):
         self, state: Int[Array, ""], action: Int[Array, ""], key: Key[Array, ""]
     ) -> tuple[Int[Array, ""], TimeStep]:
         first, last = self.first_outcome[state, action], self.last_outcome[state, action]
-        outcome = _draw(key, self.cumulative, first, last, self.most_outcomes)
+        return self._lived(_draw(key, self.cumulative, first, last, self.most_outcomes))
+
+    @property
+    def chances(self) -> int:
+        """The most outcomes of any pair."""
+        return self.most_outcomes
+
+    def odds(self, state: Int[Array, ""], action: Int[Array, ""]) -> Float[Array, " C"]:
+        first, last = self.first_outcome[state, action], self.last_outcome[state, action]
+        places = first + jnp.arange(self.most_outcomes)
+        # The last one's bound is infinite, whatever rounding left.
+        reached = jnp.minimum(self.cumulative[places], 1.0)
+        before = jnp.where(places > first, self.cumulative[jnp.maximum(places - 1, 0)], 0.0)
+        return jnp.where(places <= last, jnp.log(jnp.maximum(reached - before, 0.0)), -jnp.inf)
+
+    def outcome(
+        self, state: Int[Array, ""], action: Int[Array, ""], chance: Int[Array, ""]
+    ) -> tuple[Int[Array, ""], TimeStep]:
+        return self._lived(self.first_outcome[state, action] + chance)
+
+    def _lived(self, outcome: Int[Array, ""]) -> tuple[Int[Array, ""], TimeStep]:
         state, discount = self.next_state[outcome], self.discount[outcome]
         return state, TimeStep(
             obs=state,

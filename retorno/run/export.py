@@ -13,6 +13,7 @@ from retorno.run import policy_folder
 from retorno.run.actor import Actor, actor_of
 from retorno.run.policy_folder import Step
 from retorno.run.structure import space_to_json
+from retorno.search import SearchPolicy
 
 ONNX = ".onnx"
 
@@ -86,6 +87,11 @@ def onnx_model(actor: Actor, batched: bool = False) -> Any:
         raise ExportError("ONNX files need onnx: pip install 'retorno[onnx]'")
     from retorno.run import onnx_program
 
+    if isinstance(actor.policy, SearchPolicy):
+        raise onnx_program.OnnxError(
+            "the policy looks ahead before it acts: networks have a form in ONNX, a search in a model has none; "
+            "retorno.load acts by it"
+        )
     program = actor.program()
     facts = {
         "observation_space": json.dumps(space_to_json(actor.observation_space)),

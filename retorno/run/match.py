@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, UInt32
+from jaxtyping import Bool, Float, Int, Key, UInt32
 
 from retorno.core import constants
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Carry, Policy
-from retorno.core.spaces import action_units
-from retorno.core.time_step import TimeStep
+from retorno.core.spaces import action_units, num_actions
+from retorno.core.time_step import TimeStep, allowed
 from retorno.ops.intervals import interval95
 from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
 
@@ -94,7 +94,13 @@ class _Meeting(NamedTuple):
 
 
 def meet(
-    one: Policy, other: Policy, world: Environment, episodes: int, seed: int = 1_000_000, greedy: bool = True
+    one: Policy,
+    other: Policy,
+    world: Environment,
+    episodes: int,
+    seed: int = 1_000_000,
+    greedy: bool = True,
+    openings: int = 0,
 ) -> Match:
     """Let two players meet in a game, each from both sides. A memory sees all rows, the opponent's too, as in training.
 
@@ -105,6 +111,7 @@ def meet(
         episodes: how many, rounded up to an even number.
         seed: of the episodes.
         greedy: take a policy's best action, or draw from it.
+        openings: first moves that are drawn evenly, alike where episodes begin alike.
 
     Raises:
         EvaluationError: when an episode does not end.
@@ -121,15 +128,15 @@ def meet(
     (100, True)
     """
     pairs = -(-episodes // 2)
-    end = _meet(one, other, world, jnp.uint32(seed), pairs, greedy)
+    end = _meet(one, other, world, jnp.uint32(seed), pairs, greedy, openings)
     if not np.asarray(end.over).all():
         raise endless()
     return Match(np.asarray(end.returns), np.arange(2 * pairs) % 2 == 0, np.asarray(end.lengths))
 
 
-@partial(constants.jit, static_argnames=("pairs", "greedy"))
+@partial(constants.jit, static_argnames=("pairs", "greedy", "openings"))
 def _meet(
-    one: Policy, other: Policy, world: Environment, seed: UInt32[Array, ""], pairs: int, greedy: bool
+    one: Policy, other: Policy, world: Environment, seed: UInt32[Array, ""], pairs: int, greedy: bool, openings: int
 ) -> _Meeting:
     numbers = jnp.repeat(jnp.arange(pairs, dtype=jnp.uint32), 2)
     units, keys = action_units(world.action_space), jax.random.split(jax.random.key(seed))
@@ -148,6 +155,9 @@ def _meet(
             for policy, carry, key in zip((one, other), now.carries, keys, strict=True)
         )
         action = jax.vmap(jnp.where)(now.sign > 0, a, b)
+        if openings:
+            evenly = jax.vmap(lambda row, n: _any(world, row, jax.random.fold_in(jax.random.fold_in(keys[0], n), t)))
+            action = jnp.where(t < openings, evenly(now.row, numbers), action)
         standing, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
             now.standing, now.row, action, numbers
         )
@@ -163,3 +173,9 @@ def _meet(
 
     start = _Meeting(standing, row, carries, sign, zeros, zeros, zeros > 0)
     return jax.lax.while_loop(going, step, (start, jnp.int32(0)))[0]
+
+
+def _any(world: Environment, row: TimeStep, key: Key[Array, ""]) -> Int[Array, ""]:
+    """A legal action, each as likely as another."""
+    actions = num_actions(world.action_space, "an opening")
+    return jax.random.categorical(key, allowed(row.legal, jnp.zeros(actions)))

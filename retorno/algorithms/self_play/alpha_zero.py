@@ -1,0 +1,211 @@
+"""AlphaZero: learn from a search what it makes of one's own play.
+
+Silver et al. 2017 ("Mastering the game of Go without human knowledge") and 2018; Gumbel's search of Danihelka et al.
+2022 as a choice. A network judges positions, a tree search with it judges them better, and the network is moved towards
+what the search found: its policy, and the value of the games that follow.
+
+What we do differently: the value's target is a λ-return over the search's own values (λ = 1 is the game's outcome,
+λ = 0 the search's value one move on), taken within each rollout, so that no game has to be over before it is learnt
+from; and what is searched may be any world that can be entered, for one player or two, or a model that is learnt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
+
+from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, Whole, hyperparameters
+from retorno.core.policy import Carry, Metrics, Policy, Reward
+from retorno.core.spaces import Spec, num_actions
+from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed, before_and_after
+from retorno.environments.games.game import Game
+from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
+from retorno.networks import MLP, CategoricalHead, NetworkConfig, ValueHead, require_no_context
+from retorno.ops.objectives import masked_mean
+from retorno.ops.optimisers import AdamW, Optimiser, descend
+from retorno.ops.returns import lambda_returns
+from retorno.replay import Replay, ReplayConfig, UniformReplay, Window, ring
+from retorno.search import PUCT, SearchConfig, SearchPolicy
+from retorno.search.trees import imagined, judge_of
+
+
+class AlphaZeroLearner(NamedTuple):
+    """Everything that changes while AlphaZero learns, and what it looks ahead in."""
+
+    network: Policy
+    optimiser: optax.OptState
+    replay: Replay
+    model: SampleModel
+    seed: UInt32[Array, ""]
+    """What the policy searches with after training."""
+    clock: Clock
+
+
+class _Episode(NamedTuple):
+    """What acting remembers of an episode."""
+
+    moves: Int[Array, ""]
+    """Since it began."""
+    opening: Int[Array, ""]
+    """How many of them are drawn at random."""
+
+
+@hyperparameters
+class AlphaZero:
+    """AlphaZero (Silver et al. 2018): a network learns from its own search, against itself where two play."""
+
+    SMALL: ClassVar[dict[str, Any]] = {
+        "model": Counted(),
+        "search": PUCT(simulations=4),
+        "batch_size": 4,
+        "capacity": 64,
+        "gradient_steps": 1,
+    }
+
+    network: NetworkConfig = field(default_factory=lambda: MLP(hidden=(128, 128), shared=True))
+    """Policy and value. For boards: Residual."""
+    model: ModelConfig = field(default_factory=Exact)
+    """What is looked ahead in."""
+    search: SearchConfig = field(default_factory=PUCT)
+    """How to look ahead before each choice."""
+    num_envs: Count = 64
+    """Games that are played side by side."""
+    rollout: Count = 16
+    """Moves of each game between two updates."""
+    gradient_steps: Count = 8
+    """Gradient steps in each update."""
+    batch_size: Count = 256
+    """Rows in each gradient step."""
+    replay: ReplayConfig = field(default_factory=UniformReplay)
+    """Which rows are drawn."""
+    capacity: Count = 30_000
+    """Rows that are kept."""
+    optimiser: Optimiser = field(default_factory=lambda: AdamW(2e-3, max_gradient_norm=5.0, weight_decay=1e-4))
+    """How a gradient becomes a step."""
+    discount: UnitInterval = 1.0
+    """γ"""
+    lambda_: UnitInterval = 0.9
+    """λ of the value's targets: 1 for what really came, less for what the search thought of it on the way."""
+    value_coefficient: NonNegative = 1.0
+    """How much the value's squared error weighs beside the policy's cross-entropy."""
+    drawn_moves: Whole = 12
+    """Moves from an episode's start on that are drawn from the search's policy; later ones are its best."""
+    temperature: Positive = 1.0
+    """Of the policy that these are drawn from: less makes the best one likelier."""
+    openings: Whole = 4
+    """Moves at an episode's start that are drawn evenly: 0 to so many, another number in each episode."""
+    symmetries: bool = True
+    """Learn from each row turned in one of the ways that leave the game what it is."""
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> AlphaZeroLearner:
+        name = type(self).__name__
+        actions = num_actions(spec.action_space, name)
+        weights, searching = jax.random.split(key)
+        heads = {"policy": CategoricalHead(actions), "value": ValueHead()}
+        network = require_no_context(self.network.build(weights, spec.observation_space, heads), name)
+        rows = ring(
+            spec.row,
+            jnp.int32(0),
+            num_envs=spec.num_envs,
+            capacity=self.capacity,
+            rollout=self.rollout,
+            extras={"policy": jnp.zeros(actions), "target": jnp.float32(0)},
+        )
+        return AlphaZeroLearner(
+            network=network,
+            optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
+            replay=self.replay.over(rows),
+            model=self.model.build(spec, actions, name),
+            seed=jax.random.bits(searching),
+            clock=Clock.start(spec.steps),
+        )
+
+    def initial_carry(self, learner: AlphaZeroLearner) -> Carry:
+        return _Episode(jnp.int32(0), jnp.int32(0))
+
+    def act(
+        self, learner: AlphaZeroLearner, row: TimeStep, carry: _Episode, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        searching, drawing, opening, anything = jax.random.split(key, 4)
+        begun = _Episode(jnp.int32(0), jax.random.randint(opening, (), 0, self.openings + 1))
+        episode = jax.tree.map(partial(jnp.where, row.first), begun, carry)
+        judge = judge_of(learner.network)
+        found = self.search.search(learner.model, judge, row, searching, self.discount, exploring=True)
+        drawn = jax.random.categorical(drawing, jnp.log(jnp.maximum(found.policy, 1e-9)) / self.temperature)
+        searched = jnp.where(episode.moves < self.drawn_moves, drawn, found.action)
+        evenly = jax.random.categorical(anything, allowed(row.legal, jnp.zeros_like(found.policy)))
+        opens = episode.moves < episode.opening
+        extras = {"policy": found.policy, "value": found.value, "opens": opens}
+        return jnp.where(opens, evenly, searched), extras, episode._replace(moves=episode.moves + 1)
+
+    def policy(self, learner: AlphaZeroLearner) -> Policy:
+        return SearchPolicy(learner.network, learner.model, learner.seed, self.search, jnp.float32(self.discount))
+
+    def update(
+        self, learner: AlphaZeroLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[AlphaZeroLearner, Metrics]:
+        target = self._targets(learner.network, trajectory, reward)
+        kept = {"policy": trajectory.extras["policy"], "target": target}
+        learner = learner._replace(
+            replay=learner.replay.add(trajectory._replace(extras=kept)),
+            model=learner.model.update(trajectory.rewarded(reward)),
+            clock=learner.clock.advance(trajectory),
+        )
+
+        def step(learner: AlphaZeroLearner, key: Key[Array, ""]) -> tuple[AlphaZeroLearner, Metrics]:
+            return self._gradient_step(learner, key)
+
+        learner, metrics = jax.lax.scan(step, learner, jax.random.split(key, self.gradient_steps))
+        return learner, jax.tree.map(jnp.mean, metrics)
+
+    def _targets(self, network: Policy, trajectory: Trajectory, reward: Reward) -> Float[Array, "T B"]:
+        """λ-returns over the search's values. What was drawn at random tells nothing of how well one plays on."""
+        steps, found = trajectory.steps, trajectory.extras
+        newest = jax.vmap(lambda obs: judge_of(network)(obs)[1])(jax.tree.map(lambda x: x[-1], steps.obs))
+        next_value = jnp.concatenate([found["value"][1:], newest[None]])
+        opens = jnp.concatenate([found["opens"][1:], jnp.zeros_like(found["opens"][:1])])
+        returns = jax.vmap(partial(lambda_returns, lambda_=self.lambda_), in_axes=1, out_axes=1)(
+            reward(trajectory), self.discount * steps.discount[1:], next_value, steps.last[1:] | opens
+        )
+        return jnp.where(found["opens"], found["value"], returns)
+
+    def _gradient_step(self, learner: AlphaZeroLearner, key: Key[Array, ""]) -> tuple[AlphaZeroLearner, Metrics]:
+        progress, (drawing, turning) = learner.clock.progress, jax.random.split(key)
+        window = learner.replay.sample(drawing, self.batch_size, progress)
+        obs, policy = self._turned(learner.model, window, turning)
+        loss = lambda network: self._loss(network, obs, policy, window)  # noqa: E731
+        (_, (metrics, error)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.network)
+        network, optimiser = descend(self.optimiser, learner.network, gradient, learner.optimiser, progress)
+        replay = learner.replay.update(window.index, error)
+        return learner._replace(network=network, optimiser=optimiser, replay=replay), metrics
+
+    def _turned(
+        self, model: SampleModel, window: Window, key: Key[Array, ""]
+    ) -> tuple[PyTree[Any], Float[Array, "N A"]]:
+        """The rows' observations and policies, each turned in some way."""
+        rows, _ = before_and_after(window.trajectory.steps)
+        obs, policy = jax.tree.map(lambda x: x[0], (rows.obs, window.trajectory.extras["policy"]))
+        game = imagined(model)
+        if not self.symmetries or not isinstance(game, Game) or game.symmetries == 1:
+            return obs, policy
+        numbers = jax.random.randint(key, (len(policy),), 0, game.symmetries)
+        return jax.vmap(game.turned)(obs, policy, numbers)
+
+    def _loss(
+        self, network: Policy, obs: PyTree[Any], policy: Float[Array, "N A"], window: Window
+    ) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " N"]]]:
+        """Silver et al. 2017, eq. 1: (z − v)² − πᵀ ln p; the weights' decay is the optimiser's."""
+        logits, value = jax.vmap(judge_of(network))(obs)
+        valid: Bool[Array, " N"] = window.trajectory.transitions[0]
+        error = window.trajectory.extras["target"][0] - value
+        entropy = -(policy * jax.nn.log_softmax(logits)).sum(-1)
+        squared, crossed = (masked_mean(window.weight * x, valid) for x in (error**2, entropy))
+        metrics = {"value_loss": squared, "policy_loss": crossed}
+        return self.value_coefficient * squared + crossed, (metrics, jnp.abs(error) * valid)

@@ -1,0 +1,100 @@
+"""`retorno arena PLAYER PLAYER…`: players of a game meet, and are rated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from retorno.cli.options import Flag, UsageError, parse
+from retorno.cli.runs import learnt, members, recorded_world
+from retorno.cli.spelling import world_settings
+from retorno.cli.terminal import note, print_json
+from retorno.core.environment import Environment
+from retorno.core.policy import Policy
+from retorno.core.waiting import waiting
+from retorno.environments.registry import WorldName
+from retorno.run.arena import KNOWN, arena, fitting, known_player
+from retorno.run.learnt import require_fitting
+from retorno.run.match import Match
+from retorno.search import SearchPolicy
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Each player meets each other one, from both sides, after openings at random; Bradley–Terry ratings come of it.
+
+    A player is a run's folder (RUN:200 lets it look ahead by so many simulations, RUN:0 plays its network alone), or
+    random, exact (perfect play, where it is known), uct:SIMULATIONS, alpha_beta:DEPTH.
+    """
+
+    players: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER…")]
+    """Two or more."""
+    world: str | None = None
+    """The game; that of the first run where it is not said. What it is made with: --world.KEY VALUE."""
+    games: int = 20
+    """Of each pair."""
+    openings: int = 2
+    """First moves of each game that are drawn at random, the same for both sides."""
+    seed: int = 0
+    """Of the games."""
+    json: Flag = False
+    """Print JSON."""
+
+
+def run(arguments: list[str]) -> int:
+    settings, rest = world_settings(arguments)
+    given = parse(Arena, rest, "retorno arena")
+    name = WorldName(given.world, settings=settings) if given.world else _world_of(given.players)
+    world = name.make()
+    if not isinstance(world, Environment):
+        raise UsageError(f"{name.name} is a hosted world: players meet in a native one, for instance connect_four")
+    names = fitting(given.players)
+    players = {shown: _player(each, world) for shown, each in zip(names, given.players, strict=True)}
+
+    def told(one: str, other: str, match: Match) -> None:
+        note(f"{one} against {other}: {match.wins} won, {match.draws} drawn, {match.losses} lost")
+
+    with waiting("playing"):
+        found = arena(players, world, given.games, given.openings, given.seed, told)
+    rows = found.as_row()
+    if given.json:
+        print_json({"players": rows})
+        return 0
+    width = max(len(row["player"]) for row in rows)
+    print(f"{'player':<{width}}  rating  95% interval     points of games")
+    for row in rows:
+        low, high = row["ci95"]
+        between = f"{low:+.0f} to {high:+.0f}"
+        print(f"{row['player']:<{width}}  {row['rating']:+6.0f}  {between:<15}  {row['points']:>6g} of {row['games']}")
+    return 0
+
+
+def _world_of(players: tuple[str, ...]) -> WorldName:
+    for each in players:
+        folder = Path(each.partition(":")[0])
+        if folder.is_dir():
+            return recorded_world(folder)
+    raise UsageError("say which game is played, for instance --world connect_four")
+
+
+def _player(name: str, world: Environment) -> Policy:
+    """A player by what was given for it."""
+    if (found := known_player(name, world)) is not None:
+        return found
+    whole = Path(name).is_dir()
+    path, _, number = (name, "", "") if whole else name.rpartition(":")
+    if not whole and not (number.isdigit() and Path(path).is_dir()):
+        raise UsageError(f"no player {name!r}: give the folder of a run, or {', '.join(KNOWN)}")
+    actor = learnt([members(Path(path))[0]])[0]
+    require_fitting(actor, world)
+    policy = actor.policy
+    if not number:
+        return policy
+    if not isinstance(policy, SearchPolicy):
+        raise UsageError(f"{path} was not learnt with a search: give it without a number")
+    if number == "0":
+        return policy.network
+    return replace(policy, config=replace(policy.config, simulations=int(number)))  # type: ignore[type-var]

@@ -1,0 +1,166 @@
+"""Players of a game, whoever they are, meet each other: all pairs, both sides, and how strong that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from retorno.core.environment import Environment
+from retorno.core.errors import RetornoError
+from retorno.core.policy import Policy
+from retorno.core.spaces import HashableSpace, cardinality
+from retorno.environments.games.connect_four import ConnectFour
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
+from retorno.models.tabular import WorldModel
+from retorno.ops.ratings import Ratings, bradley_terry
+from retorno.policies import Uniform
+from retorno.policies.target_and_behaviour import FixedPolicy
+from retorno.run.match import Match, meet
+
+
+class ArenaError(RetornoError):
+    """Players that cannot meet."""
+
+
+@dataclass(frozen=True)
+class Arena:
+    """What came of it."""
+
+    names: tuple[str, ...]
+    matches: Mapping[tuple[int, int], Match]
+    """Of players i < j, from the view of i."""
+
+    @property
+    def scores(self) -> Float[np.ndarray, "N N"]:
+        """The points that each made against each: 1 for a win, ½ for a draw."""
+        found = np.zeros((len(self.names),) * 2)
+        for (i, j), match in self.matches.items():
+            found[i, j] += match.wins + match.draws / 2
+            found[j, i] += match.losses + match.draws / 2
+        return found
+
+    @property
+    def ratings(self) -> Ratings:
+        """Bradley–Terry ratings, in points around the mean of all."""
+        return bradley_terry(self.scores)
+
+    def order(self) -> list[int]:
+        """The players, the strongest first."""
+        return np.argsort(-self.ratings.points, kind="stable").tolist()
+
+    def as_row(self) -> list[dict[str, Any]]:
+        """What `--json` holds: the players, the strongest first."""
+        ratings, scores = self.ratings, self.scores
+        return [
+            {
+                "player": self.names[i],
+                "rating": float(ratings.points[i]),
+                "ci95": [float(ratings.points[i] - ratings.reach[i]), float(ratings.points[i] + ratings.reach[i])],
+                "points": float(scores[i].sum()),
+                "games": int((scores[i] + scores[:, i]).sum()),
+                "against": {self.names[j]: float(scores[i, j]) for j in range(len(self.names)) if j != i},
+            }
+            for i in self.order()
+        ]
+
+
+def arena(
+    players: Mapping[str, Policy],
+    world: Environment,
+    games: int = 20,
+    openings: int = 2,
+    seed: int = 0,
+    told: Callable[[str, str, Match], None] | None = None,
+) -> Arena:
+    """Let each player meet each other one.
+
+    Args:
+        players: by their names, two or more.
+        world: a game of two.
+        games: of each pair, rounded up to an even number: each moves first in half of them.
+        openings: first moves of each game that are drawn evenly; the same for both sides.
+        seed: of the games.
+        told: is called after each pair, with both names and what came of it.
+
+    Raises:
+        ArenaError: when the world is no game of two, or there are too few players.
+    """
+    if not world.two_players:
+        raise ArenaError(f"{world!r} is for one player: an arena is for games of two, for instance connect_four")
+    if len(players) < 2 or games < 1 or openings < 0:
+        raise ArenaError(
+            f"an arena needs two players or more and one game or more, got {', '.join(players) or 'none'} with {games} "
+            f"games and {openings} moves as an opening"
+        )
+    names, matches = tuple(players), {}
+    for i, j in combinations(range(len(names)), 2):
+        match = meet(players[names[i]], players[names[j]], world, games, seed, openings=openings)
+        matches[i, j] = match
+        if told is not None:
+            told(names[i], names[j], match)
+    return Arena(names, matches)
+
+
+KNOWN = ("random", "exact", "uct:SIMULATIONS", "alpha_beta:DEPTH")
+"""Players that nobody has to train."""
+
+
+def known_player(name: str, world: Environment) -> Policy | None:
+    """A player that plays by itself; None where the name is none of theirs.
+
+    Raises:
+        ArenaError: when it does not know the game, or a number is wrong.
+    """
+    kind, _, number = name.partition(":")
+    if kind not in [each.partition(":")[0] for each in KNOWN]:
+        return None
+    if kind in ("random", "exact"):
+        if number:
+            raise ArenaError(f"{kind} takes no number, got {name!r}")
+        return Uniform().build(world.observation_space, world.action_space) if kind == "random" else _exact(world)
+    if not number.isdigit() or int(number) < 1:
+        raise ArenaError(f"{kind} needs a positive number, as in {kind}:{100 if kind == 'uct' else 4}, got {name!r}")
+    if kind == "uct":
+        from retorno.search.uct import UCB, UCTPolicy
+
+        return UCTPolicy(WorldModel(world), UCB(simulations=int(number)))
+    from retorno.search.connect_four import ConnectFourJudge, Perfect
+
+    if not isinstance(world, ConnectFour):
+        raise ArenaError(f"alpha_beta plays Connect Four alone, got {world!r}")
+    return Perfect(ConnectFourJudge(world, depth=int(number)))
+
+
+def _exact(world: Environment) -> Policy:
+    """Perfect play, of the games for which it is inside."""
+    from retorno.search.connect_four import ConnectFourJudge, Perfect
+
+    if isinstance(world, ConnectFour):
+        return Perfect(ConnectFourJudge(world))
+    if isinstance(world, TicTacToe):
+        return _from_minimax(world)
+    raise ArenaError(f"perfect play is known of Connect Four and tic-tac-toe, got {world!r}")
+
+
+def _from_minimax(world: TicTacToe) -> FixedPolicy:
+    from retorno.bellman import minimax
+
+    solved = minimax(tic_tac_toe_for_two())
+    model, table = solved.model, np.zeros((cardinality(world.observation_space), 9))
+    names = np.array([int(name) for name in model.state_names])
+    table[names[model.pair_state], model.action] = solved.policy
+    with np.errstate(divide="ignore"):
+        return FixedPolicy(jnp.asarray(np.log(table), jnp.float32), HashableSpace(world.observation_space))
+
+
+def fitting(names: Sequence[str]) -> list[str]:
+    """Names that are told apart where one was given twice."""
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
+    ]

@@ -1,0 +1,94 @@
+"""Perfect play in Connect Four: every move judged by a search to the game's end (Allis 1988; Pons 2015)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Integer, PyTree
+
+from retorno.core.policy import Carry, Heads, WithoutMemory
+from retorno.environments.games.connect_four import ConnectFour
+from retorno.ops.distributions import Categorical
+from retorno.search.errors import SearchError
+
+ENTRIES = 8_388_617
+"""Positions that the table remembers, a prime number: 75 MB."""
+TO_THE_END = 1_000
+
+
+@dataclass(frozen=True, eq=False)
+class ConnectFourJudge:
+    """What each move is worth for whoever moves: 1 where it wins, 0 where it draws, −1 where it loses.
+
+    Boards of any size whose columns, one cell higher, have 64 cells or fewer together; four in a row.
+
+    >>> judge = ConnectFourJudge(ConnectFour(rows=4, columns=5), entries=1009)
+    >>> judge.values(np.zeros((4, 5), np.int8)).tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0]
+    """
+
+    game: ConnectFour = field(default_factory=ConnectFour)
+    depth: int = TO_THE_END
+    """Moves that are looked ahead: what lies beyond counts as a draw."""
+    entries: int = ENTRIES
+    """Positions that are remembered, with which it is faster; a prime number."""
+
+    def __post_init__(self) -> None:
+        rows, columns, length = self.game.rows, self.game.columns, self.game.length
+        if length != 4 or (rows + 1) * columns > 64 or columns > 16:
+            raise SearchError(
+                f"the perfect judge knows Connect Four with four in a row on boards of 64 cells or fewer, a row above "
+                f"the others counted; got {rows} × {columns} with {length} in a row"
+            )
+        object.__setattr__(self, "_table", (np.zeros(self.entries, np.uint64), np.zeros(self.entries, np.int8)))
+
+    def values(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+        """Of each move: 1, 0 or −1; NaN where the column is full.
+
+        Args:
+            obs: as the game shows it, 1 the mover's and 2 the opponent's, in which nobody has won yet.
+        """
+        return self._asked(obs, weak=True)
+
+    def scores(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+        """Of each move how soon it wins: 1 with the last disc of all, more before, negative where it loses so."""
+        return self._asked(obs, weak=False)
+
+    def _asked(self, obs: Integer[np.ndarray, "R C"], weak: bool) -> Float[np.ndarray, " A"]:
+        from retorno.search.kernels import LOST, scores
+
+        mine, theirs = (_word(np.asarray(obs) == mark) for mark in (1, 2))
+        table = self._table  # type: ignore[attr-defined]
+        found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, *table).astype(float)
+        return np.where(found < LOST, np.nan, np.clip(found, -1, 1) if weak else found)
+
+
+class Perfect(WithoutMemory):
+    """Plays Connect Four by a judge of moves: one of the best, as soon as it can where it wins. On the host."""
+
+    judge: ConnectFourJudge = eqx.field(static=True)
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        columns = self.judge.game.columns
+
+        def on_the_host(obs: np.ndarray) -> np.ndarray:
+            # Rows of games that are over are asked about as well: whatever is said there does not count.
+            scores = self.judge.scores(obs) if (obs[0] == 0).any() else np.zeros(columns)
+            return np.nan_to_num(scores, nan=-1e3).astype(np.float32)
+
+        like = jax.ShapeDtypeStruct((columns,), np.float32)
+        scores = jax.pure_callback(on_the_host, like, obs, vmap_method="sequential")
+        best = jnp.where(scores == scores.max(), 0.0, -1e3)
+        return {"policy": Categorical(best), "q": scores}, ()
+
+
+def _word(cells: np.ndarray) -> np.uint64:
+    """Cells as bits: columns one after another from below, with a free bit above each."""
+    padded = np.pad(cells[::-1], ((0, 1), (0, 0))).T.ravel()
+    return np.uint64(sum(1 << int(i) for i in np.flatnonzero(padded)))

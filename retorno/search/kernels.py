@@ -1,0 +1,210 @@
+"""Connect Four searched exactly, compiled by Numba: alpha–beta with a table of what was seen.
+
+A position is two words: the mover's discs, and all discs; each column has a bit more than it has cells, which stays
+free, so that lines never run over a column's end. The search is Pascal Pons's ("Solving Connect 4", 2015): moves that
+do not lose at once, those first that make most threats, and bounds on the score kept in a table. A score counts how
+long before the board is full the mover wins; it is negative where they lose.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, uint64
+
+Word = Any
+"""64 bits, which Numba alone tells from other numbers."""
+ONE = np.uint64(1)
+EMPTY = np.uint64(0)
+LOST = -64
+
+
+PAIRS, FOURS, EIGHTS, SUM = (
+    np.uint64(x) for x in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101)
+)
+
+
+@njit(cache=True)
+def popcount(x: Word) -> int:
+    """Bits that are set: sums of neighbours, then of these."""
+    x = x - ((x >> ONE) & PAIRS)
+    x = (x & FOURS) + ((x >> uint64(2)) & FOURS)
+    x = (x + (x >> uint64(4))) & EIGHTS
+    return int((x * SUM) >> uint64(56))
+
+
+@njit(cache=True)
+def winning_cells(mine: Word, taken: Word, rows: int, board: Word) -> Word:
+    """The free cells that would make four of the mover's in a row, reachable or not."""
+    found = (mine << ONE) & (mine << uint64(2)) & (mine << uint64(3))
+    for k in range(3):
+        step = uint64(rows + k)
+        pair = (mine << step) & (mine << (step + step))
+        found |= pair & (mine << (step + step + step))
+        found |= pair & (mine >> step)
+        pair = (mine >> step) & (mine >> (step + step))
+        found |= pair & (mine << step)
+        found |= pair & (mine >> (step + step + step))
+    return found & (board ^ taken)
+
+
+@njit(cache=True)
+def not_losing(mine: Word, taken: Word, rows: int, bottom: Word, board: Word) -> Word:
+    """The moves after which the opponent cannot win at once."""
+    moves = (taken + bottom) & board
+    threats = winning_cells(mine ^ taken, taken, rows, board)
+    forced = moves & threats
+    if forced:
+        if forced & (forced - ONE):
+            return EMPTY
+        moves = forced
+    return moves & ~(threats >> ONE)
+
+
+@njit("int64(uint64, uint64, int64, int64, int64, int64, int64, uint64, uint64, uint64[:], int8[:])", cache=True)
+def negamax(
+    mine: Word,
+    taken: Word,
+    alpha: int,
+    beta: int,
+    rows: int,
+    columns: int,
+    depth: int,
+    bottom: Word,
+    board: Word,
+    keys: np.ndarray,
+    bounds: np.ndarray,
+) -> int:
+    """The score of a position in which nobody can win at once, within alpha and beta; 0 beyond the depth."""
+    cells = rows * columns
+    played = popcount(taken)
+    moves = not_losing(mine, taken, rows, bottom, board)
+    if not moves:
+        return -((cells - played) // 2)
+    if played >= cells - 2 or depth == 0:
+        return 0
+    least = -((cells - 2 - played) // 2)
+    if alpha < least:
+        alpha = least
+        if alpha >= beta:
+            return alpha
+    most = (cells - 1 - played) // 2
+    if beta > most:
+        beta = most
+        if alpha >= beta:
+            return beta
+    key = mine + taken
+    place = int(key % uint64(len(keys)))
+    if keys[place] == key:
+        bound = bounds[place]
+        # Upper bounds are kept as they are, lower ones a hundred below.
+        if bound > -50:
+            if bound < beta:
+                beta = int(bound)
+                if alpha >= beta:
+                    return beta
+        elif bound + 100 > alpha:
+            alpha = int(bound) + 100
+            if alpha >= beta:
+                return alpha
+    order = np.empty(16, np.uint64)
+    worth = np.empty(16, np.int64)
+    count = 0
+    for k in range(columns):
+        # From the middle outwards; what makes more threats comes before.
+        column = columns // 2 + ((k + 1) // 2 if k % 2 else -(k // 2))
+        if columns % 2 == 0 and column >= columns:
+            column = 0
+        move = moves & (((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1)))
+        if move:
+            score = popcount(winning_cells(mine | move, taken | move, rows, board))
+            at = count
+            while at > 0 and worth[at - 1] < score:
+                order[at], worth[at] = order[at - 1], worth[at - 1]
+                at -= 1
+            order[at], worth[at] = move, score
+            count += 1
+    for k in range(count):
+        move = order[k]
+        score = -negamax(
+            mine ^ taken, taken | move, -beta, -alpha, rows, columns, depth - 1, bottom, board, keys, bounds
+        )
+        if score >= beta:
+            if depth > cells:
+                keys[place], bounds[place] = key, score - 100
+            return score
+        if score > alpha:
+            alpha = score
+    if depth > cells:
+        keys[place], bounds[place] = key, alpha
+    return alpha
+
+
+@njit(cache=True)
+def score(
+    mine: Word,
+    taken: Word,
+    rows: int,
+    columns: int,
+    depth: int,
+    weak: bool,
+    keys: np.ndarray,
+    bounds: np.ndarray,
+) -> int:
+    """The score of a position that is not over, or (weak) its sign alone."""
+    bottom, board = EMPTY, EMPTY
+    for column in range(columns):
+        bottom |= ONE << uint64(column * (rows + 1))
+        board |= ((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1))
+    cells, played = rows * columns, popcount(taken)
+    if winning_cells(mine, taken, rows, board) & (taken + bottom):
+        return 1 if weak else (cells + 1 - played) // 2
+    if weak or depth <= cells:
+        low, high = (-1, 1) if weak else (-cells, cells)
+        return negamax(mine, taken, low, high, rows, columns, depth, bottom, board, keys, bounds)
+    low, high = -((cells - played) // 2), (cells + 1 - played) // 2
+    while low < high:
+        middle = low + (high - low) // 2
+        if middle <= 0 and low // 2 < middle:
+            middle = low // 2
+        elif middle >= 0 and high // 2 > middle:
+            middle = high // 2
+        found = negamax(mine, taken, middle, middle + 1, rows, columns, depth, bottom, board, keys, bounds)
+        if found <= middle:
+            high = found
+        else:
+            low = found
+    return low
+
+
+@njit(cache=True)
+def scores(
+    mine: Word,
+    taken: Word,
+    rows: int,
+    columns: int,
+    depth: int,
+    weak: bool,
+    keys: np.ndarray,
+    bounds: np.ndarray,
+) -> np.ndarray:
+    """The score of each column for the mover; `LOST` − 1 where it is full."""
+    found = np.full(columns, LOST - 1)
+    cells, played = rows * columns, popcount(taken)
+    bottom, board = EMPTY, EMPTY
+    for column in range(columns):
+        bottom |= ONE << uint64(column * (rows + 1))
+        board |= ((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1))
+    wins = winning_cells(mine, taken, rows, board)
+    for column in range(columns):
+        move = (taken + bottom) & (((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1)))
+        if not move:
+            continue
+        if move & wins:
+            found[column] = 1 if weak else (cells + 1 - played) // 2
+        elif played + 1 == cells:
+            found[column] = 0
+        else:
+            found[column] = -score(mine ^ taken, taken | move, rows, columns, depth - 1, weak, keys, bounds)
+    return found

@@ -1,0 +1,100 @@
+"""UCT with rollouts in any world that can be entered (Kocsis & Szepesvári 2006), on mctx's tree.
+
+`algorithms/planning/uct.py` is the same method where observations can be numbered: it finds a state again that it came
+to by another way. Here nothing is numbered, so that games of any size can be searched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int, PyTree
+
+from retorno.core.hyperparameters import Positive, hyperparameters
+from retorno.core.policy import Carry, Heads, WithoutMemory
+from retorno.core.time_step import allowed
+from retorno.models.tabular import SampleModel
+from retorno.ops.distributions import Categorical
+from retorno.search.trees import LEAST, Judge, Tree, imagined
+
+LONGEST = 1_000
+"""Steps of a rollout, at most; what lies beyond counts for nothing."""
+
+
+@hyperparameters
+class UCB(Tree):
+    """The action with the highest upper confidence bound at each place, those first that were never tried."""
+
+    confidence: Positive = 1.4142135
+    """c of the bound, for returns in [−1, 1]."""
+
+    def grown(self, mctx: Any, key: Any, root: Any, step: Any, illegal: Bool[Array, "1 A"], exploring: bool) -> Any:
+        def select(key: Any, tree: Any, node: Int[Array, ""], depth: Int[Array, ""]) -> Int[Array, ""]:
+            visits = tree.children_visits[node]
+            bonus = jnp.sqrt(jnp.log(jnp.maximum(visits.sum(), 1)) / jnp.maximum(visits, 1))
+            bound = jnp.where(visits > 0, tree.qvalues(node) + self.confidence * bonus, 1e6 + jax.random.uniform(key))
+            return jnp.argmax(jnp.where(tree.children_prior_logits[node] > LEAST, bound, -jnp.inf)).astype(jnp.int32)
+
+        root = root.replace(prior_logits=jnp.where(illegal, LEAST, 0.0))
+        tree = mctx.search(
+            params=(),
+            rng_key=key,
+            root=root,
+            recurrent_fn=step,
+            root_action_selection_fn=lambda key, tree, node: select(key, tree, node, jnp.int32(0)),
+            interior_action_selection_fn=select,
+            num_simulations=self.simulations,
+            invalid_actions=illegal,
+        )
+        weights = tree.summary().visit_probs
+        return mctx.PolicyOutput(action=jnp.argmax(weights, -1), action_weights=weights, search_tree=tree)
+
+
+class UCTPolicy(WithoutMemory):
+    """Thinks anew on each row, by simulations that end in random play."""
+
+    model: SampleModel
+    config: UCB
+
+    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
+        row = self.model.enter(obs)
+        actions = jax.eval_shape(lambda: allowed(row.legal, jnp.zeros(_actions(self.model)))).shape[0]
+        found = self.config.search(self.model, rollouts(self.model, actions), row, jax.random.key(0))
+        logits = jnp.log(jnp.maximum(found.policy, 1e-9)).at[found.action].add(1e-3)
+        return {"policy": Categorical(logits), "value": found.value, "q": found.q}, ()
+
+
+def _actions(model: SampleModel) -> int:
+    return int(imagined(model).action_space.n)  # type: ignore[union-attr]
+
+
+def rollouts(model: SampleModel, actions: int) -> Judge:
+    """A judge that knows nothing, and plays at random to the end to see what comes of it."""
+    world: Any = imagined(model)
+
+    def judge(obs: PyTree[Any]) -> tuple[Float[Array, " A"], Float[Array, ""]]:
+        # Which random game is played follows from the position: it has no other key.
+        bits = [jnp.asarray(x).astype(jnp.uint32).reshape(-1) for x in jax.tree.leaves(obs)]
+        mixed = sum(
+            (each * (2 * jnp.arange(each.size, dtype=jnp.uint32) + 1) * jnp.uint32(2654435761)).sum() for each in bits
+        )
+        key = jax.random.key(jnp.asarray(mixed, jnp.uint32))
+        state, row = world.enter(obs)
+
+        def going(at: tuple[Any, Any, Array, Array, Array]) -> Bool[Array, ""]:
+            return (at[3] != 0) & (at[4] < LONGEST)
+
+        def step(at: tuple[Any, Any, Array, Array, Array]) -> tuple[Any, Any, Array, Array, Array]:
+            state, row, total, weight, t = at
+            choosing, happening = jax.random.split(jax.random.fold_in(key, t))
+            action = jax.random.categorical(choosing, allowed(row.legal, jnp.zeros(actions)))
+            state, row = world.step(state, action, happening)
+            return state, row, total + weight * row.reward, weight * row.discount, t + 1
+
+        start = (state, row._replace(discount=jnp.float32(1)), jnp.float32(0), jnp.float32(1), jnp.int32(0))
+        return jnp.zeros(actions), jax.lax.while_loop(going, step, start)[2]
+
+    return judge

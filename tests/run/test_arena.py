@@ -1,0 +1,68 @@
+"""Players of a game meet: ratings by hand, players by name, what is refused, and a game in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retorno.cli.against import play_against
+from retorno.cli.arena import run as arena_command
+from retorno.cli.options import UsageError
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+from retorno.environments.registry import native
+from retorno.ops.ratings import POINTS, bradley_terry
+from retorno.policies import Uniform
+from retorno.run.arena import ArenaError, arena, known_player
+
+WORLD = TicTacToe()
+
+
+def test_two_players_ratings_are_their_odds() -> None:
+    ratings = bradley_terry(np.array([[0.0, 30.0], [10.0, 0.0]]), prior=1e-9)
+    assert ratings.points[0] - ratings.points[1] == pytest.approx(POINTS * np.log(3), abs=1e-3)
+    # Each is half the difference from the mean, whose variance is 1 / (n p (1 − p)).
+    assert ratings.reach[0] == pytest.approx(1.96 * POINTS / np.sqrt(40 * 0.75 * 0.25) / 2, rel=1e-3)
+    always = bradley_terry(np.array([[0.0, 10.0], [0.0, 0.0]]))
+    assert np.isfinite(always.points).all() and np.isfinite(always.reach).all()
+
+
+def test_perfect_play_is_rated_above_random_play() -> None:
+    players = {name: known_player(name, WORLD) for name in ("random", "exact")}
+    told: list[str] = []
+    found = arena(players, WORLD, games=20, openings=1, told=lambda one, other, match: told.append(one))  # type: ignore[arg-type]
+    assert told == ["random"] and [row["player"] for row in found.as_row()] == ["exact", "random"]
+    assert found.scores.sum() == 20 and found.as_row()[0]["games"] == 20
+    low, high = found.as_row()[0]["ci95"]
+    assert low < found.as_row()[0]["rating"] < high
+
+
+def test_what_cannot_meet_is_refused() -> None:
+    uniform = Uniform().build(WORLD.observation_space, WORLD.action_space)
+    with pytest.raises(ArenaError, match="two players or more"):
+        arena({"one": uniform}, WORLD)
+    with pytest.raises(ArenaError, match="for one player"):
+        arena({"one": uniform, "other": uniform}, native("2048"))
+    with pytest.raises(ArenaError, match="perfect play is known of"):
+        known_player("exact", native("hex"))
+    with pytest.raises(ArenaError, match="needs a positive number, as in uct:100"):
+        known_player("uct", WORLD)
+    with pytest.raises(ArenaError, match="alpha_beta plays Connect Four alone"):
+        known_player("alpha_beta:3", WORLD)
+    with pytest.raises(UsageError, match="say which game is played"):
+        arena_command(["random", "exact"])
+    with pytest.raises(UsageError, match="no player 'nobody'"):
+        arena_command(["random", "nobody", "--world", "tic_tac_toe_for_two"])
+
+
+def test_a_game_in_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    said = iter(["z9", "b2", "quit"])
+    monkeypatch.setattr("builtins.input", lambda _: next(said))
+    perfect: Any = known_player("exact", WORLD)
+    assert play_against(perfect, WORLD, seed=0, second=False) == 0
+    out = capsys.readouterr().out
+    assert "'z9' is no legal move here; legal are a3, b3" in out
+    assert " 2 . X ." in out and "I play" in out and out.endswith("left\n")
+    with pytest.raises(UsageError, match="only a game of two"):
+        play_against(perfect, native("cliff"), 0, False)

@@ -1,0 +1,94 @@
+"""The perfect judge of Connect Four, against a plain search, minimax and positions whose scores are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from retorno.environments.games.connect_four import ConnectFour
+from retorno.search.connect_four import ConnectFourJudge
+from retorno.search.errors import SearchError
+
+KNOWN = {
+    "2252576253462244111563365343671351441": -1,
+    "7422341735647741166133573473242566": 1,
+    "23163416124767223154467471272416755633": 0,
+    "65214673556155731566316327373221417": -1,
+}
+"""Columns from 1, and how soon the mover wins: the first positions of Pons's test set L3_R1."""
+
+
+def after(columns: str, rows: int = 6, width: int = 7) -> np.ndarray:
+    board, height = np.zeros((rows, width), np.int8), [0] * width
+    for turn, said in enumerate(columns):
+        column = int(said) - 1
+        board[rows - 1 - height[column], column] = 1 + turn % 2
+        height[column] += 1
+    return board if len(columns) % 2 == 0 else np.array([0, 2, 1], np.int8)[board]
+
+
+@pytest.mark.parametrize("columns", KNOWN)
+def test_known_positions(columns: str) -> None:
+    judge = ConnectFourJudge(entries=10_007)
+    assert np.nanmax(judge.scores(after(columns))) == KNOWN[columns]
+    assert np.nanmax(judge.values(after(columns))) == np.sign(KNOWN[columns])
+
+
+def plain(board: np.ndarray) -> int:
+    """The value of a position by trying everything."""
+    best = -1
+    for column in np.flatnonzero(board[0] == 0):
+        row = np.flatnonzero(board[:, column] == 0)[-1]
+        led = board.copy()
+        led[row, column] = 1
+        if won(led == 1):
+            return 1
+        value = 0 if (led != 0).all() else -plain(np.array([0, 2, 1], np.int8)[led])
+        best = max(best, value)
+        if best == 1:
+            return 1
+    return best
+
+
+def won(mine: np.ndarray) -> bool:
+    rows, columns = mine.shape
+    for row, column in np.argwhere(mine):
+        for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            places = [(row + i * down, column + i * right) for i in range(4)]
+            if all(0 <= r < rows and 0 <= c < columns and mine[r, c] for r, c in places):
+                return True
+    return False
+
+
+def test_every_move_is_judged_as_by_a_plain_search() -> None:
+    """Random positions on a small board, all of their moves."""
+    game, rng = ConnectFour(rows=4, columns=5), np.random.default_rng(0)
+    judge, judged = ConnectFourJudge(game, entries=10_007), 0
+    while judged < 12:
+        said = "".join(map(str, rng.integers(1, 6, 10)))
+        board = after("", 4, 5)
+        if max(said.count(c) for c in said) > 4:
+            continue
+        board = after(said, 4, 5)
+        if won(board == 1) or won(board == 2):
+            continue
+        judged += 1
+        for column, value in enumerate(judge.values(board)):
+            if np.isnan(value):
+                assert board[0, column] != 0
+                continue
+            led = board.copy()
+            led[np.flatnonzero(board[:, column] == 0)[-1], column] = 1
+            expected = 1 if won(led == 1) else 0 if (led != 0).all() else -plain(np.array([0, 2, 1], np.int8)[led])
+            assert value == expected
+
+
+def test_a_shallow_judge_sees_what_is_near() -> None:
+    board = after("112233")
+    assert ConnectFourJudge(depth=1, entries=101).values(board)[3] == 1
+    assert ConnectFourJudge(depth=2, entries=101).values(after("11223")).tolist().count(-1) >= 5
+
+
+def test_other_boards_are_refused() -> None:
+    with pytest.raises(SearchError, match="got 8 × 8"):
+        ConnectFourJudge(ConnectFour(rows=8, columns=8))

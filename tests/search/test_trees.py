@@ -1,0 +1,102 @@
+"""Tree searches with a network: they find what is exact, in games and where chance has a say, and one is as many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+
+from retorno.bellman import minimax, solve
+from retorno.core.mdp import mdp
+from retorno.core.spaces import SpaceError, element
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
+from retorno.environments.sampled_world import sampled
+from retorno.environments.wrappers import TimeLimit
+from retorno.models.tabular import WorldModel
+from retorno.search import PUCT, Gumbel
+from retorno.search.trees import Found
+
+WORLD = TicTacToe()
+MODEL = WorldModel(WORLD)
+KEY = jax.random.key(0)
+
+
+def knows_nothing(obs: Any) -> tuple[Array, Array]:
+    return jnp.zeros(9), jnp.float32(0)
+
+
+@pytest.fixture(scope="module")
+def late() -> tuple[Any, Any, np.ndarray]:
+    """Boards with four free cells, exact action values, and which are legal."""
+    exact = minimax(tic_tac_toe_for_two())
+    model = exact.model
+    q = np.full((model.num_states, 9), np.nan)
+    q[model.pair_state, model.action] = exact.q
+    chosen = np.flatnonzero((~np.isnan(q)).sum(1) == 4)
+    chosen = chosen[np.nanmax(q[chosen], 1) > np.nanmin(q[chosen], 1)][:32]
+    numbers = jnp.asarray([int(model.state_names[state]) for state in chosen])
+    boards = jax.vmap(lambda number: element(WORLD.observation_space, number))(numbers).astype(jnp.int8)
+    return boards, q[chosen], exact.value[chosen]
+
+
+def test_a_search_that_knows_nothing_finds_perfect_moves(late: Any) -> None:
+    (boards, q, value), config = late, PUCT(simulations=200)
+    entered = lambda board: WORLD.enter(board)[1]  # noqa: E731
+
+    def one(board: Array) -> Found:
+        return config.search(MODEL, knows_nothing, entered(board), KEY)
+
+    many = jax.jit(jax.vmap(one))(boards)
+    chosen = q[np.arange(len(q)), np.asarray(many.action)]
+    np.testing.assert_allclose(chosen, np.nanmax(q, 1))
+    assert (np.asarray(many.policy)[np.isnan(q)] == 0).all(), "what is not legal is never recommended"
+    assert many.visits.sum(1).tolist() == [200] * len(q)
+    assert np.abs(many.value - value).mean() < 0.2
+
+
+def test_gumbels_policy_is_its_closed_form_on_one_step() -> None:
+    """Danihelka et al. 2022, eq. 11: logits plus the values, each of which was looked at, on mctx's scale."""
+    paid = np.array([0.1, 0.7, 0.4])
+    model = mdp({"here": {str(i): [(1.0, "end", float(x), True)] for i, x in enumerate(paid)}})
+    world, logits = sampled(model), jnp.array([0.3, -0.2, 0.0])
+    search = Gumbel(simulations=6)
+    found = jax.jit(
+        lambda: search.search(WorldModel(world), lambda obs: (logits, jnp.float32(0)), world.reset(KEY)[1], KEY)
+    )()
+    assert found.visits.sum() == 6 and (found.visits > 0).all()
+    scaled = (paid - paid.min()) / (paid.max() - paid.min())
+    expected = jax.nn.softmax(logits + (50 + found.visits.max()) * 0.1 * scaled)
+    np.testing.assert_allclose(found.policy, expected, rtol=1e-5)
+
+
+def risky() -> Any:
+    """A sure .6, or a coin for 1, which looks better to whoever takes what fell once for what always falls."""
+    return mdp(
+        {"here": {"sure": [(1.0, "end", 0.6, True)], "coin": [(0.5, "end", 1.0, True), (0.5, "end", 0.0, True)]}}
+    )
+
+
+def test_chance_is_weighed() -> None:
+    world, exact = TimeLimit(sampled(risky()), 5), solve(risky(), 1.0)
+    search = PUCT(simulations=64)
+    judge = lambda obs: (jnp.zeros(2), jnp.float32(0))  # noqa: E731
+    row = world.reset(KEY)[1]
+    found = jax.jit(jax.vmap(lambda key: search.search(WorldModel(world), judge, row, key)))(jax.random.split(KEY, 16))
+    np.testing.assert_array_equal(found.action, 0)
+    # Each outcome is visited as often as it is likely, up to half a visit.
+    assert (np.abs(found.q - exact.q) <= 0.5 / found.visits + 1e-6).all()
+    with pytest.raises(SpaceError, match="PUCT"):
+        Gumbel().search(WorldModel(world), judge, row, KEY)
+
+
+def test_a_row_that_ends_all_is_no_trouble() -> None:
+    """A full board: nothing is legal there, and the row says that all is."""
+    state, row = WORLD.enter(jnp.array([[1, 2, 1], [1, 2, 2], [2, 1, 0]], jnp.int8))
+    _, row = WORLD.step(state, jnp.int32(8), KEY)
+    assert row.last
+    found = jax.jit(lambda: PUCT(simulations=8).search(MODEL, knows_nothing, row, KEY))()
+    assert np.isfinite(jax.tree.leaves(found)[1]).all() and found.value == 0
