@@ -40,6 +40,7 @@ from retorno.run.origin import Origin
 from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
 from retorno.run.train import NEWEST, Training, train
+from retorno.search import SEARCHES
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
@@ -62,6 +63,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "optimiser": OPTIMISERS,
     "critic_optimiser": ChainMap({"none": type(None)}, OPTIMISERS),
     "replay": REPLAYS,
+    "search": SEARCHES,
     "reward": GOAL_REWARDS,
     "relabel": ChainMap({"none": type(None)}, RELABELS),
 }

@@ -79,6 +79,7 @@ from retorno.run.relabel import RELABELS, as_recorded
 from retorno.run.report import Counters, Report, report
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.structure import StructureError
+from retorno.search import SEARCHES
 
 USUAL_STEPS = 100_000
 """The budget where none is given, nor published."""
@@ -100,6 +101,7 @@ REGISTERED: tuple[Mapping[str, Any], ...] = (
     EXPLORATIONS,
     FIXED,
     MODELS,
+    SEARCHES,
     OPTIMISERS,
     REPLAYS,
     GOAL_REWARDS,
