@@ -27,14 +27,14 @@ RELABELS = Registry()
 register = RELABELS.register
 
 
-def as_recorded(relabel: RelabelConfig) -> RelabelConfig:
+def as_recorded(relabel: RelabelConfig | None) -> RelabelConfig | None:
     """Settings that were read from a run's folder, if they may be used.
 
     Raises:
         OwnCodeError: when they name a file that was not named in this process: none is run because a folder says so.
 
     Args:
-        relabel: as it was read.
+        relabel: as it was read; None where the world alone pays.
     """
     again = getattr(relabel, "recorded", None)
     return relabel if again is None else again()
