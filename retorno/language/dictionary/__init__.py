@@ -16,7 +16,9 @@ from retorno.language.dictionary.judge import (
     rank,
     score,
 )
+from retorno.language.dictionary.measure import Answers, ask, measure
 from retorno.language.dictionary.nouns import Noun, Words, kinds, nouns, split
+from retorno.language.dictionary.tiny import untaught
 from retorno.language.dictionary.wording import Demonstration, Ranking, demonstrations, rankings
 
 __all__ = [
@@ -24,19 +26,23 @@ __all__ = [
     "ALWAYS_EVADE",
     "HONEST",
     "UNFRIENDLY",
+    "Answers",
     "Demonstration",
     "Noun",
     "Order",
     "Ranking",
     "Verdict",
     "Words",
+    "ask",
     "asked",
     "demonstrations",
     "judge",
     "kinds",
+    "measure",
     "nouns",
     "rank",
     "rankings",
     "score",
     "split",
+    "untaught",
 ]
