@@ -30,7 +30,7 @@ class ConnectFourJudge:
 
     >>> judge = ConnectFourJudge(ConnectFour(rows=4, columns=5), entries=1009)
     >>> judge.values(np.zeros((4, 5), np.int8)).tolist()
-    [0.0, 0.0, 0.0, 0.0, 0.0]
+    [-1.0, 0.0, 0.0, 0.0, -1.0]
     """
 
     game: ConnectFour = field(default_factory=ConnectFour)
