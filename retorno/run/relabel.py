@@ -6,6 +6,7 @@ Several are `InTurn`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -21,13 +22,15 @@ from retorno.core.time_step import Trajectory
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.objectives import masked_mean
 
+Settings = TypeVar("Settings", RelabelConfig, RelabelConfig | None)
+
 RELABELS = Registry()
 """Every relabel by the name that the command line gives it."""
 
 register = RELABELS.register
 
 
-def as_recorded(relabel: RelabelConfig | None) -> RelabelConfig | None:
+def as_recorded(relabel: Settings) -> Settings:
     """Settings that were read from a run's folder, if they may be used.
 
     Raises:
