@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 import gymnasium
 import jax
@@ -11,9 +12,11 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float, Key
 
-from retorno.core.hyperparameters import Count, hyperparameters
+from retorno.core.hyperparameters import Count, Whole, hyperparameters
 from retorno.core.registry import Registry
-from retorno.networks.heads import ActionValueHead, Head, ValueHead
+from retorno.core.spaces import SpaceError
+from retorno.networks.heads import ActionValueHead, Head, Parameters, ValueHead
+from retorno.ops.objectives import huber
 
 
 @runtime_checkable
@@ -75,5 +78,60 @@ class Least:
         return 0.5 * jnp.sum(jnp.square(q - target))
 
 
-ENSEMBLES = Registry((Least,), of=Ensemble)
+@dataclass(frozen=True)
+class QuantileHead:
+    """Quantiles of the return after an action, of as many equal shares: [M]."""
+
+    quantiles: int
+    """M, how many there are."""
+    gain: ClassVar[float] = 1.0
+
+    @property
+    def outputs(self) -> int:
+        return self.quantiles
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " M"], parameters: Parameters) -> Float[Array, " M"]:
+        return x
+
+
+@hyperparameters
+class Truncated:
+    """Quantiles of all critics in one mixture, without the largest. Kuznetsov et al. 2020 (TQC). Actions: Box."""
+
+    members: Count = 5
+    """How many critics learn."""
+    quantiles: Count = 25
+    """Of each critic."""
+    dropped: Whole = 2
+    """The largest of the mixture, so many for each critic, are left out of the target."""
+
+    def __post_init__(self) -> None:
+        if self.dropped >= self.quantiles:
+            raise ValueError(
+                f"of {self.quantiles} quantiles {self.dropped} are dropped, and nothing is left: drop fewer"
+            )
+
+    def head(self, action_space: gymnasium.Space) -> Head:
+        if isinstance(action_space, spaces.Discrete):
+            raise SpaceError(f"a mixture of quantiles judges real numbers (Box), got {action_space}: take Least")
+        return QuantileHead(self.quantiles)
+
+    def target(self, q: Float[Array, "K ..."], key: Key[Array, ""]) -> Float[Array, "*A"]:
+        return jnp.sort(q.reshape(-1))[: self.members * (self.quantiles - self.dropped)]
+
+    def judgement(self, q: Float[Array, "K ..."]) -> Float[Array, "*A"]:
+        return q.mean()
+
+    def loss(self, q: Float[Array, "K ..."], target: Float[Array, " m"]) -> Float[Array, ""]:
+        """Quantile regression with Huber's loss (Dabney et al. 2018, eq. 10), the mean over all pairs."""
+        share = (jnp.arange(self.quantiles) + 0.5) / self.quantiles
+        error = target - q[..., None]
+        weight = jnp.abs(share[:, None] - (error < 0))
+        return jnp.mean(weight * jnp.vectorize(huber)(error))
+
+
+ENSEMBLES = Registry((Least, Truncated), of=Ensemble)
 """Every way to make one judgement of several, by the name that the command line gives it."""

@@ -21,7 +21,7 @@ from retorno.environments.sampled_world import sampled
 from retorno.environments.text.recall import Recall
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import GRU, MLP, Activation, Table
-from retorno.networks.ensembles import Least
+from retorno.networks.ensembles import Least, Truncated
 from retorno.ops.optimisers import SGD, Adam, Schedule
 from retorno.run.evaluate import evaluate
 from retorno.run.train import train
@@ -211,3 +211,28 @@ def test_before_learning_starts_actions_are_drawn_evenly() -> None:
         )
         action = np.asarray(learnt(method, Lights(), 4096).run.learner.replay.ring.action)[:64]
         assert abs(action.mean()) < 0.036 and abs((action < -0.5).mean() - 0.25) < 0.028
+
+
+def test_ensembles_by_hand() -> None:
+    q, key = jnp.array([[1.0, 5.0], [2.0, 9.0]]), jax.random.key(0)
+    mixture = Truncated(members=2, quantiles=2, dropped=1)
+    assert mixture.target(q, key).tolist() == [1.0, 2.0] and mixture.judgement(q) == 4.25
+    # Shares ¼ and ¾; errors 0 and 1, −4 and −3, −1 and 0, −8 and −7, of which Huber's losses are the size less ½.
+    errors = np.array([[0.25 * 0.5, 0.25 * (3.5 + 2.5)], [0.75 * 0.5, 0.25 * (7.5 + 6.5)]])
+    np.testing.assert_allclose(mixture.loss(q, jnp.array([1.0, 2.0])), errors.sum() / 8, rtol=1e-6)
+    assert Least().target(q, key).tolist() == [1.0, 5.0]
+    assert float(Least().loss(jnp.array([1.0, 4.0]), jnp.array([2.0]))) == 2.5
+    with pytest.raises(ValueError, match="nothing is left"):
+        Truncated(quantiles=2, dropped=2)
+
+
+@pytest.mark.parametrize("ensemble", [Truncated(3, 5, 1), Least(3, subset=2)], ids=["truncated", "subset"])
+def test_other_ensembles_turn_the_dial_too(ensemble: Any) -> None:
+    """The actor takes a step for two of the critics'."""
+    settings = {"network": MLP((32,)), "num_envs": 4, "rollout": 4, "gradient_steps": 4, "batch_size": 64}
+    method = SAC(
+        **settings, ensemble=ensemble, actor_period=2, capacity=4096, discount=0.5, target_step=0.05, optimiser=FALLING
+    )
+    policy = heads(learnt(method, TimeLimit(Lights(), 5), 6_000))
+    taken = jax.vmap(lambda policy: policy.mode())(policy)[:, 0]
+    np.testing.assert_allclose(taken, LIGHTS, atol=0.1)

@@ -243,8 +243,8 @@ class SAC:
         together = lambda q: self.ensemble.target(q, for_critics)  # noqa: E731
         q, entropy = _judged(learner.target, together, policy, after, jax.tree.map(lambda x: x[1:], carry), for_rows)
         value = q + jnp.exp(learner.log_temperature) * entropy[..., None]
-        discount = self.discount * after.discount
-        return jax.lax.stop_gradient(backup(rows.reward[..., None], discount[..., None], value)), entropy
+        of_each = jax.vmap(backup, (None, None, -1), -1)
+        return jax.lax.stop_gradient(of_each(rows.reward, self.discount * after.discount, value)), entropy
 
     def _critic_loss(
         self, critics: Critics, rows: Lesson, carry: Carry, target: Float[Array, "L N m"], weight: Float[Array, " N"]
