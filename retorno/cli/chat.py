@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from retorno.cli.options import UsageError, parse
+from retorno.cli.options import Flag, UsageError, parse
+from retorno.cli.pages import LabelsPlace, Port, is_run, labels_place, news_of, opened_labels, require_web, serve_pages
 from retorno.cli.sample import harmless
 from retorno.cli.terminal import note
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval
@@ -51,12 +52,22 @@ class Chat:
     """Of what is drawn."""
     votes: Path = Path("votes.jsonl")
     """Where it is written which of two answers was preferred: one ranking a line, added to what is there."""
+    page: Flag = False
+    """Talk in a page in the browser instead. Thumbs and choices are kept in a database: `retorno labels` writes them as
+    files."""
+    labels: LabelsPlace = None
+    """Of the page, where they are kept: a file, or postgresql://… Where it is not said, the run's folder, or beside the
+    model."""
+    port: Port = None
+    """Of the page; 8420 or one after it where it is not said."""
 
 
 def run(arguments: list[str]) -> int:
     given = parse(Chat, arguments, "retorno chat")
     if len(given.models) not in (1, 2):
         raise UsageError(f"give one model to talk to, or two to compare, got {len(given.models)}")
+    if given.page:
+        return _page(given)
     from retorno import language
 
     sampling = language.Sampling(temperature=given.temperature, top_k=given.top_k, top_p=given.top_p)
@@ -73,6 +84,25 @@ def run(arguments: list[str]) -> int:
     else:
         _talk(lambda: _Two((conversation(0), conversation(1)), given.models, given.votes, random.Random(given.seed)))
     return 0
+
+
+def _page(given: Chat) -> int:
+    """The same in a browser."""
+    require_web()
+    from retorno.language import Sampling
+    from retorno.web import Site
+    from retorno.web.talking import Talker
+
+    sampling = Sampling(temperature=given.temperature, top_k=given.top_k, top_p=given.top_p)
+    talkers = [Talker(each, given.tokens, sampling, given.stop, given.system) for each in given.models]
+    for each in talkers:
+        each.model  # noqa: B018 (what is wrong with it is said now)
+    first = Path(given.models[0])
+    about = first if first.exists() else Path(f"{given.models[0]}.chat")
+    labels = opened_labels(labels_place(given.labels, about))
+    news = news_of(first) if is_run(first) else None
+    site = Site(" · ".join(each.name for each in talkers), labels, talkers, pages=("chat",), news=news)
+    return serve_pages(site, given.port, "chat")
 
 
 def _talk(begin: Callable[[], _One | _Two]) -> None:

@@ -29,6 +29,8 @@ COMMANDS = {
     "sample": ("MODEL", "what a language model makes of a prompt"),
     "chat": ("MODEL [MODEL]", "talk to a language model, or compare two"),
     "judge": ("MODEL [MODEL] --by JUDGE", "how good a model's answers are, and whose are preferred"),
+    "rank": ("FILE|RUN|MODEL", "pages in a browser: people rank answers and write demonstrations"),
+    "labels": ("export|import|statistics", "what people said in the pages, as files; how far they agree"),
     "figure": ("NAME…", "repeat figures and tables of the textbooks, beside what is expected of them"),
     "report": ("RUN…", "one HTML page about one or several runs"),
     "inspect": ("RUN", "what is in a run's folder: step, digest, checkpoints, settings"),

@@ -1,9 +1,9 @@
 """What people were asked and what they said, in one database: rankings, demonstrations, thumbs; later clips."""
 
 from retorno.labels.agreement import Agreement, between_labellers, with_scores
-from retorno.labels.database import Label, Labelled, Labels, Progress, Query
-from retorno.labels.opening import LabelsError
-from retorno.labels.records import demonstrations, rankings, read_queries, read_records, take, write_records
+from retorno.labels.database import Label, Labelled, Labels, Progress, Query, Taken
+from retorno.labels.opening import LabelsError, is_url
+from retorno.labels.records import demonstrations, rankings, write_records
 
 __all__ = [
     "Agreement",
@@ -13,12 +13,11 @@ __all__ = [
     "LabelsError",
     "Progress",
     "Query",
+    "Taken",
     "between_labellers",
     "demonstrations",
+    "is_url",
     "rankings",
-    "read_queries",
-    "read_records",
-    "take",
     "with_scores",
     "write_records",
 ]

@@ -270,12 +270,21 @@ class Labels:
             if label is not None:
                 _withdraw(connection, label.id, query)
 
-    def labelled(self, kind: str | None = None) -> Iterator[Labelled]:
-        """All labels that count, in the order in which they were given, with what was asked."""
+    def labelled(self, kind: str | None = None, until: float | None = None) -> Iterator[Labelled]:
+        """All labels that count, in the order in which they were given, with what was asked.
+
+        Args:
+            kind: of the queries; None for all of them.
+            until: the labels as they stood at that time, in seconds since 1970: nothing that was said is deleted, so
+                they are the same ones for ever. None for now.
+        """
         last = 0
+        standing = labels.c.withdrawn.is_(None)
+        if until is not None:
+            standing = (labels.c.made <= until) & (standing | (labels.c.withdrawn > until))
         while True:
             columns = [*queries.c, *(column.label(f"label_{column.name}") for column in labels.c)]
-            some = sa.select(*columns).join(labels).where(labels.c.withdrawn.is_(None), labels.c.id > last)
+            some = sa.select(*columns).join(labels).where(standing, labels.c.id > last)
             if kind is not None:
                 some = some.where(queries.c.kind == kind)
             with self._reading() as connection:
@@ -287,6 +296,12 @@ class Labels:
             if len(rows) < PAGE:
                 return
             last = rows[-1].label_id
+
+    def queries(self, kind: str) -> list[Query]:
+        """All queries of a kind that were ever added, in order."""
+        with self._reading() as connection:
+            rows = connection.execute(queries.select().where(queries.c.kind == kind).order_by(queries.c.id)).all()
+        return [_query(row) for row in rows]
 
     def progress(self, kind: str, labeller: str) -> Progress:
         """How far the labelling is."""

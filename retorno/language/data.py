@@ -10,6 +10,7 @@ import csv
 import hashlib
 import itertools
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,7 +160,7 @@ def prompt_tokens(source: Source, model: Model, *, longest: int | None = None) -
     writer = Writer.of(model, longest)
     found = []
     for where, record in records(source):
-        prompt, _ = _prompt_of(record, where)
+        prompt, _ = prompt_of(record, where)
         found.append(_fitting([Piece(writer.prompt(prompt, where), False)], writer, where)[0].tokens)
     return found
 
@@ -210,7 +211,7 @@ def prompts_of(source: Source) -> list[Text]:
     for where, record in records(source):
         chosen: Any = record.get("chosen")
         turns = _is_conversation(chosen) and "prompt" not in record
-        asked: Any = chosen[:-1] if turns else _prompt_of(record, where)[0]
+        asked: Any = chosen[:-1] if turns else prompt_of(record, where)[0]
         if _is_conversation(asked) and asked[-1].get("role") == "assistant":
             asked = asked[:-1]
         found.setdefault(json.dumps(asked), asked)
@@ -224,6 +225,7 @@ def demonstrations(
     longest: int | None = None,
     held_out: float = 0.0,
     held: bool = False,
+    until: float | None = None,
     digest: str | None = None,
 ) -> Recorded:
     """What an assistant should say, as a world of recordings: the loss of cloning it is on the answers alone.
@@ -232,30 +234,33 @@ def demonstrations(
     an answer. Short texts share a column.
 
     Args:
-        source: a file, a folder of files, or records.
+        source: a file, a folder of files, a database of people's labels, or records.
         model: whose tokens, by its name or folder.
         longest: tokens of the longest text; None for the most that the model was made for.
         held_out: the share of the prompts that are not to be learnt from.
         held: whether these are meant.
+        until: of a database the labels that stood at that time, in seconds since 1970; None for now, which a run
+            records, so that it goes on with those it began with.
         digest: of the recordings as they were, where that is known: others are refused.
 
     Raises:
         DataError: when a record cannot be read, or is too long; it names the line.
     """
     writer = Writer.of(model, longest)
+    until = time.time() if until is None and is_database(source) else until
     texts = []
-    for where, record in records(source):
-        prompt, field = _prompt_of(record, where)
-        if field == "messages" and _answer_of(record) is None:
+    for where, record in records(source, ("demonstrations",), until):
+        prompt, field = prompt_of(record, where)
+        if field == "messages" and answer_of(record) is None:
             pieces = writer.conversation(prompt, where)  # pyright: ignore[reportArgumentType]
         else:
-            answer = _answer_of(record)
+            answer = answer_of(record)
             if answer is None:
                 raise DataError(_lacks(record, where, ANSWER))
             pieces = [Piece(writer.prompt(prompt, where), False), Piece(writer.answer(answer, where), True)]
         if _is_held(prompt, held_out) == held:
             texts.append(text_episode(_fitting(pieces, writer, where), writer))
-    settings = {"longest": longest, "held_out": held_out, "held": held}
+    settings = {"longest": longest, "held_out": held_out, "held": held, "until": until}
     _require_some(texts, source)
     lengths = [len(text.steps.last) for text in texts]
     rows = max(*lengths, 4 * round(sum(lengths) / len(lengths)))  # Where all are about as long, several share one.
@@ -270,6 +275,7 @@ def rankings(
     longest: int | None = None,
     held_out: float = 0.0,
     held: bool = False,
+    until: float | None = None,
     digest: str | None = None,
 ) -> Recorded:
     """Which answers to a prompt were preferred, as a world of recordings.
@@ -278,41 +284,52 @@ def rankings(
     what was "chosen" and what was "rejected", as texts or as conversations.
 
     Args:
-        source: a file, a folder of files, or records.
+        source: a file, a folder of files, a database of people's labels, or records.
         model: whose tokens, by its name or folder.
         longest: tokens of the longest text; None for the most that the model was made for.
         held_out: the share of the prompts that are not to be learnt from.
         held: whether these are meant.
+        until: of a database the labels that stood at that time, in seconds since 1970; None for now, which a run
+            records, so that it goes on with those it began with.
         digest: of the recordings as they were, where that is known: others are refused.
 
     Raises:
         DataError: when a record cannot be read, or is too long; it names the line.
     """
     writer = Writer.of(model, longest)
+    until = time.time() if until is None and is_database(source) else until
     groups: list[tuple[list[Episode], list[int]]] = []
-    for where, record in records(source):
-        prompt, answers, ranks = _ranking_of(record, where)
+    for where, record in records(source, ("rankings",), until):
+        prompt, answers, ranks = ranking_of(record, where)
         if _is_held(prompt, held_out) != held or len({rank for rank in ranks if rank >= 0}) < 2:
             continue
         asked = Piece(writer.prompt(prompt, where), False)
         texts = [_fitting([asked, Piece(writer.answer(answer, where), True)], writer, where) for answer in answers]
         groups.append(([text_episode(pieces, writer) for pieces in texts], ranks))
-    settings = {"longest": longest, "held_out": held_out, "held": held}
+    settings = {"longest": longest, "held_out": held_out, "held": held, "until": until}
     _require_some(groups, source)
     world = ranked_episodes(groups, writer.space, writer.space)
     return _named(world, "rankings", source, model, settings, digest)
 
 
-def records(source: Source) -> Iterator[tuple[str, Record]]:
+def records(
+    source: Source, which: Sequence[str] = ("rankings", "demonstrations"), until: float | None = None
+) -> Iterator[tuple[str, Record]]:
     """Each record, and where it stands: for messages.
 
     Args:
-        source: a file, a folder of files, or records.
+        source: a file, a folder of files, a database of labels, or records.
+        which: of a database's labels.
+        until: those of a database that stood at that time, in seconds since 1970.
 
     Raises:
         DataError: when there is none, or a file cannot be read.
     """
-    if isinstance(source, str | Path):
+    if is_database(source):
+        number = -1
+        for number, record in enumerate(_labels(str(source), which, until)):
+            yield f"{source}, record {number}", record
+    elif isinstance(source, str | Path):
         number = -1
         for number, found in enumerate(itertools.chain.from_iterable(map(_read, _files(Path(source))))):  # noqa: B007
             yield found
@@ -322,6 +339,28 @@ def records(source: Source) -> Iterator[tuple[str, Record]]:
             yield f"record {number}", record
     if number < 0:
         raise DataError(f"{source!r:.80} holds no records: expected one or more")
+
+
+def is_database(source: Source) -> bool:
+    """Whether texts are labels that people gave, in a database: a file that ends in .db, or a URL.
+
+    >>> is_database("runs/words/labels.db"), is_database("postgresql://localhost/labels"), is_database("a.jsonl")
+    (True, True, False)
+    """
+    return isinstance(source, str | Path) and (str(source).endswith(".db") or "://" in str(source))
+
+
+def _labels(source: str, which: Sequence[str], until: float | None) -> Iterator[Record]:
+    from retorno import labels  # The extra `web`: only who has labels needs it.
+
+    if not labels.is_url(source) and not Path(source).exists():
+        raise DataError(f"there is no {source}: expected a database of labels, as `retorno rank` makes it")
+    opened = labels.Labels.open(source)
+    try:
+        for kind in which:
+            yield from getattr(labels, kind)(opened, until)
+    finally:
+        opened.close()
 
 
 def _files(path: Path) -> list[Path]:
@@ -375,7 +414,7 @@ def _parsed(text: str, where: str) -> Any:
         raise DataError(f"{where} is no JSON: {error}") from error
 
 
-def _prompt_of(record: Record, where: str) -> tuple[Text, str]:
+def prompt_of(record: Record, where: str) -> tuple[Text, str]:
     """A record's prompt, and the field in which it stands."""
     for field in PROMPT:
         if (found := record.get(field)) is not None:
@@ -384,7 +423,7 @@ def _prompt_of(record: Record, where: str) -> tuple[Text, str]:
     raise DataError(_lacks(record, where, PROMPT))
 
 
-def _answer_of(record: Record) -> Text | None:
+def answer_of(record: Record) -> Text | None:
     return next((record[field] for field in ANSWER if record.get(field) is not None), None)
 
 
@@ -393,7 +432,7 @@ def _lacks(record: Record, where: str, fields: Sequence[str]) -> str:
     return f"{where} has {', '.join(map(repr, record)) or 'no fields'}: expected one of {', '.join(fields)}{near}"
 
 
-def _ranking_of(record: Record, where: str) -> tuple[Text, list[Text], list[int]]:
+def ranking_of(record: Record, where: str) -> tuple[Text, list[Text], list[int]]:
     """A prompt, its answers, and the rank of each."""
     if all(field in record for field in PAIR):
         chosen, rejected = (record[field] for field in PAIR)
@@ -402,8 +441,8 @@ def _ranking_of(record: Record, where: str) -> tuple[Text, list[Text], list[int]
                 raise DataError(f"{where}: chosen and rejected do not answer the same conversation")
             prompt = record.get("prompt", chosen[:-1])
             return prompt, [chosen[-1]["content"], rejected[-1]["content"]], [0, 1]
-        return _prompt_of(record, where)[0], [chosen, rejected], [0, 1]
-    prompt, answers, ranks = _prompt_of(record, where)[0], record.get("answers"), record.get("ranks")
+        return prompt_of(record, where)[0], [chosen, rejected], [0, 1]
+    prompt, answers, ranks = prompt_of(record, where)[0], record.get("answers"), record.get("ranks")
     if not (isinstance(answers, Sequence) and isinstance(ranks, Sequence)) or isinstance(answers, str):
         raise DataError(
             f"{where} has {', '.join(map(repr, record))}: expected answers and ranks, or chosen and rejected"
@@ -469,7 +508,12 @@ def _name(
         return None
     place = Path(stored.model)
     where = str(place.resolve()) if place.exists() else stored.model
-    given = {"source": str(Path(source).resolve()), "model": where, **settings, "digest": told}
+    given = {
+        "source": str(source) if "://" in str(source) else str(Path(source).resolve()),
+        "model": where,
+        **settings,
+        "digest": told,
+    }
     settings = {name: value for name, value in given.items() if value not in (None, False, 0.0)}
     return WorldName(f"retorno.language:{kind}", settings=settings)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import sqlite3
@@ -66,6 +65,16 @@ def test_a_label_counts_once(labels: people.Labels) -> None:
     assert labels.progress("ranking", "Ana") == (2, 1, 0)
     late = labels.save(query, "Cai", {"ranks": [2, 1, 0]})
     assert late.labeller == "Cai" and labels.progress("ranking", "Cai") == (3, 1, 0), "a late label is kept too"
+
+
+def test_labels_as_they_stood_are_the_same_for_ever(labels: people.Labels) -> None:
+    first, second = labels.add("ranking", asked(2))
+    labels.save(first, "Ana", {"ranks": [0, 1]})
+    then = labels.save(second, "Ana", {"ranks": [1, 0]}).made
+    labels.save(first, "Ana", {"ranks": [1, 0]})
+    labels.undo("ranking", "Ana")
+    assert [x.label.content["ranks"] for x in labels.labelled("ranking", then)] == [[0, 1], [1, 0]]
+    assert [x.label.content["ranks"] for x in labels.labelled("ranking")] == [[1, 0]]
 
 
 def test_the_newest_label_is_undone(labels: people.Labels) -> None:
@@ -246,32 +255,6 @@ def test_a_database_that_cannot_be_written_says_so(labels: people.Labels, monkey
     mine.save(query, "Ana", {"ranks": [0, 1, 2]})
 
 
-def test_records_are_written_and_taken_back(labels: people.Labels, tmp_path: Path) -> None:
-    messages = [{"role": "user", "content": HOSTILE}]
-    ranked, other = labels.add(
-        "ranking", [HERONS, {"prompt": messages, "answers": [HOSTILE, "b"], "models": ["x", "y"]}]
-    )
-    [written] = labels.add("demonstration", [{"prompt": "what is an oak?"}])
-    labels.save(ranked, "Ana", {"ranks": [0, None, 1], "ratings": [7, None, 1]}, seconds=4.26)
-    labels.save(ranked, "Bea", {"ranks": [0, 0, 0], "all_bad": True})
-    labels.save(other, "Ana", {"ranks": [0, 1]})
-    labels.save(written, "Ana", {"answer": "a tree"}, seconds=9.0)
-    said = list(people.rankings(labels))
-    assert said[0] == {**HERONS, "ranks": [0, None, 1], "ratings": [7, None, 1], "labeller": "Ana", "seconds": 4.3}
-    assert said[1] == {**HERONS, "ranks": [0, 0, 0], "all_bad": True, "labeller": "Bea"}
-    assert people.write_records(tmp_path / "rankings.jsonl", people.rankings(labels)) == 3
-    assert people.write_records(tmp_path / "demonstrations.jsonl", people.demonstrations(labels)) == 1
-    again = people.Labels.open(tmp_path / "again.db")
-    for _ in range(2):  # The second time nothing is new.
-        assert people.take(again, tmp_path / "rankings.jsonl") == {"ranking": 3}
-        assert people.take(again, tmp_path / "demonstrations.jsonl") == {"demonstration": 1}
-        assert list(people.rankings(again)) == said
-        assert list(people.demonstrations(again)) == [
-            {"prompt": "what is an oak?", "answer": "a tree", "labeller": "Ana", "seconds": 9.0}
-        ]
-    assert again.lend("ranking", "Cai") is None, "what was ranked elsewhere is not asked"
-
-
 def test_thumbs_are_rankings_and_demonstrations(labels: people.Labels) -> None:
     said = [("a bird", 1, "Ana"), ("a fish", -1, "Ana"), ("a dog", -1, "Ana"), ("a bird", 1, "Bea")]
     for answer, thumb, who in said:
@@ -281,41 +264,6 @@ def test_thumbs_are_rankings_and_demonstrations(labels: people.Labels) -> None:
         {"prompt": "what is a heron?", "answers": ["a bird", "a fish", "a dog"], "ranks": [0, 1, 1], "labeller": "Ana"}
     ]
     assert [record["labeller"] for record in people.demonstrations(labels)] == ["Ana", "Bea"]
-
-
-def test_pairs_and_labels_without_a_name_are_taken(labels: people.Labels, tmp_path: Path) -> None:
-    file = tmp_path / "pairs.jsonl"
-    pair = {"prompt": "p", "chosen": "a", "rejected": "b"}
-    file.write_text("\n".join(map(json.dumps, [pair, pair, {"prompt": "p", "answers": ["a", "b"], "ranks": [1, 0]}])))
-    people.take(labels, file)
-    assert [(r["ranks"], r["labeller"]) for r in people.rankings(labels)] == [
-        ([0, 1], "imported"),
-        ([0, 1], "imported 2"),
-        ([1, 0], "imported 3"),
-    ]
-    ranked, alone = people.read_queries(file)
-    assert ranked == [{"prompt": "p", "answers": ["a", "b"]}] * 3 and alone == []
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("[1]", "line 1: expected an object"),
-        ("{", "line 1: no JSON"),
-        ('{"prompt": ""}', '"prompt" is a text or messages'),
-        ('{"prompt": [{"role": "user"}], "answer": "x"}', '"prompt" is a text or messages'),
-        ('{"prompt": "p", "answers": ["a"], "ranks": [0]}', "two texts or more"),
-        ('{"prompt": "p", "answers": ["a", "b"], "ranks": [0]}', "1 ranks for 2 answers"),
-        ('{"prompt": "p", "answers": ["a", "b"], "ranks": [0, 1.5]}', "ranks are whole numbers"),
-        ('{"prompt": "p", "score": 1}', "neither a ranking"),
-    ],
-)
-def test_lines_that_cannot_be_taken(labels: people.Labels, tmp_path: Path, line: str, said: str) -> None:
-    file = tmp_path / "bad.jsonl"
-    file.write_text(line)
-    with pytest.raises(LabelsError, match=said):
-        people.take(labels, file)
-    assert list(labels.labelled()) == []
 
 
 def test_agreement(labels: people.Labels) -> None:
