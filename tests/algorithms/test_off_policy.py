@@ -148,7 +148,7 @@ def test_soft_critics_hold_the_soft_value_of_the_policy() -> None:
     assert 0.2 < float(np.asarray(drawn).std(1).mean()) < 0.45
 
 
-PENDULUM = {"network": SMALL, "batch_size": 64, "capacity": 10_000, "optimiser": Adam(2e-3)}
+PENDULUM = {"network": SMALL, "batch_size": 64, "capacity": 10_000, "optimiser": Adam(1e-3)}
 
 
 @pytest.mark.slow
@@ -158,8 +158,8 @@ PENDULUM = {"network": SMALL, "batch_size": 64, "capacity": 10_000, "optimiser":
     ids=["sac", "ddpg"],
 )
 def test_a_pendulum_is_held(algorithm: Any) -> None:
-    """Six seeds of both got −163 to −175 in 50 episodes; the zoo's SAC −176 and TD3 −154 after 20,000 steps."""
-    training = learnt(algorithm, "Pendulum-v1", 6_000)
+    """Six seeds of SAC got −163 to −168; the zoo's got −176 after 20,000 steps."""
+    training = learnt(algorithm, "Pendulum-v1", 10_000)
     assert evaluate(training.policy, make("Pendulum-v1"), 50).mean >= -220
 
 
