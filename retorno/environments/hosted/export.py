@@ -111,8 +111,8 @@ def to_gymnasium(world: Environment, render_mode: str | None = None) -> Exported
     >>> env = to_gymnasium(TicTacToe())
     >>> board, info = env.reset(seed=0)
     >>> board, reward, terminated, truncated, info = env.step(4)
-    >>> board, info["discount"]
-    (array([0, 0, 0, 0, 2, 0, 0, 0, 0]), -1.0)
+    >>> board[1], info["discount"]
+    (array([0, 2, 0], dtype=int8), -1.0)
     """
     return Exported(world, render_mode)
 
