@@ -17,7 +17,7 @@ from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
 from retorno.core.waiting import waiting
-from retorno.environments.recorded import Recorded
+from retorno.environments.recordings import Recorded
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.fit import fit
 from retorno.run.oracle import Regret, observes_states, regret

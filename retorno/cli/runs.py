@@ -17,7 +17,7 @@ from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Policy
 from retorno.core.waiting import waiting
 from retorno.environments.own_code import named_files
-from retorno.environments.recorded import Recorded
+from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName
 from retorno.language.data import SUFFIXES
 from retorno.run import checkpoint

@@ -26,7 +26,7 @@ from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import folder_of
 from retorno.environments.own_code import attribute
-from retorno.environments.recorded import Recorded
+from retorno.environments.recordings import Recorded
 from retorno.environments.registry import UnknownNameError, WorldName
 from retorno.language import Decoder, Everything, LoRA, StoredModel, UpperLayers
 from retorno.models import MODELS

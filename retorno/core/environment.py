@@ -93,12 +93,20 @@ class Environment(eqx.Module):
 class Successes(Protocol):
     """Whether episodes that ended were successes, of B environments that may say so."""
 
-    newest: Float[np.ndarray, " B"]
-    """Of each one's last episode: 1 or 0; NaN where nothing was said."""
-    told: int
-    """Episodes of which something was said."""
-    count: float
-    """How many of these were successes."""
+    @property
+    def newest(self) -> Float[np.ndarray, " B"]:
+        """Of each one's last episode: 1 or 0; NaN where nothing was said."""
+        ...
+
+    @property
+    def told(self) -> int:
+        """Episodes of which something was said."""
+        ...
+
+    @property
+    def count(self) -> float:
+        """How many of these were successes."""
+        ...
 
 
 @runtime_checkable
@@ -124,8 +132,11 @@ class HostedEnvironments(Protocol):
     """B environments that live in Python, opened and seeded. All arrays are NumPy with axis [B] first."""
 
     num_envs: int
-    successes: Successes
-    """What they say of episodes that ended."""
+
+    @property
+    def successes(self) -> Successes:
+        """What they say of episodes that ended."""
+        ...
 
     def reset(self) -> TimeStep:
         """The first rows [B]."""

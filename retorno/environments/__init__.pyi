@@ -46,10 +46,10 @@ from .grids.racetrack import racetrack as racetrack
 from .model_analysis import summarise as summarise
 from .noisy_rewards import noisy as noisy
 from .observation_maps import observation_map as observation_map
-from .recorded import Recorded as Recorded
-from .recorded import episode as episode
-from .recorded import ranked_episodes as ranked_episodes
-from .recorded import recorded_episodes as recorded_episodes
+from .recordings import Recorded as Recorded
+from .recordings import episode as episode
+from .recordings import ranked_episodes as ranked_episodes
+from .recordings import recorded_episodes as recorded_episodes
 from .sampled_world import sampled as sampled
 from .text.prompts import Prompts as Prompts
 from .text.recall import Recall as Recall

@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Bool, Float
 
 from retorno.algorithms import EXP3, BernoulliThompson, GradientBandit, LinUCB, QLearning
-from retorno.core.environment import Environment
+from retorno.core.environment import Environment, Episodes
 from retorno.core.policy import Algorithm
 from retorno.core.time_step import Trajectory
 from retorno.environments.bandits.testbed import AlternatingBandit, BernoulliTestbed, ContextualBandit, Testbed
@@ -58,7 +58,7 @@ class Played(NamedTuple):
 
 def pull(run: Run, trajectory: Trajectory) -> tuple[Array, Array]:
     """The last reward, and its regret, which the world's state holds."""
-    assert run.stage.episodes is not None
+    assert isinstance(run.stage.episodes, Episodes)
     return trajectory.steps.reward[1, 0], run.stage.episodes.state.regret[0]
 
 

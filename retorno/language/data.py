@@ -23,7 +23,7 @@ from gymnasium import spaces
 from retorno.core.errors import RetornoError
 from retorno.core.names import did_you_mean
 from retorno.core.time_step import Only
-from retorno.environments.recorded import Episode, Recorded, episode, ranked_episodes, recorded_episodes
+from retorno.environments.recordings import Episode, Recorded, episode, ranked_episodes, recorded_episodes
 from retorno.environments.registry import WorldName
 from retorno.environments.text.prompts import Prompts
 from retorno.environments.wrappers import Together

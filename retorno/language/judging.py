@@ -23,7 +23,7 @@ from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
 from retorno.core.time_step import Trajectory
 from retorno.environments.own_code import attribute, guarded
-from retorno.environments.recorded import recorded_episodes
+from retorno.environments.recordings import recorded_episodes
 from retorno.language.data import Piece, Text, Writer, text_episode
 from retorno.language.decoder import POLICY, network_of, with_window
 from retorno.language.generation import Answer, Sampling, generate

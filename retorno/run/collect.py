@@ -20,7 +20,7 @@ from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Algorithm, Carry, Learner
 from retorno.core.spaces import ActionUnits, SpaceError, action_units
 from retorno.core.time_step import Only, TimeStep, Trajectory, one_after_another
-from retorno.environments.recorded import Reading, Recorded
+from retorno.environments.recordings import Reading, Recorded
 
 
 class CollectState(NamedTuple):

@@ -22,7 +22,7 @@ from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import ActionUnits, action_units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
-from retorno.environments.recorded import Recorded
+from retorno.environments.recordings import Recorded
 from retorno.ops.intervals import (
     interquartile_interval95,
     interquartile_mean,

@@ -11,7 +11,7 @@ import numpy as np
 
 from retorno.core import constants
 from retorno.core.policy import Algorithm, Learner, Metrics, world_reward
-from retorno.environments.recorded import Reading, Recorded
+from retorno.environments.recordings import Reading, Recorded
 from retorno.run.collect import initial_carries
 from retorno.run.train import Training
 

@@ -38,7 +38,7 @@ from retorno.core.spaces import Spec, action_units, unbounded_note
 from retorno.core.time_step import AnyTree, Clock, TimeStep
 from retorno.core.waiting import waiting
 from retorno.environments.hosted.sync_environments import WorldError
-from retorno.environments.recorded import Recorded
+from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName, as_world
 from retorno.environments.wrappers import InStep
 from retorno.models import MODELS

@@ -189,8 +189,8 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["trian"], "did you mean train?"),
-        (["train", "pppo", "CartPole-v1"], "did you mean ppo?"),
+        (["trian"], "did you mean train"),
+        (["train", "pppo", "CartPole-v1"], "did you mean ppo"),
         (["train", "ppo"], "which world?"),
         (["train", "--steps", "9", "ppo", "CartPole-v1"], "come first"),
         (["train", "ppo", "CartPol-v1"], "did you mean CartPole-v1"),

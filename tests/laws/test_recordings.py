@@ -17,7 +17,7 @@ import retorno as rt
 from retorno.algorithms import ALGORITHMS
 from retorno.core.spaces import SpaceError
 from retorno.environments import episode, ranked_episodes
-from retorno.environments.recorded import Episode, Recorded
+from retorno.environments.recordings import Episode, Recorded
 from retorno.networks import GRU, MLP
 from retorno.run.train import Training, train
 

@@ -17,7 +17,7 @@ import retorno as rt
 from retorno import labels as people
 from retorno import language
 from retorno.algorithms.preferences.reward_model import scores
-from retorno.environments.recorded import rankings as ranks_of
+from retorno.environments.recordings import rankings as ranks_of
 from retorno.labels import Labels
 from retorno.web import Questions, Site
 

@@ -19,7 +19,7 @@ from retorno.core.hyperparameters import Count, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.environments.recorded import require_recorded
+from retorno.environments.recordings import require_recorded
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import masked_mean

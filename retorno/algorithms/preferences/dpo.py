@@ -21,7 +21,7 @@ from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInter
 from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.environments.recorded import rankings, require_recorded
+from retorno.environments.recordings import rankings, require_recorded
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend

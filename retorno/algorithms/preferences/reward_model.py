@@ -21,7 +21,7 @@ from retorno.core.hyperparameters import Count, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.environments.recorded import rankings, require_recorded
+from retorno.environments.recordings import rankings, require_recorded
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.preferences import bradley_terry, plackett_luce, preferred, told_apart
