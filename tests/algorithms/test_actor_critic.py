@@ -100,7 +100,8 @@ def test_at_the_end_with_full_traces_it_is_reinforce(discount_gradient):
         discount_gradient=discount_gradient,
     )
     # The gradient of a square is twice the error, so a coefficient of 1 makes .2 of .1.
-    one, other = learnt(ours, trajectory), learnt(theirs, trajectory)
+    recorded = trajectory._replace(extras={"log_prob": jnp.zeros(trajectory.transitions.shape)})
+    one, other = learnt(ours, trajectory), learnt(theirs, recorded)
     np.testing.assert_allclose(one["policy"], other["policy"], atol=1e-5)
     np.testing.assert_allclose(one["value"], other["value"], atol=1e-5)
 
