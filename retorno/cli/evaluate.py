@@ -92,11 +92,11 @@ def fits(folders: list[Path], world: Recorded, asked: Evaluate) -> int:
     """How well what was learnt from recordings fits them, or others: nothing can be lived in those."""
     for folder in (member for given in folders for member in members(given)):
         with closing(restore(folder, warn=note)) as training:
-            found = fit(training, world)
             if asked.json:
-                print_json({"run": str(folder), **found})
+                print_json({"run": str(folder), **fit(training, world)})
             else:
-                print(f"{folder}: {told_fits(training) if asked.world is None else told_fit(found)}")
+                told = told_fits(training) if asked.world is None else told_fit(fit(training, world))
+                print(f"{folder}: {told}")
     return 0
 
 

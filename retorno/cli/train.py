@@ -137,15 +137,17 @@ def run(arguments: list[str]) -> int:
     if world is None and not {"-h", "--help"} & set(rest):
         raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
     settings, rest = world_settings(rest)
-    usual, world, settings, rest = of_language(name, world, settings, rest)
+    usual, texts, rest = of_language(name, world, settings, rest)
+    if texts is not None:
+        world, settings = texts.named.name, texts.named.settings
     options, algorithm, relabel, published = choose(name, world, with_bare(rest, BARE), usual)
     assert world is not None, "the help has exited"
-    return start(name, world, settings, options, algorithm, relabel, published)
+    return start(name, world, settings, options, algorithm, relabel, published, texts)
 
 
 def of_language(
     name: str, source: str | None, settings: dict[str, Any], arguments: list[str]
-) -> tuple[Algorithm | None, str | None, dict[str, Any], list[str]]:
+) -> tuple[Algorithm | None, Any, list[str]]:
     """Where `--model` is given: the algorithm over a language model, the world of texts, and the other arguments.
 
     The file of texts is read as what the algorithm learns from: demonstrations, rankings, or else prompts.
@@ -160,7 +162,7 @@ def of_language(
             f" or {LANGUAGE} runs/sft"
         )
     if model is None or source is None or not hasattr(usual, "network") or hasattr(usual, "model"):
-        return None, source, settings, arguments
+        return None, None, arguments
     kind = f"retorno.language:{getattr(usual, 'RECORDED', 'prompts')}"
     made: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
     named = made.named
@@ -170,10 +172,12 @@ def of_language(
     window = min(rows, made_for(model))
     stopped = ("value",) if hasattr(usual, "value_coefficient") else ()
     network = Decoder(StoredModel(named.settings["model"]), window=window, stop_gradient=stopped)
-    usual = dataclasses.replace(usual, network=network)
+    # Answers are judged as a whole: a rollout is one of each environment.
+    whole = {"rollout": rows} if made.lockstep and "rollout" in fields_of(usual) else {}
+    usual = dataclasses.replace(usual, network=network, **whole)
     place = next(i for i, word in enumerate(arguments) if word.split("=")[0] == LANGUAGE)
     rest = arguments[:place] + arguments[place + (1 if "=" in arguments[place] else 2) :]
-    return usual, named.name, named.settings, rest
+    return usual, made, rest
 
 
 def made_for(model: str) -> int:
@@ -444,11 +448,15 @@ def start(
     algorithm: Algorithm,
     relabel: RelabelConfig | None,
     published: Published | None,
+    texts: Any = None,
 ) -> int:
-    """Tell what is about to happen, and do it. What cannot be is refused before anything is told."""
+    """Tell what is about to happen, and do it. What cannot be is refused before anything is told.
+
+    A world of texts is read already: it is given beside its name.
+    """
     hosted = checked(options)
     chosen = WorldName(world, hosted, parallel_of(options), options.wrappers, settings=settings)
-    made = chosen.make()
+    made = texts or chosen.make()
     watched = None if options.watch is None else watched_model(world, chosen.model(), options.watch)
     if watched is not None:
         require_watchable(algorithm, made, watched, options.seeds)
@@ -493,7 +501,7 @@ def start(
     if native or len(seeds) == 1:
         use_cores(len(seeds))
         seed = seeds[0] if len(seeds) == 1 else seeds
-        begun = train(algorithm, chosen, options.steps, seed=seed, folder=folder, ready=ready, **more)
+        begun = train(algorithm, texts or chosen, options.steps, seed=seed, folder=folder, ready=ready, **more)
         with begun as training:
             if watched is not None and options.watch is not None:
                 watch(training, watched, options.watch, f"{name} on {world}")

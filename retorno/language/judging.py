@@ -28,6 +28,7 @@ from retorno.language.data import Piece, Text, Writer, text_episode
 from retorno.language.decoder import POLICY, network_of, with_window
 from retorno.language.generation import Answer, Sampling, generate
 from retorno.language.model import LanguageModel, load
+from retorno.language.scoring import numbers
 from retorno.language.stored import StoredModel
 from retorno.ops.intervals import interval95, proportion95
 from retorno.run import policy_folder
@@ -99,15 +100,9 @@ def checked(function: Judge, name: str) -> Judge:
     def judged(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
         given = guarded(name, lambda: function(list(prompts), list(answers)), "score")
         try:
-            found = np.asarray(given, np.float64).reshape(-1)
-        except (TypeError, ValueError) as error:
-            raise JudgeError(f"{name} gave {given!r:.80}: expected one number for each answer") from error
-        if len(found) != len(answers):
-            raise JudgeError(f"{name} gave {len(found)} scores for {len(answers)} answers: expected one for each")
-        if not np.isfinite(found).all():
-            worst = int(np.argmin(np.isfinite(found)))
-            raise JudgeError(f"{name} gave {found[worst]} for {answers[worst]!r:.80}: expected finite numbers")
-        return found.tolist()
+            return numbers(given, prompts, answers).tolist()
+        except ValueError as error:
+            raise JudgeError(f"{name} {error}") from error
 
     return judged
 

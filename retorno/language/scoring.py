@@ -6,7 +6,7 @@ well would be drawn out until it is cut (Ouyang et al. 2022; the field's usual â
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
+from retorno.algorithms.preferences.reward_model import SCORE
 from retorno.core.policy import Metrics, Policy, Relabel, initial_carries, unroll_batch
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import Only, Trajectory
@@ -27,9 +28,6 @@ from retorno.language.stored import StoredModel
 from retorno.networks import MLP, NetworkConfig, ValueHead
 from retorno.ops.objectives import masked_mean
 from retorno.run.relabel import register
-
-SCORE = "value"
-"""The head of a reward model that scores."""
 
 
 @register
@@ -70,14 +68,19 @@ class FunctionScore:
     """When its file was: once it is another, programs that call the function as it was are not used again."""
 
     def __post_init__(self) -> None:
-        if ":" not in self.function:
-            raise ValueError(
-                f"function must say where the reward is, as FILE.py:NAME or MODULE:NAME, got {self.function!r}"
-            )
+        if not self.function:  # Not said yet, as on the command line before its options are read.
+            return
+        self._require_place()
         file, _, inside = located(self.function)
         if file is not None:  # From wherever the run is gone on with.
             object.__setattr__(self, "function", f"{file}:{inside}")
             object.__setattr__(self, "written", file.stat().st_mtime_ns if file.exists() else 0)
+
+    def _require_place(self) -> None:
+        if ":" not in self.function:
+            raise ValueError(
+                f"function must say where the reward is, as FILE.py:NAME or MODULE:NAME, got {self.function!r}"
+            )
 
     def recorded(self) -> FunctionScore:
         """As a run recorded it.
@@ -88,6 +91,7 @@ class FunctionScore:
         return replace(self, function=require_named(self.function, "reward"))
 
     def build(self, key: Key[Array, ""], spec: Spec) -> ScoredByFunction:
+        self._require_place()
         reward = attribute(self.function, "reward")
         if not callable(reward):
             raise OwnCodeError(f"{self.function} is no function, but of type {type(reward).__name__}")
@@ -271,30 +275,36 @@ class Judge:
         file, module, _ = located(self.name)
         try:
             scores = guarded(str(file or module), lambda: self.reward(list(prompts), list(answers)), "reward")
-            paid[tuple(np.array(texts.places).T)] = self._checked(scores, prompts, answers)
+            paid[tuple(np.array(texts.places).T)] = numbers(scores, prompts, answers)
         except (OwnCodeError, OSError) as error:
             self.trouble, paid = f"the reward {self.name} failed: {error}", np.full(shape, np.nan, np.float32)
         except ValueError as error:
             self.trouble, paid = f"the reward {self.name} {error}", np.full(shape, np.nan, np.float32)
         return paid
 
-    def _checked(self, scores: Any, prompts: list[Any], answers: list[Any]) -> Float[np.ndarray, " N"]:
-        """As numbers.
 
-        Raises:
-            ValueError: when there are too many, too few, or others than finite numbers; it says for which answer.
-        """
-        expected = f"expected a list of {len(answers)} numbers, one for each answer"
-        try:
-            found = np.asarray(scores, np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(f"gave {scores!r:.60}: {expected}") from None
-        if found.shape != (len(answers),):
-            given = f"{len(found)} scores" if found.ndim == 1 else f"scores of shape {found.shape}"
-            raise ValueError(f"gave {given} for {len(answers)} answers: {expected}")
-        if not np.isfinite(found).all():
-            wrong = int(np.argmin(np.isfinite(found)))
-            raise ValueError(
-                f"gave {found[wrong]} for the answer {answers[wrong]!r:.60} to {prompts[wrong]!r:.60}: {expected}"
-            )
-        return found.astype(np.float32)
+def numbers(scores: Any, prompts: Sequence[Any], answers: Sequence[Any]) -> Float[np.ndarray, " N"]:
+    """What a function gave for answers, as numbers.
+
+    Raises:
+        ValueError: when there are too many, too few, or others than finite numbers; it says for which answer.
+
+    Args:
+        scores: what it gave.
+        prompts: what was asked.
+        answers: what was judged.
+    """
+    expected = f"expected a list of {len(answers)} numbers, one for each answer"
+    try:
+        found = np.asarray(scores, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"gave {scores!r:.60}: {expected}") from None
+    if found.shape != (len(answers),):
+        given = f"{len(found)} scores" if found.ndim == 1 else f"scores of shape {found.shape}"
+        raise ValueError(f"gave {given} for {len(answers)} answers: {expected}")
+    if not np.isfinite(found).all():
+        wrong = int(np.argmin(np.isfinite(found)))
+        raise ValueError(
+            f"gave {found[wrong]} for the answer {answers[wrong]!r:.60} to {prompts[wrong]!r:.60}: {expected}"
+        )
+    return found

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from retorno.cli.main import main
+from retorno.cli.train import choose, of_language
 from retorno.run import policy_folder
 
 MODEL = str(Path(__file__).with_name("models") / "llama")
@@ -75,6 +76,9 @@ def test_what_cannot_be_is_said(texts: Path, capsys: pytest.CaptureFixture[str])
         ("train", "sft", "told.jsonl", "--model", "smolm2"): "no model 'smolm2'",
         ("train", "sft", "told.jsonl", "--model", MODEL): "only 2 were recorded: choose num_envs=2 or fewer",
         ("sample", MODEL, "--prompt", "a", "--prompt", "b"): "--prompt is given twice",
+        ("train", "ppo", "told.jsonl", "--model", MODEL, "--world.answer", "8", "--relabel", "function_score"): (
+            "function must say where the reward is"
+        ),
         ("judge", MODEL, "--prompts", "told.jsonl"): "which prompts, and who judges?",
         (
             "judge",
@@ -91,3 +95,13 @@ def test_what_cannot_be_is_said(texts: Path, capsys: pytest.CaptureFixture[str])
         assert main([*command]) == 2
         assert words in capsys.readouterr().err
     assert not (texts / "runs").exists()
+
+
+def test_answers_to_prompts_are_rewarded_by_a_function_that_is_named(texts: Path) -> None:
+    """A rollout is one answer of each environment, for it is judged as a whole; the file is found from anywhere."""
+    (texts / "mine.py").write_text("def short(prompts, answers): return [-len(answer) for answer in answers]")
+    given = ["--model", MODEL, "--relabel", "function_score", "--relabel.function", "mine.py:short", "--num-envs", "3"]
+    usual, world, rest = of_language("ppo", "told.jsonl", {"answer": 8}, given)
+    _, algorithm, relabel, _ = choose("ppo", world.named.name, rest, usual)
+    assert algorithm.rollout == algorithm.network.window == world.lockstep.rows
+    assert (relabel.function, algorithm.num_envs) == (f"{texts / 'mine.py'}:short", 3)
