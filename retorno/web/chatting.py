@@ -139,6 +139,7 @@ class Conversation:
 
     async def keep(self, kind: str, asked: Mapping[str, Any], label: Mapping[str, Any] | None) -> bool:
         """Write a judgement, or take it back; whether it is in the database."""
+        self.status.hint("")  # What was said of the one before.
         try:
             await run.io_bound(_keep, self.labels, kind, asked, self.visit.labeller, label)
         except LabelsError as error:

@@ -47,7 +47,12 @@ def texts(page: Any, where: str) -> list[str]:
     return page.locator(f"{where} .card .words").all_inner_texts()
 
 
-def saved(page: Any) -> None:
+def saved(page: Any, labels: Labels, count: int = 1) -> None:
+    """So many labels stand in the database, and the page says so."""
+    until = time.monotonic() + 30
+    while (found := len(list(labels.labelled()))) != count and time.monotonic() < until:
+        page.wait_for_timeout(20)
+    assert found == count
     page.locator(".status.good").wait_for()
 
 
@@ -78,7 +83,7 @@ def test_answers_are_ranked_by_keys_taps_and_drags(visit: Callable[..., Any], la
     assert texts(page, ".ranked") == ["a fish", "a bird"]
     page.get_by_text("Nothing is said of the answers that are not ranked").wait_for()
     page.keyboard.press("Enter")
-    saved(page)
+    saved(page, labels)
     [one] = labels.labelled("ranking")
     assert one.label.labeller == "Ana" and one.label.content["ranks"] == [1, 0, None]
     assert one.label.content["ratings"] == [None, 5, None] and one.label.seconds is not None
@@ -115,7 +120,7 @@ def test_hostile_text_is_shown_and_does_nothing(visit: Callable[..., Any], label
     assert time.monotonic() - began < 5
     page.keyboard.press("2")
     page.keyboard.press("Enter")
-    saved(page)
+    saved(page, labels)
     assert next(people.rankings(labels))["answers"] == HOSTILE
 
 
@@ -134,7 +139,7 @@ def test_two_people_two_tabs_and_a_query_that_goes(visit: Callable[..., Any], la
         page.locator(".card").nth(1).wait_for()
         for key in (*ranked, "Enter"):
             page.keyboard.press(key)
-        saved(page)
+        saved(page, labels)
     assert len(list(labels.labelled())) == 1, "said in two tabs, the later one counts"
     bea.get_by_role("link", name="EN", exact=True).click()
     bea.get_by_text("Which answer is best?").wait_for()
@@ -175,12 +180,12 @@ def test_a_chat_is_judged(visit: Callable[..., Any], labels: Labels) -> None:
     page.get_by_role("button", name="Good").wait_for()
     assert "herons <b>wade</b> 1" in page.locator(".theirs .words").inner_text()
     page.get_by_role("button", name="Bad").click()
-    saved(page)
+    saved(page, labels)
     page.keyboard.press("r")
     page.get_by_text("wade</b> 2").wait_for()
     page.get_by_role("button", name="Good").wait_for()
     page.keyboard.press("+")
-    saved(page)
+    saved(page, labels, 2)
     prompt = [{"role": "user", "content": "what do herons do?"}]
     [ranking] = people.rankings(labels)
     assert ranking["prompt"] == prompt and ranking["ranks"] == [1, 0]
