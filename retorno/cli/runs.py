@@ -30,7 +30,7 @@ from retorno.run.folder import CONFIG, SEED, FolderError, or_a_study, read_confi
 from retorno.run.oracle import observes_states
 from retorno.run.policy_folder import Step
 from retorno.run.prediction import Prediction, prediction, predicts
-from retorno.run.report import Report, told_fit
+from retorno.run.report import Report, told_answers, told_fit
 from retorno.run.stopping import Interrupted
 from retorno.run.train import Keep, Training, known, resume
 
@@ -201,6 +201,9 @@ def complete(training: Training, title: str, episodes: int) -> Evaluation | None
         print(f"{title}: {told_fits(training)}")
         return None
     if episodes == 0:
+        return None
+    if training.last is not None and (told := told_answers(training.last.metrics)) is not None:
+        print(f"{title}: {told} (while learning, at the end)")
         return None
     given = predicts(training.policies)  # The same policy with every seed.
     try:

@@ -86,7 +86,12 @@ def _lines(reports: Iterable[Report]) -> None:
 
 def _told(reports: Iterable[Report]) -> Iterator[tuple[Report, str]]:
     """Each report and what to say of it: the last return that is known, the rate and the time left."""
-    from retorno.run.report import clock, told_fit, told_success  # Not for the other notes: they come at once.
+    from retorno.run.report import (
+        clock,
+        told_answers,
+        told_fit,
+        told_success,
+    )  # Not for the other notes: they come at once.
 
     score, success = math.nan, ""
     for number, report in enumerate(reports):
@@ -96,6 +101,8 @@ def _told(reports: Iterable[Report]) -> Iterator[tuple[Report, str]]:
         parts = [nothing if math.isnan(score) else f"return {score:.2f}{success}"]
         if report.recorded:
             parts = [told_fit(report.metrics)]
+        elif (answers := told_answers(report.metrics)) is not None:
+            parts = [answers]
         if number == 0:  # The rate of this one tells of the compiler.
             parts.append(f"compiled in {clock(report.seconds)}")
         else:

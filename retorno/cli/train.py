@@ -19,6 +19,7 @@ from retorno.cli.options import Flag, UsageError, keep_of, parse, spelled, step_
 from retorno.cli.runs import complete, finish, next_steps, use_cores
 from retorno.cli.spelling import with_bare, without_places, world_settings
 from retorno.cli.terminal import note
+from retorno.cli.texts import USUAL_KL, of_language
 from retorno.cli.watch import LIVE, watch, watched_model
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
@@ -28,7 +29,7 @@ from retorno.core.registry import folder_of
 from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import UnknownNameError, WorldName
-from retorno.language import Decoder, Everything, LoRA, StoredModel, UpperLayers
+from retorno.language import Decoder, Everything, LoRA, UpperLayers
 from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.networks.ensembles import ENSEMBLES
@@ -117,10 +118,6 @@ GROUPS = {
     "world": ("hosted", "fused", "parallel", "wrappers"),
 }
 """The options of a run in the help; those of the algorithm follow."""
-LANGUAGE = "--model"
-"""The option that makes the world one of texts: whose tokens they are, and with what learning begins."""
-LINES = (".jsonl", ".ndjson")
-"""How files end that hold nothing but texts."""
 BARE = {"--watch": LIVE, "--parallel": "0"}
 """Options that may stand alone, and what they mean then."""
 
@@ -137,52 +134,15 @@ def run(arguments: list[str]) -> int:
     if world is None and not {"-h", "--help"} & set(rest):
         raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
     settings, rest = world_settings(rest)
-    usual, texts, rest = of_language(name, world, settings, rest)
+    texts, rest = of_language(name, world, settings, rest)
     if texts is not None:
-        world, settings = texts.named.name, texts.named.settings
+        world, settings = texts.world.named.name, texts.world.named.settings
+    usual = None if texts is None else texts.algorithm
     options, algorithm, relabel, published = choose(name, world, with_bare(rest, BARE), usual)
     assert world is not None, "the help has exited"
-    return start(name, world, settings, options, algorithm, relabel, published, texts)
-
-
-def of_language(
-    name: str, source: str | None, settings: dict[str, Any], arguments: list[str]
-) -> tuple[Algorithm | None, Any, list[str]]:
-    """Where `--model` is given: the algorithm over a language model, the world of texts, and the other arguments.
-
-    The file of texts is read as what the algorithm learns from: demonstrations, rankings, or else prompts.
-
-    Raises:
-        DataError, ModelError: when texts or model cannot be read.
-    """
-    usual, model = ALGORITHMS[name](), asked(LANGUAGE.removeprefix("--"), arguments)
-    if source is not None and model is None and (hasattr(usual, "RECORDED") or Path(source).suffix in LINES):
-        raise UsageError(
-            f"{source} is read as texts, but whose tokens are they? Say it, as in {LANGUAGE} smollm2, {LANGUAGE} FOLDER"
-            f" or {LANGUAGE} runs/sft"
-        )
-    if model is None or source is None or not hasattr(usual, "network") or hasattr(usual, "model"):
-        return None, None, arguments
-    kind = f"retorno.language:{getattr(usual, 'RECORDED', 'prompts')}"
-    made: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
-    named = made.named
-    if named is None:
-        raise UsageError(f"{source} and {model} cannot be named in a run's folder")
-    rows = made.lockstep.rows if made.lockstep else made.lived.steps.last.shape[0]
-    window = min(rows, made_for(model))
-    stopped = ("value",) if hasattr(usual, "value_coefficient") else ()
-    network = Decoder(StoredModel(named.settings["model"]), window=window, stop_gradient=stopped)
-    # Answers are judged as a whole: a rollout is one of each environment.
-    whole = {"rollout": rows} if made.lockstep and "rollout" in fields_of(usual) else {}
-    usual = dataclasses.replace(usual, network=network, **whole)
-    place = next(i for i, word in enumerate(arguments) if word.split("=")[0] == LANGUAGE)
-    rest = arguments[:place] + arguments[place + (1 if "=" in arguments[place] else 2) :]
-    return usual, made, rest
-
-
-def made_for(model: str) -> int:
-    """Tokens of the longest text that a model was made for."""
-    return StoredModel(model).architecture.longest
+    if texts is None:
+        return start(name, world, settings, options, algorithm, relabel, published)
+    return start(name, world, settings, options, algorithm, texts.rewarded(relabel), published, texts.world)
 
 
 def known_algorithm(name: str) -> str:
@@ -217,6 +177,8 @@ algorithms, by what they do:
 {algorithms}
 ALGORITHM may also be one of your own, as FILE.py:NAME or MODULE:NAME.
 For a language model WORLD is a file of texts, and --model whose: a model's folder, a run's, FILE.gguf or smollm2.
+Its answers are paid by --reward: a reward model's run, or your own function of texts, FILE.py:NAME; and --kl WEIGHT
+({USUAL_KL} where it is not said) holds them near that model.
 WORLD is a native world (`retorno list worlds`), any Gymnasium id (MODULE:Id-v0 imports the module first), the file of a
 model or map, or your own class or function that makes one: FILE.py:NAME, MODULE:NAME.
 --world.KEY VALUE   what the world is made with, as in --world.is_slippery false
@@ -232,6 +194,7 @@ examples:
   {COMMAND} q_learning cliff --watch
   {COMMAND} ppo LunarLander-v3 --folder runs/lander
   {COMMAND} sft demonstrations.jsonl --model smollm2 --trained upper_layers --folder runs/sft
+  {COMMAND} ppo prompts.jsonl --model runs/sft --reward runs/scorer --kl 0.05
   {COMMAND} ppo LunarLander-v3 --world.enable_wind true --from runs/lander
 """
 

@@ -23,6 +23,7 @@ from retorno.language.architecture import ModelError
 from retorno.language.stored import Storage, StoredModel, scale_of
 from retorno.language.trained import LoRA, Trained, is_trained, merged
 from retorno.language.weights import places
+from retorno.networks.composed import AtTemperature, Parts
 from retorno.networks.heads import CategoricalHead, Head, Readout
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Linear, Rows, linear
@@ -33,6 +34,8 @@ from retorno.networks.transformer import Causal
 
 POLICY = "policy"
 """The head that chooses the next token: the model's own last layer."""
+EMBEDDING, LAST = "input/tokens/weight", "last/weight"
+"""What the model's first layer and its last are called; where both are one it has no array for the last."""
 
 
 @PRETRAINED.register
@@ -134,12 +137,26 @@ def network_of(policy: Policy) -> Network:
     Raises:
         ModelError: when it is no language model's.
     """
-    while isinstance(policy, Frozen | Normalised):
-        policy = policy.policy
-    policy = thaw(policy)
+    policy = thaw(_within(policy))
     if not (isinstance(policy, Network) and POLICY in policy.last and isinstance(trunk_of(policy), Causal)):
         raise ModelError(f"expected a language model's policy, got {type(policy).__name__}")
     return policy
+
+
+def _within(policy: Policy) -> Policy:
+    """What chooses, without what stands around it or beside it."""
+    while isinstance(policy, Frozen | Normalised | AtTemperature | Parts):
+        policy = policy.select(POLICY).parts[0] if isinstance(policy, Parts) else policy.policy
+    return policy
+
+
+def temperature_of(policy: Policy) -> float:
+    """What a policy's logits are divided by."""
+    if isinstance(policy, Parts):
+        return temperature_of(policy.select(POLICY).parts[0])
+    own = policy.temperature if isinstance(policy, AtTemperature) else 1.0
+    within = isinstance(policy, Frozen | Normalised | AtTemperature)
+    return own * temperature_of(policy.policy) if within else own
 
 
 def trunk_of(network: Network) -> Causal:
@@ -148,16 +165,24 @@ def trunk_of(network: Network) -> Causal:
 
 
 def arrays_of(policy: Policy) -> dict[str, Array]:
-    """A decoder's arrays by our names, those of low-rank layers added to where they belong."""
-    network = network_of(policy)
+    """A decoder's arrays by our names, those of low-rank layers added to where they belong.
+
+    One at a temperature has a last layer of its own, divided by it: so it is the model that it was while it learnt.
+    """
+    network, temperature = network_of(policy), temperature_of(policy)
     trunk, last = merged(trunk_of(network)), network.last[POLICY]
     arrays = dict(named(trunk))
-    return arrays | {"last/weight": last.whole()} if isinstance(last, Rows) else arrays
+    if isinstance(last, Rows) or temperature != 1:
+        own = last.whole() if isinstance(last, Rows) else arrays[EMBEDDING]
+        arrays[LAST] = own / temperature
+    return arrays
 
 
 def with_window(policy: Policy, window: int) -> Policy:
     """The same policy with room for so many tokens."""
-    if isinstance(policy, Frozen | Normalised):
+    if isinstance(policy, Frozen | Normalised | AtTemperature):
         return replace(policy, policy=with_window(policy.policy, window))
+    if isinstance(policy, Parts):
+        return replace(policy, parts=tuple(with_window(part, window) for part in policy.parts))
     assert isinstance(policy, Network)
     return replace(policy, trunks={name: replace(trunk, window=window) for name, trunk in policy.trunks.items()})

@@ -25,11 +25,12 @@ from retorno.core.time_step import Trajectory
 from retorno.environments.own_code import attribute, guarded
 from retorno.environments.recordings import recorded_episodes
 from retorno.language.data import Piece, Text, Writer, text_episode
-from retorno.language.decoder import POLICY, network_of, with_window
+from retorno.language.decoder import POLICY, network_of, temperature_of, with_window
 from retorno.language.generation import Answer, Sampling, generate
 from retorno.language.model import LanguageModel, load
 from retorno.language.scoring import numbers
 from retorno.language.stored import StoredModel
+from retorno.networks.composed import AtTemperature
 from retorno.ops.intervals import interval95, proportion95
 from retorno.run import policy_folder
 
@@ -224,12 +225,14 @@ def frontier(
     """
     stored = StoredModel(str(run))
     begun = load(reference) if reference is not None else load(stored.begun_with)
-    writer = Writer.of(stored, None)
+    writer, before = Writer.of(stored, None), begun.policy
     for step in sorted(policy_folder.steps(Path(run))):
-        policy = policy_folder.read_each(Path(run), step)[0].policies[0]
+        policy = policy_folder.read_each(Path(run), step)[0].policies[0].select(POLICY)
         model = LanguageModel(stored.architecture, stored.tokenizer, policy)
         said = generate(model, _written(model, prompts), tokens, seed=seed)
-        own, theirs = (_log_probs_of(each, writer, prompts, said) for each in (policy, begun.policy))
+        if reference is None and (temperature := temperature_of(policy)) != 1:
+            before = AtTemperature(begun.policy, temperature)
+        own, theirs = (_log_probs_of(each, writer, prompts, said) for each in (policy, before))
         texts = [answer.text for answer in said]
         told = {name: _mean(judge(_shown(prompts), texts)) for name, judge in judges.items()}
         yield Point(step, _mean(own - theirs), told, sum(answer.ended for answer in said) / len(said))

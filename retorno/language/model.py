@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -13,7 +13,7 @@ from gymnasium import spaces
 from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
 from retorno.language.architecture import Architecture, ModelError, write_config
-from retorno.language.decoder import POLICY, Decoder, arrays_of
+from retorno.language.decoder import LAST, POLICY, Decoder, arrays_of
 from retorno.language.stored import SMOLLM2, Storage, StoredModel
 from retorno.language.tokenizer import Tokenizer
 from retorno.language.trained import UpperLayers
@@ -65,8 +65,9 @@ class LanguageModel:
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             arrays = {name: array.astype(precision.dtype) for name, array in arrays_of(self.policy).items()}
-            write_folder(beside, self.architecture, arrays, shard_bytes)
-            write_json(beside / "config.json", write_config(self.architecture, precision.value))
+            architecture = replace(self.architecture, tied=LAST not in arrays)
+            write_folder(beside, architecture, arrays, shard_bytes)
+            write_json(beside / "config.json", write_config(architecture, precision.value))
             ids = {"bos_token_id": self.architecture.begin, "eos_token_id": list(self.architecture.ends) or None}
             write_json(beside / "generation_config.json", {name: x for name, x in ids.items() if x is not None})
             if self.tokenizer is not None:

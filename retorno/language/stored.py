@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from retorno.language.architecture import Architecture, ModelError, end_tokens, 
 from retorno.language.gguf import GGUF, read_gguf
 from retorno.language.tokenizer import Tokenizer, read_tokenizer
 from retorno.language.weights import joined, read_folder, read_json
+from retorno.networks.composed import Apart, Tempered
 from retorno.networks.pretrained import PRETRAINED, SOURCES, named, versions
 from retorno.run import policy_folder
 from retorno.run.config import from_json
@@ -61,7 +62,8 @@ class StoredModel:
         if (path := self._path).is_file():
             return _opened(path, self.version).architecture
         if (trained := _trained(path)) is not None:
-            return trained.architecture
+            own = trained.weights.architecture
+            return replace(own, tied=False) if trained.temperature != 1 else own
         architecture = read_config(read_json(path / "config.json"), str(path))
         generation = path / "generation_config.json"
         ends = end_tokens(read_json(generation)) if generation.exists() else ()
@@ -76,7 +78,7 @@ class StoredModel:
         """
         path = self._path
         if (trained := _trained(path)) is not None:
-            return trained.tokenizer
+            return trained.weights.tokenizer
         tokenizer = _opened(path, self.version).tokenizer if path.is_file() else read_tokenizer(path)
         if tokenizer is not None:
             _require_one_anothers(self.architecture, tokenizer, path)
@@ -119,12 +121,12 @@ class StoredModel:
         Raises:
             ModelError: when this is no run.
         """
-        weights = _trained(self._path)
-        if not isinstance(weights, StoredModel):
+        trained = _trained(self._path)
+        if trained is None:
             raise ModelError(
                 f"{self.model} is no run over a stored model: name the model from which distance is measured"
             )
-        return weights.model
+        return trained.weights.model
 
     @property
     def _path(self) -> Path:
@@ -169,19 +171,32 @@ def _require_one_anothers(model: Architecture, tokenizer: Tokenizer, path: Path)
     )
 
 
-def _trained(path: Path) -> Any:
-    """Where the model began that a run trained, with its architecture and tokenizer; None where this is no run.
+class _Trained(NamedTuple):
+    """What a run trained."""
+
+    weights: StoredModel
+    """The model with which it began."""
+    temperature: float
+    """By which its logits are divided."""
+
+
+def _trained(path: Path) -> _Trained | None:
+    """What a run trained; None where this is no run.
 
     Raises:
-        ModelError: when it is a run over something else.
+        ModelError: when this is a run over something else than a stored model.
     """
     run = next((each for each in (path, *path.parents[:2]) if (each / CONFIG).exists()), None)
     if run is None or path.is_file() or "algorithm" not in (said := read_json(run / CONFIG)):
         return None
-    weights = getattr(getattr(from_json(said["algorithm"], known()), "network", None), "weights", None)
-    if not hasattr(weights, "architecture"):
+    network, temperature = getattr(from_json(said["algorithm"], known()), "network", None), 1.0
+    while isinstance(network, Apart | Tempered):
+        temperature *= network.temperature if isinstance(network, Tempered) else 1.0
+        network = network.network if isinstance(network, Tempered) else network.actor
+    weights = getattr(network, "weights", None)
+    if not isinstance(weights, StoredModel):
         raise ModelError(f"{run} is a run of {said['algorithm'].get('type')} over a network that is no language model")
-    return weights
+    return _Trained(weights, temperature)
 
 
 def _learnt(path: Path) -> dict[str, Any]:

@@ -87,6 +87,8 @@ class Report:
         score = f"return {self.mean_return:9.2f}{told_success(self.metrics)}"
         if self.recorded:
             score = told_fit(self.metrics)
+        elif (answers := told_answers(self.metrics)) is not None:
+            score = answers
         elif math.isnan(self.mean_return):
             score = f"no episode ended, reward {self.mean_reward:z.4g} a step"
         return (
@@ -157,6 +159,23 @@ def told_success(metrics: dict[str, float]) -> str:
     ', success 25%'
     """
     return f", success {metrics['success_rate']:.0%}" if "success_rate" in metrics else ""
+
+
+def told_answers(metrics: dict[str, float]) -> str | None:
+    """What is paid for answers, which their world itself pays nothing for; None where no relabel scores any.
+
+    Args:
+        metrics: of a report.
+
+    >>> told_answers({"relabel/score": 0.42, "relabel/ended": 0.97, "relabel/episode_kl": 3.14})
+    'score 0.420, 97% ended, KL 3.1 nats an answer'
+    """
+    if "relabel/score" not in metrics:
+        return None
+    told = [f"score {metrics['relabel/score']:z.3f}"]
+    told += [f"{metrics['relabel/ended']:.0%} ended"] if "relabel/ended" in metrics else []
+    kl = [f"KL {metrics['relabel/episode_kl']:z.1f} nats an answer"] if "relabel/episode_kl" in metrics else []
+    return ", ".join([*told, *kl])
 
 
 def told_fit(metrics: dict[str, float]) -> str:

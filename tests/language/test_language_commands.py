@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from retorno import language
 from retorno.cli.main import main
-from retorno.cli.train import choose, of_language
+from retorno.cli.options import UsageError
+from retorno.cli.texts import of_language
+from retorno.cli.train import choose
+from retorno.language import StoredModel
 from retorno.run import policy_folder
+from retorno.run.relabel import InTurn
 
 MODEL = str(Path(__file__).with_name("models") / "llama")
 KINDS = {"heron": "a bird", "cod": "a fish", "fox": "a beast", "fly": "an insect", "owl": "a bird", "eel": "a fish"}
@@ -98,10 +104,35 @@ def test_what_cannot_be_is_said(texts: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_answers_to_prompts_are_rewarded_by_a_function_that_is_named(texts: Path) -> None:
-    """A rollout is one answer of each environment, for it is judged as a whole; the file is found from anywhere."""
+    """A rollout is one answer of each environment, for it is scored as a whole; the file is found from anywhere, and
+    the function gets texts.
+    """
     (texts / "mine.py").write_text("def short(prompts, answers): return [-len(answer) for answer in answers]")
-    given = ["--model", MODEL, "--relabel", "function_score", "--relabel.function", "mine.py:short", "--num-envs", "3"]
-    usual, world, rest = of_language("ppo", "told.jsonl", {"answer": 8}, given)
-    _, algorithm, relabel, _ = choose("ppo", world.named.name, rest, usual)
-    assert algorithm.rollout == algorithm.network.window == world.lockstep.rows
-    assert (relabel.function, algorithm.num_envs) == (f"{texts / 'mine.py'}:short", 3)
+    model, named = ["--model", MODEL, "--num-envs", "3"], "mine.py:short"
+    for given in (["--relabel", "function_score", "--relabel.function", named], ["--reward", named, "--kl=0"]):
+        told, rest = of_language("ppo", "told.jsonl", {"answer": 8}, [*model, *given])
+        assert told is not None
+        algorithm: Any
+        _, algorithm, relabel, _ = choose("ppo", told.world.named.name, rest, told.algorithm)
+        assert algorithm.rollout == algorithm.network.window == told.world.lockstep.rows
+        paid: Any = told.rewarded(relabel)
+        function = paid.relabels[0] if isinstance(paid, InTurn) else paid
+        assert (function.function, algorithm.num_envs) == (f"{texts / 'mine.py'}:short", 3)
+        assert function.model == StoredModel(str(Path(MODEL).resolve()))
+
+
+def test_a_reward_models_run_pays_and_distance_is_taken_off(texts: Path) -> None:
+    given = ["--model", MODEL, "--reward", "runs/scorer", "--kl", "0.2"]
+    told, _ = of_language("ppo", "told.jsonl", {"answer": 8}, given)
+    assert told is not None
+    paid: Any = told.rewarded(None)
+    score, near = paid.relabels
+    assert score.network.weights.model == str(texts / "runs" / "scorer")
+    assert (near.weight, near.reference.weights.model) == (0.2, str(Path(MODEL).resolve()))
+    for kl in ("-1", "far"):
+        with pytest.raises(UsageError, match="--kl is the weight of the distance in nats"):
+            of_language("ppo", "told.jsonl", {"answer": 8}, ["--model", MODEL, "--kl", kl])
+    with pytest.raises(UsageError, match="here it learns from a recording"):
+        of_language("sft", "told.jsonl", {}, ["--model", MODEL, "--reward", "runs/scorer"])
+    with pytest.raises(UsageError, match="--relabel says where rewards come from, and so do"):
+        told.rewarded(language.FunctionScore())

@@ -15,11 +15,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from safetensors.numpy import load_file
 
 import retorno as rt
+from retorno import language
 from retorno.core.constants import arrays_of
 from retorno.language import Decoder, StoredModel, UpperLayers
 from retorno.language.decoder import network_of, with_window
+from retorno.networks import Apart, Tempered, ValueHead, policy_head
 from retorno.networks.layers import Rows
 from retorno.networks.pretrained import named
+from retorno.run import policy_folder
+from retorno.run.config import to_json
 
 QWEN3 = Path(__file__).with_name("models") / "qwen3"
 WORLD = rt.environments.Tokens(vocabulary=40, limit=8)
@@ -66,6 +70,28 @@ def test_a_checkpoint_holds_what_is_trained_three_times_and_no_constants(run: An
     held = sum(x.nbytes for file in newest.glob("*.safetensors") for x in load_file(file).values())
     held += sum(file.stat().st_size for file in files if file.parent.name == "pieces")
     assert 3 * trained < held < 1.1 * (3 * trained) + caches
+
+
+def test_a_run_of_an_actor_at_a_temperature_beside_a_critic_is_a_model(tmp_path: Path) -> None:
+    """Its logits are those that were drawn from, so what is saved has a last layer of its own."""
+    alone = Decoder(StoredModel(str(QWEN3)), UpperLayers(1), window=8)
+    algorithm = rt.PPO(network=Apart(Tempered(0.5, alone), alone))
+    heads = {"policy": policy_head(WORLD.action_space), "value": ValueHead()}
+    policy: Any = algorithm.network.build(jax.random.key(0), WORLD.observation_space, heads)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"algorithm": to_json(algorithm)}))
+    space = WORLD.observation_space
+    policy_folder.save(tmp_path / "run", policy_folder.SavedPolicy((policy,), (0,), space, space, False, 5, "PPO", {}))
+    text = [3, 1, 4, 1, 5]
+    own = np.asarray(language.log_probs(language.LanguageModel(alone.weights.architecture, None, policy), text))
+    before = language.log_probs(language.load(QWEN3), text)
+    assert np.abs(own - before).max() > 0.1
+    model = language.load(tmp_path / "run")
+    model.save(tmp_path / "saved")
+    for each in (model, language.load(tmp_path / "saved")):
+        np.testing.assert_allclose(language.log_probs(each, text), own, atol=1e-5)
+    point = next(language.frontier(tmp_path / "run", [text], {"own": lambda prompts, answers: [1.0]}, tokens=3))
+    assert point.kl[0] == pytest.approx(0, abs=1e-5), "nothing was learnt: its reference has its temperature"
 
 
 def test_environments_may_be_spread_over_devices() -> None:

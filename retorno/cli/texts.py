@@ -1,0 +1,140 @@
+"""Training on texts: `--model` says whose tokens a file is read as, `--reward` what answers are paid for."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from retorno.algorithms import ALGORITHMS
+from retorno.cli.options import UsageError
+from retorno.core.policy import Algorithm, RelabelConfig
+from retorno.environments.registry import WorldName
+from retorno.language import Decoder, FunctionScore, ModelScore, StoredModel, UpperLayers
+from retorno.run.relabel import InTurn, ReferenceKL
+
+MODEL = "--model"
+"""The option that makes the world one of texts: whose tokens they are, and with what learning begins."""
+REWARD = "--reward"
+"""What pays answers: the run of a reward model, or a function of texts."""
+KL = "--kl"
+"""β: what is taken off for each nat away from the model with which learning began."""
+USUAL_KL = 0.05
+LINES = (".jsonl", ".ndjson")
+"""How files end that hold nothing but texts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """What `--model`, `--reward` and `--kl` make of a command."""
+
+    world: Any
+    """Demonstrations, rankings or prompts, with its name."""
+    algorithm: Algorithm
+    """The algorithm over that model."""
+    relabel: RelabelConfig | None
+    """Where `--reward` or `--kl` is given."""
+    model: StoredModel
+
+    def rewarded(self, chosen: RelabelConfig | None) -> RelabelConfig | None:
+        """The rewards of a run, where `--relabel` chose others, or none.
+
+        Raises:
+            UsageError: when both ways are gone.
+        """
+        if self.relabel is None:
+            return _with_texts(chosen, self.model)
+        if chosen is not None:
+            raise UsageError(f"--relabel says where rewards come from, and so do {REWARD} and {KL}: give one of them")
+        return self.relabel
+
+
+def of_language(
+    name: str, source: str | None, settings: dict[str, Any], arguments: list[str]
+) -> tuple[Texts | None, list[str]]:
+    """What a command says of texts, and its other arguments; None where it says nothing of them.
+
+    The file of texts is read as what the algorithm learns from: demonstrations, rankings, or else prompts.
+
+    Raises:
+        DataError, ModelError: when texts or model cannot be read.
+        UsageError: when it is not said whose tokens a file of texts holds, or a reward cannot be.
+    """
+    usual = ALGORITHMS[name]()
+    model, rest = _taken(MODEL, arguments)
+    if source is not None and model is None and (hasattr(usual, "RECORDED") or Path(source).suffix in LINES):
+        raise UsageError(
+            f"{source} is read as texts, but whose tokens are they? Say it, as in {MODEL} smollm2, {MODEL} FOLDER"
+            f" or {MODEL} runs/sft"
+        )
+    if model is None or source is None or not hasattr(usual, "network") or hasattr(usual, "model"):
+        return None, arguments
+    reward, rest = _taken(REWARD, rest)
+    kl, rest = _taken(KL, rest)
+    kind = f"retorno.language:{getattr(usual, 'RECORDED', 'prompts')}"
+    world: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
+    if world.named is None:
+        raise UsageError(f"{source} and {model} cannot be named in a run's folder")
+    stored = StoredModel(world.named.settings["model"])
+    rows = world.lockstep.rows if world.lockstep else world.lived.steps.last.shape[0]
+    window = min(rows, stored.architecture.longest)
+    stopped = ("value",) if hasattr(usual, "value_coefficient") else ()
+    network = Decoder(stored, window=window, stop_gradient=stopped)
+    # Answers are scored as a whole: a rollout is one of each environment.
+    whole = {"rollout": rows} if world.lockstep and "rollout" in _fields(usual) else {}
+    algorithm: Any = dataclasses.replace(usual, network=network, **whole)
+    return Texts(world, algorithm, _relabel(reward, kl, stored, window, bool(world.lockstep)), stored), rest
+
+
+def _relabel(reward: str | None, kl: str | None, model: StoredModel, window: int, answered: bool) -> InTurn | None:
+    """The score of answers, and what leads away from the model taken off it."""
+    if reward is None and kl is None:
+        return None
+    if not answered:
+        raise UsageError(f"{REWARD} and {KL} are for answers that a model writes, and here it learns from a recording")
+    fixed = lambda stored: Decoder(stored, UpperLayers(0), window=window)  # noqa: E731
+    parts: list[Any] = []
+    if reward is not None and ":" in reward:
+        parts.append(_with_texts(FunctionScore(reward), model))
+    elif reward is not None:
+        parts.append(ModelScore(fixed(StoredModel(str(Path(reward).absolute())))))
+    if (weight := _number(kl)) > 0:
+        parts.append(ReferenceKL(weight, fixed(model)))
+    return InTurn(tuple(parts))
+
+
+def _with_texts(relabel: Any, model: StoredModel) -> Any:
+    """A function's score is of texts where the model has a tokenizer."""
+    if isinstance(relabel, FunctionScore) and relabel.model is None and model.tokenizer is not None:
+        return dataclasses.replace(relabel, model=model)
+    return relabel
+
+
+def _number(kl: str | None) -> float:
+    if kl is None:
+        return USUAL_KL
+    try:
+        weight = float(kl)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise UsageError(f"{KL} is the weight of the distance in nats, 0 for none, got {kl!r}: try {KL} {USUAL_KL}")
+    return weight
+
+
+def _taken(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:
+    """An option's value and the other arguments.
+
+    >>> _taken("--kl", ["--steps", "3", "--kl=.1"])
+    ('.1', ['--steps', '3'])
+    """
+    for place, argument in enumerate(arguments):
+        name, given, value = argument.partition("=")
+        if name == option:
+            after = place + (1 if given else 2)
+            return value if given else next(iter(arguments[place + 1 :]), None), arguments[:place] + arguments[after:]
+    return None, arguments
+
+
+def _fields(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
