@@ -14,7 +14,7 @@ from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward, unroll_ba
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep
 from retorno.networks.critics import Critics
-from retorno.networks.normalisers import ObservationNormaliser
+from retorno.networks.normalisers import ObservationNormaliser, shown
 from retorno.replay.ring import Window
 
 AnyLearner = TypeVar("AnyLearner")
@@ -112,9 +112,10 @@ def lesson(window: Window, read: int, reward: Reward, observations: ObservationN
     )
 
 
-def actor_memory(actor: Policy, window: Window, rows: Lesson) -> Carry:
+def actor_memory(actor: Policy, window: Window, rows: Lesson, observations: ObservationNormaliser | None) -> Carry:
     """An actor's memory [N] before the first row that is learnt from: the recorded one, or none, and what it read."""
-    return jax.vmap(actor.read, (1, 1, 0))(rows.before.obs, rows.before.first, window.carry(actor))
+    begun = jax.vmap(lambda carry: shown(actor, carry, observations))(window.carry(actor))
+    return jax.vmap(actor.read, (1, 1, 0))(rows.before.obs, rows.before.first, begun)
 
 
 def critics_memory(critics: Critics, rows: Lesson) -> Carry:

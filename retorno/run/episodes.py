@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Key
 
+from retorno.core import constants
+from retorno.core.environment import HostedEnvironments, HostedWorld
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Carry, Policy
 from retorno.core.spaces import ActionUnits
 from retorno.core.time_step import TimeStep
+from retorno.core.waiting import waiting
 
 LONGEST_EPISODE = 100_000
 
@@ -32,6 +37,16 @@ def endless(earned: float | None = None) -> EvaluationError:
         f"an episode did not end within {LONGEST_EPISODE:,} steps{told}. For the return of an episode give the world a "
         "time limit, for instance TimeLimit(world, 1000)"
     )
+
+
+class Lived(NamedTuple):
+    """What one policy's episodes came to: of each its return, its length, whether it was cut, and a success."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    cut: np.ndarray
+    success: np.ndarray | None = None
+    """NaN where nothing was said; None where nothing can be."""
 
 
 def decide(
@@ -80,3 +95,72 @@ def next_sign(sign: Float[Array, "*B"], row: TimeStep) -> Float[Array, "*B"]:
     Array(-1., dtype=float32, weak_type=True)
     """
     return jnp.where(row.discount < 0, -sign, sign)
+
+
+def told_episodes(number: int) -> str:
+    """How many episodes, in words.
+
+    >>> told_episodes(1), told_episodes(2000)
+    ('1 episode', '2,000 episodes')
+    """
+    return f"{number:,} episode{'s' * (number != 1)}"
+
+
+decide_hosted = constants.jit(decide_all, static_argnames=("greedy",))
+"""`decide_all` for rows of hosted environments, one compiled call."""
+
+Choose = Callable[[TimeStep, Any, Float[np.ndarray, " B"], int], tuple[Any, Any]]
+"""(rows [B], memory, whose rewards the next ones are [B], time) → actions [B] and the memory after them."""
+
+
+def live_hosted(
+    choose: Choose, memory: Callable[[int], Any], world: HostedWorld, episodes: int, seed: int, side: float = 1.0
+) -> Lived:
+    """Whole episodes in hosted environments, opened for that and closed again.
+
+    Each of B environments lives ⌈episodes / B⌉ of them, so that short ones are not preferred.
+
+    Args:
+        choose: what is done.
+        memory: an empty one for so many environments.
+        world: a hosted world.
+        episodes: how many.
+        seed: of the episodes.
+        side: 1 where returns are of the player who moves first, −1 where they are of the other.
+
+    Raises:
+        EvaluationError: when an episode does not end.
+
+    Returns:
+        What they came to: the first round of episodes, then the second, ….
+    """
+    with waiting("opening environments for the evaluation"):
+        environments = world.open(world.num_envs or min(episodes, 8), seed)
+    try:
+        return _live(choose, memory(environments.num_envs), environments, episodes, side)
+    finally:
+        environments.close()
+
+
+def _live(choose: Choose, memory: Any, environments: HostedEnvironments, episodes: int, side: float) -> Lived:
+    num_envs = environments.num_envs
+    share = -(-episodes // num_envs)
+    ended: list[list[tuple[float, int, bool, float]]] = [[] for _ in range(num_envs)]
+    row = environments.reset()
+    total, length, sign, t = np.zeros(num_envs), np.zeros(num_envs, int), np.full(num_envs, side), 0
+    told = told_episodes(share * num_envs)
+    with waiting("evaluating", lambda: f"{sum(map(len, ended)):,} of {told} are over, at step {t:,}"):
+        while min(map(len, ended)) < share:
+            if length.max() >= LONGEST_EPISODE:
+                raise endless(total[length.argmax()] / length.max())
+            action, memory = choose(row, memory, sign, t)
+            row = environments.step(jax.tree.map(np.asarray, action))
+            total = np.where(row.first, 0.0, total + sign * row.reward)
+            sign = np.where(row.first, side, np.where(np.asarray(row.discount) < 0, -sign, sign))
+            length = np.where(row.first, 0, length + 1)
+            for env in np.flatnonzero(row.last):
+                success = float(environments.successes.newest[env])
+                ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0), success))
+            t += 1
+    rounds = [ended[env][i] for i in range(share) for env in range(num_envs)][:episodes]
+    return Lived(*map(np.array, zip(*rounds, strict=True)))

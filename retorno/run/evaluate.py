@@ -15,11 +15,11 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, UInt32
 
 from retorno.core import constants
-from retorno.core.environment import Environment, Episodes, HostedEnvironments, World, advance, begin
+from retorno.core.environment import Environment, Episodes, HostedWorld, World, advance, begin
 from retorno.core.notebook import as_text
 from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import IN_HASTE, prepare
-from retorno.core.spaces import ActionUnits, action_units
+from retorno.core.spaces import action_units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
 from retorno.environments.recordings import Recorded
@@ -30,7 +30,18 @@ from retorno.ops.intervals import (
     interval95_within,
     proportion95,
 )
-from retorno.run.episodes import LONGEST_EPISODE, EvaluationError, decide_all, empty_memories, endless, next_sign
+from retorno.run.episodes import (
+    LONGEST_EPISODE,
+    EvaluationError,
+    Lived,
+    decide_all,
+    decide_hosted,
+    empty_memories,
+    endless,
+    live_hosted,
+    next_sign,
+    told_episodes,
+)
 from retorno.run.learnt import Learnt, given_world, policies_of, read, require_fitting, world_of
 from retorno.run.match import Match, meet
 from retorno.run.prediction import predicts
@@ -235,49 +246,13 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
     return (_play_briefly if brief else _play_long)(policy, world, seed, episodes, greedy)
 
 
-class Lived(NamedTuple):
-    """What one policy's episodes came to: of each its return, its length, whether it was cut, and a success."""
+def _play_hosted(policy: Policy, world: HostedWorld, episodes: int, seed: int, greedy: bool) -> Lived:
+    units = action_units(world.action_space)
 
-    returns: np.ndarray
-    lengths: np.ndarray
-    cut: np.ndarray
-    success: np.ndarray | None = None
-    """NaN where nothing was said; None where nothing can be."""
+    def choose(row: TimeStep, memory: Carry, sign: np.ndarray, t: int) -> tuple[Any, Carry]:
+        return decide_hosted(policy, row, memory, units, jax.random.key(seed), np.int32(t), greedy)
 
-
-def _episodes(number: int) -> str:
-    return f"{number:,} episode{'s' * (number != 1)}"
-
-
-_decide_hosted = constants.jit(decide_all, static_argnames=("greedy",))
-
-
-def _play_hosted(
-    policy: Policy, environments: HostedEnvironments, units: ActionUnits, seed: int, episodes: int, greedy: bool
-) -> Lived:
-    """Each of B environments lives ⌈episodes / B⌉ episodes, so that short ones are not preferred."""
-    num_envs = environments.num_envs
-    share = -(-episodes // num_envs)
-    ended: list[list[tuple[float, int, bool, float]]] = [[] for _ in range(num_envs)]
-    row, carry = environments.reset(), empty_memories(policy, num_envs)
-    total, length, sign, t = np.zeros(num_envs), np.zeros(num_envs, int), np.ones(num_envs), 0
-    told = _episodes(share * num_envs)
-    with waiting("evaluating", lambda: f"{sum(map(len, ended)):,} of {told} are over, at step {t:,}"):
-        while min(map(len, ended)) < share:
-            if length.max() >= LONGEST_EPISODE:
-                raise endless(total[length.argmax()] / length.max())
-            action, carry = _decide_hosted(policy, row, carry, units, jax.random.key(seed), np.int32(t), greedy)
-            row = environments.step(jax.tree.map(np.asarray, action))
-            total = np.where(row.first, 0.0, total + sign * row.reward)
-            sign = np.where(row.first, 1.0, np.where(np.asarray(row.discount) < 0, -sign, sign))
-            length = np.where(row.first, 0, length + 1)
-            for env in np.flatnonzero(row.last):
-                success = float(environments.successes.newest[env])
-                ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0), success))
-            t += 1
-    # The first round of episodes, then the second, …: the first `episodes` of them in that order.
-    rounds = [ended[env][i] for i in range(share) for env in range(num_envs)][:episodes]
-    return Lived(*map(np.array, zip(*rounds, strict=True)))
+    return live_hosted(choose, lambda number: empty_memories(policy, number), world, episodes, seed)
 
 
 @overload
@@ -348,24 +323,19 @@ def evaluate(
         return Evaluation(*told)  # pyright: ignore[reportArgumentType]
     if len(found) != 2:
         raise ValueError(f"a game has two players, got {len(found)} policies: pass policies=(one, other)")
-    if not isinstance(where, Environment):
-        raise ValueError("two players meet in a native world, and this one is hosted: pass the world itself")
+    if not where.two_players:
+        raise ValueError(f"{where!r} is for one player: two meet in a game, for instance tic_tac_toe_for_two")
     return meet(found[0], found[1], where, episodes, seed, greedy)
 
 
 def _evaluate_one(policy: Policy, world: World, episodes: int, seed: int, greedy: bool) -> Lived:
     """One policy's episodes."""
     if isinstance(world, Environment):
-        with waiting(f"evaluating: compiling, then living {_episodes(episodes)}"):
+        with waiting(f"evaluating: compiling, then living {told_episodes(episodes)}"):
             play = _play_native(policy, world, jnp.uint32(seed), episodes, greedy)
             over = np.asarray(play.over)
         if not over.all():
             earned = np.asarray(play.returns, np.float64)[~over].sum() / np.asarray(play.lengths)[~over].sum()
             raise endless(earned)
         return Lived(np.asarray(play.returns), np.asarray(play.lengths), np.asarray(play.cut))
-    with waiting("opening environments for the evaluation"):
-        environments = world.open(world.num_envs or min(episodes, 8), seed)
-    try:
-        return _play_hosted(policy, environments, action_units(world.action_space), seed, episodes, greedy)
-    finally:
-        environments.close()
+    return _play_hosted(policy, world, episodes, seed, greedy)

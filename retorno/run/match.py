@@ -13,12 +13,21 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, UInt32
 
 from retorno.core import constants
-from retorno.core.environment import Environment, Episodes, advance, begin
+from retorno.core.environment import Environment, Episodes, HostedWorld, World, advance, begin
 from retorno.core.policy import Carry, Policy
 from retorno.core.spaces import action_units, num_actions
 from retorno.core.time_step import TimeStep, allowed
-from retorno.ops.intervals import interval95
-from retorno.run.episodes import LONGEST_EPISODE, decide_all, empty_memories, endless, next_sign
+from retorno.ops.intervals import interval95_within
+from retorno.run.episodes import (
+    LONGEST_EPISODE,
+    Lived,
+    decide_all,
+    decide_hosted,
+    empty_memories,
+    endless,
+    live_hosted,
+    next_sign,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +50,8 @@ class Match:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        """The mean's 95% interval, over pairs of episodes that begin alike (Student's t)."""
-        return interval95(self.returns.reshape(-1, 2).mean(1))
+        """The mean's 95% interval, over pairs of episodes that begin alike (Student's t, within what was seen)."""
+        return interval95_within(self.returns.reshape(-1, 2).mean(1), self.returns)
 
     @property
     def wins(self) -> int:
@@ -96,7 +105,7 @@ class _Meeting(NamedTuple):
 def meet(
     one: Policy,
     other: Policy,
-    world: Environment,
+    world: World,
     episodes: int,
     seed: int = 1_000_000,
     greedy: bool = True,
@@ -107,7 +116,7 @@ def meet(
     Args:
         one: whose returns are told.
         other: the opponent.
-        world: a game: its discount is −1 where the opponent moves next.
+        world: a game, native or hosted: its discount is −1 where the opponent moves next.
         episodes: how many, rounded up to an even number.
         seed: of the episodes.
         greedy: take a policy's best action, or draw from it.
@@ -128,10 +137,34 @@ def meet(
     (100, True)
     """
     pairs = -(-episodes // 2)
+    if not isinstance(world, Environment):
+        sides = [_meet_hosted((one, other), world, pairs, seed, greedy, side) for side in (1.0, -1.0)]
+        # Environments follow their seeds: episode k begins alike from both sides.
+        returns, lengths = (np.stack([getattr(x, name) for x in sides], 1).ravel() for name in ("returns", "lengths"))
+        return Match(returns, np.arange(2 * pairs) % 2 == 0, lengths)
     end = _meet(one, other, world, jnp.uint32(seed), pairs, greedy, openings)
     if not np.asarray(end.over).all():
         raise endless()
     return Match(np.asarray(end.returns), np.arange(2 * pairs) % 2 == 0, np.asarray(end.lengths))
+
+
+def _meet_hosted(
+    players: tuple[Policy, Policy], world: HostedWorld, episodes: int, seed: int, greedy: bool, side: float
+) -> Lived:
+    """Episodes in which the first player moves first (side 1), or second (−1)."""
+    units, keys = action_units(world.action_space), jax.random.split(jax.random.key(seed))
+
+    def choose(row: TimeStep, memories: list[Carry], sign: np.ndarray, t: int) -> tuple[Any, list[Carry]]:
+        decided = [
+            decide_hosted(policy, row, memory, units, key, np.int32(t), greedy)
+            for policy, memory, key in zip(players, memories, keys, strict=True)
+        ]
+        (mine, _), (theirs, _) = decided
+        pick = lambda a, b: np.where(np.reshape(sign > 0, (-1,) + (1,) * (np.ndim(a) - 1)), a, b)  # noqa: E731
+        return jax.tree.map(pick, mine, theirs), [memory for _, memory in decided]
+
+    memories = lambda number: [empty_memories(policy, number) for policy in players]  # noqa: E731
+    return live_hosted(choose, memories, world, episodes, seed, side)
 
 
 @partial(constants.jit, static_argnames=("pairs", "greedy", "openings"))

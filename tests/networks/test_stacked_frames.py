@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from retorno.algorithms import SAC, TD3
+from retorno.core.counter import Counter
 from retorno.core.policy import Policy, unroll_batch
+from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
-from retorno.networks import MLP, ActionValueHead, Activation, Stack
-from retorno.networks.normalisers import ObservationNormaliser, normalised
+from retorno.networks import GRU, MLP, ActionValueHead, Activation, Stack
+from retorno.networks.normalisers import ObservationNormaliser, normalised, shown
 from retorno.networks.stacked import stacked_space
 from retorno.replay import ring
+
+KEY = jax.random.key(0)
 
 
 class Seen(Policy):
@@ -145,3 +150,28 @@ def test_a_window_shows_what_acting_saw_to_the_bit(normalising):
     windows = jnp.arange(steps * num_envs).reshape(steps, num_envs)
     before = jax.tree.map(lambda x: x[:-1], moments)
     np.testing.assert_array_equal(acting()[:-1], jax.jit(lambda: jax.lax.map(replayed, (windows, before)))())
+
+
+def test_a_memory_of_raw_frames_is_shown_as_rows_are():
+    """What SAC and TD3 store while acting, read where learning shows rows standardised."""
+    space, rng = spaces.Box(-1, 1, (3,)), np.random.default_rng(0)
+    policy = Stack(3, network=GRU(8, (8,))).build(jax.random.key(0), space, {"q": ActionValueHead(2)})
+    rows = jnp.asarray(rng.normal(5.0, 3.0, (6, 3)), jnp.float32)
+    moments = ObservationNormaliser.start(space).update(rows[:, None])
+    acts, first = normalised(policy, moments), jnp.arange(6) == 0
+    carry = acts.read(rows[:3], first[:3], policy.initial_carry())
+    np.testing.assert_array_equal(carry[0], rows[1:3])
+    learns = policy.unroll(jax.vmap(moments)(rows[3:]), first[3:], shown(policy, carry, moments))["q"]
+    np.testing.assert_allclose(acts.unroll(rows[3:], first[3:], carry)["q"], learns, atol=1e-6)
+    assert shown(policy, carry, None) is carry
+
+
+@pytest.mark.parametrize("algorithm", [SAC, TD3])
+def test_the_memory_that_acts_holds_frames_as_they_were(algorithm):
+    space = spaces.Box(-1, 1, (3,))
+    settings = algorithm(network=Stack(2, network=MLP((8,))), normalise_observations=True, capacity=16)
+    row = TimeStep(jnp.full(3, 5.0), jnp.float32(0), jnp.float32(1), jnp.array(True), jnp.array(False))
+    learner = settings.init(jax.random.key(0), Spec(space, space, num_envs=1, steps=Counter.of(64), row=row))
+    many = ObservationNormaliser.start(space).update(jnp.arange(30.0).reshape(10, 1, 3))
+    _, _, carry = settings.act(learner._replace(observations=many), row, settings.initial_carry(learner), KEY)
+    np.testing.assert_array_equal(carry[0], row.obs[None])

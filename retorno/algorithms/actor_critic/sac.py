@@ -29,7 +29,7 @@ from retorno.networks import MLP, Activation, CategoricalHead, Critics, NetworkC
 from retorno.networks.critics import Valued
 from retorno.networks.ensembles import Ensemble, Least
 from retorno.networks.network import longest_context
-from retorno.networks.normalisers import Normalised, ObservationNormaliser
+from retorno.networks.normalisers import ObservationNormaliser, normalised
 from retorno.ops.distributions import Categorical, Distribution, evenly, uniform_sample
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
@@ -172,7 +172,7 @@ class SAC:
     def act(
         self, learner: SACLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, after = Normalised(learner.actor, learner.observations).step(row.obs, row.first, carry)
+        heads, after = normalised(learner.actor, learner.observations).step(row.obs, row.first, carry)
         policy = heads["policy"].masked(row.legal)
         for_policy, for_start = jax.random.split(key)
         learnt, evenly = policy.sample_and_log_prob(for_policy), uniform_sample(policy, for_start)
@@ -185,7 +185,7 @@ class SAC:
         actor = learner.actor
         if learner.critics.finite:
             actor = Valued(actor, learner.critics, self.ensemble)
-        return Normalised(actor, learner.observations)
+        return normalised(actor, learner.observations)
 
     def update(
         self, learner: SACLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
@@ -202,7 +202,7 @@ class SAC:
         progress = learner.clock.progress
         window = learner.replay.sample(for_window, self.batch_size, progress)
         rows = lesson(window, self._read(learner.actor, learner.critics), reward, learner.observations)
-        memory = actor_memory(learner.actor, window, rows)
+        memory = actor_memory(learner.actor, window, rows, learner.observations)
 
         target, entropy = self._target(learner, rows, memory, for_target)
         carry = critics_memory(learner.critics, rows)

@@ -23,7 +23,7 @@ from retorno.core.spaces import Spec, require_bounded, require_one_player, requi
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after, one_after_another
 from retorno.networks import MLP, Activation, Critics, DeterministicHead, NetworkConfig, ValueHead, critics
 from retorno.networks.network import longest_context
-from retorno.networks.normalisers import Normalised, ObservationNormaliser
+from retorno.networks.normalisers import ObservationNormaliser, normalised
 from retorno.ops.distributions import uniform_sample
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
@@ -156,7 +156,7 @@ class TD3:
         return action, {name: extras[name] for name in learner.replay.ring.extras}, after
 
     def policy(self, learner: TD3Learner) -> Policy:
-        return Normalised(learner.actor, learner.observations)
+        return normalised(learner.actor, learner.observations)
 
     def update(
         self, learner: TD3Learner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
@@ -173,7 +173,9 @@ class TD3:
         progress = learner.clock.progress
         window = learner.replay.sample(for_window, self.batch_size, progress)
         rows = lesson(window, self._read(learner.actor, learner.critics), reward, learner.observations)
-        target = self._target(learner, rows, actor_memory(learner.target_actor, window, rows), for_target)
+        target = self._target(
+            learner, rows, actor_memory(learner.target_actor, window, rows, learner.observations), for_target
+        )
         carry = critics_memory(learner.critics, rows)
         loss = lambda critics: self._critic_loss(critics, rows, carry, target, window.weight)  # noqa: E731
         (error_loss, (q, priority)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.critics)
@@ -183,7 +185,9 @@ class TD3:
         due, countdown = learner.actor_due.advance(jnp.int32(1), self.actor_period)
         replay = learner.replay.update(window.index, priority)
         learner = learner._replace(critics=improved, critic_optimiser=state, replay=replay, actor_due=countdown)
-        improve = lambda: self._actor_step(learner, rows, actor_memory(learner.actor, window, rows))  # noqa: E731
+        improve = lambda: self._actor_step(
+            learner, rows, actor_memory(learner.actor, window, rows, learner.observations)
+        )  # noqa: E731
         stay = lambda: (learner.actor, learner.actor_optimiser, learner.target_actor, learner.target)  # noqa: E731
         changed = improve() if self.actor_period == 1 else jax.lax.cond(due, improve, stay)
         names = ("actor", "actor_optimiser", "target_actor", "target")

@@ -17,6 +17,7 @@ from retorno.core.mdp import MDP, ModelError
 from retorno.core.spaces import HashableSpace, element, index
 from retorno.core.time_step import TimeStep
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
+from retorno.environments.hosted.export import to_gymnasium
 from retorno.policies.exploration import Epsilon
 from retorno.policies.target_and_behaviour import FixedPolicy
 
@@ -88,6 +89,23 @@ def test_two_perfect_players_draw_and_a_random_one_loses() -> None:
     assert odds.moving_first > odds.moving_second
     turned = rt.evaluate(policies=(uniform, perfect), world=WORLD, episodes=400, greedy=False)
     assert turned.wins == 0 and turned.mean == pytest.approx(-odds.mean, abs=0.1)
+
+
+def test_players_meet_in_a_hosted_game_as_in_a_native_one() -> None:
+    perfect, uniform = player(solved().policy), player(np.ones(solved().model.num_pairs))
+    hosted = rt.gymnasium(lambda: to_gymnasium(WORLD))
+    for players in ((perfect, uniform), (uniform, perfect)):
+        native, other = (rt.evaluate(policies=players, world=world, episodes=4) for world in (WORLD, hosted))
+        assert native.as_row() == other.as_row()
+        np.testing.assert_array_equal(native.lengths, other.lengths)
+    drawn = rt.evaluate(policies=(perfect, uniform), world=hosted, episodes=20, greedy=False)
+    assert drawn.losses == 0 and drawn.wins > 0 and drawn.ci95[1] <= 1
+
+
+def test_one_player_meets_nobody() -> None:
+    perfect = player(solved().policy)
+    with pytest.raises(ValueError, match="for one player"):
+        rt.evaluate(policies=(perfect, perfect), world="CartPole-v1")
 
 
 class Opened(TicTacToe):
