@@ -185,9 +185,7 @@ class TD3:
         due, countdown = learner.actor_due.advance(jnp.int32(1), self.actor_period)
         replay = learner.replay.update(window.index, priority)
         learner = learner._replace(critics=improved, critic_optimiser=state, replay=replay, actor_due=countdown)
-        improve = lambda: self._actor_step(
-            learner, rows, actor_memory(learner.actor, window, rows, learner.observations)
-        )  # noqa: E731
+        improve = lambda: self._actor_step(learner, rows, memory(learner.actor))  # noqa: E731
         stay = lambda: (learner.actor, learner.actor_optimiser, learner.target_actor, learner.target)  # noqa: E731
         changed = improve() if self.actor_period == 1 else jax.lax.cond(due, improve, stay)
         names = ("actor", "actor_optimiser", "target_actor", "target")
