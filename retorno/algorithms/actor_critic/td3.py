@@ -173,9 +173,8 @@ class TD3:
         progress = learner.clock.progress
         window = learner.replay.sample(for_window, self.batch_size, progress)
         rows = lesson(window, self._read(learner.actor, learner.critics), reward, learner.observations)
-        target = self._target(
-            learner, rows, actor_memory(learner.target_actor, window, rows, learner.observations), for_target
-        )
+        memory = lambda actor: actor_memory(actor, window, rows, learner.observations)  # noqa: E731
+        target = self._target(learner, rows, memory(learner.target_actor), for_target)
         carry = critics_memory(learner.critics, rows)
         loss = lambda critics: self._critic_loss(critics, rows, carry, target, window.weight)  # noqa: E731
         (error_loss, (q, priority)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.critics)
