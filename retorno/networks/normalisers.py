@@ -84,15 +84,15 @@ def normalised(policy: Policy, normaliser: ObservationNormaliser | None) -> Poli
 
 
 def shown(policy: Policy, carry: Carry, normaliser: ObservationNormaliser | None) -> Carry:
-    """A memory of a `normalised` policy as the policy itself holds it, which is shown standardised observations.
+    """Memories [N] of a `normalised` policy as the policy itself holds them, which is shown standardised observations.
 
     Args:
         policy: of any context.
-        carry: what it remembers, in stacks frames as they were.
+        carry: what is remembered, in stacks frames as they were.
         normaliser: how they are shown; None for as they are.
     """
     if isinstance(policy, Stacked) and normaliser is not None:
-        return jax.vmap(normaliser)(carry[0]), carry[1]
+        return jax.vmap(jax.vmap(normaliser))(carry[0]), carry[1]
     return carry
 
 

@@ -114,7 +114,7 @@ def lesson(window: Window, read: int, reward: Reward, observations: ObservationN
 
 def actor_memory(actor: Policy, window: Window, rows: Lesson, observations: ObservationNormaliser | None) -> Carry:
     """An actor's memory [N] before the first row that is learnt from: the recorded one, or none, and what it read."""
-    begun = jax.vmap(lambda carry: shown(actor, carry, observations))(window.carry(actor))
+    begun = shown(actor, window.carry(actor), observations)
     return jax.vmap(actor.read, (1, 1, 0))(rows.before.obs, rows.before.first, begun)
 
 

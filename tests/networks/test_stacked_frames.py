@@ -161,7 +161,9 @@ def test_a_memory_of_raw_frames_is_shown_as_rows_are():
     acts, first = normalised(policy, moments), jnp.arange(6) == 0
     carry = acts.read(rows[:3], first[:3], policy.initial_carry())
     np.testing.assert_array_equal(carry[0], rows[1:3])
-    learns = policy.unroll(jax.vmap(moments)(rows[3:]), first[3:], shown(policy, carry, moments))["q"]
+    several = jax.tree.map(lambda x: x[None], carry)
+    before = jax.tree.map(lambda x: x[0], shown(policy, several, moments))
+    learns = policy.unroll(jax.vmap(moments)(rows[3:]), first[3:], before)["q"]
     np.testing.assert_allclose(acts.unroll(rows[3:], first[3:], carry)["q"], learns, atol=1e-6)
     assert shown(policy, carry, None) is carry
 
