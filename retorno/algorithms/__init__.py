@@ -9,7 +9,13 @@ from inspect import isfunction
 from retorno.algorithms.actor_critic.actor_critic import ActorCritic as ActorCritic
 from retorno.algorithms.actor_critic.natural_actor_critic import NaturalActorCritic as NaturalActorCritic
 from retorno.algorithms.actor_critic.ppo import PPO as PPO
+from retorno.algorithms.actor_critic.sac import QRSAC as QRSAC
+from retorno.algorithms.actor_critic.sac import REDQ as REDQ
 from retorno.algorithms.actor_critic.sac import SAC as SAC
+from retorno.algorithms.actor_critic.sac import TQC as TQC
+from retorno.algorithms.actor_critic.sac import CrossQ as CrossQ
+from retorno.algorithms.actor_critic.sac import DroQ as DroQ
+from retorno.algorithms.actor_critic.sac import SimBaSAC as SimBaSAC
 from retorno.algorithms.actor_critic.td3 import DDPG as DDPG
 from retorno.algorithms.actor_critic.td3 import TD3 as TD3
 from retorno.algorithms.bandits.exp3 import EXP3 as EXP3

@@ -17,6 +17,8 @@ from retorno.core.time_step import TimeStep, Trajectory
 
 Heads = dict[str, Any]
 """What a policy says of one row: by name, an array ("value" [], "q" [A]) or a distribution ("policy")."""
+ROWS = "rows"
+"""The axis over which a batch of rows is seen, for layers that ask what all rows are like."""
 Carry = PyTree[Any]
 Learner = PyTree[Any]
 Metrics = dict[str, Any]
@@ -85,12 +87,13 @@ class WithoutMemory(Policy):
 def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry) -> Heads:
     """`policy.unroll` for B environments: rows [T, B], carry [B], heads [T, B].
 
-    A policy of context 0 sees all rows as one flat batch.
+    A policy of context 0 sees all rows as one flat batch, whose axis is named `ROWS`.
     """
     if policy.context != 0:
         return jax.vmap(policy.unroll, in_axes=(1, 1, 0), out_axes=1)(obs, first, carry)
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (obs, first))
-    heads = jax.vmap(lambda obs, first: policy.step(obs, first, policy.initial_carry())[0])(*flat)
+    of_one = lambda obs, first: policy.step(obs, first, policy.initial_carry())[0]  # noqa: E731
+    heads = jax.vmap(of_one, axis_name=ROWS)(*flat)
     return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), heads)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from retorno.core.errors import RetornoError
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Activation, Embedding, Rows
+from retorno.networks.layers import Activation, Embedding, Norm, Rows
 from retorno.networks.rotary import ByWavelength, Interpolated, Rotary, Stretch, YaRN
-from retorno.networks.transformer import Block, Causal, Norm
+from retorno.networks.transformer import Block, Causal
 
 
 class ModelError(RetornoError):

@@ -1,6 +1,7 @@
 """Policies and value functions: a configuration's `build` makes a network with any heads."""
 
 from retorno.core.registry import Registry
+from retorno.networks.batch_renorm import BatchRenormMLP
 from retorno.networks.composed import Apart, Tempered
 from retorno.networks.critics import Critics, critics
 from retorno.networks.heads import (
@@ -22,12 +23,28 @@ from retorno.networks.network import Network, NetworkConfig, require_no_context
 from retorno.networks.pretrained import Pretrained, WeightsFile, save_weights
 from retorno.networks.recurrent import GRU, LSTM
 from retorno.networks.residual import Residual
+from retorno.networks.simba import SimBa
 from retorno.networks.stacked import Stack
 from retorno.networks.table import Table, TableNetwork, require_linear, semi_gradient_step
 from retorno.networks.transformer import Transformer
 
 NETWORKS = Registry(
-    (Table, MLP, Residual, GRU, LSTM, Transformer, Stack, Features, Aggregation, TileCoding, Fourier, Polynomial),
+    (
+        Table,
+        MLP,
+        SimBa,
+        BatchRenormMLP,
+        Residual,
+        GRU,
+        LSTM,
+        Transformer,
+        Stack,
+        Features,
+        Aggregation,
+        TileCoding,
+        Fourier,
+        Polynomial,
+    ),
     of=NetworkConfig,
 )
 """Every network by the name that the command line gives it."""
@@ -43,6 +60,7 @@ __all__ = [
     "Activation",
     "Aggregation",
     "Apart",
+    "BatchRenormMLP",
     "BernoulliHead",
     "CategoricalHead",
     "Critics",
@@ -58,6 +76,7 @@ __all__ = [
     "Polynomial",
     "Pretrained",
     "Residual",
+    "SimBa",
     "SquashedGaussianHead",
     "Stack",
     "Table",

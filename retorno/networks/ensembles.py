@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import gymnasium
 import jax
@@ -28,7 +28,7 @@ class Ensemble(Protocol):
         """K, how many learn."""
         ...
 
-    def head(self, action_space: gymnasium.Space) -> Head:
+    def head(self, action_space: gymnasium.Space[Any]) -> Head:
         """What each says.
 
         Raises:
@@ -63,7 +63,7 @@ class Least:
         if self.subset is not None and self.subset > self.members:
             raise ValueError(f"a subset of {self.subset} cannot be drawn from {self.members} critics: add members")
 
-    def head(self, action_space: gymnasium.Space) -> Head:
+    def head(self, action_space: gymnasium.Space[Any]) -> Head:
         return ActionValueHead(int(action_space.n)) if isinstance(action_space, spaces.Discrete) else ValueHead()
 
     def target(self, q: Float[Array, "K ..."], key: Key[Array, ""]) -> Float[Array, "*A"]:
@@ -114,10 +114,8 @@ class Truncated:
                 f"of {self.quantiles} quantiles {self.dropped} are dropped, and nothing is left: drop fewer"
             )
 
-    def head(self, action_space: gymnasium.Space) -> Head:
-        if isinstance(action_space, spaces.Discrete):
-            raise SpaceError(f"a mixture of quantiles judges real numbers (Box), got {action_space}: take Least")
-        return QuantileHead(self.quantiles)
+    def head(self, action_space: gymnasium.Space[Any]) -> Head:
+        return _quantile_head(self.quantiles, action_space)
 
     def target(self, q: Float[Array, "K ..."], key: Key[Array, ""]) -> Float[Array, "*A"]:
         return jnp.sort(q.reshape(-1))[: self.members * (self.quantiles - self.dropped)]
@@ -126,12 +124,50 @@ class Truncated:
         return q.mean()
 
     def loss(self, q: Float[Array, "K ..."], target: Float[Array, " m"]) -> Float[Array, ""]:
-        """Quantile regression with Huber's loss (Dabney et al. 2018, eq. 10), the mean over all pairs."""
-        share = (jnp.arange(self.quantiles) + 0.5) / self.quantiles
-        error = target - q[..., None]
-        weight = jnp.abs(share[:, None] - (error < 0))
-        return jnp.mean(weight * jnp.vectorize(huber)(error))
+        return _quantile_regression(q, target)
 
 
-ENSEMBLES = Registry((Least, Truncated), of=Ensemble)
+@hyperparameters
+class LeastQuantiles:
+    """Quantiles of each critic; those of the critic with the least mean are believed. Wurman et al. 2022 (QR-SAC)."""
+
+    members: Count = 2
+    """How many critics learn."""
+    quantiles: Count = 32
+    """Of each critic."""
+
+    def head(self, action_space: gymnasium.Space[Any]) -> Head:
+        return _quantile_head(self.quantiles, action_space)
+
+    def target(self, q: Float[Array, "K ..."], key: Key[Array, ""]) -> Float[Array, "*A"]:
+        return q[jnp.argmin(q.mean(-1))]
+
+    def judgement(self, q: Float[Array, "K ..."]) -> Float[Array, "*A"]:
+        return q.mean(-1).min()
+
+    def loss(self, q: Float[Array, "K ..."], target: Float[Array, " m"]) -> Float[Array, ""]:
+        return self.members * _quantile_regression(q, target)
+
+
+def _quantile_head(quantiles: int, action_space: gymnasium.Space[Any]) -> QuantileHead:
+    """Of quantiles of the return after an action that is read.
+
+    Raises:
+        SpaceError: when actions are finitely many.
+    """
+    if isinstance(action_space, spaces.Discrete):
+        raise SpaceError(f"quantiles of several critics judge real numbers (Box), got {action_space}: take Least")
+    return QuantileHead(quantiles)
+
+
+def _quantile_regression(q: Float[Array, "K M"], target: Float[Array, " m"]) -> Float[Array, ""]:
+    """Quantile regression with Huber's loss (Dabney et al. 2018, eq. 10), the mean over all pairs."""
+    quantiles = q.shape[-1]
+    share = (jnp.arange(quantiles) + 0.5) / quantiles
+    error = target - q[..., None]
+    weight = jnp.abs(share[:, None] - (error < 0))
+    return jnp.mean(weight * jnp.vectorize(huber)(error))
+
+
+ENSEMBLES = Registry((Least, LeastQuantiles, Truncated), of=Ensemble)
 """Every way to make one judgement of several, by the name that the command line gives it."""

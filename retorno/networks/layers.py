@@ -8,8 +8,9 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import gymnasium
@@ -18,11 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 from jax import Array
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry
 from retorno.core.spaces import HashableSpace, encode, width
 from retorno.networks.initialisation import Draws
+
+AnyTree = TypeVar("AnyTree")
 
 
 class Activation(enum.Enum):
@@ -100,6 +103,57 @@ def linear(draws: Draws, inputs: int, outputs: int, gain: float | None) -> Linea
     if gain is None:
         return Linear(draws.uniform((inputs, outputs), inputs), draws.uniform((outputs,), inputs))
     return Linear(draws.orthogonal(inputs, outputs, gain), draws.constant((outputs,), 0.0))
+
+
+class Norm(eqx.Module):
+    """Scaled x / √(mean x² + ε) (Zhang & Sennrich 2019, eq. 4); with a bias, the mean is taken off (Ba et al. 2016)."""
+
+    scale: Float[Array, " width"]
+    bias: Float[Array, " width"] | None = None
+    epsilon: float = eqx.field(static=True, default=1e-6)
+
+    def __call__(self, x: Float[Array, "*T width"]) -> Float[Array, "*T width"]:
+        if self.bias is not None:
+            x = x - jnp.mean(x.astype(jnp.float32), axis=-1, keepdims=True).astype(x.dtype)
+        square = jnp.mean(x.astype(jnp.float32) ** 2, axis=-1, keepdims=True)
+        x = x * jax.lax.rsqrt(square + self.epsilon).astype(x.dtype) * self.scale
+        return x if self.bias is None else x + self.bias
+
+
+def layer_norm_of(draws: Draws, width: int) -> Norm:
+    """A new layer norm (Ba et al. 2016) of so many numbers."""
+    return Norm(draws.constant((width,), 1.0), draws.constant((width,), 0.0))
+
+
+class Dropout(eqx.Module):
+    """While it has a key it leaves out a share of the numbers; the others grow for it. Srivastava et al. 2014.
+
+    What is left out of a row follows from the key and from what the layer sees, so that no row needs a key of its own.
+    """
+
+    rate: float = eqx.field(static=True)
+    key: Key[Array, ""] | None = None
+    """None where nothing is left out, as wherever one acts; see `drawn`."""
+
+    def __call__(self, x: Float[Array, " D"]) -> Float[Array, " D"]:
+        if self.key is None or self.rate == 0:
+            return x
+        seen = jax.lax.bitcast_convert_type(x.astype(jnp.float32).sum(), jnp.uint32)
+        kept = jax.random.bernoulli(jax.random.fold_in(self.key, seen), 1 - self.rate, x.shape)
+        return jnp.where(kept, x / (1 - self.rate), 0.0)
+
+
+def drawn(network: AnyTree, key: Key[Array, ""]) -> AnyTree:
+    """The same network with keys in its layers that leave something to chance: for one gradient step.
+
+    Args:
+        network: a pytree of modules.
+        key: each such layer's own one follows from it.
+    """
+    chancy = lambda x: isinstance(x, Dropout)  # noqa: E731
+    parts, structure = jax.tree.flatten(network, is_leaf=chancy)
+    keys = iter(jax.random.split(key, max(sum(map(chancy, parts)), 1)))
+    return jax.tree.unflatten(structure, [replace(x, key=next(keys)) if chancy(x) else x for x in parts])
 
 
 class Input(eqx.Module):
@@ -242,12 +296,21 @@ class Dense(Feedforward):
     input: Input
     hidden: tuple[Linear, ...]
     activation: Activation = eqx.field(static=True)
+    dropouts: tuple[Dropout, ...] = ()
+    """Of each layer's outcome; none where nothing is ever left out."""
+    norms: tuple[Norm, ...] = ()
+    """Of what is left of each; none where nothing is normalised."""
 
     def __call__(self, obs: PyTree[Any]) -> Float[Array, " D"]:
-        x = self.activation(self.input(obs))
-        for layer in self.hidden:
-            x = self.activation(layer(x))
+        x = self._after(0, self.input(obs))
+        for k, layer in enumerate(self.hidden, 1):
+            x = self._after(k, layer(x))
         return x
+
+    def _after(self, k: int, x: Float[Array, " D"]) -> Float[Array, " D"]:
+        """What becomes of a layer's outcome."""
+        x = self.dropouts[k](x) if self.dropouts else x
+        return self.activation(self.norms[k](x) if self.norms else x)
 
 
 def dense(
@@ -256,6 +319,8 @@ def dense(
     sizes: Sequence[int],
     activation: Activation,
     gain: float | None,
+    dropout: float = 0.0,
+    layer_norm: bool = False,
 ) -> Dense:
     """New fully connected layers of the given sizes, at least one.
 
@@ -265,5 +330,12 @@ def dense(
     """
     if not sizes or min(sizes) < 1:
         raise ValueError(f"a network needs one or more layers of one or more units, got {tuple(sizes)}: try (64, 64)")
-    first = read(draws, space, sizes[0], gain)
-    return Dense(first, tuple(linear(draws, i, o, gain) for i, o in pairwise(sizes)), activation)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}: it is the share of numbers that is left out")
+    return Dense(
+        input=read(draws, space, sizes[0], gain),
+        hidden=tuple(linear(draws, i, o, gain) for i, o in pairwise(sizes)),
+        activation=activation,
+        dropouts=tuple(Dropout(dropout) for _ in sizes) if dropout else (),
+        norms=tuple(layer_norm_of(draws, size) for size in sizes) if layer_norm else (),
+    )

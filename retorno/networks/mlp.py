@@ -33,13 +33,17 @@ class MLP:
     """How exactly the hidden layers are computed; heads are float32."""
     orthogonal: bool = True
     """Orthogonal weights (√2; .01 under a policy, 1 under a value) and zero biases; else uniform in ±1/√inputs."""
+    layer_norm: bool = False
+    """Standardise each hidden layer's outcome over its units, before its nonlinearity (Ba et al. 2016)."""
+    dropout: float = 0.0
+    """The share of each hidden layer's units that is left out while critics learn (Srivastava et al. 2014)."""
 
     def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
         """A new network.
 
         Raises:
             SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
-            ValueError: when there is no head or no hidden layer.
+            ValueError: when there is no head or no hidden layer, or the dropout is no share.
         """
         gain = math.sqrt(2) if self.orthogonal else None
         return assemble(
@@ -48,5 +52,7 @@ class MLP:
             self,
             self.orthogonal,
             self.hidden[-1] if self.hidden else 0,
-            lambda draws: dense(draws, observation_space, self.hidden, self.activation, gain),
+            lambda draws: dense(
+                draws, observation_space, self.hidden, self.activation, gain, self.dropout, self.layer_norm
+            ),
         )

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 from retorno.core.hyperparameters import settings
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Activation, Embedding, Input, Linear, Precision, Rows, Trunk, linear, read
+from retorno.networks.layers import Activation, Embedding, Input, Linear, Norm, Precision, Rows, Trunk, linear, read
 from retorno.networks.low_rank import LowRank
 from retorno.networks.network import Network, assemble
 from retorno.networks.rotary import Rotary, Turn
@@ -44,21 +44,6 @@ class Cache(NamedTuple):
     values: tuple[Float[Array, "K W D"], ...]
     position: Int[Array, ""]
     """How many rows of the present episode were seen: the next row's position."""
-
-
-class Norm(eqx.Module):
-    """Scaled x / √(mean x² + ε) (Zhang & Sennrich 2019, eq. 4); with a bias, the mean is taken off (Ba et al. 2016)."""
-
-    scale: Float[Array, " width"]
-    bias: Float[Array, " width"] | None = None
-    epsilon: float = eqx.field(static=True, default=1e-6)
-
-    def __call__(self, x: Float[Array, "*T width"]) -> Float[Array, "*T width"]:
-        if self.bias is not None:
-            x = x - jnp.mean(x.astype(jnp.float32), axis=-1, keepdims=True).astype(x.dtype)
-        square = jnp.mean(x.astype(jnp.float32) ** 2, axis=-1, keepdims=True)
-        x = x * jax.lax.rsqrt(square + self.epsilon).astype(x.dtype) * self.scale
-        return x if self.bias is None else x + self.bias
 
 
 class Block(eqx.Module):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.algorithms import DDPG, SAC, TD3
+from retorno.algorithms import DDPG, REDQ, SAC, TD3, TQC, CrossQ, DroQ
 from retorno.bellman import maximum_entropy
 from retorno.core.environment import Environment
 from retorno.core.spaces import SpaceError
@@ -20,8 +20,8 @@ from retorno.environments.registry import make, model
 from retorno.environments.sampled_world import sampled
 from retorno.environments.text.recall import Recall
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import GRU, MLP, Activation, Table
-from retorno.networks.ensembles import Least, Truncated
+from retorno.networks import GRU, MLP, Activation, BatchRenormMLP, Table
+from retorno.networks.ensembles import Least, LeastQuantiles, Truncated
 from retorno.ops.optimisers import SGD, Adam, Schedule
 from retorno.run.evaluate import evaluate
 from retorno.run.train import train
@@ -199,6 +199,8 @@ def test_what_cannot_be_acted_in_is_refused() -> None:
         train(SAC(), Free(), 10)
     with pytest.raises(SpaceError, match="TD3 acts by real numbers"):
         train(TD3(), make("CartPole-v1"), 10)
+    with pytest.raises(SpaceError, match="without a target network"):
+        train(CrossQ(), make("CartPole-v1"), 10)
     with pytest.raises(ValueError, match="a subset of 3 cannot be drawn from 2 critics"):
         Least(members=2, subset=3)
 
@@ -220,18 +222,35 @@ def test_ensembles_by_hand() -> None:
     # Shares ¼ and ¾; errors 0 and 1, −4 and −3, −1 and 0, −8 and −7, of which Huber's losses are the size less ½.
     errors = np.array([[0.25 * 0.5, 0.25 * (3.5 + 2.5)], [0.75 * 0.5, 0.25 * (7.5 + 6.5)]])
     np.testing.assert_allclose(mixture.loss(q, jnp.array([1.0, 2.0])), errors.sum() / 8, rtol=1e-6)
+    least = LeastQuantiles(members=2, quantiles=2)
+    assert least.target(q, key).tolist() == [1.0, 5.0] and least.judgement(q) == 3.0
+    np.testing.assert_allclose(least.loss(q, jnp.array([1.0, 2.0])), errors.sum() / 4, rtol=1e-6)
     assert Least().target(q, key).tolist() == [1.0, 5.0]
     assert float(Least().loss(jnp.array([1.0, 4.0]), jnp.array([2.0]))) == 2.5
     with pytest.raises(ValueError, match="nothing is left"):
         Truncated(quantiles=2, dropped=2)
 
 
-@pytest.mark.parametrize("ensemble", [Truncated(3, 5, 1), Least(3, subset=2)], ids=["truncated", "subset"])
-def test_other_ensembles_turn_the_dial_too(ensemble: Any) -> None:
+CAME_AFTER = {
+    "tqc": TQC(ensemble=Truncated(3, 5, 1)),
+    "redq": REDQ(ensemble=Least(3, subset=2)),
+    "droq": DroQ(critic_network=MLP((32,), Activation.relu, layer_norm=True, dropout=0.05)),
+    "crossq": CrossQ(critic_network=BatchRenormMLP((32,), warm_up=500)),
+}
+
+
+@pytest.mark.parametrize("name", CAME_AFTER)
+def test_what_came_after_it_turns_the_dial_too(name: str) -> None:
     """The actor takes a step for two of the critics'."""
     settings = {"network": MLP((32,)), "num_envs": 4, "rollout": 4, "gradient_steps": 4, "batch_size": 64}
-    method = SAC(
-        **settings, ensemble=ensemble, actor_period=2, capacity=4096, discount=0.5, target_step=0.05, optimiser=FALLING
+    method = dataclasses.replace(
+        CAME_AFTER[name],
+        **settings,
+        actor_period=2,
+        capacity=4096,
+        discount=0.5,
+        target_step=0.05,
+        optimiser=FALLING,
     )
     policy = heads(learnt(method, TimeLimit(Lights(), 5), 6_000))
     taken = jax.vmap(lambda policy: policy.mode())(policy)[:, 0]

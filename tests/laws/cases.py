@@ -97,7 +97,7 @@ def covering() -> list[Case]:
     return list(dict.fromkeys([*mains(), *of_the_loop()]))
 
 
-ALIKE = ("residual", "lstm", "aggregation", "tile_coding", "fourier", "polynomial")
+ALIKE = ("residual", "simba", "batch_renorm", "lstm", "aggregation", "tile_coding", "fourier", "polynomial")
 """To the loop, a network is what it remembers: these remember as a GRU does, or nothing, as features do."""
 
 

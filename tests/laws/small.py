@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable
+from inspect import isfunction
 from typing import Any
 
 import jax
@@ -25,14 +26,16 @@ from retorno.environments.own_code import run_file
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit, Wrapper
-from retorno.networks import GRU, LSTM, MLP, NETWORKS, Residual, Table, Transformer
+from retorno.networks import GRU, LSTM, MLP, NETWORKS, BatchRenormMLP, Residual, SimBa, Table, Transformer
 
 for own in filter(None, os.environ.get("RETORNO_OWN", "").split(os.pathsep)):
     run_file(own)
 
+PRESETS = [name for name, kind in REGISTERED.items() if isfunction(kind)]
+"""Each is a class under the laws with other settings: what is its own is held beside it, in tests/algorithms."""
 RECORDED = [name for name, kind in REGISTERED.items() if getattr(kind, "RECORDED", False)]
 """They learn from what was recorded, and live nothing: test_recordings.py."""
-ACTING = {name: kind for name, kind in REGISTERED.items() if not getattr(kind(), "RECORDED", False)}
+ACTING = {name: kind for name, kind in REGISTERED.items() if name not in (*PRESETS, *RECORDED)}
 ALGORITHMS = {**ACTING, "box_only": BoxOnly}
 SETTINGS: dict[str, Any] = {
     "network": MLP((8,)),
@@ -46,6 +49,8 @@ ones share compiled programs."""
 NETWORK: dict[str, Any] = {
     "table": Table(),
     "mlp": MLP((8,)),
+    "simba": SimBa(8),
+    "batch_renorm": BatchRenormMLP((8,)),
     "residual": Residual(4, blocks=1, planes=2, hidden=8),
     "gru": GRU(8, (8,)),
     "lstm": LSTM(8, (8,)),

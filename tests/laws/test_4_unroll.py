@@ -23,6 +23,7 @@ from retorno.networks import (
     NETWORKS,
     ActionValueHead,
     Aggregation,
+    BatchRenormMLP,
     CategoricalHead,
     Features,
     Fourier,
@@ -30,6 +31,7 @@ from retorno.networks import (
     MultiCategoricalHead,
     Polynomial,
     Residual,
+    SimBa,
     SquashedGaussianHead,
     Stack,
     Table,
@@ -63,6 +65,9 @@ CASES = [
     (Polynomial(3), TOKENS, SQUASHED),
     (MLP((16,)), MIXED, CHOICE),
     (MLP((16, 8), shared=True), TOKENS, NORMAL),
+    (MLP((16,), layer_norm=True, dropout=0.5), MIXED, VALUES),
+    (SimBa(8), MIXED, NORMAL),
+    (BatchRenormMLP((8,)), MIXED, PARTS),
     (Residual(4, blocks=1), MIXED, CHOICE),
     (GRU(16, (8,)), MIXED, CHOICE),
     (GRU(16, (8,), shared=True), TOKENS, PARTS),
@@ -82,10 +87,18 @@ CASES = [
 
 
 def filled(config: Any, space: spaces.Space[Any], heads: dict[str, Any]) -> Policy:
-    """A network whose every parameter matters: drawn afresh, for a policy's own head starts close to zero."""
+    """A network whose every parameter matters: drawn afresh, for a policy's own head starts close to zero.
+
+    Vectors are positive, as variances are.
+    """
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(lambda: config.build(jax.random.key(0), space, heads))
-    return jax.tree.map(lambda w: jnp.asarray(rng.normal(size=w.shape) / np.sqrt(w.shape[0]), jnp.float32), shapes)
+
+    def draw(w: Any) -> jax.Array:
+        drawn = rng.normal(size=w.shape) / np.sqrt(w.shape[0]) if w.ndim > 1 else rng.uniform(0.1, 1, w.shape)
+        return jnp.asarray(drawn, jnp.float32)
+
+    return jax.tree.map(draw, shapes)
 
 
 def rows(space: spaces.Space[Any], length: int, seed: int) -> Any:

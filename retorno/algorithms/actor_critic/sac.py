@@ -4,6 +4,9 @@ Haarnoja, Zhou, Abbeel & Levine 2018; with the automatic temperature of Haarnoja
 algorithms and applications"; over finitely many actions Christodoulou 2019, whose expectations are sums. What we do
 differently: windows of rows are replayed from a ring that stores each observation once; one `update` learns from
 single transitions and, with a memory, from sequences; of finitely many actions only the legal ones' entropy is asked.
+
+What came after it is the same method with other critics, and stands at the end of this file: TQC, REDQ, DroQ, CrossQ,
+QR-SAC, SimBa.
 """
 
 from __future__ import annotations
@@ -20,19 +23,31 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.core.counter import Countdown
-from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters
+from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.scalar import Scalar
-from retorno.core.spaces import Spec, require_bounded, require_one_player, require_windows
+from retorno.core.spaces import SpaceError, Spec, require_bounded, require_one_player, require_windows
 from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory, before_and_after, one_after_another
-from retorno.networks import MLP, Activation, CategoricalHead, Critics, NetworkConfig, SquashedGaussianHead, critics
+from retorno.networks import (
+    MLP,
+    Activation,
+    BatchRenormMLP,
+    CategoricalHead,
+    Critics,
+    NetworkConfig,
+    SimBa,
+    SquashedGaussianHead,
+    critics,
+)
+from retorno.networks.batch_renorm import follow, learning, still
 from retorno.networks.critics import Valued
-from retorno.networks.ensembles import Ensemble, Least
+from retorno.networks.ensembles import Ensemble, Least, LeastQuantiles, Truncated
+from retorno.networks.layers import drawn
 from retorno.networks.network import longest_context
 from retorno.networks.normalisers import ObservationNormaliser, normalised
 from retorno.ops.distributions import Categorical, Distribution, evenly, uniform_sample
 from retorno.ops.objectives import masked_mean
-from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
+from retorno.ops.optimisers import Adam, AdamW, Optimiser, descend, polyak
 from retorno.ops.returns import backup, expectation
 from retorno.replay import Replay, ReplayConfig, UniformReplay, ring, sequence_priority
 from retorno.replay.learning import (
@@ -117,6 +132,11 @@ class SAC:
     """The same of the critics; None for as the actor's."""
     target_step: UnitInterval = 0.005
     """τ, how far the target follows the critics after each gradient step."""
+    target_network: bool = True
+    """Learn from critics that follow slowly; else from the very critics, which judge what was done and what comes next
+    in one batch (Bhatt et al. 2024): for networks with batch renormalisation."""
+    moments_step: UnitInterval = 0.01
+    """How far running moments of batch renormalisation follow those of each batch."""
     discount: UnitInterval = 0.99
     """γ"""
     temperature: Positive = 1.0
@@ -141,6 +161,8 @@ class SAC:
         actor = self.network.build(for_actor, observed, {"policy": head})
         members, judges = self.ensemble.members, self.critic_network or self.network
         judging = critics(for_critics, judges, members, self.ensemble.head(space), observed, space)
+        if not self.target_network:
+            _require_one_batch(judging, actor)
         rows = ring(
             spec.row,
             action,
@@ -198,23 +220,32 @@ class SAC:
         return gradient_steps(step, learner, self.gradient_steps, clock.step.reaches(self.learning_starts), key)
 
     def _gradient_step(self, learner: SACLearner, reward: Reward, key: Key[Array, ""]) -> tuple[SACLearner, Metrics]:
-        for_window, for_target, for_actor = jax.random.split(key, 3)
+        for_window, for_target, for_actor, for_critics = jax.random.split(key, 4)
         progress = learner.clock.progress
         window = learner.replay.sample(for_window, self.batch_size, progress)
         rows = lesson(window, self._read(learner.actor, learner.critics), reward, learner.observations)
         memory = actor_memory(learner.actor, window, rows, learner.observations)
 
-        target, entropy = self._target(learner, rows, memory, for_target)
-        carry = critics_memory(learner.critics, rows)
-        loss = lambda critics: self._critic_loss(critics, rows, carry, target, window.weight)  # noqa: E731
-        (error_loss, (q, priority)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.critics)
-        improved, state = descend(
-            self.critic_optimiser or self.optimiser, learner.critics, gradient, learner.critic_optimiser, progress
-        )
+        if self.target_network:
+            target, entropy = self._target(learner, rows, memory, for_target)
+            carry = critics_memory(learner.critics, rows)
+            judge = lambda critics: (self._taken(critics, rows, carry), target, entropy)  # noqa: E731
+        else:
+            judge = lambda critics: self._now_and_next(critics, learner, rows, for_target)  # noqa: E731
+
+        def loss(critics: Critics) -> tuple[Float[Array, ""], tuple[Array, Array, Array]]:
+            q, target, entropy = judge(learning(drawn(critics, for_critics)))
+            error_loss, told = self._critic_loss(q, target, rows, window.weight)
+            return error_loss, (*told, entropy)
+
+        (error_loss, (q, priority, entropy)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.critics)
+        optimiser = self.critic_optimiser or self.optimiser
+        improved, state = descend(optimiser, learner.critics, still(gradient), learner.critic_optimiser, progress)
+        improved = follow(improved, gradient, self.moments_step)
         due, countdown = learner.actor_due.advance(jnp.int32(1), self.actor_period)
         learner = learner._replace(
             critics=improved,
-            target=polyak(learner.target, improved, self.target_step),
+            target=polyak(learner.target, improved, self.target_step) if self.target_network else improved,
             critic_optimiser=state,
             replay=learner.replay.update(window.index, priority),
             actor_due=countdown,
@@ -236,22 +267,47 @@ class SAC:
         self, learner: SACLearner, rows: Lesson, memory: Carry, key: Key[Array, ""]
     ) -> tuple[Float[Array, "L N m"], Float[Array, "L N"]]:
         """The target r + γ (Q′ + α H) of each transition, and the entropy H; Haarnoja et al. 2018, eq. 2 and 3."""
-        for_rows, for_critics = jax.random.split(key)
+        for_rows, for_critics, for_layers = jax.random.split(key, 3)
         steps, (_, after) = rows.steps, before_and_after(rows.steps)
         policy = next_heads(learner.actor, steps, memory)["policy"]
-        carry = learner.target.before(steps.obs, steps.first, rows.padded_action, critics_memory(learner.target, rows))
+        target = drawn(learner.target, for_layers)
+        carry = target.before(steps.obs, steps.first, rows.padded_action, critics_memory(target, rows))
         together = lambda q: self.ensemble.target(q, for_critics)  # noqa: E731
-        q, entropy = _judged(learner.target, together, policy, after, jax.tree.map(lambda x: x[1:], carry), for_rows)
+        q, entropy = _judged(target, together, policy, after, jax.tree.map(lambda x: x[1:], carry), for_rows)
+        return self._backed_up(learner, rows, q, entropy), entropy
+
+    def _backed_up(
+        self, learner: SACLearner, rows: Lesson, q: Float[Array, "L N m"], entropy: Float[Array, "L N"]
+    ) -> Float[Array, "L N m"]:
         value = q + jnp.exp(learner.log_temperature) * entropy[..., None]
         of_each = jax.vmap(backup, (None, None, -1), -1)
-        return jax.lax.stop_gradient(of_each(rows.reward, self.discount * after.discount, value)), entropy
+        return jax.lax.stop_gradient(of_each(rows.reward, self.discount * rows.steps.discount[1:], value))
+
+    def _now_and_next(
+        self, critics: Critics, learner: SACLearner, rows: Lesson, key: Key[Array, ""]
+    ) -> tuple[Float[Array, "K L N *M"], Float[Array, "L N m"], Float[Array, "L N"]]:
+        """What was done and what comes next in one batch, and the target of it: Bhatt et al. 2024, eq. 3."""
+        for_rows, for_critics = jax.random.split(key)
+        now, after = before_and_after(rows.steps)
+        policy = unroll_batch(learner.actor, after.obs, after.first, ())["policy"]
+        keys = jax.random.split(for_rows, after.last.shape)
+        action, log_prob = jax.vmap(jax.vmap(lambda policy, key: policy.sample_and_log_prob(key)))(policy, keys)
+        both = lambda x, y: jax.tree.map(lambda x, y: jnp.concatenate([x, y], 1), x, y)  # noqa: E731
+        seen, done = both((now.obs, now.first), (after.obs, after.first)), both(rows.action, action)
+        q = critics.taken(*seen, done, critics.initial_carries(2 * after.last.shape[1]))
+        q, next_q = jnp.split(q, 2, axis=2)
+        together = lambda q: jnp.atleast_1d(self.ensemble.target(q, for_critics))  # noqa: E731
+        value = jax.vmap(jax.vmap(together, 1), 1)(next_q)
+        return q, self._backed_up(learner, rows, value, -log_prob), -log_prob
+
+    def _taken(self, critics: Critics, rows: Lesson, carry: Carry) -> Float[Array, "K L N *M"]:
+        now, _ = before_and_after(rows.steps)
+        return critics.taken(now.obs, now.first, rows.action, carry)
 
     def _critic_loss(
-        self, critics: Critics, rows: Lesson, carry: Carry, target: Float[Array, "L N m"], weight: Float[Array, " N"]
+        self, q: Float[Array, "K L N *M"], target: Float[Array, "L N m"], rows: Lesson, weight: Float[Array, " N"]
     ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Float[Array, " N"]]]:
         """The mean loss; the mean of what they say, and how much there was to learn from each window."""
-        now, _ = before_and_after(rows.steps)
-        q = critics.taken(now.obs, now.first, rows.action, carry)
         losses = jax.vmap(jax.vmap(self.ensemble.loss, (1, 0)), (1, 0))(q, target)
         q = q.reshape(*q.shape[:3], -1).mean((0, -1))
         priority = jax.vmap(sequence_priority, in_axes=1)(q - target.mean(-1), rows.transitions)
@@ -260,17 +316,19 @@ class SAC:
     def _actor_step(self, learner: SACLearner, rows: Lesson, memory: Carry, key: Key[Array, ""]) -> _Acting:
         """One step of the actor up Q + α H (eq. 7), and one of the temperature (2018b, eq. 18)."""
         progress, temperature = learner.clock.progress, jnp.exp(learner.log_temperature)
-        critics, (now, _) = learner.critics, before_and_after(rows.steps)
+        for_rows, for_layers = jax.random.split(key)
+        critics, (now, _) = drawn(learner.critics, for_layers), before_and_after(rows.steps)
         carry = critics.before(now.obs, now.first, rows.action, critics_memory(critics, rows))
 
         def loss(actor: Policy) -> tuple[Float[Array, ""], Float[Array, ""]]:
-            policy = unroll_batch(actor, now.obs, now.first, memory)["policy"]
-            q, entropy = _judged(critics, self.ensemble.judgement, policy, now, carry, key)
+            policy = unroll_batch(learning(actor), now.obs, now.first, memory)["policy"]
+            q, entropy = _judged(critics, self.ensemble.judgement, policy, now, carry, for_rows)
             excess = entropy - jax.vmap(jax.vmap(self._target_entropy))(policy, now.legal)
             return -masked_mean(q.mean(-1) + temperature * entropy, rows.choices), masked_mean(excess, rows.choices)
 
         gradient, excess = jax.grad(loss, has_aux=True)(learner.actor)
-        actor, state = descend(self.optimiser, learner.actor, gradient, learner.actor_optimiser, progress)
+        actor, state = descend(self.optimiser, learner.actor, still(gradient), learner.actor_optimiser, progress)
+        actor = follow(actor, gradient, self.moments_step)
         log_temperature, temperature_state = learner.log_temperature, learner.temperature_optimiser
         if self.automatic:
             # Of log α: its slope is the entropy beyond what is asked for, whatever α.
@@ -291,6 +349,61 @@ class SAC:
         """Rows of a window that are only read."""
         context = longest_context(actor, *critics.members)
         return self.burn_in if context is None else context
+
+
+def TQC(**settings: Any) -> SAC:
+    """Truncated quantile critics (Kuznetsov et al. 2020): without the largest of the quantiles of all. Actions: Box."""
+    return preset(SAC, settings, ensemble=Truncated())
+
+
+def QRSAC(**settings: Any) -> SAC:
+    """Quantile-regression SAC (Wurman et al. 2022): critics learn how returns are distributed. Actions: Box."""
+    return preset(SAC, settings, ensemble=LeastQuantiles())
+
+
+def REDQ(**settings: Any) -> SAC:
+    """Randomised ensembled double Q-learning (Chen et al. 2021): ten critics, twenty gradient steps to one lived."""
+    return preset(SAC, settings, ensemble=Least(10, subset=2), gradient_steps=20, actor_period=20)
+
+
+def DroQ(**settings: Any) -> SAC:
+    """Dropout Q-functions (Hiraoka et al. 2022): what REDQ does with ten critics, with two that leave units out."""
+    regularised = MLP((256, 256), Activation.relu, orthogonal=False, layer_norm=True, dropout=0.01)
+    return preset(SAC, settings, critic_network=regularised, gradient_steps=20, actor_period=20)
+
+
+def CrossQ(**settings: Any) -> SAC:
+    """CrossQ (Bhatt et al. 2024): batch renormalisation in the place of a target network. Actions: Box.
+
+    Critics are half as wide as in the paper, a quarter of the work, as in SBX.
+    """
+    own = {"network": BatchRenormMLP(), "critic_network": BatchRenormMLP((1024, 1024)), "target_network": False}
+    return preset(SAC, settings, **own, optimiser=Adam(1e-3, beta1=0.5), actor_period=3)
+
+
+def SimBaSAC(**settings: Any) -> SAC:
+    """SAC with SimBa's networks (Lee et al. 2025), whose critics are four times as wide as the actor."""
+    own = {"network": SimBa(), "critic_network": SimBa(width=512, blocks=2), "normalise_observations": True}
+    return preset(SAC, settings, **own, optimiser=AdamW(1e-4))
+
+
+SimBaSAC.NAME = "simba_sac"
+CrossQ.NAME = "crossq"
+DroQ.NAME = "droq"
+QRSAC.NAME = "qr_sac"
+
+
+def _require_one_batch(critics: Critics, actor: Policy) -> None:
+    """Refuse critics that cannot judge what was done and what comes next in one batch.
+
+    Raises:
+        SpaceError: which says what can.
+    """
+    if critics.finite or longest_context(actor, *critics.members) != 0:
+        raise SpaceError(
+            "without a target network critics judge real numbers (Box) and networks without a memory: set "
+            "target_network=True for anything else"
+        )
 
 
 def _judged(
