@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +31,9 @@ class Judging:
     """The judge; with --frontier there may be several, as the one that was trained by and the one that is meant."""
     frontier: Flag = False
     """Judge every policy that a run kept."""
+    best_of: tuple[int, ...] = ()
+    """Judge the best of so many answers as well, each number of them: with --frontier of the model with which the run
+    began, which the first judge chooses by."""
     picture: Path | None = None
     """Where the frontier is drawn: .png, .svg or .pdf."""
     limit: Count | None = None
@@ -54,6 +58,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"give one model, or two to compare (one run for --frontier), got {len(given.models)}")
     if len(given.by) > 1 and not given.frontier:
         raise UsageError(f"--by names {len(given.by)} judges: several are for --frontier")
+    if given.best_of and (min(given.best_of) < 1 or not given.frontier):
+        raise UsageError(f"--best-of says of how many answers the best is taken, for --frontier; got {given.best_of}")
     from retorno import language
 
     prompts = language.prompts_of(given.prompts)[: given.limit]
@@ -87,14 +93,20 @@ def _frontier(given: Judging, prompts: list[Any], judges: dict[str, Any]) -> int
         from retorno.plots.style import require_picture
 
         require_picture(given.picture)
-    points = []
-    for point in language.frontier(given.models[0], prompts, judges, tokens=given.tokens, seed=given.seed):
+    points: list[language.Point] = []
+    drawn: Any = {"tokens": given.tokens, "seed": given.seed}
+    each = language.frontier(given.models[0], prompts, judges, **drawn)
+    if given.best_of:
+        begun = language.load(language.StoredModel(given.models[0]).begun_with)
+        each = itertools.chain(each, language.best_of_frontier(begun, prompts, judges, given.best_of, **drawn))
+    for point in each:
         points.append(point)
         if not given.json:
             told = ", ".join(
                 f"{name} {mean:.3f} ({low:.3f} to {high:.3f})" for name, (mean, low, high) in point.scores.items()
             )
-            print(f"step {point.step:,}  KL {point.kl[0]:.2f} nats, {told}, ended {point.ended:.0%}", flush=True)
+            what = f"best of {point.best_of}" if point.best_of else f"step {point.step:,}"
+            print(f"{what}  KL {point.kl[0]:.2f} nats, {told}, ended {point.ended:.0%}", flush=True)
     if given.json:
         print_json({"run": given.models[0], "points": [asdict(point) for point in points]})
     if given.picture is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from retorno.algorithms import ALGORITHMS
+from retorno.algorithms.imitation.mixing import Demonstrations, Mix
 from retorno.cli.options import UsageError
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.environments.registry import WorldName
@@ -20,6 +21,8 @@ REWARD = "--reward"
 KL = "--kl"
 """β: what is taken off for each nat away from the model with which learning began."""
 USUAL_KL = 0.05
+DEMONSTRATIONS = "--demonstrations"
+"""A file of them, from which each gradient step learns as well (PPO-ptx)."""
 LINES = (".jsonl", ".ndjson")
 """How files end that hold nothing but texts."""
 
@@ -71,6 +74,7 @@ def of_language(
         return None, arguments
     reward, rest = _taken(REWARD, rest)
     kl, rest = _taken(KL, rest)
+    shown, rest = _taken(DEMONSTRATIONS, rest)
     kind = f"retorno.language:{getattr(usual, 'RECORDED', 'prompts')}"
     world: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
     if world.named is None:
@@ -81,7 +85,11 @@ def of_language(
     stopped = ("value",) if hasattr(usual, "value_coefficient") else ()
     network = Decoder(stored, window=window, stop_gradient=stopped)
     # Answers are scored as a whole: a rollout is one of each environment.
-    whole = {"rollout": rows} if world.lockstep and "rollout" in _fields(usual) else {}
+    whole: dict[str, Any] = {"rollout": rows} if world.lockstep and "rollout" in _fields(usual) else {}
+    if shown is not None:
+        if "mix" not in _fields(usual):
+            raise UsageError(f"{DEMONSTRATIONS} are mixed into what ppo learns; {name} takes none")
+        whole["mix"] = Mix(Demonstrations(str(Path(shown).absolute()), stored.model))
     algorithm: Any = dataclasses.replace(usual, network=network, **whole)
     return Texts(world, algorithm, _relabel(reward, kl, stored, window, bool(world.lockstep)), stored), rest
 

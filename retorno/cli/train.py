@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 
 from retorno.algorithms import ALGORITHMS, register
+from retorno.algorithms.imitation.mixing import MIXES
 from retorno.algorithms.published import PUBLISHED, Published, settings
 from retorno.cli.options import Flag, UsageError, keep_of, parse, spelled, step_of
 from retorno.cli.runs import complete, finish, next_steps, use_cores
@@ -60,6 +61,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "target": FIXED,
     "behaviour": {"none": type(None), **FIXED},
     "model": MODELS,
+    "mix": ChainMap({"none": type(None)}, MIXES),
     "base": FIXED,
     "optimiser": OPTIMISERS,
     "critic_optimiser": ChainMap({"none": type(None)}, OPTIMISERS),
@@ -178,7 +180,7 @@ algorithms, by what they do:
 ALGORITHM may also be one of your own, as FILE.py:NAME or MODULE:NAME.
 For a language model WORLD is a file of texts, and --model whose: a model's folder, a run's, FILE.gguf or smollm2.
 Its answers are paid by --reward: a reward model's run, or your own function of texts, FILE.py:NAME; and --kl WEIGHT
-({USUAL_KL} where it is not said) holds them near that model.
+({USUAL_KL} where it is not said) holds them near that model; ppo mixes --demonstrations FILE in.
 WORLD is a native world (`retorno list worlds`), any Gymnasium id (MODULE:Id-v0 imports the module first), the file of a
 model or map, or your own class or function that makes one: FILE.py:NAME, MODULE:NAME.
 --world.KEY VALUE   what the world is made with, as in --world.is_slippery false

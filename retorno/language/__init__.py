@@ -5,7 +5,17 @@ from retorno.language.conversation import Conversation, Memory, stream
 from retorno.language.data import DataError, demonstrations, prompt_tokens, prompts, prompts_of, rankings
 from retorno.language.decoder import Decoder
 from retorno.language.generation import Answer, Sampling, generate, log_probs
-from retorno.language.judging import JudgeError, Point, WinRate, frontier, judge, mean_score, win_rate
+from retorno.language.judging import (
+    JudgeError,
+    Point,
+    WinRate,
+    best_of,
+    best_of_frontier,
+    frontier,
+    judge,
+    mean_score,
+    win_rate,
+)
 from retorno.language.model import LanguageModel, load, new, smollm2
 from retorno.language.scoring import FunctionScore, ModelScore
 from retorno.language.stored import Storage, StoredModel
@@ -33,6 +43,8 @@ __all__ = [
     "Tokenizer",
     "UpperLayers",
     "WinRate",
+    "best_of",
+    "best_of_frontier",
     "demonstrations",
     "frontier",
     "generate",

@@ -31,6 +31,7 @@ from retorno.language.model import LanguageModel, load
 from retorno.language.scoring import numbers
 from retorno.language.stored import StoredModel
 from retorno.networks.composed import AtTemperature
+from retorno.ops.best_of_n import best_of_n_kl, best_of_n_weights
 from retorno.ops.intervals import interval95, proportion95
 from retorno.run import policy_folder
 
@@ -78,6 +79,8 @@ class Point:
     """Mean score by each judge, and its 95% interval."""
     ended: float
     """The share of answers that were ended, not cut."""
+    best_of: int | None = None
+    """Of how many answers the first judge took the best; None for a policy that was learnt."""
 
 
 def judge(given: Judge | str | Path, what: str = "judge") -> Judge:
@@ -192,6 +195,95 @@ def mean_score(
     """
     said = generate(model, _written(model, prompts), tokens, sampling, seed)
     return _mean(by(_shown(prompts), [answer.text for answer in said]))
+
+
+def best_of(
+    model: LanguageModel,
+    prompts: Sequence[Text],
+    by: Judge,
+    n: int,
+    *,
+    tokens: int = 64,
+    sampling: Sampling = Sampling(),  # noqa: B008 (it cannot change)
+    seed: int = 0,
+) -> list[Answer]:
+    """The best of n answers to each prompt: what no training is needed for, and n times the writing.
+
+    It goes log n − (n−1)/n nats from the model, or less: `retorno.ops.best_of_n` has its law.
+
+    Args:
+        model: which answers.
+        prompts: to be answered.
+        by: who says which is the best; of equals the first is taken.
+        n: how many are written to each prompt.
+        tokens: how many an answer has at most.
+        sampling: how each token is drawn.
+        seed: what is drawn follows from it.
+
+    Raises:
+        JudgeError: when n is none, or the judge gives something else than one finite number for each answer.
+    """
+    said, scores = _several(model, prompts, {"by": by}, n, tokens, sampling, seed)
+    return [answers[int(np.argmax(own))] for answers, own in zip(said, scores["by"], strict=True)]
+
+
+def best_of_frontier(
+    model: LanguageModel,
+    prompts: Sequence[Text],
+    judges: Mapping[str, Judge],
+    numbers: Sequence[int],
+    *,
+    tokens: int = 64,
+    seed: int = 0,
+) -> Iterator[Point]:
+    """What each judge gives the best of n answers by the first of them, and how far that is from the model.
+
+    As many answers are written to each prompt as the largest n says; for a smaller one all that can be drawn of them
+    count (Nakano et al. 2021, appendix I).
+
+    Args:
+        model: which answers.
+        prompts: to be answered.
+        judges: by name; the first one chooses.
+        numbers: each n.
+        tokens: how many an answer has at most.
+        seed: what is drawn follows from it.
+
+    Raises:
+        JudgeError: when an n is none, or a judge gives something else than one finite number for each answer.
+    """
+    said, scores = _several(model, prompts, judges, max(numbers), tokens, Sampling(), seed)
+    ended = np.array([[answer.ended for answer in answers] for answers in said])
+    choosing = next(iter(scores.values()))
+    for n in sorted(numbers):
+        weights = np.array([best_of_n_weights(own, n) for own in choosing])
+        told = {name: _mean((weights * own).sum(1)) for name, own in scores.items()}
+        kl = best_of_n_kl(n)
+        yield Point(0, (kl, kl, kl), told, float((weights * ended).sum(1).mean()), n)
+
+
+def _several(
+    model: LanguageModel,
+    prompts: Sequence[Text],
+    judges: Mapping[str, Judge],
+    n: int,
+    tokens: int,
+    sampling: Sampling,
+    seed: int,
+) -> tuple[list[list[Answer]], dict[str, Float[np.ndarray, "N n"]]]:
+    """N answers to each prompt, and what each judge gives them; as many are written side by side as are read."""
+    if n < 1:
+        raise JudgeError(f"the best of {n} answers: expected 1 or more")
+    asked = [prompt for prompt in prompts for _ in range(n)]
+    written = _written(model, asked)
+    said: list[Answer] = []
+    for start in range(0, len(asked), BATCH):
+        part = written[start : start + BATCH]
+        filled = part + part[:1] * (min(BATCH, len(asked)) - len(part))
+        said += generate(model, filled, tokens, sampling, seed + start)[: len(part)]
+    texts, shown = [answer.text for answer in said], _shown(asked)
+    scores = {name: np.asarray(judge(shown, texts)).reshape(len(prompts), n) for name, judge in judges.items()}
+    return [said[i : i + n] for i in range(0, len(said), n)], scores
 
 
 def frontier(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retorno.language.judging import Point
@@ -14,8 +15,10 @@ from retorno.plots.style import LINES, PlotError, number_axes, panels, style
 def frontier(points: Sequence[Point]) -> Figure:
     """Mean scores with their 95% intervals against the distance from the reference, one line a judge.
 
+    The best of n answers is a dashed line beside them.
+
     Args:
-        points: what `retorno.language.frontier` gives, in the order of training.
+        points: what `retorno.language.frontier` gives, in the order of training, and `best_of_frontier` after them.
 
     Raises:
         PlotError: when there is none.
@@ -26,24 +29,39 @@ def frontier(points: Sequence[Point]) -> Figure:
     with style():
         figure, panes = panels(7.2, 3.9)
         axes = panes[0]
-        kl = np.array([point.kl[0] for point in points])
+        learnt = [point for point in points if point.best_of is None]
+        drawn = [point for point in points if point.best_of is not None]
         for name, colour in zip(names, LINES, strict=False):
-            mean, low, high = np.array([point.scores[name] for point in points]).T
-            axes.plot(kl, mean, color=colour, marker="o", markersize=3.5, label=name)
-            # Bars, no band: a policy may come nearer to its reference again.
-            axes.errorbar(kl, mean, (mean - low, high - mean), fmt="none", ecolor=colour, elinewidth=1, alpha=0.45)
-        for place, ha in ((0, "left"), (-1, "right")):
-            point = points[place]
+            for line, (some, style_of) in {"": (learnt, "-"), ", best of n": (drawn, "--")}.items():
+                if some:
+                    _line(axes, some, name, colour, style_of, f"{name}{line}")
+        told = [
+            (point, f"{point.step:,} steps", ha) for point, ha in zip(learnt[:1] + learnt[1:][-1:], ENDS, strict=False)
+        ]
+        told += [(point, f"best of {point.best_of}", ha) for point, ha in zip(drawn[-1:], ENDS, strict=False)]
+        for point, text, ha in told:
             axes.annotate(
-                f"{point.step:,} steps", (kl[place], point.scores[names[0]][0]), xytext=(0, 7),
+                text, (point.kl[0], point.scores[names[0]][0]), xytext=(0, 7),
                 textcoords="offset points", ha=ha, fontsize=8.5,
             )  # fmt: skip
         axes.set_xlabel("KL(policy ‖ reference), nats an answer")
         axes.set_ylabel("mean score")
-        axes.set_xlim(left=min(0.0, float(kl.min())))
+        axes.set_xlim(left=min(0.0, *(point.kl[0] for point in points)))
         number_axes(axes)
-        if len(names) > 1:
+        if len(names) > 1 or drawn:
             axes.legend(loc="best")
         else:
             axes.set_title(names[0])
     return figure
+
+
+ENDS = ("left", "right")
+"""How what is said of the first point of a line lies, and of its last."""
+
+
+def _line(axes: Axes, points: Sequence[Point], name: str, colour: str, line: str, label: str) -> None:
+    kl = np.array([point.kl[0] for point in points])
+    mean, low, high = np.array([point.scores[name] for point in points]).T
+    axes.plot(kl, mean, color=colour, linestyle=line, marker="o", markersize=3.5, label=label)
+    # Bars, no band: a policy may come nearer to its reference again.
+    axes.errorbar(kl, mean, (mean - low, high - mean), fmt="none", ecolor=colour, elinewidth=1, alpha=0.45)

@@ -26,6 +26,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from retorno.algorithms import ALGORITHMS, Likelihood, Preference, Trace, Weighing, published
+from retorno.algorithms.imitation.mixing import MIXES
 from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
@@ -107,6 +108,7 @@ REGISTERED: tuple[Mapping[str, Any], ...] = (
     GOAL_REWARDS,
     RELABELS,
     ENSEMBLES,
+    MIXES,
 )
 CHOICES = (Activation, Decay, Goals, Likelihood, Precision, Preference, Schedule, Trace, Weighing)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ def test_stages_in_a_row(texts: Path, capsys: pytest.CaptureFixture[str]) -> Non
     (texts / "mine.py").write_text("def short(prompts, answers): return [-len(answer) for answer in answers]")
     drawn = ["--prompts", "told.jsonl", "--tokens", "8", "--json"]
     judges = ["runs/reward_model-ranked-1", "mine.py:short"]
-    assert main(["judge", "runs/sft-told-1", "--frontier", *drawn, "--by", *judges]) == 0
-    points = json.loads(capsys.readouterr().out)["points"]
+    assert main(["judge", "runs/sft-told-1", "--frontier", "--best-of", "1", "4", *drawn, "--by", *judges]) == 0
+    *points, one, four = json.loads(capsys.readouterr().out)["points"]
+    assert (one["best_of"], four["best_of"], one["kl"][0]) == (1, 4, 0)
+    assert four["kl"][0] == pytest.approx(math.log(4) - 3 / 4)
+    assert four["scores"][judges[0]][0] > one["scores"][judges[0]][0], "the first judge chooses"
     assert [point["step"] for point in points] == policy_folder.steps(Path("runs/sft-told-1"))[::-1]
     assert points[-1]["kl"][0] > points[-1]["kl"][1] > 1  # Everything was trained, on six words.
     assert {*points[0]["scores"]} == {*judges}

@@ -6,6 +6,10 @@ relabels, the KL of each token and its weight with `ReferenceKL`.
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,6 +19,10 @@ import pytest
 from gymnasium import spaces
 
 import retorno as rt
+from retorno.algorithms.actor_critic.ppo import _Rows
+from retorno.algorithms.imitation.behaviour_cloning import cloning_loss
+from retorno.algorithms.imitation.mixing import Demonstrations, Mix
+from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import initial_carries, unroll_batch
 from retorno.core.spaces import SpaceError
 from retorno.environments.text.prompts import Prompts
@@ -74,10 +82,89 @@ def test_what_decides(reward_model: Any) -> None:
     kept, newest = (jax.tree.leaves(each) for each in (algorithm.policy(after), after.network))
     assert any((a != b).any() for a, b in zip(kept, newest, strict=True))
 
+    # Advantages are whitened over real choices: what is paid within a prompt moves the critic, and the actor not a bit.
+    prompt = (lived.steps.legal.action[:-1] >= 0) & lived.transitions
+    assert prompt.any() and not prompt.all()
+    steps = lived.steps._replace(reward=lived.steps.reward.at[1:].add(jnp.where(prompt, 5.0, 0.0)))
+    paid, _ = update(learner, lived._replace(steps=steps))
+    for part, moved in zip(zip(paid.network.parts, after.network.parts, strict=True), (False, True), strict=True):
+        pairs = zip(*map(jax.tree.leaves, part), strict=True)
+        assert any((one != other).any() for one, other in pairs) == moved
+
     # A log-probability that was recorded without the temperature is seen in the first ratio.
     wrong = lived._replace(extras={"log_prob": lived.extras["log_prob"] + 0.1})
     _, seen = update(learner, wrong)
     assert abs(float(seen["first_ratio"]) - 1) > 0.05
+
+
+def test_a_value_that_has_moved_far_is_moved_no_further(reward_model: Any) -> None:
+    """On text as anywhere, and only where a text is: rows that wait have no value to learn."""
+    network: Any = Pretrained(reward_model, (), GRU(4, (4,))).build(jax.random.key(0), WORLD.observation_space, HEADS)
+    obs, waits = jnp.array([[3, 4], [1, 2], [2, 0]]), jnp.array([[False, True], [False, False], [False, False]])
+    first = jnp.array([[True, False], [False, True], [False, False]])
+    value = unroll_batch(network, obs, first, initial_carries(network, 2))["value"]
+
+    @jax.jit
+    def slope(algorithm: Any, moved: Any) -> Any:
+        rows = _Rows(
+            obs=obs, first=first, legal=None, action=obs, log_prob=jnp.zeros((3, 2)), value=value - moved,
+            advantage=10 + moved, transitions=~waits, choices=~waits,
+        )  # fmt: skip
+        carry = initial_carries(network, 2)
+        loss = lambda network: algorithm._loss(network, rows, carry, jnp.float32(0.2), jnp.float32(0))[1]["value_loss"]  # noqa: E731
+        return jnp.stack([jnp.abs(x).max() for x in jax.tree.leaves(jax.grad(loss)(network))]).max()
+
+    clipped, free = (as_arrays(rt.PPO(value_clip=clip)) for clip in (0.2, 100.0))
+    far, near, beside = jnp.full((3, 2), 0.5), jnp.full((3, 2), 0.1), jnp.where(waits, 0.1, 0.5)
+    assert float(slope(clipped, far)) == 0 < float(slope(free, far))
+    assert float(slope(clipped, near)) == pytest.approx(float(slope(free, near))) != 0
+    assert float(slope(clipped, beside)) == 0, "what waits would move it"
+
+
+MODEL = str(Path(__file__).with_name("models") / "qwen3")
+PROMPTED = Prompts([[3, 1], [4]], vocabulary=40, ends=[0], answer=3).together()
+
+
+def test_demonstrations_are_mixed_in(tmp_path: Path) -> None:
+    """PPO-ptx: each gradient step goes towards what was shown as well, by the coefficient, and resumes to the bit."""
+    shown = [{"prompt": [3, 1], "answer": [7, 8, 0]}, {"prompt": [4], "answer": [9, 0]}, {"prompt": [4], "answer": [2]}]
+    (tmp_path / "shown.jsonl").write_text("".join(json.dumps(each) + "\n" for each in shown))
+    mix = Mix(Demonstrations(str(tmp_path / "shown.jsonl"), MODEL), coefficient=0.5, columns=1)
+    network, optimiser = Stack(2, network=MLP((8,))), SGD(0.1)
+    mixed = rt.PPO(network, num_envs=4, rollout=PROMPTED.rows, epochs=1, minibatches=1, optimiser=optimiser, mix=mix)
+    killed = tmp_path / "killed"
+    with rt.train(mixed, PROMPTED, 60, folder=tmp_path / "run", every=20) as run:
+        for report in run:
+            if report.boundary and not killed.exists():
+                shutil.copytree(tmp_path / "run", killed)
+            assert report.metrics["demonstrations_loss"] > 0
+    (killed / "lock").unlink(missing_ok=True)
+    with rt.resume(killed, world=PROMPTED) as again:
+        assert again.step < again.steps
+        again.run_to_end()
+    assert again.digest == run.digest
+
+    # One step from the same learner: the two differ by what was shown, times rate and coefficient.
+    one: Any = begin_native(mixed, PROMPTED, None, jnp.uint32(0), jnp.int32(1000), 4)
+    _, lived = jax.jit(lambda run: collect(mixed, run.learner, PROMPTED, run.stage, run.seed, jax.random.key(0)))(one)
+    reward = lambda lived: lived.steps.reward[1:] + 1  # noqa: E731
+
+    @jax.jit
+    def update(learner: Any, coefficient: Any) -> Any:
+        algorithm = replace(mixed, mix=replace(mix, coefficient=coefficient))
+        return algorithm.update(learner, lived, reward, jax.random.key(1))[0].network
+
+    with_them, without = update(one.learner, jnp.float32(0.5)), update(one.learner, jnp.float32(0.0))
+    _, drawn = one.learner.mixed.drawn(1)
+    slope = jax.jit(jax.grad(lambda network: cloning_loss(network.select("policy"), drawn)[0]))(one.learner.network)
+    for a, b, g in zip(*map(jax.tree.leaves, (with_them, without, slope)), strict=True):
+        np.testing.assert_allclose(a, b - 0.1 * 0.5 * g, atol=1e-6)
+    assert any(g.any() for g in jax.tree.leaves(slope))
+
+    with pytest.raises(ValueError, match=r"fills only 1: choose mix.columns=1 or fewer"):
+        begin_native(replace(mixed, mix=replace(mix, columns=9)), PROMPTED, None, jnp.uint32(0), jnp.int32(1000), 4)
+    with pytest.raises(SpaceError, match="demonstrations must be of what is learnt"):
+        begin_native(mixed, WORLD, None, jnp.uint32(0), jnp.int32(1000), 4)
 
 
 def test_parts_are_as_they_would_be_alone() -> None:

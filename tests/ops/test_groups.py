@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import Array
 
 from retorno.algorithms import GRPO, RLOO
+from retorno.algorithms.policy_gradient.grpo import _Rows
 from retorno.core.counter import Counter
+from retorno.core.policy import Policy
 from retorno.environments.text.prompts import Prompts
 from retorno.networks import MLP
+from retorno.ops.distributions import Categorical
 from retorno.ops.groups import (
     best_of_group,
     episode_return,
@@ -91,6 +96,55 @@ def test_the_weighted_estimate_of_a_kl_has_its_gradient_and_the_plain_one_the_ot
     for weighted in (True, False):
         gradient = jax.grad(mean)(logits, weighted)
         np.testing.assert_allclose(gradient, jax.grad(kl)(logits, weighted), atol=1e-6)
+
+
+@pytest.mark.parametrize("group", [2, 3])
+def test_the_temperature_to_which_a_kl_in_the_loss_leads(group: int) -> None:
+    """Where an answer is one choice. A return stands in its own baseline, so that of its gradient (K−1)/K is left, and
+    of the KL's all: in all groups of K answers the mean gradient is none where π ∝ π_ref exp(r / (β K/(K−1))).
+    """
+    worth, reference, beta = jnp.array([1.0, 0.2, -0.6]), jax.nn.log_softmax(jnp.array([-0.4, 0.2, 0.9])), 0.5
+    algorithm = GRPO(group=group, num_envs=group, scale_advantages=False, kl_coefficient=beta)
+    groups = jnp.array(list(itertools.product(range(3), repeat=group)))
+
+    class Bandit(Policy):
+        logits: Array
+
+        @property
+        def context(self) -> int:
+            return 0
+
+        def initial_carry(self) -> tuple[()]:
+            return ()
+
+        def step(self, obs: Any, first: Any, carry: Any) -> Any:
+            return {"policy": Categorical(self.logits)}, carry
+
+        def unroll(self, obs: Any, first: Any, carry: Any) -> Any:
+            return {"policy": Categorical(jnp.broadcast_to(self.logits, (*first.shape, 3)))}
+
+        def select(self, *heads: str) -> Bandit:
+            return self
+
+    @jax.jit
+    def mean_gradient(temperature: Array) -> Array:
+        logits = reference + worth / temperature
+        log_probs = jax.nn.log_softmax(logits)
+
+        def of(chosen: Array) -> Array:
+            ends = jnp.ones((1, group), bool)
+            rows = _Rows(
+                obs=jnp.zeros((1, group)), first=ends, legal=None, action=chosen[None],
+                log_prob=log_probs[chosen][None], reference=reference[chosen][None],
+                advantage=group_relative_advantage(worth[chosen][None], ends, scale=False),
+                share=jnp.full((1, group), 1 / group), choices=ends,
+            )  # fmt: skip
+            return jax.grad(lambda network: algorithm._loss(network, rows)[0])(Bandit(logits)).logits
+
+        return (jnp.exp(log_probs[groups].sum(1))[:, None] * jax.vmap(of)(groups)).sum(0)
+
+    np.testing.assert_allclose(mean_gradient(jnp.float32(beta * group / (group - 1))), 0, atol=1e-6)
+    assert np.abs(mean_gradient(jnp.float32(beta))).max() > 0.01
 
 
 def test_groups_that_cannot_be_are_refused() -> None:

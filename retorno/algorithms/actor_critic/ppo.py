@@ -18,6 +18,8 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
+from retorno.algorithms.imitation.behaviour_cloning import cloning_loss
+from retorno.algorithms.imitation.mixing import Mix, Mixed, begin
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
@@ -51,6 +53,8 @@ class PPOLearner(NamedTuple):
     """[B], the whole network's memory before the next rollout, where acting carries a part of it alone; else ()."""
     average: Policy | None
     """The network with its weights averaged over updates; None where none is asked for."""
+    mixed: Mixed | None
+    """How far demonstrations are read; None where none are mixed in."""
 
 
 class _Rows(NamedTuple):
@@ -109,6 +113,9 @@ class PPO:
     average: UnitInterval | None = None
     """How much of the averaged weights stays at each update, .992 at OpenAI: the policy after training has these. None
     for the newest ones."""
+    mix: Mix | None = None
+    """Demonstrations from which each gradient step learns as well ("PPO-ptx", Ouyang et al. 2022, eq. 2); None for
+    none."""
     normalise_rewards: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
 
@@ -130,6 +137,7 @@ class PPO:
             clock=Clock.start(spec.steps),
             memory=() if _acts_with_all(network) else initial_carries(network, spec.num_envs),
             average=None if self.average is None else network,
+            mixed=None if self.mix is None else begin(self.mix, spec, jax.random.fold_in(key, 1)),
         )
 
     def initial_carry(self, learner: PPOLearner) -> Carry:
@@ -184,7 +192,7 @@ class PPO:
             carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
             rows = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), rows)
         progress = learner.clock.progress
-        network, optimiser, metrics = self._optimise(learner, rows, carry, progress, key)
+        network, optimiser, mixed, metrics = self._optimise(learner, rows, carry, progress, key)
 
         if normaliser is not None:
             normaliser = normaliser.update(jax.tree.map(lambda x: x[:-1], steps.obs))
@@ -196,7 +204,7 @@ class PPO:
         if average is not None and self.average is not None:
             average = polyak(average, network, 1 - self.average)
         clock = learner.clock.advance(trajectory)
-        return PPOLearner(network, optimiser, normaliser, rewards, clock, memory, average), metrics
+        return PPOLearner(network, optimiser, normaliser, rewards, clock, memory, average, mixed), metrics
 
     def steps_of(self, sequences: int) -> int:
         """Gradient steps in a pass over so many sequences."""
@@ -204,24 +212,32 @@ class PPO:
 
     def _optimise(
         self, learner: PPOLearner, rows: _Rows, carry: Carry, progress: Float[Array, ""], key: Key[Array, ""]
-    ) -> tuple[Policy, optax.OptState, Metrics]:
+    ) -> tuple[Policy, optax.OptState, Mixed | None, Metrics]:
         """Epochs of shuffled minibatches; metrics are means over all of them."""
         sequences = rows.first.shape[1]
         clip = linear(self.clip, 0.0 if self.anneal_clip else None, progress)
         entropy = linear(self.entropy_coefficient, 0.0 if self.anneal_entropy else None, progress)
 
-        def step(state: tuple[Policy, optax.OptState], chosen: Array | None):
-            network, optimiser = state
+        def step(state: tuple[Policy, optax.OptState, Mixed | None], chosen: Array | None):
+            network, optimiser, mixed = state
+            shown = None
+            if self.mix is not None and mixed is not None:
+                mixed, shown = mixed.drawn(self.mix.columns)
             batch, memory = rows, carry
             if chosen is not None:
                 batch = jax.tree.map(lambda x: x[:, chosen], rows)
                 memory = jax.tree.map(lambda x: x[chosen], carry)
 
             def loss(network: Policy) -> tuple[Float[Array, ""], Metrics]:
-                return self._loss(normalised(network, learner.observations), batch, memory, clip, entropy)
+                network = normalised(network, learner.observations)
+                own, metrics = self._loss(network, batch, memory, clip, entropy)
+                if self.mix is None or shown is None:
+                    return own, metrics
+                beside, _ = cloning_loss(network.select("policy"), shown)
+                return own + self.mix.coefficient * beside, metrics | {"demonstrations_loss": beside}
 
             (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(network)
-            return descend(self.optimiser, network, gradient, optimiser, progress), metrics
+            return (*descend(self.optimiser, network, gradient, optimiser, progress), mixed), metrics
 
         minibatches = self.steps_of(sequences)
         if minibatches == 1:
@@ -230,11 +246,11 @@ class PPO:
             keys = jax.random.split(key, self.epochs)
             orders = jax.vmap(lambda k: jax.random.permutation(k, sequences))(keys)
             chosen = orders.reshape(self.epochs * minibatches, -1)
-        state = (learner.network, learner.optimiser)
-        (network, optimiser), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * minibatches)
+        state = (learner.network, learner.optimiser, learner.mixed)
+        (network, optimiser, mixed), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * minibatches)
         # Before the first step the policy is the one that acted: the ratio is 1, or log-probabilities differ.
         first = metrics.pop("ratio")[0]
-        return network, optimiser, {name: x.mean() for name, x in metrics.items()} | {"first_ratio": first}
+        return network, optimiser, mixed, {name: x.mean() for name, x in metrics.items()} | {"first_ratio": first}
 
     def _loss(
         self, network: Policy, rows: _Rows, carry: Carry, clip: Float[Array, ""], entropy_coefficient: Float[Array, ""]

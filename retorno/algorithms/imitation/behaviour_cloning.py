@@ -72,17 +72,27 @@ class BehaviourCloning:
         self, learner: Cloner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[Cloner, Metrics]:
         progress = learner.clock.progress
-        (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(learner.network, trajectory)
+        (_, metrics), gradient = jax.value_and_grad(cloning_loss, has_aux=True)(learner.network, trajectory)
         network, optimiser = descend(self.optimiser, learner.network, gradient, learner.optimiser, progress)
         return Cloner(network, optimiser, learner.clock.advance(trajectory)), metrics
 
-    def _loss(self, network: Policy, lived: Trajectory) -> tuple[Float[Array, ""], Metrics]:
-        rows = jax.tree.map(lambda x: x[:-1], lived.steps)
-        carry = initial_carries(network, rows.first.shape[1])
-        policy = unroll_batch(network, rows.obs, rows.first, carry)["policy"]
-        log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, rows.legal, lived.action)
-        loss = -masked_mean(log_prob, lived.choices)
-        return loss, {"loss": loss, "entropy": masked_mean(entropy, lived.choices)}
+
+def cloning_loss(network: Policy, lived: Trajectory) -> tuple[Float[Array, ""], Metrics]:
+    """Minus the mean log-probability of what was chosen, where there was a choice.
+
+    Args:
+        network: with a "policy" head.
+        lived: of whole episodes. Shapes [T+1, B].
+
+    Returns:
+        The loss, and it with the policy's mean entropy by name. Shapes [].
+    """
+    rows = jax.tree.map(lambda x: x[:-1], lived.steps)
+    carry = initial_carries(network, rows.first.shape[1])
+    policy = unroll_batch(network, rows.obs, rows.first, carry)["policy"]
+    log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, rows.legal, lived.action)
+    loss = -masked_mean(log_prob, lived.choices)
+    return loss, {"loss": loss, "entropy": masked_mean(entropy, lived.choices)}
 
 
 def sft() -> BehaviourCloning:

@@ -7,8 +7,10 @@ What we do differently. A group is the episodes of `group` neighbouring environm
 environments keep together, as texts do, and a rollout is one episode of each, these began with the same prompt. The
 KL's estimate is weighted with the probability ratio, as in DeepSeek-AI 2025 ("V3.2", eq. 7): only so is the mean of
 its gradient the gradient of KL(π‖π_ref); without the weight it is that of KL(π_ref‖π). Even so, in the loss a choice
-answers for its own KL alone, not for that of the choices which follow from it: where each is one of many, only as a
-reward (`--relabel reference_kl`) does it lead to π ∝ π_ref exp(r/β), and then without `scale_advantages`.
+answers for its own KL alone, not for that of the choices which follow from it, and a return stands in its own baseline,
+which leaves (K−1)/K of its gradient: an episode of one choice is led to π ∝ π_ref exp(r / (β K/(K−1))), one of many to
+nothing that can be written so. As a reward (`--kl`, `ReferenceKL`), and without `scale_advantages`, the KL leads to
+π ∝ π_ref exp(r/β).
 """
 
 from __future__ import annotations
