@@ -67,7 +67,12 @@ from retorno.algorithms.tabular.sarsa import SARSA as SARSA
 from retorno.algorithms.tabular.sarsa import ExpectedSARSA as ExpectedSARSA
 from retorno.algorithms.tabular.sarsa_lambda import QLambda as QLambda
 from retorno.algorithms.tabular.sarsa_lambda import SARSALambda as SARSALambda
+from retorno.algorithms.values.dqn import C51 as C51
 from retorno.algorithms.values.dqn import DQN as DQN
+from retorno.algorithms.values.dqn import IQN as IQN
+from retorno.algorithms.values.dqn import QRDQN as QRDQN
+from retorno.algorithms.values.dqn import R2D2 as R2D2
+from retorno.algorithms.values.dqn import Rainbow as Rainbow
 from retorno.core.registry import Registry
 from retorno.ops.traces import Trace as Trace
 

@@ -6,6 +6,7 @@ layer starts (`gain`), which parameters it has beside that layer, and how it rea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -18,7 +19,8 @@ from jax import Array
 from jaxtyping import Float
 
 from retorno.core.spaces import policy_space, width
-from retorno.networks.layers import Linear, Rows
+from retorno.networks.initialisation import Draws
+from retorno.networks.layers import Linear
 from retorno.ops.distributions import (
     CHUNK,
     Bernoulli,
@@ -54,6 +56,32 @@ class Head(Protocol):
     def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> Any:
         """The head's answer: an array or a distribution."""
         ...
+
+
+@runtime_checkable
+class LayeredHead(Protocol):
+    """What a head has that brings layers of its own, in place of one that gives its `outputs`."""
+
+    def layers(self, draws: Draws, width: int, gain: float | None, last: Any = ...) -> Callable[..., Any]:
+        """New ones, from features to what the head reads.
+
+        Args:
+            draws: what they start as.
+            width: D, of the features.
+            gain: of the last one's orthogonal weights; None for PyTorch's default.
+            last: makes the last one, of draws, inputs, outputs and gain.
+        """
+        ...
+
+
+def require_no_layers(heads: dict[str, Head], network: str) -> None:
+    """Raise a ValueError where a head needs features to put layers on, and the network has none."""
+    for head in heads.values():
+        if isinstance(head, LayeredHead):
+            raise ValueError(
+                f"{type(head).__name__} brings layers of its own, and {network} has no features for them to read: "
+                "choose network=MLP() or another one with layers"
+            )
 
 
 @dataclass(frozen=True)
@@ -219,13 +247,13 @@ class Readout(eqx.Module):
     parameters: Parameters
     head: Head = eqx.field(static=True)
 
-    def __call__(self, x: Float[Array, " outputs"]) -> Any:
+    def __call__(self, x: Any) -> Any:
         return self.head.read(x, self.parameters)
 
-    def of(self, layer: Linear | Rows, features: Float[Array, " D"]) -> Any:
+    def of(self, layer: Callable[..., Any], features: Float[Array, " D"]) -> Any:
         """What the head says through its own layer; the logits of a vocabulary, for many rows, would have no room."""
         if isinstance(self.head, CategoricalHead) and self.head.actions > CHUNK:
-            return LinearCategorical(features, layer if isinstance(layer, Rows) else layer.rows())
+            return LinearCategorical(features, layer.rows() if isinstance(layer, Linear) else layer)
         return self(layer(features))
 
 

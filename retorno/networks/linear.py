@@ -24,7 +24,7 @@ from retorno.core.hyperparameters import settings
 from retorno.core.policy import Carry, Heads, WithoutMemory
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import HashableSpace, SpaceError, cardinality, encode, index, parts, unsupported, width
-from retorno.networks.heads import Head, Readout
+from retorno.networks.heads import Head, Readout, require_no_layers
 
 MOST_WEIGHTS = 500_000_000
 
@@ -55,7 +55,9 @@ class Basis(abc.ABC):
 
         Raises:
             SpaceError: when the basis cannot read the space, or it would have more than five hundred million weights.
+            ValueError: when a head brings layers of its own.
         """
+        require_no_layers(heads, "a linear function")
         size = self.size(observation_space)
         weights = size * sum(head.outputs for head in heads.values())
         if weights > MOST_WEIGHTS:

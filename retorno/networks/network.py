@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float, Key, PyTree
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep
-from retorno.networks.heads import Head, Readout
+from retorno.networks.heads import Head, LayeredHead, Readout
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Linear, Rows, Trunk, TrunkConfig, computed, linear
+from retorno.networks.layers import Trunk, TrunkConfig, computed, linear
 from retorno.ops.distributions import Gaussian
 
 SHARED = "shared"
@@ -42,8 +42,9 @@ class Network(Policy):
     """Heads on trunks: one trunk for each head, by the head's name, or one that all share."""
 
     trunks: dict[str, Trunk]
-    last: dict[str, Linear | Rows | None]
-    """The layer of each head; None where it is the first one of its trunk, transposed (Press & Wolf 2017)."""
+    last: dict[str, Any]
+    """The layer of each head, or those that it brings; None where it is the first one of its trunk, transposed (Press &
+    Wolf 2017)."""
     readouts: dict[str, Readout]
     stopped: tuple[str, ...] = eqx.field(static=True, default=())
     """Heads whose gradient does not reach their trunk."""
@@ -86,12 +87,12 @@ class Network(Policy):
     def _remembering(self) -> dict[str, Trunk]:
         return {name: trunk for name, trunk in self.trunks.items() if trunk.context != 0}
 
-    def _layers(self) -> dict[str, Linear | Rows]:
+    def _layers(self) -> dict[str, Callable[..., Any]]:
         """The last layer of each head."""
         own = {name: layer for name, layer in self.last.items() if layer is not None}
         return {name: own.get(name) or self.trunks[self._under(name)].transposed() for name in self.last}
 
-    def _heads(self, features: dict[str, Float[Array, " D"]], layers: dict[str, Linear | Rows]) -> Heads:
+    def _heads(self, features: dict[str, Float[Array, " D"]], layers: dict[str, Callable[..., Any]]) -> Heads:
         def features_of(head: str) -> Float[Array, " D"]:
             under = features[self._under(head)]
             return jax.lax.stop_gradient(under) if head in self.stopped else under
@@ -117,15 +118,19 @@ def assemble(
         ValueError: when there is no head, or the gradient of one that is not there should stop.
     """
     draws = Draws(key, config.parameters.dtype)
+
+    def last(head: Head, gain: float | None) -> Callable[..., Any]:
+        if isinstance(head, LayeredHead):
+            return head.layers(draws, width, gain)
+        return linear(draws, width, head.outputs, gain)
+
     if not heads:
         raise ValueError('a network needs one head or more, for instance heads={"value": ValueHead()}')
     if unknown := set(config.stop_gradient) - set(heads):
         raise ValueError(f"stop_gradient names {sorted(unknown)}, but the heads are {', '.join(heads)}")
     return Network(
         trunks={name: computed(trunk(draws), config) for name in ([SHARED] if config.shared else heads)},
-        last={
-            name: linear(draws, width, head.outputs, head.gain if orthogonal else None) for name, head in heads.items()
-        },
+        last={name: last(head, head.gain if orthogonal else None) for name, head in heads.items()},
         readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
         stopped=config.stop_gradient,
     )

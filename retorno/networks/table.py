@@ -16,7 +16,7 @@ from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import HashableSpace, SpaceError, cardinality, index
-from retorno.networks.heads import Head, Readout
+from retorno.networks.heads import Head, Readout, require_no_layers
 from retorno.networks.linear import LinearNetwork
 
 MOST_ENTRIES = 2_000_000_000
@@ -58,7 +58,9 @@ class Table:
 
         Raises:
             SpaceError: when the space is not finite, or the table would have more than two thousand million entries.
+            ValueError: when a head brings layers of its own.
         """
+        require_no_layers(heads, "a table")
         rows = cardinality(observation_space)
         entries = rows * sum(head.outputs for head in heads.values())
         if entries > MOST_ENTRIES:

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.ops.distributions import EpsilonGreedy
+from retorno.ops.estimates import estimate
 
 
 class EpsilonGreedyPolicy(Policy):
-    """Chooses by the "q" head of a network: a best action, and with probability ε any."""
+    """Chooses by the "q" head of a network, or the means that it tells: a best action, and with probability ε any."""
 
     network: Policy
     epsilon: Float[Array, ""]
@@ -27,11 +28,13 @@ class EpsilonGreedyPolicy(Policy):
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         heads, carry = self.network.step(obs, first, carry)
-        return {**heads, "policy": EpsilonGreedy(heads["q"], self.epsilon)}, carry
+        q = estimate(heads["q"]).mean
+        return {**heads, "q": q, "policy": EpsilonGreedy(q, self.epsilon)}, carry
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         heads = self.network.unroll(obs, first, carry)
-        return {**heads, "policy": EpsilonGreedy(heads["q"], jnp.full(first.shape, self.epsilon))}
+        q = estimate(heads["q"]).mean
+        return {**heads, "q": q, "policy": EpsilonGreedy(q, jnp.full(first.shape, self.epsilon))}
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         return self.network.read(obs, first, carry)

@@ -1,10 +1,12 @@
-"""Deep Q-networks.
+"""Deep Q-networks, and all that was added to them.
 
-Mnih et al. 2015; double DQN: van Hasselt, Guez & Silver 2016; n-step returns and prioritised replay
-as in Hessel et al. 2018; networks with a memory learn from replayed sequences as in Kapturowski et
-al. 2019. What we do differently: windows of rows are replayed from a ring that stores each observation
-once, and every period is counted in environment steps. Over a `Table` with plain gradient steps, a
-replay of one transition and a target period of 1, this *is* Q-learning.
+Mnih et al. 2015; double DQN: van Hasselt, Guez & Silver 2016; duelling streams: Wang et al. 2016; noise on weights:
+Fortunato et al. 2018; distributions of the return: Bellemare et al. 2017 (C51), Dabney et al. 2018 (QR-DQN, IQN);
+n-step returns, prioritised replay and all together as in Hessel et al. 2018 (Rainbow); networks with a memory learn
+from replayed sequences as in Kapturowski et al. 2019 (R2D2). Each is a setting of its own, and the presets are some
+settings together. What we do differently: windows of rows are replayed from a ring that stores each observation once,
+and every period is counted in environment steps. Over a `Table` with plain gradient steps, a replay of one transition
+and a target period of 1, this *is* Q-learning.
 """
 
 from __future__ import annotations
@@ -17,20 +19,32 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jaxtyping import Bool, Float, Key, PyTree
+from jaxtyping import Float, Key, PyTree
 
 from retorno.core.counter import Countdown
-from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters
+from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, num_actions, require_windows
-from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig
+from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
+from retorno.networks import GRU, MLP, Activation, NetworkConfig
+from retorno.networks.chance import drawn
 from retorno.networks.normalisers import ObservationNormaliser, normalised
-from retorno.ops.objectives import huber, linear, masked_mean
+from retorno.networks.returns import (
+    Categorical,
+    Duelling,
+    ImplicitQuantiles,
+    Mean,
+    QuantileRegression,
+    Returns,
+    with_noise,
+)
+from retorno.ops.estimates import Estimate, estimate, squashed, stretched
+from retorno.ops.objectives import linear, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
-from retorno.ops.returns import double_value, greedy_value, n_step_returns, td_error
+from retorno.ops.returns import n_step_returns
 from retorno.policies.greedy import EpsilonGreedyPolicy
-from retorno.replay import Replay, ReplayConfig, UniformReplay, Window, ring, sequence_priority
+from retorno.replay import Proportional, Replay, ReplayConfig, UniformReplay, Window, ring, sequence_priority
+from retorno.replay.learning import gradient_steps, next_heads, recorded
 
 
 class DQNLearner(NamedTuple):
@@ -56,6 +70,12 @@ class DQN:
         default_factory=lambda: MLP(hidden=(64, 64), activation=Activation.relu, orthogonal=False)
     )
     """The action values' network."""
+    returns: Returns = field(default_factory=Mean)
+    """What is learnt of the return after each action: its mean, or its distribution."""
+    duelling: Whole = 0
+    """Units of the hidden layer of two streams, of what all actions share and of what each adds; 0 for one layer."""
+    noisy: bool = False
+    """Explore by noise on the weights of all layers but the first, whose size is learnt."""
     num_envs: Count = 1
     """Environments that act side by side."""
     rollout: Count = 4
@@ -93,21 +113,26 @@ class DQN:
     double: bool = True
     """Let the online network choose the action that the target network judges."""
     huber: Positive = 1.0
-    """Errors beyond this size count linearly; inf for half the square."""
+    """Errors beyond this size count linearly; inf for half the square. Of categorical returns there are none."""
+    squash: bool = False
+    """Learn returns squashed, near ±√, so that one step size fits small and large ones."""
     normalise_observations: bool = False
     """Standardise Box observations by their running mean and variance."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> DQNLearner:
         actions = num_actions(spec.action_space, "DQN")
         require_windows(spec, "DQN")
-        network = self.network.build(key, spec.observation_space, {"q": ActionValueHead(actions)})
+        head = self.returns.head(actions)
+        heads = {"q": Duelling(head, actions, self.duelling) if self.duelling else head}
+        network = self.network.build(key, spec.observation_space, heads)
+        network = with_noise(network) if self.noisy else network
         rows = ring(
             spec.row,
             jnp.int32(0),
             num_envs=spec.num_envs,
             capacity=self.capacity,
             rollout=self.rollout,
-            extras=self._kept(network, spec),
+            extras=recorded(network, spec, self.stored_carry),
             length=self.length + self.n - 1,
             context=self.burn_in if network.context is None else network.context,
         )
@@ -130,8 +155,12 @@ class DQN:
         progress, share = learner.clock.progress, self.exploration_fraction
         explored = jnp.where(progress < share, progress / jnp.maximum(share, 1e-9), 1.0)
         epsilon = linear(self.epsilon, self.epsilon_end, explored)
-        network = normalised(learner.network, learner.observations)
-        heads, after = EpsilonGreedyPolicy(network, epsilon).step(row.obs, row.first, carry)
+        network = learner.network
+        if self.noisy:
+            network = drawn(network, jax.random.fold_in(key, 1))
+        heads, after = EpsilonGreedyPolicy(normalised(network, learner.observations), epsilon).step(
+            row.obs, row.first, carry
+        )
         policy = heads["policy"].masked(row.legal)
         action = policy.sample(key)
         extras = {"carry": carry, "log_prob": policy.log_prob(action)}
@@ -155,66 +184,92 @@ class DQN:
             target_due=countdown,
             clock=clock,
         )
-        keys = jax.random.split(key, self.gradient_steps)
-
-        def step(i: Array, state: tuple[DQNLearner, Metrics]) -> tuple[DQNLearner, Metrics]:
-            learner, metrics = self._gradient_step(state[0], reward, keys[i])
-            return learner, jax.tree.map(lambda total, x: total + x / self.gradient_steps, state[1], metrics)
-
-        # A loop of no turns rather than a branch: what a branch gives back, the replay among it, would be copied.
-        steps = jnp.where(clock.step.reaches(self.learning_starts), self.gradient_steps, 0)
-        return jax.lax.fori_loop(0, steps, step, (learner, {"loss": jnp.float32(0), "q": jnp.float32(0)}))
-
-    def _kept(self, network: Policy, spec: Spec) -> dict[str, PyTree[Any]]:
-        """What is kept beside an action, of one row: a relabel's extras, and a memory that only living could tell."""
-        carry = {"carry": network.initial_carry()} if network.context is None and self.stored_carry else {}
-        asked = () if spec.relabel is None else spec.relabel.extras
-        return carry | ({"log_prob": jnp.float32(0)} if "log_prob" in asked else {})
+        step = lambda learner, key: self._gradient_step(learner, reward, key)  # noqa: E731
+        return gradient_steps(step, learner, self.gradient_steps, clock.step.reaches(self.learning_starts), key)
 
     def _gradient_step(self, learner: DQNLearner, reward: Reward, key: Key[Array, ""]) -> tuple[DQNLearner, Metrics]:
         progress = learner.clock.progress
-        window = learner.replay.sample(key, self.batch_size, progress)
-        sees = partial(normalised, normaliser=learner.observations)
-        loss = lambda network: self._loss(sees(network), sees(learner.target), window, reward)  # noqa: E731
+        for_window, for_network, for_target, for_choice = jax.random.split(key, 4)
+        window = learner.replay.sample(for_window, self.batch_size, progress)
+        sees = lambda network, key: normalised(drawn(network, key), learner.observations)  # noqa: E731
+        target = self._target(
+            sees(learner.target, for_target), sees(learner.network, for_choice), window, reward(window.trajectory)
+        )
+        loss = lambda network: self._loss(sees(network, for_network), window, *target)  # noqa: E731
         (_, (metrics, priority)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.network)
         network, optimiser = descend(self.optimiser, learner.network, gradient, learner.optimiser, progress)
         replay = learner.replay.update(window.index, priority)
         return learner._replace(network=network, optimiser=optimiser, replay=replay), metrics
 
+    def _target(
+        self, target: Policy, online: Policy, window: Window, reward: Float[Array, "T N"]
+    ) -> tuple[Float[Array, "L N M"], Float[Array, "L N M"]]:
+        """Where the returns of the windows' transitions lie, as M atoms, and how likely each is."""
+        steps = window.trajectory.steps
+
+        def after(policy: Policy) -> Estimate:
+            """Of rows 1 … T, in the memory of all rows before them."""
+            return estimate(next_heads(policy, steps, window.carry(policy))["q"])
+
+        judged = after(target)
+        choosing = after(online).mean if self.double else judged.mean
+        legal = jax.tree.map(lambda x: x[1:], steps.legal)
+        best = _each(lambda q, legal: jnp.argmax(allowed(legal, q)), choosing, legal)
+        atoms, mass = (_each(lambda x, a: x[a], x, best) for x in (judged.atoms, judged.mass))
+        if self.squash:
+            atoms = stretched(atoms)
+
+        def n_steps(reward: Array, discount: Array, after: Float[Array, "T N M"]) -> Float[Array, "L N M"]:
+            of_stream = partial(n_step_returns, n=self.n)
+            of_atom = jax.vmap(of_stream, in_axes=1, out_axes=1)
+            said = jax.vmap(of_atom, in_axes=(None, None, 2, None), out_axes=2)(reward, discount, after, steps.last[1:])
+            return said[: self.length]
+
+        # What lies n steps on, and how likely that is there.
+        atoms = n_steps(reward, self.discount * steps.discount[1:], atoms)
+        mass = n_steps(jnp.zeros_like(reward), jnp.ones_like(reward), mass)
+        return jax.lax.stop_gradient((squashed(atoms) if self.squash else atoms, mass))
+
     def _loss(
-        self, network: Policy, target: Policy, window: Window, reward: Reward
+        self, network: Policy, window: Window, atoms: Float[Array, "L N M"], mass: Float[Array, "L N M"]
     ) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " N"]]]:
         """The windows' mean loss; metrics, and how much there was to learn from each."""
-        steps, action, *_ = window.trajectory
-        learnt = slice(0, self.length)
-        each = lambda f, *x: jax.vmap(jax.vmap(f))(*x)  # noqa: E731
-        each_window = lambda f, *x: jax.vmap(f, in_axes=1, out_axes=-1)(*x)  # noqa: E731
-
-        def next_values(of: Policy) -> Float[Array, "T N A"]:
-            """The action values of rows 1 … T, in the memory of all rows before them."""
-            carry = jax.vmap(of.read, (1, 1, 0))(*_rows(steps, slice(0, 1)), window.carry(of))
-            return unroll_batch(of, *_rows(steps, slice(1, None)), carry)["q"]
-
-        q = unroll_batch(network, *_rows(steps, learnt), window.carry(network))["q"]
-        next_q, legal = next_values(target), jax.tree.map(lambda x: x[1:], steps.legal)
-        if self.double:
-            next_value = each(double_value, next_values(network), next_q, legal)
-        else:
-            next_value = each(greedy_value, next_q, legal)
-        y = each_window(
-            partial(n_step_returns, n=self.n),
-            reward(window.trajectory),
-            self.discount * steps.discount[1:],
-            next_value,
-            steps.last[1:],
-        )
-        error = each(td_error, q, action[learnt], jax.lax.stop_gradient(y[learnt]))
-        losses = window.weight * each(lambda e: huber(e, self.huber), error)
-        valid = window.trajectory.transitions[learnt]
-        loss, taken = masked_mean(losses, valid), each(lambda q, a: q[a], q, action[learnt])
-        return loss, ({"loss": loss, "q": masked_mean(taken, valid)}, each_window(sequence_priority, error, valid))
+        learnt = jax.tree.map(lambda x: x[: self.length], window.trajectory.steps)
+        action, valid = window.trajectory.action[: self.length], window.trajectory.transitions[: self.length]
+        said = estimate(unroll_batch(network, learnt.obs, learnt.first, window.carry(network))["q"])
+        losses, error = _each(lambda said, *target: said.loss(*target, self.huber), said, action, atoms, mass)
+        loss, taken = masked_mean(window.weight * losses, valid), _each(lambda q, a: q[a], said.mean, action)
+        priority = jax.vmap(sequence_priority, in_axes=1)(error, valid)
+        return loss, ({"loss": loss, "q": masked_mean(taken, valid)}, priority)
 
 
-def _rows(steps: TimeStep, which: slice) -> tuple[PyTree[Any], Bool[Array, "T N"]]:
-    """What a network is told of some rows: what is observed, and whether an episode begins."""
-    return jax.tree.map(lambda x: x[which], (steps.obs, steps.first))
+def C51(**settings: Any) -> DQN:
+    """Categorical DQN (Bellemare, Dabney & Munos 2017): chances of 51 returns. Actions: Discrete."""
+    return preset(DQN, settings, returns=Categorical(), double=False)
+
+
+def QRDQN(**settings: Any) -> DQN:
+    """DQN by quantile regression (Dabney, Rowland, Bellemare & Munos 2018). Actions: Discrete."""
+    return preset(DQN, settings, returns=QuantileRegression(), double=False)
+
+
+def IQN(**settings: Any) -> DQN:
+    """Implicit quantile networks (Dabney, Ostrovski, Silver & Munos 2018). Actions: Discrete."""
+    return preset(DQN, settings, returns=ImplicitQuantiles(), double=False)
+
+
+def Rainbow(**settings: Any) -> DQN:
+    """Rainbow (Hessel et al. 2018): double, duelling, noisy, categorical, n-step, prioritised. Actions: Discrete."""
+    together = {"returns": Categorical(), "duelling": 64, "noisy": True, "n": 3, "replay": Proportional(alpha=0.5)}
+    return preset(DQN, settings, **together, epsilon=0.0, epsilon_end=0.0)
+
+
+def R2D2(**settings: Any) -> DQN:
+    """Recurrent replay of sequences (Kapturowski et al. 2019), from one ε for all environments. Actions: Discrete."""
+    memory = {"network": GRU(), "length": 40, "burn_in": 20, "stored_carry": True, "squash": True, "n": 5}
+    return preset(DQN, settings, **memory, duelling=64, replay=Proportional(alpha=0.9, beta=0.6), num_envs=8)
+
+
+def _each(f: Any, *rows: Any) -> Any:
+    """Of each row [T, N]."""
+    return jax.vmap(jax.vmap(f))(*rows)
