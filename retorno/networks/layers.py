@@ -8,9 +8,8 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import gymnasium
@@ -23,9 +22,8 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry
 from retorno.core.spaces import HashableSpace, encode, width
+from retorno.networks.chance import Chance
 from retorno.networks.initialisation import Draws
-
-AnyTree = TypeVar("AnyTree")
 
 
 class Activation(enum.Enum):
@@ -125,7 +123,7 @@ def layer_norm_of(draws: Draws, width: int) -> Norm:
     return Norm(draws.constant((width,), 1.0), draws.constant((width,), 0.0))
 
 
-class Dropout(eqx.Module):
+class Dropout(Chance):
     """While it has a key it leaves out a share of the numbers; the others grow for it. Srivastava et al. 2014.
 
     What is left out of a row follows from the key and from what the layer sees, so that no row needs a key of its own.
@@ -141,19 +139,6 @@ class Dropout(eqx.Module):
         seen = jax.lax.bitcast_convert_type(x.astype(jnp.float32).sum(), jnp.uint32)
         kept = jax.random.bernoulli(jax.random.fold_in(self.key, seen), 1 - self.rate, x.shape)
         return jnp.where(kept, x / (1 - self.rate), 0.0)
-
-
-def drawn(network: AnyTree, key: Key[Array, ""]) -> AnyTree:
-    """The same network with keys in its layers that leave something to chance: for one gradient step.
-
-    Args:
-        network: a pytree of modules.
-        key: each such layer's own one follows from it.
-    """
-    chancy = lambda x: isinstance(x, Dropout)  # noqa: E731
-    parts, structure = jax.tree.flatten(network, is_leaf=chancy)
-    keys = iter(jax.random.split(key, max(sum(map(chancy, parts)), 1)))
-    return jax.tree.unflatten(structure, [replace(x, key=next(keys)) if chancy(x) else x for x in parts])
 
 
 class Input(eqx.Module):

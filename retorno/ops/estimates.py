@@ -163,7 +163,9 @@ def projection(atoms: Float[Array, " m"], mass: Float[Array, " m"], support: Flo
     return jnp.clip(1 - away, 0, 1) @ mass
 
 
-def quantile_huber(place: Scalar, share: Scalar, target: Scalar, delta: Scalar = 1.0) -> Float[Array, ""]:
+def quantile_huber(
+    place: Float[Array, ""], share: Scalar, target: Float[Array, ""], delta: Scalar = 1.0
+) -> Float[Array, ""]:
     r"""What a quantile of a distribution minimises, over samples of it (Dabney et al. 2018, eq. 10).
 
     .. math:: \rho = |\tau - 1[y < \theta]|\, L_\delta(y - \theta)

@@ -18,6 +18,7 @@ from cases import main
 from gymnasium import spaces
 from small import ALGORITHMS, NETWORK, PLANNING, busy_world, small
 
+from retorno.algorithms import ALGORITHMS as REGISTERED
 from retorno.core.environment import Environment
 from retorno.core.policy import Policy
 from retorno.core.spaces import Spec, action_units, policy_space
@@ -26,7 +27,7 @@ from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import ActionLayout
 from retorno.environments.text.recall import Recall
 from retorno.models.tabular import Exact
-from retorno.networks import NETWORKS
+from retorno.networks import MLP, NETWORKS
 from retorno.ops.distributions import Categorical
 from retorno.run import policy_folder
 from retorno.run.actor import Actor, load
@@ -207,6 +208,14 @@ def test_every_algorithm_is_used_as_it_is_evaluated(name: str, tmp_path: Path) -
     # In a model of nothing all actions are alike, and rounding would choose among them.
     policy = learnt(small(name, model=Exact()), setting, compiled=name in (*PLANNING, *SEARCHING))
     check_use(policy, setting, tmp_path, exported=name not in SEARCHING)
+
+
+@pytest.mark.parametrize("name", ["iqn", "rainbow"])
+def test_what_learns_with_noise_is_used_without(name: str, tmp_path: Path) -> None:
+    """Presets of DQN with layers of their own, which draw fractions or noise while they learn."""
+    setting = on(busy_world())
+    method = REGISTERED[name](network=MLP((8,)), num_envs=4, capacity=64, learning_starts=8, batch_size=4)
+    check_use(learnt(method, setting), setting, tmp_path)
 
 
 @pytest.mark.parametrize("name", SEARCHING)

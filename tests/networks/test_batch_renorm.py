@@ -14,7 +14,8 @@ from gymnasium import spaces
 from retorno.core.policy import ROWS
 from retorno.networks import MLP, ValueHead
 from retorno.networks.batch_renorm import BatchRenorm, Moments, follow, learning, still
-from retorno.networks.layers import Dropout, drawn
+from retorno.networks.chance import drawn
+from retorno.networks.layers import Dropout
 
 X = np.array([[0.0, 1.0], [2.0, 5.0], [4.0, 0.0]], np.float32)
 

@@ -40,9 +40,9 @@ from retorno.networks import (
     critics,
 )
 from retorno.networks.batch_renorm import follow, learning, still
+from retorno.networks.chance import drawn
 from retorno.networks.critics import Valued
 from retorno.networks.ensembles import Ensemble, Least, LeastQuantiles, Truncated
-from retorno.networks.layers import drawn
 from retorno.networks.network import longest_context
 from retorno.networks.normalisers import ObservationNormaliser, normalised
 from retorno.ops.distributions import Categorical, Distribution, evenly, uniform_sample
