@@ -10,6 +10,7 @@ from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.imitation.mixing import Demonstrations, Mix
 from retorno.cli.options import UsageError
 from retorno.core.policy import Algorithm, RelabelConfig
+from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
 from retorno.language import Decoder, FunctionScore, ModelScore, StoredModel, UpperLayers
 from retorno.run.relabel import InTurn, ReferenceKL
@@ -76,7 +77,8 @@ def of_language(
     kl, rest = _taken(KL, rest)
     shown, rest = _taken(DEMONSTRATIONS, rest)
     kind = f"retorno.language:{getattr(usual, 'RECORDED', 'prompts')}"
-    world: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
+    with waiting(f"reading {source}"):
+        world: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
     if world.named is None:
         raise UsageError(f"{source} and {model} cannot be named in a run's folder")
     stored = StoredModel(world.named.settings["model"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import itertools
 import json
 import time
@@ -32,9 +33,14 @@ from retorno.language.model import LanguageModel
 from retorno.language.stored import StoredModel
 from retorno.language.tokenizer import Tokenizer
 
-PROMPT = ("prompt", "question", "instruction", "query", "messages")
+PROMPT = ("prompt", "question", "instruction", "query", "messages", "conversations")
+TURNS = ("messages", "conversations")
+"""Fields of a prompt that may hold a whole conversation, its answers included."""
+ROLES = {"human": "user", "gpt": "assistant"}
+"""What some collections call those who speak."""
 ANSWER = ("answer", "completion", "response", "output")
 PAIR = ("chosen", "rejected")
+MOST_RANKS = 127
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv")
 
 Source = str | Path | Sequence[Mapping[str, Any]]
@@ -143,6 +149,8 @@ class Writer:
     def _encode(self, text: str, where: str) -> list[int]:
         if self.tokenizer is None:
             raise DataError(f"{where}: the model has no tokenizer, so texts have to be given as tokens")
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            raise DataError(f"{where} holds half of a character (a lone surrogate): write it whole")
         return self.tokenizer.encode(text)
 
 
@@ -160,7 +168,7 @@ def prompt_tokens(source: Source, model: Model, *, longest: int | None = None) -
     writer = Writer.of(model, longest)
     found = []
     for where, record in records(source):
-        prompt, _ = prompt_of(record, where)
+        prompt = asked_of(record, where)
         found.append(_fitting([Piece(writer.prompt(prompt, where), False)], writer, where)[0].tokens)
     return found
 
@@ -209,13 +217,22 @@ def prompts_of(source: Source) -> list[Text]:
     """
     found = {}
     for where, record in records(source):
-        chosen: Any = record.get("chosen")
-        turns = _is_conversation(chosen) and "prompt" not in record
-        asked: Any = chosen[:-1] if turns else prompt_of(record, where)[0]
-        if _is_conversation(asked) and asked[-1].get("role") == "assistant":
-            asked = asked[:-1]
+        asked = asked_of(record, where)
         found.setdefault(json.dumps(asked), asked)
     return list(found.values())
+
+
+def asked_of(record: Record, where: str) -> Text:
+    """What a record asks: of a whole conversation all before the assistant's last turn."""
+    chosen: Any = record.get("chosen")
+    turns = _is_conversation(chosen) and "prompt" not in record
+    asked: Any = text_of(chosen, where, "chosen")[:-1] if turns else prompt_of(record, where)[0]
+    spoken = _is_conversation(asked)
+    while _is_conversation(asked) and asked[-1]["role"] == "assistant":
+        asked = asked[:-1]
+    if spoken and not asked:
+        raise DataError(f"{where} asks nothing: only the assistant speaks in it")
+    return asked
 
 
 def demonstrations(
@@ -251,10 +268,10 @@ def demonstrations(
     texts = []
     for where, record in records(source, ("demonstrations",), until):
         prompt, field = prompt_of(record, where)
-        if field == "messages" and answer_of(record) is None:
+        answer = answer_of(record, where)
+        if field in TURNS and answer is None:
             pieces = writer.conversation(prompt, where)  # pyright: ignore[reportArgumentType]
         else:
-            answer = answer_of(record)
             if answer is None:
                 raise DataError(_lacks(record, where, ANSWER))
             pieces = [Piece(writer.prompt(prompt, where), False), Piece(writer.answer(answer, where), True)]
@@ -384,14 +401,15 @@ def _tables(folder: Path) -> bool:
 
 def _read(file: Path) -> Iterator[tuple[str, Record]]:
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with file.open(encoding="utf-8-sig", newline="") as opened:  # Ends of lines within texts stay as they are.
+            text = opened.read()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}; expected text in UTF-8") from error
     if file.suffix.lower() == ".csv":
-        lines = text.splitlines()
-        separator = max(",;\t", key=(lines or [""])[0].count)
-        for number, record in enumerate(csv.DictReader(lines, delimiter=separator), 2):
-            yield f"{file}, line {number}", {name: x for name, x in record.items() if x not in (None, "")}
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        for record in lines:  # A text may have several lines, in quotes; the last of them is told.
+            yield f"{file}, line {lines.line_num}", {name: x or None for name, x in record.items() if name}
         return
     if file.suffix.lower() == ".json":
         whole = _parsed(text, str(file))
@@ -419,29 +437,70 @@ def prompt_of(record: Record, where: str) -> tuple[Text, str]:
     for field in PROMPT:
         if (found := record.get(field)) is not None:
             more = record.get("input") if field == "instruction" else None
-            return (f"{found}\n\n{more}" if more else found), field
+            return (f"{found}\n\n{more}" if more else text_of(found, where, field)), field
     raise DataError(_lacks(record, where, PROMPT))
 
 
-def answer_of(record: Record) -> Text | None:
-    return next((record[field] for field in ANSWER if record.get(field) is not None), None)
+def answer_of(record: Record, where: str) -> Text | None:
+    """A record's answer; None where it has none."""
+    found = next((field for field in ANSWER if record.get(field) is not None), None)
+    return None if found is None else said_of(record[found], where, found)
+
+
+def said_of(found: Any, where: str, field: str) -> Text:
+    """An answer as a record holds it: where it is a turn of a conversation, what is said in it."""
+    text = text_of(found, where, field)
+    if not _is_conversation(text):
+        return text
+    if len(text) > 1 or text[0]["role"] != "assistant":  # pyright: ignore[reportArgumentType,reportCallIssue]
+        raise DataError(f"{where}: {field} holds {len(text)} messages: expected one, of the assistant")
+    return text[0]["content"]  # pyright: ignore[reportArgumentType,reportCallIssue]
+
+
+def text_of(found: Any, where: str, field: str) -> Text:
+    """A text as a record holds it: words, a number, tokens, or messages, in any of the usual spellings."""
+    if isinstance(found, str):
+        return found
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        return str(found)
+    if isinstance(found, Sequence) and found and all(isinstance(each, Mapping) for each in found):
+        return [_message(each, where, field) for each in found]
+    if isinstance(found, Sequence) and all(isinstance(each, int) and not isinstance(each, bool) for each in found):
+        return found
+    raise DataError(f"{where}: {field} is {found!r:.60}: expected a text, messages, or tokens")
+
+
+def _message(given: Mapping[str, Any], where: str, field: str) -> dict[str, str]:
+    """A message with its role and what is said, as one text."""
+    role, content = given.get("role", given.get("from")), given.get("content", given.get("value"))
+    if isinstance(content, Sequence) and not isinstance(content, str):  # In parts.
+        texts = [each.get("text") if isinstance(each, Mapping) else None for each in content]
+        content = None if None in texts else "".join(texts)  # pyright: ignore[reportArgumentType,reportCallIssue]
+    if not (isinstance(role, str) and isinstance(content, str)):
+        raise DataError(
+            f"{where}: {field} holds the message {dict(given)!r:.80}: expected a role and its content, a text"
+        )
+    return {"role": ROLES.get(role, role), "content": text_of(content, where, field)}  # pyright: ignore[reportReturnType]
 
 
 def _lacks(record: Record, where: str, fields: Sequence[str]) -> str:
+    if empty := [field for field in fields if field in record]:
+        return f"{where}: {empty[0]} is {record[empty[0]]!r}: expected a text, or tokens"
     near = did_you_mean(next((name for name in record if did_you_mean(name, fields)), ""), fields)
     return f"{where} has {', '.join(map(repr, record)) or 'no fields'}: expected one of {', '.join(fields)}{near}"
 
 
 def ranking_of(record: Record, where: str) -> tuple[Text, list[Text], list[int]]:
     """A prompt, its answers, and the rank of each."""
-    if all(field in record for field in PAIR):
-        chosen, rejected = (record[field] for field in PAIR)
+    if all(record.get(field) is not None for field in PAIR):
+        chosen, rejected = (text_of(record[field], where, field) for field in PAIR)
         if _is_conversation(chosen) and _is_conversation(rejected):
             if "prompt" not in record and chosen[:-1] != rejected[:-1]:
                 raise DataError(f"{where}: chosen and rejected do not answer the same conversation")
-            prompt = record.get("prompt", chosen[:-1])
-            return prompt, [chosen[-1]["content"], rejected[-1]["content"]], [0, 1]
-        return prompt_of(record, where)[0], [chosen, rejected], [0, 1]
+            prompt = prompt_of(record, where)[0] if "prompt" in record else chosen[:-1]
+            said: list[Any] = [chosen[-1], rejected[-1]]
+            return prompt, _told_apart([each["content"] for each in said], [0, 1], where), [0, 1]
+        return prompt_of(record, where)[0], _told_apart([chosen, rejected], [0, 1], where), [0, 1]
     prompt, answers, ranks = prompt_of(record, where)[0], record.get("answers"), record.get("ranks")
     if not (isinstance(answers, Sequence) and isinstance(ranks, Sequence)) or isinstance(answers, str):
         raise DataError(
@@ -449,9 +508,36 @@ def ranking_of(record: Record, where: str) -> tuple[Text, list[Text], list[int]]
         )
     if len(answers) != len(ranks):
         raise DataError(f"{where} has {len(answers)} answers and {len(ranks)} ranks: expected one rank for each answer")
-    if not all(rank is None or (isinstance(rank, int) and not isinstance(rank, bool) and rank >= 0) for rank in ranks):
-        raise DataError(f"{where}: ranks are {list(ranks)}: expected 0 for the best and on, null where not ranked")
-    return prompt, list(answers), [-1 if rank is None else rank for rank in ranks]
+    order = [_rank(rank, ranks, where) for rank in ranks]
+    return prompt, _told_apart([said_of(each, where, "answers") for each in answers], order, where), order
+
+
+def _rank(rank: Any, ranks: Sequence[Any], where: str) -> int:
+    """A rank as a number; −1 where there is none. Tables with holes write whole numbers with a point, and NaN."""
+    if rank is None or rank != rank:
+        return -1
+    if isinstance(rank, bool) or not isinstance(rank, int | float) or rank != int(rank) or not 0 <= rank <= MOST_RANKS:
+        raise DataError(
+            f"{where}: ranks are {list(ranks)!r:.60}: expected 0 for the best and on, to {MOST_RANKS}, null where not "
+            "ranked"
+        )
+    return int(rank)
+
+
+def _told_apart(answers: list[Text], ranks: Sequence[int], where: str) -> list[Text]:
+    """The same answers.
+
+    Raises:
+        DataError: when one answer is ranked twice, and not alike.
+    """
+    known: dict[str, int] = {}
+    for answer, rank in zip(answers, ranks, strict=True):
+        if rank >= 0 and known.setdefault(repr(answer), rank) != rank:
+            raise DataError(
+                f"{where} contradicts itself: the answer {answer!r:.40} is ranked {known[repr(answer)]} and {rank}. "
+                "Rank it once, or leave this record out"
+            )
+    return answers
 
 
 def _is_conversation(text: Any) -> bool:

@@ -282,7 +282,9 @@ def _several(
         filled = part + part[:1] * (min(BATCH, len(asked)) - len(part))
         said += generate(model, filled, tokens, sampling, seed + start)[: len(part)]
     texts, shown = [answer.text for answer in said], _shown(asked)
-    scores = {name: np.asarray(judge(shown, texts)).reshape(len(prompts), n) for name, judge in judges.items()}
+    scores = {
+        name: np.asarray(judge(shown, texts), np.float64).reshape(len(prompts), n) for name, judge in judges.items()
+    }
     return [said[i : i + n] for i in range(0, len(said), n)], scores
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from retorno.labels import Labels, Taken
-from retorno.language.data import DataError, Source, Text, answer_of, prompt_of, ranking_of, records
+from retorno.language.data import TURNS, DataError, Source, Text, answer_of, asked_of, prompt_of, ranking_of, records
 
 IMPORTED = "imported"
 """The labeller of records that name none."""
@@ -32,7 +32,7 @@ def questions(source: Source) -> tuple[list[dict[str, Any]], list[Prompt]]:
     alone: list[Prompt] = []
     for where, record in records(source):
         if "answers" not in record and "chosen" not in record:
-            alone.append(_prompt(prompt_of(record, where)[0], where))
+            alone.append(_prompt(asked_of(record, where), where))
             continue
         unranked = {"ranks": [None] * len(record["answers"])} if isinstance(record.get("answers"), list) else {}
         prompt, answers, _ = ranking_of({**unranked, **record}, where)
@@ -85,8 +85,8 @@ def _label_of(record: Mapping[str, Any], where: str) -> tuple[str, dict[str, Any
         extra = {name: record[name] for name in ("ratings", "all_bad") if name in record}
         return "ranking", asked, {"ranks": [None if rank < 0 else rank for rank in ranks], **extra}
     prompt, field = prompt_of(record, where)
-    answer = answer_of(record)
-    if field == "messages" and answer is None and not isinstance(prompt, str) and len(prompt) > 1:
+    answer = answer_of(record, where)
+    if field in TURNS and answer is None and not isinstance(prompt, str) and len(prompt) > 1:
         last: Any = prompt[-1]
         answer = last.get("content") if isinstance(last, Mapping) and last.get("role") == "assistant" else None
         prompt = prompt[:-1]

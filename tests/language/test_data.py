@@ -15,6 +15,7 @@ import retorno as rt
 from retorno import language
 from retorno.environments.registry import WorldName
 from retorno.language import DataError, StoredModel
+from retorno.language.data import answer_of, asked_of, prompt_of, ranking_of, records
 from retorno.language.tokenizer import Tokenizer
 
 MODEL = str(Path(__file__).with_name("models") / "qwen3")
@@ -91,6 +92,59 @@ def test_of_a_conversation_each_turn_of_the_assistant_is_an_answer() -> None:
     assert tokens[: len(asked)] == asked
 
 
+def read(file: Path) -> list[Any]:
+    return [record for _, record in records(file)]
+
+
+def test_a_table_s_texts_may_have_several_lines_and_any_character(tmp_path: Path) -> None:
+    said = 'prompt,answer\r\n"a\r\nb","c, \u2028 d"\r\ne,\r\n'
+    (tmp_path / "t.csv").write_bytes(said.encode("utf-8-sig"))
+    assert read(tmp_path / "t.csv") == [
+        {"prompt": "a\r\nb", "answer": "c, \u2028 d"},
+        {"prompt": "e", "answer": None},
+    ]
+    with pytest.raises(DataError, match=r"t.csv, line 4: answer is None: expected a text"):
+        language.demonstrations(tmp_path / "t.csv", MODEL.replace("qwen3", "llama"))
+
+
+def test_half_a_character_has_no_tokens() -> None:
+    with pytest.raises(DataError, match=r"record 0 holds half of a character \(a lone surrogate\)"):
+        language.demonstrations([{"prompt": "a", "answer": "\ud800"}], MODEL.replace("qwen3", "llama"))
+
+
+def test_texts_in_the_spellings_of_others() -> None:
+    parts = [{"role": "user", "content": [{"type": "text", "text": "a "}, {"type": "text", "text": "b"}]}]
+    told = [{"from": "human", "value": "a b"}, {"from": "gpt", "value": "c"}]
+    user, assistant = {"role": "user", "content": "a b"}, {"role": "assistant", "content": "c"}
+    assert prompt_of({"messages": parts}, "here") == ([user], "messages")
+    assert prompt_of({"conversations": told}, "here") == ([user, assistant], "conversations")
+    assert asked_of({"conversations": told}, "here") == [user]
+    assert answer_of({"prompt": "a b", "completion": [assistant]}, "here") == "c"
+    assert (prompt_of({"prompt": 7}, "here")[0], answer_of({"answer": 2.5}, "here")) == ("7", "2.5")
+    assert ranking_of({"prompt": "a", "answers": ["b", 3, "d"], "ranks": [1.0, 0.0, float("nan")]}, "here") == (
+        "a", ["b", "3", "d"], [1, 0, -1],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"prompt": "a", "answer": True}, "here: answer is True: expected a text, messages, or tokens"),
+        ({"prompt": "a", "answer": [{"role": "user", "content": "b"}]}, "expected one, of the assistant"),
+        ({"prompt": [{"role": "user", "content": [{"type": "image"}]}]}, "expected a role and its content, a text"),
+        ({"messages": [{"role": "assistant", "content": "b"}]}, "here asks nothing: only the assistant speaks"),
+        ({"prompt": "a", "answers": [None, "b"], "ranks": [0, 1]}, "here: answers is None"),
+        ({"prompt": "a", "answers": ["b"] * 2, "ranks": [0, 200]}, r"expected 0 for the best and on, to 127"),
+        ({"prompt": "a", "answers": ["b", "c", "b"], "ranks": [0, 1, 2]}, "contradicts itself: the answer 'b' is rank"),
+        ({"prompt": "a", "chosen": "b", "rejected": "b"}, "contradicts itself: the answer 'b' is ranked 0 and 1"),
+    ],
+)
+def test_a_text_that_is_none_is_told_with_its_place(record: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        asked_of(record, "here")
+        ranking_of(record, "here") if "ranks" in record or "chosen" in record else answer_of(record, "here")
+
+
 def test_rankings_stand_side_by_side(tmp_path: Path) -> None:
     records = [
         {"prompt": [5], "answers": [[6], [7, 8], [9]], "ranks": [1, 0, None]},
@@ -143,7 +197,7 @@ def test_a_demonstration_that_cannot_be_read_is_named(tmp_path: Path, record: An
     ("record", "said"),
     [
         ({"prompt": [1], "answers": [[2], [3]], "ranks": [0]}, "2 answers and 1 ranks"),
-        ({"prompt": [1], "answers": [[2], [3]], "ranks": [0, -1]}, "0 for the best and on, null where not ranked"),
+        ({"prompt": [1], "answers": [[2], [3]], "ranks": [0, -1]}, "0 for the best and on, to 127, null where"),
         ({"prompt": [1], "answers": [[2], [3]], "ranks": [0, 0]}, "leaves nothing to learn from"),
         ({"prompt": [1], "chosen": [2]}, "expected answers and ranks, or chosen and rejected"),
     ],

@@ -67,7 +67,7 @@ def test_pairs_and_labels_without_a_name_are_taken(labels: people.Labels, tmp_pa
         ("[1]", "line 1 is"),
         ("{", "line 1 is no JSON"),
         ('{"prompt": "", "answer": "x"}', "for people to read"),
-        ('{"prompt": [{"role": "user"}], "answer": "x"}', "messages with role and content"),
+        ('{"prompt": [{"role": "user"}], "answer": "x"}', "expected a role and its content"),
         ('{"prompt": "p", "answers": ["a"], "ranks": [0]}', "two answers or more"),
         ('{"prompt": "p", "answers": ["a", "b"], "ranks": [0]}', "2 answers and 1 ranks"),
         ('{"prompt": "p", "answers": ["a", "b"], "ranks": [0, 1.5]}', "ranks are"),

@@ -2,12 +2,16 @@
 
 8 tokens, answers of 4: 4,096 answers. What one is worth depends on which tokens stand beside each other and where, so
 that no token is good by itself, and is paid with the last one. All begin as the reference does.
+
+Run as a program it tells KL(π‖π*) over ten seeds, which the bar has to hold for: docs/language.md has them.
 """
 
 from __future__ import annotations
 
 import itertools
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -25,6 +29,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import Trajectory
 from retorno.environments.text.prompts import Prompts
 from retorno.networks import MLP, Pretrained, Stack, WeightsFile, policy_head, save_weights
+from retorno.ops.intervals import interval95
 from retorno.ops.optimisers import Adam, Schedule
 from retorno.run.relabel import InTurn, ReferenceKL
 
@@ -79,30 +84,39 @@ def kl(log_prob: Any, other: Any) -> float:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> WeightsFile:
+    return reference_weights(tmp_path_factory.mktemp("reference"))
+
+
+def reference_weights(folder: Path) -> WeightsFile:
     """Of the reference: it prefers some answers to others."""
     network: Any = NETWORK.build(
         jax.random.key(5), WORLD.observation_space, {"policy": policy_head(WORLD.action_space)}
     )
     last = lambda stacked: stacked.network.last["policy"].weight  # noqa: E731
-    return save_weights(
-        tmp_path_factory.mktemp("reference") / "weights", eqx.tree_at(last, network, 60 * last(network))
-    )
+    return save_weights(folder / "weights", eqx.tree_at(last, network, 60 * last(network)))
 
 
 @pytest.fixture(scope="module")
 def reference(weights: WeightsFile) -> Float[np.ndarray, " answers"]:
+    return reference_of(weights)
+
+
+def reference_of(weights: WeightsFile) -> Float[np.ndarray, " answers"]:
+    """Its log π of every answer."""
     found = Pretrained(weights, (), NETWORK).build(jax.random.key(0), WORLD.observation_space, HEADS)
     return np.asarray(answers_log_prob(found))
 
 
-def learnt(algorithm: Any, weights: WeightsFile, updates: int, near: bool = True) -> Float[np.ndarray, " answers"]:
-    """Log π of every answer after so many updates."""
+def learnt(
+    algorithm: Any, weights: WeightsFile, updates: int, near: bool = True, seeds: int = 1
+) -> Float[np.ndarray, "seeds answers"]:
+    """Log π of every answer after so many updates, of each seed."""
     method = replace(algorithm, network=Pretrained(weights, (), NETWORK), num_envs=TEXTS, rollout=WORLD.rows)
     kl = (ReferenceKL(BETA, Pretrained(weights, network=NETWORK)),) if near else ()
     steps = updates * TEXTS * (len(PROMPT) - 1 + LONG)
-    with rt.train(method, WORLD, steps, relabel=InTurn((Scores(), *kl))) as training:
+    with rt.train(method, WORLD, steps, seed=range(seeds), relabel=InTurn((Scores(), *kl))) as training:
         training.run_to_end()
-        return np.asarray(answers_log_prob(training.policy.select("policy")))
+        return np.array([answers_log_prob(policy.select("policy")) for policy in training.policies])
 
 
 def falling(learning_rate: float) -> Adam:
@@ -115,6 +129,9 @@ OPTIMISERS = {
     "rloo": (RLOO(group=8, optimiser=falling(3e-2)), 500),
     "reinforce": (REINFORCE(discount=1.0, optimiser=falling(3e-2)), 500),
 }
+"""Each with its updates: half as many miss the bar (.09 to .14 on average)."""
+BAR = 0.05
+"""Over ten seeds the mean KL is .016 to .023, the largest of all .039, and a seed's standard deviation .003 to .008."""
 
 
 @pytest.mark.parametrize("name", OPTIMISERS)
@@ -122,7 +139,7 @@ def test_the_optimum_is_reached(name: str, weights: WeightsFile, reference: Any)
     algorithm, updates = OPTIMISERS[name]
     best = normal(reference + SCORES / BETA)
     assert kl(reference, best) > 1 and kl(best, reference) > 1, "it is far from where they begin"
-    assert kl(learnt(algorithm, weights, updates), best) <= 0.05
+    assert kl(learnt(algorithm, weights, updates)[0], best) <= BAR
 
 
 def test_who_clones_the_best_again_and_again_gets_further_than_the_best_of_so_many(
@@ -132,5 +149,18 @@ def test_who_clones_the_best_again_and_again_gets_further_than_the_best_of_so_ma
     order = np.argsort(SCORES)
     below = np.cumsum(np.exp(reference)[order])
     best_of_4 = (np.diff(below**4, prepend=0.0) * SCORES[order]).sum()
-    found = learnt(ExpertIteration(group=4, optimiser=falling(1e-2)), weights, 100, near=False)
+    found = learnt(ExpertIteration(group=4, optimiser=falling(1e-2)), weights, 100, near=False)[0]
     assert (np.exp(found) * SCORES).sum() > best_of_4 > (np.exp(reference) * SCORES).sum() + SCORES.std() / 2
+
+
+def main() -> None:
+    weights = reference_weights(Path(tempfile.mkdtemp()))
+    best = normal(reference_of(weights) + SCORES / BETA)
+    for name, (algorithm, updates) in OPTIMISERS.items():
+        found = np.array([kl(each, best) for each in learnt(algorithm, weights, updates, seeds=10)])
+        low, high = interval95(found)
+        print(f"{name}, {updates} updates: {found.mean():.4f}, {low:.4f} to {high:.4f}, largest {found.max():.4f}")
+
+
+if __name__ == "__main__":
+    main()
