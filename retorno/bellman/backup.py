@@ -20,6 +20,8 @@ CHUNK = 1 << 20
 """Transitions whose sums are taken at once: temporary arrays stay small beside a large model."""
 LARGEST = 1e290
 """Values beyond this are refused: with room for what methods add up on the way, float64 ends at 1.8e308."""
+NEAR = 0.25
+"""How near to 1 a transition's own discount is taken for what it stands for: below, rounding is within the bounds."""
 UNDERFLOW = 1e-300
 """More than a backup loses where numbers fall below 2.2e-308, the least that float64 holds in full precision."""
 
@@ -271,18 +273,28 @@ def _expectations(
     plain, largest = model.discount.min() == 1, 0.0
     reward, leak = np.empty(model.num_pairs), np.broadcast_to(lacking, model.num_pairs)
     if not plain:
-        leak = np.empty(model.num_pairs)
+        leak, missing = np.empty(model.num_pairs), _missing(model)
     for pairs, transitions in _chunks(model):
         starts = model.row_ptr[pairs] - transitions.start
         weighted = model.probability[transitions] * model.reward[transitions]
         reward[pairs] = np.add.reduceat(weighted, starts)
         largest = max(largest, float(np.add.reduceat(np.abs(weighted, out=weighted), starts).max()))
         if not plain:
-            lost = model.probability[transitions] * (lacking + discount * (1 - model.discount[transitions]))
+            lost = model.probability[transitions] * (lacking + discount * missing[transitions])
             leak[pairs] = np.add.reduceat(lost, starts)
     if largest < UNDERFLOW and model.reward.any():
         largest = UNDERFLOW  # The products may have come to nothing.
     return reward, leak, largest
+
+
+def _missing(model: MDP) -> Float[np.ndarray, " N"]:
+    """1 − each transition's own discount, of what it stands for: of a float near 1 the difference has lost digits."""
+    missing = 1 - model.discount
+    near = (missing > 0) & (missing < NEAR)
+    if near.any():
+        value, at = np.unique(model.discount[near], return_inverse=True)
+        missing[near] = np.array([float(1 - exact) for exact in model.exactly(value)])[at]
+    return missing
 
 
 def _chunks(model: MDP) -> Iterator[tuple[slice, slice]]:

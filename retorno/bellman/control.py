@@ -30,7 +30,7 @@ from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, p
 from retorno.bellman.ties import answering
 from retorno.bellman.zero_cycles import pays_nothing, pays_nothing_under
 from retorno.core.mdp import MDP, Modelled, model_of
-from retorno.core.numerals import Number
+from retorno.core.numerals import Number, as_fraction
 from retorno.core.solution import Solution, Sweep
 
 Method = Callable[[Backup, SolveMonitor], Best]
@@ -311,7 +311,7 @@ def _solution(
     low, high = everywhere(answer.lower), everywhere(answer.upper)
     return Solution(
         model=model,
-        question_discount=float(discount),
+        given_discount=as_fraction(discount),
         value=everywhere(answer.value),
         lower=high if minimise else low,
         upper=low if minimise else high,

@@ -112,7 +112,7 @@ def sensitivity(solution: Solution, initial: Initial = None) -> Sensitivity:
     """
     model, gamma = solution.model, solution.question_discount
     start = start_distribution(model, initial)
-    visited, error = visits(model, solution.policy, gamma, start)
+    visited, error = visits(model, solution.policy, solution.given_discount, start)
     pair = model.transition_pair
     taken = (visited[model.pair_state] * solution.policy)[pair]
     flow = taken * model.probability

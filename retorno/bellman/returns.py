@@ -21,7 +21,7 @@ from retorno.bellman.evaluation import Policy, probabilities
 from retorno.bellman.occupancy_measure import Initial, start_distribution
 from retorno.bellman.proper_policies import endless_sum
 from retorno.core.mdp import MDP
-from retorno.core.numerals import Number
+from retorno.core.numerals import Number, as_fraction
 from retorno.core.solution import Solution
 
 
@@ -81,7 +81,7 @@ def return_variance(model: MDP, policy: Policy, discount: Number) -> ReturnVaria
 
     def squared(deviation: Float[np.ndarray, " N"]) -> Solution:
         reward = np.where(paid, deviation**2, 0.0)
-        return evaluate(replace(model, reward=reward, discount=float(discount) * model.discount**2), chances, discount)
+        return evaluate(replace(model, reward=reward, discount=model.discount**2), chances, as_fraction(discount) ** 2)
 
     middle = squared(change).value
     if not np.isfinite(width):
@@ -140,6 +140,8 @@ class ReturnDistribution:
 
 MOST_TRAJECTORIES = 20_000
 """More partial trajectories than this are not followed one by one."""
+MOST_STEPS = 50_000
+"""Nor are they for more steps than this: what is left then counts into the error."""
 MOST_WEIGHTS = 20_000_000
 """More entries than this in the dynamic programme's matrix are refused."""
 SPREAD = 10.0
@@ -259,7 +261,7 @@ def _follow(
         paths = paths.where(~over)
         left = float(paths.mass @ (paths.weight * deviation[paths.state]))
         counts = np.diff(chain.first)[paths.state]
-        if left <= accuracy:
+        if left <= accuracy or sweeps == MOST_STEPS:
             break
         if counts.sum() > MOST_TRAJECTORIES:
             return None

@@ -6,14 +6,17 @@ discounted by γ^τ, which is a model's own `discount`: `discounted_by_time` wri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from jaxtyping import Float
 
+from retorno.bellman.backup import NEAR
 from retorno.core.mdp import MDP
-from retorno.core.numerals import Number
+from retorno.core.numerals import Number, as_fraction, keep
 
 Duration = Float[np.ndarray, " N"] | Float[np.ndarray, " P"] | Sequence[float]
 """The time that each transition [N], or each pair [P], takes: positive."""
@@ -44,7 +47,26 @@ def discounted_by_time(model: MDP, discount: Number, duration: Duration) -> MDP:
     times = checked(model, duration)
     if len(times) != model.num_transitions:
         times = np.repeat(times, np.diff(model.row_ptr))
-    return replace(model, discount=model.discount * float(discount) ** times)
+    product, gamma, fractions = model.discount * float(discount) ** times, as_fraction(discount), dict(model.fractions)
+    # Near 1 the float has lost the digits of what is missing from it: what it stands for is kept beside it.
+    asked = np.stack([model.discount, times], 1)[near := product > 1 - NEAR]
+    for (own, time), x in set(zip(map(tuple, asked.tolist()), product[near].tolist(), strict=True)):
+        exact = model.exactly([own])[0] * _power(gamma, time)
+        if x == 1 != exact:
+            raise ValueError(f"{gamma}^{time:g} is closer to 1 than float64 holds: measure time in longer units")
+        keep(exact, x, fractions)
+    return replace(model, discount=product, fractions=fractions)
+
+
+MOST_EXACT = 100
+"""So many whole units of time at most are raised to exactly, and longer ones to float64's digits of 1 − γ^τ."""
+
+
+def _power(gamma: Fraction, time: float) -> Fraction:
+    """γ^τ near 1."""
+    if time == int(time) <= MOST_EXACT:
+        return gamma ** int(time)
+    return 1 + Fraction(math.expm1(time * math.log1p(-float(1 - gamma))))
 
 
 def checked(model: MDP, duration: Duration) -> Float[np.ndarray, " N_or_P"]:

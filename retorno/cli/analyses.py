@@ -45,7 +45,7 @@ def explanation(answer: Explained, state: str, time: int) -> Finding:
 
 def comparison(answer: Solution, name: str) -> Finding:
     """A policy beside the best one."""
-    found = compare(answer.model, {name: answer.policy}, answer.question_discount, must_end=answer.must_end)
+    found = compare(answer.model, {name: answer.policy}, answer.given_discount, must_end=answer.must_end)
     data = {
         "best": _named(answer, found.best.value),
         "loses": _named(answer, found.loss(name)),
@@ -58,7 +58,7 @@ def comparison(answer: Solution, name: str) -> Finding:
 def visits(answer: Solution) -> Finding:
     """Expected discounted visits of each state from the start, under the answer's policy."""
     model = answer.model
-    found = occupancy(model, answer.policy, answer.question_discount)
+    found = occupancy(model, answer.policy, answer.given_discount)
     most = [int(s) for s in np.argsort(-found.state, kind="stable")[:FIRST] if found.state[s] > 0]
     shares = found.state_distribution if found.total else found.state
     rows = [["state", "visits", "share"]]
@@ -73,7 +73,7 @@ def visits(answer: Solution) -> Finding:
 
 def returns(answer: Solution) -> Finding:
     """The distribution of the return from the start, under the answer's policy."""
-    model, gamma = answer.model, answer.question_discount
+    model, gamma = answer.model, answer.given_discount
     moments = return_variance(model, answer.policy, gamma)
     found = return_distribution(model, answer.policy, gamma)
     quantiles = {f"{share:.0%}": found.quantile(share) for share in SHARES}

@@ -386,7 +386,7 @@ def text(answer: Answer, given: Solve, told: list[Finding]) -> str:
     if isinstance(answer, Solution) and answer.reason:
         parts[-1] += f"\nauto chose {answer.method}: {answer.reason}"
     if isinstance(answer, Solution) and not (answer.converged or answer.evaluated or given.method == "auto"):
-        name, reason = advised(answer.model, answer.question_discount)
+        name, reason = advised(answer.model, answer.given_discount)
         if (quicker := name.replace("_", "-")) != given.method:
             parts[-1] += f"\n--method {quicker} may be quicker: {reason}"
     if isinstance(answer, Solution) and answer.stopped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -31,8 +32,8 @@ class Solution:
     """
 
     model: MDP = field(repr=False)
-    question_discount: float
-    """γ of the question."""
+    given_discount: Fraction
+    """γ of the question, as it was given: what is asked of the answer further on stands on it."""
     value: Float[np.ndarray, " S"]
     """At discount 1 it may be −inf, inf or nan (what is earned has no limit), as `solve` and `evaluate` say."""
     lower: Float[np.ndarray, " S"]
@@ -73,6 +74,11 @@ class Solution:
         """The value's mean over the model's initial distribution."""
         possible = self.model.initial > 0
         return float(self.model.initial[possible] @ self.value[possible])
+
+    @property
+    def question_discount(self) -> float:
+        """γ of the question."""
+        return float(self.given_discount)
 
     @property
     def discount(self) -> float:

@@ -136,7 +136,7 @@ def policy_value(policy: Policy, best: Solution, greedy: bool = True) -> Solutio
     chances = action_chances(policy, model, greedy)
     visited = entered(model, chances)[model.pair_state]
     chances = np.where(visited, chances, best.policy)
-    found = bellman.evaluate(model, chances, best.question_discount, must_end=best.must_end)
+    found = bellman.evaluate(model, chances, best.given_discount, must_end=best.must_end)
     if not np.isfinite(found.start_value):
         never = [str(model.state_names[int(s)]) for s in np.flatnonzero(~np.isfinite(found.value))]
         more = f" (with {len(never) - 1:,} more)" if len(never) > 1 else ""

@@ -1,5 +1,8 @@
 """What can be asked, in which forms, what the answer carries, and what is refused."""
 
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from models import random_kind, random_model
@@ -22,6 +25,18 @@ def test_a_policy_may_be_probabilities_actions_or_a_function():
     function = bellman.evaluate(model, bellman.uniform, 0.9)
     assert (function.value == bellman.evaluate(model, bellman.uniform(model), 0.9).value).all()
     assert (bellman.uniform(model) == 0.5).all()
+
+
+@pytest.mark.parametrize("time", ["1", "2", "2.5", "1000"])
+def test_a_discount_of_time_near_one_stands_for_its_decimal(time):
+    """1/(1 − γ^τ), whose float of γ^τ has lost the digits of what is missing from 1."""
+    ring = mdp({"a": {"on": [(1.0, "a", 1.0)]}}, initial="a")
+    found = bellman.solve(bellman.discounted_by_time(ring, 0.9999999, [float(time)]), 1.0)
+    with localcontext(Context(prec=50)):
+        value = Fraction(1 / (1 - Decimal("0.9999999") ** Decimal(time)))
+    assert Fraction(found.lower[0]) <= value <= Fraction(found.upper[0])
+    with pytest.raises(ValueError, match="closer to 1 than float64 holds"):
+        bellman.discounted_by_time(ring, Fraction(10**17 - 1, 10**17), [1.0])
 
 
 def test_right_first_from_every_state():

@@ -118,6 +118,22 @@ def test_numbers_are_exact_as_they_were_written(solve, tmp_path) -> None:
     assert known["exact_start_value"] == "23/9" and known["policy"]["s"] is None
 
 
+def test_what_is_asked_further_stands_on_the_discount_as_given(solve, tmp_path, monkeypatch) -> None:
+    """One state that goes to itself: v = 1/(1 − γ) = 10¹⁰ + 1; γ's float says 10⁴ less."""
+    (tmp_path / "m.tra").write_text("1 1\n0 0 1\n")
+    (tmp_path / "m.trew").write_text("1 1\n0 0 1\n")
+    (tmp_path / "m.lab").write_text('0="init" 1="deadlock"\n0: 0\n')
+    monkeypatch.setattr("retorno.bellman.returns.MOST_STEPS", 10)
+    asked = ("--policy", "uniform", "--compare", "--visits", "--returns", "--sensitivity", "--json")
+    told = json.loads(solve(tmp_path / "m.tra", "--discount", f"{10**10}/{10**10 + 1}", *asked)[1])
+    value = 10**10 + 1
+    assert told["start_value"] == pytest.approx(value, rel=1e-12)
+    assert told["comparison"]["best"]["0"] == pytest.approx(value, rel=1e-12)
+    assert told["return"]["mean"] == pytest.approx(value, rel=1e-12)
+    assert abs(told["visits"]["total"] - value) < told["visits"]["error"] < 1e-3 * value
+    assert abs(told["sensitivity"]["gamma"] / value / (value - 1) - 1) < 1e-3
+
+
 def test_a_slow_method_is_told_of_a_quicker_one(solve) -> None:
     told = "--method policy-iteration may be quicker: at most 1,000 states"
     assert told in solve("student", "--method", "value-iteration", "--sweeps", "2")[1]
