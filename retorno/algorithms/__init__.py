@@ -73,6 +73,7 @@ from retorno.algorithms.values.dqn import IQN as IQN
 from retorno.algorithms.values.dqn import QRDQN as QRDQN
 from retorno.algorithms.values.dqn import R2D2 as R2D2
 from retorno.algorithms.values.dqn import Rainbow as Rainbow
+from retorno.algorithms.values.pqn import PQN as PQN
 from retorno.core.registry import Registry
 from retorno.ops.traces import Trace as Trace
 

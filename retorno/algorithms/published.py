@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from retorno.algorithms import DQN, PPO, REINFORCE, SAC, SARSA, TD3, QLearning
+from retorno.algorithms import DQN, PPO, PQN, REINFORCE, SAC, SARSA, TD3, QLearning
 from retorno.core.policy import Algorithm
 from retorno.networks import GRU, MLP, Activation, Stack
+from retorno.networks.returns import QuantileRegression
 from retorno.ops.optimisers import Adam, Schedule
 from retorno.policies import Epsilon
 from retorno.replay import Hindsight, Sparse
@@ -48,6 +49,42 @@ _EVERY_FOURTH = DQN(
     epsilon_end=0.1,
     double=False,
 )
+_POLE_BY_VALUES = DQN(
+    network=_WIDE,
+    optimiser=Adam(2.3e-3, max_gradient_norm=10.0),
+    batch_size=64,
+    capacity=100_000,
+    learning_starts=1_000,
+    target_period=10,
+    rollout=256,
+    gradient_steps=128,
+    exploration_fraction=0.16,
+    epsilon_end=0.04,
+    double=False,
+)
+_UPHILL = DQN(
+    network=_WIDE,
+    optimiser=Adam(4e-3, max_gradient_norm=10.0),
+    batch_size=128,
+    capacity=10_000,
+    learning_starts=1_000,
+    target_period=600,
+    rollout=16,
+    gradient_steps=8,
+    discount=0.98,
+    exploration_fraction=0.2,
+    epsilon_end=0.07,
+    double=False,
+)
+
+
+def _by_quantiles(settings: DQN, quantiles: int) -> DQN:
+    """The same by quantile regression: sb3-contrib's clips no gradient, and its ε of Adam goes with the batch."""
+    plain = settings.optimiser
+    optimiser = Adam(plain.learning_rate, plain.schedule, eps=0.01 / settings.batch_size)
+    return dataclasses.replace(settings, returns=QuantileRegression(quantiles), optimiser=optimiser)
+
+
 _MEMORY = PPO(
     num_envs=32,
     rollout=64,
@@ -127,23 +164,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
     ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
     ("ppo", "tokens"): Published(_WRITING, 300_000, "retorno"),
-    ("dqn", "CartPole-v1"): Published(
-        DQN(
-            network=_WIDE,
-            optimiser=Adam(2.3e-3, max_gradient_norm=10.0),
-            batch_size=64,
-            capacity=100_000,
-            learning_starts=1_000,
-            target_period=10,
-            rollout=256,
-            gradient_steps=128,
-            exploration_fraction=0.16,
-            epsilon_end=0.04,
-            double=False,
-        ),
-        50_000,
-        _ZOO,
-    ),
+    ("dqn", "CartPole-v1"): Published(_POLE_BY_VALUES, 50_000, _ZOO),
     ("dqn", "CartPoleNoVel-v1"): Published(
         DQN(
             network=Stack(frames=2, difference=50.0, network=_WIDE),
@@ -181,25 +202,33 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "Andrychowicz et al. 2017, section 3.1, with a smaller network",
     ),
     ("dqn", "Acrobot-v1"): Published(_EVERY_FOURTH, 100_000, _ZOO),
-    ("dqn", "MountainCar-v0"): Published(
-        DQN(
-            network=_WIDE,
-            optimiser=Adam(4e-3, max_gradient_norm=10.0),
-            batch_size=128,
-            capacity=10_000,
-            learning_starts=1_000,
-            target_period=600,
-            rollout=16,
-            gradient_steps=8,
-            discount=0.98,
-            exploration_fraction=0.2,
-            epsilon_end=0.07,
-            double=False,
+    ("dqn", "MountainCar-v0"): Published(_UPHILL, 120_000, _ZOO),
+    ("dqn", "LunarLander-v3"): Published(_EVERY_FOURTH, 100_000, _ZOO),
+    ("qrdqn", "CartPole-v1"): Published(_by_quantiles(_POLE_BY_VALUES, 10), 50_000, _ZOO),
+    ("qrdqn", "Acrobot-v1"): Published(_by_quantiles(_EVERY_FOURTH, 25), 100_000, _ZOO),
+    ("qrdqn", "MountainCar-v0"): Published(_by_quantiles(_UPHILL, 25), 120_000, _ZOO),
+    ("qrdqn", "LunarLander-v3"): Published(
+        _by_quantiles(
+            DQN(
+                network=_WIDE,
+                optimiser=Adam(1.5e-3, Schedule.linear),
+                batch_size=128,
+                capacity=100_000,
+                learning_starts=10_000,
+                target_period=1,
+                rollout=256,
+                gradient_steps=256,
+                discount=0.995,
+                exploration_fraction=0.24,
+                epsilon_end=0.18,
+                double=False,
+            ),
+            170,
         ),
-        120_000,
+        100_000,
         _ZOO,
     ),
-    ("dqn", "LunarLander-v3"): Published(_EVERY_FOURTH, 100_000, _ZOO),
+    ("pqn", "CartPole-v1"): Published(PQN(), 200_000, "retorno"),
     ("sac", "Pendulum-v1"): Published(SAC(optimiser=Adam(1e-3)), 20_000, _ZOO),
     ("sac", "LunarLanderContinuous-v3"): Published(
         SAC(

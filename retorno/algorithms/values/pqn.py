@@ -1,0 +1,176 @@
+"""Parallel Q-learning, without a replay and without a target network. Gallici et al. 2025 (PQN).
+
+Many environments side by side give what a replay is for, rows that have little to do with each other, and a layer norm
+before each nonlinearity keeps values from running away, which is what a target network is for. Targets are λ-returns of
+Peng & Williams 1994: they are not cut where the behaviour explored. What we do differently: of a network with a memory
+whole sequences are learnt from, each from the memory that acting had.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import field
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key, PyTree
+
+from retorno.core.hyperparameters import Count, UnitInterval, hyperparameters
+from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, unroll_batch
+from retorno.core.spaces import Spec, num_actions
+from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
+from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig
+from retorno.networks.normalisers import ObservationNormaliser, normalised
+from retorno.ops.objectives import huber, linear, masked_mean
+from retorno.ops.optimisers import Adam, Optimiser, Schedule, descend
+from retorno.ops.returns import greedy_value, lambda_returns, td_error
+from retorno.policies.greedy import EpsilonGreedyPolicy
+
+USUAL_MINIBATCHES = 32
+
+
+class PQNLearner(NamedTuple):
+    """Everything that changes while PQN learns."""
+
+    network: Policy
+    optimiser: optax.OptState
+    observations: ObservationNormaliser | None
+    clock: Clock
+
+
+class _Rows(NamedTuple):
+    """What is learnt from, [T, B]."""
+
+    obs: PyTree[Any]
+    first: Bool[Array, "T B"]
+    action: Int[Array, "T B"]
+    target: Float[Array, "T B"]
+    transitions: Bool[Array, "T B"]
+
+
+@hyperparameters
+class PQN:
+    """Parallel Q-learning (Gallici et al. 2025): λ-returns, no replay, no target network. Actions: Discrete."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"minibatches": 1, "epochs": 1}
+
+    network: NetworkConfig = field(
+        default_factory=lambda: MLP(hidden=(128, 128), activation=Activation.relu, layer_norm=True)
+    )
+    """The action values' network; with layer norms, or its values may run away."""
+    num_envs: Count = 32
+    """Environments that act side by side."""
+    rollout: Count = 64
+    """Interactions of each environment between two updates."""
+    epochs: Count = 4
+    """Passes over a rollout."""
+    minibatches: Count | None = None
+    """Gradient steps in a pass; None for 32, or as many of them as divide what there is."""
+    optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3, Schedule.linear, max_gradient_norm=10.0))
+    """How a gradient becomes a step."""
+    discount: UnitInterval = 0.99
+    """γ"""
+    lambda_: UnitInterval = 0.95
+    """λ: 0 for targets of one step, 1 for whole returns."""
+    epsilon: UnitInterval = 1.0
+    """Probability of a random action at the start."""
+    epsilon_end: UnitInterval = 0.05
+    """Probability of a random action after `exploration_fraction`."""
+    exploration_fraction: UnitInterval = 0.2
+    """The share of the run in which ε falls, in a straight line."""
+    normalise_observations: bool = False
+    """Standardise Box observations by their running mean and variance."""
+
+    def init(self, key: Key[Array, ""], spec: Spec) -> PQNLearner:
+        head = ActionValueHead(num_actions(spec.action_space, "PQN"))
+        network = self.network.build(key, spec.observation_space, {"q": head})
+        sequences = spec.num_envs * (1 if network.context is None else self.rollout)
+        if sequences % self._steps_of(sequences):
+            kind = "sequences (one for each environment)" if network.context is None else "transitions"
+            raise ValueError(
+                f"a rollout of {sequences} {kind} cannot be split into {self.minibatches} equal minibatches: "
+                "choose minibatches, rollout and num_envs so that it can"
+            )
+        return PQNLearner(
+            network=network,
+            optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
+            observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
+            clock=Clock.start(spec.steps),
+        )
+
+    def initial_carry(self, learner: PQNLearner) -> Carry:
+        return learner.network.initial_carry()
+
+    def act(
+        self, learner: PQNLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Any, PyTree[Any], Carry]:
+        progress, share = learner.clock.progress, self.exploration_fraction
+        explored = jnp.where(progress < share, progress / jnp.maximum(share, 1e-9), 1.0)
+        policy = EpsilonGreedyPolicy(
+            normalised(learner.network, learner.observations), linear(self.epsilon, self.epsilon_end, explored)
+        )
+        heads, after = policy.step(row.obs, row.first, carry)
+        chosen = heads["policy"].masked(row.legal)
+        action = chosen.sample(key)
+        return action, {"log_prob": chosen.log_prob(action)}, after
+
+    def policy(self, learner: PQNLearner) -> Policy:
+        return EpsilonGreedyPolicy(normalised(learner.network, learner.observations), jnp.float32(0))
+
+    def update(
+        self, learner: PQNLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
+    ) -> tuple[PQNLearner, Metrics]:
+        steps, observations = trajectory.steps, learner.observations
+        now, after = before_and_after(steps)
+        network: Policy = normalised(learner.network, observations)
+        q = unroll_batch(network, steps.obs, steps.first, trajectory.carry)["q"]
+        value = jax.vmap(jax.vmap(greedy_value))(q, steps.legal)
+        target = jax.vmap(lambda *x: lambda_returns(*x, self.lambda_), in_axes=1, out_axes=1)(
+            reward(trajectory), self.discount * after.discount, value[1:], after.last
+        )
+        rows, carry = _Rows(now.obs, now.first, trajectory.action, target, trajectory.transitions), trajectory.carry
+        if network.context is not None:
+            # T·B sequences of length 1, each from its own memory, instead of B sequences of length T.
+            carry = carry_before(network, now.obs, now.first, carry)
+            carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
+            rows = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), rows)
+        improved, optimiser, metrics = self._optimise(learner, rows, carry, key)
+        if observations is not None:
+            observations = observations.update(now.obs)
+        return PQNLearner(improved, optimiser, observations, learner.clock.advance(trajectory)), metrics
+
+    def _optimise(
+        self, learner: PQNLearner, rows: _Rows, carry: Carry, key: Key[Array, ""]
+    ) -> tuple[Policy, optax.OptState, Metrics]:
+        """Epochs of shuffled minibatches; metrics are means over all of them."""
+        sequences, progress = rows.first.shape[1], learner.clock.progress
+
+        def step(state: tuple[Policy, optax.OptState], chosen: Int[Array, " N"]) -> Any:
+            batch = jax.tree.map(lambda x: x[:, chosen], rows)
+            memory = jax.tree.map(lambda x: x[chosen], carry)
+
+            def loss(network: Policy) -> tuple[Float[Array, ""], Metrics]:
+                return self._loss(normalised(network, learner.observations), batch, memory)
+
+            (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(state[0])
+            return descend(self.optimiser, state[0], gradient, state[1], progress), metrics
+
+        orders = jax.vmap(lambda k: jax.random.permutation(k, sequences))(jax.random.split(key, self.epochs))
+        chosen = orders.reshape(self.epochs * self._steps_of(sequences), -1)
+        (network, optimiser), metrics = jax.lax.scan(step, (learner.network, learner.optimiser), chosen)
+        return network, optimiser, jax.tree.map(jnp.mean, metrics)
+
+    def _loss(self, network: Policy, rows: _Rows, carry: Carry) -> tuple[Float[Array, ""], Metrics]:
+        """Half the squared error of what was done (Gallici et al. 2025, algorithm 1)."""
+        q = unroll_batch(network, rows.obs, rows.first, carry)["q"]
+        each = lambda f, *x: jax.vmap(jax.vmap(f))(*x)  # noqa: E731
+        errors = each(lambda *x: huber(td_error(*x), jnp.inf), q, rows.action, rows.target)
+        loss, taken = masked_mean(errors, rows.transitions), each(lambda q, a: q[a], q, rows.action)
+        return loss, {"loss": loss, "q": masked_mean(taken, rows.transitions)}
+
+    def _steps_of(self, sequences: int) -> int:
+        """Gradient steps in a pass over so many sequences."""
+        return math.gcd(sequences, USUAL_MINIBATCHES) if self.minibatches is None else self.minibatches
