@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+import contextlib
+from pathlib import Path
+
 import numpy as np
 
+from retorno.cli.arena import with_simulations
 from retorno.cli.options import UsageError
-from retorno.core import constants
-from retorno.core.environment import advance, begin
+from retorno.cli.pages import require_web
+from retorno.cli.terminal import note
 from retorno.core.policy import Policy
-from retorno.core.runtime import IN_HASTE
-from retorno.core.spaces import action_units
+from retorno.environments.games.connect_four import ConnectFour
 from retorno.environments.games.game import Game
-from retorno.run.episodes import decide
+from retorno.run.arena import ArenaError, known_player
+from retorno.run.engines import Engine
+from retorno.run.played import GameError, Mover, Played
+from retorno.search import SearchPolicy
+from retorno.search.connect_four import ConnectFourJudge
+from retorno.search.errors import SearchError
+from retorno.search.uct import UCTPolicy
 
 QUIT = ("quit", "exit", "q")
 
@@ -30,36 +37,78 @@ def play_against(policy: Policy, world: object, seed: int, second: bool) -> int:
     Raises:
         UsageError: when the world is no game of two.
     """
-    if not isinstance(world, Game) or not world.two_players:
-        raise UsageError("only a game of two can be played against somebody, for instance connect_four")
-    units = action_units(world.action_space)
-    answer = constants.jit(
-        lambda policy, row, carry: decide(policy, row, carry, units, None, True), compiler_options=IN_HASTE
-    )
-    forward = jax.jit(lambda *given: advance(world, *given), compiler_options=IN_HASTE)
-    number = jnp.uint32(seed), jnp.uint32(0)
-    standing, row = begin(world, *number)
-    carry, mine, first = policy.initial_carry(), not second, True
-    print(f"You are {'X, and begin' if mine else 'O'}. A move, or quit.")
-    while True:
-        print(f"\n{world.text(jax.tree.map(np.asarray, row.obs), not first)}\n")
-        if mine:
-            action = _asked(world, np.asarray(row.legal), not first)
+    try:
+        game = Played(world, seed)  # type: ignore[arg-type]
+    except GameError as error:
+        raise UsageError(str(error)) from None
+    opponent = Mover(policy, game.world)
+    print(f"You are {'O' if second else 'X, and begin'}. A move, or quit.")
+    while not game.over:
+        print(f"\n{game.text()}\n")
+        if game.second == second:
+            action = _asked(game.world, game.legal, game.second)
             if action is None:
                 print("left")
                 return 0
-            _, carry = answer(policy, row, carry)
+            opponent.watch(game.row)
         else:
-            action, carry = answer(policy, row, carry)
-            print(f"I play {world.say(int(action), not first)}")
-        standing, row = forward(standing, row, jnp.int32(action), *number)
-        if row.last:
-            paid = float(row.reward) if mine else -float(row.reward)
-            print(f"\n{world.text(jax.tree.map(np.asarray, row.obs), first)}\n")
-            print("You win." if paid > 0 else "You lose." if paid < 0 else "A draw.")
-            return 0
-        if row.discount < 0:
-            mine, first = not mine, not first
+            action = opponent.move(game.row)
+            print(f"I play {game.world.say(action, game.second)}")
+        game.play(action)
+    mine = -game.result if second else game.result
+    print(f"\n{game.text()}\n")
+    print("You win." if mine > 0 else "You lose." if mine < 0 else "A draw.")
+    return 0
+
+
+SEARCHES = (0, 32, 200, 800)
+"""Simulations that a run may look ahead by on the page."""
+
+
+def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, world: Game, port: int | None) -> int:
+    """Serve the game page until Ctrl-C.
+
+    Args:
+        what: the run's folder, or the game's name.
+        policy: the opponent, where one was given.
+        named: what it was called, where it is not the run.
+        world: a game of two.
+        port: of the page.
+
+    Raises:
+        UsageError: when the opponent is a program of its own.
+    """
+    require_web()
+    from retorno.web import Site
+    from retorno.web.playing import Table
+    from retorno.web.serving import Address, kept_token, serve
+
+    if isinstance(policy, Engine):
+        raise UsageError(f"{named} is a program of its own: it plays in `retorno arena`")
+    if not world.two_players:
+        raise UsageError("only a game of two can be played against somebody, for instance connect_four")
+    players: dict[str, Policy] = {} if policy is None else {named or Path(what).name: policy}
+    if isinstance(policy, SearchPolicy):
+        name = (named or Path(what).name).partition(":")[0]
+        players = {
+            f"{name}:{count}": with_simulations(policy, count)
+            for count in sorted({*SEARCHES, policy.config.simulations}, key=lambda n: (n != 200, n))
+        }
+    for known in ("uct:1000", "uct:100", "exact", "alpha_beta:4", "random"):
+        with contextlib.suppress(ArenaError, SearchError):
+            found = known_player(known, world)
+            if found is not None and not isinstance(found, Engine):
+                players.setdefault(known, found)
+    searches = [each for each in players.values() if isinstance(each, SearchPolicy | UCTPolicy)]
+    judge = None
+    with contextlib.suppress(SearchError):  # Not all boards have one.
+        judge = ConnectFourJudge(world) if isinstance(world, ConnectFour) else None
+    run = Path(what)
+    address = Address(port, kept_token(run / "play-token") if run.is_dir() else None)
+    print(address.url("play"), flush=True)
+    note("Ctrl-C ends the page")
+    serve(Site(run.name, pages=("play",), table=Table(world, players, searches[0], judge)), address)
+    return 0
 
 
 def _asked(world: Game, legal: np.ndarray, second: bool) -> int | None:

@@ -13,12 +13,16 @@ from retorno.cli.runs import learnt, members, recorded_world
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import Environment
+from retorno.core.hyperparameters import Count, Positive
 from retorno.core.policy import Policy
 from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
 from retorno.run.arena import KNOWN, arena, fitting, known_player
+from retorno.run.duel import Forfeit
+from retorno.run.engines import PATIENCE, Engine
 from retorno.run.learnt import require_fitting
 from retorno.run.match import Match
+from retorno.run.played import Played
 from retorno.search import SearchPolicy
 
 
@@ -27,7 +31,8 @@ class Arena:
     """Each player meets each other one, from both sides, after openings at random; Bradley–Terry ratings come of it.
 
     A player is a run's folder (RUN:200 lets it look ahead by so many simulations, RUN:0 plays its network alone), or
-    random, exact (perfect play, where it is known), uct:SIMULATIONS, alpha_beta:DEPTH.
+    random, exact (perfect play, where it is known), uct:SIMULATIONS, alpha_beta:DEPTH, or a program of its own:
+    gnugo:LEVEL, 'gtp:COMMAND' or 'uci:COMMAND'. One that hangs, dies or moves illegally has lost that game.
     """
 
     players: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER…")]
@@ -38,6 +43,14 @@ class Arena:
     """Of each pair."""
     openings: int = 2
     """First moves of each game that are drawn at random, the same for both sides."""
+    within: float | None = None
+    """Go on, so many games each time, until no rating's 95% interval reaches further than so many points."""
+    most: Count = 2_000
+    """Games of each pair, however wide the intervals are."""
+    patience: Positive = PATIENCE
+    """Seconds that a program may take for an answer."""
+    sgf: Path | None = None
+    """A folder: each game with a program in it is written there as SGF."""
     seed: int = 0
     """Of the games."""
     json: Flag = False
@@ -52,13 +65,32 @@ def run(arguments: list[str]) -> int:
     if not isinstance(world, Environment):
         raise UsageError(f"{name.name} is a hosted world: players meet in a native one, for instance connect_four")
     names = fitting(given.players)
-    players = {shown: _player(each, world) for shown, each in zip(names, given.players, strict=True)}
+    players = {shown: player_of(each, world) for shown, each in zip(names, given.players, strict=True)}
 
     def told(one: str, other: str, match: Match) -> None:
         note(f"{one} against {other}: {match.wins} won, {match.draws} drawn, {match.losses} lost")
 
+    def forfeited(name: str, fault: Forfeit) -> None:
+        note(f"{name} has lost game {fault.game + 1} at move {fault.move}: {fault.why}")
+
+    for player in players.values():
+        if isinstance(player, Engine):
+            player.patience = given.patience
+    if given.sgf is not None:
+        given.sgf.mkdir(parents=True, exist_ok=True)
     with waiting("playing"):
-        found = arena(players, world, given.games, given.openings, given.seed, told)
+        found = arena(
+            players,
+            world,
+            given.games,
+            given.openings,
+            given.seed,
+            told,
+            given.within,
+            given.most,
+            forfeited,
+            None if given.sgf is None else Written(given.sgf),
+        )
     rows = found.as_row()
     if given.json:
         print_json({"players": rows})
@@ -72,6 +104,19 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
+class Written:
+    """Games as files of a folder, numbered from where others stand."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write into a folder that is there."""
+        self.folder, self.number = folder, sum(1 for _ in folder.glob("game-*.sgf"))
+
+    def __call__(self, first: str, second: str, game: Played) -> None:
+        """One game more."""
+        self.number += 1
+        (self.folder / f"game-{self.number:04}.sgf").write_text(game.sgf((first, second)), encoding="utf-8")
+
+
 def _world_of(players: tuple[str, ...]) -> WorldName:
     for each in players:
         folder = Path(each.partition(":")[0])
@@ -80,7 +125,7 @@ def _world_of(players: tuple[str, ...]) -> WorldName:
     raise UsageError("say which game is played, for instance --world connect_four")
 
 
-def _player(name: str, world: Environment) -> Policy:
+def player_of(name: str, world: Environment) -> Policy | Engine:
     """A player by what was given for it."""
     if (found := known_player(name, world)) is not None:
         return found
@@ -95,6 +140,9 @@ def _player(name: str, world: Environment) -> Policy:
         return policy
     if not isinstance(policy, SearchPolicy):
         raise UsageError(f"{path} was not learnt with a search: give it without a number")
-    if number == "0":
-        return policy.network
-    return replace(policy, config=replace(policy.config, simulations=int(number)))  # type: ignore[type-var]
+    return with_simulations(policy, int(number))
+
+
+def with_simulations(policy: SearchPolicy, count: int) -> Policy:
+    """A player that looks ahead by so many simulations; by none its network alone."""
+    return replace(policy, config=replace(policy.config, simulations=count)) if count else policy.network  # type: ignore[type-var]

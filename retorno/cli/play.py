@@ -17,12 +17,15 @@ import numpy as np
 import tyro
 
 from retorno.cli.options import Flag, UsageError, parse, step_of
+from retorno.cli.pages import Port
 from retorno.cli.runs import learnt, members, world_for
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
 from retorno.core.waiting import waiting
+from retorno.environments.games.game import Game
 from retorno.environments.registry import WorldName
+from retorno.run.engines import Engine
 from retorno.run.learnt import require_fitting
 
 if TYPE_CHECKING:
@@ -63,9 +66,15 @@ class Play:
     longest: int = 1000
     """Steps after which an episode is shown no further."""
     opponent: Literal["me"] | None = None
-    """me: play against the run yourself, in a game of two; its moves are typed."""
+    """me: play yourself, in a game of two, against the run, or against whoever is named with --against."""
+    against: str | None = None
+    """Another opponent than the run: random, exact, uct:SIMULATIONS, alpha_beta:DEPTH, RUN or RUN:SIMULATIONS."""
     second: Flag = False
     """Let the other begin, where the opponent is me."""
+    page: Flag = False
+    """Play in a page in the browser, with what is thought of each move."""
+    port: Port = None
+    """Of the page; 8420 or one after it where it is not said."""
 
 
 class CannotShow(RetornoError):
@@ -121,16 +130,29 @@ def _what(given: Play, settings: dict[str, Any]) -> tuple[Scene, Policy | None]:
 
 
 def _against_me(given: Play, settings: dict[str, Any]) -> int:
-    """A game against what a run has learnt."""
-    from retorno.cli.against import play_against
+    """A game against what a run has learnt, or against somebody else."""
+    from retorno.cli.against import play_against, play_on_page
+    from retorno.cli.arena import player_of
 
-    if not Path(given.what).is_dir():
-        raise UsageError(f"--opponent me plays against what was learnt, and {given.what} is no run's folder")
-    run = members(Path(given.what))[0]
-    name, actor = world_for(run, given.world, settings), learnt([run], step_of(given.step))[0]
-    world = name.make()
-    require_fitting(actor, world)
-    return play_against(actor.policy, world, given.seed, given.second)
+    if Path(given.what).is_dir():
+        run = members(Path(given.what))[0]
+        name, actor = world_for(run, given.world, settings), learnt([run], step_of(given.step))[0]
+        world = name.make()
+        require_fitting(actor, world)
+        policy = actor.policy
+    else:
+        world, policy = WorldName(given.what, settings=settings).make(), None
+    if not isinstance(world, Game):
+        raise UsageError("only a game of two can be played against somebody, for instance connect_four")
+    if given.against is not None:
+        policy = player_of(given.against, world)
+    if given.page:
+        return play_on_page(given.what, policy, given.against, world, given.port)
+    if policy is None:
+        raise UsageError(f"{given.what} is no run's folder: say who plays, as in --against uct:1000")
+    if isinstance(policy, Engine):
+        raise UsageError(f"{given.against} is a program of its own: it plays in `retorno arena`")
+    return play_against(policy, world, given.seed, given.second)
 
 
 def _tell(player: Player, fps: int) -> None:

@@ -16,12 +16,16 @@ from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
 from retorno.core.spaces import HashableSpace, cardinality
 from retorno.environments.games.connect_four import ConnectFour
+from retorno.environments.games.game import Game
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
 from retorno.models.tabular import WorldModel
 from retorno.ops.ratings import Ratings, bradley_terry
 from retorno.policies import Uniform
 from retorno.policies.target_and_behaviour import FixedPolicy
+from retorno.run.duel import Forfeit, duel
+from retorno.run.engines import Engine, engine
 from retorno.run.match import Match, meet
+from retorno.run.played import Played
 
 
 class ArenaError(RetornoError):
@@ -71,22 +75,30 @@ class Arena:
 
 
 def arena(
-    players: Mapping[str, Policy],
+    players: Mapping[str, Policy | Engine],
     world: Environment,
     games: int = 20,
     openings: int = 2,
     seed: int = 0,
     told: Callable[[str, str, Match], None] | None = None,
+    within: float | None = None,
+    most: int = 2_000,
+    forfeited: Callable[[str, Forfeit], None] | None = None,
+    over: Callable[[str, str, Played], None] | None = None,
 ) -> Arena:
     """Let each player meet each other one.
 
     Args:
-        players: by their names, two or more.
+        players: by their names, two or more: policies, or programs of their own.
         world: a game of two.
         games: of each pair, rounded up to an even number: each moves first in half of them.
         openings: first moves of each game that are drawn evenly; the same for both sides.
         seed: of the games.
-        told: is called after each pair, with both names and what came of it.
+        told: is called after each pair, with both names and what came of it so far.
+        within: go on, as many games each time, until no rating's 95% interval reaches further than so many points.
+        most: games of each pair, however wide the intervals are.
+        forfeited: is called for each game that a program lost by a fault, with its name.
+        over: is called for each game with a program in it, with the names of who moved first and second.
 
     Raises:
         ArenaError: when the world is no game of two, or there are too few players.
@@ -98,26 +110,70 @@ def arena(
             f"an arena needs two players or more and one game or more, got {', '.join(players) or 'none'} with {games} "
             f"games and {openings} moves as an opening"
         )
-    names, matches = tuple(players), {}
-    for i, j in combinations(range(len(names)), 2):
-        match = meet(players[names[i]], players[names[j]], world, games, seed, openings=openings)
-        matches[i, j] = match
-        if told is not None:
-            told(names[i], names[j], match)
-    return Arena(names, matches)
+    names, found = tuple(players), Arena(tuple(players), {})
+    pair = Pairing(world, openings, forfeited, over)
+    for number in range(max(1, most // (games + games % 2))):
+        matches: dict[tuple[int, int], Match] = {}
+        for i, j in combinations(range(len(names)), 2):
+            match = pair.meet((names[i], players[names[i]]), (names[j], players[names[j]]), games, seed + number)
+            matches[i, j] = found.matches[i, j].and_then(match) if number else match
+            if told is not None:
+                told(names[i], names[j], matches[i, j])
+        found = Arena(names, matches)
+        if within is None or found.ratings.reach.max() <= within:
+            break
+    return found
 
 
-KNOWN = ("random", "exact", "uct:SIMULATIONS", "alpha_beta:DEPTH")
+@dataclass(frozen=True)
+class Pairing:
+    """How two players meet: all games at once where both are policies, else one after another."""
+
+    world: Environment
+    openings: int
+    forfeited: Callable[[str, Forfeit], None] | None
+    over: Callable[[str, str, Played], None] | None
+
+    def meet(
+        self, one: tuple[str, Policy | Engine], other: tuple[str, Policy | Engine], games: int, seed: int
+    ) -> Match:
+        """What came of it, for the first of them."""
+        (name, player), (other_name, opponent) = one, other
+        if not isinstance(player, Engine) and not isinstance(opponent, Engine):
+            return meet(player, opponent, self.world, games, seed, openings=self.openings)
+        if not isinstance(self.world, Game):
+            raise ArenaError(f"programs play games, got {self.world!r}")
+        names, number = (name, other_name), 0
+
+        def forfeited(what: Forfeit) -> None:
+            if self.forfeited is not None:
+                self.forfeited(names[what.second != bool(what.game % 2)], what)
+
+        def over(game: Played) -> None:
+            nonlocal number
+            if self.over is not None:
+                self.over(names[number % 2], names[1 - number % 2], game)
+            number += 1
+
+        return duel(player, opponent, self.world, games, seed, self.openings, forfeited, over)
+
+
+KNOWN = ("random", "exact", "uct:SIMULATIONS", "alpha_beta:DEPTH", "gnugo:LEVEL", "gtp:COMMAND", "uci:COMMAND")
 """Players that nobody has to train."""
 
 
-def known_player(name: str, world: Environment) -> Policy | None:
+def known_player(name: str, world: Environment) -> Policy | Engine | None:
     """A player that plays by itself; None where the name is none of theirs.
 
     Raises:
         ArenaError: when it does not know the game, or a number is wrong.
+        EngineError: when there is no such program.
     """
     kind, _, number = name.partition(":")
+    if kind in ("gtp", "uci", "gnugo"):
+        if not isinstance(world, Game):
+            raise ArenaError(f"programs play games, got {world!r}")
+        return engine(name, world)
     if kind not in [each.partition(":")[0] for each in KNOWN]:
         return None
     if kind in ("random", "exact"):

@@ -76,6 +76,11 @@ class Match:
         """The first player's mean return where the other moves first."""
         return float(self.returns[~self.first].mean())
 
+    def and_then(self, more: Match) -> Match:
+        """These episodes and others of the same two players."""
+        both = (np.concatenate(pair) for pair in zip(*map(dataclasses.astuple, (self, more)), strict=True))
+        return Match(*both)
+
     def as_row(self) -> dict[str, Any]:
         """What `--json` holds."""
         names = ("mean", "episodes", "wins", "draws", "losses", "moving_first", "moving_second")

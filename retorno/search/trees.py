@@ -30,6 +30,8 @@ from retorno.search.errors import SearchError
 
 Judge = Callable[[PyTree[Any]], tuple[Float[Array, " A"], Float[Array, ""]]]
 """A network: of what is observed, logits of the actions and the value for whoever moves."""
+LINE = 6
+"""Moves of a line that is told."""
 LEAST = jnp.finfo(jnp.float32).min
 """The logit of what may not be done: minus infinity would be no number where nothing may be."""
 
@@ -47,6 +49,8 @@ class Found(NamedTuple):
     """Of each action; 0 for those that were not looked at."""
     visits: Int[Array, " A"]
     """How many simulations went through each."""
+    lines: Int[Array, "A L"]
+    """Of each action what the tree looked at most behind it, move by move; −1 where it ends."""
 
 
 class Node(NamedTuple):
@@ -123,7 +127,8 @@ class Tree(abc.ABC):
             output = self.grown(mctx, key, root, steps.step, illegal, exploring)
         seen = output.search_tree.summary()
         visits = seen.visit_counts[0].astype(jnp.int32)
-        return Found(output.action[0], output.action_weights[0], seen.value[0], seen.qvalues[0], visits)
+        lines = _lines(output.search_tree)
+        return Found(output.action[0], output.action_weights[0], seen.value[0], seen.qvalues[0], visits, lines)
 
     def _with_chance(
         self, mctx: Any, key: Any, root: Any, steps: _Steps, illegal: Bool[Array, "1 A"], exploring: bool
@@ -233,6 +238,23 @@ class _Steps(NamedTuple):
         reward = jnp.where(node.over, 0.0, row.reward)
         onward = jnp.where(over, 0.0, self.discount * row.discount)
         return reward, onward, logits, jnp.where(over, 0.0, value), Node(state, over)
+
+
+def _lines(tree: Any) -> Int[Array, "A L"]:
+    """What follows most often behind each action of the root. A tree with chance in it has no such lines."""
+    children, visits, onward = tree.children_index[0], tree.children_visits[0], tree.children_discounts[0]
+
+    def after(node: Int[Array, ""], action: Int[Array, ""]) -> Int[Array, ""]:
+        """The place that a move leads to; −1 where all is over, or nobody looked."""
+        return jnp.where((node < 0) | (onward[node, action] == 0), -1, children[node, action])
+
+    def follow(node: Int[Array, ""], _: None) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        best = jnp.argmax(visits[node])
+        ends = (node < 0) | (visits[node, best] == 0)
+        return jnp.where(ends, -1, after(node, best)), jnp.where(ends, -1, best)
+
+    begun = jax.vmap(lambda action: after(jnp.int32(0), action))(jnp.arange(visits.shape[-1]))
+    return jax.vmap(lambda node: jax.lax.scan(follow, node, None, length=LINE)[1])(begun)
 
 
 def _allowed(legal: Legal, actions: int) -> Bool[Array, " A"]:

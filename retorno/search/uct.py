@@ -32,7 +32,7 @@ class UCB(Tree):
     """c of the bound, for returns in [−1, 1]."""
 
     def grown(self, mctx: Any, key: Any, root: Any, step: Any, illegal: Bool[Array, "1 A"], exploring: bool) -> Any:
-        def select(key: Any, tree: Any, node: Int[Array, ""], depth: Int[Array, ""]) -> Int[Array, ""]:
+        def select(key: Any, tree: Any, node: Int[Array, ""], depth: Any) -> Int[Array, ""]:
             visits = tree.children_visits[node]
             bonus = jnp.sqrt(jnp.log(jnp.maximum(visits.sum(), 1)) / jnp.maximum(visits, 1))
             bound = jnp.where(visits > 0, tree.qvalues(node) + self.confidence * bonus, 1e6 + jax.random.uniform(key))
@@ -44,7 +44,7 @@ class UCB(Tree):
             rng_key=key,
             root=root,
             recurrent_fn=step,
-            root_action_selection_fn=lambda key, tree, node: select(key, tree, node, jnp.int32(0)),
+            root_action_selection_fn=lambda key, tree, node: select(key, tree, node, 0),
             interior_action_selection_fn=select,
             num_simulations=self.simulations,
             invalid_actions=illegal,

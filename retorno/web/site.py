@@ -9,16 +9,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from nicegui import run, ui
 from starlette.requests import Request
 
-from retorno.labels import Agreement, Labels, between_labellers, with_scores
+from retorno.labels import Agreement, Labels, LabelsError, between_labellers, with_scores
 from retorno.labels.database import LONGEST_NAME, checked_name
 from retorno.web.answering import Answering, Questions
 from retorno.web.words import LANGUAGES, language_of, say
+
+if TYPE_CHECKING:
+    from retorno.web.playing import Table
 
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 KEYS = (Path(__file__).parent / "keys.js").read_text(encoding="utf-8")
@@ -31,7 +34,8 @@ class Site:
 
     name: str
     """Of the run or file, as people know it."""
-    labels: Labels
+    kept: Labels | None = None
+    """What people said, where pages ask them anything."""
     models: Sequence[Answering] = ()
     """Those to chat with; where there are two, blind."""
     questions: Questions | None = None
@@ -40,7 +44,20 @@ class Site:
     """Those that there are; the first is shown at `/`."""
     news: Callable[[], Mapping[str, float]] | None = None
     """How training goes: `step`, and `accuracy` of the reward model."""
+    table: Table | None = None
+    """What is played on the game page."""
     _agreement: tuple[int, float, Agreement, Agreement] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def labels(self) -> Labels:
+        """What people said.
+
+        Raises:
+            LabelsError: when these pages ask nobody anything.
+        """
+        if self.kept is None:
+            raise LabelsError(f"no labels are kept of {self.name}: its pages ask for none")
+        return self.kept
 
     def agreement(self) -> tuple[Agreement, Agreement]:
         """Between labellers, and with the reward model; all labels are read only where there are new ones.

@@ -86,3 +86,10 @@ class Breakthrough(Game):
         row, column = divmod(cell, self.columns)
         ranks = (row + 1, row) if second else (self.rows - row, self.rows - row + 1)
         return f"{LETTERS[column]}{ranks[0]}{LETTERS[(column + way - 1) % self.columns]}{ranks[1]}"
+
+    def cells(self, action: int, second: bool = False) -> tuple[tuple[int, int], ...]:
+        """From where to where."""
+        cell, way = divmod(action, 3)
+        row, column = divmod(cell, self.columns)
+        here, there = (row, row - 1) if not second else (self.rows - 1 - row, self.rows - row)
+        return (here, column), (there, (column + way - 1) % self.columns)

@@ -196,6 +196,13 @@ class Game(Environment):
         row, column = divmod(action, columns)
         return f"{LETTERS[column]}{rows - row}"
 
+    def cells(self, action: int, second: bool = False) -> tuple[tuple[int, int], ...]:
+        """The cells (row, column) of the upright board that an action is about, in order; none of a pass."""
+        if self.board is None or action >= math.prod(self.board):
+            return ()
+        row, column = divmod(action, self.board[1])
+        return ((row, column),)
+
     def action(self, said: str, legal: Bool[np.ndarray, " A"], second: bool = False) -> int:
         """The legal action that was meant.
 

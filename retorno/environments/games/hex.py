@@ -57,6 +57,10 @@ class Hex(Game):
         row, column = divmod(action, self.size)
         return super().say(column * self.size + row) if second else super().say(action)
 
+    def cells(self, action: int, second: bool = False) -> tuple[tuple[int, int], ...]:
+        row, column = divmod(action, self.size)
+        return ((column, row) if second else (row, column),)
+
     def text(self, obs: Integer[np.ndarray, "R C"], second: bool = False) -> str:
         lines = super().text(obs, second).splitlines()
         return "\n".join(" " * i + line for i, line in enumerate(lines))

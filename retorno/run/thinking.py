@@ -1,0 +1,79 @@
+"""What a player thinks of a position: of each move how good, how likely, and how it would go on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
+
+from retorno.core import constants
+from retorno.core.policy import Policy
+from retorno.core.time_step import TimeStep, allowed
+from retorno.search import SearchPolicy
+from retorno.search.trees import LINE, Found, judge_of
+from retorno.search.uct import UCTPolicy, rollouts
+
+
+class Thought(NamedTuple):
+    """Of one position, for whoever moves there."""
+
+    action: int
+    """What the player would do."""
+    policy: Float[np.ndarray, " A"]
+    """How much it is for each move: what the search recommends."""
+    prior: Float[np.ndarray, " A"] | None
+    """What the network recommends before it looks ahead, where there is one."""
+    value: float | None
+    """Of the position, −1 to 1, where the player says one."""
+    q: Float[np.ndarray, " A"] | None
+    """Of each move; NaN for those that were not looked at."""
+    lines: Int[np.ndarray, "A L"]
+    """How it would go on behind each move; −1 where nothing is thought any more."""
+
+
+def think(policy: Policy, row: TimeStep) -> Thought:
+    """What a player thinks of a row.
+
+    Args:
+        policy: a player without a memory.
+        row: what whoever moves sees.
+    """
+    if isinstance(policy, SearchPolicy | UCTPolicy):
+        found, prior = jax.device_get(_searched(policy, row))
+        q = np.where(found.visits > 0, found.q, np.nan)
+        known = prior if isinstance(policy, SearchPolicy) else None
+        return Thought(int(found.action), found.policy, known, float(found.value), q, found.lines)
+    heads = jax.device_get(_heads(policy, row))
+    chances = heads["policy"]
+    value = float(heads["value"]) if "value" in heads else None
+    return Thought(
+        action=int(chances.argmax()),
+        policy=chances,
+        prior=chances if value is not None else None,
+        value=value,
+        q=None,
+        lines=np.full((len(chances), LINE), -1),
+    )
+
+
+@constants.jit
+def _searched(policy: SearchPolicy | UCTPolicy, row: TimeStep) -> tuple[Found, Array]:
+    """The search, and what is thought before it."""
+    if isinstance(policy, SearchPolicy):
+        judge, discount, seed = judge_of(policy.network), policy.discount, policy.seed
+    else:
+        actions = row.legal.shape[0]  # type: ignore[union-attr]
+        judge, discount, seed = rollouts(policy.model, actions), 1.0, 0
+    found = policy.config.search(policy.model, judge, row, jax.random.key(seed), discount)
+    return found, jax.nn.softmax(allowed(row.legal, judge(row.obs)[0]))
+
+
+@constants.jit
+def _heads(policy: Policy, row: TimeStep) -> dict[str, Array]:
+    heads, _ = policy.step(row.obs, row.first, policy.initial_carry())
+    told = {"policy": jax.nn.softmax(allowed(row.legal, heads["policy"].logits))}
+    return told | ({"value": jnp.asarray(heads["value"])} if "value" in heads else {})

@@ -1,0 +1,204 @@
+"""Programs that play: what they say and fail to say, games as files, and an arena that goes on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retorno.cli.arena import run as arena_command
+from retorno.environments.games.connect_four import ConnectFour
+from retorno.environments.games.go import Go
+from retorno.environments.games.sgf import SGFError, read_sgf, write_sgf
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+from retorno.policies import Uniform
+from retorno.run.arena import arena, known_player
+from retorno.run.duel import Forfeit, duel
+from retorno.run.engines import GTP, UCI, EngineError, engine
+from retorno.run.played import GameError, Played
+
+WORLD = TicTacToe()
+UNIFORM = Uniform().build(WORLD.observation_space, WORLD.action_space)
+PROGRAM = """
+import sys, time
+fault, taken = sys.argv[1], []
+cells = [letter + digit for digit in "321" for letter in "abc"]
+for line in sys.stdin:
+    word, *rest = line.split()
+    if word == "clear_board":
+        taken.clear()
+    elif word == "play":
+        taken.append(rest[1])
+    if word == "genmove" and len(taken) >= 2 and fault != "none":
+        if fault == "hangs":
+            time.sleep(60)
+        if fault == "dies":
+            sys.exit(3)
+        said = {"nonsense": "what?", "illegal": "= " + taken[0], "resigns": "= resign", "endless": "= " + "y" * 20000}
+        print(said[fault])
+    elif word == "genmove":
+        free = [cell for cell in cells if cell not in taken]
+        taken.append(free[0])
+        print("=", free[0])
+    elif word in ("uci", "isready"):
+        print("id name first\\n" + {"uci": "uciok", "isready": "readyok"}[word])
+    elif word == "position":
+        taken = rest[2:]
+    elif word == "go":
+        print("info depth 1\\nbestmove", [cell for cell in cells if cell not in taken][0])
+    elif word == "quit":
+        sys.exit()
+    else:
+        print("=")
+    if word not in ("uci", "isready", "position", "go"):
+        print()
+    sys.stdout.flush()
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Any:
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM)
+
+    def made(fault: str, kind: Any = GTP, patience: float = 20) -> Any:
+        return kind([sys.executable, "-S", str(file), fault], WORLD, patience)
+
+    return made
+
+
+def test_a_program_plays_whole_games(program: Any) -> None:
+    games: list[Played] = []
+    both = [program("none"), program("none", UCI)]
+    match = duel(*both, WORLD, games=3, seed=1, openings=1, over=games.append)
+    assert match.episodes == 4 and not [player.process for player in both if player.process]
+    # What comes after the opening is the first free cell.
+    for game in games:
+        taken = {game.moves[0]}
+        for move in game.moves[1:]:
+            assert move == min(set(range(9)) - taken)
+            taken.add(move)
+    assert [game.moves[0] for game in games[::2]] == [game.moves[0] for game in games[1::2]]
+    # The same moves, with the sides exchanged: what one wins the other loses.
+    np.testing.assert_array_equal(match.returns[::2], -match.returns[1::2])
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("hangs", "said nothing for 0.5 s to 'genmove"),
+        ("dies", r"died \(exit status 3\)"),
+        ("nonsense", "answered nonsense to 'genmove"),
+        ("illegal", "no legal move"),
+        ("endless", "does not end"),
+    ],
+)
+def test_a_fault_costs_the_game_and_the_next_one_is_played(program: Any, fault: str, why: str) -> None:
+    faults: list[Forfeit] = []
+    match = duel(program(fault, patience=0.5 if fault == "hangs" else 20), UNIFORM, WORLD, 2, forfeited=faults.append)
+    assert match.losses == 2 and [each.second for each in faults] == [False, True]
+    assert all(re.search(why, each.why) for each in faults), faults
+
+
+def test_who_resigns_has_lost_without_a_fault(program: Any) -> None:
+    faults: list[Forfeit] = []
+    assert duel(program("resigns"), UNIFORM, WORLD, 2, forfeited=faults.append).losses == 2 and not faults
+
+
+def test_the_arena_goes_on_until_it_knows(program: Any) -> None:
+    players = {"dies": program("dies"), "exact": known_player("exact", WORLD)}
+    told: list[str] = []
+    found = arena(players, WORLD, 2, within=1e-3, most=6, forfeited=lambda name, _: told.append(name))  # type: ignore[arg-type]
+    assert told == ["dies"] * 6 and found.scores.tolist() == [[0, 0], [6, 0]]
+    known = arena(players, WORLD, 2, within=1e6, most=6)  # type: ignore[arg-type]
+    assert known.scores.sum() == 2
+
+
+def test_no_such_program() -> None:
+    with pytest.raises(EngineError, match="no program 'nobodys_engine'"):
+        engine("gtp:nobodys_engine --mode gtp", WORLD)
+    with pytest.raises(EngineError, match="GNU Go plays Go"):
+        engine("gnugo:3", WORLD)
+    with pytest.raises(EngineError, match="levels 0 to 10"):
+        engine("gnugo:11", Go(size=5))
+    assert engine("exact", WORLD) is None
+
+
+def test_a_program_in_the_command(program: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = " ".join(program("dies").command)
+    given = [f"gtp:{command}", "random", "--world", "tic_tac_toe_for_two", "--games", "2", "--sgf", str(tmp_path / "g")]
+    assert arena_command(given) == 0
+    said = capsys.readouterr()
+    assert "has lost game 1 at move 3: it died (exit status 3)" in said.err and "0 of 2" in said.out
+    written = sorted((tmp_path / "g").iterdir())
+    assert [file.name for file in written] == ["game-0001.sgf", "game-0002.sgf"]
+    game = Played(WORLD)
+    game.follow_sgf(written[0].read_text())
+    assert len(game.moves) == 2
+
+
+@pytest.mark.skipif(
+    not (shutil.which("gnugo") or Path("/usr/games/gnugo").exists()), reason="no gnugo: apt install gnugo"
+)
+def test_gnu_go_plays_by_our_rules() -> None:
+    """Every move of its games against random play is legal here, and it wins them."""
+    world, faults, games = Go(size=5, komi=0.5), list[Forfeit](), list[Played]()
+    anyone = Uniform().build(world.observation_space, world.action_space)
+    match = duel(known_player("gnugo:0", world), anyone, world, 2, forfeited=faults.append, over=games.append)  # type: ignore[arg-type]
+    assert not faults and match.wins == 2
+    again = Played(world)
+    again.follow_sgf(games[0].sgf(("GNU Go", "random")))
+    assert again.moves == games[0].moves and again.result == games[0].result
+
+
+def test_games_as_files() -> None:
+    world = Go(size=5, komi=0.5)
+    text = "(;GM[1]FF[4]SZ[5]KM[0.5]PB[a\\]b];B[aa]C[well (played\\) ];W[cd];B[];W[tt])"
+    found = read_sgf(text, world)
+    assert found.moves == ((False, "a5"), (True, "c2"), (False, "pass"), (True, "pass"))
+    assert found.properties["PB"] == "a]b"
+    again = write_sgf(world, found.moves, 1.0, ("a]b", ""), ["well (played) "])
+    assert read_sgf(again, world).moves == found.moves and "RE[B+]" in again and "PB[a\\]b]" in again
+    game = Played(ConnectFour())
+    game.follow(["4", "4", "3"])
+    assert read_sgf(game.sgf(), ConnectFour()).moves == ((False, "4"), (True, "4"), (False, "3"))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("(;SZ[5];B[aa](;W[bb])(;W[cc]))", "variations before its move 3"),
+        ("(;SZ[5];B[aa]) (;SZ[5])", "or a second game"),
+        ("(;SZ[9];B[aa])", "size 9, and the game's 5:5"),
+        ("(;GM[11]SZ[5];B[a1])", "of another game"),
+        ("(;SZ[5]AB[aa][bb];W[cc])", "set up after 0 moves"),
+        ("(;SZ[5];B[zz])", "move 1 is 'zz'"),
+        ("(;SZ[5];B[aa]", "ends too early"),
+        ("hello", "no SGF"),
+        ("", "no SGF"),
+        ("(;SZ[5];B[aa)", "cannot be read at character"),
+    ],
+)
+def test_what_is_no_file_of_this_game(text: str, why: str) -> None:
+    with pytest.raises(SGFError, match=why):
+        read_sgf(text, Go(size=5))
+
+
+def test_moves_of_a_file_that_are_not_legal() -> None:
+    game = Played(WORLD)
+    with pytest.raises(GameError, match="after 1 moves 'a3' is no legal move here; legal are b3"):
+        game.follow_sgf(write_sgf(WORLD, [(False, "a3"), (True, "a3")]))
+    assert game.said() == ["a3"]
+    with pytest.raises(GameError, match="the second player is to move"):
+        Played(WORLD).follow_sgf(write_sgf(WORLD, [(False, "a3"), (False, "b3")]))
+    game.follow(["a2", "b3", "b2", "c3"])
+    assert game.over and game.result == 1 and not game.legal.any()
+    with pytest.raises(GameError, match="the game is over"):
+        game.play(8)
+    game.undo()
+    assert not game.over and game.said()[-1] == "b2"

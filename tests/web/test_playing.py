@@ -1,0 +1,124 @@
+"""The game page, in a real browser: moves by mouse and keyboard, what is thought of them, games as files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retorno.environments.games.breakthrough import Breakthrough
+from retorno.environments.games.connect_four import ConnectFour
+from retorno.environments.games.go import Go
+from retorno.environments.games.hex import Hex
+from retorno.environments.games.othello import Othello
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+from retorno.models.tabular import WorldModel
+from retorno.run.arena import known_player
+from retorno.run.played import Played
+from retorno.run.thinking import think
+from retorno.search.uct import UCB, UCTPolicy
+from retorno.web import Site
+from retorno.web.boards import Drawing, Preference, drawn
+from retorno.web.playing import Table
+
+WORLD = TicTacToe()
+THINKER = UCTPolicy(WorldModel(WORLD), UCB(simulations=60))
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    exact: Any = known_player("exact", WORLD)
+    return Table(WORLD, {"exact": exact, "<b>uct</b>": THINKER}, THINKER)
+
+
+def moves(page: Any, count: int) -> list[str]:
+    """The game's moves, when there are so many and nobody thinks about the next one."""
+    page.wait_for_function(
+        "n => (new URLSearchParams(location.search).get('moves') || '').split('-').filter(x => x).length === n"
+        " && !document.querySelector('.turn').textContent.includes('…')",
+        arg=count,
+    )
+    return page.evaluate("new URLSearchParams(location.search).get('moves')").split("-")
+
+
+def test_a_game_on_the_page(visit: Callable[..., Any], table: Table, tmp_path: Path) -> None:
+    page = visit(Site("signs", pages=("play",), table=table), "play")
+    page.locator("[data-cell='1,1']").click()
+    said = moves(page, 2)
+    assert said[0] == "b2"
+    # By the keyboard; what is taken is no choice any more.
+    page.locator(".choice").first.press("Enter")
+    assert len(moves(page, 4)) == 4 and page.locator(".choice").count() == 5
+    page.get_by_text("Take back").click()
+    assert moves(page, 2) == said
+    page.keyboard.press("t")
+    page.locator(".considered tbody tr").first.wait_for(timeout=120_000)  # The search is compiled.
+    assert page.locator(".board .share").count() > 0
+    # The address holds the game: another page goes on with it.
+    address = page.evaluate("location.pathname + location.search")
+    page.goto(page.evaluate("location.origin") + address)
+    assert moves(page, 2) == said
+    with page.expect_download() as saved:
+        page.get_by_text("Save as SGF").click()
+    text = Path(saved.value.path()).read_text()
+    again = Played(WORLD)
+    again.follow_sgf(text)
+    assert again.said() == said and "PB[Ana]PW[exact]" in text
+    won = tmp_path / "won.sgf"
+    played = Played(WORLD)
+    played.follow(["a3", "a1", "b3", "b1", "c3"])
+    won.write_text(played.sgf())
+    page.locator("input[type=file]").set_input_files(won)
+    page.locator(".turn.ended").wait_for()
+    assert moves(page, 5)[-1] == "c3"
+    won.write_text("(;GM[1]SZ[19];B[aa])")
+    page.locator("input[type=file]").set_input_files(won)
+    page.get_by_text("This file was not opened: this is a file of another game").wait_for()
+    assert len(moves(page, 5)) == 5
+
+
+def test_the_other_begins_and_addresses_may_be_wrong(visit: Callable[..., Any], table: Table) -> None:
+    page = visit(Site("signs", pages=("play",), table=table), "play", locale="es")
+    page.get_by_text("empieza el rival").click()
+    assert len(moves(page, 1)) == 1
+    page.goto(page.evaluate("location.origin") + "/play?moves=b2-b2-<i>&against=nobody")
+    page.get_by_text("'b2' is no legal move here").wait_for()
+    assert moves(page, 2)[0] == "b2"
+
+
+def test_what_a_search_thinks() -> None:
+    """Whoever may win at once does, and nothing follows behind that."""
+    game = Played(WORLD)
+    game.follow(["a3", "a1", "b3", "b1"])
+    thought = think(THINKER, game.row)
+    assert game.world.say(thought.action) == "c3" and thought.value is not None and thought.value > 0.5
+    assert (thought.lines[thought.action] == -1).all() and (thought.lines[3, :1] >= 0).all()
+    assert thought.q is not None and thought.q[thought.action] == 1 and thought.prior is None
+    plain = think(known_player("exact", WORLD), game.row)  # type: ignore[arg-type]
+    assert plain.action == thought.action and plain.value is None
+
+
+@pytest.mark.parametrize(
+    "game", [ConnectFour(), Go(size=5), Hex(size=4), Othello(size=6), Breakthrough(rows=5, columns=4), WORLD], ids=repr
+)
+def test_every_board_is_drawn(game: Any) -> None:
+    rows, columns = game.board
+    marks = np.zeros((rows, columns), int)
+    marks[-1, 0], marks[-1, 1] = 1, 2
+    board = Drawing(marks, [(rows - 1, 0)], {(0, 0): "<a>"}, (0, 0), {(0, 0): Preference(0.5, 0.2, True, -1)})
+    picture = drawn(game, board, "a <board>")
+    assert "&lt;a&gt;" in picture and "<board>" not in picture and 'data-cell="0,0"' in picture
+    assert picture.count("first") >= 1 and picture.count("second") >= 1 and "–" in picture
+
+
+def test_cells_are_what_moves_say() -> None:
+    """Of both players: letters are columns, numbers rows from below."""
+    for game in (Hex(size=4), Breakthrough(rows=5, columns=4), Othello(size=6)):
+        for action in range(int(game.action_space.n)):
+            for second in (False, True):
+                said = "".join(f"{'abcdefgh'[c]}{game.board[0] - r}" for r, c in game.cells(action, second))
+                assert said == game.say(action, second)
+    assert Go(size=5).cells(25) == ()
