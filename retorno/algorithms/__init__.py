@@ -7,7 +7,9 @@ their own, is registered by `@retorno.algorithms.register`.
 from inspect import isfunction
 
 from retorno.algorithms.actor_critic.actor_critic import ActorCritic as ActorCritic
+from retorno.algorithms.actor_critic.impala import IMPALA as IMPALA
 from retorno.algorithms.actor_critic.natural_actor_critic import NaturalActorCritic as NaturalActorCritic
+from retorno.algorithms.actor_critic.ppo import A2C as A2C
 from retorno.algorithms.actor_critic.ppo import PPO as PPO
 from retorno.algorithms.actor_critic.sac import QRSAC as QRSAC
 from retorno.algorithms.actor_critic.sac import REDQ as REDQ
@@ -25,6 +27,8 @@ from retorno.algorithms.bandits.thompson import BernoulliThompson as BernoulliTh
 from retorno.algorithms.bandits.thompson import GaussianThompson as GaussianThompson
 from retorno.algorithms.imitation.behaviour_cloning import BehaviourCloning as BehaviourCloning
 from retorno.algorithms.imitation.behaviour_cloning import sft as sft
+from retorno.algorithms.imitation.iql import IQL as IQL
+from retorno.algorithms.imitation.td3_bc import TD3BC as TD3BC
 from retorno.algorithms.planning.dyna import DynaQ as DynaQ
 from retorno.algorithms.planning.model_based import PSRL as PSRL
 from retorno.algorithms.planning.model_based import CertaintyEquivalence as CertaintyEquivalence
@@ -36,6 +40,7 @@ from retorno.algorithms.policy_gradient.expert_iteration import ExpertIteration 
 from retorno.algorithms.policy_gradient.grpo import GRPO as GRPO
 from retorno.algorithms.policy_gradient.reinforce import REINFORCE as REINFORCE
 from retorno.algorithms.policy_gradient.rloo import RLOO as RLOO
+from retorno.algorithms.policy_gradient.trpo import TRPO as TRPO
 from retorno.algorithms.prediction.batch import BatchMonteCarlo as BatchMonteCarlo
 from retorno.algorithms.prediction.batch import BatchTD as BatchTD
 from retorno.algorithms.prediction.emphatic_td import EmphaticTD as EmphaticTD

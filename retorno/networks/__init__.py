@@ -7,6 +7,7 @@ from retorno.networks.critics import Critics, critics
 from retorno.networks.heads import (
     ActionValueHead,
     BernoulliHead,
+    BoxPolicy,
     CategoricalHead,
     DeterministicHead,
     GaussianHead,
@@ -62,6 +63,7 @@ __all__ = [
     "Apart",
     "BatchRenormMLP",
     "BernoulliHead",
+    "BoxPolicy",
     "CategoricalHead",
     "Critics",
     "DeterministicHead",

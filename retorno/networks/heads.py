@@ -6,6 +6,7 @@ layer starts (`gain`), which parameters it has beside that layer, and how it rea
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,17 +14,19 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import equinox as eqx
 import gymnasium
+import jax
 import jax.numpy as jnp
 from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float
 
-from retorno.core.spaces import policy_space, width
+from retorno.core.spaces import policy_space, require_bounded, width
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Linear
 from retorno.ops.distributions import (
     CHUNK,
     Bernoulli,
+    Beta,
     Categorical,
     Deterministic,
     Gaussian,
@@ -187,6 +190,25 @@ class SquashedGaussianHead:
 
 
 @dataclass(frozen=True)
+class BetaHead:
+    """A beta distribution within [−1, 1], both of its numbers read from the observation. Chou et al. 2017."""
+
+    size: int
+    """Length of the action vector."""
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return 2 * self.size
+
+    def parameters(self) -> Parameters:
+        return {}
+
+    def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> Beta:
+        return Beta(*jnp.split(1 + jax.nn.softplus(x), 2))
+
+
+@dataclass(frozen=True)
 class DeterministicHead:
     """One action within [−1, 1], by tanh. Lillicrap et al. 2016."""
 
@@ -257,11 +279,26 @@ class Readout(eqx.Module):
         return self(layer(features))
 
 
-def policy_head(action_space: gymnasium.Space[Any]) -> Head:
-    """The head that chooses in an action space: categorical, multi-categorical, Bernoulli or Gaussian.
+class BoxPolicy(enum.Enum):
+    """How real numbers are drawn."""
+
+    gaussian = enum.member(GaussianHead)
+    """From a normal distribution of one spread everywhere; what leaves the bounds is clipped."""
+    squashed = enum.member(SquashedGaussianHead)
+    """From one squashed within the bounds, its spread read from the observation."""
+    beta = enum.member(BetaHead)
+    """From a beta distribution within the bounds."""
+
+
+def policy_head(action_space: gymnasium.Space[Any], box: BoxPolicy = BoxPolicy.gaussian) -> Head:
+    """The head that chooses in an action space: categorical, multi-categorical, Bernoulli, or by real numbers.
+
+    Args:
+        action_space: of the world, or as policies act in it.
+        box: how real numbers are drawn.
 
     Raises:
-        SpaceError: when no head can; it says which spaces can be taken.
+        SpaceError: when no head can, or a Box has no bounds for one that needs some; it says what can be taken.
     """
     match policy_space(action_space):
         case spaces.Discrete(n=n):
@@ -271,4 +308,6 @@ def policy_head(action_space: gymnasium.Space[Any]) -> Head:
         case spaces.MultiBinary(shape=(bits,)):
             return BernoulliHead(bits)
         case flat:
-            return GaussianHead(width(flat))
+            if box is not BoxPolicy.gaussian:
+                require_bounded(flat, f"a {box.name} policy")
+            return box.value(width(flat))

@@ -47,13 +47,16 @@ class ObservationNormaliser(eqx.Module):
             ],
         )
 
-    def update(self, obs: PyTree[Any]) -> ObservationNormaliser:
-        """Take in rows [T, B]."""
+    def update(self, obs: PyTree[Any], counted: Bool[Array, "T B"] | None = None) -> ObservationNormaliser:
+        """Take in rows [T, B]: all, or those that are counted."""
         return ObservationNormaliser(
             tuple(
                 None
                 if m is None
-                else m.update(rows := x.reshape(x.shape[0] * x.shape[1], -1), jnp.ones(len(rows), bool))
+                else m.update(
+                    rows := x.reshape(x.shape[0] * x.shape[1], -1),
+                    jnp.ones(len(rows), bool) if counted is None else counted.reshape(-1),
+                )
                 for x, m in zip(jax.tree.leaves(obs), self.moments, strict=True)
             )
         )

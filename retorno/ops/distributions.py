@@ -431,6 +431,50 @@ class SquashedGaussian(NamedTuple):
         return self
 
 
+class Beta(NamedTuple):
+    """Independent beta distributions stretched to [−1, 1]: nothing is lost at the bounds. Chou et al. 2017.
+
+    Both numbers are above 1, so that each has one peak within.
+    """
+
+    alpha: Float[Array, " D"]
+    beta: Float[Array, " D"]
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, " D"]:
+        return 2 * jax.random.beta(key, self.alpha, self.beta) - 1
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Float[Array, " D"], Float[Array, ""]]:
+        action = self.sample(key)
+        return action, self.log_prob(action)
+
+    def mode(self) -> Float[Array, " D"]:
+        return (self.alpha - self.beta) / (self.alpha + self.beta - 2)
+
+    def log_prob(self, action: Float[Array, " D"]) -> Float[Array, ""]:
+        y = jnp.clip((action + 1) / 2, 2.0**-24, 1 - 2.0**-24)
+        density = (self.alpha - 1) * jnp.log(y) + (self.beta - 1) * jnp.log1p(-y)
+        return jnp.sum(density - self._log_normaliser())
+
+    def entropy(self) -> Float[Array, ""]:
+        return jnp.sum(self._log_normaliser() - self._mean_log(self))
+
+    def kl(self, other: Beta) -> Float[Array, ""]:
+        apart = other._log_normaliser() - self._log_normaliser()
+        return jnp.sum(apart + self._mean_log(self) - self._mean_log(other))
+
+    def masked(self, legal: None) -> Beta:
+        return self
+
+    def _log_normaliser(self) -> Float[Array, " D"]:
+        return jax.scipy.special.betaln(self.alpha, self.beta) + np.log(2)
+
+    def _mean_log(self, of: Beta) -> Float[Array, " D"]:
+        """The mean under this one of another's log-density without its normaliser."""
+        digamma = jax.scipy.special.digamma
+        both = digamma(self.alpha + self.beta)
+        return (of.alpha - 1) * (digamma(self.alpha) - both) + (of.beta - 1) * (digamma(self.beta) - both)
+
+
 class Deterministic(NamedTuple):
     """One Box action, for certain: a point mass, whose log-probability is that of a mass and not a density."""
 

@@ -29,6 +29,24 @@ def huber(error: Float[Array, ""], delta: Scalar = 1.0) -> Float[Array, ""]:
     return size * (jnp.abs(error) - 0.5 * size)
 
 
+def expectile_loss(error: Float[Array, "*N"], expectile: Scalar) -> Float[Array, "*N"]:
+    r"""A square that weighs errors of either sign otherwise: its minimum is an expectile (Newey & Powell 1987).
+
+    .. math:: L(u) = |\tau - 1\{u < 0\}|\, u^2
+
+    Args:
+        error: u, of any shape.
+        expectile: τ in [0, 1]; ½ for half the square, whose minimum is the mean.
+
+    Returns:
+        L, of the same shape.
+
+    >>> expectile_loss(jnp.array([2.0, -2.0]), 0.75)
+    Array([3., 1.], dtype=float32)
+    """
+    return jnp.abs(expectile - (error < 0)) * jnp.square(error)
+
+
 def policy_gradient(log_prob: Float[Array, ""], advantage: Float[Array, ""]) -> Float[Array, ""]:
     r"""What has the policy gradient for its gradient (Sutton & Barto 2018, eq. 13.11).
 
@@ -64,6 +82,27 @@ def clipped_policy_gradient(ratio: Scalar, advantage: Scalar, clip: Scalar) -> F
     Array(-1.25, dtype=float32)
     """
     return -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
+
+
+def dual_clipped_policy_gradient(ratio: Scalar, advantage: Scalar, clip: Scalar, most: Scalar) -> Float[Array, ""]:
+    r"""PPO's objective, whose loss of a bad action that became much likelier has a bound (Ye et al. 2020, eq. 5).
+
+    .. math:: L = \min(L^{\text{clip}},\ -c \hat A) \text{ where } \hat A < 0,\ \text{else } L^{\text{clip}}
+
+    Args:
+        ratio: ρ, π over the policy that acted. Shape [].
+        advantage: Â, how much better the action was than usual. Shape [].
+        clip: ε: beyond it nothing more is gained. Shape [].
+        most: c > 1, how much more than usual a bad action may weigh. Shape [].
+
+    Returns:
+        L, to be minimised. Shape [].
+
+    >>> dual_clipped_policy_gradient(jnp.float32(9), jnp.float32(-1), 0.25, 3.0)
+    Array(3., dtype=float32)
+    """
+    loss = clipped_policy_gradient(ratio, advantage, clip)
+    return jnp.where(advantage < 0, jnp.minimum(loss, -most * advantage), loss)
 
 
 def clipped_value_error(value: Scalar, old_value: Scalar, target: Scalar, clip: Scalar) -> Float[Array, ""]:

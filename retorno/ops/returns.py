@@ -8,6 +8,8 @@ belongs to another episode, so a return goes on from `next_value[t]` there.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -192,6 +194,66 @@ def gae(
         return advantage, advantage
 
     return jax.lax.scan(step, jnp.zeros_like(delta[0]), (delta, decay), reverse=True)[1]
+
+
+class VTrace(NamedTuple):
+    """What V-trace says of T rows."""
+
+    value: Float[Array, " T"]
+    """v, what the values of rows 0 … T−1 are to become."""
+    advantage: Float[Array, " T"]
+    """What the policy's gradient is weighed with."""
+
+
+def vtrace(
+    reward: Float[Array, " T"],
+    discount: Float[Array, " T"],
+    value: Float[Array, " T"],
+    next_value: Float[Array, " T"],
+    cut: Bool[Array, " T"],
+    ratio: Float[Array, " T"],
+    most: Scalar = 1.0,
+    most_carried: Scalar = 1.0,
+) -> VTrace:
+    r"""Values and advantages of a policy from what a somewhat older one lived (Espeholt et al. 2018, eq. 1).
+
+    .. math:: v_t = V_t + \rho_t \delta_t + \gamma_{t+1} c_t\, (1 - \text{cut}_{t+1})\, (v_{t+1} - V_{t+1}),
+              \qquad \delta_t = r_{t+1} + \gamma_{t+1} V_{t+1} - V_t
+
+    with :math:`\rho_t = \min(\bar\rho, \pi/\mu)` and :math:`c_t = \min(\bar c, \pi/\mu)`; the advantage is
+    :math:`\rho_t (r_{t+1} + \gamma_{t+1} v_{t+1} - V_t)`. The fixed point is the value of
+    :math:`\pi_{\bar\rho} \propto \min(\bar\rho \mu, \pi)`, which is π where ρ̄ is infinite.
+
+    Args:
+        reward: r, paid on the way into rows 1 … T. Shape [T].
+        discount: γ times what the world says of those rows: 0 where the episode terminated, −γ where an opponent
+            moves next. Shape [T].
+        value: V of rows 0 … T−1. Shape [T].
+        next_value: V of rows 1 … T, an episode's final row included. Shape [T].
+        cut: whether rows 1 … T are `last`: nothing is carried over them. Shape [T].
+        ratio: π/μ of the actions on rows 0 … T−1; see `importance_weight`. Shape [T].
+        most: ρ̄: it decides which policy's values are learnt.
+        most_carried: c̄, no larger: it decides how fast.
+
+    Returns:
+        Both, of rows 0 … T−1. Shapes [T].
+
+    >>> one, none = jnp.ones(2), jnp.zeros(2)
+    >>> vtrace(one, one * 0.5, none, none, jnp.array([False, True]), jnp.array([0.5, 4.0])).value
+    Array([0.75, 1.  ], dtype=float32)
+    """
+    rho = jnp.minimum(most, ratio)
+    delta = rho * (backup(reward, discount, next_value) - value)
+    carried = discount * jnp.minimum(most_carried, ratio) * ~cut
+
+    def step(after: Float[Array, ""], x: tuple[Array, Array]) -> tuple[Array, Array]:
+        d, k = x
+        beyond = d + k * after
+        return beyond, beyond
+
+    beyond = jax.lax.scan(step, jnp.zeros_like(delta[0]), (delta, carried), reverse=True)[1]
+    next_beyond = jnp.where(cut, 0.0, jnp.append(beyond[1:], 0.0))
+    return VTrace(value + beyond, rho * (backup(reward, discount, next_value + next_beyond) - value))
 
 
 def importance_weight(log_prob: Float[Array, ""], behaviour_log_prob: Float[Array, ""]) -> Float[Array, ""]:

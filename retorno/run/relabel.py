@@ -12,19 +12,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array, tree, vmap
-from jaxtyping import Float, Int, Key
+from jaxtyping import Float, Key
 
-from retorno.core.counter import Counter
 from retorno.core.policy import Carry, Metrics, Policy, Relabel, RelabelConfig, initial_carries, unroll_batch
 from retorno.core.registry import Registry
-from retorno.core.spaces import HashableSpace, Spec, cardinality, index
+from retorno.core.spaces import Spec
 from retorno.core.time_step import Trajectory
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.objectives import masked_mean
+from retorno.run.curiosity import ICM as ICM
+from retorno.run.curiosity import RND as RND
+from retorno.run.curiosity import Arrivals as Arrivals
+from retorno.run.curiosity import CountBonus as CountBonus
+from retorno.run.curiosity import HashBonus as HashBonus
 
 Settings = TypeVar("Settings", RelabelConfig, RelabelConfig | None)
 
-RELABELS = Registry()
+RELABELS = Registry((CountBonus, HashBonus, RND, ICM))
 """Every relabel by the name that the command line gives it."""
 
 register = RELABELS.register
@@ -52,39 +56,6 @@ class ClipRewards(Relabel):
 
     def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         return jnp.clip(trajectory.steps.reward[1:], -self.most, self.most)
-
-
-@register
-@dataclass(frozen=True)
-class CountBonus:
-    """A bonus for arriving where one seldom was (Strehl & Littman 2008, MBIE-EB). Observations: finite."""
-
-    weight: float = 0.1
-    """β, the bonus of a first arrival."""
-
-    def build(self, key: Key[Array, ""], spec: Spec) -> Arrivals:
-        space = spec.observation_space
-        return Arrivals(Counter.zeros(cardinality(space)), jnp.float32(self.weight), HashableSpace(space))
-
-
-class Arrivals(Relabel):
-    """Adds β / √n(s′) for arriving in a state in which one has arrived n times by now, this time included."""
-
-    counts: Counter
-    """[S]"""
-    weight: Float[Array, ""]
-    observed: HashableSpace = eqx.field(static=True)
-
-    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
-        bonus = self.weight / jnp.sqrt(jnp.maximum(self.counts.at(self._arrived(trajectory)).size, 1))
-        return trajectory.steps.reward[1:] + bonus * trajectory.transitions
-
-    def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[Arrivals, Metrics]:
-        counts = self.counts.plus_at(self._arrived(trajectory), trajectory.transitions)
-        return Arrivals(counts, self.weight, self.observed), {}
-
-    def _arrived(self, trajectory: Trajectory) -> Int[Array, "T B"]:
-        return vmap(vmap(lambda obs: index(self.observed.space, obs)))(trajectory.steps.obs)[1:]
 
 
 @register

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.algorithms import PPO, REINFORCE, ActorCritic, NaturalActorCritic
+from retorno.algorithms import A2C, PPO, REINFORCE, ActorCritic, NaturalActorCritic
 from retorno.bellman import policy_gradient
 from retorno.core.policy import world_reward
 from retorno.core.spaces import Spec
@@ -20,7 +20,7 @@ from retorno.environments.control.classic import CartPole
 from retorno.environments.registry import model
 from retorno.environments.sampled_world import sampled
 from retorno.figures.chapter_13 import Begin
-from retorno.networks import GRU, MLP
+from retorno.networks import GRU, MLP, Table
 from retorno.ops.optimisers import SGD
 from retorno.run.collect import collect, opening
 from retorno.run.probe import probe
@@ -140,6 +140,27 @@ def test_the_step_of_a_gaussian_policy_is_a_share_of_its_deviation():
     # The natural direction fits δ exactly where a full step would pass it: ψᵀu = 3 with ψ = (200, 3).
     natural = NaturalActorCritic(step_size=0.5, critic_step_size=0.1)
     np.testing.assert_allclose(mean(after(natural)) - mean(before), 0.5 * 3 * 200 / (200**2 + 3**2), rtol=1e-3)
+
+
+def by_ppo(**settings):
+    """What PPO makes of rewards 1 and 2 with γ = ½: returns of 2 and 2, each with λ = 1 an advantage of 2 as well."""
+    own = {"network": Table(), "num_envs": 1, "rollout": 2, "discount": 0.5, "optimiser": SGD(0.1)}
+    trajectory = episode([1.0, 2.0])
+    chances = {"log_prob": jnp.full(trajectory.transitions.shape, -math.log(ACTIONS))}
+    return learnt(A2C(**own | settings), trajectory._replace(extras=chances))
+
+
+def test_a2c_is_one_step_up_the_plain_gradient():
+    found = by_ppo()
+    np.testing.assert_allclose(found["policy"], 0.1 * (2 * score(0) + 2 * score(1)) / 2, atol=1e-6)
+    np.testing.assert_allclose(found["value"][:2, 0], 0.1 * 0.5 * 2 * np.array([2.0, 2.0]) / 2, atol=1e-6)
+
+
+def test_ppo_stops_where_it_has_moved_far_enough():
+    """The first step's KL is 0, so it is taken; a second one is too much."""
+    once, often = by_ppo(), by_ppo(epochs=5, target_kl=1e-9)
+    np.testing.assert_array_equal(often["policy"], once["policy"])
+    assert np.any(by_ppo(epochs=5, target_kl=9.0)["policy"] != once["policy"])
 
 
 def summed(run, trajectory):

@@ -28,9 +28,9 @@ from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import Keepers
 from retorno.environments.registry import make
 from retorno.environments.text.recall import Recall
-from retorno.networks import NETWORKS
+from retorno.networks import MLP, NETWORKS
 from retorno.run import checkpoint
-from retorno.run.relabel import ClipRewards, CountBonus
+from retorno.run.relabel import ICM, RND, ClipRewards, CountBonus, HashBonus, InTurn
 from retorno.run.train import resume, train
 
 PATIENCE = 900
@@ -150,7 +150,11 @@ def test_every_network_goes_on(tmp_path: Path, name: str, kind: str) -> None:
     )
 
 
-@pytest.mark.parametrize("relabel", [ClipRewards(0.5), CountBonus()], ids=["clip", "count"])
+SMALL = MLP((8,))
+CURIOUS = InTurn((HashBonus(bits=4), RND(network=SMALL, features=4), ICM(network=SMALL, features=4)))
+
+
+@pytest.mark.parametrize("relabel", [ClipRewards(0.5), CountBonus(), CURIOUS], ids=["clip", "count", "curious"])
 def test_relabelling_goes_on(tmp_path: Path, relabel: RelabelConfig) -> None:
     check_resume(tmp_path / "run", small("q_learning"), busy_world(), relabel)
 

@@ -25,21 +25,31 @@ STEPS = 200
 NETWORKS = {"mlp": SETTINGS["network"], "gru": GRU(8, (8,))}
 
 
-def answers() -> Recorded:
-    """Six prompts with two answers or three each; the one that shows larger numbers is better."""
+OF_NUMBERS = ("td3_bc",)
+"""They act by real numbers."""
+
+
+def answers(numbers: bool = False) -> Recorded:
+    """Six prompts with two answers or three each; the one that shows larger numbers is better.
+
+    Each answers with whole numbers, or with real ones.
+    """
     rng = np.random.default_rng(0)
 
     def answer(better: int) -> Episode:
         shown = rng.integers(0, 3, 5) + better
-        return episode(shown.astype(np.int32), (shown[:-1] % 2).astype(np.int32), 1.0)
+        chosen = shown[:-1] % 2
+        action = (chosen[:, None] - 0.5).astype(np.float32) if numbers else chosen.astype(np.int32)
+        return episode(shown.astype(np.int32), action, 1.0)
 
     groups = [([answer(rank) for rank in range(2 + number % 2)], [2, 1, 0][1 - number % 2 :]) for number in range(6)]
-    return ranked_episodes(groups, spaces.Discrete(6), spaces.Discrete(2))
+    acted = spaces.Box(-1, 1, (1,)) if numbers else spaces.Discrete(2)
+    return ranked_episodes(groups, spaces.Discrete(6), acted)
 
 
 def begin(name: str, network: str = "mlp", **given: Any) -> Training:
     method = ALGORITHMS[name](network=NETWORKS[network], num_envs=6)
-    return train(method, answers(), STEPS, **{"seed": 5, "every": 50} | given)
+    return train(method, answers(name in OF_NUMBERS), STEPS, **{"seed": 5, "every": 50} | given)
 
 
 def ended(training: Training) -> Training:
@@ -58,7 +68,7 @@ def test_gone_on_with_to_the_bit(name: str, network: str, tmp_path: Path) -> Non
             if told.step > STEPS / 2:
                 break
     assert left.step < STEPS
-    resumed = ended(rt.resume(tmp_path / "run", world=answers()))
+    resumed = ended(rt.resume(tmp_path / "run", world=answers(name in OF_NUMBERS)))
     assert resumed.digest == ended(begin(name, network)).digest
 
 
@@ -80,7 +90,7 @@ def test_what_was_learnt_acts(name: str, tmp_path: Path) -> None:
     actor = rt.load(tmp_path / "run")
     for obs in range(6):
         heads, _ = policy.step(jnp.int32(obs), jnp.array(True), policy.initial_carry())
-        assert actor.act(obs) == int(heads["policy"].mode())
+        np.testing.assert_allclose(actor.act(obs), heads["policy"].mode(), rtol=1e-6)
 
 
 def test_every_column_is_drawn_once_an_epoch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -14,11 +15,12 @@ from retorno.algorithms import QLearning
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import TimeStep, Trajectory, restart
 from retorno.environments.registry import native
-from retorno.networks import Table
+from retorno.networks import MLP, Activation, Table
+from retorno.ops.optimisers import Adam
 from retorno.policies import EXPLORATIONS, UCB, Decay, Epsilon, Softmax
 from retorno.policies.exploration import Exploration, Explorer
 from retorno.run.probe import lived, probe
-from retorno.run.relabel import CountBonus
+from retorno.run.relabel import ICM, RND, CountBonus, HashBonus
 
 ACTIONS = 3
 Q = jnp.array([1.0, 3.0, 2.0])
@@ -153,6 +155,41 @@ def test_a_bonus_for_arriving_where_one_seldom_was() -> None:
         relabel, _ = relabel.learn(trajectory, jax.random.key(0))
         bonuses.append(relabel.reward(trajectory)[0, 0])
     np.testing.assert_allclose(bonuses, [0.5, 0.5 / 2**0.5, 0, 0.5 / 3**0.5], rtol=1e-6)
+
+
+def often(relabel: Any, trajectory: Trajectory, times: int) -> Any:
+    """A relabel that has lived a trajectory so many times."""
+    learn = jax.jit(lambda relabel: relabel.learn(trajectory, jax.random.key(0))[0])
+    for _ in range(times):
+        relabel = learn(relabel)
+    return relabel
+
+
+SPEC = Spec(spaces.Discrete(4), spaces.Discrete(2), 1, 100, restart(jnp.int32(0)))
+
+
+def test_what_was_often_seen_surprises_no_longer() -> None:
+    """RND's error falls where one has been, and less elsewhere; ICM's where what follows is certain, too."""
+    known, new = seen([0, 1], [0], [False, False]), seen([0, 3], [0], [False, False])
+    network = MLP((16,), Activation.relu)
+    for config in (RND(1.0, network, 8, Adam(1e-2)), ICM(1.0, network, 8, optimiser=Adam(1e-2))):
+        before = config.build(jax.random.key(0), SPEC)
+        after = often(before, known, 200)
+        reward = after.reward(known)[0, 0]
+        assert 0 <= reward < 0.05 * after.reward(new)[0, 0]
+        reset = seen([1, 0], [0], [True, False])
+        assert after.reward(reset)[0, 0] == 0  # No transition.
+
+
+def test_like_observations_share_a_count() -> None:
+    """With a single plane through the middle of a dial, its two halves are one state each; numbers beyond are both."""
+    space = spaces.Box(0, 10, (1,))
+    relabel = HashBonus(1.0, bits=8).build(jax.random.key(1), replace(SPEC, observation_space=space))
+    number = jax.vmap(relabel.numbered)(jnp.linspace(0, 10, 101)[:, None])
+    changes = int((np.diff(number) != 0).sum())
+    assert 2 <= changes <= 8 and number.min() >= 0 and number.max() < 256
+    with pytest.raises(ValueError, match="bits must be from 1 to 24"):
+        HashBonus(bits=0)
 
 
 def test_optimism_finds_the_treasure_of_the_deep_sea_and_dithering_does_not() -> None:

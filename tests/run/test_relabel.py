@@ -95,7 +95,7 @@ def test_arrays_of_another_kind_are_no_settings() -> None:
         train(QLearning(), "student", 40, relabel=CountBonus()) as training,
         pytest.raises(TypeError, match="give the frozen dataclass"),
     ):
-        training.relabel = Arrivals(Counter.zeros(3), jnp.float32(1), arrivals(training).observed)
+        training.relabel = Arrivals(Counter.zeros(3), jnp.float32(1), arrivals(training).numbered)
 
 
 def test_the_distance_from_a_reference_is_that_of_each_row_after_all_before_it() -> None:

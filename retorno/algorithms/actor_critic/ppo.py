@@ -4,12 +4,14 @@ Schulman, Wolski, Dhariwal, Radford & Klimov 2017, with the details of Huang et 
 implementation details of PPO"). What we do differently: values are computed in one batched pass at
 the update, not while acting; a time limit's final row is bootstrapped with its own memory; and
 one `update` shuffles single transitions for a network of finite context and whole sequences for any other.
+A2C (Mnih et al. 2016) is a special case of it (Huang et al. 2022b) and stands at the end.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -20,22 +22,23 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.algorithms.imitation.behaviour_cloning import cloning_loss
 from retorno.algorithms.imitation.mixing import Mix, Mixed, begin
-from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory
-from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
+from retorno.core.time_step import AnyTree, Clock, Legal, TimeStep, Trajectory
+from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
 from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import (
     clipped_policy_gradient,
     clipped_value_error,
+    dual_clipped_policy_gradient,
     linear,
     masked_mean,
     masked_standardise,
     masked_variance,
 )
-from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
+from retorno.ops.optimisers import Adam, Optimiser, RMSprop, descend, polyak
 from retorno.ops.returns import gae, importance_weight
 
 USUAL_MINIBATCHES = 32
@@ -98,6 +101,13 @@ class PPO:
     """ε, how far the new policy's probability ratio counts."""
     anneal_clip: bool = False
     """Let the clip fall to 0 over the run."""
+    dual_clip: Positive | None = None
+    """c, how much more than usual a bad action that became likelier may weigh, 3 in Ye et al. 2020; None for any."""
+    target_kl: Positive | None = None
+    """An update ends where the policy has moved this far, in nats; None to take all gradient steps. From OpenAI's
+    Spinning Up, half as much again being allowed."""
+    box: BoxPolicy = BoxPolicy.gaussian
+    """How real numbers are drawn."""
     value_clip: Positive | None = None
     """How far a value may move in one update; None for any distance."""
     value_coefficient: NonNegative = 0.5
@@ -120,7 +130,7 @@ class PPO:
     """Divide rewards by the running standard deviation of the discounted return."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> PPOLearner:
-        heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}
+        heads = {"policy": policy_head(spec.action_space, self.box), "value": ValueHead()}
         network = self.network.build(key, spec.observation_space, heads)
         sequences = spec.num_envs * (1 if network.context is None else self.rollout)
         if sequences % self.steps_of(sequences):
@@ -218,8 +228,8 @@ class PPO:
         clip = linear(self.clip, 0.0 if self.anneal_clip else None, progress)
         entropy = linear(self.entropy_coefficient, 0.0 if self.anneal_entropy else None, progress)
 
-        def step(state: tuple[Policy, optax.OptState, Mixed | None], chosen: Array | None):
-            network, optimiser, mixed = state
+        def step(state: tuple[Policy, optax.OptState, Mixed | None, Bool[Array, ""]], chosen: Array | None):
+            network, optimiser, mixed, going = state
             shown = None
             if self.mix is not None and mixed is not None:
                 mixed, shown = mixed.drawn(self.mix.columns)
@@ -237,7 +247,12 @@ class PPO:
                 return own + self.mix.coefficient * beside, metrics | {"demonstrations_loss": beside}
 
             (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(network)
-            return (*descend(self.optimiser, network, gradient, optimiser, progress), mixed), metrics
+            before = network, optimiser
+            network, optimiser = descend(self.optimiser, network, gradient, optimiser, progress)
+            if self.target_kl is not None:
+                going &= metrics["kl"] <= 1.5 * self.target_kl
+                network, optimiser = _where(going, (network, optimiser), before)
+            return (network, optimiser, mixed, going), metrics
 
         minibatches = self.steps_of(sequences)
         if minibatches == 1:
@@ -246,8 +261,8 @@ class PPO:
             keys = jax.random.split(key, self.epochs)
             orders = jax.vmap(lambda k: jax.random.permutation(k, sequences))(keys)
             chosen = orders.reshape(self.epochs * minibatches, -1)
-        state = (learner.network, learner.optimiser, learner.mixed)
-        (network, optimiser, mixed), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * minibatches)
+        state = (learner.network, learner.optimiser, learner.mixed, jnp.array(True))
+        (network, optimiser, mixed, _), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * minibatches)
         # Before the first step the policy is the one that acted: the ratio is 1, or log-probabilities differ.
         first = metrics.pop("ratio")[0]
         return network, optimiser, mixed, {name: x.mean() for name, x in metrics.items()} | {"first_ratio": first}
@@ -260,7 +275,10 @@ class PPO:
         log_prob, entropy = over_rows(log_prob_and_entropy)(heads["policy"], rows.legal, rows.action)
         ratio = over_rows(importance_weight)(log_prob, rows.log_prob)
         advantage = masked_standardise(rows.advantage, rows.choices) if self.normalise_advantages else rows.advantage
-        policy_losses = over_rows(lambda r, a: clipped_policy_gradient(r, a, clip))(ratio, advantage)
+        clipped = clipped_policy_gradient
+        if self.dual_clip is not None:
+            clipped = partial(dual_clipped_policy_gradient, most=self.dual_clip)
+        policy_losses = over_rows(lambda r, a: clipped(r, a, clip))(ratio, advantage)
 
         target = rows.value + rows.advantage
         value_clip = jnp.inf if self.value_clip is None else self.value_clip
@@ -280,6 +298,17 @@ class PPO:
             "kl": masked_mean(ratio - 1 - jnp.log(ratio), rows.choices),
             "clip_fraction": masked_mean((jnp.abs(ratio - 1) > clip).astype(jnp.float32), rows.choices),
         }
+
+
+def _where(condition: Bool[Array, ""], new: AnyTree, old: AnyTree) -> AnyTree:
+    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), new, old)
+
+
+def A2C(**settings: Any) -> PPO:
+    """Advantage actor–critic (Mnih et al. 2016): one gradient step on each rollout, where no ratio is clipped yet."""
+    step = RMSprop(7e-4, decay=0.99, eps=1e-5, centred=False, max_gradient_norm=0.5)
+    own = {"rollout": 5, "epochs": 1, "minibatches": 1, "lambda_": 1.0, "normalise_advantages": False}
+    return preset(PPO, settings, **own, optimiser=step)
 
 
 def _acting(learner: PPOLearner) -> Policy:
