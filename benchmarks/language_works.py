@@ -1,8 +1,9 @@
-"""The same work in retorno and in transformers; run by language.py, each with its own Python."""
+"""The same work in retorno and in transformers, PyTorch or TRL; run by language.py, each with its own Python."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,10 @@ SMALL = os.environ.get("SMALL", "")
 """A model folder: 4 layers of 256."""
 SMOLLM2 = os.environ.get("SMOLLM2", "")
 """The file of SmolLM2."""
+TINY, OUT = os.environ.get("TINY", ""), os.environ.get("OUT", "")
+"""A model folder: 4 layers of 128 with a tokenizer; and where TRL may write."""
+STEPS = 10
+"""Of learning, in each measurement."""
 
 
 def prompts(vocabulary: int) -> list[list[int]]:
@@ -41,16 +46,174 @@ def transformers(**where: Any) -> Callable[[], float]:
     settings = {"max_new_tokens": TOKENS, "do_sample": True, "top_k": 0, "pad_token_id": 0}
     model.generation_config.eos_token_id = None
     generate = _rate(lambda: model.generate(given, attention_mask=torch.ones_like(given), **settings))
+    return _with_threads(torch, generate)
+
+
+def words(number: int, length: int) -> str:
+    return " ".join(f"w{(7 * number + 11 * j) % 1000 + 5}" for j in range(length))
+
+
+def texts(count: int) -> list[dict[str, str]]:
+    """Prompts of 8 words, with two answers of 24 each."""
+    return [{"prompt": words(i, 8), "chosen": words(i + 3, 24), "rejected": words(i + 5, 24)} for i in range(count)]
+
+
+def learning(kind: str) -> Callable[[], float]:
+    """Steps of learning a second, in retorno."""
+    from dataclasses import replace
+
+    import retorno as rt
+    from retorno import language
+    from retorno.ops.optimisers import AdamW
+
+    stored = language.StoredModel(TINY)
+    records, relabel = texts(64), None
+    optimiser = AdamW(1e-4, max_gradient_norm=1.0)
+    decoder = language.Decoder(stored, language.Everything(), window=40)
+    if kind == "sft":
+        world = language.demonstrations(
+            [{"prompt": "", "answer": f"{x['prompt']} {x['chosen']}"} for x in records], TINY
+        )
+        # A column holds four texts.
+        algorithm = rt.algorithms.BehaviourCloning(decoder, num_envs=4, optimiser=optimiser)
+    elif kind == "grpo":
+        world = language.prompts(records, TINY, answer=24)
+        sized = replace(decoder, window=world.rows)
+        algorithm = rt.algorithms.GRPO(sized, num_envs=64, group=8, rollout=world.rows, optimiser=optimiser)
+        relabel = language.FunctionScore(f"{__file__}:lengths", stored, unended=None)
+    else:
+        world = language.rankings(records, TINY)
+        made = {"reward": rt.algorithms.RewardModel, "dpo": rt.algorithms.DPO}[kind]
+        algorithm = made(network=decoder, num_envs=32, optimiser=optimiser)
+    training = rt.train(algorithm, world, 2_000_000_000, relabel=relabel)
+    reports = iter(training)
+    told, clock = next(reports), _clock()
+
+    def measure() -> float:
+        nonlocal told
+        before, began = told.updates, clock()
+        while told.updates < before + STEPS:
+            told = next(reports)
+        return (told.updates - before) / (clock() - began)
+
+    return measure
+
+
+def lengths(prompts: list[str], completions: list[str] = (), **_: Any) -> list[float]:  # type: ignore[assignment]
+    """What an answer is worth, to both: how many different words it has."""
+    return [float(len(set(answer.split()))) for answer in completions]
+
+
+def trl(kind: str) -> Callable[[], float]:
+    """The same by TRL's trainers."""
+    import datasets
+    import torch
+    import transformers as hf
+    import trl as library
+
+    records = texts(64)
+    common: dict[str, Any] = {
+        "output_dir": OUT, "per_device_train_batch_size": 16, "max_steps": STEPS, "learning_rate": 1e-4,
+        "use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "logging_strategy": "no",
+        "disable_tqdm": True, "gradient_checkpointing": False,
+    }  # fmt: skip
+    tokenizer = hf.AutoTokenizer.from_pretrained(TINY)
+    model: Any = TINY
+    rows = datasets.Dataset.from_list(records)
+    if kind == "sft":
+        rows = datasets.Dataset.from_list([{"text": f"{x['prompt']} {x['chosen']}"} for x in records])
+        make, settings = library.SFTTrainer, library.SFTConfig(**common)
+    elif kind == "dpo":
+        make, settings = library.DPOTrainer, library.DPOConfig(**common)
+    elif kind == "reward":
+        model = hf.AutoModelForSequenceClassification.from_pretrained(TINY, num_labels=1)
+        model.config.pad_token_id = tokenizer.pad_token_id
+        rows = datasets.Dataset.from_list(
+            [{k: f"{x['prompt']} {x[k]}" for k in ("chosen", "rejected")} for x in records]
+        )
+        make, settings = library.RewardTrainer, library.RewardConfig(**common)
+    else:
+        more = {"per_device_train_batch_size": 64, "num_generations": 8, "max_completion_length": 24, "beta": 0.0}
+        make, settings = library.GRPOTrainer, library.GRPOConfig(**{**common, **more})
+    asked = {"reward_funcs": lambda prompts, completions, **_: lengths(prompts, completions)} if kind == "grpo" else {}
+    if kind == "grpo":
+        rows = rows.remove_columns(["chosen", "rejected"])
+    trainer = make(model=model, args=settings, train_dataset=rows, processing_class=tokenizer, **asked)
+    clock = _clock()
+
+    def measure() -> float:
+        began = clock()
+        trainer.train()
+        return STEPS / (clock() - began)
+
+    return _with_threads(torch, measure)
+
+
+def gradient(model: str) -> Callable[[], float]:
+    """Losses with their gradients a second, of all weights."""
+    import jax
+    import jax.numpy as jnp
+
+    from retorno import language
+    from retorno.algorithms.imitation.behaviour_cloning import cloning_loss
+    from retorno.networks import policy_head
+
+    stored = language.StoredModel(model)
+    size = stored.architecture.vocabulary
+    shown = [{"prompt": text[:1], "answer": text[1:]} for text in _tokens(size)]
+    world = language.demonstrations(shown, stored)
+    decoder = language.Decoder(stored, language.Everything(), window=64)
+    network = decoder.build(jax.random.key(0), world.observation_space, {"policy": policy_head(world.action_space)})
+    program = jax.jit(jax.grad(lambda network, lived: cloning_loss(network, lived)[0]))
+    lived = jax.tree.map(jnp.asarray, world.lived)
+    clock = _clock()
+
+    def measure() -> float:
+        began = clock()
+        jax.block_until_ready(program(network, lived))
+        return 1 / (clock() - began)
+
+    return measure
+
+
+def torch_gradient(**where: Any) -> Callable[[], float]:
+    """The same in PyTorch."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(dtype=torch.float32, **where).eval()
+    given = torch.tensor(_tokens(model.config.vocab_size))
+    clock = _clock()
+
+    def measure() -> float:
+        began = clock()
+        model.zero_grad()
+        model(given, labels=given).loss.backward()
+        return 1 / (clock() - began)
+
+    return _with_threads(torch, measure)
+
+
+def _tokens(vocabulary: int) -> list[list[int]]:
+    return [[(7 * i + 11 * j) % (vocabulary - 10) + 5 for j in range(64)] for i in range(BATCH)]
+
+
+def _with_threads(torch: Any, measure: Callable[[], float]) -> Callable[[], float]:
+    """With the number of threads that is faster for it."""
     rates = {}
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        rates[threads] = max(generate(), generate())
+        rates[threads] = max(measure(), measure())
     torch.set_num_threads(max(rates, key=lambda threads: rates[threads]))
-    return generate
+    return measure
+
+
+def _clock() -> Callable[[], float]:
+    return time.process_time if os.environ.get("CLOCK") == "cpu" else time.perf_counter
 
 
 def _rate(work: Callable[[], Any]) -> Callable[[], float]:
-    clock = time.process_time if os.environ.get("CLOCK") == "cpu" else time.perf_counter
+    clock = _clock()
 
     def measure() -> float:
         began = clock()
@@ -62,11 +225,21 @@ def _rate(work: Callable[[], Any]) -> Callable[[], float]:
 
 if __name__ == "__main__":
     folder, _, file = SMOLLM2.rpartition("/")
-    serve(
-        {
-            "retorno_small": lambda: retorno(SMALL),
-            "retorno_smollm2": lambda: retorno(SMOLLM2),
-            "transformers_small": lambda: transformers(pretrained_model_name_or_path=SMALL),
-            "transformers_smollm2": lambda: transformers(pretrained_model_name_or_path=folder, gguf_file=file),
-        }
-    )
+    mine, theirs = {"small": SMALL, "smollm2": SMOLLM2}, {"small": {"pretrained_model_name_or_path": SMALL}}
+    theirs["smollm2"] = {"pretrained_model_name_or_path": folder, "gguf_file": file}
+    tiny = {"pretrained_model_name_or_path": TINY}
+    works: dict[str, Callable[[], Callable[[], float]]] = {
+        "retorno_gradient": lambda: gradient(TINY),
+        "peer_gradient": lambda: torch_gradient(**tiny),
+        "retorno_gradient_smollm2": lambda: gradient(SMOLLM2),
+        "peer_gradient_smollm2": lambda: torch_gradient(**theirs["smollm2"]),
+    }
+    for name, where in mine.items():
+        works[f"retorno_{name}"] = lambda where=where: retorno(where)
+        works[f"peer_{name}"] = lambda name=name: transformers(**theirs[name])
+    for kind in ("sft", "reward", "dpo", "grpo"):
+        works[f"retorno_{kind}"] = lambda kind=kind: learning(kind)
+        works[f"peer_{kind}"] = lambda kind=kind: trl(kind)
+    # What the libraries themselves print goes to stderr: stdout has the rates alone.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    serve(works, answers)

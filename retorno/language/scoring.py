@@ -101,7 +101,7 @@ class FunctionScore:
                 f"{self.model.model} has no tokenizer, so that a function would be given tokens: model=None"
             )
         texts = Texts.of(spec, "FunctionScore")
-        return ScoredByFunction(texts, self.unended, Judge(self.function, reward, tokenizer))
+        return ScoredByFunction(texts, self.unended, Scorer(self.function, reward, tokenizer))
 
 
 class Texts(eqx.Module):
@@ -123,7 +123,7 @@ class Texts(eqx.Module):
             world = world.world
         if together is None or not isinstance(world, Prompts):
             raise SpaceError(
-                f"{relabel} judges whole answers: give it prompts that are answered together, as "
+                f"{relabel} scores whole answers: give it prompts that are answered together, as "
                 "retorno.language.prompts(…) or retorno.environments.Prompts(…).together()"
             )
         return cls(world.ends, together.rows)
@@ -136,7 +136,7 @@ class Texts(eqx.Module):
         """
         if len(lived.transitions) % self.rows:
             raise ValueError(
-                f"answers are judged as a whole, and a rollout of {len(lived.transitions)} rows cuts through some: "
+                f"answers are scored as a whole, and a rollout of {len(lived.transitions)} rows cuts through some: "
                 f"choose rollout={self.rows} or a multiple"
             )
         return lived.transitions & lived.steps.last[1:]
@@ -195,17 +195,17 @@ class ScoredByModel(_Scored):
 class ScoredByFunction(_Scored):
     """Scores of a function, which the compiled program calls on the host."""
 
-    judge: Judge = eqx.field(static=True)
+    scorer: Scorer = eqx.field(static=True)
 
     def scores(self, lived: Trajectory) -> Float[Array, "T B"]:
         steps = lived.steps
         assert isinstance(steps.legal, Only)
         rows = (steps.obs, steps.first, steps.legal.action, self.texts.closing(lived), self.texts.ended(lived))
         like = jax.ShapeDtypeStruct(lived.transitions.shape, jnp.float32)
-        return jax.pure_callback(self.judge, like, *rows, vmap_method="sequential")
+        return jax.pure_callback(self.scorer, like, *rows, vmap_method="sequential")
 
     def trouble(self, metric: str) -> str | None:
-        return self.judge.trouble if metric == "score" else None
+        return self.scorer.trouble if metric == "score" else None
 
 
 class Answered(NamedTuple):
@@ -239,7 +239,7 @@ def answered(obs: Any, first: Any, left: Any, closing: Any, ended: Any) -> Answe
     return found
 
 
-class Judge:
+class Scorer:
     """A reward function of the user's, asked once about each rollout, and what went wrong in it."""
 
     def __init__(self, name: str, reward: Callable[[list[Any], list[Any]], Any], tokenizer: Any) -> None:
@@ -248,7 +248,7 @@ class Judge:
         self._newest: tuple[bytes, np.ndarray] = (b"", np.zeros(0))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Judge) and (self.name, self.reward, self.tokenizer) == (
+        return isinstance(other, Scorer) and (self.name, self.reward, self.tokenizer) == (
             other.name,
             other.reward,
             other.tokenizer,
@@ -292,7 +292,7 @@ def numbers(scores: Any, prompts: Sequence[Any], answers: Sequence[Any]) -> Floa
     Args:
         scores: what it gave.
         prompts: what was asked.
-        answers: what was judged.
+        answers: what was scored.
     """
     expected = f"expected a list of {len(answers)} numbers, one for each answer"
     try:

@@ -77,7 +77,7 @@ from retorno.run.origin import read as read_origin
 from retorno.run.policy_folder import SavedPolicy
 from retorno.run.progress import Progress, telling
 from retorno.run.relabel import RELABELS, as_recorded
-from retorno.run.report import Counters, Report, report
+from retorno.run.report import Counters, Report, report, told_answers
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.structure import StructureError
 from retorno.search import SEARCHES
@@ -413,7 +413,7 @@ class Training:
                 if told is not None:
                     endless = f"reward {last.mean_reward:z.4g} a step"
                     score = endless if math.isnan(last.mean_return) else f"return {last.mean_return:.2f}"
-                    told(min(last.step / last.steps, 1.0), score)
+                    told(min(last.step / last.steps, 1.0), told_answers(last.metrics) or score)
         return last
 
     def _advance_to_end(self) -> Iterator[Report]:

@@ -138,7 +138,7 @@ class Conversation:
         return said
 
     async def keep(self, kind: str, asked: Mapping[str, Any], label: Mapping[str, Any] | None) -> bool:
-        """Write a judgement, or take it back; whether it is in the database."""
+        """Write a label, or take it back; whether it is in the database."""
         self.status.hint("")  # What was said of the one before.
         try:
             await run.io_bound(_keep, self.labels, kind, asked, self.visit.labeller, label)
@@ -171,7 +171,7 @@ class Chat(Conversation):
         """What a key does outside of the field."""
         match key:
             case "+" | "-":
-                await self.judge(1 if key == "+" else -1)
+                await self.give(1 if key == "+" else -1)
             case "r":
                 await self.again()
             case "Escape":
@@ -180,7 +180,7 @@ class Chat(Conversation):
                 self.field.run_method("focus")
 
     async def answer(self) -> None:
-        """The model's answer, and below it the ways to judge it."""
+        """The model's answer, and below it the thumbs."""
         self.thumb = 0
         with self.log:
             self.turn, label = self.bubble()
@@ -189,15 +189,15 @@ class Chat(Conversation):
         if turn is not self.turn or turn.is_deleted:  # Somebody began anew meanwhile.
             return
         self.messages.append({"role": "assistant", "content": said.text})
-        with turn, ui.element("div").classes("judge"):
+        with turn, ui.element("div").classes("thumbs"):
             for thumb, icon, what in ((1, "thumb_up", "good"), (-1, "thumb_down", "bad")):
-                self.thumbs[thumb] = ui.button(icon=icon, on_click=functools.partial(self.judge, thumb))
+                self.thumbs[thumb] = ui.button(icon=icon, on_click=functools.partial(self.give, thumb))
                 self.thumbs[thumb].props(f'flat round dense aria-label="{self.visit.say(what)}"')
             again = ui.button(icon="refresh", on_click=self.again).props("flat round dense")
             again.props(f'aria-label="{self.visit.say("again")}" title="{self.visit.say("again")}"')
         self._show()
 
-    async def judge(self, thumb: int) -> None:
+    async def give(self, thumb: int) -> None:
         """A thumb up or down; the same again takes it back."""
         if self.under_way or len(self.messages) < 2:
             return

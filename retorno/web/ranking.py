@@ -238,7 +238,9 @@ class Card:
                 self.rank = ui.label().classes("rank")
                 self.link = ui.button("=", on_click=lambda: ranking.tie(answer)).props("flat dense round size=sm")
                 self.link.props(f'aria-label="{say("tie_above")}" title="{say("tie_above")}"').classes("link")
-                self.stars = ui.rating(max=RATINGS, size="1.1rem").props(f'aria-label="{say("rating")}"')
+                self.stars = ui.rating(max=RATINGS, size="1.1rem", icon="star_border", icon_selected="star").props(
+                    f'aria-label="{say("rating")}"'
+                )
                 self.stars.on("click", js_handler="(event) => event.stopPropagation()")
                 self.link.on("click", js_handler="(event) => event.stopPropagation()")
                 self.stars.on_value_change(lambda event: self._rated(ranking, event.value))

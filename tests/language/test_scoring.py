@@ -18,7 +18,7 @@ from retorno.core.time_step import Only, TimeStep, Trajectory
 from retorno.environments import own_code
 from retorno.environments.own_code import OwnCodeError, attribute
 from retorno.environments.text.prompts import Prompts
-from retorno.language.scoring import Judge, answered
+from retorno.language.scoring import Scorer, answered
 from retorno.networks import GRU, MLP, Stack
 from retorno.run.train import TrainingError, resume
 
@@ -67,7 +67,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_function_is_given_each_answer_once_and_its_score_is_paid_with_the_last_token(file: Path) -> None:
     relabel: Any = language.FunctionScore(f"{file}:reward").build(jax.random.key(0), spec())
     told = relabel.learn(LIVED, jax.random.key(0))[1]
-    calls = relabel.judge.reward.__globals__["CALLS"]
+    calls = relabel.scorer.reward.__globals__["CALLS"]
     expected = np.zeros((5, 2))
     expected[2, 0], expected[3, 1] = 4 + 10, -1  # An answer that was cut has the fixed low score.
     np.testing.assert_array_equal(relabel.reward(LIVED), expected)
@@ -105,11 +105,11 @@ def test_a_reward_model_s_score_is_that_of_the_last_row(file: Path) -> None:
     ],
 )
 def test_a_reward_that_fails_is_told_with_its_answer_or_line(file: Path, name: str, said: str) -> None:
-    judge = Judge(f"{file}:{name}", attribute(f"{file}:{name}"), None)
-    scores = judge(OBS, FIRST, LEFT, LAST[1:] & ~LAST[:-1], OBS[1:] == 0)
+    scorer = Scorer(f"{file}:{name}", attribute(f"{file}:{name}"), None)
+    scores = scorer(OBS, FIRST, LEFT, LAST[1:] & ~LAST[:-1], OBS[1:] == 0)
     assert np.isnan(scores).all()
     with pytest.raises(AssertionError, match=said):
-        raise AssertionError(judge.trouble)
+        raise AssertionError(scorer.trouble)
 
 
 NETWORK = Stack(2, network=MLP((8,)))

@@ -160,14 +160,14 @@ class GRPO:
         compare = lambda returns, ends: group_relative_advantage(returns, ends, self.scale_advantages)  # noqa: E731
         # As many choices as the episode has: the return of a reward of 1 for each.
         length = over_envs(episode_return)(choices.astype(jnp.float32), last, 1.0)
-        log_prob = lived.extras["log_prob"]
+        log_prob, reference = lived.extras["log_prob"], learner.reference
         return _Rows(
             obs=before.obs,
             first=before.first,
             legal=before.legal,
             action=lived.action,
             log_prob=log_prob,
-            reference=log_prob if learner.reference is None else _judge(learner.reference, before, lived.action)[0],
+            reference=log_prob if reference is None else _likelihood(reference, before, lived.action)[0],
             advantage=over_groups(compare, self.group)(returns, ends),
             share=choices / jnp.maximum(ends.sum(), 1) / (jnp.maximum(length, 1) if self.average_steps else 1.0),
             choices=choices,
@@ -195,7 +195,7 @@ class GRPO:
 
     def _loss(self, network: Policy, rows: _Rows) -> tuple[Float[Array, ""], Metrics]:
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
-        log_prob, entropy = _judge(network, rows, rows.action)
+        log_prob, entropy = _likelihood(network, rows, rows.action)
         ratio = over_rows(importance_weight)(log_prob, rows.log_prob)
         kl = ratio * over_rows(kl_estimate)(log_prob - rows.reference)
         losses = over_rows(lambda r, a: clipped_policy_gradient(r, a, self.clip))(ratio, rows.advantage)
@@ -213,7 +213,7 @@ class GRPO:
         } | ({} if self.kl_coefficient is None else {"reference_kl": mean_kl})
 
 
-def _judge(policy: Policy, rows: Any, action: PyTree[Any]) -> tuple[Float[Array, "R B"], Float[Array, "R B"]]:
+def _likelihood(policy: Policy, rows: Any, action: PyTree[Any]) -> tuple[Float[Array, "R B"], Float[Array, "R B"]]:
     """How likely a policy finds what was chosen on rows [R, B], and how uncertain it is."""
     heads = unroll_batch(policy, rows.obs, rows.first, initial_carries(policy, rows.first.shape[1]))
     return jax.vmap(jax.vmap(log_prob_and_entropy))(heads["policy"], rows.legal, action)
