@@ -34,6 +34,7 @@ from retorno.language import Decoder, Everything, LoRA, UpperLayers
 from retorno.models import MODELS
 from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.networks.ensembles import ENSEMBLES
+from retorno.networks.returns import RETURNS
 from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
 from retorno.replay import GOAL_REWARDS, REPLAYS
@@ -56,6 +57,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "network": ChainMap({"decoder": Decoder}, NETWORKS),
     "critic_network": ChainMap({"none": type(None)}, NETWORKS),
     "ensemble": ENSEMBLES,
+    "returns": RETURNS,
     "trained": {"lora": LoRA, "upper_layers": UpperLayers, "everything": Everything},
     "exploration": EXPLORATIONS,
     "target": FIXED,

@@ -219,6 +219,28 @@ def polyak(target: Weights, online: Weights, step: Scalar) -> Weights:
     return jax.tree.map(lambda old, new: (1 - step) * old + step * new, target, online)
 
 
+def averaging_step(new: Scalar, total: Scalar, share: Scalar) -> Float[Array, ""]:
+    r"""How far an average of weights follows the newest: it is over about the last share of what was lived so far.
+
+    Polynomial decay (Shamir & Zhang 2013, section 4), in steps lived: no budget has to be known, and what is old weighs
+    ever less.
+
+    .. math:: \alpha = \min \left( \frac{n}{\sigma N}, 1 \right)
+
+    Args:
+        new: n, steps lived since the average was moved. Shape [].
+        total: N, all steps, these among them. Shape [].
+        share: σ in [0, 1]; 0 for the newest weights. Shape [].
+
+    Returns:
+        α, for `polyak`. Shape [].
+
+    >>> averaging_step(jnp.float32(5), jnp.float32(100), 0.1), averaging_step(jnp.float32(5), jnp.float32(5), 0.1)
+    (Array(0.5, dtype=float32), Array(1., dtype=float32))
+    """
+    return new / jnp.maximum(jnp.maximum(share * total, new), 1)
+
+
 def decays(weights: Any) -> Any:
     """Which weights decay: matrices and kernels, not biases, scales of norms and other vectors.
 

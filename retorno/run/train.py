@@ -47,6 +47,7 @@ from retorno.networks import NETWORKS, Activation, Table
 from retorno.networks.ensembles import ENSEMBLES
 from retorno.networks.layers import Precision
 from retorno.networks.pretrained import PRETRAINED, SOURCES
+from retorno.networks.returns import RETURNS
 from retorno.ops.optimisers import OPTIMISERS, Schedule
 from retorno.policies import EXPLORATIONS, FIXED, Decay
 from retorno.replay import GOAL_REWARDS, REPLAYS, Goals
@@ -108,6 +109,7 @@ REGISTERED: tuple[Mapping[str, Any], ...] = (
     GOAL_REWARDS,
     RELABELS,
     ENSEMBLES,
+    RETURNS,
     MIXES,
 )
 CHOICES = (Activation, Decay, Goals, Likelihood, Precision, Preference, Schedule, Trace, Weighing)

@@ -65,6 +65,8 @@ def learner(name: str) -> Algorithm:
         # Entropy is worth .005 log 4 a step, which adds .02 to the value.
         automatic=False,
         temperature=0.005,
+        # Averaged weights are also those of a while ago.
+        average=None,
     )
 
 

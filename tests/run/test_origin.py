@@ -50,7 +50,7 @@ def same(one: Any, other: Any) -> bool:
     ("name", "fields", "network_only"),
     [
         ("ppo", {"network", "optimiser"}, {"network"}),
-        ("dqn", {"network", "target", "optimiser"}, {"network", "target"}),
+        ("dqn", {"network", "target", "average", "optimiser"}, {"network", "target", "average"}),
         ("q_learning", {"network"}, {"network"}),
         ("double_q_learning", {"network", "twin"}, {"network", "twin"}),
         ("sarsa_lambda", {"network"}, {"network"}),

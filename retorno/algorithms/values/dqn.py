@@ -40,7 +40,7 @@ from retorno.networks.returns import (
 )
 from retorno.ops.estimates import Estimate, estimate, squashed, stretched
 from retorno.ops.objectives import linear, masked_mean
-from retorno.ops.optimisers import Adam, Optimiser, descend
+from retorno.ops.optimisers import Adam, Optimiser, averaging_step, descend, polyak
 from retorno.ops.returns import n_step_returns
 from retorno.policies.greedy import EpsilonGreedyPolicy
 from retorno.replay import Proportional, Replay, ReplayConfig, UniformReplay, Window, ring, sequence_priority
@@ -52,6 +52,8 @@ class DQNLearner(NamedTuple):
 
     network: Policy
     target: Policy
+    average: Policy | None
+    """The network with its weights averaged over what was lived lately; None where none is asked for."""
     observations: ObservationNormaliser | None
     """Of the rows lived so far. The replay holds rows raw: they are normalised when they are read, as of today."""
     optimiser: optax.OptState
@@ -116,6 +118,9 @@ class DQN:
     """Errors beyond this size count linearly; inf for half the square. Of categorical returns there are none."""
     squash: bool = False
     """Learn returns squashed, near ±√, so that one step size fits small and large ones."""
+    average: UnitInterval | None = 0.1
+    """The policy after training has weights averaged over about this last share of what was lived: the newest ones
+    swing between good policies and bad ones. None for these."""
     normalise_observations: bool = False
     """Standardise Box observations by their running mean and variance."""
 
@@ -139,6 +144,7 @@ class DQN:
         return DQNLearner(
             network=network,
             target=network,
+            average=None if self.average is None else network,
             observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
             replay=self.replay.over(rows),
@@ -167,13 +173,15 @@ class DQN:
         return action, {name: extras[name] for name in learner.replay.ring.extras}, after
 
     def policy(self, learner: DQNLearner) -> Policy:
-        return EpsilonGreedyPolicy(normalised(learner.network, learner.observations), jnp.float32(0))
+        network = learner.network if learner.average is None else learner.average
+        return EpsilonGreedyPolicy(normalised(network, learner.observations), jnp.float32(0))
 
     def update(
         self, learner: DQNLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[DQNLearner, Metrics]:
         clock = learner.clock.advance(trajectory)
-        due, countdown = learner.target_due.advance(trajectory.transitions.sum(), self.target_period)
+        lived = trajectory.transitions.sum()
+        due, countdown = learner.target_due.advance(lived, self.target_period)
         normaliser = learner.observations
         if normaliser is not None:
             normaliser = normaliser.update(jax.tree.map(lambda x: x[:-1], trajectory.steps.obs))
@@ -185,7 +193,12 @@ class DQN:
             clock=clock,
         )
         step = lambda learner, key: self._gradient_step(learner, reward, key)  # noqa: E731
-        return gradient_steps(step, learner, self.gradient_steps, clock.step.reaches(self.learning_starts), key)
+        ready = clock.step.reaches(self.learning_starts)
+        learner, metrics = gradient_steps(step, learner, self.gradient_steps, ready, key)
+        if learner.average is not None and self.average is not None:
+            follow = averaging_step(lived.astype(jnp.float32), clock.step.size, self.average)
+            learner = learner._replace(average=polyak(learner.average, learner.network, follow))
+        return learner, metrics
 
     def _gradient_step(self, learner: DQNLearner, reward: Reward, key: Key[Array, ""]) -> tuple[DQNLearner, Metrics]:
         progress = learner.clock.progress

@@ -128,8 +128,8 @@ class PQN:
         network: Policy = normalised(learner.network, observations)
         q = unroll_batch(network, steps.obs, steps.first, trajectory.carry)["q"]
         value = jax.vmap(jax.vmap(greedy_value))(q, steps.legal)
-        target = jax.vmap(lambda *x: lambda_returns(*x, self.lambda_), in_axes=1, out_axes=1)(
-            reward(trajectory), self.discount * after.discount, value[1:], after.last
+        target = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None), out_axes=1)(
+            reward(trajectory), self.discount * after.discount, value[1:], after.last, self.lambda_
         )
         rows, carry = _Rows(now.obs, now.first, trajectory.action, target, trajectory.transitions), trajectory.carry
         if network.context is not None:
