@@ -37,6 +37,7 @@ from retorno.networks.ensembles import ENSEMBLES
 from retorno.networks.returns import RETURNS
 from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
+from retorno.preferences import JUDGES
 from retorno.replay import GOAL_REWARDS, REPLAYS
 from retorno.run.folder import SEED
 from retorno.run.origin import Origin
@@ -71,6 +72,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "search": SEARCHES,
     "reward": GOAL_REWARDS,
     "relabel": ChainMap({"none": type(None)}, RELABELS),
+    "judge": JUDGES,
 }
 """What an algorithm or a run is made of, where it has it: chosen by name, each with options of its own."""
 
@@ -251,7 +253,10 @@ def choose(
             held = with_part(held, inner, asked(f"{part}.{inner}", arguments) or bare)
         usual = dataclasses.replace(usual, **{part: held})
     options = Options(steps=published.steps if published else DEFAULT_STEPS)
-    shown, relabel = with_known_parts(usual), PARTS["relabel"].get(asked("relabel", arguments) or "none", type(None))()
+    relabel = PARTS["relabel"].get(asked("relabel", arguments) or "none", type(None))()
+    for inner in parts_of(relabel):
+        relabel = with_part(relabel, inner, asked(f"relabel.{inner}", arguments))
+    shown, judged = with_known_parts(usual), with_known_parts(relabel)
     kind = dataclasses.make_dataclass(
         "Arguments",
         [
@@ -266,7 +271,8 @@ def choose(
                 for part, default in (("options", options), ("algorithm", shown))
             ),
             name_option("relabel", relabel),
-            *([] if relabel is None else [("relabel", type(relabel), dataclasses.field(default=relabel))]),
+            *(name_option(inner, getattr(relabel, inner), "relabel.") for inner in parts_of(relabel)),
+            *([] if relabel is None else [("relabel", type(judged), dataclasses.field(default=judged))]),
         ],
     )
     described = first_line(ALGORITHMS[name])
@@ -278,7 +284,12 @@ def choose(
     own = {each.strip("_").replace("_", "-") for each in fields_of(usual)} | {*parts_of(usual), "relabel"}
     groups = {**GROUPS, "algorithm": own | {f"no-{each}" for each in own}}
     made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described, groups)
-    return made.options, with_own_types(made.algorithm, usual), getattr(made, "relabel", None), published
+    return (
+        made.options,
+        with_own_types(made.algorithm, usual),
+        with_own_types(getattr(made, "relabel", None), relabel),
+        published,
+    )
 
 
 def with_settings(algorithm: Algorithm, changes: Sequence[str]) -> Algorithm:

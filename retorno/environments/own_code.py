@@ -73,6 +73,43 @@ def attribute(name: str, what: str = "world") -> Any:
     return found[inside]
 
 
+def function(name: str, what: str) -> Callable[..., Any]:
+    """`attribute`, which is to be called.
+
+    Raises:
+        OwnCodeError, OSError: as `attribute`, and where it cannot be called.
+
+    Args:
+        name: with a colon.
+        what: it is: for messages.
+    """
+    found = attribute(name, what)
+    if not callable(found):
+        raise OwnCodeError(f"{name} is no function, but of type {type(found).__name__}")
+    return found
+
+
+def placed(name: str, what: str) -> tuple[str, int]:
+    """The name of a function wherever one stands later, and when its file was written: another is another function.
+
+    Args:
+        name: with a colon.
+        what: it is: for messages.
+
+    Raises:
+        ValueError: when the name has no colon.
+
+    >>> placed("math:hypot", "reward")
+    ('math:hypot', 0)
+    """
+    if ":" not in name:
+        raise ValueError(f"function must say where the {what} is, as FILE.py:NAME or MODULE:NAME, got {name!r}")
+    file, _, inside = located(name)
+    if file is None:
+        return name, 0
+    return f"{file}:{inside}", file.stat().st_mtime_ns if file.exists() else 0
+
+
 def opened(name: str, what: str = "world") -> tuple[ModuleType, str]:
     """The module of FILE.py:NAME or MODULE:NAME after it has run, and NAME.
 

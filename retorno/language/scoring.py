@@ -21,7 +21,7 @@ from retorno.algorithms.preferences.reward_model import SCORE
 from retorno.core.policy import Metrics, Policy, Relabel, initial_carries, unroll_batch
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import Only, Trajectory
-from retorno.environments.own_code import OwnCodeError, attribute, guarded, located, require_named
+from retorno.environments.own_code import OwnCodeError, function, guarded, located, placed, require_named
 from retorno.environments.text.prompts import Prompts
 from retorno.environments.wrappers import Wrapper
 from retorno.language.stored import StoredModel
@@ -68,19 +68,10 @@ class FunctionScore:
     """When its file was: once it is another, programs that call the function as it was are not used again."""
 
     def __post_init__(self) -> None:
-        if not self.function:  # Not said yet, as on the command line before its options are read.
-            return
-        self._require_place()
-        file, _, inside = located(self.function)
-        if file is not None:  # From wherever the run is gone on with.
-            object.__setattr__(self, "function", f"{file}:{inside}")
-            object.__setattr__(self, "written", file.stat().st_mtime_ns if file.exists() else 0)
-
-    def _require_place(self) -> None:
-        if ":" not in self.function:
-            raise ValueError(
-                f"function must say where the reward is, as FILE.py:NAME or MODULE:NAME, got {self.function!r}"
-            )
+        if self.function:  # On the command line it is said later.
+            name, written = placed(self.function, "reward")
+            object.__setattr__(self, "function", name)
+            object.__setattr__(self, "written", written)
 
     def recorded(self) -> FunctionScore:
         """As a run recorded it.
@@ -91,10 +82,8 @@ class FunctionScore:
         return replace(self, function=require_named(self.function, "reward"))
 
     def build(self, key: Key[Array, ""], spec: Spec) -> ScoredByFunction:
-        self._require_place()
-        reward = attribute(self.function, "reward")
-        if not callable(reward):
-            raise OwnCodeError(f"{self.function} is no function, but of type {type(reward).__name__}")
+        placed(self.function, "reward")
+        reward = function(self.function, "reward")
         tokenizer = None if self.model is None else self.model.tokenizer
         if self.model is not None and tokenizer is None:
             raise SpaceError(

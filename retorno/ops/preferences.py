@@ -60,6 +60,30 @@ def bradley_terry(score: Float[Array, " K"], rank: Int[Array, " K"], mistakes: S
     return -jnp.sum(jnp.where(pairs, log_prob, 0.0)) / jnp.maximum(pairs.sum(), 1)
 
 
+def comparison(score: Float[Array, " 2"], share: Float[Array, ""], mistakes: Scalar = 0.0) -> Float[Array, ""]:
+    r"""How unlikely it is what somebody said of two, who may find them alike (Christiano et al. 2017, eq. 1, 2).
+
+    .. math:: L = -\mu \log P(1 \succ 2) - (1 - \mu) \log P(2 \succ 1), \quad
+              P(1 \succ 2) = (1 - \epsilon) \sigma(r_1 - r_2) + \tfrac{\epsilon}{2}
+
+    Args:
+        score: r, of both: of a segment the sum of its rewards. Shape [2].
+        share: μ, how much of the preference went to the first: 1, ½ where both are alike, 0. Shape [].
+        mistakes: ε, the share of choices that are made blindly. Shape [].
+
+    Returns:
+        L. Shape [].
+
+    >>> comparison(jnp.array([2.0, 0.0]), jnp.float32(1))
+    Array(0.126928, dtype=float32)
+    >>> comparison(jnp.zeros(2), jnp.float32(0.5)) - jnp.log(2.0)
+    Array(0., dtype=float32)
+    """
+    both = jnp.stack([score[0] - score[1], score[1] - score[0]])
+    log_prob = jnp.logaddexp(jnp.log1p(-mistakes) + jax.nn.log_sigmoid(both), jnp.log(mistakes / 2))
+    return -(share * log_prob[0] + (1 - share) * log_prob[1])
+
+
 def plackett_luce(score: Float[Array, " K"], rank: Int[Array, " K"]) -> Float[Array, ""]:
     r"""How unlikely a ranking is, chosen from the best one down (Luce 1959; Plackett 1975).
 

@@ -41,6 +41,7 @@ from retorno.core.mdp import MDP
 from retorno.core.names import did_you_mean, named
 from retorno.core.notebook import as_table
 from retorno.core.policy import Algorithm
+from retorno.core.registry import REGISTERED
 from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import WorldName, as_model, as_world
@@ -56,7 +57,7 @@ from retorno.run.probe import Lives
 from retorno.run.progress import Progress, telling
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.tally import Points, Tally
-from retorno.run.train import REGISTERED, USUAL_STEPS, known, meant_algorithm, positive, require_step_size
+from retorno.run.train import USUAL_STEPS, known, meant_algorithm, positive, require_step_size
 
 MEASURES = {
     "return": "sum of rewards in an episode",
@@ -453,8 +454,8 @@ def ask(
         several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
         (swept if several and len(values) > 1 else fixed)[key] = list(values) if several else [values]
     # What has one value is a setting of all, and no column.
-    settled = {s.name: s.algorithm for s in grid(chosen, fixed, REGISTERED)} if fixed else chosen
-    settings = grid(settled, {key: _plain(values) for key, values in swept.items()}, REGISTERED)
+    settled = {s.name: s.algorithm for s in grid(chosen, fixed, REGISTERED.values())} if fixed else chosen
+    settings = grid(settled, {key: _plain(values) for key, values in swept.items()}, REGISTERED.values())
     for setting in settings:
         require_step_size(setting.algorithm)
     by_episode = episodes is not None

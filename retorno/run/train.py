@@ -14,7 +14,7 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from retorno.core.hyperparameters import as_arrays
 from retorno.core.names import did_you_mean, named
 from retorno.core.notebook import as_table
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
+from retorno.core.registry import REGISTERED
 from retorno.core.runtime import exchanges_in_one_order, prepare
 from retorno.core.spaces import Spec, action_units, unbounded_note
 from retorno.core.time_step import AnyTree, Clock, TimeStep
@@ -42,15 +43,12 @@ from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName, as_world
 from retorno.environments.wrappers import InStep
-from retorno.models import MODELS
-from retorno.networks import NETWORKS, Activation, Table
-from retorno.networks.ensembles import ENSEMBLES
+from retorno.networks import Activation, Table
 from retorno.networks.layers import Precision
 from retorno.networks.pretrained import PRETRAINED, SOURCES
-from retorno.networks.returns import RETURNS
-from retorno.ops.optimisers import OPTIMISERS, Schedule
-from retorno.policies import EXPLORATIONS, FIXED, Decay
-from retorno.replay import GOAL_REWARDS, REPLAYS, Goals
+from retorno.ops.optimisers import Schedule
+from retorno.policies import Decay
+from retorno.replay import Goals
 from retorno.replay import on_disk as disk
 from retorno.run import checkpoint, policy_folder
 from retorno.run.collect import group_of, reads
@@ -81,7 +79,6 @@ from retorno.run.relabel import RELABELS, as_recorded
 from retorno.run.report import Counters, Report, report, told_answers
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.structure import StructureError
-from retorno.search import SEARCHES
 
 USUAL_STEPS = 100_000
 """The budget where none is given, nor published."""
@@ -96,26 +93,9 @@ Keep = int | Literal["best", "all"]
 FURTHEST = 2**31
 """Steps of one advance: the loop counts them in one word."""
 
-REGISTERED: tuple[Mapping[str, Any], ...] = (
-    NETWORKS,
-    PRETRAINED,
-    SOURCES,
-    EXPLORATIONS,
-    FIXED,
-    MODELS,
-    SEARCHES,
-    OPTIMISERS,
-    REPLAYS,
-    GOAL_REWARDS,
-    RELABELS,
-    ENSEMBLES,
-    RETURNS,
-    MIXES,
-)
 CHOICES = (Activation, Decay, Goals, Likelihood, Precision, Preference, Schedule, Trace, Weighing)
 
-
-FURTHER = ("retorno.language",)
+FURTHER = ("retorno.language", "retorno.preferences")
 """Packages above this one that register settings: runs of theirs are gone on with by those who never imported them."""
 
 
@@ -124,7 +104,7 @@ def known() -> dict[str, type]:
     for package in FURTHER:
         importlib.import_module(package)
     algorithms = [type(make()) for make in ALGORITHMS.values()]
-    parts = [kind for kinds in REGISTERED for kind in kinds.values()]
+    parts = [kind for kinds in (*REGISTERED.values(), PRETRAINED, SOURCES, RELABELS) for kind in kinds.values()]
     return {kind.__name__: kind for kind in (*algorithms, *parts, *CHOICES)}
 
 

@@ -1,0 +1,165 @@
+"""Who says which of two segments is better: the world's own reward, for experiments, or a function of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Key
+
+from retorno.core.hyperparameters import NonNegative, UnitInterval, settings
+from retorno.core.registry import Registry
+from retorno.environments.own_code import OwnCodeError, function, guarded, located, placed, require_named
+from retorno.preferences.segments import Pairs
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Settings of somebody who says which of two segments is better."""
+
+    def begin(self) -> Asked:
+        """Ready to be asked.
+
+        Raises:
+            OwnCodeError: when it is code of one's own that cannot be used.
+        """
+        ...
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """Somebody who is asked; equal ones are asked by the same program."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What went wrong in an answer, if anything."""
+        ...
+
+    def answer(self, pairs: Pairs, key: Key[Array, ""]) -> Float[Array, " N"]:
+        """How much of the preference goes to the first of each pair.
+
+        Args:
+            pairs: N pairs.
+            key: what is said by chance follows from it.
+
+        Returns:
+            1, ½ where both are alike, 0; NaN: cannot tell; infinite where something went wrong. Shape [N].
+        """
+        ...
+
+
+@settings
+class TrueReward:
+    """Prefers what the world paid more for, as a labeller would who errs sometimes: for experiments and benchmarks.
+
+    Christiano et al. 2017, section 3.1 ("synthetic labels"); mistakes and indifference as Lee et al. 2021 (B-Pref).
+    """
+
+    mistakes: UnitInterval = 0.1
+    """The share of answers that say the opposite."""
+    indifference: NonNegative = 0.0
+    """Where two sums of rewards differ by no more, both are said to be alike."""
+
+    @property
+    def trouble(self) -> None:
+        """Nothing can."""
+
+    def begin(self) -> TrueReward:
+        """Itself."""
+        return self
+
+    def answer(self, pairs: Pairs, key: Key[Array, ""]) -> Float[Array, " N"]:
+        """Which paid more."""
+        apart = pairs.returns[:, 0] - pairs.returns[:, 1]
+        wrong = jax.random.bernoulli(key, self.mistakes, apart.shape)
+        share = jnp.where((apart > 0) ^ wrong, 1.0, 0.0)
+        return jnp.where(jnp.abs(apart) <= self.indifference, 0.5, share)
+
+
+@settings
+class FunctionJudge:
+    """Asks a Python function: a rule, a model of one's own, a program that shows both to somebody.
+
+    `judge(first, second)` gets two segments, each a dictionary of arrays: "obs" [L + 1, …], "action" [L, …] and
+    "reward" [L], what the world paid. It gives 1 where the first is better, 0 where the second is, ½ where both are
+    alike, None where it cannot tell.
+    """
+
+    function: str = ""
+    """FILE.py:NAME or MODULE:NAME."""
+    written: int = field(init=False, repr=False, default=0)
+    """When its file was: once it is another, programs that call the function as it was are not used again."""
+
+    def __post_init__(self) -> None:
+        if self.function:  # On the command line it is said later.
+            name, written = placed(self.function, "judge")
+            object.__setattr__(self, "function", name)
+            object.__setattr__(self, "written", written)
+
+    def recorded(self) -> FunctionJudge:
+        """As a run recorded it.
+
+        Raises:
+            OwnCodeError: when it stands in a file that was not named in this process: then it is not run.
+        """
+        return replace(self, function=require_named(self.function, "judge"))
+
+    def begin(self) -> _Function:
+        """The function itself."""
+        placed(self.function, "judge")
+        return _Function(self.function, function(self.function, "judge"))
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A function that is called on the host, by the compiled program."""
+
+    name: str
+    function: Callable[[dict[str, Any], dict[str, Any]], Any]
+    _failed: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def trouble(self) -> str | None:
+        return self._failed[-1] if self._failed else None
+
+    def answer(self, pairs: Pairs, key: Key[Array, ""]) -> Float[Array, " N"]:
+        leaves, structure = jax.tree.flatten(pairs)
+
+        def ask(*leaves: Any) -> np.ndarray:
+            held = jax.tree.unflatten(structure, [np.asarray(x) for x in leaves])
+            return np.asarray([self._share(*_both(held, i)) for i in range(len(held.reward))], np.float32)
+
+        like = jax.ShapeDtypeStruct(pairs.reward.shape[:1], jnp.float32)
+        return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
+
+    def _share(self, first: dict[str, Any], second: dict[str, Any]) -> float:
+        file, module, _ = located(self.name)
+        try:
+            said = guarded(str(file or module), lambda: self.function(first, second), "judgement")
+            if said is None:
+                return np.nan
+            if isinstance(said, int | float | np.number | np.ndarray) and np.ndim(said) == 0 and 0 <= said <= 1:
+                return float(said)
+            problem = f"gave {said!r:.60}: expected 1 (the first is better), 0, .5 for alike, or None"
+        except (OwnCodeError, OSError) as error:
+            problem = f"failed: {error}"
+        self._failed.append(f"the judge {self.name} {problem}")
+        return np.inf
+
+
+def _both(pairs: Pairs, i: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A pair as a function is given it."""
+    first, second = (
+        {name: jax.tree.map(lambda x: x[i, side], x) for name, x in pairs._asdict().items()}  # noqa: B023
+        for side in range(2)
+    )
+    return first, second
+
+
+JUDGES = Registry((TrueReward, FunctionJudge), of=Judge)
+"""Every judge by the name that the command line gives it."""

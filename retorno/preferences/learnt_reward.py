@@ -1,0 +1,357 @@
+"""A reward learnt from which of two segments somebody preferred, while an agent learns from it. Christiano et al. 2017.
+
+It is a relabel, so that any algorithm learns from it and knows nothing of it. Each time that a few labels are due
+(often at first, then ever more seldom) pairs of segments are drawn from what was lived lately, those on which the
+ensemble's members agree least are judged, and the members learn from all labels so far. What is paid is their mean,
+each normalised over recent steps; replayed rows are paid what is thought of them now.
+
+What we do differently: bootstrap samples are drawn as labels arrive, by a Poisson number for each (Oza & Russell 2001),
+whose zeros, 1/e of them, are what a member is validated on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field, replace
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from gymnasium import spaces
+from jax import Array
+from jaxtyping import Float, Int, Key
+
+from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, settings
+from retorno.core.policy import Metrics, Policy, Relabel, unroll_batch
+from retorno.core.spaces import SpaceError, Spec
+from retorno.core.time_step import Clock, Trajectory
+from retorno.networks import MLP, NetworkConfig, ValueHead
+from retorno.networks.layers import Activation
+from retorno.networks.normalisers import ObservationNormaliser
+from retorno.ops.optimisers import Adam, Optimiser, decays, descend
+from retorno.ops.preferences import comparison
+from retorno.preferences.judges import Asked, Judge, TrueReward
+from retorno.preferences.segments import Pairs, draw_pairs, taken
+from retorno.replay import Ring
+from retorno.replay.ring import ring as empty_ring
+from retorno.run.relabel import register
+
+REWARD = "value"
+"""The head that says what a step is worth."""
+CHECKED = 256
+"""Labels at most on which members are validated after each session."""
+TASTED = 64
+"""Segments over which members are normalised."""
+VALIDATION = (1.1, 1.5)
+"""Between which multiples of the training loss the validation loss is held, by the weights' decay."""
+
+
+@register
+@settings
+class Preferences:
+    """Pays what somebody prefers, learnt from which of two short segments is better (Christiano et al. 2017).
+
+    Reported are the labels so far, and after each session of them the ensemble's "accuracy" on labels that its members
+    did not learn from, its loss, and how its rewards of recent steps correlate with what the world paid.
+    """
+
+    labels: Count = 700
+    """How many pairs are judged in all."""
+    judge: Judge = field(default_factory=TrueReward)
+    """Who judges them."""
+    segment: Count = 25
+    """Steps of a segment."""
+    first: UnitInterval = 0.25
+    """The share of the labels that is asked before anything is paid, on what the untaught policy does."""
+    waiting: UnitInterval = 0.02
+    """The share of the run after which these are asked."""
+    half_rate: Positive = 0.1
+    """The share of the run after which labels are asked half as often as at first: as T / (T + t)."""
+    session: Count = 10
+    """Labels that are asked, and then learnt from, at once."""
+    candidates: Count = 10
+    """Of how many pairs for each label those are chosen on which the ensemble agrees least; 1: random ones."""
+    recent: Count = 10_000
+    """Steps lived lately, of which segments are drawn."""
+    network: NetworkConfig = field(default_factory=lambda: MLP((64, 64), Activation.silu))
+    """What reads a step: observation, action and next observation."""
+    sees_action: bool = True
+    """Whether it reads the action."""
+    sees_next: bool = True
+    """Whether it reads the next observation."""
+    members: Count = 3
+    """Networks of the ensemble, each on a bootstrap sample of its own."""
+    mistakes: UnitInterval = 0.1
+    """ε, the share of answers that are taken to be given blindly."""
+    optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3))
+    """How a gradient becomes a step."""
+    gradient_steps: Count = 25
+    """After each session."""
+    batch: Count = 32
+    """Labels in each gradient step."""
+    decay: NonNegative = 1e-4
+    """L2 regularisation at first; each member's adapts to its validation loss. 0: none."""
+    deviation: Positive = 1.0
+    """The standard deviation of what is paid; .05 for Atari in the paper."""
+
+    def build(self, key: Key[Array, ""], spec: Spec) -> LearntReward:
+        inputs = [spec.observation_space]
+        inputs += [spec.action_space] if self.sees_action else []
+        inputs += [spec.observation_space] if self.sees_next else []
+        keys = jax.random.split(key, self.members)
+        members = tuple(self.network.build(k, spaces.Tuple(inputs), {REWARD: ValueHead()}) for k in keys)
+        if members[0].context != 0:
+            raise SpaceError(
+                f"a learnt reward judges single steps, and {type(self.network).__name__} remembers earlier ones: take "
+                "MLP, or another network without a memory"
+            )
+        row = spec.row._replace(legal=None)
+        action = jax.tree.map(jnp.zeros_like, jax.eval_shape(lambda: _action(spec.action_space)))
+        recent = empty_ring(
+            row,
+            action,
+            num_envs=spec.num_envs,
+            capacity=max(self.recent, 2 * self.segment * spec.num_envs),
+            rollout=1,
+            length=self.segment,
+        )
+        pairs = Pairs(
+            obs=jax.tree.map(lambda x: jnp.zeros((self.labels, 2, self.segment + 1, *x.shape), x.dtype), row.obs),
+            action=jax.tree.map(lambda x: jnp.zeros((self.labels, 2, self.segment, *x.shape), x.dtype), action),
+            reward=jnp.zeros((self.labels, 2, self.segment)),
+        )
+        return LearntReward(
+            settings=self,
+            judge=self.judge.begin(),
+            members=members,
+            optimiser=self.optimiser.build().init(members),  # pyright: ignore[reportArgumentType]
+            decay=jnp.full(self.members, self.decay),
+            labelled=Labelled(
+                pairs, jnp.zeros(self.labels), jnp.zeros((self.labels, self.members), jnp.int32), jnp.int32(0)
+            ),
+            recent=recent,
+            observed=ObservationNormaliser.start(spec.observation_space),
+            normal=Normal(jnp.zeros(self.members), jnp.ones(self.members), jnp.float32(0)),
+            clock=Clock.start(spec.steps),
+            sessions=jnp.int32(0),
+            told=Told(jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.float32(0)),
+        )
+
+
+def _action(space: spaces.Space[Any]) -> Array:
+    return jnp.zeros(space.shape or (), jax.dtypes.canonicalize_dtype(space.dtype))
+
+
+class Labelled(NamedTuple):
+    """All labels so far."""
+
+    pairs: Pairs
+    share: Float[Array, " N"]
+    """How much of the preference went to the first of each."""
+    times: Int[Array, "N M"]
+    """How often each is in each member's bootstrap sample; where it is not, the member is validated on it."""
+    count: Int[Array, ""]
+    """How many there are."""
+
+
+class Normal(NamedTuple):
+    """What makes rewards of members alike."""
+
+    mean: Float[Array, " M"]
+    deviation: Float[Array, " M"]
+    scale: Float[Array, ""]
+    """The standard deviation of what is paid; 0 while nothing is known."""
+
+
+class Told(NamedTuple):
+    """How the ensemble was after the newest session."""
+
+    loss: Float[Array, ""]
+    accuracy: Float[Array, ""]
+    correlation: Float[Array, ""]
+    failed: Float[Array, ""]
+    """Infinite where the judge failed."""
+
+
+class LearntReward(Relabel):
+    """An ensemble that pays, what it learnt from, and what it may be asked about next."""
+
+    members: tuple[Policy, ...]
+    optimiser: optax.OptState
+    decay: Float[Array, " M"]
+    labelled: Labelled
+    recent: Ring
+    observed: ObservationNormaliser
+    normal: Normal
+    clock: Clock
+    sessions: Int[Array, ""]
+    told: Told
+    settings: Preferences = eqx.field(static=True)
+    judge: Asked = eqx.field(static=True)
+
+    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        """The members' mean, each normalised; 0 before the first labels."""
+        steps = trajectory.steps
+        said = self._said(self.members, steps.obs, trajectory.action)
+        paid = jnp.mean((said - self.normal.mean) / self.normal.deviation, axis=-1)
+        return jnp.where(trajectory.transitions, self.normal.scale * paid, 0.0)
+
+    def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[LearntReward, Metrics]:
+        lived = replace(
+            self,
+            recent=_added(self.recent, trajectory),
+            observed=self.observed.update(jax.tree.map(lambda x: x[1:], trajectory.steps.obs)),
+            clock=self.clock.advance(trajectory),
+        )
+        due = jnp.floor(lived._due() / self.settings.session).astype(jnp.int32) - self.sessions
+        keys = jax.random.fold_in(key, 0)
+        # A loop of no turns rather than a branch: what a branch gives back would be copied.
+        after = jax.lax.fori_loop(0, due, lambda i, now: now._session(jax.random.fold_in(keys, i)), lived)
+        told = after.told
+        return after, {
+            "labels": after.labelled.count + told.failed,
+            "accuracy": told.accuracy,
+            "loss": told.loss,
+            "correlation": told.correlation,
+        }
+
+    def trouble(self, metric: str) -> str | None:
+        if metric != "labels":
+            return None
+        if self.judge.trouble is not None:
+            return self.judge.trouble
+        return (
+            f"no segment of {self.settings.segment} steps lies within an episode: choose a shorter one, or a world "
+            "whose episodes are longer"
+        )
+
+    def _due(self) -> Float[Array, ""]:
+        """How many labels should have been asked by now: a rate that falls as T / (T + t), after the first ones."""
+        made, progress = self.settings, self.clock.progress
+        share = jnp.log1p(progress / made.half_rate) / jnp.log1p(1 / made.half_rate)
+        # A little more, so that the last one is not lost to rounding.
+        due = made.labels * (made.first + (1 - made.first) * share) + 1e-3
+        return jnp.where(progress >= made.waiting, due, 0.0)
+
+    def _said(self, members: tuple[Policy, ...], obs: Array, action: Array) -> Float[Array, "T B M"]:
+        """What members say of steps: obs [T + 1, B], action [T, B]."""
+        obs = jax.vmap(jax.vmap(self.observed))(obs)
+        inputs = [jax.tree.map(lambda x: x[:-1], obs)]
+        inputs += [action] if self.settings.sees_action else []
+        inputs += [jax.tree.map(lambda x: x[1:], obs)] if self.settings.sees_next else []
+        first = jnp.zeros(jax.tree.leaves(obs)[0][1:].shape[:2], bool)
+        said = [unroll_batch(member, tuple(inputs), first, ())[REWARD] for member in members]
+        return jnp.stack(said, axis=-1)
+
+    def _sums(self, members: tuple[Policy, ...], pairs: Pairs) -> Float[Array, "N 2 M"]:
+        """What members say of whole segments."""
+        flat = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)  # noqa: E731
+        said = self._said(members, jax.tree.map(flat, pairs.obs), jax.tree.map(flat, pairs.action))
+        return said.sum(0).reshape(-1, 2, len(members))
+
+    def _session(self, key: Key[Array, ""]) -> LearntReward:
+        """Ask a few labels, and learn from all."""
+        draw, choose, judge, bootstrap, learn, check = jax.random.split(key, 6)
+        made, held = self.settings, self.labelled
+        pairs, whole = draw_pairs(self.recent, draw, made.session * made.candidates)
+        if made.candidates > 1:
+            sums = self._sums(self.members, pairs)
+            interest = jnp.var(jax.nn.sigmoid(sums[:, 0] - sums[:, 1]), axis=-1)
+        else:
+            interest = jax.random.uniform(choose, whole.shape)
+        best = jnp.argsort(jnp.where(whole, interest, -1.0), descending=True)[: made.session]
+        asked = taken(pairs, best)
+        share = self.judge.answer(asked, judge)
+        count = jnp.isfinite(share) & whole[best]
+        place = jnp.where(count, held.count + jnp.cumsum(count) - 1, made.labels)
+        times = jax.random.poisson(bootstrap, 1.0, (made.session, made.members))
+        put = lambda old, new: old.at[place].set(new, mode="drop")  # noqa: E731
+        labelled = Labelled(
+            jax.tree.map(put, held.pairs, asked),
+            put(held.share, share),
+            put(held.times, times.astype(jnp.int32)),
+            jnp.minimum(held.count + count.sum(), made.labels),
+        )
+        failed = jnp.where(jnp.isinf(share).any() | ~whole.any(), jnp.inf, 0.0)
+        asked_so_far = replace(self, labelled=labelled, sessions=self.sessions + 1)
+        return asked_so_far._fitted(learn)._normalised(check, failed)
+
+    def _fitted(self, key: Key[Array, ""]) -> LearntReward:
+        """The members after some gradient steps."""
+        made, held = self.settings, self.labelled
+
+        def step(i: Array, now: tuple[tuple[Policy, ...], optax.OptState]) -> tuple[tuple[Policy, ...], optax.OptState]:
+            members, state = now
+            index = jax.random.randint(jax.random.fold_in(key, i), (made.batch,), 0, jnp.maximum(held.count, 1))
+
+            def loss(members: tuple[Policy, ...]) -> Float[Array, ""]:
+                losses, _ = self._losses(members, index)
+                weight = held.times[index] * (held.count > 0)
+                fit = (losses * weight).sum(0) / jnp.maximum(weight.sum(0), 1)
+                return (fit + self.decay * jnp.stack([_square(member) for member in members])).sum()
+
+            gradient = jax.grad(loss)(members)
+            return descend(made.optimiser, members, gradient, state, self.clock.progress)
+
+        members, state = jax.lax.fori_loop(0, made.gradient_steps, step, (self.members, self.optimiser))
+        return replace(self, members=members, optimiser=state)
+
+    def _losses(
+        self, members: tuple[Policy, ...], index: Int[Array, " N"]
+    ) -> tuple[Float[Array, "N M"], Float[Array, "N M"]]:
+        """How unlikely members find some labels, and whether they say the same; ½ where the label says nothing."""
+        sums, share = self._sums(members, taken(self.labelled.pairs, index)), self.labelled.share[index]
+        losses = jax.vmap(jax.vmap(comparison, (1, None, None)), (0, 0, None))(sums, share, self.settings.mistakes)
+        apart = sums[:, 0] - sums[:, 1]
+        return losses, (1 + jnp.sign(apart) * jnp.sign(share - 0.5)[:, None]) / 2
+
+    def _normalised(self, key: Key[Array, ""], failed: Float[Array, ""]) -> LearntReward:
+        """With members that are validated, and alike over recent steps."""
+        labels, steps = jax.random.split(key)
+        held = self.labelled
+        index = jax.random.randint(labels, (CHECKED,), 0, jnp.maximum(held.count, 1))
+        losses, right = self._losses(self.members, index)
+        mean = lambda x, of: (x * of).sum(0) / jnp.maximum(of.sum(0), 1)  # noqa: E731
+        learnt = held.times[index] > 0
+        training, validation = mean(losses, learnt), mean(losses, ~learnt)
+        low, high = VALIDATION
+        ratio = validation / jnp.maximum(training, 1e-6)
+        decay = self.decay * jnp.where(ratio > high, 1.1, jnp.where(ratio < low, 1 / 1.1, 1.0))
+
+        lived = self.recent.sample(steps, TASTED).trajectory
+        said = self._said(self.members, lived.steps.obs, lived.action)
+        count = lived.transitions
+        middle = jax.vmap(lambda x: jnp.mean(x, where=count), -1)(said)
+        deviation = jnp.maximum(jax.vmap(lambda x: jnp.std(x, where=count), -1)(said), 1e-6)
+        normal = Normal(middle, deviation, jnp.where(held.count > 0, self.settings.deviation, 0.0))
+        paid = jnp.mean((said - middle) / deviation, axis=-1)
+        told = Told(
+            loss=training.mean(),
+            accuracy=(right * ~learnt).sum() / jnp.maximum((~learnt).sum(), 1),
+            correlation=_correlation(paid, lived.steps.reward[1:], count),
+            failed=failed,
+        )
+        return replace(self, decay=decay, normal=normal, told=told)
+
+
+def _added(ring: Ring, lived: Trajectory) -> Ring:
+    """A ring with what was lived since, or the newest part of it that fits."""
+    most = ring.slots - 1
+    if lived.transitions.shape[0] > most:
+        lived = jax.tree.map(lambda x: x[-most - 1 :], lived._replace(action=(), carry=()))._replace(
+            action=jax.tree.map(lambda x: x[-most:], lived.action)
+        )
+    return ring.add(lived._replace(steps=lived.steps._replace(legal=None), extras=(), carry=()))
+
+
+def _square(member: Policy) -> Float[Array, ""]:
+    """The sum of squares of a network's weights."""
+    squares = jax.tree.map(lambda x, counts: jnp.sum(x**2) if counts else 0.0, member, decays(member))
+    return jnp.sum(jnp.stack(jax.tree.leaves(squares)))
+
+
+def _correlation(x: Array, y: Array, where: Array) -> Float[Array, ""]:
+    """Of two arrays, where it counts; 0 where one does not vary."""
+    x, y = (jnp.where(where, a - jnp.mean(a, where=where), 0.0) for a in (x, y))
+    return (x * y).sum() / jnp.sqrt(jnp.maximum((x**2).sum() * (y**2).sum(), 1e-12))

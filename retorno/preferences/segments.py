@@ -1,0 +1,63 @@
+"""Segments: short stretches of what was lived, two of which are compared. Christiano et al. 2017, section 2.2.2."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int, Key, PyTree
+
+from retorno.core.time_step import Trajectory
+from retorno.replay import Ring
+
+
+class Pairs(NamedTuple):
+    """N pairs of segments of L steps each."""
+
+    obs: PyTree[Array]
+    """[N, 2, L + 1]"""
+    action: PyTree[Array]
+    """[N, 2, L]"""
+    reward: Float[Array, "N 2 L"]
+    """What the world paid; no reward model sees it."""
+
+    @property
+    def returns(self) -> Float[Array, "N 2"]:
+        """The sum of what the world paid on each."""
+        return self.reward.sum(-1)
+
+
+def draw_pairs(ring: Ring, key: Key[Array, ""], count: int) -> tuple[Pairs, Bool[Array, " N"]]:
+    """Pairs of recent segments, uniformly; some may reach over the end of an episode.
+
+    Args:
+        ring: of recent rows; its windows are as long as a segment.
+        key: what is drawn follows from it.
+        count: N.
+
+    Returns:
+        The pairs, and which of them are whole: both segments lie within an episode each.
+    """
+    lived = ring.sample(key, 2 * count).trajectory
+    whole = (lived.transitions.all(axis=0) & (ring.starts > 0)).reshape(count, 2).all(axis=1)
+    return pairs_of(lived), whole
+
+
+def pairs_of(lived: Trajectory) -> Pairs:
+    """Windows [L + 1, 2N] as N pairs of neighbours."""
+
+    def paired(x: Array) -> Array:
+        return jnp.moveaxis(x, 0, 1).reshape(-1, 2, x.shape[0], *x.shape[2:])
+
+    return Pairs(
+        obs=jax.tree.map(paired, lived.steps.obs),
+        action=jax.tree.map(paired, lived.action),
+        reward=paired(lived.steps.reward[1:]),
+    )
+
+
+def taken(pairs: Pairs, index: Int[Array, " K"]) -> Pairs:
+    """Some of them."""
+    return jax.tree.map(lambda x: x[index], pairs)

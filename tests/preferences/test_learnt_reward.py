@@ -1,0 +1,240 @@
+"""A reward that is learnt from comparisons: what it is asked, what it makes of the answers, what is told of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import retorno as rt
+from retorno import bellman
+from retorno.algorithms import PPO, QLearning
+from retorno.cli.train import choose
+from retorno.core.counter import Counter
+from retorno.core.mdp import MDP, mdp
+from retorno.core.spaces import SpaceError
+from retorno.core.time_step import TimeStep, Trajectory
+from retorno.environments.own_code import OwnCodeError, run_file
+from retorno.environments.sampled_world import sampled
+from retorno.environments.wrappers import TimeLimit
+from retorno.networks import GRU, MLP
+from retorno.preferences import FunctionJudge, LearntReward, Pairs, Preferences, TrueReward
+from retorno.preferences.segments import draw_pairs
+from retorno.replay.ring import ring as empty_ring
+from retorno.run.loop import native_spec
+from retorno.run.train import TrainingError, resume, train
+
+STATES = 5
+PAID = [0.0, -1.0, 0.0, 2.0, 1.0]
+"""For being on each state of a ring from which it goes on to the left or to the right."""
+
+
+def merry_go_round() -> MDP:
+    return mdp(
+        {
+            s: {
+                name: [(0.9, (s + step) % STATES, PAID[s]), (0.1, s, PAID[s])]
+                for name, step in (("left", -1), ("right", 1))
+            }
+            for s in range(STATES)
+        },
+        initial={0: 1.0},
+    )
+
+
+def world() -> TimeLimit:
+    return TimeLimit(sampled(merry_go_round()), 100)
+
+
+ALGORITHM = QLearning(num_envs=4, rollout=10)
+SMALL: dict[str, Any] = {
+    "labels": 40,
+    "segment": 5,
+    "session": 10,
+    "recent": 400,
+    "network": MLP((16,)),
+    "members": 2,
+    "gradient_steps": 100,
+    "batch": 32,
+}
+
+
+def learnt(steps: int = 2_000, judge: Any = TrueReward(mistakes=0), **changed: Any) -> LearntReward:  # noqa: B008
+    with train(ALGORITHM, world(), steps, relabel=Preferences(judge=judge, **(SMALL | changed))) as training:
+        training.run_to_end()
+        relabel = training.relabel
+    assert isinstance(relabel, LearntReward)
+    return relabel
+
+
+def everywhere(relabel: LearntReward) -> np.ndarray:
+    """What is paid for leaving each state by each action to where it leads mostly, [S, A]."""
+    state, action = (x.reshape(-1) for x in np.meshgrid(range(STATES), range(2), indexing="ij"))
+    after = (state + np.where(action, 1, -1)) % STATES
+    row = lambda obs: TimeStep(  # noqa: E731
+        jnp.asarray(obs), jnp.zeros(len(obs)), jnp.ones(len(obs)), jnp.zeros(len(obs), bool), jnp.zeros(len(obs), bool)
+    )
+    steps = jax.tree.map(lambda *x: jnp.stack(x), row(state), row(after))
+    paid = relabel.reward(Trajectory(steps, jnp.asarray(action)[None], (), ()))
+    return np.asarray(paid).reshape(STATES, 2)
+
+
+def test_what_is_best_by_what_was_learnt_is_best_by_what_the_world_pays() -> None:
+    """From 100 comparisons that never say a number. The exact optimum of the learnt reward is the model's own."""
+    relabel, model = learnt(labels=100, session=25, gradient_steps=200), merry_go_round()
+    paid = everywhere(relabel)
+    assert np.corrcoef(paid.mean(1), PAID)[0, 1] > 0.95
+    believed = dataclasses.replace(model, reward=np.repeat(paid.reshape(-1), 2))
+    best, thought = (bellman.solve(each, discount=0.9).policy for each in (model, believed))
+    assert np.array_equal(best, thought)
+
+
+def test_labels_are_asked_early_and_then_ever_more_seldom() -> None:
+    told, asked = [], []
+    made = Preferences(**SMALL | {"gradient_steps": 1, "session": 1, "waiting": 0.1})
+    with train(ALGORITHM, world(), 2_000, relabel=made) as training:
+        training.pauses = range(40, 2_000, 40)
+        for report in training:
+            told.append(report.step)
+            assert isinstance(training.relabel, LearntReward)
+            asked.append(int(training.relabel.labelled.count))
+    progress = np.array(told) / 2_000
+    due = 40 * (0.25 + 0.75 * np.log1p(progress / 0.1) / np.log1p(10))
+    assert np.array_equal(asked, np.where(progress < 0.1, 0, np.floor(due + 1e-3)))
+    assert asked[-1] == 40
+
+
+def test_nothing_is_paid_before_the_first_label_and_then_what_has_the_deviation_that_was_asked_for() -> None:
+    fresh = Preferences(**SMALL).build(jax.random.key(0), spec())
+    assert not everywhere(fresh).any()
+    relabel = learnt(deviation=0.5)
+    lived = relabel.recent.sample(jax.random.key(1), 60).trajectory
+    assert abs(float(jnp.std(relabel.reward(lived), where=lived.transitions)) - 0.5) < 0.1
+
+
+def spec() -> Any:
+    return native_spec(world(), Counter.of(1_000), 4)
+
+
+def test_members_are_validated_on_what_they_did_not_learn_from() -> None:
+    """A Poisson number of times: of e labels each member leaves one out, and no two the same ones."""
+    held = learnt(labels=400, session=100, gradient_steps=1).labelled
+    left_out = np.asarray(held.times[: int(held.count)]) == 0
+    assert int(held.count) == 400
+    assert np.all(np.abs(left_out.mean(0) - 1 / np.e) < 4 * np.sqrt(0.25 / 400))
+    assert not np.array_equal(left_out[:, 0], left_out[:, 1])
+
+
+def test_segments_lie_within_an_episode() -> None:
+    """Of all that could be drawn, counted by hand: a ring of 11 rows in which an episode ends on the sixth."""
+    row = TimeStep(jnp.int32(0), jnp.float32(0), jnp.float32(1), jnp.array(False), jnp.array(False))
+    ring = empty_ring(row, jnp.int32(0), num_envs=1, capacity=20, rollout=10, length=3)
+    times = jnp.arange(11)
+    steps = TimeStep(times, times * 1.0, jnp.ones(11), times == 6, times == 5)
+    lived = jax.tree.map(lambda x: x[:, None], Trajectory(steps, times[:-1], (), ()))
+    pairs, whole = draw_pairs(ring.add(lived), jax.random.key(0), 500)
+    assert pairs.obs.shape == (500, 2, 4) and pairs.action.shape == pairs.reward.shape == (500, 2, 3)
+    begins = np.asarray(pairs.obs[..., 0])
+    inside = (begins <= 2) | (begins >= 6)
+    assert np.array_equal(np.asarray(whole), inside.all(1)) and 0.3 < np.mean(whole) < 0.7
+    assert np.array_equal(pairs.returns, (pairs.obs[..., 1:]).sum(-1))
+
+
+def test_a_judge_prefers_what_paid_more_and_errs_as_often_as_it_says() -> None:
+    reward = jnp.stack([jnp.full((4_000, 2), 1.0), jnp.full((4_000, 2), 0.8)], 1)
+    pairs = Pairs(jnp.zeros((4_000, 2, 3)), jnp.zeros((4_000, 2, 2)), reward)
+    said = TrueReward(mistakes=0.1).answer(pairs, jax.random.key(0))
+    assert abs(float(said.mean()) - 0.9) < 4 * np.sqrt(0.09 / 4_000)
+    assert np.all(np.asarray(TrueReward(indifference=0.5).answer(pairs, jax.random.key(0))) == 0.5)
+
+
+JUDGE = """
+import numpy as np
+seen = []
+def by_rule(first, second):
+    seen.append((first, second))
+    worth = [np.isin(each["obs"][:-1], (3, 4)).sum() for each in (first, second)]
+    return None if worth[0] == worth[1] else float(worth[0] > worth[1])
+def broken(first, second):
+    return first["nothing"]
+def odd(first, second):
+    return "left"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "my_judge.py").write_text(JUDGE)
+    return tmp_path / "my_judge.py"
+
+
+def test_a_function_of_ones_own_judges(file: Path) -> None:
+    """It likes two neighbouring states, which the world does not pay alike; what it cannot tell is no label."""
+    relabel = learnt(judge=FunctionJudge(f"{file}:by_rule"))
+    seen = run_file(file).seen
+    first, second = seen[0]
+    assert first["obs"].shape == (6,) and second["action"].shape == second["reward"].shape == (5,)
+    assert [PAID[s] for s in first["obs"][:-1]] == first["reward"].tolist()
+    assert len(seen) == 40 and 0 < int(relabel.labelled.count) < 40
+    paid = everywhere(relabel).mean(1)
+    assert min(paid[3:]) > max(paid[:3])
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("broken", r"broken failed: my_judge.py, line 9: KeyError: 'nothing'"),
+        ("odd", r"odd gave 'left': expected 1 \(the first is better\), 0, .5 for alike, or None"),
+    ],
+)
+def test_a_judge_that_fails_stops_the_run_with_its_line(file: Path, name: str, why: str) -> None:
+    with pytest.raises(TrainingError, match=why):
+        learnt(judge=FunctionJudge(f"{file}:{name}"))
+
+
+def test_a_judge_is_named_by_place(tmp_path: Path, file: Path) -> None:
+    with pytest.raises(ValueError, match=r"FILE.py:NAME or MODULE:NAME, got 'by_rule'"):
+        FunctionJudge("by_rule")
+    with pytest.raises(OwnCodeError, match=r"math:pi is no function"):
+        FunctionJudge("math:pi").begin()
+    with pytest.raises(OwnCodeError, match="no file is run because a run's folder names it"):
+        FunctionJudge(f"{tmp_path}/elsewhere.py:by_rule").recorded()
+
+
+def test_segments_that_no_episode_holds_stop_the_run() -> None:
+    with pytest.raises(TrainingError, match=r"no segment of 150 steps lies within an episode: choose a shorter one"):
+        learnt(segment=150, steps=4_000)
+
+
+def test_networks_with_a_memory_are_refused() -> None:
+    with pytest.raises(SpaceError, match="judges single steps, and GRU remembers earlier ones: take MLP"):
+        train(ALGORITHM, world(), 10, relabel=Preferences(**SMALL | {"network": GRU()}))
+
+
+def test_it_is_gone_on_with_to_the_bit(tmp_path: Path) -> None:
+    given: Any = {"relabel": Preferences(**SMALL | {"gradient_steps": 5}), "every": 400}
+    with train(ALGORITHM, world(), 1_200, folder=tmp_path / "run", **given) as left:
+        next(report for report in left if report.step >= 500)
+    with resume(tmp_path / "run", world=world()) as again, train(ALGORITHM, world(), 1_200, **given) as whole:
+        again.run_to_end()
+        whole.run_to_end()
+        assert again.digest == whole.digest
+
+
+def test_it_pays_actions_that_are_numbers_in_a_hosted_world() -> None:
+    made = Preferences(**SMALL | {"labels": 10, "first": 1.0, "waiting": 0.5, "gradient_steps": 5})
+    algorithm = PPO(network=MLP((8,)), num_envs=2, rollout=32, epochs=1, minibatches=1)
+    with train(algorithm, rt.gymnasium("Pendulum-v1"), 256, relabel=made) as training:
+        training.run_to_end()
+        assert isinstance(training.relabel, LearntReward) and int(training.relabel.labelled.count) == 10
+
+
+def test_the_command_line_chooses_a_judge() -> None:
+    options = ["--relabel.judge", "function_judge", "--relabel.judge.function", "math:hypot", "--relabel.labels", "9"]
+    relabel = choose("ppo", "Pendulum-v1", ["--relabel", "preferences", *options])[2]
+    assert relabel == Preferences(labels=9, judge=FunctionJudge("math:hypot"))
