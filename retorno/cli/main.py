@@ -30,6 +30,8 @@ COMMANDS = {
     "chat": ("MODEL [MODEL]", "talk to a language model, or compare two"),
     "judge": ("MODEL [MODEL] --by JUDGE", "how good a model's answers are, and whose are preferred"),
     "rank": ("FILE|RUN|MODEL", "pages in a browser: people rank answers and write demonstrations"),
+    "prefer": ("ALGORITHM WORLD", "train an agent by what people or a judge prefer, instead of a reward"),
+    "compare": ("RUN", "a page in a browser: people compare clips of an agent that learns from it"),
     "labels": ("export|import|statistics", "what people said in the pages, as files; how far they agree"),
     "figure": ("NAME…", "repeat figures and tables of the textbooks, beside what is expected of them"),
     "report": ("RUN…", "one HTML page about one or several runs"),

@@ -38,7 +38,7 @@ class Query(NamedTuple):
 
     id: int
     kind: str
-    """`ranking`, `demonstration` or `chat`."""
+    """`ranking`, `demonstration`, `chat`, `comparison` or `segments`."""
     content: dict[str, Any]
     """What is asked: prompt, answers, …"""
 
@@ -297,6 +297,16 @@ class Labels:
                 return
             last = rows[-1].label_id
 
+    def said_of(self, ids: Iterable[int]) -> dict[int, Label]:
+        """What was said of some queries, by their numbers; the newest label of each that has any.
+
+        Args:
+            ids: their numbers.
+        """
+        standing = labels.select().where(labels.c.query_id.in_(list(ids)), labels.c.withdrawn.is_(None))
+        with self._reading() as connection:
+            return {row.query_id: _label(row) for row in connection.execute(standing.order_by(labels.c.id)).all()}
+
     def queries(self, kind: str) -> list[Query]:
         """All queries of a kind that were ever added, in order."""
         with self._reading() as connection:
@@ -365,7 +375,7 @@ def _add(connection: sa.Connection, kind: str, content: dict[str, Any], wanted: 
 
 def _asked(content: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a query the one it is: the same answers by another model, or with other scores, are the same query."""
-    return {name: value for name, value in content.items() if name in ("prompt", "answers", "answer")}
+    return {name: value for name, value in content.items() if name in ("prompt", "answers", "answer", "segments")}
 
 
 def _query(row: Any) -> Query:

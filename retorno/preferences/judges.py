@@ -1,7 +1,9 @@
-"""Who says which of two segments is better: the world's own reward, for experiments, or a function of one's own."""
+"""Who says which of two segments is better: the world's own reward, for experiments, a function, or people."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -16,6 +18,12 @@ from retorno.core.hyperparameters import NonNegative, UnitInterval, settings
 from retorno.core.registry import Registry
 from retorno.environments.own_code import OwnCodeError, function, guarded, located, placed, require_named
 from retorno.preferences.segments import Pairs
+from retorno.run.stopping import asked_to_stop
+
+ASKED = "segments"
+"""The kind of query that people are asked."""
+PATIENCE = 0.2
+"""Seconds between two looks at what people have said."""
 
 
 @runtime_checkable
@@ -161,5 +169,71 @@ def _both(pairs: Pairs, i: int) -> tuple[dict[str, Any], dict[str, Any]]:
     return first, second
 
 
-JUDGES = Registry((TrueReward, FunctionJudge), of=Judge)
+@settings
+class People:
+    """Asks people, who see both segments in a page (`retorno compare RUN`), and waits for what they say.
+
+    What is asked follows from the run alone, and what was answered is kept: a run that is gone on with asks the same
+    again and finds the answers, so that it ends with the same bits, however long somebody took.
+    """
+
+    labels: str = ""
+    """Where labels are kept: a file, or postgresql://…"""
+
+    def begin(self) -> _Waiting:
+        """Nobody is asked yet.
+
+        Raises:
+            ValueError: when it is not said where labels are.
+        """
+        if not self.labels:
+            raise ValueError("people's labels need a place: labels=FILE.db, or take `retorno prefer`, which chooses it")
+        return _Waiting(self.labels)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """People who are asked by the compiled program, on the host."""
+
+    place: str
+    _failed: list[str] = field(default_factory=list, compare=False)
+
+    @property
+    def trouble(self) -> str | None:
+        return self._failed[-1] if self._failed else None
+
+    def answer(self, pairs: Pairs, key: Key[Array, ""]) -> Float[Array, " N"]:
+        leaves, structure = jax.tree.flatten(pairs)
+
+        def ask(*leaves: Any) -> np.ndarray:
+            return self._asked(jax.tree.unflatten(structure, [np.asarray(x) for x in leaves]))
+
+        like = jax.ShapeDtypeStruct(pairs.reward.shape[:1], jnp.float32)
+        return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
+
+    def _asked(self, pairs: Pairs) -> np.ndarray:
+        from retorno.labels import Labels, LabelsError
+
+        both = [_both(pairs, i) for i in range(len(pairs.reward))]
+        contents = [{"segments": [as_json(each) for each in pair]} for pair in both]
+        try:
+            with contextlib.closing(Labels.open(self.place)) as labels:
+                ids = labels.add(ASKED, contents)
+                while len(said := labels.said_of(ids)) < len(set(ids)):
+                    if asked_to_stop() is not None:
+                        return np.full(len(ids), np.inf, np.float32)
+                    time.sleep(PATIENCE)
+        except LabelsError as error:
+            self._failed.append(str(error))
+            return np.full(len(contents), np.inf, np.float32)
+        shares = [said[number].content["share"] for number in ids]
+        return np.array([np.nan if share is None else share for share in shares], np.float32)
+
+
+def as_json(segment: dict[str, Any]) -> dict[str, Any]:
+    """A segment as it is asked about: observations and actions; what the world paid is nobody's business."""
+    return {name: jax.tree.map(lambda x: x.tolist(), segment[name]) for name in ("obs", "action")}
+
+
+JUDGES = Registry((TrueReward, FunctionJudge, People), of=Judge)
 """Every judge by the name that the command line gives it."""

@@ -14,7 +14,7 @@ import math
 import signal
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,7 @@ from retorno.run.policy_folder import SavedPolicy
 from retorno.run.progress import Progress, telling
 from retorno.run.relabel import RELABELS, as_recorded
 from retorno.run.report import Counters, Report, report, told_answers
-from retorno.run.stopping import Interrupted, StopSignals
+from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
 from retorno.run.structure import StructureError
 
 USUAL_STEPS = 100_000
@@ -104,7 +104,8 @@ def known() -> dict[str, type]:
     for package in FURTHER:
         importlib.import_module(package)
     algorithms = [type(make()) for make in ALGORITHMS.values()]
-    parts = [kind for kinds in (*REGISTERED.values(), PRETRAINED, SOURCES, RELABELS) for kind in kinds.values()]
+    kinds: list[Mapping[str, Any]] = [*REGISTERED.values(), PRETRAINED, SOURCES, RELABELS, MIXES]
+    parts = [kind for each in kinds for kind in each.values()]
     return {kind.__name__: kind for kind in (*algorithms, *parts, *CHOICES)}
 
 
@@ -419,6 +420,12 @@ class Training:
                 raise why from None
             most, told_once = _next_pace(most, seconds), True
             if not np.asarray(advanced.finite).all():
+                if self.folder is not None and (number := asked_to_stop()) is not None:
+                    raise Interrupted(
+                        f"stopped by {signal.Signals(number).name} before the next report; go on with: retorno resume "
+                        f"{self.folder.path}",
+                        number,
+                    )
                 error = self._not_finite(advanced)
                 if self.folder is not None:
                     self.folder.append({"step": self.step, "failure": str(error)})

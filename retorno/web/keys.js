@@ -10,7 +10,7 @@ document.addEventListener("keydown", (event) => {
   // Shift and a digit write other signs on each keyboard.
   if (event.shiftKey && /^Digit[0-9]$/.test(event.code)) key = "Shift+" + event.code.slice(5);
   if (["Tab", "Shift"].includes(key)) return;
-  if (["Backspace", "ArrowLeft", "ArrowRight", "/"].includes(key)) event.preventDefault();
+  if (["Backspace", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "/"].includes(key)) event.preventDefault();
   emitEvent("retorno_key", key);
 });
 // A button that was clicked with a mouse or finger does not keep the keyboard.

@@ -17,14 +17,20 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from retorno.core.errors import RetornoError
-from retorno.web import chatting, playing, ranking, writing
+from retorno.web import chatting, comparing, playing, ranking, writing
 from retorno.web.guard import Guard
 from retorno.web.site import Site, Visit
 
 PORT = 8420
 TRIED = 20
 """Ports after the first that are tried where it is taken."""
-BUILDERS = {"rank": ranking.page, "write": writing.page, "chat": chatting.page, "play": playing.page}
+BUILDERS = {
+    "rank": ranking.page,
+    "write": writing.page,
+    "chat": chatting.page,
+    "compare": comparing.page,
+    "play": playing.page,
+}
 
 
 class ServingError(RetornoError):

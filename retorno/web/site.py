@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from retorno.labels import Agreement, Labels, LabelsError, between_labellers, with_scores
 from retorno.labels.database import LONGEST_NAME, checked_name
+from retorno.preferences.clips import Clips
 from retorno.web.answering import Answering, Questions
 from retorno.web.words import LANGUAGES, language_of, say
 
@@ -42,6 +43,10 @@ class Site:
     """What makes more rankings to ask, if anything does."""
     pages: Sequence[str] = PAGES
     """Those that there are; the first is shown at `/`."""
+    clips: Clips | None = None
+    """What draws segments of behaviour, where these are compared."""
+    task: str = ""
+    """What is wanted of the agent, in words, for those who compare."""
     news: Callable[[], Mapping[str, float]] | None = None
     """How training goes: `step`, and `accuracy` of the reward model."""
     table: Table | None = None

@@ -19,6 +19,7 @@ from retorno import language
 from retorno.algorithms.preferences.reward_model import scores
 from retorno.environments.recordings import rankings as ranks_of
 from retorno.labels import Labels
+from retorno.preferences.clips import Clips
 from retorno.web import Questions, Site
 
 LLAMA = str(Path(__file__).parents[1] / "language" / "models" / "llama")
@@ -194,6 +195,30 @@ def test_a_chat_is_judged(visit: Callable[..., Any], labels: Labels) -> None:
     field.fill("and then?")
     field.press("Enter")
     page.locator(".theirs .words", has_text="3").wait_for()
+
+
+def test_clips_are_compared(visit: Callable[..., Any], labels: Labels) -> None:
+    """Left and right by chance, said of the first; the arrows of the paper; what is taken back comes back."""
+    angles = [[np.cos(x), np.sin(x), 0.0] for x in np.linspace(0, 1, 4)]
+    segments = [{"obs": rows, "action": [[0.0]] * 3} for rows in (angles, angles[::-1])]
+    labels.add("segments", [{"segments": [segments[0], {**segments[1], "action": [[float(i)]] * 3}]} for i in range(4)])
+    clips = Clips(rt.make("Pendulum-v1"))
+    page = visit(Site("up", labels, clips=clips, task="Hold <b>it</b> up.", pages=("compare",)), "compare")
+    page.get_by_text("Hold <b>it</b> up.").wait_for()
+    for count, key in enumerate(("ArrowUp", "ArrowDown"), start=1):
+        page.locator(".clip img").nth(1).wait_for()
+        page.keyboard.press(key)
+        saved(page, labels, count)
+    page.locator(".clip img").nth(1).wait_for()
+    page.keyboard.press("z")
+    saved_again = [one.label.content["share"] for one in labels.labelled("segments")]
+    page.get_by_text("1 by you").wait_for()
+    page.locator(".clip img").nth(1).wait_for()
+    page.get_by_role("button", name="Left is better").click()
+    saved(page, labels, 2)
+    [alike, better] = [one.label.content["share"] for one in labels.labelled("segments")]
+    swapped = random.Random(f"2 {page.get_by_role('button', name='Your name').inner_text().split()[-1]}").random() < 0.5
+    assert saved_again[0] == alike == 0.5 and better == (0 if swapped else 1)
 
 
 def test_two_models_are_compared_blindly(visit: Callable[..., Any], labels: Labels) -> None:

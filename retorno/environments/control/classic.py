@@ -88,6 +88,9 @@ class CartPole(Environment):
         state = jnp.stack([x, velocity + CART_SECONDS * speed_up, angle, spin + CART_SECONDS * spin_up])
         return state, transition(state, 1.0, terminated=(abs(x) > CART_EDGE) | (abs(angle) > POLE_EDGE))
 
+    def enter(self, obs: Float[Array, " 4"]) -> tuple[Float[Array, " 4"], TimeStep]:
+        return obs, restart(obs)
+
     def render(self, state: Float[Array | np.ndarray, " 4"]) -> np.ndarray:
         x, _, angle, _ = np.asarray(state, np.float64)
         canvas = Canvas(-CART_EDGE, CART_EDGE, -0.7, 1.7)
@@ -122,6 +125,9 @@ class MountainCar(Environment):
         state = _drive(state, (action - 1) * CAR_ENGINE)
         return state, transition(state, -1.0, terminated=(state[0] >= CAR_GOAL) & (state[1] >= 0))
 
+    def enter(self, obs: Float[Array, " 2"]) -> tuple[Float[Array, " 2"], TimeStep]:
+        return obs, restart(obs)
+
     def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
         return _draw_car(float(state[0]), CAR_GOAL)
 
@@ -149,6 +155,9 @@ class MountainCarContinuous(Environment):
         state = _drive(state, jnp.clip(action[0], -1, 1) * CAR_POWER)
         arrived = (state[0] >= CAR_CONTINUOUS_GOAL) & (state[1] >= 0)
         return state, transition(state, 100.0 * arrived - 0.1 * action[0] ** 2, terminated=arrived)
+
+    def enter(self, obs: Float[Array, " 2"]) -> tuple[Float[Array, " 2"], TimeStep]:
+        return obs, restart(obs)
 
     def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
         return _draw_car(float(state[0]), CAR_CONTINUOUS_GOAL)
@@ -232,6 +241,10 @@ class Acrobot(Environment):
         up = -jnp.cos(state[0]) - jnp.cos(state[0] + state[1]) > 1.0
         return state, transition(_acrobot_obs(state), up - 1.0, terminated=up)
 
+    def enter(self, obs: Float[Array, " 6"]) -> tuple[Float[Array, " 4"], TimeStep]:
+        angles = jnp.arctan2(obs[1], obs[0]), jnp.arctan2(obs[3], obs[2])
+        return jnp.stack([*angles, obs[4], obs[5]]), restart(obs)
+
     def render(self, state: Float[Array | np.ndarray, " 4"]) -> np.ndarray:
         first, second = float(state[0]), float(state[0] + state[1])
         elbow = (LINK * np.sin(first), -LINK * np.cos(first))
@@ -307,6 +320,9 @@ class Pendulum(Environment):
         # Wrapped, so that float32 keeps its precision however often the pendulum turns.
         state = jnp.stack([_wrap(angle + spin * PENDULUM_SECONDS), spin])
         return state, transition(_pendulum_obs(state), -cost)
+
+    def enter(self, obs: Float[Array, " 3"]) -> tuple[Float[Array, " 2"], TimeStep]:
+        return jnp.stack([jnp.arctan2(obs[1], obs[0]), obs[2]]), restart(obs)
 
     def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
         angle = float(state[0])

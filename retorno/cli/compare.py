@@ -1,0 +1,80 @@
+"""`retorno compare RUN`: a page in which people compare clips of an agent that learns from what they say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from retorno.cli.options import parse
+from retorno.cli.pages import LabelsPlace, Port, is_run, labels_place, last_record, opened_labels, serve_pages
+from retorno.cli.runs import recorded_world
+from retorno.cli.terminal import note
+from retorno.core.errors import RetornoError
+
+PATIENCE = 600.0
+"""Seconds that are waited for a run that begins beside this."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Open a page in which people compare short clips of an agent: `retorno prefer` opens it by itself.
+
+    What they say is in a database before the page says so, and the run goes on by it, now or when it is resumed.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """A run that learns from what people prefer."""
+    labels: LabelsPlace = None
+    """Where labels are kept: a file, or postgresql://… The run's own where it is not said."""
+    task: str = ""
+    """What is wanted of the agent, in words: it stands above the clips."""
+    port: Port = None
+    """Of this machine; 8420 or one after it where it is not said."""
+
+
+def run(arguments: list[str]) -> int:
+    given = parse(Compare, arguments, "retorno compare")
+    return serve(given.run, given.labels, given.task, given.port)
+
+
+def serve(folder: Path, labels: str | None, task: str, port: int | None, patient: bool = False) -> int:
+    """Serve the page of a run.
+
+    Args:
+        folder: the run's.
+        labels: where labels are; None for the run's own.
+        task: what is wanted.
+        port: of this machine; None for the usual one.
+        patient: whether the run is only about to begin.
+    """
+    until = time.monotonic() + (PATIENCE if patient else 0)
+    while not is_run(folder):
+        if time.monotonic() >= until:
+            raise RetornoError(f"{folder} is no run: `retorno prefer ALGORITHM WORLD` begins one that asks people")
+        time.sleep(0.2)
+    from retorno.preferences.clips import Clips
+    from retorno.web import Site
+
+    clips = Clips(recorded_world(folder).make())
+    if (why := clips.why_numbers) is not None:
+        note(why)
+    opened = opened_labels(labels_place(labels, folder))
+    return serve_pages(
+        Site(folder.name, opened, clips=clips, task=task, pages=("compare",), news=_news(folder)), port, "compare"
+    )
+
+
+def _news(folder: Path) -> Callable[[], Mapping[str, float]]:
+    """How training goes, and how often the learnt reward is right on labels that it did not learn from."""
+
+    def news() -> Mapping[str, float]:
+        told = last_record(folder)
+        named = {"step": "step", "relabel/accuracy": "accuracy"}
+        return {name: told[key] for key, name in named.items() if key in told}
+
+    return news

@@ -1,0 +1,86 @@
+"""`retorno prefer ALGORITHM WORLD`: training by what is preferred, instead of a reward. Christiano et al. 2017."""
+
+from __future__ import annotations
+
+import multiprocessing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from retorno.cli import train
+from retorno.cli.compare import serve
+from retorno.cli.options import UsageError, parse
+from retorno.cli.pages import LABELS, LabelsPlace, Port, require_web
+from retorno.core.hyperparameters import Count
+
+OWN = ("judge", "task", "port", "labels-in", "labels", "help")
+HUMAN, REWARD = "human", "reward"
+
+
+@dataclass(frozen=True)
+class Prefer:
+    """Train an agent by which of two short clips of its behaviour is preferred (Christiano et al. 2017).
+
+    All options of `retorno train ALGORITHM WORLD` are taken as well; those of the learnt reward begin with --relabel.
+    """
+
+    labels: Count = 700
+    """How many pairs of clips are judged in all."""
+    judge: Annotated[str, tyro.conf.arg(metavar="human|reward|FILE.py:NAME")] = HUMAN
+    """Who judges them: people, in a page whose address is printed; the world's own reward, for experiments; or a
+    function of two segments."""
+    task: str = ""
+    """What is wanted of the agent, in words, for people."""
+    labels_in: LabelsPlace = None
+    """Where people's labels are kept: a file, or postgresql://…; the run's folder where it is not said."""
+    port: Port = None
+    """Of the page; 8420 or one after it where it is not said."""
+
+
+def run(arguments: list[str]) -> int:
+    own, rest = _parted(arguments)
+    given = parse(Prefer, own, "retorno prefer")
+    names = [each for each in rest[:2] if not each.startswith("-")]
+    if len(names) < 2:
+        raise UsageError("algorithm and world come first, as in `retorno prefer ppo Pendulum-v1 --labels 200`")
+    name, world = train.known_algorithm(names[0]), names[1]
+    options = ["--relabel", "preferences", "--relabel.labels", str(given.labels)]
+    if given.judge == REWARD:
+        return train.run([name, world, *options, *rest[2:]])
+    if given.judge != HUMAN:
+        if ":" not in given.judge:
+            raise UsageError(f"--judge is human, reward, or FILE.py:NAME, got {given.judge!r}")
+        judge = ["--relabel.judge", "function_judge", "--relabel.judge.function", given.judge]
+        return train.run([name, world, *options, *judge, *rest[2:]])
+    require_web()
+    said = train.asked("folder", rest)
+    folder = Path(said) if said else train.free_folder(name, world)
+    place = given.labels_in or str((folder / LABELS).resolve())
+    judge = ["--relabel.judge", "people", "--relabel.judge.labels", place]
+    where = [] if said else ["--folder", str(folder)]
+    page = multiprocessing.get_context("spawn").Process(
+        target=serve, args=(folder, place, given.task, given.port, True), daemon=True
+    )
+    page.start()
+    try:
+        return train.run([name, world, *options, *judge, *where, *rest[2:]])
+    finally:
+        page.terminate()
+        page.join(timeout=5)
+
+
+def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The options of this command, and all else."""
+    own, rest = [], []
+    places = iter(arguments)
+    for argument in places:
+        name, equals, _ = argument.lstrip("-").partition("=")
+        if not argument.startswith("--") or name.replace("_", "-") not in OWN:
+            rest.append(argument)
+            continue
+        own.append(argument)
+        if not equals and name != "help" and (value := next(places, None)) is not None:
+            own.append(value)
+    return own, rest

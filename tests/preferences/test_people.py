@@ -1,0 +1,189 @@
+"""People who are asked while a program waits, and what they are shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+from test_learnt_reward import ALGORITHM, SMALL, world
+
+from retorno.cli import prefer
+from retorno.cli import train as command
+from retorno.cli.options import UsageError
+from retorno.core.environment import Environment
+from retorno.environments.registry import make
+from retorno.labels import Labels
+from retorno.preferences import FunctionJudge, People, Preferences
+from retorno.preferences.clips import Clips
+from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
+from retorno.run.train import TrainingError, resume, train
+
+RULE = """
+def by_rule(first, second):
+    worth = [sum(s in (3, 4) for s in each["obs"]) for each in (first, second)]
+    return None if worth[0] == worth[1] else float(worth[0] > worth[1])
+"""
+
+
+def somebody(place: Path, share: Callable[[Any, Any], float | None]) -> Callable[[], None]:
+    """Answers what is asked there, in another thread, until told to go."""
+    gone = threading.Event()
+
+    def work() -> None:
+        labels = Labels.open(place)
+        while not gone.is_set():
+            if (query := labels.lend("segments", "Ana")) is not None:
+                labels.save(query.id, "Ana", {"share": share(*query.content["segments"])})
+            else:
+                time.sleep(0.01)
+        labels.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+
+    def go() -> None:
+        gone.set()
+        thread.join()
+
+    return go
+
+
+def lived(judge: Any, **more: Any) -> Any:
+    made = Preferences(**SMALL | {"labels": 20, "gradient_steps": 5, "judge": judge})
+    return train(ALGORITHM, world(), 800, relabel=made, **more)
+
+
+def test_what_people_say_is_what_counts_and_not_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same as a function that says it at once; and a run that is lived again with the labels asks nobody."""
+    monkeypatch.setattr("retorno.preferences.judges.PATIENCE", 0.01)
+    (tmp_path / "rule.py").write_text(RULE)
+    rule: dict[str, Any] = {}
+    exec(RULE, rule)
+    place = tmp_path / "labels.db"
+    go = somebody(place, rule["by_rule"])
+    with lived(People(str(place))) as asked:
+        asked.run_to_end()
+    go()
+    with lived(FunctionJudge(f"{tmp_path}/rule.py:by_rule")) as at_once:
+        at_once.run_to_end()
+    with lived(People(str(place))) as again:
+        again.run_to_end()
+    assert asked.digest == at_once.digest == again.digest
+    shown = Labels.open(place).queries("segments")
+    assert 10 < len(shown) <= 20, "what was asked before is not asked again"
+    assert all(set(each) == {"obs", "action"} for query in shown for each in query.content["segments"])
+
+
+def test_a_run_that_waits_is_stopped_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the compiled program waits for somebody who is away: no label is lost, and no bit is another."""
+    monkeypatch.setattr("retorno.preferences.judges.PATIENCE", 0.01)
+    place, folder = tmp_path / "labels.db", tmp_path / "run"
+
+    def left(first: Any, second: Any) -> float:
+        if len(Labels.open(place).said_of(range(1, 100))) == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        return 1.0
+
+    go = somebody(place, left)
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM before the next report; go on with: retorno resume"):
+        with lived(People(str(place)), folder=folder) as unfinished:
+            unfinished.run_to_end()
+    go()
+    kept = len(Labels.open(place).said_of(range(1, 100)))
+    assert 7 <= kept < 20
+    go = somebody(place, lambda first, second: 1.0)
+    with resume(folder, world=world()) as on, lived(People(str(place))) as whole:
+        on.run_to_end()
+        whole.run_to_end()
+        assert on.digest == whole.digest
+    go()
+
+
+def test_a_signal_is_heard_by_all_threads_before_the_main_one_notes_it() -> None:
+    heard: list[int | None] = [asked_to_stop()]
+    with StopSignals() as stop:
+        heard.append(asked_to_stop())
+        signal.raise_signal(signal.SIGTERM)
+        thread = threading.Thread(target=lambda: heard.append(asked_to_stop()))
+        thread.start()
+        thread.join()
+        assert stop.received == signal.SIGTERM
+    assert [*heard, asked_to_stop()] == [None, None, signal.SIGTERM, None]
+
+
+def test_labels_that_cannot_be_kept_stop_the_run(tmp_path: Path) -> None:
+    (tmp_path / "labels.db").write_text("these are no labels")
+    with pytest.raises(TrainingError, match=r"labels.db"):
+        with lived(People(str(tmp_path / "labels.db"))) as run:
+            run.run_to_end()
+    with pytest.raises(ValueError, match="people's labels need a place"):
+        People().begin()
+
+
+@pytest.mark.parametrize(
+    "name", ["CartPole-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Acrobot-v1", "Pendulum-v1"]
+)
+def test_a_clip_shows_the_states_that_were(name: str) -> None:
+    """Drawn from observations, after a detour over text, as it is from the states themselves."""
+    place = make(name)
+    state, row = place.reset(jax.random.key(3))
+    action = np.asarray(place.action_space.sample())
+    after, then = place.step(state, jnp.asarray(action), jax.random.key(4))
+    segment = {"obs": [np.asarray(each.obs).tolist() for each in (row, then)], "action": [action.tolist()]}
+    clips = Clips(place)
+    frames = clips.frames(segment)
+    assert clips.why_numbers is None and len(frames) == 2
+    for frame, truth in zip(frames, (state, after), strict=True):
+        assert np.mean(np.any(frame != place.render(truth), axis=-1)) < 0.001
+
+
+class Seen(Environment):
+    """What is observed is a picture."""
+
+    observation_space = spaces.Box(0, 255, (8, 8, 1), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, key: Any) -> Any:
+        raise AssertionError
+
+    def step(self, state: Any, action: Any, key: Any) -> Any:
+        raise AssertionError
+
+
+def test_what_cannot_be_drawn_is_shown_by_its_numbers() -> None:
+    clips = Clips(world())
+    assert clips.why_numbers == "clips of Sampled show its numbers as lines: drawing it takes render"
+    frames = clips.frames({"obs": [0, 1, 2, 3], "action": [1, 1, 1]})
+    assert len(frames) == 4 and frames[0].shape == frames[3].shape and np.any(frames[0] != frames[3])
+
+    picture = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
+    [frame] = Clips(Seen()).frames({"obs": [picture.tolist()], "action": []})
+    assert np.array_equal(frame, np.repeat(picture, 3, -1))
+
+
+def test_the_command_chooses_who_judges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(command, "run", lambda arguments: asked.append(arguments) or 0)
+    prefer.run(["ppo", "Pendulum-v1", "--labels", "50", "--judge", "reward", "--steps", "1e4"])
+    prefer.run(["PPO", "Pendulum-v1", "--judge=mine.py:rule"])
+    options = ["--relabel", "preferences", "--relabel.labels"]
+    judge = ["--relabel.judge", "function_judge", "--relabel.judge.function", "mine.py:rule"]
+    assert asked == [
+        ["ppo", "Pendulum-v1", *options, "50", "--steps", "1e4"],
+        ["ppo", "Pendulum-v1", *options, "700", *judge],
+    ]
+    with pytest.raises(UsageError, match=r"--judge is human, reward, or FILE.py:NAME, got 'me'"):
+        prefer.run(["ppo", "Pendulum-v1", "--judge", "me"])
+    with pytest.raises(UsageError, match="algorithm and world come first"):
+        prefer.run(["--labels", "3"])
