@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from retorno.algorithms import DQN, PPO, PQN, REINFORCE, SAC, SARSA, TD3, QLearning
+from retorno.algorithms import A2C, DQN, PPO, PQN, REINFORCE, SAC, SARSA, TD3, QLearning
 from retorno.core.policy import Algorithm
 from retorno.networks import GRU, MLP, Activation, Stack
 from retorno.networks.returns import QuantileRegression
@@ -112,6 +112,8 @@ _POLE = PPO(
 )
 _VEILED = dataclasses.replace(_POLE, network=GRU(), normalise_observations=True, normalise_rewards=True)
 
+_A2C_NORMALISED = A2C(num_envs=16, normalise_observations=True, normalise_rewards=True)
+
 _LANDER_NETWORK = MLP(hidden=(400, 300), activation=Activation.relu, orthogonal=False)
 _MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5")
 
@@ -164,6 +166,23 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
     ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
     ("ppo", "tokens"): Published(_WRITING, 300_000, "retorno"),
+    ("a2c", "CartPole-v1"): Published(A2C(num_envs=8), 500_000, _ZOO),
+    ("a2c", "Acrobot-v1"): Published(_A2C_NORMALISED, 500_000, _ZOO),
+    ("a2c", "MountainCar-v0"): Published(_A2C_NORMALISED, 1_000_000, _ZOO),
+    ("a2c", "LunarLander-v3"): Published(
+        A2C(
+            num_envs=8,
+            discount=0.995,
+            entropy_coefficient=1e-5,
+            optimiser=dataclasses.replace(A2C().optimiser, learning_rate=8.3e-4, schedule=Schedule.linear),
+        ),
+        200_000,
+        _ZOO,
+    ),
+    **{
+        ("a2c", world): Published(dataclasses.replace(_A2C_NORMALISED, num_envs=1), 1_000_000, f"{_ZOO}'s for -v4")
+        for world in _MUJOCO
+    },
     ("dqn", "CartPole-v1"): Published(_POLE_BY_VALUES, 50_000, _ZOO),
     ("dqn", "CartPoleNoVel-v1"): Published(
         DQN(
