@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import numpy as np
 import pytest
 
@@ -34,9 +37,17 @@ def test_known_positions(columns: str) -> None:
     assert np.nanmax(judge.values(after(columns))) == np.sign(KNOWN[columns])
 
 
+SMALL = (4, 5)
+
+
 def plain(board: np.ndarray) -> int:
-    """The value of a position by trying everything."""
-    best = -1
+    """The value of a position of the small board by trying everything."""
+    return tried(board.tobytes())
+
+
+@functools.cache
+def tried(position: bytes) -> int:
+    board, best = np.frombuffer(position, np.int8).reshape(SMALL), -1
     for column in np.flatnonzero(board[0] == 0):
         row = np.flatnonzero(board[:, column] == 0)[-1]
         led = board.copy()
@@ -51,25 +62,27 @@ def plain(board: np.ndarray) -> int:
 
 
 def won(mine: np.ndarray) -> bool:
-    rows, columns = mine.shape
-    for row, column in np.argwhere(mine):
-        for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            places = [(row + i * down, column + i * right) for i in range(4)]
-            if all(0 <= r < rows and 0 <= c < columns and mine[r, c] for r, c in places):
-                return True
-    return False
+    return bool(mine.reshape(-1)[fours(*mine.shape)].all(1).any())
+
+
+@functools.cache
+def fours(rows: int, columns: int) -> np.ndarray:
+    """Where four in a row may lie, by the numbers of their fields."""
+    steps = itertools.product(range(rows), range(columns), ((0, 1), (1, 0), (1, 1), (1, -1)))
+    places = [[(row + i * down, column + i * right) for i in range(4)] for row, column, (down, right) in steps]
+    inside = [four for four in places if all(0 <= r < rows and 0 <= c < columns for r, c in four)]
+    return np.array([[r * columns + c for r, c in four] for four in inside])
 
 
 def test_every_move_is_judged_as_by_a_plain_search() -> None:
     """Random positions on a small board, all of their moves."""
-    game, rng = ConnectFour(rows=4, columns=5), np.random.default_rng(0)
+    game, rng = ConnectFour(*SMALL), np.random.default_rng(0)
     judge, judged = ConnectFourJudge(game, entries=10_007), 0
     while judged < 12:
         said = "".join(map(str, rng.integers(1, 6, 10)))
-        board = after("", 4, 5)
         if max(said.count(c) for c in said) > 4:
             continue
-        board = after(said, 4, 5)
+        board = after(said, *SMALL)
         if won(board == 1) or won(board == 2):
             continue
         judged += 1
