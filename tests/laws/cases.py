@@ -12,7 +12,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain, product, repeat
 from typing import Any
 
 import jax
@@ -122,6 +122,13 @@ def everything() -> list[Case]:
     """Every combination that is possible."""
     cases = [Case(*parts) for parts in ((a, w, n) for a in ALGORITHMS for w in KINDS for n in NETWORK)]
     return [case for case in cases if case.possible]
+
+
+def paired(names: Sequence[str], worlds: Sequence[str], each: int) -> list[Any]:
+    """All pairs, of which usually each name is met with so many worlds, in turn: so each world is met as well."""
+    turn = {name: i * each for i, name in enumerate(names)}
+    usual = [(name, worlds[(turn[name] + i) % len(worlds)]) for name in names for i in range(each)]
+    return mostly(usual, product(names, worlds))
 
 
 def mostly(usual: Sequence[Any], every: Iterable[Any]) -> list[Any]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import main
+from cases import main, paired
 from grid import (
     ENDLESS,
     LIMIT,
@@ -67,6 +67,8 @@ DROWNED = ("river_swim", "FrozenLake-v1")
 at this discount noise is as large as what can be earned (Dyna-Q leaves .45 of it)."""
 DECISIVE = [name for name in SMALL if decisive(name, DISCOUNT) and name not in DROWNED]
 SEEDS, TEN = range(20), range(10)
+EACH = 4
+"""Worlds that a method is met with; `pytest --all` takes all."""
 VISITS = 400
 """Of each pair, on average."""
 
@@ -132,18 +134,17 @@ def test_q_learning_finds_the_best_values(name: str) -> None:
     check_q_learning(name)
 
 
-SARSAS = [
-    SARSA(discount=DISCOUNT, exploration=Epsilon(EPSILON), step_size=0.5, step_size_end=0.0, expected=expected)
-    for expected in (False, True)
-]
+SARSAS = {
+    name: SARSA(discount=DISCOUNT, exploration=Epsilon(EPSILON), step_size=0.5, step_size_end=0.0, expected=expected)
+    for name, expected in (("sarsa", False), ("expected", True))
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", SARSAS, ids=["sarsa", "expected"])
-@pytest.mark.parametrize("name", SMALL)
-def test_sarsa_finds_the_best_soft_policys_values(name: str, algorithm: Algorithm) -> None:
-    exact = models()[name]
-    q = table(learners(algorithm, 40_000, TEN, name), "q")[:, exact.pair_state, exact.action]
+@pytest.mark.parametrize(("kind", "world"), paired([*SARSAS], SMALL, 8))
+def test_sarsa_finds_the_best_soft_policys_values(kind: str, world: str) -> None:
+    exact = models()[world]
+    q = table(learners(SARSAS[kind], 40_000, TEN, world), "q")[:, exact.pair_state, exact.action]
     check_mean(q, best_soft(exact, DISCOUNT, EPSILON).q, largest(exact), noisiest=0.12)
 
 
@@ -221,8 +222,7 @@ CONTROL = [name for name in FINITE if name not in (*PREDICTION, *PLANNING, *APAR
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", DECISIVE)
-@pytest.mark.parametrize("name", CONTROL)
+@pytest.mark.parametrize(("name", "world"), paired(CONTROL, DECISIVE, EACH))
 def test_every_control_method_finds_a_good_policy(name: str, world: str) -> None:
     """The greedy policy's exact value, a mean of six seeds."""
     check_control(policies_of(deep(name), found_by(name, world)), world)
@@ -376,15 +376,13 @@ STEPS = {"batch_td": 1024, "batch_monte_carlo": 1024, "lstd": 12_800, "monte_car
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", SMALL)
-@pytest.mark.parametrize("name", PREDICTION)
+@pytest.mark.parametrize(("name", "world"), paired(PREDICTION, SMALL, EACH))
 def test_every_prediction_method_finds_the_policys_value(name: str, world: str) -> None:
     check_evaluation(learners(evaluating(name), STEPS.get(name, 20_000), TEN, world), models()[world])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", SMALL)
-@pytest.mark.parametrize("name", OFF_POLICY)
+@pytest.mark.parametrize(("name", "world"), paired(OFF_POLICY, SMALL, EACH))
 def test_off_policy_methods_are_consistent(name: str, world: str) -> None:
     """The uniform policy acts in the target's place, which is seen through its importance ratios."""
     method = evaluating(name, behaviour=Between(1.0))
@@ -437,11 +435,11 @@ def test_the_law_sees_a_time_limit_that_is_taken_as_death() -> None:
     with pytest.raises(AssertionError, match="not strictly ordered"):
         check_q_learning("garnet", deadly)
     with pytest.raises(AssertionError, match="not strictly ordered"):
-        check_sarsa("student", SARSAS[0], deadly)
+        check_sarsa("student", SARSAS["sarsa"], deadly)
     with pytest.raises(AssertionError, match="not strictly ordered"):
         check_prediction("td", deadly)
 
 
 def test_the_law_sees_values_of_another_policy() -> None:
     with pytest.raises(AssertionError, match="not strictly ordered"):
-        check_sarsa("student", dataclasses.replace(SARSAS[0], exploration=Epsilon(0.05)))
+        check_sarsa("student", dataclasses.replace(SARSAS["sarsa"], exploration=Epsilon(0.05)))
