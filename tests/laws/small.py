@@ -6,10 +6,12 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from inspect import isfunction
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from box_only import BoxOnly
 from jax import Array
@@ -20,7 +22,8 @@ from retorno.algorithms import BANDITS
 from retorno.core.environment import Environment
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.mdp import MDP, mdp
-from retorno.core.policy import Algorithm, Learner, Reward
+from retorno.core.policy import Algorithm, Learner, Relabel, Reward
+from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.environments.own_code import run_file
 from retorno.environments.registry import WORLDS
@@ -77,8 +80,15 @@ PLANNING = having("simulations")
 LINEAR = [name for name, kind in ALGORITHMS.items() if "network" in getattr(kind(), "SMALL", {})]
 """They are for values that are linear in the weights."""
 
-FAMILIES = list({kind.__module__.rpartition(".")[0]: name for name, kind in reversed(ALGORITHMS.items())}.values())
-"""One algorithm of each folder: for what is the loop's work more than the algorithm's."""
+SELF_PLAY = having("search")
+"""They learn from what a search in a game found."""
+FAMILIES = list(
+    {
+        kind.__module__.rpartition(".")[0]: name for name, kind in reversed(ALGORITHMS.items()) if name not in SELF_PLAY
+    }.values()
+)
+"""One algorithm of each folder: for what is the loop's work more than the algorithm's. To the loop a search is one more
+way to plan, which takes thrice as long to compile."""
 
 MODELS = [name for name in WORLDS if WORLDS[name].model is not None]
 
@@ -138,6 +148,23 @@ class Deadly(Wrapper):
     def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
         state, row = self.world.step(state, action, key)
         return state, row._replace(discount=row.discount * ~row.last)
+
+
+class Scaled(Relabel):
+    """Multiplies rewards."""
+
+    factor: Float[Array, ""]
+
+    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        return self.factor * trajectory.steps.reward[1:]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Leaves rewards as they are: laws of runs are asked of runs that are judged, and law 11 judges otherwise."""
+
+    def build(self, key: Key[Array, ""], spec: Spec) -> Scaled:
+        return Scaled(jnp.float32(1))
 
 
 def bits(tree: Any) -> list[bytes]:

@@ -14,14 +14,17 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import cases
 from box_only import BoxOnly
+from small import Judged
 
 from retorno.algorithms import register
 from retorno.core.environment import World
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
+from retorno.run.relabel import RELABELS
 from retorno.run.train import Training, resume, train
 
 STEPS, EVERY = 200, 20
@@ -36,7 +39,8 @@ def place(name: str, kind: str) -> World:
 
 def begin(name: str, kind: str, folder: Path | None = None) -> Training:
     """A new run; with a folder it is recorded."""
-    return train(cases.main(name).method(), place(name, kind), STEPS, seed=11, every=EVERY, folder=folder)
+    given: Any = {"seed": 11, "every": EVERY, "relabel": Judged(), "folder": folder}
+    return train(cases.main(name).method(), place(name, kind), STEPS, **given)
 
 
 def fail_at(sync: int) -> None:
@@ -61,6 +65,7 @@ def open_or_begin(folder: Path, name: str, kind: str) -> Training:
 def main(folder: Path, kill_at: int, runs: list[str]) -> None:
     """Train to the end, a report of each in turn."""
     register(BoxOnly)
+    RELABELS.register(Judged)
     fail_at(kill_at)
     opened = {run: open_or_begin(folder / run.replace(" ", "-"), *run.split()) for run in runs}
     under_way = {run: iter(training) for run, training in opened.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import pytest
 from cases import Case, main, mostly
-from small import ALGORITHMS, assert_close, busy_world, small
+from small import ALGORITHMS, Judged, assert_close, busy_world, small
 
 from retorno.core.policy import Algorithm
 from retorno.networks import Table
@@ -15,7 +15,7 @@ from retorno.run.train import Training, train
 
 
 def trained(algorithm: Algorithm, world: Any, **spread: Any) -> Training:
-    training = train(algorithm, world, 32, **spread)
+    training = train(algorithm, world, 32, relabel=Judged(), **spread)
     training.run_to_end()
     return training
 

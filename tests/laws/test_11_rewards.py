@@ -11,24 +11,23 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 from cases import Case, main
 from jax import Array
-from jaxtyping import Float, Key
-from small import ALGORITHMS, FAMILIES, bits, busy_world, small
+from jaxtyping import Float
+from small import ALGORITHMS, FAMILIES, Judged, Scaled, bits, busy_world, small
 
-from retorno.core.counter import Counter
 from retorno.core.environment import Environment
-from retorno.core.hyperparameters import as_arrays, hyperparameters
+from retorno.core.hyperparameters import hyperparameters
 from retorno.core.policy import Algorithm, Relabel, Reward, world_reward
 from retorno.core.spaces import SpaceError
-from retorno.core.time_step import TimeStep, Trajectory
-from retorno.environments.wrappers import Wrapper
+from retorno.core.time_step import Trajectory
 from retorno.models import Exact
 from retorno.networks import Table
-from retorno.run.loop import Run, begin_native, begin_runs, iterate
+from retorno.run.loop import Run, begin_runs, iterate
 from retorno.run.relabel import CountBonus
 from retorno.run.train import train
 
@@ -42,23 +41,10 @@ class Same(Relabel):
         return trajectory.steps.reward[1:]
 
 
-class Scaled(Relabel):
-    """Multiplies rewards."""
-
-    factor: Float[Array, ""]
-
-    def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
-        return self.factor * trajectory.steps.reward[1:]
-
-
-class Paying(Wrapper):
-    """A world that multiplies its rewards itself."""
-
-    factor: Float[Array, ""]
-
-    def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
-        state, row = self.world.step(state, action, key)
-        return state, row._replace(reward=self.factor * row.reward)
+def paying(world: Environment, factor: float) -> Environment:
+    """The world, with rewards multiplied by it."""
+    rewards: Any = lambda world: world.world.reward  # noqa: E731
+    return eqx.tree_at(rewards, world, factor * rewards(world))
 
 
 def begun(algorithm: Algorithm, world: Environment, relabel: Relabel | None) -> Run:
@@ -78,25 +64,21 @@ def check_that_its_own_reward_changes_nothing(algorithm: Algorithm, world: Envir
 
 
 def lived(algorithm: Algorithm, world: Environment) -> Callable[[float, float, float], list[bytes]]:
-    """One program: the policy after a few iterations in a world that pays so much, judged so much, and later so.
+    """The policy after a few iterations in a world that pays so much, judged so much, and in the second half so.
 
-    It begins as any run does, by programs that other laws use: on an episode's first row nothing is paid.
+    All of it is done by programs that other laws use.
     """
-    steps, num_envs = Counter.of(500), algorithm.num_envs
-    begun = begin_native(as_arrays(algorithm), world, None, jnp.uint32(3), steps, num_envs)
+    half = ITERATIONS // 2 * algorithm.num_envs * algorithm.rollout
 
-    @jax.jit
-    def policy(run: Run, paid: Array, judged: Array, later: Array) -> Any:
-        paying = Paying(world, paid)
+    def policy(paid: float, judged: float, later: float) -> list[bytes]:
+        with train(algorithm, paying(world, paid), 2 * half, seed=3, relabel=Judged(), every=half) as training:
+            training.relabel = Scaled(jnp.float32(judged))
+            for told in training:
+                if told.boundary:
+                    training.relabel = Scaled(jnp.float32(later))
+            return bits(training.policy)
 
-        def step(i: Array, run: Run) -> Run:
-            factor = jnp.where(i < ITERATIONS // 2, judged, later)
-            return iterate(algorithm, paying, run._replace(relabel=Scaled(factor))).after
-
-        run = jax.lax.fori_loop(0, ITERATIONS, step, run._replace(relabel=Scaled(judged)))
-        return algorithm.policy(run.learner)
-
-    return lambda paid, judged, later: bits(policy(begun, *map(jnp.float32, (paid, judged, later))))
+    return policy
 
 
 def check_that_twice_the_reward_is_twice_the_reward(algorithm: Algorithm, world: Environment | None = None) -> None:

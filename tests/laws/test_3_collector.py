@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from cases import Case, mostly
 from gymnasium import spaces
-from small import NETWORK, assert_close, busy_world, one_of_each, small
+from small import NETWORK, Judged, assert_close, busy_world, one_of_each, small
 
 from retorno.core.environment import Environment, episode_seed
 from retorno.core.hyperparameters import hyperparameters
@@ -104,8 +104,8 @@ def check_collectors(
 def test_every_algorithm_learns_the_same_in_both_ways(case: Case) -> None:
     """Several updates, each with the keys of its number, acting with what the one before has learnt."""
     algorithm, world = case.method(), case.place()
-    native = train(algorithm, world, 60)
-    with contextlib.closing(train(algorithm, gymnasium(lambda: to_gymnasium(world)), 60)) as outside:
+    native = train(algorithm, world, 60, relabel=Judged())
+    with contextlib.closing(train(algorithm, gymnasium(lambda: to_gymnasium(world)), 60, relabel=Judged())) as outside:
         for training in (native, outside):
             training.run_to_end()
         assert int(native.run.updates) > 2

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 import survivor
 from cases import ALIKE, main, mostly
-from small import ALGORITHMS, FAMILIES, NETWORK, busy_world, small
+from small import ALGORITHMS, FAMILIES, NETWORK, Judged, busy_world, small
 
 from retorno.algorithms import ALGORITHMS as REGISTERED
 from retorno.core.environment import World
@@ -30,7 +30,7 @@ from retorno.environments.registry import make
 from retorno.environments.text.recall import Recall
 from retorno.networks import MLP, NETWORKS
 from retorno.run import checkpoint
-from retorno.run.relabel import ICM, RND, ClipRewards, CountBonus, HashBonus, InTurn
+from retorno.run.relabel import ICM, RELABELS, RND, ClipRewards, CountBonus, HashBonus, InTurn
 from retorno.run.train import resume, train
 
 PATIENCE = 900
@@ -130,8 +130,8 @@ HOSTED = [(name, "hosted") for name in FAMILIES]
 )
 def test_every_algorithm_goes_on(tmp_path: Path, name: str, kind: str) -> None:
     """Read back in the same process, where its programs are compiled already."""
-    with patch.dict(REGISTERED, {name: ALGORITHMS[name]}):
-        check_resume(tmp_path / "run", main(name).method(), survivor.place(name, kind))
+    with patch.dict(REGISTERED, {name: ALGORITHMS[name]}), patch.dict(RELABELS, judged=Judged):
+        check_resume(tmp_path / "run", main(name).method(), survivor.place(name, kind), Judged())
 
 
 @pytest.mark.parametrize(

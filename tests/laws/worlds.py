@@ -10,6 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from gymnasium import spaces
+from jax import Array
+from jaxtyping import Float
 from small import busy_world, model
 
 from retorno.core import spaces as finite
@@ -57,6 +59,8 @@ class Dial(Environment):
     """
 
     lights: tuple[float, ...] = eqx.field(static=True, default=(-0.5, 0.5))
+    reward: Float[Array, ""] = eqx.field(converter=jnp.float32, default=1.0)
+    """Of which each step pays so many times its share."""
 
     @property
     def observation_space(self) -> spaces.Discrete:
@@ -72,7 +76,7 @@ class Dial(Environment):
 
     def step(self, state: Any, action: Any, key: Any) -> tuple[Any, TimeStep]:
         light = jax.random.randint(key, (), 0, len(self.lights))
-        return light, transition(light, -jnp.square(action - jnp.array(self.lights)[state]).sum())
+        return light, transition(light, -self.reward * jnp.square(action - jnp.array(self.lights)[state]).sum())
 
 
 def game() -> MDP:
