@@ -26,7 +26,7 @@ annotations.Looking.on = False  # Until the first test: what files make while th
 from retorno.core.runtime import SIDE_BY_SIDE, prepare  # noqa: E402
 
 # Traces make many objects that live for long.
-gc.set_threshold(20_000, 20, 50)
+gc.set_threshold(50_000, 20, 50)
 
 COMPILED_SOONER = "".join(f" --{option}={str(value).lower()}" for option, value in SIDE_BY_SIDE.items())
 IN_ONE_PIECE = "--xla_cpu_parallel_codegen_split_count=1"
@@ -185,8 +185,8 @@ class Patched:
     one = False
 
 
-MUCH = 1.2e9
-"""Bytes of a process's memory."""
+MUCH = 1.7e9
+"""Bytes of a process's memory: to forget and trace anew takes as long as a law of an algorithm."""
 MANY = 30_000
 """Pieces of it. Linux lets a process map 65,530, beyond which XLA crashes."""
 
@@ -211,3 +211,17 @@ def forget_compiled_programs() -> None:
 
 trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc keeps what is freed until it is asked."""
+
+
+def keep_memory() -> None:
+    """Let glibc give memory back when it is asked alone: a compiler takes and frees it all the time.
+
+    By one heap for all threads, which grows by 64 MB, from which larger pieces are taken too, and 512 MB of which may
+    lie free at its end: the options M_ARENA_MAX, M_TOP_PAD, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
+    """
+    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        for option, value in ((-8, 1), (-2, 2**26), (-3, 2**26), (-1, 2**29)):
+            mallopt(option, value)
+
+
+keep_memory()
