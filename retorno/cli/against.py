@@ -18,7 +18,7 @@ from retorno.run.arena import ArenaError, known_player
 from retorno.run.engines import Engine
 from retorno.run.played import GameError, Mover, Played
 from retorno.search import SearchPolicy
-from retorno.search.connect_four import ConnectFourJudge
+from retorno.search.connect_four import ConnectFourSolver
 from retorno.search.errors import SearchError
 from retorno.search.uct import UCTPolicy
 
@@ -100,14 +100,14 @@ def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, w
             if found is not None and not isinstance(found, Engine):
                 players.setdefault(known, found)
     searches = [each for each in players.values() if isinstance(each, SearchPolicy | UCTPolicy)]
-    judge = None
+    solver = None
     with contextlib.suppress(SearchError):  # Not all boards have one.
-        judge = ConnectFourJudge(world) if isinstance(world, ConnectFour) else None
+        solver = ConnectFourSolver(world) if isinstance(world, ConnectFour) else None
     run = Path(what)
     address = Address(port, kept_token(run / "play-token") if run.is_dir() else None)
     print(address.url("play"), flush=True)
     note("Ctrl-C ends the page")
-    serve(Site(run.name, pages=("play",), table=Table(world, players, searches[0], judge)), address)
+    serve(Site(run.name, pages=("play",), table=Table(world, players, searches[0], solver)), address)
     return 0
 
 

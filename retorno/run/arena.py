@@ -186,19 +186,19 @@ def known_player(name: str, world: Environment) -> Policy | Engine | None:
         from retorno.search.uct import UCB, UCTPolicy
 
         return UCTPolicy(WorldModel(world), UCB(simulations=int(number)))
-    from retorno.search.connect_four import ConnectFourJudge, Perfect
+    from retorno.search.connect_four import ConnectFourSolver, Perfect
 
     if not isinstance(world, ConnectFour):
         raise ArenaError(f"alpha_beta plays Connect Four alone, got {world!r}")
-    return Perfect(ConnectFourJudge(world, depth=int(number)))
+    return Perfect(ConnectFourSolver(world, depth=int(number)))
 
 
 def _exact(world: Environment) -> Policy:
     """Perfect play, of the games for which it is inside."""
-    from retorno.search.connect_four import ConnectFourJudge, Perfect
+    from retorno.search.connect_four import ConnectFourSolver, Perfect
 
     if isinstance(world, ConnectFour):
-        return Perfect(ConnectFourJudge(world))
+        return Perfect(ConnectFourSolver(world))
     if isinstance(world, TicTacToe):
         return _from_minimax(world)
     raise ArenaError(f"perfect play is known of Connect Four and tic-tac-toe, got {world!r}")

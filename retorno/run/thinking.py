@@ -14,7 +14,7 @@ from retorno.core import constants
 from retorno.core.policy import Policy
 from retorno.core.time_step import TimeStep, allowed
 from retorno.search import SearchPolicy
-from retorno.search.trees import LINE, Found, judge_of
+from retorno.search.trees import LINE, Found, evaluator_of
 from retorno.search.uct import UCTPolicy, rollouts
 
 
@@ -64,12 +64,12 @@ def think(policy: Policy, row: TimeStep) -> Thought:
 def _searched(policy: SearchPolicy | UCTPolicy, row: TimeStep) -> tuple[Found, Array]:
     """The search, and what is thought before it."""
     if isinstance(policy, SearchPolicy):
-        judge, discount, seed = judge_of(policy.network), policy.discount, policy.seed
+        evaluator, discount, seed = evaluator_of(policy.network), policy.discount, policy.seed
     else:
         actions = row.legal.shape[0]  # type: ignore[union-attr]
-        judge, discount, seed = rollouts(policy.model, actions), 1.0, 0
-    found = policy.config.search(policy.model, judge, row, jax.random.key(seed), discount)
-    return found, jax.nn.softmax(allowed(row.legal, judge(row.obs)[0]))
+        evaluator, discount, seed = rollouts(policy.model, actions), 1.0, 0
+    found = policy.config.search(policy.model, evaluator, row, jax.random.key(seed), discount)
+    return found, jax.nn.softmax(allowed(row.legal, evaluator(row.obs)[0]))
 
 
 @constants.jit

@@ -1,4 +1,4 @@
-"""Perfect play in Connect Four: every move judged by a search to the game's end (Allis 1988; Pons 2015)."""
+"""Perfect play in Connect Four: every move solved by a search to the game's end (Allis 1988; Pons 2015)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TO_THE_END = 1_000
 
 
 @dataclass(frozen=True, eq=False)
-class ConnectFourJudge:
+class ConnectFourSolver:
     """What each move is worth for whoever moves: 1 where it wins, 0 where it draws, −1 where it loses.
 
     Boards of any size whose columns, one cell higher, have 64 cells or fewer together; four in a row.
 
-    >>> judge = ConnectFourJudge(ConnectFour(rows=4, columns=5), entries=1009)
-    >>> judge.values(np.zeros((4, 5), np.int8)).tolist()
+    >>> solver = ConnectFourSolver(ConnectFour(rows=4, columns=5), entries=1009)
+    >>> solver.values(np.zeros((4, 5), np.int8)).tolist()
     [-1.0, 0.0, 0.0, 0.0, -1.0]
     """
 
@@ -43,7 +43,7 @@ class ConnectFourJudge:
         rows, columns, length = self.game.rows, self.game.columns, self.game.length
         if length != 4 or (rows + 1) * columns > 64 or columns > 16:
             raise SearchError(
-                f"the perfect judge knows Connect Four with four in a row on boards of 64 cells or fewer, a row above "
+                f"the perfect solver knows Connect Four with four in a row on boards of 64 cells or fewer, a row above "
                 f"the others counted; got {rows} × {columns} with {length} in a row"
             )
         object.__setattr__(self, "_table", (np.zeros(self.entries, np.uint64), np.zeros(self.entries, np.int8)))
@@ -70,16 +70,16 @@ class ConnectFourJudge:
 
 
 class Perfect(WithoutMemory):
-    """Plays Connect Four by a judge of moves: one of the best, as soon as it can where it wins. On the host."""
+    """Plays Connect Four by a solver: one of the best, as soon as it can where it wins. On the host."""
 
-    judge: ConnectFourJudge = eqx.field(static=True)
+    solver: ConnectFourSolver = eqx.field(static=True)
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
-        columns = self.judge.game.columns
+        columns = self.solver.game.columns
 
         def on_the_host(obs: np.ndarray) -> np.ndarray:
             # Rows of games that are over are asked about as well: whatever is said there does not count.
-            scores = self.judge.scores(obs) if (obs[0] == 0).any() else np.zeros(columns)
+            scores = self.solver.scores(obs) if (obs[0] == 0).any() else np.zeros(columns)
             return np.nan_to_num(scores, nan=-1e3).astype(np.float32)
 
         like = jax.ShapeDtypeStruct((columns,), np.float32)

@@ -28,7 +28,7 @@ from retorno.models.tabular import SampleModel, WorldModel
 from retorno.ops.distributions import Categorical
 from retorno.search.errors import SearchError
 
-Judge = Callable[[PyTree[Any]], tuple[Float[Array, " A"], Float[Array, ""]]]
+Evaluator = Callable[[PyTree[Any]], tuple[Float[Array, " A"], Float[Array, ""]]]
 """A network: of what is observed, logits of the actions and the value for whoever moves."""
 LINE = 6
 """Moves of a line that is told."""
@@ -73,7 +73,7 @@ class SearchConfig(Protocol):
     def search(
         self,
         model: SampleModel,
-        judge: Judge,
+        evaluator: Evaluator,
         row: TimeStep,
         key: Key[Array, ""],
         discount: Scalar = 1.0,
@@ -83,7 +83,7 @@ class SearchConfig(Protocol):
 
         Args:
             model: what is looked ahead in: the world itself, or what was learnt of it.
-            judge: what is thought of a place before anything is tried there.
+            evaluator: what is thought of a place before anything is tried there.
             row: where to begin.
             key: what chance and noise follow from.
             discount: γ
@@ -97,7 +97,7 @@ class Tree(abc.ABC):
     """What the searches share: the tree's place and its steps."""
 
     simulations: Count = 32
-    """Places that the tree gets, each judged by the network once."""
+    """Places that the tree gets, each evaluated by the network once."""
 
     @abc.abstractmethod
     def grown(self, mctx: Any, key: Any, root: Any, step: Any, illegal: Bool[Array, "1 A"], exploring: bool) -> Any:
@@ -106,7 +106,7 @@ class Tree(abc.ABC):
     def search(
         self,
         model: SampleModel,
-        judge: Judge,
+        evaluator: Evaluator,
         row: TimeStep,
         key: Key[Array, ""],
         discount: Scalar = 1.0,
@@ -114,13 +114,13 @@ class Tree(abc.ABC):
     ) -> Found:
         """Look ahead from one row, as `SearchConfig` says."""
         mctx, world = _mctx(), imagined(model)
-        logits, value = judge(row.obs)
+        logits, value = evaluator(row.obs)
         illegal = ~_allowed(row.legal, len(logits))[None]
         start = Node(world.enter(row.obs)[0], row.discount == 0)
         root = mctx.RootFnOutput(
             prior_logits=logits[None], value=value[None], embedding=jax.tree.map(lambda x: x[None], start)
         )
-        steps = _Steps(mctx, world, judge, discount)
+        steps = _Steps(mctx, world, evaluator, discount)
         if isinstance(world, ListsChances) and world.chances > 1:
             output = self._with_chance(mctx, key, root, steps, illegal, exploring)
         else:
@@ -202,23 +202,23 @@ class _Steps(NamedTuple):
 
     mctx: Any
     world: Any
-    judge: Judge
+    evaluator: Evaluator
     discount: Scalar
 
     def step(self, _: Any, key: Any, action: Int[Array, " 1"], node: Node) -> tuple[Any, Node]:
         """An action, and chance as it falls."""
         (action, node) = jax.tree.map(lambda x: x[0], (action, node))
         state, row = self.world.step(node.state, action, key)
-        reward, onward, logits, value, after = self._judged(node, state, row)
+        reward, onward, logits, value, after = self._evaluated(node, state, row)
         output = self.mctx.RecurrentFnOutput(reward=reward, discount=onward, prior_logits=logits, value=value)
         return jax.tree.map(lambda x: x[None], (output, after))
 
     def decide(self, _: Any, key: Any, action: Int[Array, " 1"], node: Node) -> tuple[Any, tuple[Node, Array]]:
-        """An action, before chance: judged by one of its outcomes."""
+        """An action, before chance: evaluated by one of its outcomes."""
         (action, node) = jax.tree.map(lambda x: x[0], (action, node))
         odds = self.world.odds(node.state, action)
         state, row = self.world.outcome(node.state, action, jax.random.categorical(key, odds))
-        reward, onward, _, value, _ = self._judged(node, state, row)
+        reward, onward, _, value, _ = self._evaluated(node, state, row)
         output = self.mctx.DecisionRecurrentFnOutput(chance_logits=odds, afterstate_value=reward + onward * value)
         return jax.tree.map(lambda x: x[None], (output, (node, action)))
 
@@ -226,13 +226,13 @@ class _Steps(NamedTuple):
         """One of chance's outcomes."""
         chance, (node, action) = jax.tree.map(lambda x: x[0], (chance, before))
         state, row = self.world.outcome(node.state, action, jnp.clip(chance, 0, self.world.chances - 1))
-        reward, onward, logits, value, after = self._judged(node, state, row)
+        reward, onward, logits, value, after = self._evaluated(node, state, row)
         output = self.mctx.ChanceRecurrentFnOutput(action_logits=logits, value=value, reward=reward, discount=onward)
         return jax.tree.map(lambda x: x[None], (output, after))
 
-    def _judged(self, node: Node, state: PyTree[Any], row: TimeStep) -> tuple[Array, Array, Array, Array, Node]:
+    def _evaluated(self, node: Node, state: PyTree[Any], row: TimeStep) -> tuple[Array, Array, Array, Array, Node]:
         """Reward, discount, logits and value of what a step led to; nothing of any where all was over before."""
-        logits, value = self.judge(row.obs)
+        logits, value = self.evaluator(row.obs)
         logits = jnp.where(_allowed(row.legal, len(logits)), logits, LEAST)
         over = node.over | (row.discount == 0)
         reward = jnp.where(node.over, 0.0, row.reward)
@@ -307,18 +307,18 @@ class SearchPolicy(WithoutMemory):
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         row = self.model.enter(obs)
         found = self.config.search(
-            self.model, judge_of(self.network), row, jax.random.key(self.seed), self.discount, exploring=False
+            self.model, evaluator_of(self.network), row, jax.random.key(self.seed), self.discount, exploring=False
         )
         # The search's own choice is the most likely one, also where several are alike.
         logits = jnp.log(jnp.maximum(found.policy, 1e-9)).at[found.action].add(1e-3)
         return {"policy": Categorical(logits), "value": found.value, "q": found.q}, ()
 
 
-def judge_of(network: Policy) -> Judge:
+def evaluator_of(network: Policy) -> Evaluator:
     """A network of context 0 with the heads "policy" and "value", as a search asks it."""
 
-    def judge(obs: PyTree[Any]) -> tuple[Float[Array, " A"], Float[Array, ""]]:
+    def evaluator(obs: PyTree[Any]) -> tuple[Float[Array, " A"], Float[Array, ""]]:
         heads, _ = network.step(obs, jnp.bool_(False), ())
         return heads["policy"].logits, heads["value"]
 
-    return judge
+    return evaluator

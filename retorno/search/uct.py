@@ -18,7 +18,7 @@ from retorno.core.policy import Carry, Heads, WithoutMemory
 from retorno.core.time_step import allowed
 from retorno.models.tabular import SampleModel
 from retorno.ops.distributions import Categorical
-from retorno.search.trees import LEAST, Judge, Tree, imagined
+from retorno.search.trees import LEAST, Evaluator, Tree, imagined
 
 LONGEST = 1_000
 """Steps of a rollout, at most; what lies beyond counts for nothing."""
@@ -71,11 +71,11 @@ def _actions(model: SampleModel) -> int:
     return int(imagined(model).action_space.n)  # type: ignore[union-attr]
 
 
-def rollouts(model: SampleModel, actions: int) -> Judge:
-    """A judge that knows nothing, and plays at random to the end to see what comes of it."""
+def rollouts(model: SampleModel, actions: int) -> Evaluator:
+    """An evaluator that knows nothing, and plays at random to the end to see what comes of it."""
     world: Any = imagined(model)
 
-    def judge(obs: PyTree[Any]) -> tuple[Float[Array, " A"], Float[Array, ""]]:
+    def evaluator(obs: PyTree[Any]) -> tuple[Float[Array, " A"], Float[Array, ""]]:
         # Which random game is played follows from the position: it has no other key.
         bits = [jnp.asarray(x).astype(jnp.uint32).reshape(-1) for x in jax.tree.leaves(obs)]
         mixed = sum(
@@ -97,4 +97,4 @@ def rollouts(model: SampleModel, actions: int) -> Judge:
         start = (state, row._replace(discount=jnp.float32(1)), jnp.float32(0), jnp.float32(1), jnp.int32(0))
         return jnp.zeros(actions), jax.lax.while_loop(going, step, start)[2]
 
-    return judge
+    return evaluator

@@ -21,7 +21,7 @@ from retorno.core.policy import Policy
 from retorno.environments.games.game import Game
 from retorno.run.played import Mover, Played
 from retorno.run.thinking import Thought, think
-from retorno.search.connect_four import ConnectFourJudge
+from retorno.search.connect_four import ConnectFourSolver
 from retorno.web.boards import Cell, Drawing, Preference, curve, drawn, kind_of
 from retorno.web.shown import harmless
 from retorno.web.site import Status, Visit, frame, on_key
@@ -48,7 +48,7 @@ class Table:
     """By the names that they are shown under; the first is played against at first."""
     analyst: Policy
     """Who says what is thought of a position: a search."""
-    judge: ConnectFourJudge | None = None
+    solver: ConnectFourSolver | None = None
     """Who knows what each move is worth, where somebody does."""
 
 
@@ -230,7 +230,7 @@ class Playing:
             while not self.busy and not self.gone:  # Whatever the game is by then.
                 plies = range(len(self.game.moves) - self.game.over, -1, -1)
                 left = [ply for ply in plies if ply not in self.thoughts]
-                if plies[0] in self.thoughts and await self._judged(plies[0]):
+                if plies[0] in self.thoughts and await self._solved(plies[0]):
                     self.refresh()
                 elif left:
                     await self._thought(left[0])
@@ -240,12 +240,12 @@ class Playing:
         finally:
             self.considering = False
 
-    async def _judged(self, ply: int) -> bool:
-        """Whether the judge has said something new."""
-        if self.table.judge is None or self.game.over or not self.shown.value or ply in self.verdicts:
+    async def _solved(self, ply: int) -> bool:
+        """Whether the solver has said something new."""
+        if self.table.solver is None or self.game.over or not self.shown.value or ply in self.verdicts:
             return False
         version, obs = self.version, np.asarray(self.game.rows[ply].obs)
-        found = await run.io_bound(self.table.judge.values, obs)
+        found = await run.io_bound(self.table.solver.values, obs)
         if found is None or version != self.version:
             return False
         self.verdicts[ply] = found
@@ -442,7 +442,7 @@ class Playing:
         known = thought.prior is not None
         signs = [f'<span class="swatch share"></span>{say("legend_search")}']
         signs += [f'<span class="swatch prior"></span>{say("legend_network")}'] if known else []
-        signs += [f"<b>+ = –</b> {say('legend_judge')}"] if self.table.judge is not None else []
+        signs += [f"<b>+ = –</b> {say('legend_solver')}"] if self.table.solver is not None else []
         self.legend.set_content(" · ".join(signs))
         legal = np.flatnonzero(self.game.legal)
         order = legal[np.argsort(-thought.policy[legal], kind="stable")][:CONSIDERED].tolist()

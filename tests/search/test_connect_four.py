@@ -1,4 +1,4 @@
-"""The perfect judge of Connect Four, against a plain search, minimax and positions whose scores are known."""
+"""The perfect solver of Connect Four, against a plain search, minimax and positions whose scores are known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from retorno.environments.games.connect_four import ConnectFour
-from retorno.search.connect_four import ConnectFourJudge
+from retorno.search.connect_four import ConnectFourSolver
 from retorno.search.errors import SearchError
 
 KNOWN = {
@@ -32,9 +32,9 @@ def after(columns: str, rows: int = 6, width: int = 7) -> np.ndarray:
 
 @pytest.mark.parametrize("columns", KNOWN)
 def test_known_positions(columns: str) -> None:
-    judge = ConnectFourJudge(entries=10_007)
-    assert np.nanmax(judge.scores(after(columns))) == KNOWN[columns]
-    assert np.nanmax(judge.values(after(columns))) == np.sign(KNOWN[columns])
+    solver = ConnectFourSolver(entries=10_007)
+    assert np.nanmax(solver.scores(after(columns))) == KNOWN[columns]
+    assert np.nanmax(solver.values(after(columns))) == np.sign(KNOWN[columns])
 
 
 SMALL = (4, 5)
@@ -74,19 +74,19 @@ def fours(rows: int, columns: int) -> np.ndarray:
     return np.array([[r * columns + c for r, c in four] for four in inside])
 
 
-def test_every_move_is_judged_as_by_a_plain_search() -> None:
+def test_every_move_is_solved_as_by_a_plain_search() -> None:
     """Random positions on a small board, all of their moves."""
     game, rng = ConnectFour(*SMALL), np.random.default_rng(0)
-    judge, judged = ConnectFourJudge(game, entries=10_007), 0
-    while judged < 12:
+    solver, solved = ConnectFourSolver(game, entries=10_007), 0
+    while solved < 12:
         said = "".join(map(str, rng.integers(1, 6, 10)))
         if max(said.count(c) for c in said) > 4:
             continue
         board = after(said, *SMALL)
         if won(board == 1) or won(board == 2):
             continue
-        judged += 1
-        for column, value in enumerate(judge.values(board)):
+        solved += 1
+        for column, value in enumerate(solver.values(board)):
             if np.isnan(value):
                 assert board[0, column] != 0
                 continue
@@ -96,12 +96,12 @@ def test_every_move_is_judged_as_by_a_plain_search() -> None:
             assert value == expected
 
 
-def test_a_shallow_judge_sees_what_is_near() -> None:
+def test_a_shallow_solver_sees_what_is_near() -> None:
     board = after("112233")
-    assert ConnectFourJudge(depth=1, entries=101).values(board)[3] == 1
-    assert ConnectFourJudge(depth=2, entries=101).values(after("11223")).tolist().count(-1) >= 5
+    assert ConnectFourSolver(depth=1, entries=101).values(board)[3] == 1
+    assert ConnectFourSolver(depth=2, entries=101).values(after("11223")).tolist().count(-1) >= 5
 
 
 def test_other_boards_are_refused() -> None:
     with pytest.raises(SearchError, match="got 8 × 8"):
-        ConnectFourJudge(ConnectFour(rows=8, columns=8))
+        ConnectFourSolver(ConnectFour(rows=8, columns=8))

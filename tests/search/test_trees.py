@@ -83,14 +83,16 @@ def risky() -> Any:
 def test_chance_is_weighed() -> None:
     world, exact = TimeLimit(sampled(risky()), 5), solve(risky(), 1.0)
     search = PUCT(simulations=64)
-    judge = lambda obs: (jnp.zeros(2), jnp.float32(0))  # noqa: E731
+    evaluator = lambda obs: (jnp.zeros(2), jnp.float32(0))  # noqa: E731
     row = world.reset(KEY)[1]
-    found = jax.jit(jax.vmap(lambda key: search.search(WorldModel(world), judge, row, key)))(jax.random.split(KEY, 16))
+    found = jax.jit(jax.vmap(lambda key: search.search(WorldModel(world), evaluator, row, key)))(
+        jax.random.split(KEY, 16)
+    )
     np.testing.assert_array_equal(found.action, 0)
     # Each outcome is visited as often as it is likely, up to half a visit.
     assert (np.abs(found.q - exact.q) <= 0.5 / found.visits + 1e-6).all()
     with pytest.raises(SpaceError, match="PUCT"):
-        Gumbel().search(WorldModel(world), judge, row, KEY)
+        Gumbel().search(WorldModel(world), evaluator, row, KEY)
 
 
 def test_a_row_that_ends_all_is_no_trouble() -> None:

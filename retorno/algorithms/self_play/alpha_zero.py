@@ -1,8 +1,8 @@
 """AlphaZero: learn from a search what it makes of one's own play.
 
 Silver et al. 2017 ("Mastering the game of Go without human knowledge") and 2018; Gumbel's search of Danihelka et al.
-2022 as a choice. A network judges positions, a tree search with it judges them better, and the network is moved towards
-what the search found: its policy, and the value of the games that follow.
+2022 as a choice. A network evaluates positions, a tree search with it evaluates them better, and the network is moved
+towards what the search found: its policy, and the value of the games that follow.
 
 What we do differently: the value's target is a λ-return over the search's own values (λ = 1 is the game's outcome,
 λ = 0 the search's value one move on), taken within each rollout, so that no game has to be over before it is learnt
@@ -33,7 +33,7 @@ from retorno.ops.optimisers import AdamW, Optimiser, descend
 from retorno.ops.returns import lambda_returns
 from retorno.replay import Replay, ReplayConfig, UniformReplay, Window, ring
 from retorno.search import PUCT, SearchConfig, SearchPolicy
-from retorno.search.trees import imagined, judge_of
+from retorno.search.trees import evaluator_of, imagined
 
 
 class AlphaZeroLearner(NamedTuple):
@@ -136,8 +136,8 @@ class AlphaZero:
         searching, drawing, opening, anything = jax.random.split(key, 4)
         begun = _Episode(jnp.int32(0), jax.random.randint(opening, (), 0, self.openings + 1))
         episode = jax.tree.map(partial(jnp.where, row.first), begun, carry)
-        judge = judge_of(learner.network)
-        found = self.search.search(learner.model, judge, row, searching, self.discount, exploring=True)
+        evaluator = evaluator_of(learner.network)
+        found = self.search.search(learner.model, evaluator, row, searching, self.discount, exploring=True)
         drawn = jax.random.categorical(drawing, jnp.log(jnp.maximum(found.policy, 1e-9)) / self.temperature)
         searched = jnp.where(episode.moves < self.drawn_moves, drawn, found.action)
         evenly = jax.random.categorical(anything, allowed(row.legal, jnp.zeros_like(found.policy)))
@@ -168,7 +168,7 @@ class AlphaZero:
     def _targets(self, network: Policy, trajectory: Trajectory, reward: Reward) -> Float[Array, "T B"]:
         """λ-returns over the search's values. What was drawn at random tells nothing of how well one plays on."""
         steps, found = trajectory.steps, trajectory.extras
-        newest = jax.vmap(lambda obs: judge_of(network)(obs)[1])(jax.tree.map(lambda x: x[-1], steps.obs))
+        newest = jax.vmap(lambda obs: evaluator_of(network)(obs)[1])(jax.tree.map(lambda x: x[-1], steps.obs))
         next_value = jnp.concatenate([found["value"][1:], newest[None]])
         opens = jnp.concatenate([found["opens"][1:], jnp.zeros_like(found["opens"][:1])])
         returns = jax.vmap(partial(lambda_returns, lambda_=self.lambda_), in_axes=1, out_axes=1)(
@@ -202,7 +202,7 @@ class AlphaZero:
         self, network: Policy, obs: PyTree[Any], policy: Float[Array, "N A"], window: Window
     ) -> tuple[Float[Array, ""], tuple[Metrics, Float[Array, " N"]]]:
         """Silver et al. 2017, eq. 1: (z − v)² − πᵀ ln p; the weights' decay is the optimiser's."""
-        logits, value = jax.vmap(judge_of(network))(obs)
+        logits, value = jax.vmap(evaluator_of(network))(obs)
         valid: Bool[Array, " N"] = window.trajectory.transitions[0]
         error = window.trajectory.extras["target"][0] - value
         entropy = -(policy * jax.nn.log_softmax(logits)).sum(-1)
