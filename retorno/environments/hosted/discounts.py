@@ -45,9 +45,9 @@ def discounts(
     array([-1.,  1.,  0.], dtype=float32)
     """
     discount = 1 - np.asarray(terminated, np.float32)
-    for i, info in enumerate(infos):
-        if "discount" in info and not first[i]:
-            discount[i] = _told(i, info["discount"], bool(terminated[i]), two_players)
+    for i in [i for i, info in enumerate(infos) if "discount" in info]:
+        if not first[i]:
+            discount[i] = _told(i, infos[i]["discount"], bool(terminated[i]), two_players)
     return discount
 
 

@@ -89,10 +89,8 @@ class LegalReader:
             InfoError: where an environment says nothing of them, or something that cannot be.
         """
         if not self._say:
-            for i, info in enumerate(infos):
-                for name in ("only_action", "action_mask"):
-                    if name in info:
-                        raise InfoError(i, LATE.format(name))
+            for i in [i for i, info in enumerate(infos) if "action_mask" in info or "only_action" in info]:
+                raise InfoError(i, LATE.format("only_action" if "only_action" in infos[i] else "action_mask"))
             return None
         if self._late:
             lasts = np.logical_or(lasts, firsts)

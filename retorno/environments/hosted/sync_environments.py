@@ -32,6 +32,8 @@ from retorno.environments.hosted.successes import Successes
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 """Rows are 32 bits wide at most, as JAX's own arrays are."""
+WHOLE, PLAIN = frozenset({int}), frozenset({int, float})
+"""Python's own numbers, which need no array to be looked at."""
 KINDS = "biufO"
 """Of NumPy's kinds those that may be numbers."""
 WIDE = ", which 32 bits do not hold: tell it in other units, or split it into several numbers"
@@ -137,8 +139,11 @@ def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
 def _number_reader(space: spaces.Discrete) -> Callable[[Any], np.ndarray]:
     """Numbers of a Discrete space: a few are looked at faster one by one than as an array."""
     low, high = _whole_range(space)
+    least, most = max(low, -(2**31)), min(high, 2**31 - 1)
 
     def read(many: Any) -> np.ndarray:
+        if type(many) is list and WHOLE.issuperset(map(type, many)) and least <= min(many) <= max(many) <= most:
+            return np.array(many, np.int32)
         given = np.asarray(many)
         if given.ndim != 1:
             raise ValueError(f"an observation of shape {given.shape[1:]}, expected () ({space})")
@@ -306,7 +311,13 @@ class Keepers:
                     obs, info = self._begin(i)
                     reward, terminated, last = 0.0, False, False
                 else:
-                    obs, reward, terminated, truncated, info = self._outcome(i, env.step(sent[i]))
+                    outcome = env.step(sent[i])
+                    # Looked at here where it is as Gymnasium says: a call for each of many environments adds up.
+                    if type(outcome) is not tuple or len(outcome) != 5 or type(outcome[4]) is not dict:
+                        outcome = self._outcome(i, outcome)
+                    obs, reward, terminated, truncated, info = outcome
+                    if type(terminated) is not bool or type(truncated) is not bool:
+                        _, _, terminated, truncated, _ = self._outcome(i, outcome)
                     last = terminated or truncated
                 observations.append(obs)
                 rewards.append(reward)
@@ -466,11 +477,9 @@ class Keepers:
     def _gather(self, observations, rewards, terminations, lasts, firsts, infos) -> TimeStep:
         """Rows [B] of what B environments returned."""
         try:
-            obs, paid = self._read(observations), np.asarray(rewards)
+            obs, reward = self._read(observations), _paid(rewards)
         except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:
             raise self._blame(observations, rewards) from error
-        if paid.shape != (self.num_envs,) or paid.dtype.kind not in "biuf" or not _payable(paid.tolist()):
-            raise self._blame(observations, rewards)
         if self._looks:
             self._looks -= 1
             if found := outside(self._envs[0].observation_space, obs):
@@ -481,7 +490,6 @@ class Keepers:
             discount = discounts(infos, terminations, firsts, self._two_players)
         except InfoError as error:
             raise self._error(error.env, str(error)) from error
-        reward = paid.astype(np.float32)
         self._row = rows(obs, reward, discount, firsts, lasts, legal)
         self._trail.append((obs, reward, terminations))
         return self._row
@@ -536,6 +544,23 @@ def _checksum(tree: PyTree[np.ndarray]) -> np.ndarray:
     return sums
 
 
-def _payable(rewards: list[float]) -> bool:
+def _paid(rewards: Sequence[Any]) -> np.ndarray:
+    """Rewards [B] of B environments.
+
+    Raises:
+        ValueError: where one is no finite number in 32 bits.
+    """
+    numbers = rewards
+    if not PLAIN.issuperset(map(type, rewards)):
+        paid = np.asarray(rewards)
+        if paid.shape != (len(rewards),) or paid.dtype.kind not in "biuf":
+            raise ValueError(f"rewards {rewards!r}, expected numbers")
+        numbers = paid.tolist()
+    if not _payable(numbers):
+        raise ValueError(f"rewards {rewards!r}, expected finite numbers in 32 bits")
+    return np.array(numbers, np.float32)
+
+
+def _payable(rewards: Sequence[float]) -> bool:
     """Whether all are finite in 32 bits: of a few, quicker so than as an array."""
     return -LARGEST <= min(rewards) and max(rewards) <= LARGEST and math.isfinite(sum(rewards))
