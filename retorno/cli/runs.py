@@ -14,6 +14,7 @@ import numpy as np
 from retorno.cli.terminal import follow, note
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
+from retorno.core.names import as_typed
 from retorno.core.policy import Algorithm, Policy
 from retorno.core.waiting import waiting
 from retorno.environments.own_code import named_files
@@ -118,10 +119,10 @@ def world_for(folder: Path, other: str | None, settings: dict[str, Any]) -> Worl
 
 def next_steps(folder: Path) -> str:
     """What can be done with a run, as it is typed: files with code of the user's own are named again."""
-    own = "".join(f"{os.path.relpath(file)} " for file in named_files())
+    own = "".join(f"{as_typed(os.path.relpath(file))} " for file in named_files())
     named = settings_of(members(folder)[0])["world"].get("name")
     commands = ("sample", "report") if named and WorldName(named).of_texts else ("evaluate", "play", "report")
-    return "next: " + " · ".join(f"retorno {own}{command} {folder}" for command in commands)
+    return "next: " + " · ".join(f"retorno {own}{command} {as_typed(folder)}" for command in commands)
 
 
 def use_cores(seeds: int) -> None:
@@ -172,7 +173,7 @@ def finish(
             except Interrupted as stop:
                 if len(runs) == 1:
                     raise
-                raise Interrupted(f"{stop}; with all seeds: retorno resume {folder}", stop.number) from stop
+                raise Interrupted(f"{stop}; with all seeds: retorno resume {as_typed(folder)}", stop.number) from stop
             results += [] if result is None else [result]
     if len(results) > 1:
         print(f"{folder}: {joined(results)}")

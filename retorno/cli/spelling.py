@@ -85,12 +85,14 @@ def world_settings(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def value_of(text: str) -> Any:
-    """JSON where it is JSON, Python's words for true, false and nothing too; else the text itself.
+    """JSON where it is JSON, other words for true, false and nothing too; else the text itself.
 
-    >>> value_of("3"), value_of("[1, 2]"), value_of("True"), value_of("8x8")
-    (3, [1, 2], True, '8x8')
+    "no" as a text would be true to whoever asks `if is_slippery`.
+
+    >>> value_of("3"), value_of("[1, 2]"), value_of("True"), value_of("no"), value_of("8x8")
+    (3, [1, 2], True, False, '8x8')
     """
-    words = {"true": True, "false": False, "none": None}
+    words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
     try:

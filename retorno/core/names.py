@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import shlex
 from collections.abc import Collection, Iterable
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -146,3 +147,15 @@ def absent(package: str, name: str, names: Iterable[str], shelves: Iterable[str]
         if (found := named(name, [each for each in inside if not each.startswith("_")])) in inside:
             return AttributeError(f"{package} has no {name!r}: it is {package}.{shelf}.{found}", name=name)
     return AttributeError(f"{package} has no {name!r}{did_you_mean(name, names)}", name=name)
+
+
+def as_typed(path: object) -> str:
+    """A path as it is typed on a command line: quoted where it has to be.
+
+    Args:
+        path: of a file or folder.
+
+    >>> as_typed("runs/pole"), as_typed("my runs/pole")
+    ('runs/pole', "'my runs/pole'")
+    """
+    return shlex.quote(str(path))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retorno.core.mdp import MDP, mdp
-from retorno.core.names import did_you_mean
+from retorno.core.names import as_typed, did_you_mean
 from retorno.environments.bandits.models import bernoulli_testbed, gaussian_testbed
 from retorno.environments.formats import FORMATS, Reading, is_model_file, load
 from retorno.environments.games.blackjack import blackjack
@@ -597,7 +597,8 @@ def _refuse_path(name: str) -> None:
     if name in WORLDS or _GYMNASIUM_ID.fullmatch(name):
         return
     if path.is_dir():
-        hint = f"what was learnt in it: retorno evaluate {name}" if (path / "config.json").exists() else "name a file"
+        learnt = f"what was learnt in it: retorno evaluate {as_typed(name)}"
+        hint = learnt if (path / "config.json").exists() else "name a file"
         raise UnknownNameError(f"{name} is a folder, not a world or a model; {hint}")
     if path.exists() or os.sep in name:
         what = "is neither a model's nor a map's" if path.exists() else "is not there"

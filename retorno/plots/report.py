@@ -12,6 +12,7 @@ import numpy as np
 
 from retorno import bellman
 from retorno.core.errors import RetornoError
+from retorno.core.names import as_typed
 from retorno.environments.registry import WorldName
 from retorno.ops.intervals import interquartile_mean, interval95
 from retorno.plots.curves import learning_curve, metric_curves
@@ -193,7 +194,7 @@ def _steps(group: Group, brief: bool) -> str:
     for progress, folders in told.items():
         alone = f"{len(folders)} of {len(group.records)} runs " if len(told) > 1 else ""
         stopped = "stopped" in progress and not brief
-        again = f"; go on with: retorno resume {common_folder(folders)}" if stopped else ""
+        again = f"; go on with: retorno resume {as_typed(common_folder(folders))}" if stopped else ""
         parts.append(f"{alone}{progress}{again}")
     return "; ".join(parts)
 

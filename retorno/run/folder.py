@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from retorno.core.errors import RetornoError
+from retorno.core.names import as_typed
 from retorno.run.checkpoint import CHECKPOINTS, sync_folder, write_synced
 
 CONFIG, METRICS, LOCK, TENSORBOARD = "config.json", "metrics.jsonl", "lock", "tensorboard"
@@ -74,8 +75,8 @@ class RunFolder:
         try:
             if found := [name for name in (CONFIG, METRICS, CHECKPOINTS) if (path / name).exists()]:
                 raise FolderError(
-                    f"{path} holds a run already ({found[0]}): go on with it by `retorno resume {path}`, or choose "
-                    "another folder"
+                    f"{path} holds a run already ({found[0]}): go on with it by `retorno resume {as_typed(path)}`, or "
+                    "choose another folder"
                 )
             write_atomic(path / CONFIG, json.dumps(config, indent=2, allow_nan=False) + "\n")
         except BaseException:
@@ -263,7 +264,7 @@ def or_a_study(path: Path) -> str:
     """The end of a message about a folder that holds no run: what to do where it holds a study."""
     if not (Path(path) / QUESTION).exists():
         return ""
-    return f"; it holds a study, which `retorno resume {path}` shows, and results.csv in it has every point"
+    return f"; it holds a study, which `retorno resume {as_typed(path)}` shows, and results.csv in it has every point"
 
 
 def read_config(path: Path) -> Any:

@@ -31,7 +31,7 @@ from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import as_arrays
-from retorno.core.names import did_you_mean, named
+from retorno.core.names import as_typed, did_you_mean, named
 from retorno.core.notebook import as_table
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.registry import REGISTERED
@@ -371,7 +371,7 @@ class Training:
                     self.save()
                     raise Interrupted(
                         f"stopped by {signal.Signals(stop.received).name} at step {told.step:,} of {self.steps:,}, "
-                        f"with everything saved; go on with: retorno resume {self.folder.path}",
+                        f"with everything saved; go on with: retorno resume {as_typed(self.folder.path)}",
                         stop.received,
                     )
                 try:
@@ -915,7 +915,7 @@ def restore(
                 if not inexact:
                     raise TrainingError(
                         f"{error}. What was learnt is whole: retorno.load({str(folder)!r}); and `retorno resume "
-                        f"{folder} --inexact` goes on with fresh episodes, not to the same bits"
+                        f"{as_typed(folder)} --inexact` goes on with fresh episodes, not to the same bits"
                     ) from error
                 warn(f"not the same bits, fresh episodes begin: {error}")
                 training.environments.reset()

@@ -4,11 +4,13 @@ import json
 import re
 import runpy
 import sys
+from pathlib import Path
 
 import gymnasium
 import pytest
 
 from retorno.cli.main import main
+from retorno.cli.runs import next_steps
 from retorno.cli.train import choose
 from retorno.core.environment import Environment
 from retorno.environments import own_code
@@ -152,6 +154,8 @@ def test_a_run_in_a_world_of_ones_own(shop, cli, monkeypatch):
     code, _, err = cli(*line, "--world.demand", "3", "--wrappers", "TimeLimit(7)", "--alpha=.2")
     assert code == 0 and "q_learning on shop:Shop with demand 3" in err and "--step-size 0.2" in err, err
     assert err.splitlines()[-1].startswith("next: retorno shop.py evaluate run · retorno shop.py play run")
+    assert "retorno shop.py play 'my run' · " in next_steps((shop / "run").rename(Path("my run")))
+    Path("my run").rename("run")
     assert read_config(shop / "run")["world"] == {
         "name": f"{shop}/shop.py:Shop",
         "hosted": None,

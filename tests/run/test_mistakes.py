@@ -18,6 +18,7 @@ def test_what_is_plain_works():
     assert rt.QLearning(exploration="UCB") == rt.QLearning(exploration=rt.policies.UCB)
     assert hash(rt.algorithms.TD(target=rt.policies.Tabulated([[0.5, 0.5]])))
     known = rt.solve(STUDENT, 0.9).start_value
+    assert rt.solve(STUDENT, "9/10").start_value == known
     for same in ("student", rt.environments.student):
         assert rt.solve(same, 0.9).start_value == known
     table = {"a": {"go": [(1.0, "end", 2.0)]}}
