@@ -11,10 +11,11 @@ from typing import Annotated
 import tyro
 
 from retorno.cli.options import parse
-from retorno.cli.pages import LabelsPlace, Port, is_run, labels_place, last_record, opened_labels, serve_pages
+from retorno.cli.pages import LABELS, LabelsPlace, Port, last_record, opened_labels, require_web, serve_pages
 from retorno.cli.runs import recorded_world
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
+from retorno.run.folder import CONFIG
 
 PATIENCE = 600.0
 """Seconds that are waited for a run that begins beside this."""
@@ -53,17 +54,19 @@ def serve(folder: Path, labels: str | None, task: str, port: int | None, patient
         patient: whether the run is only about to begin.
     """
     until = time.monotonic() + (PATIENCE if patient else 0)
-    while not is_run(folder):
+    while not (folder / CONFIG).exists():  # What it has learnt is written only later.
         if time.monotonic() >= until:
             raise RetornoError(f"{folder} is no run: `retorno prefer ALGORITHM WORLD` begins one that asks people")
         time.sleep(0.2)
+    require_web()
+    from retorno.labels import is_url
     from retorno.preferences.clips import Clips
     from retorno.web import Site
 
     clips = Clips(recorded_world(folder).make())
     if (why := clips.why_numbers) is not None:
         note(why)
-    opened = opened_labels(labels_place(labels, folder))
+    opened = opened_labels(labels if labels is not None and is_url(labels) else Path(labels or folder / LABELS))
     return serve_pages(
         Site(folder.name, opened, clips=clips, task=task, pages=("compare",), news=_news(folder)), port, "compare"
     )
