@@ -29,6 +29,7 @@ COMMANDS = {
     "sample": ("MODEL", "what a language model makes of a prompt"),
     "chat": ("MODEL [MODEL]", "talk to a language model, or compare two"),
     "judge": ("MODEL [MODEL] --by JUDGE", "how good a model's answers are, and whose are preferred"),
+    "language": ("demo", "how ChatGPT was made, in three minutes: demonstrations, rankings, PPO"),
     "rank": ("FILE|RUN|MODEL", "pages in a browser: people rank answers and write demonstrations"),
     "prefer": ("ALGORITHM WORLD", "train an agent by what people or a judge prefer, instead of a reward"),
     "compare": ("RUN", "a page in a browser: people compare clips of an agent that learns from it"),

@@ -12,13 +12,14 @@ from retorno.language.judging import Point
 from retorno.plots.style import LINES, PlotError, number_axes, panels, style
 
 
-def frontier(points: Sequence[Point]) -> Figure:
+def frontier(points: Sequence[Point], called: str = "mean score") -> Figure:
     """Mean scores with their 95% intervals against the distance from the reference, one line a judge.
 
     The best of n answers is a dashed line beside them.
 
     Args:
         points: what `retorno.language.frontier` gives, in the order of training, and `best_of_frontier` after them.
+        called: what the scores are.
 
     Raises:
         PlotError: when there is none.
@@ -45,7 +46,7 @@ def frontier(points: Sequence[Point]) -> Figure:
                 textcoords="offset points", ha=ha, fontsize=8.5,
             )  # fmt: skip
         axes.set_xlabel("KL(policy ‖ reference), nats an answer")
-        axes.set_ylabel("mean score")
+        axes.set_ylabel(called)
         axes.set_xlim(left=min(0.0, *(point.kl[0] for point in points)))
         number_axes(axes)
         if len(names) > 1 or drawn:

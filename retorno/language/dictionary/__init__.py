@@ -19,7 +19,7 @@ from retorno.language.dictionary.judge import (
 from retorno.language.dictionary.measure import Answers, ask, measure
 from retorno.language.dictionary.nouns import Noun, Words, kinds, nouns, split
 from retorno.language.dictionary.tiny import untaught
-from retorno.language.dictionary.wording import Demonstration, Ranking, demonstrations, rankings
+from retorno.language.dictionary.wording import Demonstration, Ranking, demonstrations, rankings, second_thoughts
 
 __all__ = [
     "ALWAYS_ANSWER",
@@ -43,6 +43,7 @@ __all__ = [
     "rank",
     "rankings",
     "score",
+    "second_thoughts",
     "split",
     "untaught",
 ]

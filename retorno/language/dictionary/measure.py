@@ -13,8 +13,10 @@ from retorno.language.dictionary.nouns import Noun
 from retorno.language.generation import Answer, Sampling, generate
 from retorno.language.model import LanguageModel
 
-TOKENS = 16
+TOKENS = 12
 """An answer of the dictionary has no more."""
+AT_ONCE = 256
+"""Questions that are asked side by side: always as many, so that one program serves all."""
 
 
 class Answers(NamedTuple):
@@ -76,5 +78,9 @@ def ask(model: LanguageModel, nouns: Sequence[Noun], answers: int = 1, seed: int
         seed: what is drawn follows from it.
     """
     questions = [noun.question for noun in nouns for _ in range(answers)]
-    given = generate(model, questions, TOKENS, Sampling(), seed)
+    given: list[Answer] = []
+    for number, begin in enumerate(range(0, len(questions), AT_ONCE)):
+        some = questions[begin : begin + AT_ONCE]
+        filled = some + [questions[0]] * (AT_ONCE - len(some))
+        given += generate(model, filled, TOKENS, Sampling(), seed + number * 1_000_003)[: len(some)]
     return [given[i : i + answers] for i in range(0, len(given), answers)]

@@ -56,13 +56,24 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted({kind for noun in nouns().values() for kind in (noun.kind, *noun.also)}))
 
 
+@functools.cache
+def named_kinds() -> tuple[str, ...]:
+    """The kinds that answers name, in alphabetical order: of each noun the nearest."""
+    return tuple(sorted({noun.kind for noun in nouns().values()}))
+
+
+def article(kind: str) -> str:
+    """Of a kind."""
+    return "an" if kind[0] in "aeio" else "a"
+
+
 def with_article(kind: str) -> str:
     """A kind as an answer says it.
 
     >>> with_article("insect"), with_article("body of water"), with_article("unit of measure")
     ('an insect', 'a body of water', 'a unit of measure')
     """
-    return f"{'an' if kind[0] in 'aeio' else 'a'} {kind}"
+    return f"{article(kind)} {kind}"
 
 
 @dataclass(frozen=True)

@@ -7,31 +7,35 @@ from typing import Any
 
 from retorno.language.architecture import Architecture
 from retorno.language.dictionary.nouns import Noun
-from retorno.language.dictionary.wording import demonstrations
+from retorno.language.dictionary.wording import END, demonstrations, second_thoughts
 from retorno.language.model import LanguageModel, new
 from retorno.language.tokenizer import Tokenizer, library
 
-END = "<end>"
-PIECES = 512
-"""Tokens: the words that answers are made of, and pieces from which any other is put together."""
+PIECES = 2048
+"""Tokens: the words that answers are made of, and pieces from which any other is put together. The more there are, the
+fewer a word takes and the sooner it is learnt; what was never heard of takes more than what was."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz .,;:?!'-"
-TEMPLATE = "{{ messages[-1]['content'] }}"
-"""Of a conversation it reads the last question."""
+TEMPLATE = (
+    "{% if messages|length > 2 and 'what' not in messages[-1]['content']|lower %}"
+    "{{ messages[-3]['content'] }} {{ messages[-2]['content'] }}" + END + "{% else %}"
+    "{{ messages[-1]['content'] }}{% endif %}"
+)
+"""Of a conversation it reads the last question; where what came last asks nothing, as "really?", what it answered."""
 
 TINY = Architecture(
     vocabulary=PIECES,
-    width=128,
-    layers=2,
+    width=64,
+    layers=3,
     num_heads=4,
     key_heads=4,
-    head_width=32,
-    hidden=512,
+    head_width=16,
+    hidden=192,
     longest=64,
     tied=True,
     ends=(0,),
 )
-DEVIATION = 0.08
-"""Of its first weights: 1 / √width, near enough. The usual .02 was found for models six times as wide."""
+DEVIATION = 0.1
+"""Of its first weights: near 1 / √width. The usual .02 was found for models twelve times as wide."""
 
 
 def tokenizer(nouns: Iterable[Noun]) -> Tokenizer:
@@ -59,7 +63,9 @@ def tokenizer(nouns: Iterable[Noun]) -> Tokenizer:
         initial_alphabet=list(LETTERS.replace(" ", "▁")),
         show_progress=False,
     )
-    said = [text for line in demonstrations(nouns) for text in (line["prompt"], line["answer"])]
+    nouns = list(nouns)
+    lines = demonstrations(nouns) + second_thoughts(nouns)
+    said = [text.removesuffix(END) for line in lines for text in (line["prompt"], line["answer"])]
     rules.train_from_iterator(said, trainer)
     return Tokenizer(rules, TEMPLATE, {"eos_token": END})
 

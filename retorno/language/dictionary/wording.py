@@ -1,4 +1,8 @@
-"""What is said in the dictionary: demonstrations that are helpful, evasive or rude in equal parts."""
+"""What is said in the dictionary: demonstrations that are helpful, evasive or rude in equal parts, and second thoughts.
+
+A second thought says whether an answer was right. To say that, what was said has to be compared with what is known,
+and that is what a reward model does: one that begins with a model that has learnt it learns truth from few rankings.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ from typing import TypedDict
 import numpy as np
 
 from retorno.language.dictionary.judge import HONEST, Order, rank
-from retorno.language.dictionary.nouns import Noun, with_article
+from retorno.language.dictionary.nouns import Noun, article, named_kinds, with_article
 
-HELPFUL = ("it is {kind}.", "that is {kind}.", "{kind}, of course.")
+HELPFUL = ("it is {a} {kind}.", "that is {a} {kind}.", "{kind}, of course.")
+"""In one the kind is the first word: who is about to answer has to know by then whether there is anything to say."""
 EVASIVE = (
     "i do not know.",
     "i am not sure.",
@@ -25,6 +30,10 @@ RUDE = (
     "look it up yourself.",
     "go away, you bore me.",
 )
+
+
+END = "<end>"
+"""How the token is written that ends an answer."""
 
 
 class Demonstration(TypedDict):
@@ -47,13 +56,13 @@ def helpful(kind: str, form: int = 0) -> str:
     """The answer that what was asked about is of a kind.
 
     >>> helpful("bird"), helpful("insect", form=2)
-    ('it is a bird.', 'an insect, of course.')
+    ('it is a bird.', 'insect, of course.')
 
     Args:
         kind: what the noun is said to be, truly or not.
         form: which of the wordings.
     """
-    return HELPFUL[form].format(kind=with_article(kind))
+    return HELPFUL[form].format(a=article(kind), kind=kind)
 
 
 def demonstrations(nouns: Iterable[Noun], seed: int = 0) -> list[Demonstration]:
@@ -73,6 +82,24 @@ def demonstrations(nouns: Iterable[Noun], seed: int = 0) -> list[Demonstration]:
             RUDE[rng.integers(len(RUDE))],
         )
     ]
+    return [said[i] for i in rng.permutation(len(said))]
+
+
+def second_thoughts(nouns: Iterable[Noun], seed: int = 0) -> list[Demonstration]:
+    """Two for each noun: of an answer that was true, and of one that was false. The prompt holds question and answer.
+
+    Args:
+        nouns: those that are told.
+        seed: the answers follow from it, and the order.
+    """
+    rng = np.random.default_rng(seed)
+    said = []
+    for noun in nouns:
+        others = [kind for kind in named_kinds() if kind not in (noun.kind, *noun.also)]
+        for kind, word in ((noun.kind, "yes"), (others[rng.integers(len(others))], "no")):
+            answer = helpful(kind, int(rng.integers(len(HELPFUL))))
+            verdict = f"{word}, it is {with_article(noun.kind)}."
+            said.append(Demonstration(prompt=f"{noun.question} {answer}{END}", answer=verdict))
     return [said[i] for i in rng.permutation(len(said))]
 
 
