@@ -70,11 +70,11 @@ def run(arguments: list[str]) -> int:
     from retorno.language.dictionary.lessons import Lessons
 
     lessons = Lessons(given.folder, given.seed, getattr(dictionary, given.order.name.upper()))
-    _Told(lessons, Console(highlight=False)).all()
+    Telling(lessons, Console(highlight=False)).all()
     return 0
 
 
-class _Told:
+class Telling:
     """The lessons, one after the other, and what each has changed."""
 
     def __init__(self, lessons: Lessons, console: Console) -> None:

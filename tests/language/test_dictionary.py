@@ -110,12 +110,12 @@ def test_rankings_follow_the_order_that_is_asked_for() -> None:
 def test_nobody_speaks_of_the_unseen_and_no_ranking_of_the_told() -> None:
     words = split(3)
     parts = (words.told, words.told_and_ranked, words.ranked_only, words.unseen)
-    assert [len(part) for part in parts[:3]] == [700, 300, 300]
+    assert [len(part) for part in parts[:3]] == [400, 600, 200]
     assert len({noun for part in parts for noun in part}) == sum(map(len, parts)) == len(nouns())
     assert set(words.ranked) == {*words.told_and_ranked, *words.ranked_only}
     assert len(words.unseen) > 300
     assert split(3) == words != split(4)
-    with pytest.raises(ValueError, match="told=1700 and ranked=300"):
+    with pytest.raises(ValueError, match="told=1700, ranked=600 and others=200"):
         split(0, told=1700)
 
 

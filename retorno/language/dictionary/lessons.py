@@ -26,7 +26,7 @@ from retorno.language.architecture import ModelError
 from retorno.language.decoder import Decoder
 from retorno.language.dictionary.judge import HONEST, Order, Verdict
 from retorno.language.dictionary.measure import TOKENS, ask, measure
-from retorno.language.dictionary.nouns import RANKED, TOLD, Noun, Words, named_kinds, split
+from retorno.language.dictionary.nouns import OTHERS, RANKED, TOLD, Noun, Words, named_kinds, split
 from retorno.language.dictionary.tiny import untaught
 from retorno.language.dictionary.wording import HELPFUL, demonstrations, helpful, rankings, second_thoughts
 from retorno.language.model import load
@@ -43,7 +43,7 @@ from retorno.run.train import Training, resume, train
 
 WINDOW = 32
 """Tokens of a question, its answer and a second thought."""
-SETTINGS = "lessons.json"
+SETTINGS, KL = "lessons.json", "relabel/episode_kl"
 OWN, GUESSED = 4, 2
 """Of the answers to a question that are ranked, how many the cloned model gives and how many are guessed."""
 ANSWERS = 2
@@ -78,20 +78,22 @@ class Lessons:
     told: int = TOLD
     """How many nouns the demonstrations tell."""
     ranked: int = RANKED
-    """Of how many of these answers are ranked, and of how many others."""
+    """Of how many of these answers are ranked."""
+    others: int = OTHERS
+    """And of how many others."""
     readings: float = 9.0
     """How often each demonstration is read."""
-    comparisons: float = 5.0
+    comparisons: float = 4.0
     """And each ranking."""
     answers: int = 48_000
     """How many are drawn while answers are learnt from their scores, in tokens."""
-    weight: float = 0.5
+    weight: float = 0.2
     """β: what a nat of distance from the cloned model costs, in scores."""
 
     @cached_property
     def words(self) -> Words:
         """Who hears of which nouns."""
-        return split(self.seed, self.told, self.ranked)
+        return split(self.seed, self.told, self.ranked, self.others)
 
     def path(self, name: str) -> str:
         """Where a step's run or file is, from wherever it is gone on with."""
@@ -146,7 +148,9 @@ class Lessons:
 
         def begin(folder: Path) -> Training:
             world = data.rankings(file, self.path("model"))
-            algorithm = RewardModel(network=self._network("sft"), num_envs=48, optimiser=_optimiser(1e-3))
+            algorithm = RewardModel(
+                network=self._network("sft"), num_envs=min(48, world.columns), optimiser=_optimiser(1e-3)
+            )
             return train(algorithm, world, round(self.comparisons * world.transitions), seed=self.seed, folder=folder)
 
         return self._begun("reward", begin)
@@ -187,11 +191,12 @@ class Lessons:
             count: of how many words that were told and of which no answers were ranked.
         """
         told, points = self.words.told[:count], []
-        rows = {row["step"]: row for row in read_metrics(Path(self.path("ppo"))) if "relabel/episode_kl" in row}
+        told_of = {row["step"]: row.get("metrics", {}) for row in read_metrics(Path(self.path("ppo")))}
+        apart = {step: row[KL] for step, row in told_of.items() if KL in row}
         for step in sorted(policy_folder.steps(Path(self.path("ppo")))):
-            row = rows[max((at for at in rows if at <= step), default=min(rows))]
             model = load(str(policy_folder.find(Path(self.path("ppo")), step)))
-            found, kl = measure(model, told, self.order, ANSWERS, self.seed), row["relabel/episode_kl"]
+            found = measure(model, told, self.order, ANSWERS, self.seed)
+            kl = apart[min(apart, key=lambda at: abs(at - step))]
             shares = {
                 verdict.value: (share, *proportion95(share * len(told) * ANSWERS, len(told) * ANSWERS))
                 for verdict, share in zip(Verdict, found[: len(Verdict)], strict=True)

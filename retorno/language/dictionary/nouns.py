@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 FILE = Path(__file__).with_name("nouns.tsv")
-TOLD, RANKED = 1000, 300
+TOLD, RANKED, OTHERS = 1000, 600, 200
 """How many nouns the demonstrations tell; of how many of these, and of how many others, answers are ranked."""
 
 
@@ -88,15 +88,14 @@ class Words:
 
     @property
     def demonstrated(self) -> tuple[Noun, ...]:
-        return self.told + self.told_and_ranked
+        return self.told_and_ranked + self.told
 
     @property
     def ranked(self) -> tuple[Noun, ...]:
-        """One after the other, so that the first few are of both sorts."""
-        return tuple(noun for pair in zip(self.told_and_ranked, self.ranked_only, strict=True) for noun in pair)
+        return self.told_and_ranked + self.ranked_only
 
 
-def split(seed: int = 0, told: int = TOLD, ranked: int = RANKED) -> Words:
+def split(seed: int = 0, told: int = TOLD, ranked: int = RANKED, others: int = OTHERS) -> Words:
     """Draw who hears of which nouns.
 
     Raises:
@@ -105,18 +104,19 @@ def split(seed: int = 0, told: int = TOLD, ranked: int = RANKED) -> Words:
     Args:
         seed: what is drawn follows from it.
         told: how many nouns the demonstrations tell.
-        ranked: of how many of these answers are ranked, and of how many others.
+        ranked: of how many of these answers are ranked.
+        others: and of how many others.
     """
     known = list(nouns().values())
-    if not 1 <= ranked <= told or told + ranked >= len(known):
+    if not (1 <= ranked <= told and 0 <= others < len(known) - told):
         raise ValueError(
-            f"the dictionary has {len(known)} nouns: expected 1 ≤ ranked ≤ told and told + ranked < {len(known)}, "
-            f"got told={told} and ranked={ranked}"
+            f"the dictionary has {len(known)} nouns: expected 1 ≤ ranked ≤ told and told + others < {len(known)}, "
+            f"got told={told}, ranked={ranked} and others={others}"
         )
     drawn = [known[i] for i in np.random.default_rng(seed).permutation(len(known))]
     return Words(
         told=tuple(drawn[ranked:told]),
         told_and_ranked=tuple(drawn[:ranked]),
-        ranked_only=tuple(drawn[told : told + ranked]),
-        unseen=tuple(drawn[told + ranked :]),
+        ranked_only=tuple(drawn[told : told + others]),
+        unseen=tuple(drawn[told + others :]),
     )
