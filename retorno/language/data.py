@@ -452,9 +452,9 @@ def said_of(found: Any, where: str, field: str) -> Text:
     text = text_of(found, where, field)
     if not _is_conversation(text):
         return text
-    if len(text) > 1 or text[0]["role"] != "assistant":  # pyright: ignore[reportArgumentType,reportCallIssue]
+    if len(text) > 1 or text[0]["role"] != "assistant":  # pyright: ignore[reportArgumentType,reportCallIssue,reportIndexIssue]
         raise DataError(f"{where}: {field} holds {len(text)} messages: expected one, of the assistant")
-    return text[0]["content"]  # pyright: ignore[reportArgumentType,reportCallIssue]
+    return text[0]["content"]  # pyright: ignore[reportArgumentType,reportCallIssue,reportIndexIssue]
 
 
 def text_of(found: Any, where: str, field: str) -> Text:
@@ -475,7 +475,7 @@ def _message(given: Mapping[str, Any], where: str, field: str) -> dict[str, str]
     role, content = given.get("role", given.get("from")), given.get("content", given.get("value"))
     if isinstance(content, Sequence) and not isinstance(content, str):  # In parts.
         texts = [each.get("text") if isinstance(each, Mapping) else None for each in content]
-        content = None if None in texts else "".join(texts)  # pyright: ignore[reportArgumentType,reportCallIssue]
+        content = None if None in texts else "".join(texts)  # pyright: ignore[reportArgumentType,reportCallIssue,reportIndexIssue]
     if not (isinstance(role, str) and isinstance(content, str)):
         raise DataError(
             f"{where}: {field} holds the message {dict(given)!r:.80}: expected a role and its content, a text"

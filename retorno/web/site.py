@@ -43,12 +43,12 @@ class Site:
     """What makes more rankings to ask, if anything does."""
     pages: Sequence[str] = PAGES
     """Those that there are; the first is shown at `/`."""
+    news: Callable[[], Mapping[str, float]] | None = None
+    """How training goes: `step`, and `accuracy` of the reward model."""
     clips: Clips | None = None
     """What draws segments of behaviour, where these are compared."""
     task: str = ""
     """What is wanted of the agent, in words, for those who compare."""
-    news: Callable[[], Mapping[str, float]] | None = None
-    """How training goes: `step`, and `accuracy` of the reward model."""
     table: Table | None = None
     """What is played on the game page."""
     _agreement: tuple[int, float, Agreement, Agreement] | None = field(default=None, init=False, repr=False)
