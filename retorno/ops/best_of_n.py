@@ -27,8 +27,8 @@ def best_of_n_log_prob(log_prob: Float[Array, " N"], score: Float[Array, " N"], 
     Returns:
         log πₙ. Shape [N].
 
-    >>> best_of_n_log_prob(jnp.log(jnp.array([0.5, 0.25, 0.25])), jnp.array([0.0, 1.0, 1.0]), 2)
-    Array([-1.3862944, -0.9808292, -0.9808292], dtype=float32)
+    >>> best_of_n_log_prob(jnp.log(jnp.array([0.5, 0.25, 0.25])), jnp.array([0.0, 1.0, 1.0]), 2).round(4)
+    Array([-1.3863, -0.9808, -0.9808], dtype=float32)
     """
     prob = jnp.exp(log_prob)
     _, level = jnp.unique(score, return_inverse=True, size=score.shape[0])
