@@ -46,6 +46,7 @@ def paying() -> Sampled:
 
 
 def learner(name: str) -> Algorithm:
+    """In each of DQN's batches is each action: those that Adam moves on without seeing them end beyond their value."""
     return small(
         name,
         network=Table(),
@@ -65,8 +66,7 @@ def learner(name: str) -> Algorithm:
         # Entropy is worth .005 log 4 a step, which adds .02 to the value.
         automatic=False,
         temperature=0.005,
-        # Averaged weights are also those of a while ago.
-        average=None,
+        **({"batch_size": 32} if name == "dqn" else {}),
     )
 
 
