@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, uint64
+from numba import njit, types, uint64
+from numba.extending import intrinsic
 
 Word = Any
 """64 bits, which Numba alone tells from other numbers."""
@@ -20,18 +21,13 @@ EMPTY = np.uint64(0)
 LOST = -64
 
 
-PAIRS, FOURS, EIGHTS, SUM = (
-    np.uint64(x) for x in (0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F, 0x0101010101010101)
-)
+@intrinsic
+def _ctpop(typing: Any, x: Any) -> Any:
+    return types.int64(types.uint64), lambda context, builder, signature, arguments: builder.ctpop(arguments[0])
 
 
-@njit(cache=True)
-def popcount(x: Word) -> int:
-    """Bits that are set: sums of neighbours, then of these."""
-    x = x - ((x >> ONE) & PAIRS)
-    x = (x & FOURS) + ((x >> uint64(2)) & FOURS)
-    x = (x + (x >> uint64(4))) & EIGHTS
-    return int((x * SUM) >> uint64(56))
+popcount: Any = _ctpop
+"""Bits that are set in a word: one instruction."""
 
 
 @njit(cache=True)
@@ -62,7 +58,10 @@ def not_losing(mine: Word, taken: Word, rows: int, bottom: Word, board: Word) ->
     return moves & ~(threats >> ONE)
 
 
-@njit("int64(uint64, uint64, int64, int64, int64, int64, int64, uint64, uint64, uint64[:], int8[:])", cache=True)
+@njit(
+    "int64(uint64, uint64, int64, int64, int64, int64, int64, uint64, uint64, uint64[::1], int8[::1], uint64[:, ::1])",
+    cache=True,
+)
 def negamax(
     mine: Word,
     taken: Word,
@@ -75,8 +74,13 @@ def negamax(
     board: Word,
     keys: np.ndarray,
     bounds: np.ndarray,
+    orders: np.ndarray,
 ) -> int:
-    """The score of a position in which nobody can win at once, within alpha and beta; 0 beyond the depth."""
+    """The score of a position in which nobody can win at once, within alpha and beta; 0 beyond the depth.
+
+    Each depth has its own line of `orders`, moves and what they are worth: a place made anew for each position would
+    cost as much as the rest.
+    """
     cells = rows * columns
     played = popcount(taken)
     moves = not_losing(mine, taken, rows, bottom, board)
@@ -108,8 +112,7 @@ def negamax(
             alpha = int(bound) + 100
             if alpha >= beta:
                 return alpha
-    order = np.empty(16, np.uint64)
-    worth = np.empty(16, np.int64)
+    order, worth = orders[2 * played], orders[2 * played + 1]
     count = 0
     for k in range(columns):
         # From the middle outwards; what makes more threats comes before.
@@ -118,7 +121,7 @@ def negamax(
             column = 0
         move = moves & (((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1)))
         if move:
-            score = popcount(winning_cells(mine | move, taken | move, rows, board))
+            score = uint64(popcount(winning_cells(mine | move, taken | move, rows, board)))
             at = count
             while at > 0 and worth[at - 1] < score:
                 order[at], worth[at] = order[at - 1], worth[at - 1]
@@ -128,7 +131,7 @@ def negamax(
     for k in range(count):
         move = order[k]
         score = -negamax(
-            mine ^ taken, taken | move, -beta, -alpha, rows, columns, depth - 1, bottom, board, keys, bounds
+            mine ^ taken, taken | move, -beta, -alpha, rows, columns, depth - 1, bottom, board, keys, bounds, orders
         )
         if score >= beta:
             if depth > cells:
@@ -160,9 +163,10 @@ def score(
     cells, played = rows * columns, popcount(taken)
     if winning_cells(mine, taken, rows, board) & (taken + bottom):
         return 1 if weak else (cells + 1 - played) // 2
+    orders = np.empty((2 * cells, columns), np.uint64)
     if weak or depth <= cells:
         low, high = (-1, 1) if weak else (-cells, cells)
-        return negamax(mine, taken, low, high, rows, columns, depth, bottom, board, keys, bounds)
+        return negamax(mine, taken, low, high, rows, columns, depth, bottom, board, keys, bounds, orders)
     low, high = -((cells - played) // 2), (cells + 1 - played) // 2
     while low < high:
         middle = low + (high - low) // 2
@@ -170,7 +174,7 @@ def score(
             middle = low // 2
         elif middle >= 0 and high // 2 > middle:
             middle = high // 2
-        found = negamax(mine, taken, middle, middle + 1, rows, columns, depth, bottom, board, keys, bounds)
+        found = negamax(mine, taken, middle, middle + 1, rows, columns, depth, bottom, board, keys, bounds, orders)
         if found <= middle:
             high = found
         else:

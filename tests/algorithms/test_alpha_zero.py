@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from retorno.algorithms import AlphaZero
 from retorno.core.counter import Counter
 from retorno.core.policy import WithoutMemory, world_reward
+from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep, Trajectory
+from retorno.environments.games.game import Game, Moved
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.environments.registry import native
-from retorno.networks import MLP
+from retorno.networks import MLP, Table
 from retorno.ops.distributions import Categorical
-from retorno.run.loop import native_spec
+from retorno.ops.optimisers import Adam
+from retorno.run.loop import begin_runs, iterate, native_spec
 from retorno.search import PUCT
 
 WORLD = TicTacToe()
@@ -57,3 +62,58 @@ def test_a_world_that_cannot_be_entered_is_refused(world: str) -> None:
     method = AlphaZero(network=MLP((8,)), search=PUCT(simulations=4))
     with pytest.raises(SpaceError, match="plans in the world itself"):
         method.init(KEY, native_spec(place, Counter.of(1), 4))
+
+
+class Nim(Game):
+    """Take one, two or three of the matches; who takes the last one wins: leave the other a multiple of four."""
+
+    @property
+    def observation_space(self) -> spaces.Discrete:
+        return spaces.Discrete(11)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(3)
+
+    def start(self, key: Any) -> Any:
+        return jnp.int32(10)
+
+    def legal(self, position: Any) -> Any:
+        return jnp.arange(1, 4) <= position
+
+    def move(self, position: Any, action: Any, key: Any) -> Moved:
+        left = position - 1 - action
+        return Moved(left, reward=left == 0, over=left == 0)
+
+
+def test_playing_against_itself_it_finds_minimax() -> None:
+    """Its network alone: the perfect move wherever there is one, and who wins, with each of three seeds."""
+    world, method = (
+        Nim(),
+        AlphaZero(
+            network=Table(),
+            search=PUCT(simulations=16),
+            num_envs=8,
+            gradient_steps=16,
+            batch_size=64,
+            capacity=2048,
+            optimiser=Adam(0.05),
+            openings=6,
+        ),
+    )
+    steps = Counter.of(4_000)
+
+    @partial(jax.jit, compiler_options=IN_HASTE)
+    def learnt(seed: Any) -> Any:
+        run = begin_runs(method, world, None, seed, steps, method.num_envs)
+        going = lambda run: run.step.low < steps.low  # noqa: E731
+        return jax.lax.while_loop(going, lambda run: iterate(method, world, run).after, run).learner.network
+
+    matches = np.arange(1, 11)
+    won = matches % 4 != 0
+    for seed in range(3):
+        network = learnt(np.uint32(seed))
+        heads = jax.vmap(lambda left, network=network: network.step(left, jnp.bool_(True), ())[0])(jnp.asarray(matches))
+        logits = np.where(np.arange(1, 4) <= matches[:, None], heads["policy"].logits, -np.inf)
+        assert (logits.argmax(1) + 1)[won].tolist() == (matches % 4)[won].tolist()
+        assert (np.sign(heads["value"]) == np.where(won, 1, -1)).all()

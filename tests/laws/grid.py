@@ -91,13 +91,19 @@ def learners(algorithm: Algorithm, steps: int, seeds: range, name: str, names: t
     return learners_in(algorithm, worlds(names)[name], steps, seeds)
 
 
-def learners_in(algorithm: Algorithm, world: Environment, steps: int, seeds: range) -> Learner:
-    """What each of the seeds [S] has learnt in a world."""
-    learner = partial(_learner, as_arrays(algorithm), world, Counter.of(steps))
+def learners_in(
+    algorithm: Algorithm, world: Environment, steps: int, seeds: range, options: dict[str, Any] = SIDE_BY_SIDE
+) -> Learner:
+    """What each of the seeds [S] has learnt in a world; tables are compiled for many lanes, others in haste."""
+    learner = partial(_compiled(tuple(options.items())), as_arrays(algorithm), world, Counter.of(steps))
     return jax.tree.map(lambda *x: np.stack(x), *(jax.device_get(learner(np.uint32(seed))) for seed in seeds))
 
 
-@partial(jax.jit, compiler_options=SIDE_BY_SIDE)  # Tables again.
+@functools.cache
+def _compiled(options: tuple[tuple[str, Any], ...]) -> Any:
+    return jax.jit(_learner, compiler_options=dict(options))
+
+
 def _learner(algorithm: Algorithm, world: Environment, steps: Counter, seed: Any) -> Learner:
     """Of one seed: many seeds and worlds side by side take three times as long to compile, and run for seconds."""
     run = begin_runs(algorithm, world, None, seed, steps, algorithm.num_envs)

@@ -26,6 +26,7 @@ from grid import (
     learners_in,
     lived_in,
     models,
+    worlds,
 )
 from jaxtyping import Float
 from small import (
@@ -50,6 +51,7 @@ from retorno.core.environment import Environment
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.mdp import MDP
 from retorno.core.policy import Algorithm, Learner, Policy
+from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import HashableSpace
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
@@ -59,6 +61,7 @@ from retorno.ops.optimisers import Adam, Schedule
 from retorno.policies import Epsilon, Uniform
 from retorno.policies.target_and_behaviour import FixedPolicy, tabulated
 from retorno.run.oracle import regret
+from retorno.search import PUCT
 
 DISCOUNT = 0.8
 EPSILON = 0.3
@@ -215,10 +218,9 @@ SHARE = 0.2
 """What may be left of what the best policy earns more than the uniform one."""
 FINITE = [name for name in DISCOUNTED if main(name).world == "finite"]
 """The others act by real numbers."""
-OF_GAMES = ("alpha_zero",)
-"""What it is held against are games (`tests/search`, `tests/algorithms/test_alpha_zero.py`). Four simulations, which
-compile fast, look too little ahead where chance has a say, and its settings for these models are not found yet."""
-CONTROL = [name for name in FINITE if name not in (*PREDICTION, *PLANNING, *APART, *OF_GAMES)]
+SEARCHING = ("alpha_zero",)
+"""They look ahead before each choice and learn more from fewer steps, which take longer: held below, in two models."""
+CONTROL = [name for name in FINITE if name not in (*PREDICTION, *PLANNING, *APART, *SEARCHING)]
 
 
 @pytest.mark.slow
@@ -248,12 +250,25 @@ def check_control(policies: Sequence[Policy], world: str) -> None:
     assert lost <= SHARE * best_minus_uniform(world, DISCOUNT) + 1e-9
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["student", "garnet"])
+def test_who_searches_while_learning_finds_a_good_policy(world: str) -> None:
+    """AlphaZero alone against chance, its search and its network; 32 simulations weigh up to six outcomes."""
+    method = deep(
+        "alpha_zero", search=PUCT(simulations=32, noise=0.5), optimiser=Adam(0.1, Schedule.linear), gradient_steps=32
+    )
+    found = learners_in(method, worlds(SMALL)[world], 1_000, range(2), IN_HASTE)
+    policies: list[Any] = policies_of(method, found)
+    check_control(policies, world)
+    check_control([policy.network for policy in policies], world)
+
+
 PROCESS = "student_process"
 """Where there is no choice, what is learnt is the process's value."""
 TWO = ("student", "random_walk")
 PLACES = dict(zip((*TWO, PROCESS), in_one_shape((*TWO, PROCESS)), strict=True))
 """Worlds and their models, in one shape: a method is compiled once for all."""
-ALONE = [name for name in [*BANDITS, *FINITE] if name not in (*PREDICTION, *CONTROL, *OF_GAMES, "expert_iteration")]
+ALONE = [name for name in [*BANDITS, *FINITE] if name not in (*PREDICTION, *CONTROL, *SEARCHING, "expert_iteration")]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from jax import Array
 
 from retorno.bellman import minimax, solve
 from retorno.core.mdp import mdp
+from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import SpaceError, element
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
 from retorno.environments.sampled_world import sampled
@@ -19,6 +20,7 @@ from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import WorldModel
 from retorno.search import PUCT, Gumbel
 from retorno.search.trees import Found
+from retorno.search.uct import UCB, rollouts
 
 WORLD = TicTacToe()
 MODEL = WorldModel(WORLD)
@@ -56,6 +58,15 @@ def test_a_search_that_knows_nothing_finds_perfect_moves(late: Any) -> None:
     assert (np.asarray(many.policy)[np.isnan(q)] == 0).all(), "what is not legal is never recommended"
     assert many.visits.sum(1).tolist() == [200] * len(q)
     assert np.abs(many.value - value).mean() < 0.2
+
+
+def test_uct_finds_perfect_moves_by_playing_at_random(late: Any) -> None:
+    (boards, q, _), config = late, UCB(simulations=200)
+    judge = rollouts(MODEL, 9)
+    search = lambda board: config.search(MODEL, judge, WORLD.enter(board)[1], KEY)  # noqa: E731
+    found = jax.jit(jax.vmap(search), compiler_options=IN_HASTE)(boards)
+    np.testing.assert_allclose(q[np.arange(len(q)), np.asarray(found.action)], np.nanmax(q, 1))
+    assert np.nanmax(np.where(found.visits > 20, np.abs(found.q - q), 0), 1).mean() < 0.2
 
 
 def test_gumbels_policy_is_its_closed_form_on_one_step() -> None:
