@@ -176,6 +176,22 @@ def _hints(cls: type) -> dict[str, Any]:
         return {}
 
 
+@functools.cache
+def choices_of(cls: Any) -> tuple[type[enum.Enum], ...]:
+    """The enums of which the fields of settings are members.
+
+    Args:
+        cls: a class.
+
+    >>> from retorno.networks import MLP
+    >>> [each.__name__ for each in choices_of(MLP)]
+    ['Activation', 'Precision']
+    """
+    hints = _hints(cls).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls) else ()
+    options = dict.fromkeys(option for hint in hints for option in (hint, *typing.get_args(hint)))
+    return tuple(each for each in options if isinstance(each, type) and issubclass(each, enum.Enum))
+
+
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value has the kind that an annotation asks for; what cannot be told passes."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from retorno.algorithms import ALGORITHMS, Likelihood, Preference, Trace, Weighing, published
+from retorno.algorithms import ALGORITHMS, published
 from retorno.algorithms.imitation.mixing import MIXES
 from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
@@ -43,16 +43,12 @@ from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName, as_world
 from retorno.environments.wrappers import InStep
-from retorno.networks import Activation, Table
-from retorno.networks.layers import Precision
+from retorno.networks import Table
 from retorno.networks.pretrained import PRETRAINED, SOURCES
-from retorno.ops.optimisers import Schedule
-from retorno.policies import Decay
-from retorno.replay import Goals
 from retorno.replay import on_disk as disk
 from retorno.run import checkpoint, policy_folder
 from retorno.run.collect import group_of, reads
-from retorno.run.config import code_version, differences, from_json, to_json
+from retorno.run.config import choices_of, code_version, differences, from_json, to_json
 from retorno.run.evaluate import Evaluation
 from retorno.run.folder import RunFolder, best_step, read_config
 from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_spec
@@ -93,8 +89,6 @@ Keep = int | Literal["best", "all"]
 FURTHEST = 2**31
 """Steps of one advance: the loop counts them in one word."""
 
-CHOICES = (Activation, Decay, Goals, Likelihood, Precision, Preference, Schedule, Trace, Weighing)
-
 FURTHER = ("retorno.language", "retorno.preferences")
 """Packages above this one that register settings: runs of theirs are gone on with by those who never imported them."""
 
@@ -106,7 +100,7 @@ def known() -> dict[str, type]:
     algorithms = [type(make()) for make in ALGORITHMS.values()]
     kinds: list[Mapping[str, Any]] = [*REGISTERED.values(), PRETRAINED, SOURCES, RELABELS, MIXES]
     parts = [kind for each in kinds for kind in each.values()]
-    return {kind.__name__: kind for kind in (*algorithms, *parts, *CHOICES)}
+    return {kind.__name__: kind for each in (*algorithms, *parts) for kind in (each, *choices_of(each))}
 
 
 class TrainingError(RetornoError):
