@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -54,6 +55,9 @@ def policies_of(learnt: Any) -> list[Policy]:
         case Actor():
             return [learnt.policy]
         case Trained():
+            if getattr(learnt, "step", None) == 0:
+                told = "it begins with: `train` lives while it is iterated, as by run.run_to_end()"
+                warnings.warn(f"{learnt!r} has taken no step, and what is judged is what {told}", stacklevel=3)
             return list(learnt.policies)
     raise ValueError(
         f"{learnt!r} is nothing that was learnt: pass a policy, a run (train(...), iterated to its end), what "

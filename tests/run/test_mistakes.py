@@ -26,6 +26,7 @@ def test_what_is_plain_works():
     assert rt.solve(gymnasium.make("FrozenLake-v1"), 0.9).model.num_states == 16
 
 
+@pytest.mark.filterwarnings("ignore:.* has taken no step")
 def test_training_by_names_classes_and_models():
     for algorithm, world in (("Q-Learning", "cliff"), (rt.QLearning, STUDENT), ("ppo", "CartPole-v1")):
         with rt.train(algorithm, world) as run:
@@ -35,7 +36,8 @@ def test_training_by_names_classes_and_models():
         assert (run.steps, run.seeds, run.world.action_space.n) == (1000, (3,), 4)
     told = repr(run)
     assert told == "<training of QLearning on FrozenLake-v1: step 0 of 1,000, seed 3>"
-    result = rt.evaluate(run, episodes=2)
+    with pytest.warns(UserWarning, match=r"has taken no step, .* as by run.run_to_end\(\)"):
+        result = rt.evaluate(run, episodes=2)
     assert repr(result) == f"<evaluation: {result}>" and result._repr_html_() == f"<pre>{result}</pre>"
     for call, message in (
         (lambda: rt.evaluate("student", run), r"comes first, then the world: evaluate\(run, world\)"),

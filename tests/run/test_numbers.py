@@ -58,7 +58,7 @@ def test_one_episode_has_no_interval():
 def test_a_policy_that_stands_still_is_cut():
     """A fresh table on the cliff goes in a circle: it never ends by itself, and that is said."""
     with rt.train("q_learning", "cliff", 10) as run:
-        told = str(rt.evaluate(run, rt.make("cliff", max_episode_steps=50), episodes=3))
+        told = str(rt.evaluate(run.policy, rt.make("cliff", max_episode_steps=50), episodes=3))
     assert told.startswith("return -50.00") and "all cut by the time limit at 50 steps" in told
 
 
