@@ -16,6 +16,7 @@ runs a program whose retorno is held likewise.
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -25,7 +26,7 @@ import re
 import runpy
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -66,6 +67,16 @@ class Looking:
         """Another test."""
         cls.on = on
         cls.calls.clear()
+
+
+@contextlib.contextmanager
+def unlooked() -> Iterator[None]:
+    """For a while nothing is looked at: a look asks for properties, and what these compute stands in a program too."""
+    on, Looking.on = Looking.on, False
+    try:
+        yield
+    finally:
+        Looking.on = on
 
 
 def hold() -> None:

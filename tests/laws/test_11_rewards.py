@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
+from annotations import unlooked
 from cases import Case, main
 from jax import Array
 from jaxtyping import Float
@@ -60,7 +61,8 @@ def check_that_its_own_reward_changes_nothing(algorithm: Algorithm, world: Envir
         run = jax.eval_shape(partial(begun, algorithm, world, relabel))
         return str(jax.make_jaxpr(partial(iterate, algorithm, world))(run))
 
-    assert program(Same()) == program(None)
+    with unlooked():
+        assert program(Same()) == program(None)
 
 
 def lived(algorithm: Algorithm, world: Environment) -> Callable[[float, float, float], list[bytes]]:
