@@ -31,7 +31,7 @@ class StopSignals:
         self.received: int | None = None
         self._before: dict[int, Any] = {}
         self._told: int | None = None
-        self._woken: tuple[socket.socket, socket.socket, int] | None = None
+        self._woken: tuple[socket.socket, socket.socket] | None = None
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
@@ -40,21 +40,30 @@ class StopSignals:
             read, write = socket.socketpair()
             read.setblocking(False)
             write.setblocking(False)
-            self._woken = read, write, signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+            self._woken = read, write
+            before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+            if not _entered:
+                _outside[:] = [before]
             _entered.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if self._woken is not None:
-            read, write, before = self._woken
-            signal.set_wakeup_fd(before)
-            _entered.remove(self)
-            read.close()
-            write.close()
+        if self._woken is None:
+            return
+        place = _entered.index(self)
+        _entered.remove(self)
+        if place < len(_entered):
+            # Generators are left in any order: what was entered later stays, and gives back what this one would have.
+            _entered[place]._before = self._before
+        else:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        newest = _entered[-1]._woken if _entered else None
+        _wake(_outside[0] if newest is None else newest[1].fileno())
+        for end in self._woken:
+            end.close()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
@@ -71,6 +80,16 @@ class StopSignals:
 
 
 _entered: list[StopSignals] = []
+_outside: list[int] = [-1]
+"""Where signals were written before the first was entered."""
+
+
+def _wake(number: int) -> None:
+    """Write signals there; nowhere, where it was closed meanwhile."""
+    try:
+        signal.set_wakeup_fd(number)
+    except OSError:
+        signal.set_wakeup_fd(-1)
 
 
 def asked_to_stop() -> int | None:

@@ -122,6 +122,18 @@ def test_a_signal_is_heard_by_all_threads_before_the_main_one_notes_it() -> None
     assert [*heard, asked_to_stop()] == [None, None, signal.SIGTERM, None]
 
 
+def test_what_waits_for_signals_is_left_in_any_order() -> None:
+    first, second = StopSignals(), StopSignals()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    signal.set_wakeup_fd(signal.set_wakeup_fd(-1))
+    signal.raise_signal(signal.SIGTERM)
+    assert asked_to_stop() == signal.SIGTERM
+    second.__exit__(None, None, None)
+    assert signal.set_wakeup_fd(-1) == -1
+
+
 def test_labels_that_cannot_be_kept_stop_the_run(tmp_path: Path) -> None:
     (tmp_path / "labels.db").write_text("these are no labels")
     with pytest.raises(TrainingError, match=r"labels.db"):
