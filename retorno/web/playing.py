@@ -83,6 +83,8 @@ class Playing:
         self.busy = self.considering = self.gone = False
         self.picked: list[Cell] = []
         self.hinted = False
+        self.begun = False
+        """Whether the moves of the address were made: until then it stays as it is."""
         self._place()
 
     def _place(self) -> None:
@@ -136,6 +138,7 @@ class Playing:
                 await run.io_bound(self.game.follow, said)
             except RetornoError as error:
                 self.status.say("bad_moves", why=error)
+        self.begun = True
         await self.go_on()
 
     async def clicked(self, event: Any) -> None:
@@ -372,6 +375,8 @@ class Playing:
                 ui.button(name, on_click=partial(self.play, action)).props("unelevated no-caps dense")
         self._tell(mine)
         self._considered(ply)
+        if not self.begun:
+            return
         address = {"moves": "-".join(game.said()), "second": str(int(self.second)), "against": self.against}
         ui.run_javascript(f"history.replaceState(null, '', '/play?{urlencode(address)}')")
 
