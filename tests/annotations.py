@@ -53,7 +53,7 @@ Check = Callable[..., Any]
 
 
 OFTEN = 8
-"""Of the calls of one function by one other in a test the first two are looked at, and then each so-manieth."""
+"""So many calls of one function by one other are looked at in a test, and then each so-manieth."""
 
 
 class Looking:
@@ -147,7 +147,7 @@ class Place:
         """Whether a call is to be looked at."""
         pair = id(self.code), id(caller)
         called = Looking.calls[pair] = Looking.calls.get(pair, 0) + 1
-        return called <= 2 or called % OFTEN == 0
+        return called <= OFTEN or called % OFTEN == 0
 
     def prepare(self, function: FunctionType) -> Check:
         """From its annotations, all of whose names are known by the time of its first call."""
