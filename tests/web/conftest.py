@@ -15,7 +15,7 @@ import pytest
 from retorno.labels import Labels
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The pages of a site that each test replaces: a process has one server."""
     from retorno.web import Address, Served, Site
