@@ -11,8 +11,8 @@ from typing import Annotated
 import tyro
 
 from retorno.cli.options import parse
-from retorno.cli.pages import LABELS, LabelsPlace, Port, last_record, opened_labels, require_web, serve_pages
-from retorno.cli.runs import recorded_world
+from retorno.cli.pages import LabelsPlace, Port, last_record, opened_labels, require_web, serve_pages
+from retorno.cli.runs import recorded_world, settings_of
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
 from retorno.run.folder import CONFIG
@@ -66,10 +66,25 @@ def serve(folder: Path, labels: str | None, task: str, port: int | None, patient
     clips = Clips(recorded_world(folder).make())
     if (why := clips.why_numbers) is not None:
         note(why)
-    opened = opened_labels(labels if labels is not None and is_url(labels) else Path(labels or folder / LABELS))
-    return serve_pages(
-        Site(folder.name, opened, clips=clips, task=task, pages=("compare",), news=_news(folder)), port, "compare"
-    )
+    place = labels or asked_in(folder)
+    opened = opened_labels(place if is_url(place) else Path(place))
+    site = Site(folder.name, opened, clips=clips, task=task, pages=("compare",), news=_news(folder))
+    return serve_pages(site, port, "compare")
+
+
+def asked_in(folder: Path) -> str:
+    """Where a run looks for what people say.
+
+    Raises:
+        RetornoError: when it asks nobody.
+
+    Args:
+        folder: the run's.
+    """
+    judge = (settings_of(folder).get("relabel") or {}).get("judge") or {}
+    if not judge.get("labels"):
+        raise RetornoError(f"{folder} asks nobody: `retorno prefer ALGORITHM WORLD` begins a run that does")
+    return judge["labels"]
 
 
 def _news(folder: Path) -> Callable[[], Mapping[str, float]]:

@@ -97,9 +97,8 @@ def _lines(rows: Any, count: int) -> list[np.ndarray]:
     """The first numbers of each row as lines over time, with a mark that moves."""
     from retorno.environments.canvas import BLUE, GREEN, GREY, INK, ORANGE, Canvas
 
-    numbers = np.concatenate([np.asarray(x, float).reshape(count, -1) for x in jax.tree.leaves(rows)], axis=1)[
-        :, :LINES
-    ]
+    flat = [np.asarray(x, float).reshape(count, -1) for x in jax.tree.leaves(rows)]
+    numbers = np.concatenate(flat, axis=1)[:, :LINES]
     low, high = numbers.min(0), numbers.max(0)
     scaled = (numbers - low) / np.where(high > low, high - low, 1)
     frames = []

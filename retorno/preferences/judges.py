@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,7 +21,7 @@ from retorno.environments.own_code import OwnCodeError, function, guarded, locat
 from retorno.preferences.segments import Pairs
 from retorno.run.stopping import asked_to_stop
 
-ASKED = "segments"
+QUERY = "segments"
 """The kind of query that people are asked."""
 PATIENCE = 0.2
 """Seconds between two looks at what people have said."""
@@ -124,12 +125,10 @@ class FunctionJudge:
 
 
 @dataclass(frozen=True)
-class _Function:
-    """A function that is called on the host, by the compiled program."""
+class _OnTheHost(abc.ABC):
+    """Who is asked outside of the compiled program, which waits for the answers."""
 
-    name: str
-    function: Callable[[dict[str, Any], dict[str, Any]], Any]
-    _failed: list[str] = field(default_factory=list, compare=False)
+    _failed: list[str] = field(default_factory=list, compare=False, kw_only=True)
 
     @property
     def trouble(self) -> str | None:
@@ -140,10 +139,25 @@ class _Function:
 
         def ask(*leaves: Any) -> np.ndarray:
             held = jax.tree.unflatten(structure, [np.asarray(x) for x in leaves])
-            return np.asarray([self._share(*_both(held, i)) for i in range(len(held.reward))], np.float32)
+            return np.asarray(self.shares([_both(held, i) for i in range(len(held.reward))]), np.float32)
 
         like = jax.ShapeDtypeStruct(pairs.reward.shape[:1], jnp.float32)
         return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
+
+    @abc.abstractmethod
+    def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
+        """As `answer` gives them, of pairs as a function is given them."""
+
+
+@dataclass(frozen=True)
+class _Function(_OnTheHost):
+    """A function that is called."""
+
+    name: str
+    function: Callable[[dict[str, Any], dict[str, Any]], Any]
+
+    def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
+        return [self._share(*each) for each in pairs]
 
     def _share(self, first: dict[str, Any], second: dict[str, Any]) -> float:
         file, module, _ = located(self.name)
@@ -192,42 +206,31 @@ class People:
 
 
 @dataclass(frozen=True)
-class _Waiting:
-    """People who are asked by the compiled program, on the host."""
+class _Waiting(_OnTheHost):
+    """People who are waited for."""
 
     place: str
-    _failed: list[str] = field(default_factory=list, compare=False)
 
-    @property
-    def trouble(self) -> str | None:
-        return self._failed[-1] if self._failed else None
-
-    def answer(self, pairs: Pairs, key: Key[Array, ""]) -> Float[Array, " N"]:
-        leaves, structure = jax.tree.flatten(pairs)
-
-        def ask(*leaves: Any) -> np.ndarray:
-            return self._asked(jax.tree.unflatten(structure, [np.asarray(x) for x in leaves]))
-
-        like = jax.ShapeDtypeStruct(pairs.reward.shape[:1], jnp.float32)
-        return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
-
-    def _asked(self, pairs: Pairs) -> np.ndarray:
+    def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
         from retorno.labels import Labels, LabelsError
 
-        both = [_both(pairs, i) for i in range(len(pairs.reward))]
-        contents = [{"segments": [as_json(each) for each in pair]} for pair in both]
+        contents = [{"segments": [as_json(each) for each in pair]} for pair in pairs]
+        unanswered = [np.inf] * len(pairs)
         try:
             with contextlib.closing(Labels.open(self.place)) as labels:
-                ids = labels.add(ASKED, contents)
+                ids = labels.add(QUERY, contents)
                 while len(said := labels.said_of(ids)) < len(set(ids)):
                     if asked_to_stop() is not None:
-                        return np.full(len(ids), np.inf, np.float32)
+                        return unanswered
                     time.sleep(PATIENCE)
         except LabelsError as error:
             self._failed.append(str(error))
-            return np.full(len(contents), np.inf, np.float32)
+            return unanswered
+        except ValueError as error:  # JSON has no infinity.
+            self._failed.append(f"people cannot be asked about observations that are NaN or infinite ({error})")
+            return unanswered
         shares = [said[number].content["share"] for number in ids]
-        return np.array([np.nan if share is None else share for share in shares], np.float32)
+        return [np.nan if share is None else share for share in shares]
 
 
 def as_json(segment: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from nicegui import run, ui
 
 from retorno.labels import Query
 from retorno.preferences.clips import as_addresses
-from retorno.preferences.judges import ASKED
+from retorno.preferences.judges import QUERY
 from retorno.web.desk import AGAIN, Desk
 from retorno.web.site import Status, Visit, frame, key_button, on_key, progress_line
 
@@ -50,7 +50,7 @@ class Comparing:
         """Whether the first segment is on the right."""
         say = visit.say
         ui.label(visit.site.task or say("compare_task")).classes("task")
-        refresh = progress_line(visit, ASKED)
+        refresh = progress_line(visit, QUERY)
         with ui.element("div").classes("empty") as self.empty:
             ui.label(say("agent_acts"))
             ui.label(say("comes")).classes("muted")
@@ -68,7 +68,7 @@ class Comparing:
                     key_button(visit, what, sign, lambda key=key: self.key(key)).props("outline")
                 key_button(visit, "undo", "⌫", lambda: self.desk.undo()).props("flat").classes("undo")
                 key_button(visit, "skip", "s", lambda: self.desk.skip()).props("flat")
-        self.desk = Desk(visit, ASKED, self.status, self._ask, refresh)
+        self.desk = Desk(visit, QUERY, self.status, self._ask, refresh)
         self._ask(None, None)
 
     async def key(self, key: str) -> None:

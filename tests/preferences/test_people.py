@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -19,8 +20,10 @@ from test_learnt_reward import ALGORITHM, SMALL, world
 
 from retorno.cli import prefer
 from retorno.cli import train as command
+from retorno.cli.compare import asked_in
 from retorno.cli.options import UsageError
 from retorno.core.environment import Environment
+from retorno.core.errors import RetornoError
 from retorno.environments.registry import make
 from retorno.labels import Labels
 from retorno.preferences import FunctionJudge, People, Preferences
@@ -132,6 +135,32 @@ def test_what_waits_for_signals_is_left_in_any_order() -> None:
     assert asked_to_stop() == signal.SIGTERM
     second.__exit__(None, None, None)
     assert signal.set_wakeup_fd(-1) == -1
+
+
+CONFIG = {"algorithm": {}, "world": {}, "steps": 10, "seeds": [0], "every": 10}
+
+
+def test_a_page_is_about_the_labels_that_its_run_looks_for(tmp_path: Path) -> None:
+    """Wherever they are; a run that asks nobody has none."""
+    for name, relabel, said in (
+        ("people", {"type": "Preferences", "judge": {"type": "People", "labels": "elsewhere.db"}}, "elsewhere.db"),
+        ("reward", {"type": "Preferences", "judge": {"type": "TrueReward", "mistakes": 0.1}}, None),
+        ("world", None, None),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(CONFIG | {"relabel": relabel}))
+        if said is not None:
+            assert asked_in(tmp_path / name) == said
+        else:
+            with pytest.raises(RetornoError, match="asks nobody: `retorno prefer"):
+                asked_in(tmp_path / name)
+
+
+def test_observations_that_cannot_be_written_are_told(tmp_path: Path) -> None:
+    judge = People(str(tmp_path / "labels.db")).begin()
+    segment = {"obs": np.array([[np.inf]]), "action": np.zeros((0, 1)), "reward": np.zeros(0)}
+    assert judge.shares([(segment, segment)]) == [np.inf]
+    assert "cannot be asked about observations that are NaN or infinite" in str(judge.trouble)
 
 
 def test_labels_that_cannot_be_kept_stop_the_run(tmp_path: Path) -> None:
