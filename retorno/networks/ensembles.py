@@ -16,7 +16,7 @@ from retorno.core.hyperparameters import Count, Whole, hyperparameters
 from retorno.core.registry import Registry
 from retorno.core.spaces import SpaceError
 from retorno.networks.heads import ActionValueHead, Head, Parameters, ValueHead
-from retorno.ops.objectives import huber
+from retorno.ops.estimates import middles, quantile_huber
 
 
 @runtime_checkable
@@ -162,11 +162,9 @@ def _quantile_head(quantiles: int, action_space: gymnasium.Space[Any]) -> Quanti
 
 def _quantile_regression(q: Float[Array, "K M"], target: Float[Array, " m"]) -> Float[Array, ""]:
     """Quantile regression with Huber's loss (Dabney et al. 2018, eq. 10), the mean over all pairs."""
-    quantiles = q.shape[-1]
-    share = (jnp.arange(quantiles) + 0.5) / quantiles
-    error = target - q[..., None]
-    weight = jnp.abs(share[:, None] - (error < 0))
-    return jnp.mean(weight * jnp.vectorize(huber)(error))
+    over_samples = jax.vmap(quantile_huber, (None, None, 0))
+    over_quantiles = jax.vmap(over_samples, (0, 0, None))
+    return jnp.mean(jax.vmap(over_quantiles, (0, None, None))(q, middles(q.shape[-1]), target))
 
 
 ENSEMBLES = Registry((Least, LeastQuantiles, Truncated), of=Ensemble)

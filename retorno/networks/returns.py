@@ -25,7 +25,7 @@ from retorno.networks.heads import ActionValueHead, Head, LayeredHead, Parameter
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Dense, Linear, linear
 from retorno.networks.network import Network
-from retorno.ops.estimates import Atoms, Quantiles
+from retorno.ops.estimates import Atoms, Quantiles, middles
 
 AnyPolicy = TypeVar("AnyPolicy", bound=Policy)
 Layer = Callable[[Float[Array, " D"]], Any]
@@ -288,11 +288,6 @@ def with_noise(network: AnyPolicy, scale: float = 0.5) -> AnyPolicy:
             "another one with layers, or explore by epsilon"
         )
     return eqx.tree_at(layers, network, [noisy(layer) for layer in layers(network)])
-
-
-def middles(count: int) -> Float[Array, " count"]:
-    """Of as many equal parts of [0, 1]."""
-    return (jnp.arange(count) + 0.5) / count
 
 
 def _inner(gain: float | None) -> float | None:

@@ -163,6 +163,21 @@ def projection(atoms: Float[Array, " m"], mass: Float[Array, " m"], support: Flo
     return jnp.clip(1 - away, 0, 1) @ mass
 
 
+def middles(count: int) -> Float[Array, " count"]:
+    """The middles of as many equal parts of [0, 1]: which quantiles these are.
+
+    Args:
+        count: how many.
+
+    Returns:
+        Shape [count].
+
+    >>> middles(2).tolist()
+    [0.25, 0.75]
+    """
+    return (jnp.arange(count) + 0.5) / count
+
+
 def quantile_huber(
     place: Float[Array, ""], share: Scalar, target: Float[Array, ""], delta: Scalar = 1.0
 ) -> Float[Array, ""]:
