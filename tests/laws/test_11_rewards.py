@@ -120,7 +120,7 @@ def test_however_short_the_rollouts(name: str) -> None:
 
 def replaying() -> dict[str, Any]:
     """The first half ends within the iteration that reaches it: only the one after that learns."""
-    return {"rollout": 2, "learning_starts": 4 * 2 * (ITERATIONS // 2 + 1), "capacity": 64, "batch_size": 4}
+    return {"rollout": 2, "learning_starts": 4 * 2 * (ITERATIONS // 2 + 1), "capacity": 64, "batch_size": 32}
 
 
 def test_what_is_replayed_is_judged_as_of_now() -> None:
