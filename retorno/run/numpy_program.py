@@ -8,6 +8,7 @@ of the compiled program, most of which is spent on the way in and out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,10 @@ from jaxtyping import PyTree
 
 MOST_OPERATIONS = 150
 """Beyond these a compiled call is quicker."""
+
+LARGEST = 400_000
+"""Numbers of a matrix. OpenBLAS gives products of 460,800 and more to threads that wait for each other: where other
+work keeps the cores busy, one takes 20 milliseconds instead of .05."""
 
 NARROW = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "float32")
 """The dtypes that NumPy computes with as JAX does."""
@@ -326,6 +331,8 @@ def _dot(x: list[Name], out: list[Name], params: dict[str, Any]) -> str:
     (left, right), (left_batch, right_batch) = params["dimension_numbers"]
     if left_batch or right_batch or {x[0].dtype, x[1].dtype} != {out[0].dtype}:
         raise NoNumPyForm("a product of batches")
+    if max(math.prod(factor.shape) for factor in x) > LARGEST:
+        raise NoNumPyForm("a product that threads share")
     if (left, right) == ((len(x[0].shape) - 1,), (0,)) and len(x[1].shape) <= 2:
         return f"{x[0]} @ {x[1]}"
     return f"tensordot({x[0]}, {x[1]}, ({tuple(left)}, {tuple(right)}))"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -22,6 +23,7 @@ from retorno.networks import MLP
 from retorno.plots.report import report
 from retorno.run import checkpoint, policy_folder
 from retorno.run.folder import read_config, read_metrics, returns_at
+from retorno.run.numpy_program import numpy_program
 from retorno.run.origin import Origin
 from retorno.run.policy_folder import PolicyError
 from retorno.run.train import Training, TrainingError
@@ -298,3 +300,9 @@ def test_a_slow_world_is_tried_by_few_steps() -> None:
     began = time.perf_counter()
     assert "reward of row 2" in (rt.gymnasium(Slow).why_not_repeated(0) or "")
     assert time.perf_counter() - began < 1 and Slow.steps < 32
+
+
+def test_large_products_are_compiled() -> None:
+    """Those that NumPy's library would share out among threads, which wait for each other on a busy machine."""
+    of = lambda size: numpy_program(jnp.matmul, np.zeros((3, size), np.float32), np.zeros((size, size), np.float32))  # noqa: E731
+    assert of(8) is not None and of(700) is None
