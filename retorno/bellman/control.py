@@ -30,6 +30,7 @@ from retorno.bellman.sweeping import compiled_ties, modified_policy_iteration, p
 from retorno.bellman.ties import answering
 from retorno.bellman.zero_cycles import pays_nothing, pays_nothing_under
 from retorno.core.mdp import MDP, Modelled, model_of
+from retorno.core.names import says_what_is_meant
 from retorno.core.numerals import Number, as_fraction
 from retorno.core.solution import Solution, Sweep
 
@@ -100,6 +101,7 @@ def require_function(method: object) -> None:
         raise TypeError(f"a method is a function, as method=retorno.bellman.{name}, got {method!r}")
 
 
+@says_what_is_meant
 def solve(
     model: Modelled,
     discount: Number,
@@ -198,6 +200,7 @@ def best_soft(model: MDP, discount: Number, epsilon: float, accuracy: float = 1e
     return _solution(model, discount, plain, answer, policy, answer.upper, monitor, name)
 
 
+@says_what_is_meant
 def evaluate(
     model: Modelled,
     policy: Policy,

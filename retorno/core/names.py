@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
+import inspect
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "gamma": ("discount",),
@@ -126,6 +132,33 @@ def named(name: str, known: Iterable[str]) -> str:
 
 def _plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "").replace("prioritized", "prioritised")
+
+
+def says_what_is_meant(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, which says how an argument is called here that it does not have.
+
+    >>> solve = says_what_is_meant(lambda model, discount=0.9: discount)
+    >>> solve("student", gamma=0.5)
+    Traceback (most recent call last):
+    TypeError: <lambda> has no argument 'gamma': here it is called 'discount'
+    """
+    known = list(inspect.signature(function).parameters)
+    of_algorithm = "; an algorithm's own settings are given to it, as in PPO(discount=0.9)"
+
+    @functools.wraps(function)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                raise TypeError(f"{function.__name__} has no argument {name!r}{_instead(name)}")
+        return function(*args, **kwargs)
+
+    def _instead(name: str) -> str:
+        if (found := meant(name, known)) in known:
+            return f": here it is called {found!r}"
+        own = of_algorithm if known[0].startswith("algorithm") else ""
+        return f"{did_you_mean(name, known)}; it has {', '.join(known)}{own}"
+
+    return asked
 
 
 def absent(package: str, name: str, names: Iterable[str], shelves: Iterable[str] = ()) -> AttributeError:

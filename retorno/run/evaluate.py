@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int, UInt32
 
 from retorno.core import constants
 from retorno.core.environment import Environment, Episodes, HostedWorld, World, advance, begin
+from retorno.core.names import says_what_is_meant
 from retorno.core.notebook import as_text
 from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import IN_HASTE, prepare
@@ -273,6 +274,7 @@ def evaluate(
     seed: int = 1_000_000,
     greedy: bool = True,
 ) -> Match: ...
+@says_what_is_meant
 def evaluate(
     policy: Learnt | Sequence[Learnt] | None = None,
     world: World | str | None = None,

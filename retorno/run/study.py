@@ -38,7 +38,7 @@ from retorno.core.environment import Environment
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import as_arrays
 from retorno.core.mdp import MDP
-from retorno.core.names import did_you_mean, named
+from retorno.core.names import did_you_mean, named, says_what_is_meant
 from retorno.core.notebook import as_table
 from retorno.core.policy import Algorithm
 from retorno.core.registry import REGISTERED
@@ -214,6 +214,7 @@ class Study:
         return as_table(head, lines, self._title())
 
 
+@says_what_is_meant
 def study(
     algorithms: Any,
     world: Any,

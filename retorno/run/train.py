@@ -31,7 +31,7 @@ from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import as_arrays
-from retorno.core.names import as_typed, did_you_mean, named
+from retorno.core.names import as_typed, did_you_mean, named, says_what_is_meant
 from retorno.core.notebook import as_table
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.registry import REGISTERED
@@ -574,6 +574,7 @@ def _next_pace(most: int, seconds: float) -> int:
     return max(most // 2, 1) if seconds > 2 * REPORT_SECONDS else most
 
 
+@says_what_is_meant
 def train(
     algorithm: Algorithm | type[Algorithm] | str,
     world: Any,
@@ -809,6 +810,7 @@ def _settings(training: Training, world: dict[str, Any], devices: int) -> dict[s
     }
 
 
+@says_what_is_meant
 def restore(
     folder: str | Path,
     *,
@@ -938,6 +940,7 @@ def _refuse_to_read_midway(folder: Path, training: Training) -> None:
         )
 
 
+@says_what_is_meant
 def resume(
     folder: str | Path,
     *,
