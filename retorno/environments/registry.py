@@ -149,6 +149,20 @@ def _bits(bits: int) -> Environment:
     return TimeLimit(BitFlip(bits), bits)
 
 
+def _minatar(
+    game: str,
+    sticky: float = 0.1,
+    ramping: bool = True,
+    all_actions: bool = False,
+    max_episode_steps: int | None = 10_000,
+) -> Environment:
+    """One of MinAtar's games; the original's have no limit, but a ball may fly in circles for ever."""
+    from retorno.environments.wrappers import TimeLimit
+
+    made = _late(f"pixels.{game}")(sticky=sticky, ramping=ramping, all_actions=all_actions)
+    return made if max_episode_steps is None else TimeLimit(made, max_episode_steps)
+
+
 def _token_model() -> MDP:
     from retorno.environments.text.tokens import Tokens
 
@@ -257,6 +271,16 @@ WORLDS: dict[str, Entry] = {
     "go": Entry("Go on 9×9: area scoring, positional superko, komi", _late("games.go:Go")),
     "pig": Entry("a race with a die: roll on, or hold", _late("games.pig:Pig")),
     "2048": Entry("push tiles together, alone against chance", _late("games.twenty48:Twenty48")),
+    **{
+        f"minatar/{name}": Entry(f"Young & Tian 2019: {about}, 10×10 cells", partial(_minatar, f"{name}:{kind}"))
+        for name, kind, about in (
+            ("asterix", "Asterix", "gold among enemies"),
+            ("breakout", "Breakout", "a ball and bricks"),
+            ("freeway", "Freeway", "a road to be crossed"),
+            ("seaquest", "Seaquest", "divers and submarines"),
+            ("space_invaders", "SpaceInvaders", "aliens that come down"),
+        )
+    },
     "recall": Entry("name the cue that was shown some steps ago: needs memory", _late("text.recall:Recall")),
     "tokens": Entry("write a hidden pattern, then end the text", _late("text.tokens:Tokens"), _token_model),
 }

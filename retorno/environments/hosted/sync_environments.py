@@ -107,10 +107,8 @@ def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
     if isinstance(space, spaces.Discrete):
         return _number_reader(space)
     low, high = _whole_range(space)
-    all_of_it = not floating and np.all(low == np.iinfo(space.dtype).min) and np.all(high == np.iinfo(space.dtype).max)
-    fits = floating or (
-        np.iinfo(dtype).min <= np.min(low, initial=0) and np.max(high, initial=0) <= np.iinfo(dtype).max
-    )
+    all_of_it = not floating and np.all(low == _least(space.dtype)) and np.all(high == _most(space.dtype))
+    fits = floating or (_least(dtype) <= np.min(low, initial=0) and np.max(high, initial=0) <= _most(dtype))
 
     def read(many: Any) -> np.ndarray:
         given = np.asarray(many)
@@ -134,6 +132,15 @@ def _array_reader(space: spaces.Space[Any]) -> Callable[[Any], np.ndarray]:
         return array
 
     return read
+
+
+def _least(dtype: Any) -> int:
+    """The least number of a type of whole numbers, to which bool counts."""
+    return 0 if np.dtype(dtype).kind == "b" else int(np.iinfo(dtype).min)
+
+
+def _most(dtype: Any) -> int:
+    return 1 if np.dtype(dtype).kind == "b" else int(np.iinfo(dtype).max)
 
 
 def _number_reader(space: spaces.Discrete) -> Callable[[Any], np.ndarray]:
