@@ -11,14 +11,16 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from retorno.core.errors import RetornoError
 from retorno.core.names import did_you_mean
 
 Made = TypeVar("Made")
+Named = TypeVar("Named", bound="OwnFunction")
 
 
 class OwnCodeError(RetornoError):
@@ -108,6 +110,42 @@ def placed(name: str, what: str) -> tuple[str, int]:
     if file is None:
         return name, 0
     return f"{file}:{inside}", file.stat().st_mtime_ns if file.exists() else 0
+
+
+@dataclass(frozen=True)
+class OwnFunction:
+    """Settings that name a function, which is looked for when it is needed."""
+
+    WHAT: ClassVar[str]
+    """It is: for messages."""
+
+    function: str = ""
+    """FILE.py:NAME or MODULE:NAME."""
+    written: int = field(init=False, repr=False, default=0)
+    """When its file was: once it is another, programs that call the function as it was are not used again."""
+
+    def __post_init__(self) -> None:
+        if self.function:  # On the command line it is said later.
+            name, written = placed(self.function, self.WHAT)
+            object.__setattr__(self, "function", name)
+            object.__setattr__(self, "written", written)
+
+    def recorded(self: Named) -> Named:
+        """As a run recorded it.
+
+        Raises:
+            OwnCodeError: when it stands in a file that was not named in this process: then it is not run.
+        """
+        return replace(self, function=require_named(self.function, self.WHAT))
+
+    def found(self) -> Callable[..., Any]:
+        """The function itself.
+
+        Raises:
+            ValueError, OwnCodeError, OSError: as `placed` and `function`.
+        """
+        placed(self.function, self.WHAT)
+        return function(self.function, self.WHAT)
 
 
 def opened(name: str, what: str = "world") -> tuple[ModuleType, str]:

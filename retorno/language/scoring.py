@@ -7,8 +7,8 @@ well would be drawn out until it is cut (Ouyang et al. 2022; the field's usual â
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,7 +21,7 @@ from retorno.algorithms.preferences.reward_model import SCORE
 from retorno.core.policy import Metrics, Policy, Relabel, initial_carries, unroll_batch
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import Only, Trajectory
-from retorno.environments.own_code import OwnCodeError, function, guarded, located, placed, require_named
+from retorno.environments.own_code import OwnCodeError, OwnFunction, guarded, located
 from retorno.environments.text.prompts import Prompts
 from retorno.environments.wrappers import Wrapper
 from retorno.language.stored import StoredModel
@@ -51,39 +51,22 @@ class ModelScore:
 
 @register
 @dataclass(frozen=True)
-class FunctionScore:
+class FunctionScore(OwnFunction):
     """Pays each answer what a Python function of the texts says of it: a verifier, a judge, a rule.
 
     `reward(prompts, answers)` is called once for all that was written in a rollout and gives one number for each. Both
     are lists: of texts where there is a tokenizer, else of tuples of tokens; without the token that ended the answer.
     """
 
-    function: str = ""
-    """FILE.py:NAME or MODULE:NAME."""
+    WHAT: ClassVar[str] = "reward"
+
     model: StoredModel | None = None
     """Whose tokenizer makes texts of tokens; None for tokens as they are."""
     unended: float | None = -1.0
     """The score of an answer that was cut; None for what the function says of it."""
-    written: int = field(init=False, repr=False, default=0)
-    """When its file was: once it is another, programs that call the function as it was are not used again."""
-
-    def __post_init__(self) -> None:
-        if self.function:  # On the command line it is said later.
-            name, written = placed(self.function, "reward")
-            object.__setattr__(self, "function", name)
-            object.__setattr__(self, "written", written)
-
-    def recorded(self) -> FunctionScore:
-        """As a run recorded it.
-
-        Raises:
-            OwnCodeError: when it stands in a file that was not named in this process: then it is not run.
-        """
-        return replace(self, function=require_named(self.function, "reward"))
 
     def build(self, key: Key[Array, ""], spec: Spec) -> ScoredByFunction:
-        placed(self.function, "reward")
-        reward = function(self.function, "reward")
+        reward = self.found()
         tokenizer = None if self.model is None else self.model.tokenizer
         if self.model is not None and tokenizer is None:
             raise SpaceError(

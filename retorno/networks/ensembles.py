@@ -79,7 +79,7 @@ class Least:
 
 
 @dataclass(frozen=True)
-class QuantileHead:
+class QuantileHead(Head):
     """Quantiles of the return after an action, of as many equal shares: [M]."""
 
     quantiles: int
@@ -89,9 +89,6 @@ class QuantileHead:
     @property
     def outputs(self) -> int:
         return self.quantiles
-
-    def parameters(self) -> Parameters:
-        return {}
 
     def read(self, x: Float[Array, " M"], parameters: Parameters) -> Float[Array, " M"]:
         return x

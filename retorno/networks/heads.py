@@ -54,7 +54,7 @@ class Head(Protocol):
 
     def parameters(self) -> Parameters:
         """Parameters that do not depend on the observation, as they start."""
-        ...
+        return {}
 
     def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> Any:
         """The head's answer: an array or a distribution."""
@@ -88,7 +88,7 @@ def require_no_layers(heads: dict[str, Head], network: str) -> None:
 
 
 @dataclass(frozen=True)
-class CategoricalHead:
+class CategoricalHead(Head):
     """A choice among `actions` discrete actions."""
 
     actions: int
@@ -99,15 +99,12 @@ class CategoricalHead:
     def outputs(self) -> int:
         return self.actions
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " A"], parameters: Parameters) -> Categorical:
         return Categorical(x)
 
 
 @dataclass(frozen=True)
-class MultiCategoricalHead:
+class MultiCategoricalHead(Head):
     """Independent choices, one for each component of a MultiDiscrete action."""
 
     actions: tuple[int, ...]
@@ -118,16 +115,13 @@ class MultiCategoricalHead:
     def outputs(self) -> int:
         return sum(self.actions)
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " A"], parameters: Parameters) -> MultiCategorical:
         ends = tuple(accumulate(self.actions))
         return MultiCategorical(tuple(x[end - size : end] for size, end in zip(self.actions, ends, strict=True)))
 
 
 @dataclass(frozen=True)
-class BernoulliHead:
+class BernoulliHead(Head):
     """Independent coins, one for each bit of a MultiBinary action."""
 
     bits: int
@@ -138,15 +132,12 @@ class BernoulliHead:
     def outputs(self) -> int:
         return self.bits
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " N"], parameters: Parameters) -> Bernoulli:
         return Bernoulli(x)
 
 
 @dataclass(frozen=True)
-class GaussianHead:
+class GaussianHead(Head):
     """A diagonal normal distribution whose standard deviation does not depend on the observation."""
 
     size: int
@@ -167,7 +158,7 @@ class GaussianHead:
 
 
 @dataclass(frozen=True)
-class SquashedGaussianHead:
+class SquashedGaussianHead(Head):
     """A normal distribution squashed into [−1, 1], its standard deviation read from the observation.
 
     Haarnoja et al. 2018, appendix C; log σ is clipped to [−20, 2].
@@ -181,16 +172,13 @@ class SquashedGaussianHead:
     def outputs(self) -> int:
         return 2 * self.size
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> SquashedGaussian:
         mean, log_std = jnp.split(x, 2)
         return SquashedGaussian(Gaussian(mean, jnp.clip(log_std, *LOG_STD_RANGE)))
 
 
 @dataclass(frozen=True)
-class BetaHead:
+class BetaHead(Head):
     """A beta distribution within [−1, 1], both of its numbers read from the observation. Chou et al. 2017."""
 
     size: int
@@ -201,15 +189,12 @@ class BetaHead:
     def outputs(self) -> int:
         return 2 * self.size
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> Beta:
         return Beta(*jnp.split(1 + jax.nn.softplus(x), 2))
 
 
 @dataclass(frozen=True)
-class DeterministicHead:
+class DeterministicHead(Head):
     """One action within [−1, 1], by tanh. Lillicrap et al. 2016."""
 
     size: int
@@ -220,15 +205,12 @@ class DeterministicHead:
     def outputs(self) -> int:
         return self.size
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " D"], parameters: Parameters) -> Deterministic:
         return Deterministic(jnp.tanh(x))
 
 
 @dataclass(frozen=True)
-class ValueHead:
+class ValueHead(Head):
     """The value of the observation: one number []."""
 
     gain: ClassVar[float] = 1.0
@@ -237,15 +219,12 @@ class ValueHead:
     def outputs(self) -> int:
         return 1
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " 1"], parameters: Parameters) -> Float[Array, ""]:
         return x[0]
 
 
 @dataclass(frozen=True)
-class ActionValueHead:
+class ActionValueHead(Head):
     """The value of each action: [A]."""
 
     actions: int
@@ -255,9 +234,6 @@ class ActionValueHead:
     @property
     def outputs(self) -> int:
         return self.actions
-
-    def parameters(self) -> Parameters:
-        return {}
 
     def read(self, x: Float[Array, " A"], parameters: Parameters) -> Float[Array, " A"]:
         return x

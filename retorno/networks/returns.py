@@ -106,7 +106,7 @@ RETURNS = Registry((Mean, Categorical, QuantileRegression, ImplicitQuantiles), o
 
 
 @dataclass(frozen=True)
-class AtomsHead:
+class AtomsHead(Head):
     """Logits of M atoms for each action."""
 
     actions: int
@@ -118,15 +118,12 @@ class AtomsHead:
     def outputs(self) -> int:
         return self.actions * self.atoms
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> Atoms:
         return Atoms(x.reshape(self.actions, self.atoms), jnp.linspace(*self.support, self.atoms, dtype=x.dtype))
 
 
 @dataclass(frozen=True)
-class QuantilesHead:
+class QuantilesHead(Head):
     """M quantiles for each action, in the middles of as many equal shares."""
 
     actions: int
@@ -137,15 +134,12 @@ class QuantilesHead:
     def outputs(self) -> int:
         return self.actions * self.quantiles
 
-    def parameters(self) -> Parameters:
-        return {}
-
     def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> Quantiles:
         return Quantiles(x.reshape(self.actions, self.quantiles), middles(self.quantiles))
 
 
 @dataclass(frozen=True)
-class ImplicitHead:
+class ImplicitHead(Head):
     """The quantile function of each action at some fractions."""
 
     actions: int
@@ -157,9 +151,6 @@ class ImplicitHead:
     @property
     def outputs(self) -> int:
         return self.actions
-
-    def parameters(self) -> Parameters:
-        return {}
 
     def layers(self, draws: Draws, width: int, gain: float | None, last: Last = linear) -> QuantileFunction:
         embedding = linear(draws, self.cosines, width, _inner(gain))
@@ -193,7 +184,7 @@ class QuantileFunction(Chance):
 
 
 @dataclass(frozen=True)
-class Duelling:
+class Duelling(Head):
     """Another head on two streams, of what all actions share and of what each adds. Wang et al. 2016."""
 
     head: Head

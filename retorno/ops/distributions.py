@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
+from retorno.core.scalar import Scalar
 from retorno.core.time_step import Legal, Only, allowed, legal_mask
 
 LOG_TWO_PI = 1.8378770664093453
@@ -533,6 +534,29 @@ def uniform_sample(policy: Distribution, key: Key[Array, ""]) -> tuple[Array, Fl
         return evenly(policy).sample_and_log_prob(key)
     action = jax.random.uniform(key, policy.mode().shape, minval=-1.0, maxval=1.0)
     return action, jnp.float32(-action.size * np.log(2))
+
+
+def smoothed(
+    action: Float[Array, "*N D"], deviation: Scalar, reach: Scalar, key: Key[Array, ""]
+) -> Float[Array, "*N D"]:
+    r"""Actions with clipped noise, for values that are alike where actions are. Fujimoto et al. 2018, eq. 14.
+
+    .. math:: \text{clip}(a + \text{clip}(\varepsilon, -c, c), -1, 1), \qquad \varepsilon \sim N(0, \sigma^2)
+
+    Args:
+        action: a, within [−1, 1].
+        deviation: σ. Shape [].
+        reach: c. Shape [].
+        key: of the noise.
+
+    Returns:
+        Of the same shape.
+
+    >>> smoothed(jnp.array([0.9, -0.2]), 1e6, 0.5, jax.random.key(0))
+    Array([1. , 0.3], dtype=float32)
+    """
+    noise = deviation * jax.random.normal(key, action.shape)
+    return jnp.clip(action + jnp.clip(noise, -reach, reach), -1.0, 1.0)
 
 
 def _tanh(z: Float[Array, "*N"]) -> Float[Array, "*N"]:

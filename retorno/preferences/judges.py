@@ -6,8 +6,8 @@ import abc
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from jaxtyping import Float, Key
 
 from retorno.core.hyperparameters import NonNegative, UnitInterval, settings
 from retorno.core.registry import Registry
-from retorno.environments.own_code import OwnCodeError, function, guarded, located, placed, require_named
+from retorno.environments.own_code import OwnCodeError, OwnFunction, guarded, located
 from retorno.preferences.segments import Pairs
 from retorno.run.stopping import asked_to_stop
 
@@ -91,7 +91,7 @@ class TrueReward:
 
 
 @settings
-class FunctionJudge:
+class FunctionJudge(OwnFunction):
     """Asks a Python function: a rule, a model of one's own, a program that shows both to somebody.
 
     `judge(first, second)` gets two segments, each a dictionary of arrays: "obs" [L + 1, …], "action" [L, …] and
@@ -99,29 +99,11 @@ class FunctionJudge:
     alike, None where it cannot tell.
     """
 
-    function: str = ""
-    """FILE.py:NAME or MODULE:NAME."""
-    written: int = field(init=False, repr=False, default=0)
-    """When its file was: once it is another, programs that call the function as it was are not used again."""
-
-    def __post_init__(self) -> None:
-        if self.function:  # On the command line it is said later.
-            name, written = placed(self.function, "judge")
-            object.__setattr__(self, "function", name)
-            object.__setattr__(self, "written", written)
-
-    def recorded(self) -> FunctionJudge:
-        """As a run recorded it.
-
-        Raises:
-            OwnCodeError: when it stands in a file that was not named in this process: then it is not run.
-        """
-        return replace(self, function=require_named(self.function, "judge"))
+    WHAT: ClassVar[str] = "judge"
 
     def begin(self) -> _Function:
         """The function itself."""
-        placed(self.function, "judge")
-        return _Function(self.function, function(self.function, "judge"))
+        return _Function(self.function, self.found())
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from retorno.environments import save, student
 from retorno.environments.registry import WORLDS, model
 from retorno.models import Counted
 from retorno.networks import GRU, MLP, Activation, Features
+from retorno.ops.minibatches import equal_parts
 from retorno.ops.optimisers import SGD, RMSprop, Schedule
 from retorno.policies import Epsilon, EpsilonGreedyPolicy, Tabulated, Uniform
 from retorno.run import checkpoint
@@ -122,9 +123,9 @@ def test_options_make_the_algorithm():
 def test_a_network_with_memory_gets_minibatches_that_fit():
     for world in (None, "LunarLander-v3"):  # whose published settings split 16,384 transitions into 256.
         algorithm = choose("ppo", world, ["--network", "lstm"])[1]
-        assert algorithm.steps_of(algorithm.num_envs) == algorithm.num_envs
+        assert equal_parts(algorithm.minibatches, None, algorithm.rollout, algorithm.num_envs) == algorithm.num_envs
     assert choose("ppo", None, ["--network", "lstm", "--minibatches", "2"])[1].minibatches == 2
-    assert PPO().steps_of(2048) == 32
+    assert equal_parts(PPO().minibatches, 0, 256, 8) == 32
 
 
 def test_told_settings_can_be_typed_again():

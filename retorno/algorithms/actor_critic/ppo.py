@@ -9,7 +9,6 @@ A2C (Mnih et al. 2016) is a special case of it (Huang et al. 2022b) and stands a
 
 from __future__ import annotations
 
-import math
 from dataclasses import field
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -29,6 +28,7 @@ from retorno.core.time_step import AnyTree, Clock, Legal, TimeStep, Trajectory
 from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
 from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.minibatches import equal_parts, shuffled
 from retorno.ops.objectives import (
     clipped_policy_gradient,
     clipped_value_error,
@@ -40,8 +40,6 @@ from retorno.ops.objectives import (
 )
 from retorno.ops.optimisers import Adam, Optimiser, RMSprop, descend, polyak
 from retorno.ops.returns import gae, importance_weight
-
-USUAL_MINIBATCHES = 32
 
 
 class PPOLearner(NamedTuple):
@@ -132,13 +130,7 @@ class PPO:
     def init(self, key: Key[Array, ""], spec: Spec) -> PPOLearner:
         heads = {"policy": policy_head(spec.action_space, self.box), "value": ValueHead()}
         network = self.network.build(key, spec.observation_space, heads)
-        sequences = spec.num_envs * (1 if network.context is None else self.rollout)
-        if sequences % self.steps_of(sequences):
-            kind = "sequences (one for each environment)" if network.context is None else "transitions"
-            raise ValueError(
-                f"a rollout of {sequences} {kind} cannot be split into {self.minibatches} equal minibatches: "
-                "choose minibatches, rollout and num_envs so that it can"
-            )
+        equal_parts(self.minibatches, network.context, self.rollout, spec.num_envs)
         return PPOLearner(
             network=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
@@ -216,15 +208,10 @@ class PPO:
         clock = learner.clock.advance(trajectory)
         return PPOLearner(network, optimiser, normaliser, rewards, clock, memory, average, mixed), metrics
 
-    def steps_of(self, sequences: int) -> int:
-        """Gradient steps in a pass over so many sequences."""
-        return math.gcd(sequences, USUAL_MINIBATCHES) if self.minibatches is None else self.minibatches
-
     def _optimise(
         self, learner: PPOLearner, rows: _Rows, carry: Carry, progress: Float[Array, ""], key: Key[Array, ""]
     ) -> tuple[Policy, optax.OptState, Mixed | None, Metrics]:
         """Epochs of shuffled minibatches; metrics are means over all of them."""
-        sequences = rows.first.shape[1]
         clip = linear(self.clip, 0.0 if self.anneal_clip else None, progress)
         entropy = linear(self.entropy_coefficient, 0.0 if self.anneal_entropy else None, progress)
 
@@ -254,13 +241,8 @@ class PPO:
                 network, optimiser = _where(going, (network, optimiser), before)
             return (network, optimiser, mixed, going), metrics
 
-        minibatches = self.steps_of(sequences)
-        if minibatches == 1:
-            chosen = None
-        else:
-            keys = jax.random.split(key, self.epochs)
-            orders = jax.vmap(lambda k: jax.random.permutation(k, sequences))(keys)
-            chosen = orders.reshape(self.epochs * minibatches, -1)
+        minibatches = equal_parts(self.minibatches, learner.network.context, *rows.first.shape)
+        chosen = shuffled(key, rows.first.shape[1], self.epochs, minibatches)
         state = (learner.network, learner.optimiser, learner.mixed, jnp.array(True))
         (network, optimiser, mixed, _), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * minibatches)
         # Before the first step the policy is the one that acted: the ratio is 1, or log-probabilities differ.

@@ -24,7 +24,7 @@ from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
 from retorno.networks import MLP, Activation, Critics, DeterministicHead, NetworkConfig, ValueHead, critics
 from retorno.networks.network import longest_context
 from retorno.networks.normalisers import ObservationNormaliser, normalised
-from retorno.ops.distributions import uniform_sample
+from retorno.ops.distributions import smoothed, uniform_sample
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
 from retorno.ops.returns import backup
@@ -194,8 +194,7 @@ class TD3:
         """The target r + γ min Q′(s′, π′(s′) + ε) of each transition. Fujimoto et al. 2018, eq. 14, with clipped ε."""
         steps, (_, after) = rows.steps, before_and_after(rows.steps)
         best = next_heads(learner.target_actor, steps, memory)["policy"].action
-        noise = self.target_noise * jax.random.normal(key, best.shape)
-        action = jnp.clip(best + jnp.clip(noise, -self.target_noise_clip, self.target_noise_clip), -1.0, 1.0)
+        action = smoothed(best, self.target_noise, self.target_noise_clip, key)
         carry = learner.target.before(steps.obs, steps.first, rows.padded_action, critics_memory(learner.target, rows))
         q = _judged(learner.target, after, action, jax.tree.map(lambda x: x[1:], carry))
         return jax.lax.stop_gradient(backup(rows.reward, self.discount * after.discount, q.min(-1)))

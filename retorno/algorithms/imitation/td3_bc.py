@@ -34,6 +34,7 @@ from retorno.networks import (
     require_no_context,
 )
 from retorno.networks.normalisers import ObservationNormaliser, normalised
+from retorno.ops.distributions import smoothed
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
 from retorno.ops.returns import backup
@@ -137,8 +138,7 @@ class TD3BC:
         worth = lambda critics, rows, action: critics.taken(rows.obs, rows.first, action, _nothing(critics))  # noqa: E731
 
         best = does(learner.target_actor, after)
-        noise = self.target_noise * jax.random.normal(key, best.shape)
-        action = jnp.clip(best + jnp.clip(noise, -self.target_noise_clip, self.target_noise_clip), -1.0, 1.0)
+        action = smoothed(best, self.target_noise, self.target_noise_clip, key)
         target = backup(paid, self.discount * after.discount, worth(learner.target, after, action).min(0))
 
         def critic_loss(critics: Critics) -> Float[Array, ""]:

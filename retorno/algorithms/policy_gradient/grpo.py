@@ -32,6 +32,7 @@ from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.groups import episode_return, group_relative_advantage, kl_estimate
+from retorno.ops.minibatches import shuffled
 from retorno.ops.objectives import clipped_policy_gradient, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import importance_weight
@@ -177,7 +178,7 @@ class GRPO:
         self, learner: GRPOLearner, rows: _Rows, key: Key[Array, ""]
     ) -> tuple[Policy, optax.OptState, Metrics]:
         """Epochs of shuffled minibatches; metrics are means over all of them."""
-        progress, num_envs = learner.clock.progress, rows.first.shape[1]
+        progress = learner.clock.progress
 
         def step(state: tuple[Policy, optax.OptState], chosen: Array | None):
             network, optimiser = state
@@ -185,10 +186,7 @@ class GRPO:
             (_, metrics), gradient = jax.value_and_grad(self._loss, has_aux=True)(network, batch)
             return descend(self.optimiser, network, gradient, optimiser, progress), metrics
 
-        chosen = None
-        if self.minibatches > 1:
-            orders = jax.vmap(lambda k: jax.random.permutation(k, num_envs))(jax.random.split(key, self.epochs))
-            chosen = orders.reshape(self.epochs * self.minibatches, -1)
+        chosen = shuffled(key, rows.first.shape[1], self.epochs, self.minibatches)
         state = (learner.network, learner.optimiser)
         (network, optimiser), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * self.minibatches)
         return network, optimiser, {name: x.mean() for name, x in metrics.items()}

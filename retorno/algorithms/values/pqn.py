@@ -8,7 +8,6 @@ whole sequences are learnt from, each from the memory that acting had.
 
 from __future__ import annotations
 
-import math
 from dataclasses import field
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,12 +23,11 @@ from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
 from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig
 from retorno.networks.normalisers import ObservationNormaliser, normalised
+from retorno.ops.minibatches import equal_parts, shuffled
 from retorno.ops.objectives import huber, linear, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, Schedule, descend
 from retorno.ops.returns import greedy_value, lambda_returns, td_error
 from retorno.policies.greedy import EpsilonGreedyPolicy
-
-USUAL_MINIBATCHES = 32
 
 
 class PQNLearner(NamedTuple):
@@ -87,13 +85,7 @@ class PQN:
     def init(self, key: Key[Array, ""], spec: Spec) -> PQNLearner:
         head = ActionValueHead(num_actions(spec.action_space, "PQN"))
         network = self.network.build(key, spec.observation_space, {"q": head})
-        sequences = spec.num_envs * (1 if network.context is None else self.rollout)
-        if sequences % self._steps_of(sequences):
-            kind = "sequences (one for each environment)" if network.context is None else "transitions"
-            raise ValueError(
-                f"a rollout of {sequences} {kind} cannot be split into {self.minibatches} equal minibatches: "
-                "choose minibatches, rollout and num_envs so that it can"
-            )
+        equal_parts(self.minibatches, network.context, self.rollout, spec.num_envs)
         return PQNLearner(
             network=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
@@ -146,11 +138,13 @@ class PQN:
         self, learner: PQNLearner, rows: _Rows, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Policy, optax.OptState, Metrics]:
         """Epochs of shuffled minibatches; metrics are means over all of them."""
-        sequences, progress = rows.first.shape[1], learner.clock.progress
+        progress = learner.clock.progress
 
-        def step(state: tuple[Policy, optax.OptState], chosen: Int[Array, " N"]) -> Any:
-            batch = jax.tree.map(lambda x: x[:, chosen], rows)
-            memory = jax.tree.map(lambda x: x[chosen], carry)
+        def step(state: tuple[Policy, optax.OptState], chosen: Int[Array, " N"] | None) -> Any:
+            batch, memory = rows, carry
+            if chosen is not None:
+                batch = jax.tree.map(lambda x: x[:, chosen], rows)
+                memory = jax.tree.map(lambda x: x[chosen], carry)
 
             def loss(network: Policy) -> tuple[Float[Array, ""], Metrics]:
                 return self._loss(normalised(network, learner.observations), batch, memory)
@@ -158,9 +152,10 @@ class PQN:
             (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(state[0])
             return descend(self.optimiser, state[0], gradient, state[1], progress), metrics
 
-        orders = jax.vmap(lambda k: jax.random.permutation(k, sequences))(jax.random.split(key, self.epochs))
-        chosen = orders.reshape(self.epochs * self._steps_of(sequences), -1)
-        (network, optimiser), metrics = jax.lax.scan(step, (learner.network, learner.optimiser), chosen)
+        minibatches = equal_parts(self.minibatches, learner.network.context, *rows.first.shape)
+        chosen = shuffled(key, rows.first.shape[1], self.epochs, minibatches)
+        state = (learner.network, learner.optimiser)
+        (network, optimiser), metrics = jax.lax.scan(step, state, chosen, length=self.epochs * minibatches)
         return network, optimiser, jax.tree.map(jnp.mean, metrics)
 
     def _loss(self, network: Policy, rows: _Rows, carry: Carry) -> tuple[Float[Array, ""], Metrics]:
@@ -170,7 +165,3 @@ class PQN:
         errors = each(lambda *x: huber(td_error(*x), jnp.inf), q, rows.action, rows.target)
         loss, taken = masked_mean(errors, rows.transitions), each(lambda q, a: q[a], q, rows.action)
         return loss, {"loss": loss, "q": masked_mean(taken, rows.transitions)}
-
-    def _steps_of(self, sequences: int) -> int:
-        """Gradient steps in a pass over so many sequences."""
-        return math.gcd(sequences, USUAL_MINIBATCHES) if self.minibatches is None else self.minibatches
