@@ -110,7 +110,7 @@ class Telling:
             "3. Reinforcement learning",
             "PPO: the model answers, each answer is paid its score, and what leads away from the cloned model costs.",
         )
-        self.learn(lessons.from_scores())
+        self.learn(lessons.ppo())
         after = load(lessons.path("ppo"))
         self.samples(after, told, never)
         self.compared(before, after)

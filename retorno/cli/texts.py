@@ -12,7 +12,10 @@ from retorno.cli.options import UsageError
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
-from retorno.language import Decoder, FunctionScore, ModelScore, StoredModel, UpperLayers
+from retorno.language import Decoder, Everything, FunctionScore, LoRA, ModelScore, StoredModel, UpperLayers
+from retorno.language.stored import SMOLLM2, TINY
+from retorno.language.trained import Trained
+from retorno.networks import Apart
 from retorno.run.relabel import InTurn, ReferenceKL
 
 MODEL = "--model"
@@ -22,8 +25,12 @@ REWARD = "--reward"
 KL = "--kl"
 """β: what is taken off for each nat away from the model with which learning began."""
 USUAL_KL = 0.05
+SMALL = 10_000_000
+"""A model of fewer weights in its blocks, about, is trained as a whole where nothing else is said."""
 DEMONSTRATIONS = "--demonstrations"
 """A file of them, from which each gradient step learns as well (PPO-ptx)."""
+CRITIC = "--critic"
+"""A model or run with which a critic of its own begins, as with the reward model's; else it stands on the policy's."""
 LINES = (".jsonl", ".ndjson")
 """How files end that hold nothing but texts."""
 
@@ -39,6 +46,15 @@ class Texts:
     relabel: RelabelConfig | None
     """Where `--reward` or `--kl` is given."""
     model: StoredModel
+    critic: StoredModel | None = None
+    """With what a critic of its own begins."""
+
+    def with_critic(self, algorithm: Any) -> Any:
+        """The algorithm as it was chosen, with the critic beside its policy where one was asked for."""
+        if self.critic is None:
+            return algorithm
+        beside = dataclasses.replace(algorithm.network, weights=self.critic)
+        return dataclasses.replace(algorithm, network=Apart(algorithm.network, beside))
 
     def rewarded(self, chosen: RelabelConfig | None) -> RelabelConfig | None:
         """The rewards of a run, where `--relabel` chose others, or none.
@@ -76,6 +92,10 @@ def of_language(
     reward, rest = _taken(REWARD, rest)
     kl, rest = _taken(KL, rest)
     shown, rest = _taken(DEMONSTRATIONS, rest)
+    critic, rest = _taken(CRITIC, rest)
+    judges = "value_coefficient" in _fields(usual)
+    if critic is not None and not judges:
+        raise UsageError(f"{CRITIC} is for what learns a critic, as ppo does; {name} learns none")
     kind = f"retorno.language:{getattr(usual, 'RECORDED', 'prompts')}"
     with waiting(f"reading {source}"):
         world: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
@@ -84,8 +104,9 @@ def of_language(
     stored = StoredModel(world.named.settings["model"])
     rows = world.lockstep.rows if world.lockstep else world.lived.steps.last.shape[0]
     window = min(rows, stored.architecture.longest)
-    stopped = ("value",) if hasattr(usual, "value_coefficient") else ()
-    network = Decoder(stored, window=window, stop_gradient=stopped)
+    # On the policy's trunk its gradient would drown the policy's.
+    stopped = ("value",) if judges and critic is None else ()
+    network = Decoder(stored, _usually_trained(stored), window, stop_gradient=stopped)
     # Answers are scored as a whole: a rollout is one of each environment.
     whole: dict[str, Any] = {"rollout": rows} if world.lockstep and "rollout" in _fields(usual) else {}
     if shown is not None:
@@ -93,7 +114,14 @@ def of_language(
             raise UsageError(f"{DEMONSTRATIONS} are mixed into what ppo learns; {name} takes none")
         whole["mix"] = Mix(Demonstrations(str(Path(shown).absolute()), stored.model))
     algorithm: Any = dataclasses.replace(usual, network=network, **whole)
-    return Texts(world, algorithm, _relabel(reward, kl, stored, window, bool(world.lockstep)), stored), rest
+    relabel = _relabel(reward, kl, stored, window, bool(world.lockstep))
+    return Texts(world, algorithm, relabel, stored, None if critic is None else _named(critic)), rest
+
+
+def _usually_trained(model: StoredModel) -> Trained:
+    """All of a small model; of a large one narrow layers beside its own."""
+    of = model.architecture
+    return Everything() if of.layers * of.width * (of.width + of.hidden) < SMALL else LoRA()
 
 
 def _relabel(reward: str | None, kl: str | None, model: StoredModel, window: int, answered: bool) -> InTurn | None:
@@ -107,10 +135,15 @@ def _relabel(reward: str | None, kl: str | None, model: StoredModel, window: int
     if reward is not None and ":" in reward:
         parts.append(_with_texts(FunctionScore(reward), model))
     elif reward is not None:
-        parts.append(ModelScore(fixed(StoredModel(str(Path(reward).absolute())))))
+        parts.append(ModelScore(fixed(_named(reward))))
     if (weight := _number(kl)) > 0:
         parts.append(ReferenceKL(weight, fixed(model)))
     return InTurn(tuple(parts))
+
+
+def _named(run: str) -> StoredModel:
+    """A run or a model's folder, from wherever it is used."""
+    return StoredModel(run if run in (SMOLLM2, TINY) else str(Path(run).absolute()))
 
 
 def _with_texts(relabel: Any, model: StoredModel) -> Any:

@@ -93,7 +93,7 @@ class Options:
     """Write a checkpoint at each multiple of so many steps. By default ten over the run."""
     keep: str = "3"
     """Which checkpoints stay: so many of the newest; best for the newest three and the one whose episodes returned most
-    on average (those since the one before); or all."""
+    on average (those since the one before; of answers that are scored, their score less what the KL costs); or all."""
     episodes: int = 100
     """Episodes of the evaluation at the end; 0 for none."""
     from_: Path | None = None
@@ -148,6 +148,7 @@ def run(arguments: list[str]) -> int:
     assert world is not None, "the help has exited"
     if texts is None:
         return start(name, world, settings, options, algorithm, relabel, published)
+    algorithm = texts.with_critic(algorithm)
     return start(name, world, settings, options, algorithm, texts.rewarded(relabel), published, texts.world)
 
 
@@ -182,9 +183,11 @@ Trains an agent and records it in a folder, from which it can be resumed.
 algorithms, by what they do:
 {algorithms}
 ALGORITHM may also be one of your own, as FILE.py:NAME or MODULE:NAME.
-For a language model WORLD is a file of texts, and --model whose: a model's folder, a run's, FILE.gguf or smollm2.
+For a language model WORLD is a file of texts, and --model whose: a model's folder, a run's, FILE.gguf, smollm2, or
+tiny, which has learnt nothing yet.
 Its answers are paid by --reward: a reward model's run, or your own function of texts, FILE.py:NAME; and --kl WEIGHT
-({USUAL_KL} where it is not said) holds them near that model; ppo mixes --demonstrations FILE in.
+({USUAL_KL} where it is not said) holds them near that model; ppo mixes --demonstrations FILE in,
+and its critic may begin as a reward model: --critic RUN.
 WORLD is a native world (`retorno list worlds`), any Gymnasium id (MODULE:Id-v0 imports the module first), the file of a
 model or map, or your own class or function that makes one: FILE.py:NAME, MODULE:NAME.
 --world.KEY VALUE   what the world is made with, as in --world.is_slippery false
@@ -366,8 +369,8 @@ def parts_of(algorithm: Any) -> list[str]:
 
 
 def part_name(part: str, made: Any) -> str:
-    """What the command line calls a part's kind."""
-    return next(name for name, kind in PARTS[part].items() if type(made) is kind)
+    """What the command line calls a part's kind; of one that it does not offer, what Python does."""
+    return next((name for name, kind in PARTS.get(part, {}).items() if type(made) is kind), type(made).__name__)
 
 
 def name_option(part: str, default: Any, of: str = "") -> tuple[str, Any, Any]:

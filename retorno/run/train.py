@@ -611,7 +611,8 @@ def train(
         folder: where the run is recorded; it must not hold one yet.
         keep: with a folder, how many of the newest checkpoints stay; "all", or "best" for the newest three and the one
             of the boundary with the highest return (of the episodes that ended since the one before; of equal ones the
-            earlier). The policies of all boundaries stay in any case.
+            earlier; of answers that are scored, their score less what the KL costs). The policies of all boundaries
+            stay in any case.
         tensorboard: with a folder, write figures for TensorBoard as well.
         devices: over how many devices the environments of one seed are spread. Several seeds are spread
             over as many as divide their number.

@@ -24,7 +24,7 @@ def test_sampled_answers_are_told_as_text_and_as_json(cli) -> None:
     ("arguments", "told"),
     [
         ([LLAMA], 'give --prompt "What is a heron?"'),
-        (["nowhere", "--prompt", "a"], "expected a folder of a model or run, a FILE.gguf, or smollm2"),
+        (["nowhere", "--prompt", "a"], "expected a folder of a model or run, a FILE.gguf, smollm2 or tiny"),
         ([MODELS / "qwen3", "--prompt", "a"], "holds no tokenizer.json"),
         ([MODELS / "qwen3", "--prompt", "a", "--chat"], "holds no tokenizer.json"),
         ([LLAMA, "--prompt", "a", "--tokens", 64], "are more than the 64 of this model"),

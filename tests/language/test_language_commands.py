@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import pytest
 from retorno import language
 from retorno.cli.main import main
 from retorno.cli.options import UsageError
-from retorno.cli.texts import of_language
-from retorno.cli.train import choose
-from retorno.language import StoredModel
+from retorno.cli.texts import _usually_trained, of_language
+from retorno.cli.train import choose, typed
+from retorno.language import Everything, LoRA, StoredModel
 from retorno.run import policy_folder
 from retorno.run.relabel import InTurn
 
@@ -123,6 +124,41 @@ def test_answers_to_prompts_are_rewarded_by_a_function_that_is_named(texts: Path
         function = paid.relabels[0] if isinstance(paid, InTurn) else paid
         assert (function.function, algorithm.num_envs) == (f"{texts / 'mine.py'}:short", 3)
         assert function.model == StoredModel(str(Path(MODEL).resolve()))
+
+
+def test_a_critic_may_begin_as_a_reward_model(texts: Path) -> None:
+    given = ["--model", MODEL, "--reward", "runs/scorer", "--critic", "runs/scorer", "--trained", "upper_layers"]
+    told, rest = of_language("ppo", "told.jsonl", {"answer": 8}, given)
+    assert told is not None
+    _, algorithm, _, _ = choose("ppo", told.world.named.name, rest, told.algorithm)
+    made: Any = told.with_critic(algorithm)
+    actor, critic = made.network.actor, made.network.critic
+    assert (actor.weights.model, critic.weights.model) == (str(Path(MODEL).resolve()), str(texts / "runs" / "scorer"))
+    assert critic == replace(actor, weights=critic.weights) and not actor.stop_gradient
+    assert "--network Apart" in " ".join(typed(made, type(made)()))
+    with pytest.raises(UsageError, match="is for what learns a critic, as ppo does; grpo learns none"):
+        of_language("grpo", "told.jsonl", {"answer": 8}, given)
+
+
+def test_a_tiny_model_that_has_learnt_nothing_is_there_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made once, to the same bits, and trained as a whole; a large one by narrow layers beside its own."""
+    weights = []
+    for folder in ("one", "two"):
+        monkeypatch.setenv("RETORNO_CACHE", str(tmp_path / folder))
+        told, _ = of_language("sft", str(_told(tmp_path)), {}, ["--model", "tiny"])
+        assert told is not None
+        algorithm: Any = told.algorithm
+        assert algorithm.network.trained == Everything()
+        weights.append(StoredModel("tiny").read())
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+    large = replace(StoredModel("tiny").architecture, layers=30, width=576, hidden=1536)
+    monkeypatch.setattr(StoredModel, "architecture", large)
+    assert _usually_trained(StoredModel("tiny")) == LoRA()
+
+
+def _told(folder: Path) -> Path:
+    (folder / "told.jsonl").write_text(json.dumps({"prompt": "what is an owl?", "answer": "it is a bird."}) + "\n")
+    return folder / "told.jsonl"
 
 
 def test_a_reward_models_run_pays_and_distance_is_taken_off(texts: Path) -> None:

@@ -364,7 +364,7 @@ def test_a_folder_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no config\.json"):
         rt.language.load(folder)
     with pytest.raises(
-        ModelError, match=r"no model '.*nowhere': expected a folder of a model or run, a FILE\.gguf, or smollm2"
+        ModelError, match=r"no model '.*nowhere': expected a folder of a model or run, a FILE\.gguf, smollm2 or tiny"
     ):
         rt.language.load(tmp_path / "nowhere")
     (tmp_path / "broken.gguf").write_bytes(b"GGUF")

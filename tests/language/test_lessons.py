@@ -54,9 +54,15 @@ def test_three_steps_each_of_which_goes_on(small: None, tmp_path: Path, monkeypa
     assert {line["prompt"] for line in ranked} == {noun.question for noun in taught.words.ranked}
     assert all(len(line["answers"]) == OWN + GUESSED for line in ranked)
     assert all(judge(line["prompt"], line["answers"][-1]).value in ("true", "false") for line in ranked)
-    with taught.from_scores() as run:
+    with taught.ppo() as run:
         run.run_to_end()
     assert load(taught.path("ppo")).tokenizer is not None
+    asked = [json.loads(line)["prompt"] for line in Path(taught.path("prompts.jsonl")).read_text().splitlines()]
+    known = {noun.question for noun in taught.words.demonstrated}
+    assert sum(question in known for question in asked) == len(asked) / 2
+    for other in (taught.grpo, taught.rloo, taught.dpo):
+        with other() as beside:
+            assert beside.step == 0 < beside.steps
     points = taught.frontier(2)
     assert [point.step for point in points][-1] == run.step
     assert sum(share for share, _, _ in points[-1].scores.values()) == pytest.approx(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import sys
@@ -22,7 +23,7 @@ from retorno.environments.hosted.sync_environments import WorldError
 from retorno.networks import MLP
 from retorno.plots.report import report
 from retorno.run import checkpoint, policy_folder
-from retorno.run.folder import read_config, read_metrics, returns_at
+from retorno.run.folder import best_step, read_config, read_metrics, returns_at
 from retorno.run.numpy_program import numpy_program
 from retorno.run.origin import Origin
 from retorno.run.policy_folder import PolicyError
@@ -247,6 +248,20 @@ def test_the_return_of_a_boundary_is_that_of_the_episodes_before_it(tmp_path: Pa
     assert list(found) == [40, 80, 120] and found == returns_at(folder)
     counted = sum(row["boundary"]["episodes"] for row in read_metrics(whole) if "boundary" in row)
     assert counted == sum(row["episodes"] for row in read_metrics(whole))
+
+
+def test_of_scored_answers_the_best_are_those_whose_score_pays_for_their_distance(tmp_path: Path) -> None:
+    """Their world pays nothing: by its returns the first boundary would always be the best."""
+    told = [(2, 1.0, 0.0), (6, 4.0, 5.0), (8, 4.0, 20.0), (10, 5.0, 30.0)]
+    rows: list[dict[str, Any]] = []
+    for step, score, kl in told:
+        paid = {"relabel/score": score, "relabel/kl_weight": 0.1, "relabel/episode_kl": kl}
+        rows.append({"step": step, "updates": step, "metrics": paid})
+    for row in rows[1::2]:
+        row["boundary"] = {"return": 0.0, "episodes": 4}
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert returns_at(tmp_path) == pytest.approx({6: (2 * 1.0 + 4 * 3.5) / 6, 10: 2.0})
+    assert best_step(tmp_path, [6, 10]) == 6
 
 
 def test_which_are_kept_is_said_plainly(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ FOLDER/sft                    what that has taught
 FOLDER/rankings.jsonl         answers of the cloned model and of one that guesses, ranked
 FOLDER/reward                 what scores answers as the rankings do
 FOLDER/prompts.jsonl          what is asked while answers are learnt from their scores
-FOLDER/ppo                    the model that learnt from them
+FOLDER/ppo                    the model that learnt from them; grpo, rloo and dpo beside it, where they are asked for
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from retorno.algorithms import PPO, BehaviourCloning, RewardModel
+from retorno.algorithms import DPO, GRPO, PPO, RLOO, BehaviourCloning, RewardModel
+from retorno.core.policy import Algorithm
 from retorno.language import data, judging
 from retorno.language.architecture import ModelError
 from retorno.language.decoder import Decoder
@@ -52,6 +53,8 @@ SCORED = 100
 """Words whose demonstrations say where the reward model's 0 is."""
 UNENDED = -10.0
 """The score of an answer that is cut: no answer that ends is worth so little."""
+NEAR = Adam(5e-4, schedule=Schedule.linear, warm_up=0.05, max_gradient_norm=1.0, eps=1e-5)
+"""The steps of what goes on from the cloned model."""
 AS_IT_IS = UpperLayers(0)
 """Nothing of a model is trained but new heads."""
 
@@ -155,34 +158,81 @@ class Lessons:
 
         return self._begun("reward", begin)
 
-    def from_scores(self) -> Training:
+    def ppo(self) -> Training:
         """Step 3: PPO against the reward model, held near the cloned model; the critic begins as the reward model."""
-        asked = [*self.words.demonstrated, *self.words.ranked_only]
-        file = self._written("prompts", lambda: [{"prompt": noun.question} for noun in asked])
+        # Scores lie ten apart: a value that may move by .2 in an update, as is usual, would come too late.
+        return self._from_scores(
+            "ppo",
+            lambda rows: PPO(
+                network=Apart(self._network("sft"), self._network("reward")),
+                num_envs=64,
+                rollout=rows,
+                epochs=2,
+                minibatches=4,
+                optimiser=NEAR,
+                discount=1.0,
+                average=0.9,
+            ),
+        )
+
+    def grpo(self) -> Training:
+        """Step 3 without a critic: eight answers to one question are compared."""
+        return self._from_scores(
+            "grpo",
+            lambda rows: GRPO(
+                network=self._network("sft"),
+                num_envs=64,
+                group=8,
+                rollout=rows,
+                epochs=2,
+                minibatches=4,
+                optimiser=NEAR,
+                scale_advantages=False,
+            ),
+        )
+
+    def rloo(self) -> Training:
+        """The same, each answer being compared with the others alone, and each learnt from once."""
+        return self._from_scores(
+            "rloo",
+            lambda rows: RLOO(network=self._network("sft"), num_envs=32, group=4, rollout=rows, optimiser=NEAR),
+        )
+
+    def dpo(self) -> Training:
+        """From the rankings of step 2, with no score and no answers of its own."""
+
+        def begin(folder: Path) -> Training:
+            world = data.rankings(self.path("rankings.jsonl"), self.path("model"))
+            algorithm = DPO(
+                network=self._network("sft"),
+                num_envs=min(48, world.columns),
+                optimiser=NEAR,
+                temperature=self.weight,
+            )
+            return train(algorithm, world, round(self.comparisons * world.transitions), seed=self.seed, folder=folder)
+
+        return self._begun("dpo", begin)
+
+    def _from_scores(self, name: str, learner: Callable[[int], Algorithm]) -> Training:
+        """What writes answers and is paid their scores; its rollout is one answer of each environment."""
+        asked = self.words.demonstrated
+        # What nobody told is asked about as often as what was: else to own to not knowing is hardly learnt.
+        others = self.words.ranked_only * max(len(asked) // max(len(self.words.ranked_only), 1), 1)
+        file = self._written("prompts", lambda: [{"prompt": noun.question} for noun in asked + others])
 
         def begin(folder: Path) -> Training:
             world = data.prompts(file, self.path("model"), answer=TOKENS, longest=WINDOW)
             assert world.lockstep is not None
-            algorithm = PPO(
-                network=Apart(self._network("sft"), self._network("reward", AS_IT_IS)),
-                num_envs=64,
-                rollout=world.lockstep.rows,
-                epochs=2,
-                minibatches=4,
-                optimiser=Adam(5e-4, schedule=Schedule.linear, warm_up=0.05, max_gradient_norm=1.0, eps=1e-5),
-                discount=1.0,
-                value_clip=0.2,
-                average=0.9,
-            )
             relabel = InTurn(
                 (
                     ModelScore(self._network("reward", AS_IT_IS), shift=self._demonstrated_score(), unended=UNENDED),
                     ReferenceKL(self.weight, self._network("sft", AS_IT_IS)),
                 )
             )
+            algorithm = learner(world.lockstep.rows)
             return train(algorithm, world, self.answers, seed=self.seed, folder=folder, relabel=relabel)
 
-        return self._begun("ppo", begin)
+        return self._begun(name, begin)
 
     def frontier(self, count: int = 100) -> list[judging.Point]:
         """The shares of true, evasive, false and rude answers, against the distance from the cloned model.
