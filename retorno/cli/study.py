@@ -41,7 +41,7 @@ class StudyOptions:
     algorithms: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="ALGORITHM…")] = ()
     """Which: by name, or as FILE.py:NAME."""
     world: str | None = None
-    """A native world, a model's or map's file, or FILE.py:NAME."""
+    """By name, a model's or map's file, or FILE.py:NAME. In a hosted one seed after seed is lived."""
     over: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME=VALUE,…")] = ()
     """Values of a hyperparameter. Once for each; the same as --NAME VALUE,…"""
     steps: int | None = None

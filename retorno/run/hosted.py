@@ -360,12 +360,14 @@ class HostedLoop:
         self.rollout = Rollout(self.layouts, algorithm.rollout)
         rows = jax.ShapeDtypeStruct(self.rollout.rows.shape, jnp.uint32)
         choices = jax.ShapeDtypeStruct(self.rollout.choices.shape, jnp.uint32)
-        self.metrics = jax.eval_shape(
-            lambda run, rows, choices: learn(algorithm, run, lived_in(self.layouts, rows, choices, run.stage.carry))[1],
-            run,
-            rows,
-            choices,
-        )
+        self.lived: Trajectory = jax.eval_shape(partial(lived_in, self.layouts), rows, choices, stage.carry)
+        """The shapes of what is lived between two updates."""
+        self.metrics = jax.eval_shape(lambda run, lived: learn(algorithm, run, lived)[1], run, self.lived)
+
+    @property
+    def interactions(self) -> int:
+        """Between two updates; not all of them are steps."""
+        return self.algorithm.rollout * self.environments.num_envs
 
     def advance(self, run: Run, observer: Observer | None, steps: int, most: int) -> Advanced:
         """Go on for `steps` steps or `most` updates."""

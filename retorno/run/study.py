@@ -34,7 +34,7 @@ from retorno import bellman
 from retorno.algorithms import ALGORITHMS
 from retorno.core import constants
 from retorno.core.counter import Counter
-from retorno.core.environment import Environment
+from retorno.core.environment import Environment, HostedWorld, World
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import as_arrays
 from retorno.core.mdp import MDP
@@ -50,6 +50,7 @@ from retorno.run import checkpoint
 from retorno.run.config import from_json, to_json
 from retorno.run.folder import CONFIG, QUESTION, FolderError, locked, write_atomic
 from retorno.run.grid import Setting, grid, shown
+from retorno.run.hosted_lives import live
 from retorno.run.loop import Run, all_finite, begin_native, begun_shapes, seeds_batch
 from retorno.run.oracle import observes_states
 from retorno.run.prediction import Prediction, prediction, predicts
@@ -57,7 +58,7 @@ from retorno.run.probe import Lives
 from retorno.run.progress import Progress, telling
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.tally import Points, Tally
-from retorno.run.train import USUAL_STEPS, known, meant_algorithm, positive, require_step_size
+from retorno.run.train import USUAL_STEPS, Training, known, meant_algorithm, positive, require_step_size
 
 MEASURES = {
     "return": "sum of rewards in an episode",
@@ -234,7 +235,8 @@ def study(
         algorithms: one or several: an algorithm, its class or its name, or a dictionary of them by names of your own.
             Of one alone by its name the published settings for the world are the defaults; of several each has its
             own class's defaults, so that what is compared differs in what is said.
-        world: a native world, as for `train`.
+        world: as for `train`. In a native one all of a setting's seeds are lived side by side, in a hosted one seed
+            after seed.
         over: values to compare, by the hyperparameter: `{"exploration.epsilon": [0.05, 0.1]}`; several make a grid. An
             algorithm that lacks one goes without it. One value alone is a setting for all.
         seeds: how many, from 0 on, or which.
@@ -273,7 +275,7 @@ class Question:
     """A study that can be lived: all of it has been looked at."""
 
     name: str
-    world: Environment
+    world: World
     settings: tuple[Setting, ...]
     seeds: tuple[int, ...]
     steps: int
@@ -290,7 +292,7 @@ class Question:
     """All that the answer follows from, as JSON."""
 
     def batches(self) -> list[list[int]]:
-        """The settings, by number, that are lived side by side: they differ in numbers alone and fit memory."""
+        """Settings, by number, that a native world lives side by side: they differ in numbers alone and fit memory."""
         alike: dict[Any, list[int]] = {}
         for m, setting in enumerate(self.settings):
             alike.setdefault(jax.tree.structure(setting.algorithm), []).append(m)
@@ -306,6 +308,7 @@ class Question:
     def _begun(self, m: int) -> Run:
         """The shapes of a setting's runs [S]."""
         algorithm, numbers = self.settings[m].algorithm, jnp.asarray(self.seeds, jnp.uint32)
+        assert isinstance(self.world, Environment)
         return begun_shapes(as_arrays(algorithm), self.world, None, numbers, Counter.of(self.steps), algorithm.num_envs)
 
     def answer(self, kept: Kept | None = None, progress: Progress | None = None) -> Study:
@@ -317,6 +320,8 @@ class Question:
         points = Points(self.by_episode, self.total, self.width)
         sizes = (len(self.settings), len(self.seeds))
         found = {"values": np.full((*sizes, points.count), np.nan), "diverged": np.full(sizes, -1, np.int64)}
+        if not isinstance(self.world, Environment):
+            return self._answer_hosted(self.world, points, found, kept, progress)
         batches = self.batches()
         begin = 0 if kept is None else kept.batch
         done = sum(map(len, batches[:begin]))
@@ -328,7 +333,7 @@ class Question:
                 lost = np.full(len(batch) * sizes[1], -1, np.int64)
                 held = {**found, **tally.arrays, "lost": lost}
                 if kept is not None and number == begin:
-                    kept.go_on(lives, held)
+                    lives.runs = lives.placed(kept.go_on(lives.runs, held))
                 look = _looked_at(algorithms[0], self.world.two_players, self.truth)
                 stretch = self._stretch(algorithms[0], len(batch))
                 names = ", ".join(dict.fromkeys(self.settings[m].name for m in batch))
@@ -339,17 +344,54 @@ class Question:
                     if progress is not None:
                         progress((done + share * len(batch)) / sizes[0], told)
                     if kept is not None:
-                        kept.save(number, lives, held, at_once=stop.received is not None)
+                        kept.save(number, lives.runs, held, at_once=stop.received is not None)
                     if stop.received is not None and not self._over(tally, lost):
-                        where = "" if kept is None else f", with everything saved in {kept.folder}"
-                        name = signal.Signals(stop.received).name
-                        raise Interrupted(f"stopped by {name}{where}; the same call goes on with it", stop.received)
-                means = tally.means({"regret": "return"}.get(self.measure, self.measure))
-                means = self.optimum - means if self.measure == "regret" and self.optimum is not None else means
-                found["values"][batch] = means.reshape(len(batch), sizes[1], -1)
+                        raise _stopped(stop.received, kept)
+                found["values"][batch] = self._measured(tally).reshape(len(batch), sizes[1], -1)
                 found["diverged"][batch] = lost.reshape(len(batch), -1)
                 done += len(batch)
         return self.found(**found)
+
+    def _answer_hosted(
+        self,
+        world: HostedWorld,
+        points: Points,
+        found: dict[str, np.ndarray],
+        kept: Kept | None,
+        progress: Progress | None,
+    ) -> Study:
+        """Seed after seed, each in environments of its own; one that was under way is lived again."""
+        lanes = list(itertools.product(range(len(self.settings)), range(len(self.seeds))))
+        begin = 0 if kept is None else kept.batch
+        if kept is not None and begin:
+            kept.go_on((), found)
+        with StopSignals() as stop:
+            for number, (m, s) in enumerate(lanes[begin:], begin):
+                setting, lost = self.settings[m], np.full(1, -1, np.int64)
+                look = _looked_at(setting.algorithm, world.two_players, self.truth)
+                with Training(setting.algorithm, world, self.steps, self.seeds[s : s + 1], None, None) as training:
+                    loop = training.hosted_loop
+                    tally = Tally(1, loop.environments.num_envs, points)
+                    while not self._over(tally, lost):
+                        before = tally.arrays["steps"].copy()
+                        training.run, seen = live(loop, training.run, self._updates(loop.interactions), look)
+                        lane = {name: x[None] for name, x in seen.items()}
+                        finite = all_finite(training.run.learner) & np.isfinite(lane["reward"]).all()
+                        lost[:] = -1 if finite else before
+                        tally.add(**lane, going=lost < 0)
+                        if progress is not None:
+                            share = float(tally.progress()[0]) if lost[0] < 0 else 1.0
+                            progress((number + share) / len(lanes), f"{setting}, seed {self.seeds[s]}")
+                        if stop.received is not None and not self._over(tally, lost):
+                            raise _stopped(stop.received, kept)
+                found["values"][m, s], found["diverged"][m, s] = self._measured(tally)[0], lost[0]
+                if kept is not None:
+                    kept.save(number + 1, (), found, at_once=True)
+        return self.found(**found)
+
+    def _measured(self, tally: Tally) -> Float[np.ndarray, "L P"]:
+        means = tally.means({"regret": "return"}.get(self.measure, self.measure))
+        return self.optimum - means if self.measure == "regret" and self.optimum is not None else means
 
     def found(self, values: np.ndarray, diverged: np.ndarray) -> Study:
         """The answer, of its numbers."""
@@ -368,11 +410,15 @@ class Question:
     def _stretch(self, algorithm: Algorithm, settings: int) -> int:
         """Updates between two looks from outside: a hundredth of the budget, and not more than fits memory."""
         interactions = algorithm.rollout * algorithm.num_envs
-        usual = -(-(min(self.steps, 20 * self.total) if self.by_episode else self.total) // (100 * interactions))
+        usual = self._updates(interactions)
         alike = settings * len(self.seeds) * interactions
         # Tables are so quick that less would be over before the next look.
         least = FEWEST_SEEN // alike if seeds_batch(algorithm) else 1
         return max(1, min(max(usual, least), MOST_SEEN // alike))
+
+    def _updates(self, interactions: int) -> int:
+        """A hundredth of the budget, in updates of so many interactions."""
+        return -(-(min(self.steps, 20 * self.total) if self.by_episode else self.total) // (100 * interactions))
 
     def _over(self, tally: Tally, lost: Int[np.ndarray, " L"]) -> bool:
         """Whether every lane has lived what is asked, or all it may, or has diverged."""
@@ -386,6 +432,11 @@ class Question:
         finite = np.asarray(_finite(lives.runs.learner)) & np.isfinite(lanes["reward"]).all((1, 2, 3))
         lost[~finite & (lost < 0)] = before[~finite & (lost < 0)]
         tally.add(**lanes, going=(lost < 0) & (before < self.steps))
+
+
+def _stopped(number: int, kept: Kept | None) -> Interrupted:
+    where = "" if kept is None else f", with everything saved in {kept.folder}"
+    return Interrupted(f"stopped by {signal.Signals(number).name}{where}; the same call goes on with it", number)
 
 
 _finite = constants.jit(jax.vmap(all_finite), compiler_options=IN_HASTE)
@@ -443,11 +494,6 @@ def ask(
     called = WorldName.of(world)
     own = "a model of your own" if isinstance(world, MDP | dict) else type(made).__name__
     name = called.name if called else getattr(made, "name", None) or own
-    if not isinstance(made, Environment):
-        raise StudyError(
-            f"{name} is hosted, stepped in Python one seed after another, and a study lives native worlds: train the "
-            "seeds by `retorno train … --seeds N` and draw them by `retorno report`, or give the world's model"
-        )
     chosen, published = _algorithms(algorithms, world)
     usual_steps = published or USUAL_STEPS
     swept, fixed = {}, {}
@@ -465,14 +511,17 @@ def ask(
     budget = positive("steps", usual_steps if steps is None else steps, "it is a number of environment steps")
     total = total or budget
     for algorithm in {jax.tree.structure(s.algorithm): s.algorithm for s in settings}.values():
-        begun_shapes(as_arrays(algorithm), made, None, jnp.uint32(0), Counter.of(budget), algorithm.num_envs)
+        if isinstance(made, Environment):
+            begun_shapes(as_arrays(algorithm), made, None, jnp.uint32(0), Counter.of(budget), algorithm.num_envs)
+        else:
+            _begun(algorithm, made, numbers[0], budget)
     width = -(-total // points)
     return _question(world, made, str(name), settings, numbers, budget, by_episode, total, width, measure)
 
 
 def _question(
     world: Any,
-    made: Environment,
+    made: World,
     name: str,
     settings: Sequence[Setting],
     seeds: tuple[int, ...],
@@ -518,7 +567,6 @@ def question_in(folder: Path, world: Any = None) -> Question:
         )
     given = WorldName.recorded(asked["world"]) if world is None else world
     made, kinds = as_world(given), known()
-    assert isinstance(made, Environment)
     settings = [
         Setting(name, {key: value for key, value in from_json(values, kinds)}, from_json(algorithm, kinds))
         for name, values, algorithm in asked["settings"]
@@ -582,7 +630,7 @@ def _model(world: Any) -> MDP | None:
 def _measure(
     asked: str | None,
     settings: Sequence[Setting],
-    world: Environment,
+    world: World,
     model: MDP | None,
     seed: int,
     budget: int,
@@ -592,9 +640,7 @@ def _measure(
     for setting in settings:
         if setting.name not in policies:
             algorithm = setting.algorithm
-            run = begin_native(
-                as_arrays(algorithm), world, None, jnp.uint32(seed), Counter.of(budget), algorithm.num_envs
-            )
+            run = _begun(algorithm, world, seed, budget)
             policies[setting.name] = algorithm.policy(run.learner)
     predicted = predicts(list(policies.values()))
     measure = asked or ("rms" if predicted and model is not None else "return")
@@ -611,6 +657,14 @@ def _measure(
     if len(discounts) > 1 or len(targets) > 1:
         raise StudyError("rms compares with one policy's values: discount and target must be the same in all settings")
     return measure, prediction([next(iter(policies.values()))], model, float(discounts.pop()))
+
+
+def _begun(algorithm: Algorithm, world: World, seed: int, steps: int) -> Run:
+    """Before anything is lived."""
+    if isinstance(world, Environment):
+        return begin_native(as_arrays(algorithm), world, None, jnp.uint32(seed), Counter.of(steps), algorithm.num_envs)
+    with Training(algorithm, world, steps, (seed,), None, None) as training:
+        return training.run
 
 
 def _optimum(model: MDP | None, measure: str, name: str) -> float | None:
@@ -643,16 +697,16 @@ class Kept:
         """The batch that was under way."""
         self._stretches, self._saved = int(noted.get("stretches", 0)), time.monotonic()
 
-    def go_on(self, lives: Lives, arrays: dict[str, np.ndarray]) -> None:
-        """Put everything where it stood, if it was saved at all."""
+    def go_on(self, runs: Any, arrays: dict[str, np.ndarray]) -> Any:
+        """Put the arrays where they stood, if anything was saved at all; so come the runs."""
         if not checkpoint.steps(self.folder):
-            return
-        state, held, _ = checkpoint.load_newest(self.folder, lives.runs, lambda line: None)
-        lives.runs = lives.placed(state)
+            return runs
+        runs, held, _ = checkpoint.load_newest(self.folder, runs, lambda line: None)
         for name, array in arrays.items():
             array[...] = held[name]
+        return runs
 
-    def save(self, batch: int, lives: Lives, arrays: dict[str, np.ndarray], at_once: bool) -> None:
+    def save(self, batch: int, runs: Any, arrays: dict[str, np.ndarray], at_once: bool) -> None:
         """Write where everything stands, if that was some time ago.
 
         Raises:
@@ -661,7 +715,7 @@ class Kept:
         self._stretches += 1
         if at_once or time.monotonic() - self._saved > SAVE_SECONDS:
             noted = {"batch": batch, "stretches": self._stretches}
-            checkpoint.save(self.folder, self._stretches, lives.runs, arrays, noted, keep=1)
+            checkpoint.save(self.folder, self._stretches, runs, arrays, noted, keep=1)
             self._saved = time.monotonic()
 
 

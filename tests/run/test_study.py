@@ -5,6 +5,7 @@ import dataclasses
 import os
 import signal
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from retorno.run.folder import FolderError
 from retorno.run.grid import grid
 from retorno.run.prediction import prediction
 from retorno.run.probe import by_episode, lived, probe
+from retorno.run.report import Counters
 from retorno.run.stopping import Interrupted
 from retorno.run.study import StudyError, question_in, study
 from retorno.run.train import train
@@ -95,6 +97,30 @@ def test_one_that_was_stopped_goes_on_to_the_same_numbers(found, tmp_path, monke
     assert asked.settings[1].algorithm == found.settings[1].algorithm
 
 
+def test_a_hosted_world_is_lived_seed_after_seed(tmp_path) -> None:
+    """Each as `train` lives it; one that was under way when the study was stopped is lived again."""
+    asked = dict(over={"step_size": [0.1, 0.5]}, seeds=2, steps=60, points=1)
+    world = rt.gymnasium(gym.make("Blackjack-v1"))
+    found = study("q_learning", world, **asked)
+    with train(QLearning(step_size=0.5), world, 60, seed=1) as run:
+        run.run_to_end()
+        lived = Counters.read(run.run)
+    assert found.values[1, 1, 0] == pytest.approx(lived.returns.sum() / lived.episodes.sum())
+
+    def stop(share, told):
+        if "step_size=0.5" in told:
+            raise KeyError("killed")
+
+    with pytest.raises(KeyError):
+        study("q_learning", world, **asked, folder=tmp_path / "kept", progress=stop)
+    again = []
+    kept = study(
+        "q_learning", world, **asked, folder=tmp_path / "kept", progress=lambda share, told: again.append(told)
+    )
+    np.testing.assert_array_equal(kept.values, found.values)
+    assert {told for told in again} == {"q_learning step_size=0.5, seed 0", "q_learning step_size=0.5, seed 1"}
+
+
 def test_a_setting_that_diverges_is_marked_and_the_others_are_kept() -> None:
     method = rt.REINFORCE(MLP((8,)), 2, 8, 12)
     found = study(method, native("CartPole-v1"), over={"lr": [1e-3, 1e30]}, seeds=1, steps=480, points=4)
@@ -146,7 +172,7 @@ REFUSED = [
     (dict(algorithms=[]), "which algorithm"),
     (dict(algorithms=["sarsa", "SARSA"]), "sarsa is given twice"),
     (dict(world="nowhere"), "nowhere"),
-    (dict(world=WorldName("CartPole-v1", hosted=True)), "is hosted"),
+    (dict(world=WorldName("CartPole-v1", hosted=True)), "observations"),
     (dict(over={"lambada": [0.1, 0.2]}), "no hyperparameter 'lambada'"),
     (dict(over={"step_size": [0.1, 0.1]}), "given twice"),
     (dict(over={"step_size": []}), "no values"),
