@@ -37,7 +37,7 @@ from retorno.networks.ensembles import ENSEMBLES
 from retorno.networks.returns import RETURNS
 from retorno.ops.optimisers import OPTIMISERS
 from retorno.policies import EXPLORATIONS, FIXED
-from retorno.preferences import JUDGES
+from retorno.preferences import JUDGES, QUERIES, StateEntropy
 from retorno.replay import GOAL_REWARDS, REPLAYS
 from retorno.run.folder import SEED
 from retorno.run.origin import Origin
@@ -73,6 +73,8 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "reward": GOAL_REWARDS,
     "relabel": ChainMap({"none": type(None)}, RELABELS),
     "judge": JUDGES,
+    "queries": QUERIES,
+    "pretraining": {"none": type(None), "state_entropy": StateEntropy},
 }
 """What an algorithm or a run is made of, where it has it: chosen by name, each with options of its own."""
 

@@ -1,4 +1,4 @@
-"""Worlds around worlds: a time limit, episodes that keep together, a veil over part of the observation."""
+"""Worlds around worlds: a time limit, none but it, episodes that keep together, a veil over part of what is seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnasium import spaces
 from jax import Array
-from jaxtyping import Int, Key, PyTree
+from jaxtyping import Bool, Int, Key, PyTree
 
 from retorno.core.environment import Environment, Lockstep
 from retorno.core.spaces import SpaceError
@@ -97,6 +97,45 @@ class TimeLimit(Wrapper):
         return Limited(after, steps), row._replace(last=row.last | (steps >= self.limit))
 
     def render(self, state: Limited) -> np.ndarray:
+        return self.world.render(state.state)
+
+
+class Waited(NamedTuple):
+    """A state, and whether the world has come to its end there."""
+
+    state: PyTree[Any]
+    row: TimeStep
+    """The newest one."""
+    over: Bool[Array, ""]
+
+
+class Waiting(Wrapper):
+    """Nothing ends an episode but a time limit around it: where it would, the world stays as it is and pays no more.
+
+    So each episode is as long as any other and is worth what it was, and nobody learns what is good from how long it
+    went on: who is taught by preferences shall learn it from what was said.
+    """
+
+    def reset(self, key: Key[Array, ""]) -> tuple[Waited, TimeStep]:
+        state, row = self.world.reset(key)
+        return Waited(state, row, jnp.array(False)), row
+
+    def restart(self, state: Waited, key: Key[Array, ""]) -> tuple[Waited, TimeStep]:
+        after, row = self.world.restart(state.state, key)
+        return Waited(after, row, jnp.array(False)), row
+
+    def held_back(self, state: Waited) -> Int[Array, ""] | int:
+        return self.world.held_back(state.state)
+
+    def step(self, state: Waited, action: Any, key: Key[Array, ""]) -> tuple[Waited, TimeStep]:
+        moved, row = self.world.step(state.state, action, key)
+        going = row._replace(discount=jnp.ones_like(row.discount), last=jnp.zeros_like(row.last))
+        stays = state.row._replace(reward=jnp.zeros_like(row.reward), first=jnp.zeros_like(row.first))
+        keep = lambda old, new: jax.tree.map(lambda a, b: jnp.where(state.over, a, b), old, new)  # noqa: E731
+        after = Waited(keep(state.state, moved), keep(stays, going), state.over | row.last)
+        return after, after.row
+
+    def render(self, state: Waited) -> np.ndarray:
         return self.world.render(state.state)
 
 

@@ -144,3 +144,40 @@ def identity_preference(margin: Float[Array, ""], temperature: Scalar) -> Float[
     Array(0., dtype=float32)
     """
     return jnp.square(margin - 1 / (2 * temperature))
+
+
+def disagreement(chance: Float[Array, " M"]) -> Float[Array, ""]:
+    r"""How little several models agree on which of two is better (Christiano et al. 2017, section 2.2.4).
+
+    .. math:: \frac{1}{M} \sum_m \left( p_m - \bar p \right)^2
+
+    Args:
+        chance: p, that the first is preferred, by each model. Shape [M].
+
+    Returns:
+        Shape [].
+
+    >>> disagreement(jnp.array([0.0, 1.0])), disagreement(jnp.array([0.5, 0.5]))
+    (Array(0.25, dtype=float32), Array(0., dtype=float32))
+    """
+    return jnp.var(chance)
+
+
+def information_gain(chance: Float[Array, " M"]) -> Float[Array, ""]:
+    r"""How much the answer would tell of which model is right, in nats (Houlsby et al. 2011; Bıyık et al. 2019).
+
+    .. math:: H(\bar p) - \frac{1}{M} \sum_m H(p_m), \quad H(p) = -p \log p - (1 - p) \log (1 - p)
+
+    Of what all models find as likely as not nothing is to be learnt, however uncertain the answer is.
+
+    Args:
+        chance: p, that the first is preferred, by each model. Shape [M].
+
+    Returns:
+        Shape [].
+
+    >>> information_gain(jnp.array([0.0, 1.0])) - jnp.log(2.0), information_gain(jnp.array([0.5, 0.5]))
+    (Array(0., dtype=float32), Array(0., dtype=float32))
+    """
+    entropy = lambda p: jax.scipy.special.entr(p) + jax.scipy.special.entr(1 - p)  # noqa: E731
+    return entropy(chance.mean()) - entropy(chance).mean()

@@ -2,6 +2,23 @@
 
 from retorno.preferences.judges import JUDGES, FunctionJudge, Judge, People, TrueReward
 from retorno.preferences.learnt_reward import LearntReward, Preferences
+from retorno.preferences.novelty import StateEntropy
+from retorno.preferences.queries import QUERIES, Disagreement, InformationGain, Queries, Random
 from retorno.preferences.segments import Pairs
 
-__all__ = ["JUDGES", "FunctionJudge", "Judge", "LearntReward", "Pairs", "People", "Preferences", "TrueReward"]
+__all__ = [
+    "JUDGES",
+    "QUERIES",
+    "Disagreement",
+    "FunctionJudge",
+    "InformationGain",
+    "Judge",
+    "LearntReward",
+    "Pairs",
+    "People",
+    "Preferences",
+    "Queries",
+    "Random",
+    "StateEntropy",
+    "TrueReward",
+]

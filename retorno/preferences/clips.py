@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from retorno.core.environment import Environment, World
-from retorno.environments.wrappers import Wrapper
+from retorno.environments.wrappers import TimeLimit, Waiting, Wrapper
 
 COLOURS = (1, 3, 4)
 """Channels of a picture."""
@@ -28,6 +28,9 @@ class Clips:
 
     def __init__(self, world: World) -> None:
         """Draw segments of a world."""
+        # What neither shows nor hides anything is not drawn.
+        while isinstance(world, TimeLimit | Waiting):
+            world = world.world
         self.world = world
 
     @property

@@ -1,12 +1,13 @@
 """A reward learnt from which of two segments somebody preferred, while an agent learns from it. Christiano et al. 2017.
 
 It is a relabel, so that any algorithm learns from it and knows nothing of it. Each time that a few labels are due
-(often at first, then ever more seldom) pairs of segments are drawn from what was lived lately, those on which the
-ensemble's members agree least are judged, and the members learn from all labels so far. What is paid is their mean,
-each normalised over recent steps; replayed rows are paid what is thought of them now.
+(often at first, then ever more seldom) pairs of segments are drawn from what was lived lately, those that tell most
+are judged, and the members learn from all labels so far. What is paid is their mean, each normalised over recent steps;
+replayed rows are paid what is thought of them now.
 
 What we do differently: bootstrap samples are drawn as labels arrive, by a Poisson number for each (Oza & Russell 2001),
-whose zeros, 1/e of them, are what a member is validated on.
+whose zeros, 1/e of them, are what a member is validated on; gradient steps are few and large, as a label is asked once
+and the reward learnt from it all the time.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ from retorno.networks.normalisers import ObservationNormaliser
 from retorno.ops.optimisers import Adam, Optimiser, decays, descend
 from retorno.ops.preferences import comparison
 from retorno.preferences.judges import Asked, Judge, TrueReward
-from retorno.preferences.segments import Pairs, draw_pairs, taken
+from retorno.preferences.novelty import Novelty, StateEntropy
+from retorno.preferences.queries import Disagreement, Queries
+from retorno.preferences.segments import Pairs, chosen, draw_pairs, swapped, taken
 from retorno.replay import Ring
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.relabel import register
 
 REWARD = "value"
 """The head that says what a step is worth."""
-CHECKED = 256
+CHECKED = 128
 """Labels at most on which members are validated after each session."""
-TASTED = 64
+TASTED = 32
 """Segments over which members are normalised."""
 VALIDATION = (1.1, 1.5)
 """Between which multiples of the training loss the validation loss is held, by the weights' decay."""
@@ -53,7 +56,8 @@ class Preferences:
     """Pays what somebody prefers, learnt from which of two short segments is better (Christiano et al. 2017).
 
     Reported are the labels so far, and after each session of them the ensemble's "accuracy" on labels that its members
-    did not learn from, its loss, and how its rewards of recent steps correlate with what the world paid.
+    did not learn from, its loss, how its rewards of recent steps correlate with what the world paid, and in how many of
+    the pairs that were asked again the judge said the same ("consistency").
     """
 
     labels: Count = 700
@@ -68,13 +72,18 @@ class Preferences:
     """The share of the run after which these are asked."""
     half_rate: Positive = 0.1
     """The share of the run after which labels are asked half as often as at first: as T / (T + t)."""
-    session: Count = 10
+    session: Count = 20
     """Labels that are asked, and then learnt from, at once."""
-    candidates: Count = 10
-    """Of how many pairs for each label those are chosen on which the ensemble agrees least; 1: random ones."""
+    queries: Queries = field(default_factory=Disagreement)
+    """Which pairs are asked about, of those that were drawn."""
+    repeats: UnitInterval = 0.0
+    """The share of the labels that ask again about a pair that was judged before, the other way round: how often the
+    same is said tells how far the judge is to be believed."""
+    pretraining: StateEntropy | None = None
+    """What is paid before the first labels, so that these are about more than first steps; None: nothing."""
     recent: Count = 10_000
     """Steps lived lately, of which segments are drawn."""
-    network: NetworkConfig = field(default_factory=lambda: MLP((64, 64), Activation.silu))
+    network: NetworkConfig = field(default_factory=lambda: MLP((64,), Activation.relu))
     """What reads a step: observation, action and next observation."""
     sees_action: bool = True
     """Whether it reads the action."""
@@ -84,9 +93,9 @@ class Preferences:
     """Networks of the ensemble, each on a bootstrap sample of its own."""
     mistakes: UnitInterval = 0.1
     """ε, the share of answers that are taken to be given blindly."""
-    optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3))
+    optimiser: Optimiser = field(default_factory=lambda: Adam(3e-3))
     """How a gradient becomes a step."""
-    gradient_steps: Count = 25
+    gradient_steps: Count = 8
     """After each session."""
     batch: Count = 32
     """Labels in each gradient step."""
@@ -128,14 +137,19 @@ class Preferences:
             optimiser=self.optimiser.build().init(members),  # pyright: ignore[reportArgumentType]
             decay=jnp.full(self.members, self.decay),
             labelled=Labelled(
-                pairs, jnp.zeros(self.labels), jnp.zeros((self.labels, self.members), jnp.int32), jnp.int32(0)
+                pairs,
+                jnp.zeros(self.labels),
+                jnp.zeros((self.labels, self.members), jnp.int32),
+                jnp.full(self.labels, -1),
+                jnp.int32(0),
             ),
             recent=recent,
             observed=ObservationNormaliser.start(spec.observation_space),
             normal=Normal(jnp.zeros(self.members), jnp.ones(self.members), jnp.float32(0)),
             clock=Clock.start(spec.steps),
             sessions=jnp.int32(0),
-            told=Told(jnp.float32(0), jnp.float32(0), jnp.float32(0), jnp.float32(0)),
+            novelty=None if self.pretraining is None else self.pretraining.build(spec.observation_space),
+            told=Told(*jnp.zeros(len(Told._fields))),
         )
 
 
@@ -151,8 +165,17 @@ class Labelled(NamedTuple):
     """How much of the preference went to the first of each."""
     times: Int[Array, "N M"]
     """How often each is in each member's bootstrap sample; where it is not, the member is validated on it."""
+    again: Int[Array, " N"]
+    """Which earlier one asked about the same pair, the other way round; −1: none."""
     count: Int[Array, ""]
     """How many there are."""
+
+    @property
+    def consistency(self) -> Float[Array, ""]:
+        """In how many of the pairs that were asked again the same was said; 0 where there is none."""
+        repeated = self.again >= 0
+        same = self.share == 1 - self.share[self.again]
+        return (repeated & same).sum() / jnp.maximum(repeated.sum(), 1)
 
 
 class Normal(NamedTuple):
@@ -170,6 +193,7 @@ class Told(NamedTuple):
     loss: Float[Array, ""]
     accuracy: Float[Array, ""]
     correlation: Float[Array, ""]
+    consistency: Float[Array, ""]
     failed: Float[Array, ""]
     """Infinite where the judge failed."""
 
@@ -186,34 +210,52 @@ class LearntReward(Relabel):
     normal: Normal
     clock: Clock
     sessions: Int[Array, ""]
+    novelty: Novelty | None
     told: Told
     settings: Preferences = eqx.field(static=True)
     judge: Asked = eqx.field(static=True)
 
     def reward(self, trajectory: Trajectory) -> Float[Array, "T B"]:
-        """The members' mean, each normalised; 0 before the first labels."""
-        steps = trajectory.steps
-        said = self._said(self.members, steps.obs, trajectory.action)
-        paid = jnp.mean((said - self.normal.mean) / self.normal.deviation, axis=-1)
-        return jnp.where(trajectory.transitions, self.normal.scale * paid, 0.0)
+        """The members' mean, each normalised; before the first labels what is new, or nothing."""
+        said = lambda: self.normal.scale * self._mean(trajectory)  # noqa: E731
+        paid = (
+            said()
+            if self.novelty is None
+            else jax.lax.cond(self.labelled.count > 0, said, lambda: self._new(trajectory))
+        )
+        return jnp.where(trajectory.transitions, paid, 0.0)
+
+    def _mean(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        said = self._said(trajectory.steps.obs, trajectory.action)
+        return jnp.mean((said - self.normal.mean) / self.normal.deviation, axis=-1)
+
+    def _new(self, trajectory: Trajectory) -> Float[Array, "T B"]:
+        assert self.novelty is not None
+        arrived = jax.tree.map(lambda x: x[1:], trajectory.steps.obs)
+        return self.settings.deviation * self.novelty.reward(arrived, self.observed)
 
     def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[LearntReward, Metrics]:
+        sessions, around = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
         lived = replace(
             self,
             recent=_added(self.recent, trajectory),
             observed=self.observed.update(jax.tree.map(lambda x: x[1:], trajectory.steps.obs)),
             clock=self.clock.advance(trajectory),
         )
+        if lived.novelty is not None:
+            novelty = lived.novelty
+            look = lambda: novelty.updated(lived.recent, lived.observed, around)  # noqa: E731
+            lived = replace(lived, novelty=jax.lax.cond(self.labelled.count > 0, lambda: novelty, look))
         due = jnp.floor(lived._due() / self.settings.session).astype(jnp.int32) - self.sessions
-        keys = jax.random.fold_in(key, 0)
         # A loop of no turns rather than a branch: what a branch gives back would be copied.
-        after = jax.lax.fori_loop(0, due, lambda i, now: now._session(jax.random.fold_in(keys, i)), lived)
+        after = jax.lax.fori_loop(0, due, lambda i, now: now._session(jax.random.fold_in(sessions, i)), lived)
         told = after.told
         return after, {
             "labels": after.labelled.count + told.failed,
             "accuracy": told.accuracy,
             "loss": told.loss,
             "correlation": told.correlation,
+            "consistency": told.consistency,
         }
 
     def trouble(self, metric: str) -> str | None:
@@ -234,62 +276,76 @@ class LearntReward(Relabel):
         due = made.labels * (made.first + (1 - made.first) * share) + 1e-3
         return jnp.where(progress >= made.waiting, due, 0.0)
 
-    def _said(self, members: tuple[Policy, ...], obs: Array, action: Array) -> Float[Array, "T B M"]:
-        """What members say of steps: obs [T + 1, B], action [T, B]."""
+    def _of(self, member: Policy, obs: Array, action: Array) -> Float[Array, "T B"]:
+        """What a member says of steps: obs [T + 1, B], action [T, B]."""
         obs = jax.vmap(jax.vmap(self.observed))(obs)
         inputs = [jax.tree.map(lambda x: x[:-1], obs)]
         inputs += [action] if self.settings.sees_action else []
         inputs += [jax.tree.map(lambda x: x[1:], obs)] if self.settings.sees_next else []
         first = jnp.zeros(jax.tree.leaves(obs)[0][1:].shape[:2], bool)
-        said = [unroll_batch(member, tuple(inputs), first, ())[REWARD] for member in members]
-        return jnp.stack(said, axis=-1)
+        return unroll_batch(member, tuple(inputs), first, ())[REWARD]
 
-    def _sums(self, members: tuple[Policy, ...], pairs: Pairs) -> Float[Array, "N 2 M"]:
-        """What members say of whole segments."""
+    def _said(self, obs: Array, action: Array) -> Float[Array, "T B M"]:
+        """What all members say of them."""
+        return jnp.stack([self._of(member, obs, action) for member in self.members], axis=-1)
+
+    def _sum(self, member: Policy, pairs: Pairs) -> Float[Array, "N 2"]:
+        """What a member says of whole segments."""
         flat = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)  # noqa: E731
-        said = self._said(members, jax.tree.map(flat, pairs.obs), jax.tree.map(flat, pairs.action))
-        return said.sum(0).reshape(-1, 2, len(members))
+        return self._of(member, jax.tree.map(flat, pairs.obs), jax.tree.map(flat, pairs.action)).sum(0).reshape(-1, 2)
+
+    def _sums(self, pairs: Pairs) -> Float[Array, "N 2 M"]:
+        """What all members say of them."""
+        return jnp.stack([self._sum(member, pairs) for member in self.members], axis=-1)
 
     def _session(self, key: Key[Array, ""]) -> LearntReward:
         """Ask a few labels, and learn from all."""
-        draw, choose, judge, bootstrap, learn, check = jax.random.split(key, 6)
+        draw, choose, judge, bootstrap, learn, check, again = jax.random.split(key, 7)
         made, held = self.settings, self.labelled
-        pairs, whole = draw_pairs(self.recent, draw, made.session * made.candidates)
-        if made.candidates > 1:
-            sums = self._sums(self.members, pairs)
-            interest = jnp.var(jax.nn.sigmoid(sums[:, 0] - sums[:, 1]), axis=-1)
-        else:
-            interest = jax.random.uniform(choose, whole.shape)
+        pairs, whole = draw_pairs(self.recent, draw, made.session * made.queries.candidates)
+        sums = self._sums(pairs)
+        interest = made.queries.interest(jax.nn.sigmoid(sums[:, 0] - sums[:, 1]), choose)
         best = jnp.argsort(jnp.where(whole, interest, -1.0), descending=True)[: made.session]
-        asked = taken(pairs, best)
+        which, earlier = jax.random.split(again)
+        repeated = jax.random.bernoulli(which, made.repeats, best.shape) & (held.count > 0)
+        old = jax.random.randint(earlier, best.shape, 0, jnp.maximum(held.count, 1))
+        asked = chosen(repeated, swapped(taken(held.pairs, old)), taken(pairs, best))
         share = self.judge.answer(asked, judge)
-        count = jnp.isfinite(share) & whole[best]
+        count = jnp.isfinite(share) & (whole[best] | repeated)
         place = jnp.where(count, held.count + jnp.cumsum(count) - 1, made.labels)
         times = jax.random.poisson(bootstrap, 1.0, (made.session, made.members))
         put = lambda old, new: old.at[place].set(new, mode="drop")  # noqa: E731
         labelled = Labelled(
-            jax.tree.map(put, held.pairs, asked),
-            put(held.share, share),
-            put(held.times, times.astype(jnp.int32)),
-            jnp.minimum(held.count + count.sum(), made.labels),
+            pairs=jax.tree.map(put, held.pairs, asked),
+            share=put(held.share, share),
+            # Who has learnt from a pair is not validated on its repetition.
+            times=put(held.times, jnp.where(repeated[:, None], held.times[old], times.astype(jnp.int32))),
+            again=put(held.again, jnp.where(repeated, old, -1)),
+            count=jnp.minimum(held.count + count.sum(), made.labels),
         )
         failed = jnp.where(jnp.isinf(share).any() | ~whole.any(), jnp.inf, 0.0)
         asked_so_far = replace(self, labelled=labelled, sessions=self.sessions + 1)
         return asked_so_far._fitted(learn)._normalised(check, failed)
 
     def _fitted(self, key: Key[Array, ""]) -> LearntReward:
-        """The members after some gradient steps."""
+        """The members after some gradient steps, each on labels of its own bootstrap sample."""
         made, held = self.settings, self.labelled
+        until = jnp.cumsum(held.times, axis=0)  # [N, M]
+        total = until[-1]
 
         def step(i: Array, now: tuple[tuple[Policy, ...], optax.OptState]) -> tuple[tuple[Policy, ...], optax.OptState]:
             members, state = now
-            index = jax.random.randint(jax.random.fold_in(key, i), (made.batch,), 0, jnp.maximum(held.count, 1))
+            drawn = jax.random.randint(
+                jax.random.fold_in(key, i), (made.members, made.batch), 0, jnp.maximum(total, 1)[:, None]
+            )
 
             def loss(members: tuple[Policy, ...]) -> Float[Array, ""]:
-                losses, _ = self._losses(members, index)
-                weight = held.times[index] * (held.count > 0)
-                fit = (losses * weight).sum(0) / jnp.maximum(weight.sum(0), 1)
-                return (fit + self.decay * jnp.stack([_square(member) for member in members])).sum()
+                losses = []
+                for m, member in enumerate(members):
+                    index = jnp.searchsorted(until[:, m], drawn[m], side="right")
+                    fit = self._losses(self._sum(member, taken(held.pairs, index)), index).mean()
+                    losses.append(fit * (total[m] > 0) + self.decay[m] * _square(member))
+                return jnp.stack(losses).sum()
 
             gradient = jax.grad(loss)(members)
             return descend(made.optimiser, members, gradient, state, self.clock.progress)
@@ -297,21 +353,19 @@ class LearntReward(Relabel):
         members, state = jax.lax.fori_loop(0, made.gradient_steps, step, (self.members, self.optimiser))
         return replace(self, members=members, optimiser=state)
 
-    def _losses(
-        self, members: tuple[Policy, ...], index: Int[Array, " N"]
-    ) -> tuple[Float[Array, "N M"], Float[Array, "N M"]]:
-        """How unlikely members find some labels, and whether they say the same; ½ where the label says nothing."""
-        sums, share = self._sums(members, taken(self.labelled.pairs, index)), self.labelled.share[index]
-        losses = jax.vmap(jax.vmap(comparison, (1, None, None)), (0, 0, None))(sums, share, self.settings.mistakes)
-        apart = sums[:, 0] - sums[:, 1]
-        return losses, (1 + jnp.sign(apart) * jnp.sign(share - 0.5)[:, None]) / 2
+    def _losses(self, sums: Float[Array, "N 2"], index: Int[Array, " N"]) -> Float[Array, " N"]:
+        """How unlikely some labels are by what a member says of their segments."""
+        return jax.vmap(comparison, (0, 0, None))(sums, self.labelled.share[index], self.settings.mistakes)
 
     def _normalised(self, key: Key[Array, ""], failed: Float[Array, ""]) -> LearntReward:
         """With members that are validated, and alike over recent steps."""
         labels, steps = jax.random.split(key)
         held = self.labelled
         index = jax.random.randint(labels, (CHECKED,), 0, jnp.maximum(held.count, 1))
-        losses, right = self._losses(self.members, index)
+        sums = self._sums(taken(held.pairs, index))
+        losses = jax.vmap(self._losses, (-1, None), -1)(sums, index)
+        # ½ where the label says nothing.
+        right = (1 + jnp.sign(sums[:, 0] - sums[:, 1]) * jnp.sign(held.share[index] - 0.5)[:, None]) / 2
         mean = lambda x, of: (x * of).sum(0) / jnp.maximum(of.sum(0), 1)  # noqa: E731
         learnt = held.times[index] > 0
         training, validation = mean(losses, learnt), mean(losses, ~learnt)
@@ -320,7 +374,7 @@ class LearntReward(Relabel):
         decay = self.decay * jnp.where(ratio > high, 1.1, jnp.where(ratio < low, 1 / 1.1, 1.0))
 
         lived = self.recent.sample(steps, TASTED).trajectory
-        said = self._said(self.members, lived.steps.obs, lived.action)
+        said = self._said(lived.steps.obs, lived.action)
         count = lived.transitions
         middle = jax.vmap(lambda x: jnp.mean(x, where=count), -1)(said)
         deviation = jnp.maximum(jax.vmap(lambda x: jnp.std(x, where=count), -1)(said), 1e-6)
@@ -330,6 +384,7 @@ class LearntReward(Relabel):
             loss=training.mean(),
             accuracy=(right * ~learnt).sum() / jnp.maximum((~learnt).sum(), 1),
             correlation=_correlation(paid, lived.steps.reward[1:], count),
+            consistency=held.consistency,
             failed=failed,
         )
         return replace(self, decay=decay, normal=normal, told=told)

@@ -61,3 +61,13 @@ def pairs_of(lived: Trajectory) -> Pairs:
 def taken(pairs: Pairs, index: Int[Array, " K"]) -> Pairs:
     """Some of them."""
     return jax.tree.map(lambda x: x[index], pairs)
+
+
+def swapped(pairs: Pairs) -> Pairs:
+    """The same, the second of each first."""
+    return jax.tree.map(lambda x: x[:, ::-1], pairs)
+
+
+def chosen(which: Bool[Array, " N"], some: Pairs, others: Pairs) -> Pairs:
+    """Some where it is said so, and others elsewhere."""
+    return jax.tree.map(lambda a, b: jnp.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b), some, others)

@@ -23,7 +23,17 @@ from retorno.environments.own_code import OwnCodeError, run_file
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import GRU, MLP
-from retorno.preferences import FunctionJudge, LearntReward, Pairs, Preferences, TrueReward
+from retorno.preferences import (
+    Disagreement,
+    FunctionJudge,
+    InformationGain,
+    LearntReward,
+    Pairs,
+    Preferences,
+    Random,
+    StateEntropy,
+    TrueReward,
+)
 from retorno.preferences.segments import draw_pairs
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.loop import native_spec
@@ -64,8 +74,12 @@ SMALL: dict[str, Any] = {
 }
 
 
+def small(**changed: Any) -> Preferences:
+    return Preferences(**(SMALL | changed))
+
+
 def learnt(steps: int = 2_000, judge: Any = TrueReward(mistakes=0), **changed: Any) -> LearntReward:  # noqa: B008
-    with train(ALGORITHM, world(), steps, relabel=Preferences(judge=judge, **(SMALL | changed))) as training:
+    with train(ALGORITHM, world(), steps, relabel=small(judge=judge, **changed)) as training:
         training.run_to_end()
         relabel = training.relabel
     assert isinstance(relabel, LearntReward)
@@ -96,7 +110,7 @@ def test_what_is_best_by_what_was_learnt_is_best_by_what_the_world_pays() -> Non
 
 def test_labels_are_asked_early_and_then_ever_more_seldom() -> None:
     told, asked = [], []
-    made = Preferences(**SMALL | {"gradient_steps": 1, "session": 1, "waiting": 0.1})
+    made = small(gradient_steps=1, session=1, waiting=0.1)
     with train(ALGORITHM, world(), 2_000, relabel=made) as training:
         training.pauses = range(40, 2_000, 40)
         for report in training:
@@ -110,7 +124,7 @@ def test_labels_are_asked_early_and_then_ever_more_seldom() -> None:
 
 
 def test_nothing_is_paid_before_the_first_label_and_then_what_has_the_deviation_that_was_asked_for() -> None:
-    fresh = Preferences(**SMALL).build(jax.random.key(0), spec())
+    fresh = small().build(jax.random.key(0), spec())
     assert not everywhere(fresh).any()
     relabel = learnt(deviation=0.5)
     lived = relabel.recent.sample(jax.random.key(1), 60).trajectory
@@ -128,6 +142,44 @@ def test_members_are_validated_on_what_they_did_not_learn_from() -> None:
     assert int(held.count) == 400
     assert np.all(np.abs(left_out.mean(0) - 1 / np.e) < 4 * np.sqrt(0.25 / 400))
     assert not np.array_equal(left_out[:, 0], left_out[:, 1])
+
+
+def test_pairs_that_are_asked_again_tell_how_far_a_judge_is_to_be_believed() -> None:
+    """Who errs in one of five says the same twice in .8² + .2² of them; who learnt from a pair does so again."""
+    given = learnt(judge=TrueReward(mistakes=0.2), labels=600, session=100, gradient_steps=1, repeats=0.5)
+    held = given.labelled
+    repeated = np.flatnonzero(np.asarray(held.again) >= 0)
+    old = np.asarray(held.again)[repeated]
+    assert 200 < len(repeated) < 300 and np.all(old < repeated)
+    assert np.array_equal(held.pairs.obs[repeated], np.asarray(held.pairs.obs)[old][:, ::-1])
+    assert np.array_equal(held.times[repeated], np.asarray(held.times)[old])
+    ties = np.ptp(np.asarray(held.pairs.returns)[repeated], axis=1) == 0
+    said = np.asarray(held.share)
+    same = (said[repeated] == 1 - said[old])[~ties]
+    assert abs(same.mean() - 0.68) < 4 * np.sqrt(0.68 * 0.32 / len(same))
+    assert float(given.told.consistency) == pytest.approx(np.mean(said[repeated] == 1 - said[old]))
+
+
+def test_what_is_asked_is_what_members_do_not_agree_on() -> None:
+    """Of four pairs one on which the members differ, and one that all find as likely as not."""
+    chance = jnp.array([[0.5, 0.5], [0.1, 0.9], [0.9, 0.9], [0.4, 0.6]])
+    for chosen in (Disagreement(), InformationGain()):
+        assert np.argsort(-chosen.interest(chance, jax.random.key(0)))[:2].tolist() == [1, 3]
+    assert len(set(np.asarray(Random().interest(chance, jax.random.key(0))).tolist())) == 4
+
+
+def test_before_the_first_label_what_is_new_is_paid_and_then_what_was_said() -> None:
+    """On a ring of five states all but one are known well: that one is paid most, until somebody has judged."""
+    made = small(pretraining=StateEntropy(neighbour=3, among=50), waiting=0.5)
+    relabel = made.build(jax.random.key(0), spec())
+    assert relabel.novelty is not None
+    seen = jax.nn.one_hot(jnp.array([0] * 16 + [1] * 16 + [2] * 16 + [3, 4]), STATES)
+    new = dataclasses.replace(relabel, novelty=dataclasses.replace(relabel.novelty, known=seen))
+    paid = everywhere(new)
+    arrived = {(s + step) % STATES: paid[s, i] for s in range(STATES) for i, step in enumerate((-1, 1))}
+    assert arrived == pytest.approx({0: 0, 1: 0, 2: 0, 3: np.log1p(np.sqrt(2)), 4: np.log1p(np.sqrt(2))})
+    after = learnt(pretraining=StateEntropy(among=50))
+    assert np.array_equal(everywhere(after), everywhere(dataclasses.replace(after, novelty=None)))
 
 
 def test_segments_lie_within_an_episode() -> None:
@@ -213,11 +265,11 @@ def test_segments_that_no_episode_holds_stop_the_run() -> None:
 
 def test_networks_with_a_memory_are_refused() -> None:
     with pytest.raises(SpaceError, match="judges single steps, and GRU remembers earlier ones: take MLP"):
-        train(ALGORITHM, world(), 10, relabel=Preferences(**SMALL | {"network": GRU()}))
+        train(ALGORITHM, world(), 10, relabel=small(network=GRU()))
 
 
 def test_it_is_gone_on_with_to_the_bit(tmp_path: Path) -> None:
-    given: Any = {"relabel": Preferences(**SMALL | {"gradient_steps": 5}), "every": 400}
+    given: Any = {"relabel": small(gradient_steps=5), "every": 400}
     with train(ALGORITHM, world(), 1_200, folder=tmp_path / "run", **given) as left:
         next(report for report in left if report.step >= 500)
     with resume(tmp_path / "run", world=world()) as again, train(ALGORITHM, world(), 1_200, **given) as whole:
@@ -227,7 +279,7 @@ def test_it_is_gone_on_with_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_it_pays_actions_that_are_numbers_in_a_hosted_world() -> None:
-    made = Preferences(**SMALL | {"labels": 10, "first": 1.0, "waiting": 0.5, "gradient_steps": 5})
+    made = small(labels=10, first=1.0, waiting=0.5, gradient_steps=5)
     algorithm = PPO(network=MLP((8,)), num_envs=2, rollout=32, epochs=1, minibatches=1)
     with train(algorithm, rt.gymnasium("Pendulum-v1"), 256, relabel=made) as training:
         training.run_to_end()

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
-from test_learnt_reward import ALGORITHM, SMALL, world
+from test_learnt_reward import ALGORITHM, small, world
 
 from retorno.cli import prefer
 from retorno.cli import train as command
@@ -24,9 +24,9 @@ from retorno.cli.compare import asked_in
 from retorno.cli.options import UsageError
 from retorno.core.environment import Environment
 from retorno.core.errors import RetornoError
-from retorno.environments.registry import make
+from retorno.environments.registry import native
 from retorno.labels import Labels
-from retorno.preferences import FunctionJudge, People, Preferences
+from retorno.preferences import FunctionJudge, People
 from retorno.preferences.clips import Clips
 from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
 from retorno.run.train import TrainingError, resume, train
@@ -62,7 +62,7 @@ def somebody(place: Path, share: Callable[[Any, Any], float | None]) -> Callable
 
 
 def lived(judge: Any, **more: Any) -> Any:
-    made = Preferences(**SMALL | {"labels": 20, "gradient_steps": 5, "judge": judge})
+    made = small(labels=20, gradient_steps=5, judge=judge)
     return train(ALGORITHM, world(), 800, relabel=made, **more)
 
 
@@ -177,7 +177,7 @@ def test_labels_that_cannot_be_kept_stop_the_run(tmp_path: Path) -> None:
 )
 def test_a_clip_shows_the_states_that_were(name: str) -> None:
     """Drawn from observations, after a detour over text, as it is from the states themselves."""
-    place = make(name)
+    place = native(name)
     state, row = place.reset(jax.random.key(3))
     action = np.asarray(place.action_space.sample())
     after, then = place.step(state, jnp.asarray(action), jax.random.key(4))
@@ -192,8 +192,13 @@ def test_a_clip_shows_the_states_that_were(name: str) -> None:
 class Seen(Environment):
     """What is observed is a picture."""
 
-    observation_space = spaces.Box(0, 255, (8, 8, 1), np.uint8)
-    action_space = spaces.Discrete(2)
+    @property
+    def observation_space(self) -> spaces.Box:
+        return spaces.Box(0, 255, (8, 8, 1), np.uint8)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(2)
 
     def reset(self, key: Any) -> Any:
         raise AssertionError

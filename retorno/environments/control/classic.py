@@ -22,7 +22,7 @@ from jaxtyping import Float, Int, Key
 from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep, restart, transition
 from retorno.environments.canvas import BLUE, GREEN, GREY, INK, ORANGE, Canvas
-from retorno.environments.wrappers import TimeLimit
+from retorno.environments.wrappers import TimeLimit, Waiting
 
 GRAVITY = 9.8
 
@@ -341,52 +341,56 @@ def _wrap(angle: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return angle - 2 * math.pi * jnp.round(angle / (2 * math.pi))
 
 
-def cart_pole(limit: int = 500) -> TimeLimit:
+def cart_pole(limit: int = 500, waits: bool = False) -> TimeLimit:
     """CartPole-v1.
 
     Args:
         limit: steps after which an episode is cut.
+        waits: whether it goes on where it is over, and waits there unpaid: so that all are as long (`Waiting`).
 
     >>> cart_pole().action_space
     Discrete(2)
     """
-    return TimeLimit(CartPole(), limit)
+    return TimeLimit(Waiting(CartPole()) if waits else CartPole(), limit)
 
 
-def mountain_car(limit: int = 200) -> TimeLimit:
+def mountain_car(limit: int = 200, waits: bool = False) -> TimeLimit:
     """MountainCar-v0.
 
     Args:
         limit: steps after which an episode is cut.
+        waits: whether it goes on where it is over, and waits there unpaid: so that all are as long (`Waiting`).
 
     >>> mountain_car().action_space
     Discrete(3)
     """
-    return TimeLimit(MountainCar(), limit)
+    return TimeLimit(Waiting(MountainCar()) if waits else MountainCar(), limit)
 
 
-def mountain_car_continuous(limit: int = 999) -> TimeLimit:
+def mountain_car_continuous(limit: int = 999, waits: bool = False) -> TimeLimit:
     """MountainCarContinuous-v0.
 
     Args:
         limit: steps after which an episode is cut.
+        waits: whether it goes on where it is over, and waits there unpaid: so that all are as long (`Waiting`).
 
     >>> mountain_car_continuous().action_space.shape
     (1,)
     """
-    return TimeLimit(MountainCarContinuous(), limit)
+    return TimeLimit(Waiting(MountainCarContinuous()) if waits else MountainCarContinuous(), limit)
 
 
-def acrobot(limit: int = 500) -> TimeLimit:
+def acrobot(limit: int = 500, waits: bool = False) -> TimeLimit:
     """Acrobot-v1.
 
     Args:
         limit: steps after which an episode is cut.
+        waits: whether it goes on where it is over, and waits there unpaid: so that all are as long (`Waiting`).
 
     >>> acrobot().observation_space.shape
     (6,)
     """
-    return TimeLimit(Acrobot(), limit)
+    return TimeLimit(Waiting(Acrobot()) if waits else Acrobot(), limit)
 
 
 def pendulum(limit: int = 200) -> TimeLimit:
