@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 
 from retorno.algorithms import ALGORITHMS, register
+from retorno.algorithms.evolution.evolution_strategies import UTILITIES
 from retorno.algorithms.imitation.mixing import MIXES
 from retorno.algorithms.published import PUBLISHED, Published, settings
 from retorno.cli.options import Flag, UsageError, keep_of, parse, spelled, step_of
@@ -58,6 +59,7 @@ PARTS: dict[str, Mapping[str, Any]] = {
     "network": ChainMap({"decoder": Decoder}, NETWORKS),
     "critic_network": ChainMap({"none": type(None)}, NETWORKS),
     "ensemble": ENSEMBLES,
+    "utility": UTILITIES,
     "returns": RETURNS,
     "trained": {"lora": LoRA, "upper_layers": UpperLayers, "everything": Everything},
     "exploration": EXPLORATIONS,

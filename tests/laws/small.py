@@ -73,6 +73,8 @@ EPISODIC = having("longest_episode")
 """They learn from episodes that have ended."""
 COMPARING = having("group")
 """They compare whole episodes, and learn no values."""
+EVOLVING = having("utility")
+"""They compare whole policies, and learn no values either."""
 PREDICTION = having("target")
 """They learn the value of a policy that they do not change."""
 PLANNING = having("simulations")

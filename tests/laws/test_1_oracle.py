@@ -33,6 +33,7 @@ from small import (
     ALGORITHMS,
     COMPARING,
     DISCOUNTED,
+    EVOLVING,
     PLANNING,
     PREDICTION,
     Deadly,
@@ -193,12 +194,14 @@ def deep(name: str, **changed: Any) -> Algorithm:
     )
     # Whole returns are noisy: each is learnt from once, as in the paper.
     own = {"epochs": 1, "minibatches": 1} if name == "grpo" else {}
+    # Many policies are compared, unlike enough that a choice of theirs differs.
+    own |= {"num_envs": 64, "deviation": 1.0, "optimiser": Adam(0.2, Schedule.linear)} if name in EVOLVING else {}
     return small(name, **(usual | own | changed))
 
 
 def enough(name: str, steps: int) -> int:
-    """Steps of training; what plans in the exact model learns nothing from any."""
-    return 40 if name in PLANNING else steps
+    """Steps of training; what plans in the exact model learns nothing from any, and a whole policy is one example."""
+    return 40 if name in PLANNING else 5 * steps if name in EVOLVING else steps
 
 
 APART = (
@@ -210,10 +213,12 @@ APART = (
     "thompson_bernoulli",
     "expert_iteration",
     "sac",
+    "es",
 )
 """Too slow for the many models at once, or the settings that fit one model do not fit the others; or it clones what
 turned out best, and where chance has a part in that, or in where an episode began, chance is cloned; or it values
-entropy beside rewards, as SAC does, and has an optimum of its own: tests/algorithms/test_off_policy.py."""
+entropy beside rewards, as SAC does, and has an optimum of its own: tests/algorithms/test_off_policy.py. Evolution
+strategies see whole episodes alone, and need ten times as many."""
 SHARE = 0.2
 """What may be left of what the best policy earns more than the uniform one."""
 FINITE = [name for name in DISCOUNTED if main(name).world == "finite"]
@@ -314,7 +319,7 @@ def check_values(name: str, learner: Learner, exact: MDP) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in (*CONTROL, *ALONE) if name not in ("exp3", *COMPARING)])
+@pytest.mark.parametrize("name", [name for name in (*CONTROL, *ALONE) if name not in ("exp3", *COMPARING, *EVOLVING)])
 def test_every_algorithm_predicts_the_value(name: str) -> None:
     """Where there is no choice; those that learn the value of a policy are asked for it everywhere, below."""
     if name in CONTROL:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cases import main, mostly
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from small import COMPARING, DISCOUNTED, EPISODIC, FAMILIES, Deadly, constant_reward, model, small
+from small import COMPARING, DISCOUNTED, EPISODIC, EVOLVING, FAMILIES, Deadly, constant_reward, model, small
 
 from retorno.algorithms import BANDITS
 from retorno.core.environment import World
@@ -83,7 +83,7 @@ def check_truncation(algorithm: Algorithm, world: World, steps: int = STEPS) -> 
 
 FINITE = [name for name in DISCOUNTED if main(name).world == "finite"]
 """The others act by real numbers."""
-LOOKING_AHEAD = [name for name in FINITE if name not in (*BANDITS, *COMPARING)]
+LOOKING_AHEAD = [name for name in FINITE if name not in (*BANDITS, *COMPARING, *EVOLVING)]
 
 
 SHORTEST, USUAL = 1, 7

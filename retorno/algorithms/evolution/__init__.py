@@ -1,0 +1,1 @@
+"""Search among policies by what they earn, without a gradient."""
