@@ -18,6 +18,7 @@ from retorno.ops.intervals import interquartile_mean, interval95
 from retorno.plots.curves import learning_curve, metric_curves
 from retorno.plots.learnt import learnt_sections, model_of, optimum, predicts
 from retorno.plots.page import Cell, Picture, Section, Table, save_page
+from retorno.plots.preferences import preference_sections
 from retorno.plots.progress import Over, Row, by_steps, final_returns, return_curve, smoothing, spent_seconds
 from retorno.plots.records import VERSIONS, Group, Record, common_folder, differing, grouped, read_all
 from retorno.plots.style import PICTURES, PlotError, number, save, save_pages
@@ -109,6 +110,8 @@ def _world_sections(groups: Sequence[Group], of: str, over: Over, alone: bool) -
         draw = partial(learning_curve, returns, references, over=over, most=most, alone=alone, title=title)
         yield Section(f"Learning{of}", pictures=[Picture.of(draw, f"{caption}{about}.")])
     for section in exact:
+        yield _under(section, of)
+    for section in preference_sections(groups):
         yield _under(section, of)
     if any(row.get("metrics") for each in runs.values() for rows in each for row in rows):
         draw = partial(metric_curves, runs, over=over)
