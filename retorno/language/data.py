@@ -178,17 +178,21 @@ def prompts(
     model: Model,
     *,
     answer: int = 64,
+    every_turn: bool = False,
     longest: int | None = None,
     digest: str | None = None,
 ) -> Together:
     """Prompts to answer, as a world that pays nothing: a relabel judges the answers (`ModelScore`, `FunctionScore`).
 
-    All begin together, so that a rollout of as many rows as its `rows` is one answer of each environment.
+    All begin together, so that a rollout of as many rows as its `rows` is one answer of each environment. A record may
+    say under "then" what the other side says after each answer but the last: a list of texts, or of tokens.
 
     Args:
         source: a file, a folder of files, or records.
         model: whose tokens, by its name or folder.
         answer: how many tokens an answer has at most, the one that ends it included.
+        every_turn: whether of a recorded conversation each turn of the assistant is answered anew, while the others
+            say what they said; else the last one alone.
         longest: tokens of the longest text, prompt and answer; None for the most that the model was made for.
         digest: of the prompts as they were, where that is known: others are refused.
 
@@ -198,12 +202,39 @@ def prompts(
     writer = Writer.of(model, longest)
     if not 1 <= answer <= writer.longest - 2:
         raise DataError(f"answer={answer}: expected 1 to {writer.longest - 2} tokens, to leave room for a prompt")
-    found = prompt_tokens(source, model, longest=writer.longest - answer)
+    found = [_turns(record, writer, where, answer, every_turn) for where, record in records(source)]
     architecture = writer.architecture
-    world = Prompts(found, architecture.vocabulary, architecture.ends, answer)
-    settings = {"answer": answer, "longest": longest}
+    world = Prompts(
+        [first for first, *_ in found], architecture.vocabulary, architecture.ends, answer, [then for _, *then in found]
+    )
+    settings = {"answer": answer, "every_turn": every_turn, "longest": longest}
     name = _name("prompts", (world.prompts, world.lengths), source, model, settings, digest)
     return replace(world.together(), named=name)
+
+
+def _turns(record: Record, writer: Writer, where: str, answer: int, every_turn: bool) -> list[list[int]]:
+    """The tokens of all that others say in a record before an answer; there is room for every answer."""
+    asked, field = prompt_of(record, where)
+    if every_turn and field in TURNS:
+        last = asked[-1]["role"] == "assistant"  # pyright: ignore[reportArgumentType,reportCallIssue,reportIndexIssue]
+        said = [*asked, *([] if last else [{"role": "assistant", "content": "."}])]
+        turns: list[list[int]] = [[]]
+        for piece in writer.conversation(said, where):  # pyright: ignore[reportArgumentType]
+            turns = [*turns, []] if piece.free else [*turns[:-1], turns[-1] + piece.tokens]
+        turns = [turn for turn in turns if turn]
+    else:
+        then = record.get("then", [])
+        if isinstance(then, str) or not isinstance(then, Sequence):
+            raise DataError(f"{where}: then is {then!r:.60}: expected a list of what is said after each answer")
+        turns = [writer.prompt(asked_of(record, where), where)]
+        turns += [writer.tokens(text_of(turn, where, "then"), where) for turn in then]
+    room = sum(map(len, turns)) + answer * len(turns)
+    if room > writer.longest:
+        raise DataError(
+            f"{where} would be {room} tokens long with its answers of {answer}, of {writer.longest} that a text may "
+            "have: shorten it, leave it out, or give a smaller `answer` or a longer `longest`"
+        )
+    return turns
 
 
 def prompts_of(source: Source) -> list[Text]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,6 @@ def talkative() -> Any:
 
 
 def test_of_a_conversation_each_turn_of_the_assistant_is_an_answer() -> None:
-    from dataclasses import replace
-
     model = talkative()
     model = replace(model, architecture=replace(model.architecture, ends=(0,)))
     turns = [("user", "ab"), ("assistant", "cd"), ("user", "x"), ("assistant", "yz")]
@@ -90,6 +89,29 @@ def test_of_a_conversation_each_turn_of_the_assistant_is_an_answer() -> None:
     assert model.tokenizer.decode(free, specials=True).replace(" ", "") == "cd</s>yz</s>"
     asked = language.prompt_tokens([{"messages": record["messages"][:1]}], model)[0]
     assert tokens[: len(asked)] == asked
+
+
+def test_each_turn_of_a_conversation_is_answered_anew() -> None:
+    """The others say what they said, as a demonstration of the same conversation has it; the last turn may be open."""
+    model = talkative()
+    model = replace(model, architecture=replace(model.architecture, ends=(0,)))
+    turns = [("user", "ab"), ("assistant", "cd"), ("user", "x"), ("assistant", "yz")]
+    messages = [{"role": role, "content": said} for role, said in turns]
+    tokens, _, choices = column(language.demonstrations([{"messages": messages}], model))
+    for record in (messages, messages[:-1]):
+        world: Any = language.prompts([{"messages": record}], model, answer=5, every_turn=True)
+        first, then = world.world.prompts[0]
+        given = [token for token in [*first.tolist(), *then.tolist()] if token >= 0]
+        assert given == [tokens[0], *(t for t, chosen in zip(tokens[1:], choices, strict=True) if not chosen)]
+        assert world.rows == len(given) + 2 * 5
+    once: Any = language.prompts([{"messages": messages}], model, answer=5)
+    assert once.world.lengths.shape == (1, 1) and once.rows == len(tokens) - 3 + 5  # yz and its end
+    said: Any = language.prompts([{"prompt": [5], "then": [[6, 7], [8]]}], MODEL, answer=2)
+    assert said.world.prompts.tolist() == [[[5, -1, -1], [6, 7, -1], [8, -1, -1]]]
+    with pytest.raises(DataError, match="expected a list of what is said after each answer"):
+        language.prompts([{"prompt": [5], "then": "really?"}], MODEL, answer=2)
+    with pytest.raises(DataError, match="would be 30 tokens long with its answers of 9, of 20"):
+        language.prompts([{"prompt": [5], "then": [[6], [7]]}], MODEL, answer=9, longest=20)
 
 
 def read(file: Path) -> list[Any]:
@@ -169,8 +191,8 @@ def test_held_out_prompts_are_always_the_same_ones() -> None:
 
 def test_a_run_goes_on_with_the_texts_that_it_began_with(tmp_path: Path) -> None:
     file = written(tmp_path / "a.jsonl", *({"prompt": [5, i], "answer": [6]} for i in range(8)))
-    world = language.demonstrations(file, MODEL, held_out=0.1)
-    again = WorldName.recorded(json.loads(json.dumps(world.named.as_json()))).make()
+    world: Any = language.demonstrations(file, MODEL, held_out=0.1)
+    again: Any = WorldName.recorded(json.loads(json.dumps(world.named.as_json()))).make()
     np.testing.assert_array_equal(again.lived.action, world.lived.action)
     written(file, {"prompt": [5, 1], "answer": [7]})
     with pytest.raises(DataError, match="holds other texts than when the run began"):
@@ -247,10 +269,10 @@ def test_a_run_over_a_model_is_a_model(tmp_path: Path) -> None:
 def test_prompts_are_a_world_by_its_name(tmp_path: Path) -> None:
     """Which a run records, and another day makes again, with the same prompts."""
     file = written(tmp_path / "a.jsonl", {"prompt": [5, 6, 7]}, {"question": [8]})
-    world = language.prompts(file, MODEL, answer=4)
+    world: Any = language.prompts(file, MODEL, answer=4)
     ends = StoredModel(MODEL).architecture.ends
     assert (world.prompt, world.rows) == (2, 3 + 4) and world.world.ends.tolist() == list(ends)
-    assert world.world.prompts.tolist() == [[5, 6, 7, -1], [8, -1, -1, -1]]
+    assert world.world.prompts[:, 0].tolist() == [[5, 6, 7, -1], [8, -1, -1, -1]]
     name = WorldName.of(world)
     assert name is not None and name.settings["answer"] == 4
     again: Any = WorldName.recorded(json.loads(json.dumps(name.as_json()))).make()

@@ -31,8 +31,10 @@ class Answering(NamedTuple):
 
     prompt: Int[Array, ""]
     """Which of the prompts it began with."""
+    turn: Int[Array, ""]
+    """How many answers were given before."""
     length: Int[Array, ""]
-    """How many tokens there are, the prompt's included."""
+    """How many tokens there are since, those included that left no choice."""
 
 
 class Prompts(Environment):
@@ -44,6 +46,9 @@ class Prompts(Environment):
     both are ends (discount 0), and no value is asked of what lies behind them. Whether an answer was ended or cut
     is told by its last token.
 
+    In a conversation the other side speaks again after an answer: its words are `Only` rows too, and what follows
+    them is free. The end is that of the last answer.
+
     Rewards are 0. Observes the last token, Discrete(vocabulary). No row holds an array as long as the vocabulary.
     `together()` is what to train in: prompts are read at once and answers written in lockstep, shorter prompts wait
     before they begin, on rows that belong to no text.
@@ -53,6 +58,8 @@ class Prompts(Environment):
         vocabulary: how many tokens there are.
         ends: those that end an answer; none where every answer has all its tokens.
         answer: how many tokens an answer has at most, the one that ends it included.
+        then: of each prompt what the other side says after each answer but the last, as tokens; nothing where all
+            are answered once.
 
     Raises:
         ValueError: when there is no prompt, one is empty, or a token is not in the vocabulary.
@@ -60,38 +67,44 @@ class Prompts(Environment):
     >>> world = Prompts([[3, 1], [2]], vocabulary=8, ends=[0], answer=4)
     >>> world, world.together().lockstep
     (<Prompts: 2, of 1 to 2 tokens out of 8; answers of up to 4>, Lockstep(prompt=1, rows=6))
+    >>> Prompts([[3, 1], [2]], 8, answer=4, then=[[[5, 2], [6]], []]).together().lockstep.rows
+    17
     """
 
-    prompts: Int[Array, "N Q"]
-    """Behind each prompt's last token stands `FREE`, behind that of the longest as well."""
-    lengths: Int[Array, " N"]
+    prompts: Int[Array, "N S Q"]
+    """What the other side says in each of S turns; behind its last token stands `FREE`, of the longest as well."""
+    lengths: Int[Array, "N S"]
+    """0 where a conversation has fewer turns."""
     ends: Int[Array, " E"]
     vocabulary: int = eqx.field(static=True)
     answer: int = eqx.field(static=True)
 
     def __init__(
-        self, prompts: Sequence[Sequence[int]], vocabulary: int, ends: Sequence[int] = (0,), answer: int = 32
+        self,
+        prompts: Sequence[Sequence[int]],
+        vocabulary: int,
+        ends: Sequence[int] = (0,),
+        answer: int = 32,
+        then: Sequence[Sequence[Sequence[int]]] = (),
     ) -> None:
         if not len(prompts):
             raise ValueError("there is no prompt: give one or more, each a list of tokens")
         if answer < 1:
             raise ValueError(f"an answer has one token or more, got answer={answer}")
-        lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-        if not lengths.all():
-            raise ValueError(
-                f"prompt {int(np.argmin(lengths))} is empty: begin it with one token, for instance the one that "
-                "begins a text"
-            )
-        padded = np.full((len(prompts), lengths.max() + 1), FREE, np.int32)
-        for row, prompt in zip(padded, prompts, strict=True):
-            row[: len(prompt)] = prompt
-        inside = np.arange(padded.shape[1]) < lengths[:, None]
-        outside = inside & ((padded < 0) | (padded >= vocabulary))
-        if outside.any():
-            number, place = np.argwhere(outside)[0]
-            raise ValueError(
-                f"prompt {number} holds token {padded[number, place]}: tokens are 0 to {vocabulary - 1} (vocabulary)"
-            )
+        if len(then) not in (0, len(prompts)):
+            raise ValueError(f"then says of each prompt what follows its answers: got {len(then)} for {len(prompts)}")
+        said = [[prompt, *more] for prompt, more in zip(prompts, then or [()] * len(prompts), strict=True)]
+        shape = len(said), max(map(len, said))
+        lengths = np.zeros(shape, np.int32)
+        padded = np.full((*shape, max(len(turn) for turns in said for turn in turns) + 1), FREE, np.int32)
+        for number, turns in enumerate(said):
+            for place, turn in enumerate(turns):
+                of = f"prompt {number}" if place == 0 else f"turn {place + 1} of prompt {number}"
+                if not len(turn):
+                    raise ValueError(f"{of} is empty: begin it with one token, for instance the one that begins a text")
+                if outside := [token for token in turn if not 0 <= token < vocabulary]:
+                    raise ValueError(f"{of} holds token {outside[0]}: tokens are 0 to {vocabulary - 1} (vocabulary)")
+                padded[number, place, : len(turn)], lengths[number, place] = turn, len(turn)
         if wrong := [end for end in ends if not 0 <= end < vocabulary]:
             raise ValueError(f"ends holds token {wrong[0]}: tokens are 0 to {vocabulary - 1} (vocabulary)")
         prepare()
@@ -100,16 +113,17 @@ class Prompts(Environment):
         self.vocabulary, self.answer = vocabulary, answer
 
     def __repr__(self) -> str:
-        lengths = np.asarray(self.lengths)
+        lengths = np.asarray(self.lengths)[:, 0]
+        turns = f"up to {self.lengths.shape[1]} " if self.lengths.shape[1] > 1 else ""
         return (
             f"<Prompts: {len(lengths):,}, of {lengths.min()} to {lengths.max()} tokens out of {self.vocabulary:,}; "
-            f"answers of up to {self.answer}>"
+            f"{turns}answers of up to {self.answer}>"
         )
 
     @property
     def longest(self) -> int:
         """How many tokens the longest prompt has."""
-        return self.prompts.shape[1] - 1
+        return int(np.asarray(self.lengths)[:, 0].max())
 
     @property
     def observation_space(self) -> spaces.Discrete:
@@ -120,25 +134,32 @@ class Prompts(Environment):
         return spaces.Discrete(self.vocabulary)
 
     def _left(self, state: Answering) -> Only:
-        return Only(self.prompts[state.prompt, jnp.minimum(state.length, self.longest)])
+        return Only(self.prompts[state.prompt, state.turn, jnp.minimum(state.length, self.prompts.shape[2] - 1)])
 
     def reset(self, key: Key[Array, ""]) -> tuple[Answering, TimeStep]:
-        state = Answering(jax.random.randint(key, (), 0, len(self.lengths)), jnp.int32(1))
-        return state, restart(self.prompts[state.prompt, 0], self._left(state))
+        state = Answering(jax.random.randint(key, (), 0, len(self.lengths)), jnp.int32(0), jnp.int32(1))
+        return state, restart(self.prompts[state.prompt, 0, 0], self._left(state))
 
     def step(self, state: Answering, action: Int[Array, ""], key: Key[Array, ""]) -> tuple[Answering, TimeStep]:
-        token = jnp.asarray(action, jnp.int32)
-        answered = state.length - self.lengths[state.prompt]
-        over = (token == self.ends).any() | (answered + 1 >= self.answer)
-        state = state._replace(length=state.length + 1)
-        return state, transition(token, 0.0, terminated=(answered >= 0) & over, legal=self._left(state))
+        token, turns = jnp.asarray(action, jnp.int32), self.lengths[state.prompt]
+        answered = state.length - turns[state.turn]
+        over = (answered >= 0) & ((token == self.ends).any() | (answered + 1 >= self.answer))
+        more = (state.turn + 1 < len(turns)) & (turns[jnp.minimum(state.turn + 1, len(turns) - 1)] > 0)
+        state = Answering(
+            prompt=state.prompt,
+            turn=state.turn + (over & more),
+            length=jnp.where(over & more, 0, state.length + 1),
+        )
+        return state, transition(token, 0.0, terminated=over & ~more, legal=self._left(state))
 
     def held_back(self, state: Answering) -> Int[Array, ""]:
-        return self.longest - self.lengths[state.prompt]
+        return self.lengths[:, 0].max() - self.lengths[state.prompt, 0]
 
     def together(self) -> Together:
         """Texts that wait for each other, so that their prompts are read at once."""
-        return Together(self, self.longest - 1, self.longest + self.answer)
+        lengths = np.asarray(self.lengths)
+        after = lengths[:, 1:].sum(1) + self.answer * (lengths > 0).sum(1)
+        return Together(self, self.longest - 1, self.longest + int(after.max()))
 
     def model(self, score: Callable[[tuple[int, ...], tuple[int, ...]], float]) -> MDP:
         """The exact model: each text is a state, and with its answer's last token it is paid.
@@ -147,11 +168,15 @@ class Prompts(Environment):
 
         Args:
             score: of a prompt and an answer, the token that ended it included.
+
+        Raises:
+            ValueError: when there are several turns.
         """
+        if self.lengths.shape[1] > 1:
+            raise ValueError("the exact model is of prompts that are answered once: here the other side speaks again")
         transitions: dict[Any, dict[Any, Any]] = {}
-        starts = [
-            tuple(row[:n].tolist()) for row, n in zip(np.asarray(self.prompts), np.asarray(self.lengths), strict=True)
-        ]
+        prompts, lengths = np.asarray(self.prompts)[:, 0], np.asarray(self.lengths)[:, 0]
+        starts = [tuple(row[:n].tolist()) for row, n in zip(prompts, lengths, strict=True)]
         ends = set(np.asarray(self.ends).tolist())
 
         def name(number: int, said: tuple[int, ...]) -> str:

@@ -21,18 +21,20 @@ from retorno.run.loop import begin_native
 
 END, ALSO = 0, 5
 WORLD = Prompts([[3, END, 2], [4]], vocabulary=8, ends=[END, ALSO], answer=3)
+TALK = Prompts([[3, 1], [4]], vocabulary=8, ends=[END], answer=3, then=[[[6, END], [7]], []])
+"""In the first conversation the other side speaks three times."""
 
 reset = jax.jit(lambda world, key: world.reset(key))
 step = jax.jit(lambda world, state, action, key: world.step(state, action, key))
 
 
-def write(prompt: int, tokens: list[int]) -> list[Any]:
+def write(prompt: int, tokens: list[int], world: Prompts = WORLD) -> list[Any]:
     """The rows of a text that begins with this prompt, as far as it goes."""
     keys = (jax.random.key(i) for i in range(100))
-    state, row = next(begun for begun in (reset(WORLD, key) for key in keys) if begun[0].prompt == prompt)
+    state, row = next(begun for begun in (reset(world, key) for key in keys) if begun[0].prompt == prompt)
     rows = [row]
     for token in tokens:
-        state, row = step(WORLD, state, jnp.int32(token), jax.random.key(0))
+        state, row = step(world, state, jnp.int32(token), jax.random.key(0))
         rows.append(row)
         if row.last:
             break
@@ -56,6 +58,37 @@ def test_a_text_by_hand(prompt: int, tokens: list[int], left: list[int], ended: 
     assert [float(row.discount) for row in rows] == [1.0] * (ended - 1) + [0.0], "an answer that is cut is over too"
     assert [bool(row.first) for row in rows] == [True] + [False] * (ended - 1)
     assert not any(float(row.reward) for row in rows)
+
+
+def test_a_conversation_by_hand() -> None:
+    """The other side's words leave no choice, and nothing in them is an end; an answer that is cut is answered too."""
+    rows = write(0, [1, 5, END, 6, END, 5, 5, 5, 7, END, 2], TALK)
+    assert [int(row.obs) for row in rows] == [3, 1, 5, END, 6, END, 5, 5, 5, 7, END]
+    assert [int(row.legal.action) for row in rows] == [1, FREE, FREE, 6, END, FREE, FREE, FREE, 7, FREE, FREE]
+    assert [bool(row.last) for row in rows] == [False] * 10 + [True]
+    assert [float(row.discount) for row in rows] == [1.0] * 10 + [0.0]
+    assert len(write(1, [END, 2], TALK)) == 2, "who is answered once is not spoken to again"
+
+
+def test_conversations_of_any_length_go_side_by_side() -> None:
+    """A rollout holds all that is said, and what the other side says is as it was written."""
+    world = TALK.together()
+    assert world.rows == 2 + 3 + 2 + 3 + 1 + 3
+    algorithm = rt.PPO(network=rt.networks.MLP((8,)), num_envs=32, rollout=world.rows, minibatches=1)
+    run = begin_native(algorithm, world, None, jnp.uint32(0), jnp.int32(100), 32)
+    _, lived = jax.jit(lambda run: collect(algorithm, run.learner, world, run.stage, run.seed, jax.random.key(0)))(run)
+    rows, choices = jax.tree.map(np.asarray, lived.steps), np.asarray(lived.choices)
+    lengths = set()
+    for env in range(32):
+        begun = int(rows.first[: world.rows, env].argmax())
+        over = begun + 1 + int(rows.last[begun + 1 :, env].argmax())
+        said, free = rows.obs[begun : over + 1, env].tolist(), choices[begun:over, env].tolist()
+        assert rows.discount[over, env] == 0, "nobody is cut off"
+        given = [token for token, chosen in zip(said[1:], free, strict=True) if not chosen]
+        assert [said[0], *given] == ([3, 1, 6, END, 7] if said[0] == 3 else [4])
+        assert sum(free) <= 3 * (3 if said[0] == 3 else 1)
+        lengths.add(len(said))
+    assert len(lengths) > 3
 
 
 @rt.hyperparameters
@@ -123,5 +156,13 @@ def test_prompts_that_cannot_be_are_refused() -> None:
         Prompts([[-1], [2, 8]], 8)
     with pytest.raises(ValueError, match="ends holds token 9"):
         Prompts([[1]], 8, ends=[0, 9])
+    with pytest.raises(ValueError, match="turn 2 of prompt 0 is empty"):
+        Prompts([[1]], 8, then=[[[]]])
+    with pytest.raises(ValueError, match="turn 3 of prompt 0 holds token 8"):
+        Prompts([[1]], 8, then=[[[1], [8]]])
+    with pytest.raises(ValueError, match="got 1 for 2"):
+        Prompts([[1], [2]], 8, then=[[]])
+    with pytest.raises(ValueError, match="answered once: here the other side speaks again"):
+        TALK.model(lambda prompt, answer: 0.0)
     with pytest.raises(ValueError, match="one token or more"):
         Prompts([[1]], 8, answer=0)
