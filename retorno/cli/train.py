@@ -28,6 +28,7 @@ from retorno.core.mdp import MDP
 from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import folder_of
+from retorno.environments.datasets import DATASET, is_dataset
 from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import UnknownNameError, WorldName
@@ -144,7 +145,11 @@ def run(arguments: list[str]) -> int:
     if world is None and not {"-h", "--help"} & set(rest):
         raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
     settings, rest = world_settings(rest)
-    texts, rest = of_language(name, world, settings, rest)
+    texts = None
+    if world is not None and hasattr(ALGORITHMS[name](), "RECORDED") and is_dataset(world):
+        world, settings = DATASET, {"source": world, **settings}
+    else:
+        texts, rest = of_language(name, world, settings, rest)
     if texts is not None:
         world, settings = texts.world.named.name, texts.world.named.settings
     usual = None if texts is None else texts.algorithm
@@ -446,8 +451,9 @@ def start(
     if watched is not None:
         require_watchable(algorithm, made, watched, options.seeds)
     told = {key: value for key, value in settings.items() if key not in ("digest", "source")}
-    world = os.path.relpath(settings["source"]) if chosen.of_texts else world
-    folder = options.folder or free_folder(name, Path(world).stem if chosen.of_texts else world)
+    of_file = isinstance(made, Recorded) or chosen.of_texts
+    world = os.path.relpath(settings["source"]) if of_file else world
+    folder = options.folder or free_folder(name, Path(world).stem if of_file else world)
     seeds = range(options.seed, options.seed + options.seeds)
     native = isinstance(made, Environment)
     how = (

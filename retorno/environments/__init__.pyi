@@ -12,6 +12,8 @@ from .control.classic import cart_pole as cart_pole
 from .control.classic import mountain_car as mountain_car
 from .control.classic import mountain_car_continuous as mountain_car_continuous
 from .control.classic import pendulum as pendulum
+from .datasets import DatasetError as DatasetError
+from .datasets import dataset as dataset
 from .empirical_models import empirical_model as empirical_model
 from .empirical_models import recorded as recorded
 from .enumeration import enumerated as enumerated

@@ -1,0 +1,261 @@
+"""Data sets of interaction on disk, as worlds of recorded episodes: `.npz`, and Minari's folders of HDF5.
+
+An `.npz` holds flat arrays, one entry for each step, under the names that people give them (D4RL's among them):
+
+```
+observations [N, …]   actions [N, …]   rewards [N]   terminals [N]
+timeouts [N]             optional: where an episode was cut
+next_observations [N, …] optional: else the final observation of a cut episode is not known, and its last step left out
+```
+
+Minari's hold episodes with one observation more than actions, beside a `metadata.json` that tells the spaces. Nothing
+is downloaded, and nothing unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from gymnasium import spaces
+from gymnasium.spaces import Space
+
+from retorno.core.errors import RetornoError
+from retorno.environments.recordings import Episode, Recorded, episode, recorded_episodes
+from retorno.environments.registry import WorldName, make
+
+NAMES = {
+    "observations": ("observations", "observation", "obs", "states"),
+    "actions": ("actions", "action", "acts"),
+    "rewards": ("rewards", "reward", "rews"),
+    "terminals": ("terminals", "terminations", "terminated", "dones", "done"),
+    "timeouts": ("timeouts", "truncations", "truncated"),
+    "next_observations": ("next_observations", "next_observation", "next_obs"),
+}
+"""What arrays are called by those who record them."""
+OPTIONAL = ("timeouts", "next_observations")
+HDF5 = (".hdf5", ".h5")
+DATASET = "retorno.environments.datasets:dataset"
+"""By which a run records it."""
+
+
+class DatasetError(RetornoError, ValueError):
+    """A data set that is not there, or does not hold what is expected."""
+
+
+def dataset(
+    source: str | Path, *, world: str | None = None, cut: int | None = None, digest: str | None = None
+) -> Recorded:
+    """A data set as a world that behaviour cloning, IQL, TD3+BC and CQL learn from.
+
+    Args:
+        source: an `.npz`, a Minari data set's folder, or its `main_data.hdf5`.
+        world: whose observations and actions these are; None for what the data set says or, where it says nothing,
+            for spaces that hold what was recorded.
+        cut: longer episodes are cut into pieces of at most so many steps, each of which ends like a time limit. What
+            is learnt from single transitions is the same, from smaller batches.
+        digest: of the recordings as they were, where that is known: others are refused.
+
+    Raises:
+        DatasetError: when it cannot be read, lacks an array, or holds NaN or arrays that do not fit together.
+    """
+    if cut is not None and cut < 1:
+        raise DatasetError(f"episodes are cut into pieces of one step or more, got cut={cut}")
+    path = Path(source)
+    path = next((file for file in (path / "main_data.hdf5", path / "data" / "main_data.hdf5") if file.exists()), path)
+    if not path.exists():
+        raise DatasetError(
+            f"no data set at {source}: expected an .npz, or a folder with data/main_data.hdf5 (Minari's)"
+        )
+    if path.is_dir():
+        raise DatasetError(f"{source} holds no main_data.hdf5: of Minari's formats HDF5 is read, and .npz")
+    read = _minari if path.suffix in HDF5 else _flat
+    episodes, told = read(path)
+    if not episodes:
+        raise DatasetError(f"{source} holds no episode of one step or more")
+    for number, each in enumerate(episodes):
+        for name, x in zip(
+            ("observations", "actions", "rewards"), (each.steps.obs, each.action, each.steps.reward), strict=True
+        ):
+            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(x)):
+                raise DatasetError(f"{source}: {name} of episode {number} hold NaN or infinity: leave the episode out")
+    if world is not None:
+        made = make(world)
+        told = (made.observation_space, made.action_space)
+    observed, acted = told or (
+        _space([each.steps.obs for each in episodes]),
+        _space([each.action for each in episodes]),
+    )
+    found = hashlib.sha256(
+        b"".join(np.ascontiguousarray(x).tobytes() for x in jax.tree.leaves(list(episodes)))
+    ).hexdigest()
+    if digest not in (None, found[:16]):
+        raise DatasetError(f"{source} is not what it was when the run began (digest {found[:16]}, then {digest})")
+    pieces = [piece for each in episodes for piece in _pieces(each, cut)]
+    made = recorded_episodes(pieces, observed, acted)
+    settings = {"source": str(path.absolute()), "world": world, "cut": cut, "digest": found[:16]}
+    name = WorldName(
+        "retorno.environments.datasets:dataset", settings={k: x for k, x in settings.items() if x is not None}
+    )
+    return replace(made, named=name)
+
+
+def _flat(path: Path) -> tuple[list[Episode], None]:
+    """Of an `.npz`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            held = dict(file)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path} cannot be read as .npz without objects: {error}") from error
+    return list(_episodes(_named(held, path), path)), None
+
+
+def _named(held: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+    """Arrays under the names of this page."""
+    found = {}
+    for name, known in NAMES.items():
+        own = next((each for each in known if each in held), None)
+        if own is not None:
+            found[name] = held[own]
+        elif name not in OPTIONAL:
+            raise DatasetError(
+                f"{path} has no {name} (nor {', '.join(known[1:])}): it holds {', '.join(held) or 'nothing'}"
+            )
+    sizes = {name: len(x) for name, x in found.items()}
+    if len(set(sizes.values())) != 1:
+        raise DatasetError(
+            f"{path}: arrays are one entry for each step, got {', '.join(f'{k} of {n}' for n, k in sizes.items())}"
+        )
+    return found
+
+
+def _episodes(held: dict[str, np.ndarray], path: Path) -> Iterator[Episode]:
+    """Cut where they ended; what follows the last end is an episode that was cut."""
+    obs, action, reward = held["observations"], held["actions"], held["rewards"]
+    terminal = held["terminals"].astype(bool)
+    ends = np.flatnonzero(terminal | held["timeouts"].astype(bool) if "timeouts" in held else terminal)
+    bounds = [0, *(ends + 1).tolist()]
+    if bounds[-1] < len(obs):
+        bounds.append(len(obs))
+    for begin, end in pairwise(bounds):
+        terminated = bool(terminal[end - 1])
+        if "next_observations" in held:
+            final = held["next_observations"][end - 1 : end]
+        elif terminated:  # Nobody asks what it was worth.
+            final = obs[end - 1 : end]
+        else:
+            final, end = obs[end - 1 : end], end - 1
+        if end > begin:
+            seen = np.concatenate([obs[begin:end], final])
+            yield episode(seen, action[begin:end], reward[begin:end], terminated)
+
+
+def _minari(path: Path) -> tuple[list[Episode], tuple[Space[Any], Space[Any]] | None]:
+    """Of a Minari data set's HDF5."""
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise DatasetError("HDF5 is read by h5py, which is not installed: pip install h5py") from error
+    try:
+        with h5py.File(path, "r") as file:
+            about = {name: x for name, x in file.attrs.items() if isinstance(x, str)}
+            groups = sorted((str(name) for name in file if str(name).startswith("episode_")), key=lambda x: int(x[8:]))
+            if not groups:
+                held = {name: x[()] for name, x in file.items() if isinstance(x, h5py.Dataset)}
+                return list(_episodes(_named(held, path), path)), None  # As D4RL has them.
+            episodes = [_of_group(_read(file[name]), f"{path}: {name}") for name in groups]
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read as HDF5: {error}") from error
+    beside = path.parent / "metadata.json"
+    about |= json.loads(beside.read_text()) if beside.exists() else {}
+    if not {"observation_space", "action_space"} <= about.keys():
+        return episodes, None
+    told = (about["observation_space"], about["action_space"])
+    observed, acted = (space_of(json.loads(x) if isinstance(x, str) else x) for x in told)
+    return episodes, (observed, acted)
+
+
+def is_dataset(name: str) -> bool:
+    """Whether a name is that of a data set on the disk, for what learns from recordings.
+
+    Args:
+        name: as one types it.
+    """
+    path = Path(name)
+    held = (path / "main_data.hdf5", path / "data" / "main_data.hdf5")
+    return path.suffix in (".npz", *HDF5) or any(file.exists() for file in held)
+
+
+def _read(node: Any) -> Any:
+    """Arrays as they lie in groups."""
+    return {name: _read(node[name]) for name in node if name != "infos"} if hasattr(node, "keys") else node[()]
+
+
+def _of_group(held: dict[str, Any], where: str) -> Episode:
+    if missing := [name for name in ("observations", "actions", "rewards", "terminations") if name not in held]:
+        raise DatasetError(f"{where} has no {', '.join(missing)}: it holds {', '.join(held) or 'nothing'}")
+    obs, action, reward = held["observations"], held["actions"], held["rewards"]
+    steps, rows = len(reward), {len(x) for x in jax.tree.leaves(obs)}
+    if rows != {steps + 1} or {len(x) for x in jax.tree.leaves(action)} != {steps}:
+        raise DatasetError(
+            f"{where} has {steps} rewards: expected as many actions, and one observation more, got {rows}"
+        )
+    return episode(obs, action, reward, bool(held["terminations"][-1]))
+
+
+def space_of(told: Mapping[str, Any]) -> Space[Any]:
+    """A Gymnasium space as Minari writes it down.
+
+    Raises:
+        DatasetError: when it is of another kind than those that retorno takes.
+
+    >>> space_of({"type": "Discrete", "n": 3, "start": 0})
+    Discrete(3)
+    """
+    match told.get("type"):
+        case "Discrete":
+            return spaces.Discrete(told["n"], start=told.get("start", 0))
+        case "MultiDiscrete":
+            return spaces.MultiDiscrete(told["nvec"])
+        case "MultiBinary":
+            return spaces.MultiBinary(told["n"])
+        case "Box":
+            low, high = (np.array(told[side], told["dtype"]).reshape(told["shape"]) for side in ("low", "high"))
+            return spaces.Box(low, high, dtype=np.dtype(told["dtype"]).type)
+        case "Dict":
+            return spaces.Dict({name: space_of(part) for name, part in told["subspaces"].items()})
+        case "Tuple":
+            return spaces.Tuple([space_of(part) for part in told["subspaces"]])
+    raise DatasetError(f"spaces of type {told.get('type')} are not taken: name the world instead, world=…")
+
+
+def _space(recorded: list[Any]) -> Space[Any]:
+    """One that holds what was recorded: whole numbers from 0 on; numbers within [−1, 1] where all of them are; any."""
+    if isinstance(recorded[0], dict):
+        return spaces.Dict({name: _space([each[name] for each in recorded]) for name in recorded[0]})
+    first = recorded[0]
+    if np.issubdtype(first.dtype, np.integer) and first.ndim == 1:
+        return spaces.Discrete(1 + max(int(each.max()) for each in recorded))
+    most = max(float(np.abs(each).max()) for each in recorded)
+    return spaces.Box(-1.0, 1.0, first.shape[1:]) if most <= 1 else spaces.Box(-np.inf, np.inf, first.shape[1:])
+
+
+def _pieces(lived: Episode, cut: int | None) -> Iterator[Episode]:
+    """An episode, or parts of it."""
+    steps = len(lived.steps.last) - 1
+    if cut is None or steps <= cut:
+        yield lived
+        return
+    for begin in range(0, steps, cut):
+        end = min(begin + cut, steps)
+        part = lambda tree, more=0, a=begin, b=end: jax.tree.map(lambda x: x[a : b + more], tree)  # noqa: E731
+        terminated = end == steps and lived.steps.discount[-1] == 0
+        paid = lived.steps.reward[begin + 1 : end + 1]
+        yield episode(part(lived.steps.obs, 1), part(lived.action), paid, bool(terminated))

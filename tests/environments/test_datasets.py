@@ -1,0 +1,118 @@
+"""Data sets on disk: the same episodes from each format, and one clear error where something is amiss."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import retorno as rt
+from retorno.algorithms import BehaviourCloning
+from retorno.environments.datasets import DatasetError, dataset
+from retorno.networks import MLP
+
+OBS = np.arange(14, dtype=np.float32).reshape(7, 2)
+FLAT = {
+    "observations": OBS[[0, 1, 2, 4, 5]],
+    "next_observations": OBS[[1, 2, 3, 5, 6]],
+    "actions": np.array([0, 1, 0, 1, 1]),
+    "rewards": np.array([1.0, 2.0, 3.0, 4.0, 5.0], np.float32),
+    "terminals": np.array([0, 0, 1, 0, 0]),
+    "timeouts": np.array([0, 0, 0, 0, 1]),
+}
+"""Two episodes: rows 0 to 3, which ended, and rows 4 to 6, which were cut."""
+
+
+def written(folder: Path, **changed: Any) -> Path:
+    held = {name: x for name, x in (FLAT | changed).items() if x is not None}
+    np.savez(folder / "data.npz", **held)
+    return folder / "data.npz"
+
+
+def minari(folder: Path) -> Path:
+    (folder / "data").mkdir(parents=True)
+    with h5py.File(folder / "data" / "main_data.hdf5", "w") as file:
+        for number, (rows, steps, ended) in enumerate((((0, 4), (0, 3), True), ((4, 7), (3, 5), False))):
+            group = file.create_group(f"episode_{number}")
+            group["observations"] = OBS[slice(*rows)]
+            group["actions"], group["rewards"] = FLAT["actions"][slice(*steps)], FLAT["rewards"][slice(*steps)]
+            group["terminations"] = np.array([*[False] * (steps[1] - steps[0] - 1), ended])
+            group["truncations"] = ~group["terminations"][()]
+            group.create_group("infos")
+    box = {"type": "Box", "dtype": "float32", "shape": [2], "low": [-np.inf, 0.0], "high": [20.0, 20.0]}
+    about = {"observation_space": json.dumps(box), "action_space": json.dumps({"type": "Discrete", "n": 3, "start": 0})}
+    (folder / "data" / "metadata.json").write_text(json.dumps(about))
+    return folder
+
+
+def check(world: Any) -> None:
+    """Both in one column: the final row is that of the episode, and only the one that ended has discount 0."""
+    steps = world.lived.steps
+    order = np.argsort(np.asarray(steps.obs)[0, :, 0]) if steps.last.shape[1] > 1 else [0]
+    rows = [np.asarray(x)[:, order].T.reshape(-1, *x.shape[2:]) for x in (steps.obs, steps.discount, steps.reward)]
+    lived = np.asarray(steps.obs)[:, order].transpose(1, 0, 2).reshape(-1, 2)
+    np.testing.assert_array_equal(lived[:7], OBS)
+    np.testing.assert_array_equal(rows[1][:7], [1, 1, 1, 0, 1, 1, 1])
+    np.testing.assert_array_equal(rows[2][:7], [0, 1, 2, 3, 0, 4, 5])
+    assert world.transitions == 5
+
+
+def test_each_format_holds_the_same(tmp_path: Path) -> None:
+    flat = dataset(written(tmp_path))
+    check(flat)
+    assert flat.action_space == spaces.Discrete(2) and flat.observation_space.shape == (2,)
+    world = dataset(minari(tmp_path / "minari"))
+    check(world)
+    assert world.action_space == spaces.Discrete(3) and world.observation_space.high.tolist() == [20.0, 20.0]
+    check(dataset(written(tmp_path, terminals=None, dones=FLAT["terminals"])))
+
+
+def test_what_came_after_a_cut_has_to_be_known(tmp_path: Path) -> None:
+    """Without next observations the last step of the second episode leads nowhere: it is left out."""
+    assert dataset(written(tmp_path, next_observations=None)).transitions == 4
+
+
+def test_long_episodes_in_pieces(tmp_path: Path) -> None:
+    world = dataset(written(tmp_path), cut=2)
+    steps, counted = world.lived.steps, np.asarray(world.lived.transitions)
+    assert world.transitions == 5 and np.asarray(steps.first).sum() == 3
+    assert (counted & (np.asarray(steps.discount)[1:] == 0)).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"rewards": None}, r"has no rewards \(nor reward, rews\): it holds observations"),
+        ({"actions": np.zeros(4, int)}, "one entry for each step, got 5 of observations, 4 of actions"),
+        ({"rewards": np.array([0, np.nan, 0, 0, 0])}, "rewards of episode 0 hold NaN"),
+        ({"observations": np.array([{}] * 5, object)}, "cannot be read as .npz without objects"),
+    ],
+)
+def test_what_is_amiss_is_told(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        dataset(written(tmp_path, **changed))
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no data set at"):
+        dataset(tmp_path / "none.npz")
+    with pytest.raises(DatasetError, match=r"holds no main_data\.hdf5"):
+        dataset(tmp_path)
+
+
+def test_a_run_finds_its_data_again_or_says_that_it_changed(tmp_path: Path) -> None:
+    data = written(tmp_path)
+    method = BehaviourCloning(network=MLP((8,)), num_envs=1)
+    with rt.train(method, dataset(data), 40, folder=tmp_path / "run", every=20) as training:
+        next(told for told in training if told.boundary)
+    with rt.resume(tmp_path / "run") as training:
+        training.run_to_end()
+        assert training.step >= 40
+    written(tmp_path, rewards=FLAT["rewards"] + 1)
+    with pytest.raises(Exception, match="is not what it was when the run began"):
+        rt.resume(tmp_path / "run")
