@@ -26,13 +26,17 @@ import jax
 jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
 
 import retorno as rt  # noqa: E402
 from retorno.algorithms.published import settings  # noqa: E402
 from retorno.cli.train import as_options, part_name  # noqa: E402
 from retorno.core.environment import Environment  # noqa: E402
+from retorno.core.spaces import element  # noqa: E402
+from retorno.environments.games.tic_tac_toe_for_two import tic_tac_toe_for_two  # noqa: E402
 from retorno.environments.registry import make, model  # noqa: E402
 from retorno.networks import GRU, LSTM, MLP, Stack, Transformer  # noqa: E402
+from retorno.ops.intervals import interval95  # noqa: E402
 from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
 from retorno.replay import UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
@@ -148,6 +152,30 @@ def _learners(result: Result) -> list[tuple[Any, Any]]:
     return [(training.algorithm, learner) for learner in training.learners]
 
 
+def given_away(result: Result) -> dict[str, Any]:
+    """In tic-tac-toe: positions on which the player, or its network alone, gives away what minimax would get."""
+    exact = rt.bellman.minimax(tic_tac_toe_for_two())
+    q = np.full((exact.model.num_states, 9), np.nan)
+    q[exact.model.pair_state, exact.model.action] = exact.q
+    live = np.flatnonzero(~exact.model.terminal)
+    space = make(result.world).observation_space
+    numbers = np.array([int(name) for name in exact.model.state_names])[live]
+    boards = jax.vmap(lambda number: element(space, number))(jnp.asarray(numbers))
+
+    @jax.jit
+    def moves(policy: Any) -> Any:
+        chosen = lambda board, legal: policy.step(board, True, ())[0]["policy"].masked(legal).mode()  # noqa: E731
+        return jax.lax.map(lambda row: chosen(*row), (boards, ~np.isnan(q[live])), batch_size=64)
+
+    def mistakes(policy: Any) -> int:
+        return int((np.nanmax(q[live], 1) - q[live, np.asarray(moves(policy))] > ROUNDING).sum())
+
+    each = [mistakes(policy) + mistakes(policy.network) for policy in _train(result)]
+    low, high = interval95(np.array(each, float))
+    unit = f"mistakes of the search and of its network alone on all {len(live):,} positions: with 0 it never loses"
+    return {"mean": float(np.mean(each)), "low": max(low, 0.0), "high": high, "each": each, "unit": unit}
+
+
 def _regrets(best: rt.Solution, policies: list[Any], greedy: bool, unit: str) -> dict[str, Any]:
     measured = regret(policies, best, greedy)
     low, high = measured.ci95
@@ -174,6 +202,8 @@ RESULTS = [
     Result("ppo", "recall", "≥ .98", network=Transformer()),
     Result("ppo", "recall", ".25 (chance)", network=MLP()),
     Result("ppo", "tokens", "≥ .98", network=Transformer(), judge=share_of_optimum),
+    Result("mu_zero", "CartPole-v1", "≥ 450"),
+    Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
     Result("q_learning", "student", "0", judge=against_optimum),
     Result("q_learning", "FrozenLake-v1", "0", judge=against_optimum),
     Result("q_learning", "cliff", "0", judge=against_optimum),

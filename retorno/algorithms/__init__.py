@@ -60,6 +60,7 @@ from retorno.algorithms.preferences.dpo import Preference as Preference
 from retorno.algorithms.preferences.reward_model import Likelihood as Likelihood
 from retorno.algorithms.preferences.reward_model import RewardModel as RewardModel
 from retorno.algorithms.self_play.alpha_zero import AlphaZero as AlphaZero
+from retorno.algorithms.self_play.mu_zero import MuZero as MuZero
 from retorno.algorithms.tabular.average_reward import DifferentialSARSA as DifferentialSARSA
 from retorno.algorithms.tabular.average_reward import RLearning as RLearning
 from retorno.algorithms.tabular.double_q_learning import DoubleQLearning as DoubleQLearning

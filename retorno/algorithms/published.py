@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from retorno.algorithms import A2C, DQN, PPO, PQN, REINFORCE, SAC, SARSA, TD3, QLearning
+from retorno.algorithms import A2C, DQN, PPO, PQN, REINFORCE, SAC, SARSA, TD3, AlphaZero, MuZero, QLearning
 from retorno.core.policy import Algorithm
 from retorno.networks import GRU, MLP, Activation, Stack
 from retorno.networks.returns import QuantileRegression
-from retorno.ops.optimisers import Adam, Schedule
+from retorno.ops.optimisers import Adam, AdamW, Schedule
 from retorno.policies import Epsilon
 from retorno.replay import Hindsight, Sparse
+from retorno.search import Gumbel
 
 
 class Published(NamedTuple):
@@ -113,6 +114,16 @@ _POLE = PPO(
 _VEILED = dataclasses.replace(_POLE, network=GRU(), normalise_observations=True, normalise_rewards=True)
 
 _A2C_NORMALISED = A2C(num_envs=16, normalise_observations=True, normalise_rewards=True)
+
+_BOARD = AlphaZero(
+    network=MLP(hidden=(256, 256), activation=Activation.relu, shared=True),
+    search=Gumbel(simulations=16),
+    gradient_steps=64,
+    optimiser=AdamW(2e-3, Schedule.linear, max_gradient_norm=5.0, weight_decay=1e-4),
+    lambda_=1.0,
+    drawn_moves=0,
+    openings=8,
+)
 
 _LANDER_NETWORK = MLP(hidden=(400, 300), activation=Activation.relu, orthogonal=False)
 _MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5")
@@ -266,6 +277,8 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ),
     **{("td3", world): Published(TD3(learning_starts=10_000), 1_000_000, f"{_ZOO}'s for -v4") for world in _MUJOCO},
     ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
+    ("alpha_zero", "tic_tac_toe_for_two"): Published(_BOARD, 150_000, "retorno"),
+    ("mu_zero", "CartPole-v1"): Published(MuZero(rollout=64, lambda_=1.0), 50_000, "retorno"),
     ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
     ("sarsa", "cliff"): Published(SARSA(step_size=0.1, step_size_end=0.0, discount=1.0), 1_000_000, "retorno"),
     **{

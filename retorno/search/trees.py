@@ -44,7 +44,7 @@ class Found(NamedTuple):
     policy: Float[Array, " A"]
     """The improved policy: what a network learns."""
     value: Float[Array, ""]
-    """Of the row, for whoever moves."""
+    """Of the row, for whoever moves as the improved policy does."""
     q: Float[Array, " A"]
     """Of each action; 0 for those that were not looked at."""
     visits: Int[Array, " A"]
@@ -128,7 +128,8 @@ class Tree(abc.ABC):
         seen = output.search_tree.summary()
         visits = seen.visit_counts[0].astype(jnp.int32)
         lines = _lines(output.search_tree)
-        return Found(output.action[0], output.action_weights[0], seen.value[0], seen.qvalues[0], visits, lines)
+        policy, q = output.action_weights[0], seen.qvalues[0]
+        return Found(output.action[0], policy, _value(policy, q, visits), q, visits, lines)
 
     def _with_chance(
         self, mctx: Any, key: Any, root: Any, steps: _Steps, illegal: Bool[Array, "1 A"], exploring: bool
@@ -240,6 +241,15 @@ class _Steps(NamedTuple):
         return reward, onward, logits, jnp.where(over, 0.0, value), Node(state, over)
 
 
+def _value(policy: Float[Array, " A"], q: Float[Array, " A"], visits: Int[Array, " A"]) -> Float[Array, ""]:
+    """What the improved policy makes of what was looked at.
+
+    The mean of all simulations would count against a row what a search only tries: of Gumbel's, half of it.
+    """
+    weight = jnp.where(visits > 0, policy, 0.0)
+    return (weight * q).sum() / jnp.maximum(weight.sum(), 1e-9)
+
+
 def _lines(tree: Any) -> Int[Array, "A L"]:
     """What follows most often behind each action of the root. A tree with chance in it has no such lines."""
     children, visits, onward = tree.children_index[0], tree.children_visits[0], tree.children_discounts[0]
@@ -263,13 +273,14 @@ def _allowed(legal: Legal, actions: int) -> Bool[Array, " A"]:
 
 
 class Imagined(eqx.Module):
-    """A model that answers as a world does: its states are what is observed."""
+    """A model that answers as a world does: its states are what its rows show."""
 
     model: SampleModel
 
     def enter(self, obs: PyTree[Any]) -> tuple[PyTree[Any], TimeStep]:
         """Begin an episode with an observation."""
-        return obs, self.model.enter(obs)
+        row = self.model.enter(obs)
+        return row.obs, row
 
     def step(self, state: PyTree[Any], action: Int[Array, ""], key: Key[Array, ""]) -> tuple[PyTree[Any], TimeStep]:
         """One outcome."""

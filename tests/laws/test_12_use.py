@@ -39,7 +39,7 @@ from retorno.run.policy_folder import SavedPolicy
 from retorno.run.train import train
 
 ENVS, ROWS = 4, 10
-SEARCHING = ("rollout", "uct", "alpha_zero")
+SEARCHING = ("rollout", "uct", "alpha_zero", "mu_zero")
 """They think in a model before they act."""
 SESSION = onnxruntime.SessionOptions()
 SESSION.intra_op_num_threads = 1

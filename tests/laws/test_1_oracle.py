@@ -57,12 +57,13 @@ from retorno.core.spaces import HashableSpace
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.models import Exact
-from retorno.networks import Table
+from retorno.networks import MLP, Table
+from retorno.networks.layers import Activation
 from retorno.ops.optimisers import Adam, Schedule
 from retorno.policies import Epsilon, Uniform
 from retorno.policies.target_and_behaviour import FixedPolicy, tabulated
 from retorno.run.oracle import regret
-from retorno.search import PUCT
+from retorno.search import PUCT, Gumbel
 
 DISCOUNT = 0.8
 EPSILON = 0.3
@@ -223,7 +224,7 @@ SHARE = 0.2
 """What may be left of what the best policy earns more than the uniform one."""
 FINITE = [name for name in DISCOUNTED if main(name).world == "finite"]
 """The others act by real numbers."""
-SEARCHING = ("alpha_zero",)
+SEARCHING = ("alpha_zero", "mu_zero")
 """They look ahead before each choice and learn more from fewer steps, which take longer: held below, in two models."""
 CONTROL = [name for name in FINITE if name not in (*PREDICTION, *PLANNING, *APART, *SEARCHING)]
 
@@ -263,6 +264,28 @@ def test_who_searches_while_learning_finds_a_good_policy(world: str) -> None:
         "alpha_zero", search=PUCT(simulations=32, noise=0.5), optimiser=Adam(0.1, Schedule.linear), gradient_steps=32
     )
     found = learners_in(method, worlds(SMALL)[world], 1_000, range(2), IN_HASTE)
+    policies: list[Any] = policies_of(method, found)
+    check_control(policies, world)
+    check_control([policy.network for policy in policies], world)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["example_4_1", "random_walk_19"])
+def test_who_searches_in_what_it_learns_finds_a_good_policy(world: str) -> None:
+    """MuZero where nothing is left to chance: its hidden states have no place for it."""
+    method = deep(
+        "mu_zero",
+        search=Gumbel(simulations=16),
+        network=MLP(hidden=(64,), activation=Activation.relu),
+        inner=MLP(hidden=(64,), activation=Activation.relu, shared=True),
+        optimiser=Adam(3e-3),
+        gradient_steps=64,
+        batch_size=64,
+        unroll=4,
+        hidden=32,
+        temperature=1.0,
+    )
+    found = learners_in(method, worlds(SMALL)[world], 8_000, range(1), IN_HASTE)
     policies: list[Any] = policies_of(method, found)
     check_control(policies, world)
     check_control([policy.network for policy in policies], world)
