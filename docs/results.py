@@ -58,11 +58,13 @@ class Result:
     steps: int | None = None
     network: Any = None
     replay: Any = None
+    seeds: int = SEEDS
     judge: Callable[[Result], dict[str, Any]] = dataclasses.field(default=lambda result: returns(result))
 
     @property
     def name(self) -> str:
-        return "-".join([self.algorithm, self.world, *(part_name(part, made) for part, made in self.parts.items())])
+        world = self.world.replace("/", "-")
+        return "-".join([self.algorithm, world, *(part_name(part, made) for part, made in self.parts.items())])
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -78,7 +80,7 @@ class Result:
             for option in (f"--{part} {part_name(part, made)}", *as_options(made, type(made)(), f"--{part}."))
         )
         steps = f" --steps {self.steps}" if self.steps is not None else ""
-        return f"retorno train {self.algorithm} {self.world}{parts}{steps} --seeds {SEEDS}"
+        return f"retorno train {self.algorithm} {self.world}{parts}{steps} --seeds {self.seeds}"
 
     @property
     def budget(self) -> int:
@@ -97,11 +99,11 @@ def _train(result: Result) -> list[Any]:
     """The final policies of ten seeds."""
     algorithm, world = _algorithm(result), make(result.world)
     if isinstance(world, Environment):
-        training = rt.train(algorithm, world, result.budget, seed=range(SEEDS))
+        training = rt.train(algorithm, world, result.budget, seed=range(result.seeds))
         training.run_to_end()
         return training.policies
     policies = []
-    for seed in range(SEEDS):
+    for seed in range(result.seeds):
         with rt.train(algorithm, world, result.budget, seed=seed) as training:
             training.run_to_end()
             policies.append(training.policy)
@@ -147,7 +149,7 @@ def against_soft(result: Result) -> dict[str, Any]:
 
 def _learners(result: Result) -> list[tuple[Any, Any]]:
     """The algorithm and the learner of each of ten seeds."""
-    training = rt.train(_algorithm(result), result.world, result.budget, seed=range(SEEDS))
+    training = rt.train(_algorithm(result), result.world, result.budget, seed=range(result.seeds))
     training.run_to_end()
     return [(training.algorithm, learner) for learner in training.learners]
 
@@ -183,6 +185,9 @@ def _regrets(best: rt.Solution, policies: list[Any], greedy: bool, unit: str) ->
     return {"mean": measured.mean, "low": low, "high": high, "each": each, "unit": f"{unit} ({measured.optimum:.4g})"}
 
 
+RANDOM = {"breakout": 0.4, "freeway": 0.3, "space_invaders": 4.0, "asterix": 0.5, "seaquest": 0.1}
+"""What actions at random are paid in MinAtar's games; published are 10 and 5 million steps."""
+
 RESULTS = [
     Result("ppo", "CartPole-v1", "≥ 495"),
     Result("ppo", "Acrobot-v1", "≥ −80"),
@@ -204,6 +209,11 @@ RESULTS = [
     Result("ppo", "tokens", "≥ .98", network=Transformer(), judge=share_of_optimum),
     Result("mu_zero", "CartPole-v1", "≥ 450"),
     Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
+    *(
+        Result("pqn", f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=3)
+        for game, chance in RANDOM.items()
+    ),
+    Result("dqn", "minatar/breakout", f"far above {RANDOM['breakout']} (at random)", steps=200_000, seeds=3),
     Result("q_learning", "student", "0", judge=against_optimum),
     Result("q_learning", "FrozenLake-v1", "0", judge=against_optimum),
     Result("q_learning", "cliff", "0", judge=against_optimum),
@@ -224,7 +234,7 @@ def measure(result: Result) -> None:
         "command": result.command,
         "asked": result.asked,
         "steps": result.budget,
-        "seeds": SEEDS,
+        "seeds": result.seeds,
         "minutes": round((time.perf_counter() - began) / 60, 1),
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "commit": commit.stdout.strip(),
@@ -260,10 +270,10 @@ def render() -> None:
     lines = [
         "# What it learns",
         "",
-        f"Final policies (never the best of several checkpoints), greedy, {EPISODES} episodes each; mean over {SEEDS}",
-        "seeds and its 95% interval (Student's t over seeds, within what is possible). Made by `make results`;",
-        "`docs/results.py NAME` makes one line. Settings are the ones that `retorno train` takes by itself. Exact",
-        "answers: [what they are](exact.md) and [how fast](bellman-speed.md), with their commands.",
+        f"Final policies (never the best of several checkpoints), greedy, {EPISODES} episodes each; mean over as many",
+        "seeds as the command says and its 95% interval (Student's t over seeds, within what is possible). Made by",
+        "`make results`; `docs/results.py NAME` makes one line. Settings are those that `retorno train` takes.",
+        "Exact answers: [what they are](exact.md) and [how fast](bellman-speed.md), with their commands.",
         "",
         "| command | steps | asked | mean | 95% interval | worst and best seed | of what |",
         "|---|---|---|---|---|---|---|",

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from retorno.algorithms import A2C, DQN, PPO, PQN, REINFORCE, SAC, SARSA, TD3, AlphaZero, MuZero, QLearning
 from retorno.core.policy import Algorithm
-from retorno.networks import GRU, MLP, Activation, Stack
-from retorno.networks.returns import QuantileRegression
-from retorno.ops.optimisers import Adam, AdamW, Schedule
+from retorno.networks import CNN, GRU, MLP, Activation, Stack
+from retorno.networks.returns import Categorical, ImplicitQuantiles, QuantileRegression
+from retorno.ops.optimisers import Adam, AdamW, RAdam, RMSprop, Schedule
 from retorno.policies import Epsilon
-from retorno.replay import Hindsight, Sparse
+from retorno.replay import Hindsight, Proportional, Sparse
 from retorno.search import Gumbel
 
 
@@ -27,6 +27,8 @@ class Published(NamedTuple):
     steps: int
     """The published budget of environment steps."""
     source: str
+    relabel: str | None = None
+    """By what rewards are changed for learning, by its name; None for nothing."""
 
 
 _ZOO = "RL Baselines3 Zoo"
@@ -128,7 +130,134 @@ _BOARD = AlphaZero(
 _LANDER_NETWORK = MLP(hidden=(400, 300), activation=Activation.relu, orthogonal=False)
 _MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5")
 
+_MINATAR = tuple(f"minatar/{game}" for game in ("asterix", "breakout", "freeway", "seaquest", "space_invaders"))
+_YOUNG = DQN(
+    network=CNN(orthogonal=False),
+    # PyTorch adds .01 to the root of the variance; under the root that is about .0001.
+    optimiser=RMSprop(2.5e-4, decay=0.95, eps=1e-4, momentum=0.95),
+    rollout=1,
+    learning_starts=5_000,
+    epsilon_end=0.1,
+    exploration_fraction=0.02,
+    double=False,
+    average=None,
+)
+"""Young & Tian 2019, their examples/dqn.py."""
+_PARALLEL = PQN(
+    network=CNN(layer_norm=True),
+    num_envs=128,
+    rollout=32,
+    epochs=2,
+    minibatches=32,
+    lambda_=0.65,
+    exploration_fraction=0.1,
+    optimiser=RAdam(5e-4, Schedule.linear, max_gradient_norm=10.0),
+)
+_CLIPPED = PPO(
+    network=CNN(),
+    num_envs=64,
+    rollout=128,
+    epochs=4,
+    minibatches=8,
+    optimiser=Adam(5e-3, Schedule.linear, max_gradient_norm=0.5, eps=1e-5),
+    entropy_coefficient=0.01,
+)
+
+_SCREENS = Stack(frames=4, network=CNN(orthogonal=False))
+_NATURE = DQN(
+    network=_SCREENS,
+    optimiser=RMSprop(2.5e-4),
+    capacity=1_000_000,
+    learning_starts=50_000,
+    # Each 10,000 gradient steps, of which there is one for each four actions.
+    target_period=40_000,
+    epsilon_end=0.1,
+    exploration_fraction=0.02,
+    double=False,
+    average=None,
+)
+"""Mnih et al. 2015, extended data table 1."""
+_ADAM = dataclasses.replace(_NATURE, optimiser=Adam(2.5e-4, eps=0.01 / 32), epsilon_end=0.01)
+_SCREEN_ACTOR = Stack(frames=4, network=CNN())
+ATARI = "ALE/*"
+"""Any game of the Arcade Learning Environment."""
+_FRAMES = 50_000_000
+"""Agent steps, of four frames each."""
+_CLIP = "clip_rewards"
+
 PUBLISHED: dict[tuple[str, str], Published] = {
+    **{("dqn", world): Published(_YOUNG, 5_000_000, "Young & Tian 2019") for world in _MINATAR},
+    **{("pqn", world): Published(_PARALLEL, 10_000_000, "Gallici et al. 2025") for world in _MINATAR},
+    **{("ppo", world): Published(_CLIPPED, 10_000_000, "PureJaxRL (Lu et al. 2022)") for world in _MINATAR},
+    ("dqn", ATARI): Published(_NATURE, _FRAMES, "Mnih et al. 2015", _CLIP),
+    ("c51", ATARI): Published(
+        dataclasses.replace(_ADAM, returns=Categorical()), _FRAMES, "Bellemare, Dabney & Munos 2017", _CLIP
+    ),
+    ("qrdqn", ATARI): Published(
+        dataclasses.replace(_ADAM, returns=QuantileRegression(), optimiser=Adam(5e-5, eps=0.01 / 32)),
+        _FRAMES,
+        "Dabney, Rowland, Bellemare & Munos 2018",
+        _CLIP,
+    ),
+    ("iqn", ATARI): Published(
+        dataclasses.replace(_ADAM, returns=ImplicitQuantiles(), optimiser=Adam(5e-5, eps=0.01 / 32)),
+        _FRAMES,
+        "Dabney, Ostrovski, Silver & Munos 2018",
+        _CLIP,
+    ),
+    ("rainbow", ATARI): Published(
+        dataclasses.replace(
+            _NATURE,
+            network=Stack(frames=4, network=CNN(hidden=(), orthogonal=False)),
+            returns=Categorical(),
+            duelling=512,
+            noisy=True,
+            n=3,
+            replay=Proportional(alpha=0.5),
+            double=True,
+            epsilon=0.0,
+            epsilon_end=0.0,
+            learning_starts=20_000,
+            target_period=8_000,
+            optimiser=Adam(6.25e-5, eps=1.5e-4),
+        ),
+        _FRAMES,
+        "Hessel et al. 2018",
+        _CLIP,
+    ),
+    ("ppo", ATARI): Published(
+        PPO(
+            network=_SCREEN_ACTOR,
+            num_envs=8,
+            rollout=128,
+            epochs=4,
+            minibatches=4,
+            clip=0.1,
+            anneal_clip=True,
+            entropy_coefficient=0.01,
+            optimiser=Adam(2.5e-4, Schedule.linear, max_gradient_norm=0.5, eps=1e-5),
+        ),
+        10_000_000,
+        _ZOO,
+        _CLIP,
+    ),
+    ("a2c", ATARI): Published(
+        A2C(network=_SCREEN_ACTOR, num_envs=16, entropy_coefficient=0.01, value_coefficient=0.25),
+        10_000_000,
+        _ZOO,
+        _CLIP,
+    ),
+    ("pqn", ATARI): Published(
+        dataclasses.replace(
+            _PARALLEL,
+            network=Stack(frames=4, network=CNN(layer_norm=True)),
+            optimiser=RAdam(2.5e-4, max_gradient_norm=10.0),
+            epsilon_end=0.001,
+        ),
+        _FRAMES,
+        "Gallici et al. 2025",
+        _CLIP,
+    ),
     ("ppo", "CartPole-v1"): Published(_POLE, 100_000, _ZOO),
     ("ppo", "Acrobot-v1"): Published(
         PPO(
@@ -299,6 +428,15 @@ PUBLISHED: dict[tuple[str, str], Published] = {
 """By (algorithm, world)."""
 
 
+def family(world: str) -> str:
+    """What settings for many worlds are published for, which a world is one of.
+
+    >>> family("ALE/Pong-v5")
+    'ALE/*'
+    """
+    return ATARI if world.startswith("ALE/") else world
+
+
 def settings(algorithm: str, world: str) -> Published | None:
     """The published settings of an algorithm on a world, if there are any."""
-    return PUBLISHED.get((algorithm, world))
+    return PUBLISHED.get((algorithm, world), PUBLISHED.get((algorithm, family(world))))

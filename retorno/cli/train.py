@@ -265,7 +265,8 @@ def choose(
             held = with_part(held, inner, asked(f"{part}.{inner}", arguments) or bare)
         usual = dataclasses.replace(usual, **{part: held})
     options = Options(steps=published.steps if published else DEFAULT_STEPS)
-    relabel = PARTS["relabel"].get(asked("relabel", arguments) or "none", type(None))()
+    usually = (published and published.relabel) or "none"
+    relabel = PARTS["relabel"].get(asked("relabel", arguments) or usually, type(None))()
     for inner in parts_of(relabel):
         relabel = with_part(relabel, inner, asked(f"relabel.{inner}", arguments))
     shown, judged = with_known_parts(usual), with_known_parts(relabel)

@@ -2,6 +2,7 @@
 
 from retorno.core.registry import Registry
 from retorno.networks.batch_renorm import BatchRenormMLP
+from retorno.networks.cnn import CNN
 from retorno.networks.composed import Apart, Tempered
 from retorno.networks.critics import Critics, critics
 from retorno.networks.heads import (
@@ -36,6 +37,7 @@ NETWORKS = Registry(
         SimBa,
         BatchRenormMLP,
         Residual,
+        CNN,
         GRU,
         LSTM,
         Transformer,
@@ -53,6 +55,7 @@ NETWORKS = Registry(
 register = NETWORKS.register
 
 __all__ = [
+    "CNN",
     "GRU",
     "LSTM",
     "MLP",

@@ -90,7 +90,7 @@ class Residual:
             SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
             ValueError: when there is no head.
         """
-        rows, columns, depth = _shape(observation_space)
+        rows, columns, depth = board(observation_space)
         seen = rows * columns * self.planes
 
         def tower(draws: Draws) -> Tower:
@@ -116,10 +116,10 @@ def planes(space: gymnasium.Space[Any], obs: PyTree[Any]) -> Float[Array, "H W C
 
     Marks are one-hot, whole numbers between bounds become [0, 1], and what is no board is the same on every place.
     """
-    rows, columns, _ = _shape(space)
+    rows, columns, _ = board(space)
     found = []
     for part, seen in _parts(space, obs):
-        if _board(part) == (rows, columns):
+        if _on_board(part) == (rows, columns):
             found.append(_marked(part, seen).reshape(rows, columns, -1))
         else:
             vector = encode(part, seen)
@@ -127,11 +127,15 @@ def planes(space: gymnasium.Space[Any], obs: PyTree[Any]) -> Float[Array, "H W C
     return jnp.concatenate(found, -1)
 
 
-def _shape(space: gymnasium.Space[Any]) -> tuple[int, int, int]:
-    """Rows, columns and planes."""
+def board(space: gymnasium.Space[Any]) -> tuple[int, int, int]:
+    """Rows, columns and planes of what is seen, 1 and 1 where it has no board.
+
+    Raises:
+        SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
+    """
     leaves = [part for part, _ in _parts(space, None)]
-    rows, columns = next((board for part in leaves if (board := _board(part)) is not None), (1, 1))
-    depth = sum(_depth(part) if _board(part) == (rows, columns) else width(part) for part in leaves)
+    rows, columns = next((found for part in leaves if (found := _on_board(part)) is not None), (1, 1))
+    depth = sum(_depth(part) if _on_board(part) == (rows, columns) else width(part) for part in leaves)
     if not depth:
         raise unsupported(space)
     return rows, columns, depth
@@ -151,7 +155,7 @@ def _parts(space: gymnasium.Space[Any], obs: Any) -> list[tuple[gymnasium.Space[
     return [each for part, seen in inside for each in _parts(part, seen)]
 
 
-def _board(space: gymnasium.Space[Any]) -> tuple[int, int] | None:
+def _on_board(space: gymnasium.Space[Any]) -> tuple[int, int] | None:
     """Rows and columns, of what lies on a board."""
     shape = tuple[int, ...](space.shape or ())
     planar = len(shape) == 2 or (len(shape) == 3 and not isinstance(space, spaces.MultiDiscrete))

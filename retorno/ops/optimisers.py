@@ -104,6 +104,23 @@ class Adam(Optimiser):
 
 
 @hyperparameters
+class RAdam(Optimiser):
+    """Adam whose first steps are as small as what is known of the variance says. Liu et al. 2020."""
+
+    NAME: ClassVar[str] = "radam"
+
+    beta1: UnitInterval = 0.9
+    """How slowly the mean of gradients follows."""
+    beta2: UnitInterval = 0.999
+    """How slowly the mean of their squares follows."""
+    eps: Positive = 1e-8
+    """Added to the root of the mean square."""
+
+    def direction(self) -> optax.GradientTransformation:
+        return optax.scale_by_radam(self.beta1, self.beta2, self.eps)
+
+
+@hyperparameters
 class AdamW(Optimiser):
     """AdamW (Loshchilov & Hutter 2019): Adam, with weights that decay beside it. Defaults: PyTorch's."""
 
@@ -137,10 +154,12 @@ class RMSprop(Optimiser):
     """Added to the mean square, under the root."""
     centred: bool = True
     """Divide by the standard deviation instead of the root of the mean square."""
+    momentum: UnitInterval | None = None
+    """What is kept of the step before; None for nothing."""
 
     def direction(self) -> optax.GradientTransformation:
-        scale = optax.scale_by_stddev if self.centred else optax.scale_by_rms
-        return scale(decay=self.decay, eps=self.eps)
+        scale = (optax.scale_by_stddev if self.centred else optax.scale_by_rms)(decay=self.decay, eps=self.eps)
+        return scale if self.momentum is None else optax.chain(scale, optax.trace(self.momentum))
 
 
 @hyperparameters
@@ -171,7 +190,7 @@ class Lion(Optimiser):
         return optax.scale_by_lion(self.beta1, self.beta2)
 
 
-OPTIMISERS = Registry((Adam, AdamW, RMSprop, SGD, Lion), of=Optimiser)
+OPTIMISERS = Registry((Adam, RAdam, AdamW, RMSprop, SGD, Lion), of=Optimiser)
 """Every optimiser by the name that the command line gives it."""
 
 

@@ -29,7 +29,7 @@ from retorno.environments.own_code import run_file
 from retorno.environments.registry import WORLDS
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit, Wrapper
-from retorno.networks import GRU, LSTM, MLP, NETWORKS, BatchRenormMLP, Residual, SimBa, Table, Transformer
+from retorno.networks import CNN, GRU, LSTM, MLP, NETWORKS, BatchRenormMLP, Residual, SimBa, Table, Transformer
 
 for own in filter(None, os.environ.get("RETORNO_OWN", "").split(os.pathsep)):
     run_file(own)
@@ -55,6 +55,7 @@ NETWORK: dict[str, Any] = {
     "simba": SimBa(8),
     "batch_renorm": BatchRenormMLP((8,)),
     "residual": Residual(4, blocks=1, planes=2, hidden=8),
+    "cnn": CNN((2,), (3,), (2,), (8,)),
     "gru": GRU(8, (8,)),
     "lstm": LSTM(8, (8,)),
     "transformer": Transformer(8, layers=1, num_heads=2, window=8),

@@ -17,6 +17,7 @@ from gymnasium import spaces
 
 from retorno.core.policy import Policy, carry_before
 from retorno.networks import (
+    CNN,
     GRU,
     LSTM,
     MLP,
@@ -46,6 +47,7 @@ TOLERANCE = 1e-5
 
 FINITE = spaces.MultiDiscrete([3, 4])
 TOKENS = spaces.Discrete(5, start=2)
+SCREEN = spaces.Box(0, 255, (6, 5, 1), np.uint8)
 MIXED = spaces.Dict(place=spaces.Box(-1, 1, (2, 2)), mode=spaces.Discrete(3), flags=spaces.Tuple([FINITE]))
 
 CHOICE = {"policy": CategoricalHead(3), "value": ValueHead()}
@@ -69,6 +71,8 @@ CASES = [
     (SimBa(8), MIXED, NORMAL),
     (BatchRenormMLP((8,)), MIXED, PARTS),
     (Residual(4, blocks=1), MIXED, CHOICE),
+    (CNN((4,), (3,), (2,), (8,)), SCREEN, CHOICE),
+    (Stack(3, network=CNN(layer_norm=True, hidden=())), SCREEN, VALUES),
     (GRU(16, (8,)), MIXED, CHOICE),
     (GRU(16, (8,), shared=True), TOKENS, PARTS),
     (GRU(16, (8,), orthogonal=False), TOKENS, SQUASHED),
@@ -119,7 +123,8 @@ def repeat(policy: Policy, obs: Any, first: jax.Array, carry: Any) -> tuple[Any,
     """(heads [T], carry) of T calls of `step`."""
 
     def step(carry: Any, row: Any) -> tuple[Any, Any]:
-        heads, carry = policy.step(*row, carry)
+        obs, first = row
+        heads, carry = policy.step(obs, first, carry)
         return carry, heads
 
     carry, heads = jax.lax.scan(step, carry, (obs, first))

@@ -19,6 +19,7 @@ from retorno.core.environment import Environment
 from retorno.core.mdp import MDP, mdp
 from retorno.core.time_step import TimeStep, restart, transition
 from retorno.environments.control.classic import cart_pole
+from retorno.environments.pixels.breakout import Breakout
 from retorno.environments.sampled_world import sampled
 from retorno.environments.text.recall import Recall
 from retorno.environments.wrappers import TimeLimit
@@ -100,6 +101,7 @@ KINDS: dict[str, Callable[[], Environment]] = {
     "vector": lambda: TimeLimit(cart_pole(), 7),
     "hidden": lambda: Recall(delay=3),
     "choices": lambda: TimeLimit(Spelt(sampled(model("garnet")), taken=spaces.MultiDiscrete([2, 2])), 7),
+    "pixels": lambda: TimeLimit(Breakout(), 7),
     "box": lambda: TimeLimit(Dial(), 7),
 }
 """By what is seen, what may be done, and what is hidden."""
