@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.algorithms import IQL, TD3BC
+from retorno.algorithms import CQL, IQL, TD3BC
 from retorno.core.spaces import SpaceError
 from retorno.environments import episode, recorded_episodes
-from retorno.networks import MLP, Activation
+from retorno.networks import MLP, Activation, Table
 from retorno.ops.objectives import expectile_loss
-from retorno.ops.optimisers import Adam, Schedule
+from retorno.ops.optimisers import SGD, Adam, Schedule
 from retorno.run.train import train
 
 DISCOUNT = 0.5
@@ -64,8 +64,12 @@ FALLING = Adam(3e-3, Schedule.linear)
 
 @pytest.mark.parametrize(
     "algorithm",
-    [IQL(expectile=0.8, inverse_temperature=20.0), TD3BC(climb=20.0)],
-    ids=["iql", "td3_bc"],
+    [
+        IQL(expectile=0.8, inverse_temperature=20.0),
+        TD3BC(climb=20.0),
+        CQL(conservatism=0.1, temperature=0.01, draws=3, critic_optimiser=FALLING),
+    ],
+    ids=["iql", "td3_bc", "cql"],
 )
 def test_what_is_learnt_is_better_than_what_was_recorded(algorithm: Any) -> None:
     method = dataclasses.replace(algorithm, **SETTINGS, target_step=0.05, optimiser=FALLING)
@@ -87,3 +91,23 @@ def test_whole_numbers_are_refused_where_real_ones_are_climbed() -> None:
     world = recorded_episodes([episode(np.arange(3), np.zeros(2, int))], spaces.Discrete(3), spaces.Discrete(2))
     with pytest.raises(SpaceError, match="TD3BC acts by real numbers"):
         train(TD3BC(num_envs=1), world, 10)
+
+
+def test_conservative_values_are_where_their_gradient_vanishes() -> None:
+    """Of a bandit whose arms were pulled 6, 3 and 1 times of 10: c (softmax Q − β) + β (Q − r) = 0 for each of them."""
+    behaviour, paid = np.array([0.6, 0.3, 0.1]), np.array([1.0, 0.0, 2.0])
+    arms = np.repeat(np.arange(3), [6, 3, 1])
+    world = recorded_episodes(
+        [episode(np.zeros(2, np.int32), np.array([arm]), paid[arm]) for arm in arms],
+        spaces.Discrete(1),
+        spaces.Discrete(3),
+        packed=False,
+    )
+    method = CQL(network=Table(), num_envs=10, conservatism=0.5, critic_optimiser=SGD(0.3), temperature=0.1)
+    training = train(method, world, 10_000)
+    training.run_to_end()
+    for member in training.run.learner.critics.members:
+        q = np.asarray(member.tables["q"])[0]
+        softmax = np.exp(q) / np.exp(q).sum()
+        np.testing.assert_allclose(0.5 * (softmax - behaviour) + behaviour * (q - paid), 0, atol=1e-4)
+    assert q[2] < 1.5  # Worth 2, but seldom seen.
