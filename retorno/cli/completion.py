@@ -21,7 +21,7 @@ import tyro
 from retorno.algorithms import ALGORITHMS
 from retorno.cli.main import COMMANDS
 from retorno.cli.options import options, parse
-from retorno.cli.train import PARTS, first_line, parts_of
+from retorno.cli.train import RELABEL, first_line, parts_of
 from retorno.environments.registry import WORLDS
 
 Shell = Literal["bash", "zsh", "fish"]
@@ -74,9 +74,9 @@ def _algorithms(parser: argparse.ArgumentParser, run_options: type) -> None:
         added.add_argument("world", choices=list(WORLDS))
         _fields(added, run_options)
         usual = make()
-        parts = {part: list(PARTS[part]) for part in [*parts_of(usual), "relabel"]}
+        parts = {**parts_of(usual), "relabel": RELABEL}
         for part, choices in parts.items():
-            added.add_argument(f"--{part}", choices=choices)
+            added.add_argument(f"--{part}", choices=list(choices))
         held = {option for option in options(usual) if option[2:] not in parts}
         _add(added, sorted(held - {each for action in added._actions for each in action.option_strings}))
 

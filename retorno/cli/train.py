@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
+import types
+import typing
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +17,6 @@ import numpy as np
 import tyro
 
 from retorno.algorithms import ALGORITHMS, register
-from retorno.algorithms.evolution.evolution_strategies import UTILITIES
-from retorno.algorithms.imitation.mixing import MIXES
 from retorno.algorithms.published import PUBLISHED, Published, settings
 from retorno.cli.options import Flag, UsageError, keep_of, parse, spelled, step_of
 from retorno.cli.runs import complete, finish, next_steps, use_cores
@@ -27,26 +28,21 @@ from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
 from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
-from retorno.core.registry import folder_of
+from retorno.core.registry import REGISTERED, folder_of, snake_case
 from retorno.environments.datasets import DATASET, is_dataset
 from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import UnknownNameError, WorldName
-from retorno.language import Decoder, Everything, LoRA, UpperLayers
-from retorno.models import MODELS
-from retorno.networks import GRU, LSTM, NETWORKS, Transformer
-from retorno.networks.ensembles import ENSEMBLES
-from retorno.networks.returns import RETURNS
-from retorno.ops.optimisers import OPTIMISERS
-from retorno.policies import EXPLORATIONS, FIXED
-from retorno.preferences import JUDGES, QUERIES, StateEntropy
-from retorno.replay import GOAL_REWARDS, REPLAYS
+from retorno.language import Decoder
+from retorno.networks import GRU, LSTM, Transformer
+from retorno.networks.network import NetworkConfig
 from retorno.run.folder import SEED
 from retorno.run.origin import Origin
 from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
-from retorno.run.train import NEWEST, Training, train
-from retorno.search import SEARCHES
+from retorno.run.train import NEWEST, Training, register_further, train
+
+register_further()
 
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
@@ -56,30 +52,11 @@ MOST_SEEDS = 100_000
 MUCH_MB = 100
 """Megabytes of checkpoints from which on they are told."""
 
-PARTS: dict[str, Mapping[str, Any]] = {
-    "network": ChainMap({"decoder": Decoder}, NETWORKS),
-    "critic_network": ChainMap({"none": type(None)}, NETWORKS),
-    "ensemble": ENSEMBLES,
-    "utility": UTILITIES,
-    "returns": RETURNS,
-    "trained": {"lora": LoRA, "upper_layers": UpperLayers, "everything": Everything},
-    "exploration": EXPLORATIONS,
-    "target": FIXED,
-    "behaviour": {"none": type(None), **FIXED},
-    "model": MODELS,
-    "mix": ChainMap({"none": type(None)}, MIXES),
-    "base": FIXED,
-    "optimiser": OPTIMISERS,
-    "critic_optimiser": ChainMap({"none": type(None)}, OPTIMISERS),
-    "replay": REPLAYS,
-    "search": SEARCHES,
-    "reward": GOAL_REWARDS,
-    "relabel": ChainMap({"none": type(None)}, RELABELS),
-    "judge": JUDGES,
-    "queries": QUERIES,
-    "pretraining": {"none": type(None), "state_entropy": StateEntropy},
-}
-"""What an algorithm or a run is made of, where it has it: chosen by name, each with options of its own."""
+OFFERED: dict[Any, Mapping[str, Any]] = {NetworkConfig: {"decoder": Decoder}}
+"""What the command line offers of a kind beside what is registered."""
+NONE: Mapping[str, Any] = {"none": type(None)}
+RELABEL = ChainMap(dict(NONE), RELABELS)
+"""Where rewards come from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,30 +238,26 @@ def choose(
         usual = with_part(usual, part, asked(part, arguments))
         held = getattr(usual, part)
         for inner in parts_of(held):
-            bare = None if inner in PARTS and inner in parts_of(usual) else asked(inner, arguments)
+            bare = None if inner in parts_of(usual) else asked(inner, arguments)
             held = with_part(held, inner, asked(f"{part}.{inner}", arguments) or bare)
         usual = dataclasses.replace(usual, **{part: held})
     options = Options(steps=published.steps if published else DEFAULT_STEPS)
     usually = (published and published.relabel) or "none"
-    relabel = PARTS["relabel"].get(asked("relabel", arguments) or usually, type(None))()
+    relabel = RELABEL.get(asked("relabel", arguments) or usually, type(None))()
     for inner in parts_of(relabel):
         relabel = with_part(relabel, inner, asked(f"relabel.{inner}", arguments))
     shown, judged = with_known_parts(usual), with_known_parts(relabel)
     kind = dataclasses.make_dataclass(
         "Arguments",
         [
-            *(name_option(part, getattr(usual, part)) for part in parts_of(usual)),
-            *(
-                name_option(inner, getattr(getattr(usual, part), inner), f"{part}.")
-                for part in parts_of(usual)
-                for inner in parts_of(getattr(usual, part))
-            ),
+            *part_options(usual),
+            *(option for part in parts_of(usual) for option in part_options(getattr(usual, part), f"{part}.")),
             *(
                 (part, Annotated[type(default), tyro.conf.arg(name="")], dataclasses.field(default=default))
                 for part, default in (("options", options), ("algorithm", shown))
             ),
-            name_option("relabel", relabel),
-            *(name_option(inner, getattr(relabel, inner), "relabel.") for inner in parts_of(relabel)),
+            name_option("relabel", RELABEL, relabel),
+            *part_options(relabel, "relabel."),
             *([] if relabel is None else [("relabel", type(judged), dataclasses.field(default=judged))]),
         ],
     )
@@ -369,26 +342,63 @@ def fields_of(kind: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
 
 
-def parts_of(algorithm: Any) -> list[str]:
-    """Which parts an algorithm has."""
-    return [
-        part
-        for part, kinds in PARTS.items()
-        if hasattr(algorithm, part) and type(getattr(algorithm, part)) in kinds.values()
-    ]
+def parts_of(made: Any) -> dict[str, Mapping[str, Any]]:
+    """What settings are made of that is chosen by name, each with options of its own: the choices by field.
+
+    Such a field is annotated by a kind that is registered, or by classes of settings; it may be optional.
+    """
+    return {
+        part: kinds for part, kinds in _choices(type(made)).items() if type(getattr(made, part, 0)) in kinds.values()
+    }
 
 
-def part_name(part: str, made: Any) -> str:
+@functools.cache
+def _choices(cls: type) -> dict[str, Mapping[str, Any]]:
+    hints = typing.get_type_hints(cls) if dataclasses.is_dataclass(cls) else {}
+    found = {name: _kinds(hint) for name, hint in hints.items() if name in fields_of(cls)}
+    return {name: kinds for name, kinds in found.items() if len(kinds) > 1}
+
+
+def _kinds(hint: Any) -> Mapping[str, Any]:
+    """The classes that an annotation allows, by name; none where it allows something else as well."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    found = {**NONE} if type(None) in options else {}
+    for option in (each for each in options if each is not type(None)):
+        if option in REGISTERED:
+            found |= {**OFFERED.get(option, {}), **REGISTERED[option]}
+        elif _is_part(option):
+            found[snake_case(option.__name__)] = option
+        else:
+            return {}
+    return found
+
+
+def _is_part(option: Any) -> bool:
+    """Whether it is a class of settings, each of which has a default."""
+    if not (isinstance(option, type) and dataclasses.is_dataclass(option)):
+        return False
+    missing = dataclasses.MISSING
+    return all(
+        field.default is not missing or field.default_factory is not missing for field in dataclasses.fields(option)
+    )
+
+
+def part_name(kinds: Mapping[str, Any], made: Any) -> str:
     """What the command line calls a part's kind; of one that it does not offer, what Python does."""
-    return next((name for name, kind in PARTS.get(part, {}).items() if type(made) is kind), type(made).__name__)
+    return next((name for name, kind in kinds.items() if type(made) is kind), type(made).__name__)
 
 
-def name_option(part: str, default: Any, of: str = "") -> tuple[str, Any, Any]:
+def name_option(part: str, kinds: Mapping[str, Any], default: Any, of: str = "") -> tuple[str, Any, Any]:
     """The option that chooses a part, as a dataclass's field: `part` stays free for the part's own options."""
     about = tyro.conf.arg(name=of + part, help=f"Which {part}; its own settings, if it has any, follow below.")
-    choices: Any = tyro.extras.literal_type_from_choices(tuple(PARTS[part]))
-    usual = dataclasses.field(default=part_name(part, default))
+    choices: Any = tyro.extras.literal_type_from_choices(tuple(kinds))
+    usual = dataclasses.field(default=part_name(kinds, default))
     return f"{of.replace('.', '_')}{part}_name", Annotated[choices, about], usual
+
+
+def part_options(made: Any, of: str = "") -> list[tuple[str, Any, Any]]:
+    """`name_option` for each part of an algorithm, a relabel, or a part of these."""
+    return [name_option(part, kinds, getattr(made, part), of) for part, kinds in parts_of(made).items()]
 
 
 def asked(part: str, arguments: list[str]) -> str | None:
@@ -405,7 +415,7 @@ def with_part(algorithm: Any, part: str, name: str | None) -> Any:
 
     Published minibatches of transitions say nothing of a network with a memory, which learns from whole sequences.
     """
-    kind = PARTS[part].get(name or "")
+    kind = parts_of(algorithm)[part].get(name or "")
     if kind is None or type(getattr(algorithm, part)) is kind:
         return algorithm
     remembers = kind in (GRU, LSTM, Transformer) and hasattr(algorithm, "minibatches")
@@ -472,7 +482,7 @@ def start(
         note(f"settings: {told_settings(name, algorithm, published)}")
         if relabel is not None:
             changed = as_options(relabel, type(relabel)(), "--relabel.")
-            note(f"rewards: {' '.join([part_name('relabel', relabel), *changed])}")
+            note(f"rewards: {' '.join([part_name(RELABEL, relabel), *changed])}")
         if getattr(algorithm, "exploring_starts", False) and (told := few_starts(chosen.model())):
             note(told)
         if (origin := training.begun_from) is not None:
@@ -594,8 +604,8 @@ def told_settings(name: str, algorithm: Any, published: Published | None) -> str
 def typed(made: Any, usual: Any) -> Iterator[str]:
     """What has to be typed to get from an algorithm's defaults to other settings."""
     adapted = usual
-    for part in parts_of(made):
-        adapted = with_part(adapted, part, part_name(part, getattr(made, part)))
+    for part, kinds in parts_of(made).items():
+        adapted = with_part(adapted, part, part_name(kinds, getattr(made, part)))
     return as_options(made, dataclasses.replace(adapted, **{part: getattr(usual, part) for part in parts_of(made)}))
 
 
@@ -606,11 +616,12 @@ def as_options(made: Any, usual: Any, before: str = "--") -> Iterator[str]:
         name = field.name.strip("_").replace("_", "-")
         if value == other:
             continue
-        if field.name in PARTS and value is None:
-            yield f"{before}{name} {part_name(field.name, value)}"
+        kinds = parts_of(made).get(field.name)
+        if kinds is not None and value is None:
+            yield f"{before}{name} {part_name(kinds, value)}"
         elif dataclasses.is_dataclass(value):
             if type(value) is not type(other):
-                yield f"{before}{name} {part_name(field.name, value)}"
+                yield f"{before}{name} {part_name(kinds or {}, value)}"
                 other = type(value)()  # type: ignore[call-arg]
             yield from as_options(value, other, f"{before}{name}.")
         elif isinstance(value, bool):

@@ -93,10 +93,15 @@ FURTHER = ("retorno.language", "retorno.preferences")
 """Packages above this one that register settings: runs of theirs are gone on with by those who never imported them."""
 
 
-def known() -> dict[str, type]:
-    """Everything that settings in a file may be made of, by its class's name: what is registered now."""
+def register_further() -> None:
+    """Have the packages above this one register what they have."""
     for package in FURTHER:
         importlib.import_module(package)
+
+
+def known() -> dict[str, type]:
+    """Everything that settings in a file may be made of, by its class's name: what is registered now."""
+    register_further()
     algorithms = [type(make()) for make in ALGORITHMS.values()]
     kinds: list[Mapping[str, Any]] = [*REGISTERED.values(), PRETRAINED, SOURCES, RELABELS, MIXES]
     parts = [kind for each in kinds for kind in each.values()]
