@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -14,11 +15,12 @@ from rich.table import Table
 
 from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.pages import LABELS, is_run, opened_labels
+from retorno.cli.runs import settings_of
 from retorno.cli.terminal import note, print_json
 from retorno.core.errors import RetornoError
 
 if TYPE_CHECKING:
-    from retorno.labels import Labels
+    from retorno.labels import Labelled, Labels
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class LabelsCommand:
     """A run that people labelled for, or a database."""
     file: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = None
     """What is written or taken."""
-    kind: Literal["rankings", "demonstrations"] = "rankings"
-    """What is written."""
+    kind: Literal["rankings", "demonstrations", "segments"] | None = None
+    """What is written; where it is not said, rankings, or segments where such were compared."""
     json: Flag = False
     """Print one JSON object and nothing else."""
 
@@ -40,26 +42,87 @@ class LabelsCommand:
 def run(arguments: list[str]) -> int:
     given = parse(LabelsCommand, arguments, "retorno labels")
     path = Path(given.where).expanduser()
-    place: str | Path = given.where if "://" in given.where else path / LABELS if is_run(path) else path
-    if given.do != "import" and isinstance(place, Path) and not place.exists():
-        raise RetornoError(f"there are no labels in {place}: `retorno rank` makes them")
-    labels = opened_labels(place)
-    from retorno import labels as people
-    from retorno.language.labelled import take
-
     if given.do != "statistics" and given.file is None:
         raise UsageError(f"retorno labels {given.do}: give the file, as rankings.jsonl")
+    place: str | Path = given.where if "://" in given.where else place_of(path) if is_run(path) else path
+    if given.do != "import" and isinstance(place, Path) and not place.exists():
+        return _judged(path, given)
+    labels = opened_labels(place)
+    from retorno import labels as people
+    from retorno.preferences.judges import QUERY
+
     if given.do == "export":
         assert given.file is not None
-        count = people.write_records(given.file, getattr(people, given.kind)(labels))
-        note(f"{given.file}: {given.kind}, {count:,}")
+        kind = given.kind or ("segments" if labels.progress(QUERY, "").labels else "rankings")
+        count = people.write_records(given.file, getattr(people, kind)(labels))
+        note(f"{given.file}: {kind}, {count:,}")
     elif given.do == "import":
         assert given.file is not None
-        taken = take(labels, given.file)
+        taken = _taken(labels, given.file)
         note(f"taken into {given.where}: {', '.join(f'{kind} {count:,}' for kind, count in taken.items())}")
     else:
         _count(labels, given.json)
     return 0
+
+
+def place_of(run: Path) -> str | Path:
+    """Where the labels of a run are: where it looks for them, or in its folder."""
+    judge = (settings_of(run).get("relabel") or {}).get("judge") or {}
+    said = judge.get("labels")
+    if not said:
+        return run / LABELS
+    return said if "://" in said else Path(said)
+
+
+def _judged(run: Path, given: LabelsCommand) -> int:
+    """Of a run whose judge was no person: the labels that it has learnt from.
+
+    Raises:
+        RetornoError: when there are none.
+    """
+    none = RetornoError(f"there are no labels in {given.where}: `retorno rank` and `retorno prefer` make them")
+    if not is_run(run):
+        raise none
+    from retorno.labels import write_records
+    from retorno.preferences.recorded import learnt_rewards, records
+
+    rewards = learnt_rewards(run)
+    if not rewards:
+        raise none
+    if given.do == "statistics":
+        return _told_of_judge(rewards, given.json)
+    assert given.file is not None
+    judge = (settings_of(run)["relabel"] or {}).get("judge") or {}
+    count = write_records(given.file, records(rewards, str(judge.get("type", "judge"))))
+    note(f"{given.file}: segments, {count:,}")
+    return 0
+
+
+def _told_of_judge(rewards: list[Any], as_json: bool) -> int:
+    """How many labels, and in how many pairs that were asked again the same was said."""
+    held = [each.labelled for each in rewards]
+    again = sum(int((each.again >= 0).sum()) for each in held)
+    same = sum(float(each.consistency) * int((each.again >= 0).sum()) for each in held)
+    count = sum(int(each.count) for each in held)
+    told = {"labels": count, "asked_again": again, "same": same / again if again else None}
+    if as_json:
+        print_json(told)
+    else:
+        alike = f"; of {again:,} that were asked again {same / again:.2f} were answered alike" if again else ""
+        print(f"{count:,} labels{alike}")
+    return 0
+
+
+def _taken(labels: Labels, file: Path) -> Counter[str]:
+    """Take what a file holds: comparisons of segments, or what was said of texts."""
+    from retorno.language.labelled import take
+    from retorno.preferences.given import lines, taken
+
+    if file.suffix == ".jsonl" and file.is_file() and "segments" in next((x for _, x in lines(file)), {}):
+        given = list(taken(lines(file)))
+        labels.take(given)
+        return Counter(each.kind for each in given)
+    return take(labels, file)
 
 
 def _count(labels: Labels, as_json: bool) -> None:
@@ -71,6 +134,7 @@ def _count(labels: Labels, as_json: bool) -> None:
     by_person: dict[str, list[float | None]] = defaultdict(list)
     for one in said:
         by_person[one.label.labeller].append(one.label.seconds)
+    compared = _compared(said)
     figures = [
         {
             "labeller": who,
@@ -78,6 +142,7 @@ def _count(labels: Labels, as_json: bool) -> None:
             "seconds": statistics.median(known) if (known := [x for x in seconds if x is not None]) else None,
             "with_others": between_labellers(ranked, who).share,
             "with_scores": with_scores(ranked, who).share,
+            **compared.get(who, {}),
         }
         for who, seconds in sorted(by_person.items())
     ]
@@ -92,6 +157,44 @@ def _count(labels: Labels, as_json: bool) -> None:
         table.add_row(each["labeller"], f"{each['labels']:,}", f"{each['seconds'] or 0:.1f}", *told)
     console = Console(highlight=False, markup=False)
     console.print(table)
+    for who, told in compared.items():
+        console.print(f"{who}: {_in_words(told)}")
     for what, agreement in (("people agree in", people), ("the reward model agrees in", model)):
         if agreement.share is not None:
             console.print(f"{what} {agreement.share:.2f} of {agreement.pairs:,} pairs")
+
+
+ONE_SIDED = 20
+"""Answers all of one side from which on that is noticed."""
+
+
+def _compared(said: list[Labelled]) -> dict[str, dict[str, Any]]:
+    """Of each person who compared segments: which side they chose, and whether they said the same twice."""
+    from retorno.preferences.judges import QUERY, shown_swapped
+
+    found: dict[str, dict[str, Any]] = {}
+    shares: dict[str, dict[str, float | None]] = defaultdict(dict)
+    for one in said:
+        if one.query.kind != QUERY:
+            continue
+        who, share = one.label.labeller, one.label.content["share"]
+        told = found.setdefault(who, {"left": 0, "right": 0, "alike": 0, "cannot_tell": 0, "asked_again": 0, "same": 0})
+        if share in (0, 1):
+            told["left" if (share == 1) != shown_swapped(one.query.id, who) else "right"] += 1
+        else:
+            told["cannot_tell" if share is None else "alike"] += 1
+        both = [json.dumps(each) for each in one.query.content["segments"]]
+        before = shares[who].get(json.dumps(both[::-1]))
+        if before is not None and share is not None:
+            told["asked_again"] += 1
+            told["same"] += share == 1 - before
+        shares[who][json.dumps(both)] = share
+    return found
+
+
+def _in_words(told: dict[str, Any]) -> str:
+    counts = ", ".join(f"{name.replace('_', ' ')} {told[name]:,}" for name in ("left", "right", "alike", "cannot_tell"))
+    again = f"; of {told['asked_again']:,} asked again the same said of {told['same']:,}" if told["asked_again"] else ""
+    sides = (told["left"], told["right"])
+    always = "; always the same side: are the clips looked at?" if min(sides) == 0 and max(sides) >= ONE_SIDED else ""
+    return counts + again + always

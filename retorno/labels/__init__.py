@@ -1,9 +1,9 @@
-"""What people were asked and what they said, in one database: rankings, demonstrations, thumbs; later clips."""
+"""What people were asked and what they said, in one database: rankings, demonstrations, thumbs, clips."""
 
 from retorno.labels.agreement import Agreement, between_labellers, with_scores
 from retorno.labels.database import Label, Labelled, Labels, Progress, Query, Taken
 from retorno.labels.opening import LabelsError, is_url
-from retorno.labels.records import demonstrations, rankings, write_records
+from retorno.labels.records import demonstrations, rankings, segments, write_records
 
 __all__ = [
     "Agreement",
@@ -18,6 +18,7 @@ __all__ = [
     "demonstrations",
     "is_url",
     "rankings",
+    "segments",
     "with_scores",
     "write_records",
 ]

@@ -1,7 +1,9 @@
 """Labels as records that training reads, and as lines of JSON: rankings, demonstrations.
 
 A ranking is `{"prompt": …, "answers": […], "ranks": […]}`: 0 the best, equal numbers tie, null was not ranked. A
-demonstration is `{"prompt": …, "answer": …}`. Both say who (`labeller`) and how long it took (`seconds`).
+demonstration is `{"prompt": …, "answer": …}`. A comparison of two stretches of behaviour is `{"segments": [{"obs": …,
+"action": …}, …], "share": …}`: 1 where the first is better, 0 the second, ½ alike, null cannot tell. All say who
+(`labeller`) and how long it took (`seconds`).
 """
 
 from __future__ import annotations
@@ -70,6 +72,17 @@ def demonstrations(labels: Labels, until: float | None = None) -> Iterator[dict[
     for one in labels.labelled("chat", until):
         if one.label.content["thumb"] > 0:
             yield {"prompt": one.query.content["prompt"], "answer": one.query.content["answer"], **_by(one)}
+
+
+def segments(labels: Labels, until: float | None = None) -> Iterator[dict[str, Any]]:
+    """All comparisons of stretches of behaviour as records.
+
+    Args:
+        labels: where they are.
+        until: those that stood at that time, in seconds since 1970; None for now.
+    """
+    for one in labels.labelled("segments", until):
+        yield {"segments": one.query.content["segments"], "share": one.label.content["share"], **_by(one)}
 
 
 def _by(one: Labelled) -> dict[str, Any]:

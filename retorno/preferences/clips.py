@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from retorno.core.environment import Environment, World
 from retorno.environments.wrappers import TimeLimit, Waiting, Wrapper
+from retorno.preferences.written import as_rows
 
 COLOURS = (1, 3, 4)
 """Channels of a picture."""
@@ -56,7 +57,7 @@ class Clips:
             segment: as it was asked about: "obs" and "action", as nested lists.
         """
         space = self.world.observation_space
-        rows = _rows(segment["obs"], space)
+        rows = as_rows(segment["obs"], space)
         count = len(jax.tree.leaves(rows)[0])
         row = lambda t: jax.tree.map(lambda x: x[t], rows)  # noqa: E731
         if _is_picture(space):
@@ -71,16 +72,6 @@ class Clips:
 
 def _is_picture(space: spaces.Space[Any]) -> bool:
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
-
-
-def _rows(obs: Any, space: spaces.Space[Any]) -> Any:
-    """Observations that were written as nested lists, as the space has them."""
-    match space:
-        case spaces.Dict():
-            return {name: _rows(obs[name], part) for name, part in space.spaces.items()}
-        case spaces.Tuple():
-            return tuple(_rows(each, part) for each, part in zip(obs, space.spaces, strict=True))
-    return np.asarray(obs, jax.dtypes.canonicalize_dtype(space.dtype))
 
 
 def _drawn(world: Environment, rows: Any, count: int) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,14 @@ QUERY = "segments"
 """The kind of query that people are asked."""
 PATIENCE = 0.2
 """Seconds between two looks at what people have said."""
+
+
+def shown_swapped(query: int, labeller: str) -> bool:
+    """Whether a person sees the second segment at the left: by chance, but the same whenever the page is loaded.
+
+    So nobody prefers a side for ever.
+    """
+    return random.Random(f"{query} {labeller}").random() < 0.5
 
 
 @runtime_checkable
@@ -121,7 +130,7 @@ class _OnTheHost(abc.ABC):
 
         def ask(*leaves: Any) -> np.ndarray:
             held = jax.tree.unflatten(structure, [np.asarray(x) for x in leaves])
-            return np.asarray(self.shares([_both(held, i) for i in range(len(held.reward))]), np.float32)
+            return np.asarray(self.shares([both(held, i) for i in range(len(held.reward))]), np.float32)
 
         like = jax.ShapeDtypeStruct(pairs.reward.shape[:1], jnp.float32)
         return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
@@ -156,7 +165,7 @@ class _Function(_OnTheHost):
         return np.inf
 
 
-def _both(pairs: Pairs, i: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(pairs: Pairs, i: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """A pair as a function is given it."""
     first, second = (
         {name: jax.tree.map(lambda x: x[i, side], x) for name, x in pairs._asdict().items()}  # noqa: B023

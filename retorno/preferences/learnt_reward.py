@@ -12,17 +12,21 @@ and the reward learnt from it all the time.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float, Int, Key
 
+from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, settings
 from retorno.core.policy import Metrics, Policy, Relabel, unroll_batch
 from retorno.core.spaces import SpaceError, Spec
@@ -32,6 +36,7 @@ from retorno.networks.layers import Activation
 from retorno.networks.normalisers import ObservationNormaliser
 from retorno.ops.optimisers import Adam, Optimiser, decays, descend
 from retorno.ops.preferences import comparison
+from retorno.preferences.given import pairs as given_pairs
 from retorno.preferences.judges import Asked, Judge, TrueReward
 from retorno.preferences.novelty import Novelty, StateEntropy
 from retorno.preferences.queries import Disagreement, Queries
@@ -79,6 +84,11 @@ class Preferences:
     repeats: UnitInterval = 0.0
     """The share of the labels that ask again about a pair that was judged before, the other way round: how often the
     same is said tells how far the judge is to be believed."""
+    known: str = ""
+    """FILE.jsonl of labels that were given before (`retorno labels export`): learnt from before any is asked, and
+    counted among the labels."""
+    read: str = field(init=False, repr=False, default="")
+    """What that file held: programs that learnt from another are not used again."""
     pretraining: StateEntropy | None = None
     """What is paid before the first labels, so that these are about more than first steps; None: nothing."""
     recent: Count = 10_000
@@ -103,6 +113,24 @@ class Preferences:
     """L2 regularisation at first; each member's adapts to its validation loss. 0: none."""
     deviation: Positive = 1.0
     """The standard deviation of what is paid; .05 for Atari in the paper."""
+
+    def __post_init__(self) -> None:
+        if self.known:
+            try:
+                digest = hashlib.sha256(Path(self.known).read_bytes()).hexdigest()
+            except OSError as error:
+                raise ValueError(f"known labels cannot be read: {error}") from error
+            object.__setattr__(self, "known", str(Path(self.known).resolve()))
+            object.__setattr__(self, "read", digest)
+
+    def recorded(self) -> Preferences:
+        """As a run recorded it.
+
+        Raises:
+            OwnCodeError: when its judge stands in a file that was not named in this process.
+        """
+        again = getattr(self.judge, "recorded", None)
+        return self if again is None else replace(self, judge=again())
 
     def build(self, key: Key[Array, ""], spec: Spec) -> LearntReward:
         inputs = [spec.observation_space]
@@ -130,24 +158,30 @@ class Preferences:
             action=jax.tree.map(lambda x: jnp.zeros((self.labels, 2, self.segment, *x.shape), x.dtype), action),
             reward=jnp.zeros((self.labels, 2, self.segment)),
         )
+        labelled = Labelled(
+            pairs,
+            jnp.zeros(self.labels),
+            jnp.zeros((self.labels, self.members), jnp.int32),
+            jnp.full(self.labels, -1),
+            jnp.int32(0),
+        )
+        if self.known:
+            given, share = given_pairs(Path(self.known), self.segment, spec.observation_space, spec.action_space)
+            labelled = labelled.before(given, share, jax.random.fold_in(key, self.members))
+        sessions = labelled.count // self.session
         return LearntReward(
             settings=self,
             judge=self.judge.begin(),
             members=members,
             optimiser=self.optimiser.build().init(members),  # pyright: ignore[reportArgumentType]
             decay=jnp.full(self.members, self.decay),
-            labelled=Labelled(
-                pairs,
-                jnp.zeros(self.labels),
-                jnp.zeros((self.labels, self.members), jnp.int32),
-                jnp.full(self.labels, -1),
-                jnp.int32(0),
-            ),
+            labelled=labelled,
             recent=recent,
             observed=ObservationNormaliser.start(spec.observation_space),
             normal=Normal(jnp.zeros(self.members), jnp.ones(self.members), jnp.float32(0)),
             clock=Clock.start(spec.steps),
-            sessions=jnp.int32(0),
+            sessions=sessions,
+            behind=sessions,
             novelty=None if self.pretraining is None else self.pretraining.build(spec.observation_space),
             told=Told(*jnp.zeros(len(Told._fields))),
         )
@@ -169,6 +203,26 @@ class Labelled(NamedTuple):
     """Which earlier one asked about the same pair, the other way round; −1: none."""
     count: Int[Array, ""]
     """How many there are."""
+
+    def before(self, pairs: Pairs, share: Float[np.ndarray, " K"], key: Key[Array, ""]) -> Labelled:
+        """With K that were given before, where there are none yet.
+
+        Raises:
+            RetornoError: when there is no room for them.
+        """
+        if len(share) > len(self.share):
+            raise RetornoError(
+                f"{len(share):,} labels are known already, and {len(self.share):,} are to be had in all: ask for more"
+            )
+        put = lambda old, new: old.at[: len(share)].set(new)  # noqa: E731
+        times = jax.random.poisson(key, 1.0, (len(share), self.times.shape[1])).astype(jnp.int32)
+        return Labelled(
+            jax.tree.map(put, self.pairs, pairs),
+            put(self.share, share),
+            put(self.times, times),
+            self.again,
+            jnp.int32(len(share)),
+        )
 
     @property
     def consistency(self) -> Float[Array, ""]:
@@ -210,6 +264,8 @@ class LearntReward(Relabel):
     normal: Normal
     clock: Clock
     sessions: Int[Array, ""]
+    behind: Int[Array, ""]
+    """For how many sessions of labels that were known before the members have not learnt yet."""
     novelty: Novelty | None
     told: Told
     settings: Preferences = eqx.field(static=True)
@@ -242,6 +298,9 @@ class LearntReward(Relabel):
             observed=self.observed.update(jax.tree.map(lambda x: x[1:], trajectory.steps.obs)),
             clock=self.clock.advance(trajectory),
         )
+        if self.settings.known:
+            first = jnp.where(lived.recent.starts > 0, lived.behind, 0)
+            lived = jax.lax.fori_loop(0, first, lambda i, now: now._studied(jax.random.fold_in(around, i)), lived)
         if lived.novelty is not None:
             novelty = lived.novelty
             look = lambda: novelty.updated(lived.recent, lived.observed, around)  # noqa: E731
@@ -297,6 +356,11 @@ class LearntReward(Relabel):
     def _sums(self, pairs: Pairs) -> Float[Array, "N 2 M"]:
         """What all members say of them."""
         return jnp.stack([self._sum(member, pairs) for member in self.members], axis=-1)
+
+    def _studied(self, key: Key[Array, ""]) -> LearntReward:
+        """Learn from what is known, without asking."""
+        learn, check = jax.random.split(key)
+        return replace(self, behind=self.behind - 1)._fitted(learn)._normalised(check, jnp.float32(0))
 
     def _session(self, key: Key[Array, ""]) -> LearntReward:
         """Ask a few labels, and learn from all."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from retorno.core.counter import Counter
 from retorno.core.errors import RetornoError
 from retorno.core.spaces import Spec, policy_space
 from retorno.core.time_step import TimeStep
 from retorno.environments.registry import WorldName
-from retorno.preferences.judges import TrueReward
+from retorno.preferences.judges import TrueReward, as_json, both
 from retorno.preferences.learnt_reward import LearntReward, Preferences
 from retorno.run import checkpoint
 from retorno.run.config import from_json
@@ -57,3 +60,18 @@ def learnt_rewards(folder: Path) -> list[LearntReward]:
     found, _, _ = checkpoint.load(path, {"relabel": shape}, part=True)
     each = found["relabel"]
     return [each] if seeds == 1 else [jax.tree.map(lambda x, i=i: x[i], each) for i in range(seeds)]
+
+
+def records(rewards: Iterable[LearntReward], labeller: str) -> Iterator[dict[str, Any]]:
+    """All that members have learnt from, as `retorno.preferences.given` reads it.
+
+    Args:
+        rewards: of the seeds of a run.
+        labeller: who judged.
+    """
+    for reward in rewards:
+        held = reward.labelled
+        pairs = jax.tree.map(np.asarray, held.pairs)
+        for i in range(int(held.count)):
+            segments = [as_json(each) for each in both(pairs, i)]
+            yield {"segments": segments, "share": float(held.share[i]), "labeller": labeller}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from nicegui import run, ui
 
 from retorno.labels import Query
 from retorno.preferences.clips import as_addresses
-from retorno.preferences.judges import QUERY
+from retorno.preferences.judges import QUERY, shown_swapped
 from retorno.web.desk import AGAIN, Desk
 from retorno.web.site import Status, Visit, frame, key_button, on_key, progress_line
 
@@ -91,8 +90,7 @@ class Comparing:
             clip.clear()
         if query is None:
             return
-        # By chance, but the same for a page that is loaded again: nobody prefers a side for ever.
-        self.swapped = random.Random(f"{query.id} {self.visit.labeller}").random() < 0.5
+        self.swapped = shown_swapped(query.id, self.visit.labeller)
         segments = query.content["segments"]
         ui.timer(0, lambda: self._draw(query, segments[::-1] if self.swapped else segments), once=True)
 

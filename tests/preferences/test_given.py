@@ -1,0 +1,131 @@
+"""Labels that were given before: written, read, learnt from, and asked for again by nobody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_learnt_reward import ALGORITHM, small
+
+from retorno.cli import labels as command
+from retorno.core.errors import RetornoError
+from retorno.labels import Labels
+from retorno.preferences import LearntReward, People, TrueReward
+from retorno.preferences.judges import shown_swapped
+from retorno.run.train import train
+
+
+def lived(folder: Path | None = None, steps: int = 800, **changed: Any) -> Any:
+    return train(ALGORITHM, "garnet", steps, folder=folder, relabel=small(gradient_steps=20, **changed))
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LearntReward, str]:
+    """A run, its relabel and digest, judged by the true reward, and its labels in a file beside it."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    # Of a judge who errs a file cannot tell which of two answers to the same pair was the first.
+    with lived(folder, judge=TrueReward(mistakes=0)) as training:
+        training.run_to_end()
+        assert isinstance(training.relabel, LearntReward)
+        command.run(["export", str(folder), str(folder / "labels.jsonl")])
+        return folder, training.relabel, training.digest
+
+
+def test_a_run_that_is_lived_again_from_the_file_ends_with_the_same_bits(
+    judged: tuple[Path, LearntReward, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exported from a run and taken into a database, they answer for people who are not there."""
+    folder, relabel, digest = judged
+    place = tmp_path / "labels.db"
+    command.run(["import", str(place), str(folder / "labels.jsonl")])
+    labels = Labels.open(place)
+    assert 30 < labels.progress("segments", "TrueReward").mine <= int(relabel.labelled.count)
+    monkeypatch.setattr("retorno.preferences.judges._Waiting.shares", only_known(labels))
+    with lived(judge=People(str(place))) as again:
+        again.run_to_end()
+        assert again.digest == digest
+
+
+def only_known(labels: Labels) -> Any:
+    """As people answer, but nobody is waited for."""
+    from retorno.preferences.judges import as_json
+
+    def shares(_: Any, pairs: Any) -> list[float]:
+        ids = labels.add("segments", [{"segments": [as_json(each) for each in pair]} for pair in pairs])
+        said = labels.said_of(ids)
+        return [said[each].content["share"] for each in ids]
+
+    return shares
+
+
+def test_a_model_is_trained_tomorrow_by_the_labels_of_today(
+    judged: tuple[Path, LearntReward, str], tmp_path: Path
+) -> None:
+    """Nobody is asked any more, and what is paid is what is paid in the world."""
+    folder, relabel, _ = judged
+    with lived(labels=40, known=str(folder / "labels.jsonl"), judge=People("nowhere.db"), members=2) as training:
+        training.run_to_end()
+        taught = training.relabel
+    assert isinstance(taught, LearntReward) and int(taught.labelled.count) == int(relabel.labelled.count) == 40
+    assert np.array_equal(taught.labelled.pairs.obs, relabel.labelled.pairs.obs)
+    assert float(taught.told.accuracy) > 0.6 and float(taught.told.correlation) > 0.2
+
+
+def test_more_labels_are_asked_than_are_known(judged: tuple[Path, LearntReward, str]) -> None:
+    with lived(labels=60, known=str(judged[0] / "labels.jsonl"), judge=TrueReward(mistakes=0)) as training:
+        training.run_to_end()
+        assert int(training.relabel.labelled.count) == 60
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"labels": 39}, "40 labels are known already, and 39 are to be had in all"),
+        ({"segment": 6}, r"labels.jsonl, line 1 has segments of 5 steps, and 6 are expected"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(
+    judged: tuple[Path, LearntReward, str], change: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(RetornoError, match=why):
+        lived(known=str(judged[0] / "labels.jsonl"), **change)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"segments": [{"obs": [0], "action": []}], "share": 1}', "is no comparison: expected two segments"),
+        ('{"segments": [{"obs": [0], "action": []}, {"obs": [0], "action": []}], "share": 2}', "has the share 2"),
+        ('{"segments": [', "cannot be read as lines of JSON"),
+    ],
+)
+def test_a_file_with_something_else_is_refused_as_a_whole(tmp_path: Path, line: str, why: str) -> None:
+    good = {"segments": [{"obs": [0, 1], "action": [1]}] * 2, "share": 0.5}
+    (tmp_path / "given.jsonl").write_text(f"{json.dumps(good)}\n{line}\n")
+    with pytest.raises(RetornoError, match=why):
+        command.run(["import", str(tmp_path / "labels.db"), str(tmp_path / "given.jsonl")])
+    assert Labels.open(tmp_path / "labels.db").progress("segments", "").labels == 0
+    with pytest.raises(ValueError, match="known labels cannot be read"):
+        small(known=str(tmp_path / "nothing.jsonl"))
+
+
+def test_statistics_tell_who_presses_one_side_and_who_contradicts_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = Labels.open(tmp_path / "labels.db")
+    pairs = [[{"obs": [i], "action": []}, {"obs": [-i - 1], "action": []}] for i in range(30)]
+    ids = labels.add("segments", [{"segments": pair} for pair in [*pairs, *(pair[::-1] for pair in pairs[:10])]])
+    for i in ids:
+        labels.save(i, "Lefty", {"share": 0 if shown_swapped(i, "Lefty") else 1})
+        if i in ids[:8] + ids[30:]:
+            labels.save(i, "Ana", {"share": float(i in ids[:8])})
+    labels.close()
+    command.run(["statistics", str(tmp_path / "labels.db")])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Lefty: left 40, right 0, alike 0, cannot tell 0" in told and told.count("always the same side") == 1
+    assert "of 8 asked again the same said of 8" in told
+    command.run(["export", str(tmp_path / "labels.db"), str(tmp_path / "all.jsonl")])
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 58
