@@ -21,6 +21,7 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from retorno.core.environment import HostedEnvironments, episode_seed
 from retorno.core.names import did_you_mean, near
+from retorno.environments.hosted.atari import PREFIX, atari, choices
 from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
 from retorno.environments.hosted.legality import told_by_a_step
@@ -155,7 +156,9 @@ class GymnasiumWorld:
         make: Any = self.source
         if isinstance(self.source, str):
             # Our own checks replace Gymnasium's. The spec, not the id: a fresh process has other registrations.
-            make = partial(gym.make, find(self.source), disable_env_checker=True)
+            spec = find(self.source)
+            shown = self.source.startswith(PREFIX)
+            make = partial(atari, self.source) if shown else partial(gym.make, spec, disable_env_checker=True)
         wraps = tuple(wrapper(each) if isinstance(each, str) else each for each in self.wrappers)
         return [partial(_make, self.name, make, self.kwargs, wraps)] * num_envs
 
@@ -190,7 +193,8 @@ def gymnasium(
         native: whether an id's own vector environment is used, as ALE's.
         wrappers: what each environment is wrapped in, the innermost first: functions of an environment, or by name, as
             `wrapper` reads them.
-        **kwargs: what an id or a function is called with, for instance max_episode_steps.
+        **kwargs: what an id or a function is called with, for instance max_episode_steps; for a game of Atari ("ALE/…")
+            `preset` and its choices (see `atari`).
 
     Raises:
         WorldError: when there is no such id (near names are given), or it needs a package that is missing.
@@ -204,6 +208,11 @@ def gymnasium(
             raise WorldError(f"{source} has no vector environment of its own: leave out native=True")
         if native and wrappers:
             raise WorldError(f"{source}'s own vector environment takes no wrappers: leave one of them out")
+        if source.startswith(PREFIX) and not native:
+            try:
+                kwargs = choices(**kwargs)
+            except ValueError as error:
+                raise WorldError(f"{source}: {error}") from error
         return GymnasiumWorld(source, num_envs, parallel, native, kwargs, _checked(wrappers))
     if native:
         raise WorldError("native=True asks for an id's own vector environment: give an id, or the vector environment")
@@ -287,10 +296,12 @@ def find(source: str) -> EnvSpec:
         module = "ale_py"
     try:
         if module:
-            importlib.import_module(module)
+            imported = importlib.import_module(module)
+            if module == "ale_py":
+                imported.ALEInterface.setLoggerMode(imported.LoggerMode.Error)
         return gym.spec(name)
     except ImportError as error:
-        hint = ": pip install ale-py" if module == "ale_py" else ""
+        hint = ": pip install 'retorno[atari]'" if module == "ale_py" else ""
         raise WorldError(f"{source} needs the module {module}, which cannot be imported ({error}){hint}") from error
     except gym.error.Error as error:
         close = _near(name)
@@ -318,7 +329,9 @@ def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any], wrappers:
             made = wrap(made)
         return made
     except (gym.error.DependencyNotInstalled, ImportError) as error:
-        hint = "pip install 'retorno[box2d]'" if "box2d" in str(error).lower() else str(error)
+        extras = {"box2d": "box2d", "opencv": "atari"}
+        known = next((extra for word, extra in extras.items() if word in str(error).lower()), None)
+        hint = str(error) if known is None else f"pip install 'retorno[{known}]'"
         raise WorldError(f"{name} needs a package that is missing: {hint}") from error
     except Exception as error:
         told = ", ".join(f"{key}={value!r}" for key, value in kwargs.items()) or "no arguments"

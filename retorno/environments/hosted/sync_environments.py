@@ -26,7 +26,7 @@ from retorno.core.environment import episode_seed
 from retorno.core.errors import RetornoError
 from retorno.core.spaces import SpaceError, unsupported
 from retorno.core.time_step import TimeStep
-from retorno.environments.hosted.discounts import discounts, two_players
+from retorno.environments.hosted.discounts import discounts, has_lives, two_players
 from retorno.environments.hosted.legality import InfoError, LegalReader
 from retorno.environments.hosted.successes import Successes
 
@@ -284,6 +284,7 @@ class Keepers:
                 )
         self._read, self._layout = reader(observations), ActionLayout(actions)
         self._legal, self._two_players = LegalReader(actions, envs, late), two_players(envs[0])
+        self._lives = has_lives(envs[0])
         self._row: TimeStep | None = None
         self._looks = 2
         """How many of the next rows are looked at in full: the first reset's and the first step's."""
@@ -494,7 +495,7 @@ class Keepers:
         self._last = lasts
         try:
             legal = self._legal.read(infos, lasts, firsts)
-            discount = discounts(infos, terminations, firsts, self._two_players)
+            discount = discounts(infos, terminations, firsts, self._two_players, self._lives)
         except InfoError as error:
             raise self._error(error.env, str(error)) from error
         self._row = rows(obs, reward, discount, firsts, lasts, legal)
