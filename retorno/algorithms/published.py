@@ -323,7 +323,11 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         ("a2c", world): Published(dataclasses.replace(_A2C_NORMALISED, num_envs=1), 1_000_000, f"{_ZOO}'s for -v4")
         for world in _MUJOCO
     },
-    ("dqn", "CartPole-v1"): Published(_POLE_BY_VALUES, 50_000, _ZOO),
+    ("dqn", "CartPole-v1"): Published(
+        dataclasses.replace(_POLE_BY_VALUES, n=3, double=True),
+        50_000,
+        f"{_ZOO}'s, with returns of three steps and double",
+    ),
     ("dqn", "CartPoleNoVel-v1"): Published(
         DQN(
             network=Stack(frames=2, difference=50.0, network=_WIDE),

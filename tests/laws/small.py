@@ -85,13 +85,17 @@ LINEAR = [name for name, kind in ALGORITHMS.items() if "network" in getattr(kind
 
 SELF_PLAY = having("search")
 """They learn from what a search in a game found."""
+ASKING = having("expert")
+"""They read no rewards: an expert says what is right."""
 FAMILIES = list(
     {
-        kind.__module__.rpartition(".")[0]: name for name, kind in reversed(ALGORITHMS.items()) if name not in SELF_PLAY
+        kind.__module__.rpartition(".")[0]: name
+        for name, kind in reversed(ALGORITHMS.items())
+        if name not in (*SELF_PLAY, *ASKING)
     }.values()
 )
 """One algorithm of each folder: for what is the loop's work more than the algorithm's. To the loop a search is one more
-way to plan, which takes thrice as long to compile."""
+way to plan, which takes thrice as long to compile, and who asks an expert replays as DQN does."""
 
 MODELS = [name for name in WORLDS if WORLDS[name].model is not None]
 
