@@ -5,10 +5,18 @@ READY := .venv/.ready
 
 # `make test` puts every algorithm, world and network under the laws; `make test-all` every combination of them under
 # each, what is the loop's work (devices, SIGKILL) with every algorithm too.
-.PHONY: demo test test-all check bench results clean
+.PHONY: demo demo-self-play test test-all check bench results clean
 
 demo: $(READY)
 	$(BIN)/retorno demo
+
+# A perfect tic-tac-toe, held against who cannot lose, and a Connect Four that beats a plain tree search.
+demo-self-play: $(READY)
+	rm -rf demo/tic-tac-toe demo/connect-four
+	$(BIN)/retorno train alpha_zero tic_tac_toe_for_two --folder demo/tic-tac-toe
+	$(BIN)/retorno arena demo/tic-tac-toe:0 exact random --games 100
+	$(BIN)/retorno train alpha_zero connect_four --folder demo/connect-four
+	$(BIN)/retorno arena demo/connect-four demo/connect-four:0 uct:1000 --games 20
 
 test: check
 	$(BIN)/pytest
@@ -33,6 +41,7 @@ bench: $(READY) .venv-peers/.ready
 	$(BIN)/python benchmarks/deep.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/bellman.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/tabular.py
+	$(BIN)/python benchmarks/self_play.py --peers .venv-peers/bin/python
 
 .venv-peers/.ready: benchmarks/peers.txt
 	$(PYTHON) -m venv .venv-peers

@@ -74,7 +74,7 @@ def positions(plies: int, count: int) -> list[Any]:
     while len(found) < count:
         state, row = world.reset(jax.random.key(0))
         for _ in range(plies):
-            state, row = step(state, jnp.int32(rng.choice(np.flatnonzero(row.legal))))
+            state, row = step(state, jnp.int32(rng.choice(np.flatnonzero(np.asarray(row.legal)))))
             if row.last:
                 break
         else:
@@ -84,16 +84,14 @@ def positions(plies: int, count: int) -> list[Any]:
 
 def move(python: str) -> dict[str, Any]:
     """What the page asks for each move: a search of 200 simulations, with all that is drawn of it."""
-    import dataclasses
-
-    import retorno as rt
+    from retorno.algorithms import AlphaZero
+    from retorno.networks import Residual
     from retorno.run.thinking import think
-    from retorno.search import Gumbel, SearchPolicy
+    from retorno.run.train import train
+    from retorno.search import Gumbel
 
-    method = rt.AlphaZero(network=rt.networks.Residual(), search=Gumbel(simulations=200))
-    policy = rt.train(method, "connect_four", 1024, seed=0).policy
-    assert isinstance(policy, SearchPolicy)
-    assert dataclasses.is_dataclass(policy.config)
+    method = AlphaZero(network=Residual(), search=Gumbel(simulations=200))
+    policy = train(method, "connect_four", 1024, seed=0).policy
     return timed(lambda row: think(policy, row), positions(8, 12))
 
 

@@ -191,7 +191,7 @@ def open_spiel() -> Callable[[], float]:
     return measure
 
 
-WORKS = {
+WORKS: dict[str, Callable[[], Callable[[], float]]] = {
     "steps_connect_four": partial(random_steps, "connect_four"),
     "steps_othello": partial(random_steps, "othello"),
     "steps_go": partial(random_steps, "go_9x9"),

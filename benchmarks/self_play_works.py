@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from measure import serve
 
-import retorno as rt
+from retorno.algorithms import AlphaZero
 from retorno.core.counter import Counter
 from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import world_reward
@@ -68,11 +67,11 @@ def random_steps(name: str, boards: int = BOARDS) -> Callable[[], float]:
 
 def _alpha_zero(network: NetworkConfig) -> tuple[Any, Any, Any]:
     """The algorithm, the world, a run that begins."""
-    method = rt.AlphaZero(
+    method = AlphaZero(
         network=network, search=PUCT(simulations=SIMULATIONS), num_envs=GAMES, rollout=MOVES, symmetries=False
     )
     world = native("connect_four")
-    run = begin_runs(method, world, None, np.uint32(0), Counter.of(2**30), GAMES)
+    run = begin_runs(method, world, None, jnp.uint32(0), Counter.of(2**30), GAMES)
     return as_arrays(method), world, run
 
 
@@ -126,7 +125,7 @@ def self_play(network: NetworkConfig) -> Callable[[], float]:
     return repeated(play, run, GAMES * MOVES)
 
 
-WORKS = {
+WORKS: dict[str, Callable[[], Callable[[], float]]] = {
     **{f"steps_{name}": partial(random_steps, name) for name in ("connect_four", "othello", "go")},
     "play_mlp": partial(self_play, PLAIN),
     "play_residual": partial(self_play, RESIDUAL),

@@ -207,7 +207,6 @@ RESULTS = [
     Result("ppo", "recall", "≥ .98", network=Transformer()),
     Result("ppo", "recall", ".25 (chance)", network=MLP()),
     Result("ppo", "tokens", "≥ .98", network=Transformer(), judge=share_of_optimum),
-    Result("mu_zero", "CartPole-v1", "≥ 450"),
     Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
     *(
         Result("pqn", f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=3)

@@ -23,6 +23,7 @@ from retorno.environments.registry import native
 from retorno.networks import MLP, Table
 from retorno.ops.distributions import Categorical
 from retorno.ops.optimisers import Adam
+from retorno.replay import Window
 from retorno.run.loop import begin_runs, iterate, native_spec
 from retorno.search import PUCT
 
@@ -84,6 +85,23 @@ class Nim(Game):
     def move(self, position: Any, action: Any, key: Any) -> Moved:
         left = position - 1 - action
         return Moved(left, reward=left == 0, over=left == 0)
+
+
+def test_reanalysis_gives_some_rows_todays_policies() -> None:
+    """Two of four rows get what the search finds with a network that knows the move; the others keep theirs."""
+    method = AlphaZero(network=Table(), search=PUCT(simulations=16), num_envs=2, batch_size=4, reanalysed=2)
+    learner = method.init(KEY, native_spec(Nim(), Counter.of(1), 2))
+    rows = jax.vmap(lambda left: Nim().enter(left)[1])(jnp.array([[3, 3, 3, 3]] * 2).reshape(-1))
+    steps = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), rows)
+    extras = {"policy": jnp.full((1, 4, 3), 1 / 3), "target": jnp.zeros((1, 4))}
+    window = Window(
+        Trajectory(steps, jnp.zeros((1, 4), jnp.int32), extras, ()), steps, (), jnp.zeros(4, int), jnp.ones(4)
+    )
+    after = jax.jit(method._searched_anew)(learner, window, KEY).trajectory.extras
+    # Who takes all three has won, which the search finds though the network knows nothing.
+    assert (after["policy"][0, :2].argmax(1) == 2).all() and (after["policy"][0, :2, 2] > 0.5).all()
+    np.testing.assert_array_equal(after["policy"][0, 2:], extras["policy"][0, 2:])
+    np.testing.assert_array_equal(after["target"], extras["target"])
 
 
 def test_playing_against_itself_it_finds_minimax() -> None:

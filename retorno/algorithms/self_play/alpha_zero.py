@@ -103,6 +103,8 @@ class AlphaZero:
     """Moves at an episode's start that are drawn evenly: 0 to so many, another number in each episode."""
     symmetries: bool = True
     """Learn from each row turned in one of the ways that leave the game what it is."""
+    reanalysed: Whole = 0
+    """Rows of each batch whose policy is searched anew, with today's network (Schrittwieser et al. 2021)."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> AlphaZeroLearner:
         name = type(self).__name__
@@ -177,14 +179,26 @@ class AlphaZero:
         return jnp.where(found["opens"], found["value"], returns)
 
     def _gradient_step(self, learner: AlphaZeroLearner, key: Key[Array, ""]) -> tuple[AlphaZeroLearner, Metrics]:
-        progress, (drawing, turning) = learner.clock.progress, jax.random.split(key)
-        window = learner.replay.sample(drawing, self.batch_size, progress)
+        progress, (drawing, turning, searching) = learner.clock.progress, jax.random.split(key, 3)
+        window = self._searched_anew(learner, learner.replay.sample(drawing, self.batch_size, progress), searching)
         obs, policy = self._turned(learner.model, window, turning)
         loss = lambda network: self._loss(network, obs, policy, window)  # noqa: E731
         (_, (metrics, error)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.network)
         network, optimiser = descend(self.optimiser, learner.network, gradient, learner.optimiser, progress)
         replay = learner.replay.update(window.index, error)
         return learner._replace(network=network, optimiser=optimiser, replay=replay), metrics
+
+    def _searched_anew(self, learner: AlphaZeroLearner, window: Window, key: Key[Array, ""]) -> Window:
+        """Some of the window's rows with the policies that the search finds there now."""
+        if self.reanalysed == 0:
+            return window
+        count = min(self.reanalysed, self.batch_size)
+        rows = jax.tree.map(lambda x: x[0, :count], window.trajectory.steps)
+        search = partial(self.search.search, learner.model, evaluator_of(learner.network), discount=self.discount)
+        found = jax.vmap(lambda row, key: search(row, key, exploring=True))(rows, jax.random.split(key, count))
+        extras = window.trajectory.extras
+        policy = extras["policy"].at[0, :count].set(found.policy)
+        return window._replace(trajectory=window.trajectory._replace(extras=extras | {"policy": policy}))
 
     def _turned(
         self, model: SampleModel, window: Window, key: Key[Array, ""]
