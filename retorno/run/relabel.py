@@ -20,6 +20,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import Trajectory
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.objectives import masked_mean
+from retorno.run.adversary import GAIL as GAIL
 from retorno.run.curiosity import ICM as ICM
 from retorno.run.curiosity import RND as RND
 from retorno.run.curiosity import Arrivals as Arrivals
@@ -28,7 +29,7 @@ from retorno.run.curiosity import HashBonus as HashBonus
 
 Settings = TypeVar("Settings", RelabelConfig, RelabelConfig | None)
 
-RELABELS = Registry((CountBonus, HashBonus, RND, ICM))
+RELABELS = Registry((CountBonus, HashBonus, RND, ICM, GAIL))
 """Every relabel by the name that the command line gives it."""
 
 register = RELABELS.register
