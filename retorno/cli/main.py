@@ -35,6 +35,7 @@ COMMANDS = {
     "compare": ("RUN", "a page in a browser: people compare clips of an agent that learns from it"),
     "labels": ("export|import|statistics", "what people said in the pages, as files; how far they agree"),
     "figure": ("NAME…", "repeat figures and tables of the textbooks, beside what is expected of them"),
+    "web": ("RUN…", "a page in a browser: runs, their curves, metrics and films, as they grow"),
     "report": ("RUN…", "one HTML page about one or several runs"),
     "inspect": ("RUN", "what is in a run's folder: step, digest, checkpoints, settings"),
     "list": ("[WHAT]", "algorithms, worlds and networks, with one line each"),

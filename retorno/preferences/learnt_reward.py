@@ -2,8 +2,8 @@
 
 It is a relabel, so that any algorithm learns from it and knows nothing of it. Each time that a few labels are due
 (often at first, then ever more seldom) pairs of segments are drawn from what was lived lately, those that tell most
-are judged, and the members learn from all labels so far. What is paid is their mean, each normalised over recent steps;
-replayed rows are paid what is thought of them now.
+are judged, and the members learn from all labels so far. What is paid is their mean, each normalised over all that was
+judged; replayed rows are paid what is thought of them now.
 
 What we do differently: bootstrap samples are drawn as labels arrive, by a Poisson number for each (Oza & Russell 2001),
 whose zeros, 1/e of them, are what a member is validated on; gradient steps are few and large, as a label is asked once
@@ -50,7 +50,7 @@ REWARD = "value"
 CHECKED = 128
 """Labels at most on which members are validated after each session."""
 TASTED = 32
-"""Segments over which members are normalised."""
+"""Segments over which what is paid is compared with what the world paid."""
 VALIDATION = (1.1, 1.5)
 """Between which multiples of the training loss the validation loss is held, by the weights' decay."""
 
@@ -350,8 +350,12 @@ class LearntReward(Relabel):
 
     def _sum(self, member: Policy, pairs: Pairs) -> Float[Array, "N 2"]:
         """What a member says of whole segments."""
+        return self._steps(member, pairs).sum(0).reshape(-1, 2)
+
+    def _steps(self, member: Policy, pairs: Pairs) -> Float[Array, "L S"]:
+        """What a member says of each step of all segments."""
         flat = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)  # noqa: E731
-        return self._of(member, jax.tree.map(flat, pairs.obs), jax.tree.map(flat, pairs.action)).sum(0).reshape(-1, 2)
+        return self._of(member, jax.tree.map(flat, pairs.obs), jax.tree.map(flat, pairs.action))
 
     def _sums(self, pairs: Pairs) -> Float[Array, "N 2 M"]:
         """What all members say of them."""
@@ -422,11 +426,12 @@ class LearntReward(Relabel):
         return jax.vmap(comparison, (0, 0, None))(sums, self.labelled.share[index], self.settings.mistakes)
 
     def _normalised(self, key: Key[Array, ""], failed: Float[Array, ""]) -> LearntReward:
-        """With members that are validated, and alike over recent steps."""
+        """With members that are validated, and alike over all that was judged."""
         labels, steps = jax.random.split(key)
         held = self.labelled
         index = jax.random.randint(labels, (CHECKED,), 0, jnp.maximum(held.count, 1))
-        sums = self._sums(taken(held.pairs, index))
+        said = jnp.stack([self._steps(member, taken(held.pairs, index)) for member in self.members], axis=-1)
+        sums = said.sum(0).reshape(CHECKED, 2, -1)
         losses = jax.vmap(self._losses, (-1, None), -1)(sums, index)
         # ½ where the label says nothing.
         right = (1 + jnp.sign(sums[:, 0] - sums[:, 1]) * jnp.sign(held.share[index] - 0.5)[:, None]) / 2
@@ -437,17 +442,15 @@ class LearntReward(Relabel):
         ratio = validation / jnp.maximum(training, 1e-6)
         decay = self.decay * jnp.where(ratio > high, 1.1, jnp.where(ratio < low, 1 / 1.1, 1.0))
 
-        lived = self.recent.sample(steps, TASTED).trajectory
-        said = self._said(lived.steps.obs, lived.action)
-        count = lived.transitions
-        middle = jax.vmap(lambda x: jnp.mean(x, where=count), -1)(said)
-        deviation = jnp.maximum(jax.vmap(lambda x: jnp.std(x, where=count), -1)(said), 1e-6)
+        # Over all that was judged: over what is done lately nothing would be left of them where all of it is good.
+        middle, deviation = said.mean((0, 1)), jnp.maximum(said.std((0, 1)), 1e-6)
         normal = Normal(middle, deviation, jnp.where(held.count > 0, self.settings.deviation, 0.0))
-        paid = jnp.mean((said - middle) / deviation, axis=-1)
+        lived = self.recent.sample(steps, TASTED).trajectory
+        paid = jnp.mean((self._said(lived.steps.obs, lived.action) - middle) / deviation, axis=-1)
         told = Told(
             loss=training.mean(),
             accuracy=(right * ~learnt).sum() / jnp.maximum((~learnt).sum(), 1),
-            correlation=_correlation(paid, lived.steps.reward[1:], count),
+            correlation=_correlation(paid, lived.steps.reward[1:], lived.transitions),
             consistency=held.consistency,
             failed=failed,
         )

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from retorno.core.errors import RetornoError
-from retorno.web import chatting, comparing, playing, ranking, writing
+from retorno.web import chatting, comparing, playing, ranking, watching, writing
 from retorno.web.guard import Guard
 from retorno.web.site import Site, Visit
 
@@ -30,6 +30,7 @@ BUILDERS = {
     "chat": chatting.page,
     "compare": comparing.page,
     "play": playing.page,
+    "runs": watching.page,
 }
 
 
@@ -151,6 +152,7 @@ def _application() -> Any:
         return RedirectResponse(f"/{request.scope['retorno'].pages[0]}")
 
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    outer.get("/file")(watching.file)
     ui.run_with(outer, title="retorno", favicon="↩", tailwind=False, show_welcome_message=False, reconnect_timeout=10)
     return outer
 

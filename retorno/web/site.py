@@ -23,6 +23,7 @@ from retorno.web.words import LANGUAGES, language_of, say
 
 if TYPE_CHECKING:
     from retorno.web.playing import Table
+    from retorno.web.watched import Watched
 
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 KEYS = (Path(__file__).parent / "keys.js").read_text(encoding="utf-8")
@@ -51,6 +52,8 @@ class Site:
     """What is wanted of the agent, in words, for those who compare."""
     table: Table | None = None
     """What is played on the game page."""
+    watched: Watched | None = None
+    """Runs that are looked at."""
     _agreement: tuple[int, float, Agreement, Agreement] | None = field(default=None, init=False, repr=False)
 
     @property

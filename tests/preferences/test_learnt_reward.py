@@ -127,8 +127,12 @@ def test_nothing_is_paid_before_the_first_label_and_then_what_has_the_deviation_
     fresh = small().build(jax.random.key(0), spec())
     assert not everywhere(fresh).any()
     relabel = learnt(deviation=0.5)
-    lived = relabel.recent.sample(jax.random.key(1), 60).trajectory
-    assert abs(float(jnp.std(relabel.reward(lived), where=lived.transitions)) - 0.5) < 0.1
+    held = relabel.labelled.pairs
+    flat = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)  # noqa: E731
+    paid = relabel.normal.scale * jnp.mean(
+        (relabel._said(flat(held.obs), flat(held.action)) - relabel.normal.mean) / relabel.normal.deviation, axis=-1
+    )
+    assert abs(float(paid.mean())) < 0.1 and abs(float(paid.std()) - 0.5) < 0.1
 
 
 def spec() -> Any:
