@@ -26,7 +26,8 @@ LAYERS = [
     {"algorithms"},
     {"run", "labels"},
     {"preferences", "language"},
-    {"plots", "web"},
+    {"plots"},
+    {"web"},
     {"figures"},
     {"cli"},
 ]

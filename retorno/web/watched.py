@@ -8,17 +8,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from retorno.core.errors import RetornoError
-from retorno.plots.curves import learning_curve, metric_curves
-from retorno.plots.page import Table
-from retorno.plots.progress import return_curve
-from retorno.plots.records import Record, differing, flatten, grouped, read, world_of
-from retorno.plots.style import NARROW, PlotError, inline_svg, number
 from retorno.run.folder import CONFIG, METRICS
+
+if TYPE_CHECKING:  # Matplotlib is imported where runs are looked at.
+    from retorno.plots.page import Table
+    from retorno.plots.records import Record
 
 RECENT = 120.0
 """Seconds for which a run that does not grow is still looked after: whether it is under way."""
@@ -67,6 +66,8 @@ class Watched:
         key = (config.st_mtime_ns, metrics, looked_after)
         if folder in self._known and self._known[folder][0] == key:
             return self._known[folder][1]
+        from retorno.plots.records import read
+
         try:
             record = read(folder)
         except RetornoError:
@@ -81,6 +82,11 @@ class Watched:
             records: seeds of one thing are one curve with its interval.
             narrow: for a phone.
         """
+        from retorno.plots.curves import learning_curve, metric_curves
+        from retorno.plots.page import Table
+        from retorno.plots.records import differing, grouped
+        from retorno.plots.style import NARROW, PlotError, inline_svg
+
         groups = grouped([record for record in records if record.rows])
         if not groups:
             return [], None
@@ -128,6 +134,8 @@ def runs_below(top: Path) -> Iterator[Path]:
 
 def summary(name: str, record: Record) -> dict[str, Any]:
     """A run in a line: a dictionary of what a table shows."""
+    from retorno.plots.records import flatten, world_of
+
     flat, last = flatten(record.config), record.rows[-1] if record.rows else {}
     return {
         "name": name,
@@ -155,6 +163,9 @@ def unfinished(record: Record) -> bool:
 
 def _return(record: Record) -> float | None:
     """The mean return at the end of what was lived."""
+    from retorno.plots.progress import return_curve
+    from retorno.plots.style import PlotError
+
     rows = record.rows[-30:]
     if not rows:
         return None
@@ -167,6 +178,8 @@ def _return(record: Record) -> float | None:
 
 def told(value: float | None, digits: int = 4) -> str:
     """A number, or a dash where it is not known."""
+    from retorno.plots.style import number
+
     return "–" if value is None else number(value, digits)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from nicegui import run, ui
@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from retorno.core.names import as_typed
-from retorno.plots.page import Table
-from retorno.plots.records import Record
 from retorno.web.site import Visit, frame
 from retorno.web.watched import SHOWN, Watched, file_of, files, told, unfinished
+
+if TYPE_CHECKING:
+    from retorno.plots.records import Record
 
 AGAIN = 2.0
 """Seconds between two looks at the files."""
@@ -138,7 +139,7 @@ class Watching:
                 ui.html(f'<div class="chart">{picture}</div>', sanitize=False)
             if differ is not None:
                 ui.label(self.visit.say("differ")).classes("title")
-                ui.html(_as_html(differ), sanitize=False)
+                ui.html(_as_html(differ.head, differ.rows), sanitize=False)
         self.details.clear()
         with self.details:
             for name, record, media in zip(names, chosen, shown, strict=True):
@@ -154,7 +155,7 @@ class Watching:
                 last = record.rows[-1]
                 figures = {key: value for key, value in (last.get("metrics") or {}).items()}
                 rows = [[key.replace("_", " "), told(value)] for key, value in figures.items() if _is_number(value)]
-                ui.html(_as_html(Table([say("newest_figures"), f"{last['step']:,}"], rows)), sanitize=False)
+                ui.html(_as_html([say("newest_figures"), f"{last['step']:,}"], rows), sanitize=False)
             for file in media:
                 address = f"/file?run={quote(name)}&file={quote(file)}"
                 if file.endswith((".gif", ".png", ".svg")):
@@ -184,7 +185,7 @@ def _commands(record: Record) -> list[str]:
     return [*asks, f"retorno report {where}", f"retorno play {where}", *on]
 
 
-def _as_html(table: Table) -> str:
+def _as_html(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     head = "".join(f"<th>{escape(each)}</th>" for each in table.head)
     rows = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in table.rows)
     return (

@@ -50,6 +50,7 @@ def runs(tmp_path: Path) -> Path:
 def test_runs_are_listed_drawn_and_followed(visit: Callable[..., Any], runs: Path) -> None:
     """One is chosen after the other; a run that goes on and one that begins appear by themselves."""
     page = visit(Site("runs", pages=("runs",), watched=Watched([runs])), "runs")
+    page.set_default_timeout(60_000)
     page.get_by_text("2 runs, 0 under way").wait_for()
     lines = page.locator("table.q-table tbody tr")
     told = " ".join(lines.all_inner_texts())
