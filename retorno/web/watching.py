@@ -186,11 +186,10 @@ def _commands(record: Record) -> list[str]:
 
 
 def _as_html(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    head = "".join(f"<th>{escape(each)}</th>" for each in table.head)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in table.rows)
-    return (
-        f'<div class="scrolls"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    above = "".join(f"<th>{escape(each)}</th>" for each in head)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    inside = f"<thead><tr>{above}</tr></thead><tbody>{lines}</tbody>"
+    return f'<div class="scrolls"><table class="plain">{inside}</table></div>'
 
 
 def file(request: Request) -> Response:
