@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 # `make test` puts every algorithm, world and network under the laws; `make test-all` every combination of them under
 # each, what is the loop's work (devices, SIGKILL) with every algorithm too.
-.PHONY: demo demo-self-play test test-all check bench results clean
+.PHONY: demo demo-pixels demo-self-play test test-all check bench results clean
 
 demo: $(READY)
 	$(BIN)/retorno demo
@@ -17,6 +17,10 @@ demo-self-play: $(READY)
 	$(BIN)/retorno arena demo/tic-tac-toe:0 exact random --games 100
 	$(BIN)/retorno train alpha_zero connect_four --folder demo/connect-four
 	$(BIN)/retorno arena demo/connect-four demo/connect-four:0 uct:1000 --games 20
+
+# MinAtar's Breakout learnt from pixels: a film of training, and what the network sees.
+demo-pixels: $(READY)
+	$(BIN)/retorno figure pixels --out demo
 
 test: check
 	$(BIN)/pytest

@@ -110,5 +110,8 @@ FIGURES: dict[str, Entry] = {
     "policy_gradient": Entry(
         "estimates of the gradient beside the exact one", "Sutton et al. 2000", 200, _late("chapter_13:estimates")
     ),
+    "pixels": Entry(
+        "MinAtar's Breakout learnt from pixels, and what is seen", "Young & Tian 2019", 1, _late("pixels:film")
+    ),
 }
 """In the order of the book; the student's come first."""

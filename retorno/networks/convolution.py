@@ -3,8 +3,9 @@
 XLA's own gradient of a convolution runs, within a compiled loop on a CPU, through loops that take ten times as long as
 the same sums written otherwise: the weights' as one matrix product of all patches with dy, the input's as one more
 convolution, of dy with the kernel turned round. Both are said here as the rule of a tangent, which is linear, so that
-JAX transposes it whatever is vmapped; a batch stays one product. A stride is taken out of the convolution first (space
-to depth), so that this holds with one as well.
+JAX transposes it whatever is vmapped; a batch stays one product. The patches, which the weights' gradient needs, then
+give the outcome as well, which without a gradient is XLA's convolution. A stride is taken out of the convolution first
+(space to depth), so that this holds with one as well.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ def _tangent(
     tangents: tuple[Float[Array, "H W C"], Float[Array, "K L C D"]],
 ) -> tuple[Float[Array, "R S D"], Float[Array, "R S D"]]:
     (x, kernel), (dx, dkernel) = primals, tangents
-    y = _by_xla(x, kernel)
+    patches = _patches(x, kernel.shape)
+    y = patches @ kernel.reshape(-1, kernel.shape[-1])
     (by_input,) = jax.linear_transpose(lambda dy: _back(dy, kernel), y)(dx)
-    return y, by_input + _patches(x, kernel.shape) @ dkernel.reshape(-1, kernel.shape[-1])
+    return y, by_input + patches @ dkernel.reshape(-1, kernel.shape[-1])
 
 
 def _back(dy: Float[Array, "R S D"], kernel: Float[Array, "K L C D"]) -> Float[Array, "H W C"]:

@@ -30,6 +30,7 @@ from retorno.environments.registry import WorldName, make
 from retorno.environments.sampled_world import Sampled
 from retorno.environments.wrappers import Limited, Wrapper
 from retorno.plots.graph import readable
+from retorno.plots.pixels import values_of, with_values
 from retorno.plots.stages import Arms, InGraph, Moment, OnMap, Rendered, Stage, Words, picture
 from retorno.plots.style import PlotError
 from retorno.run.episodes import decide
@@ -100,6 +101,9 @@ class Player:
         self._actions = scene.world.action_space
         deciding = partial(decide, units=action_units(self._actions), greedy=greedy)
         self._decide = constants.jit(deciding, compiler_options=IN_HASTE)
+        self._value = constants.jit(values_of, compiler_options=IN_HASTE)
+        self._values = isinstance(self._actions, spaces.Discrete)
+        """Whether the policy is asked for action values: until it is found to have none."""
         self._key = jax.random.key(seed)
         self._actions.seed(seed)
 
@@ -153,7 +157,7 @@ class Player:
         action = None
         while True:
             state = jax.tree.map(np.asarray, standing.state)
-            drawn = world.render(state) if self.scene.draws else None
+            drawn = self._beside(world.render(state), row) if self.scene.draws else None
             yield Row(row, None if row.first else action, state_of(world, state), drawn)
             action = self._act(row)
             standing, row = forward(standing, row, action, seed, env)
@@ -165,12 +169,20 @@ class Player:
             action = None
             while True:
                 row = jax.tree.map(lambda x: x[0], rows)
-                drawn = _picture(environments, world.name) if self.scene.draws else None
+                drawn = self._beside(_picture(environments, world.name), row) if self.scene.draws else None
                 yield Row(row, None if row.first else action, None, drawn)
                 action = self._act(row)
                 rows = environments.step(jax.tree.map(lambda x: np.asarray(x)[None], action))
         finally:
             environments.close()
+
+    def _beside(self, picture: Any, row: TimeStep) -> Any:
+        """A picture of a row with the values of its actions beside it, where the policy has such values."""
+        if not self._values or self.policy is None or not isinstance(picture, np.ndarray):
+            return picture
+        values = self._value(self.policy, row.obs, row.first, self._carry)
+        self._values = values is not None and np.ndim(values) == 1
+        return with_values(picture, np.asarray(values)) if self._values else picture
 
     def _act(self, row: TimeStep) -> Any:
         if self.policy is None:

@@ -53,7 +53,7 @@ class MinAtar(Environment):
     """Whether all six actions may be chosen, or only those that do something in this game."""
 
     planes: ClassVar[dict[str, Colour]]
-    """What is seen, and how each is drawn: what comes later covers what came before."""
+    """What is seen, and how each is drawn: what comes before covers what comes later."""
     useful: ClassVar[tuple[int, ...]]
     """The actions that do something."""
 
@@ -108,7 +108,7 @@ class MinAtar(Environment):
 
 
 def draw(screen: np.ndarray, colours: list[Colour]) -> np.ndarray:
-    """A picture of planes, each in its colour: what comes later covers what came before.
+    """A picture of planes, each in its colour: what comes before covers what comes later.
 
     Args:
         screen: what is seen. Shape [rows, columns, C].
@@ -120,7 +120,7 @@ def draw(screen: np.ndarray, colours: list[Colour]) -> np.ndarray:
     rows, columns, _ = screen.shape
     canvas = Canvas(0, columns, 0, rows, 32 * columns)
     canvas.box((columns / 2, rows / 2), columns, rows, INK)
-    for plane, colour in enumerate(colours):
+    for plane, colour in reversed([*enumerate(colours)]):
         for row, column in np.argwhere(screen[..., plane]):
             canvas.box((column + 0.5, rows - row - 0.5), 0.9, 0.9, colour)
     return canvas.picture()

@@ -1,0 +1,131 @@
+"""Learning from pixels, side by side with PyTorch, in one run.
+
+    .venv/bin/python benchmarks/pixels.py --peers PYTHON [NAME …]   # PYTHON has torch and MinAtar
+
+Each side has one thread, and rates are by seconds of CPU, so that other work on the machine weighs less; measured in
+turn (A B A B …), both warmed up. Results go to docs/pixels-speed.json and docs/pixels-speed.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measure import Worker, in_turn, ratio
+
+ROOT = Path(__file__).parent.parent
+PAIRS = 5
+ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
+
+
+def against_torch(work: str) -> Callable[[str], dict[str, Any]]:
+    """Our rate over PyTorch's."""
+
+    def measure(python: str) -> dict[str, Any]:
+        with (
+            Worker(sys.executable, "pixels_works.py", work) as mine,
+            Worker(python, "pixels_peers.py", work) as theirs,
+        ):
+            return ratio(*in_turn(mine.measure, theirs.measure, PAIRS))
+
+    return measure
+
+
+def pqn_over_dqn(python: str) -> dict[str, Any]:
+    with (
+        Worker(sys.executable, "pixels_works.py", "pqn") as one,
+        Worker(sys.executable, "pixels_works.py", "dqn") as other,
+    ):
+        return ratio(*in_turn(one.measure, other.measure, PAIRS))
+
+
+def replay(python: str) -> dict[str, Any]:
+    told = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "pixels_works.py"), "replay"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {"share": float(told.stdout)}
+
+
+PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
+    "nature": (
+        "one gradient step of DQN, Nature network, batch 32, in the compiled loop, over PyTorch's",
+        "≥ 1.2 (goal 1.5)",
+        against_torch("nature"),
+    ),
+    "dqn": (
+        "MinAtar Breakout, DQN of Young & Tian, whole loop, over PyTorch on the `minatar` package",
+        "≥ 5 (goal 10)",
+        against_torch("dqn"),
+    ),
+    "pqn": ("PQN on MinAtar Breakout, 128 environments, over our own DQN", "≥ 5 (goal 10)", pqn_over_dqn),
+    "replay": ("replay of 10⁶ screens, bytes over 84·84·10⁶", "≤ 1.05 (goal 1.02)", replay),
+}
+
+
+def processor() -> str:
+    names = [
+        x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()
+
+
+def render(results: dict[str, dict[str, Any]]) -> str:
+    """docs/pixels-speed.md."""
+    lines = [
+        "# How fast it learns from pixels",
+        "",
+        "Made by [benchmarks/pixels.py](../benchmarks/pixels.py): retorno beside PyTorch, in one run, in turn, warmed",
+        "up, one thread each, by seconds of CPU; the median of the ratios pair by pair, the least and the largest.",
+        "",
+        "| work | bar | measured | least to largest | ours | the other's | pairs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, (title, bar, _) in PARTS.items():
+        result = results.get(name)
+        if result is None:
+            continue
+        if "share" in result:
+            lines.append(f"| {title} | {bar} | **{result['share']:.4f}** | | | | |")
+            continue
+        spread = f"{result['low']:.2f} to {result['high']:.2f}"
+        sides = f"{result['mine']:,.4g} a second | {result['theirs']:,.4g} a second"
+        lines.append(f"| {title} | {bar} | **{result['ratio']:.2f}** | {spread} | {sides} | {result['pairs']} |")
+    marks = sorted({f"{r['commit']} on {r['machine']}, load {r['load']}" for r in results.values()})
+    return "\n".join([*lines, "", f"Measured at commit {'; '.join(marks)}.", ""])
+
+
+def main() -> None:
+    """Measure the named parts, or all, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *PARTS], help="parts to measure; all where none is named")
+    parser.add_argument("--peers", default=sys.executable, help="the Python that has torch and MinAtar")
+    asked = parser.parse_args()
+    os.environ.update(ONE_THREAD)
+    kept = ROOT / "docs" / "pixels-speed.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
+    ).stdout.strip()
+    for name in asked.names or PARTS:
+        title, bar, measure = PARTS[name]
+        result = measure(asked.peers)
+        load = round(os.getloadavg()[0], 1)
+        machine = f"{processor()}, {os.cpu_count()} cores"
+        results[name] = {**result, "machine": machine, "commit": commit, "load": load}
+        print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
+        kept.write_text(json.dumps(results, indent=1) + "\n")
+        (ROOT / "docs" / "pixels-speed.md").write_text(render(results))
+
+
+if __name__ == "__main__":
+    main()
