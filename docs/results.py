@@ -35,10 +35,10 @@ from retorno.core.environment import Environment  # noqa: E402
 from retorno.core.spaces import element  # noqa: E402
 from retorno.environments.games.tic_tac_toe_for_two import tic_tac_toe_for_two  # noqa: E402
 from retorno.environments.registry import make, model  # noqa: E402
-from retorno.networks import GRU, LSTM, MLP, Stack, Transformer  # noqa: E402
+from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer  # noqa: E402
 from retorno.ops.intervals import interval95  # noqa: E402
 from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
-from retorno.replay import UniformReplay  # noqa: E402
+from retorno.replay import REPLAYS, UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
 from retorno.run.oracle import ROUNDING, regret  # noqa: E402
 
@@ -46,6 +46,10 @@ SEEDS = 10
 EPISODES = 100
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
+
+
+KINDS = {"network": NETWORKS, "replay": REPLAYS}
+"""By what names an algorithm's parts are chosen."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Result:
     @property
     def name(self) -> str:
         world = self.world.replace("/", "-")
-        return "-".join([self.algorithm, world, *(part_name(part, made) for part, made in self.parts.items())])
+        return "-".join([self.algorithm, world, *(part_name(KINDS[part], made) for part, made in self.parts.items())])
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -77,7 +81,7 @@ class Result:
         parts = "".join(
             f" {option}"
             for part, made in self.parts.items()
-            for option in (f"--{part} {part_name(part, made)}", *as_options(made, type(made)(), f"--{part}."))
+            for option in (f"--{part} {part_name(KINDS[part], made)}", *as_options(made, type(made)(), f"--{part}."))
         )
         steps = f" --steps {self.steps}" if self.steps is not None else ""
         return f"retorno train {self.algorithm} {self.world}{parts}{steps} --seeds {self.seeds}"
