@@ -134,6 +134,8 @@ def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | 
             return spaces.MultiDiscrete([int(space.n)] * frames, start=[int(space.start)] * frames)
         case spaces.MultiDiscrete(nvec=sizes, start=start):
             return spaces.MultiDiscrete(np.stack([sizes] * frames), start=np.stack([start] * frames))
+        case spaces.MultiBinary(shape=(rows, columns, channels)):
+            return spaces.MultiBinary((rows, columns, frames * channels))
         case spaces.MultiBinary():
             return spaces.MultiBinary((frames, *space.shape))
         case spaces.Dict():

@@ -80,6 +80,7 @@ def test_an_image_has_its_frames_as_channels():
         spaces.Discrete(4, start=2),
         spaces.MultiDiscrete([3, 4]),
         spaces.MultiBinary(3),
+        spaces.MultiBinary((2, 3, 2)),
         spaces.Dict(a=spaces.Box(0, 255, (2, 2, 1), np.uint8), b=spaces.Tuple([spaces.Discrete(2)])),
     ],
     ids=lambda space: type(space).__name__,
