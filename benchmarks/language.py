@@ -74,16 +74,17 @@ def page(results: dict[str, dict[str, object]]) -> str:
         "Retorno's rate over another's: tokens a second, where they are drawn from the whole distribution, else steps",
         "of learning a second. Medians of pairs measured in turn, with the least and the largest ratio, by",
         "`python benchmarks/language.py --peers PYTHON --cpu`; its head says what that PYTHON needs. TRL is 1.16,",
-        "whose trainers ran without logs and checkpoints; it has no PPO any more.",
+        "whose trainers ran without logs and checkpoints; it has no PPO any more. The load is that of the machine over",
+        "five minutes, with its other users; where it is more than the cores, seconds of CPU time are the fairer ones.",
         "",
-        "| work | beside | ratio | from, to | retorno | the other | seconds of | pairs | commit |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| work | beside | ratio | from, to | retorno | the other | seconds of | load | pairs | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, (about, beside, _) in WORKS.items():
         if (r := results.get(name)) is not None:
             lines.append(
                 f"| {about} | {beside} | {r['ratio']:.2f} | {r['low']:.2f}, {r['high']:.2f} | {r['mine']:,.4g} | "
-                f"{r['theirs']:,.4g} | {r['by']} | {r['pairs']} | {r['commit']} |"
+                f"{r['theirs']:,.4g} | {r['by']} | {r.get('load', '')} | {r['pairs']} | {r['commit']} |"
             )
     machine = next(iter(results.values()))["machine"]
     return "\n".join([*lines, "", f"Machine: {machine}.", ""])
@@ -107,8 +108,10 @@ def main() -> None:
             ):
                 measured = ratio(*in_turn(mine.measure, theirs.measure, given.pairs or WORKS[name][2]))
             machine = f"{platform.machine()}, {os.cpu_count()} cores"
-            by = "CPU time" if given.cpu else "the clock"
-            results[name] = {**measured, "commit": commit.stdout.strip(), "machine": machine, "by": by}
+            by = ("CPU time" if given.cpu else "the clock") + ", one core" * (len(os.sched_getaffinity(0)) == 1)
+            load = round(os.getloadavg()[1], 1)
+            told = {"commit": commit.stdout.strip(), "machine": machine, "by": by, "load": load}
+            results[name] = {**measured, **told}
             print(f"{name}: {measured}")
             SPEED.write_text(json.dumps(results, indent=2) + "\n")
             SPEED.with_suffix(".md").write_text(page(results))

@@ -25,6 +25,7 @@ import jax
 
 jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
+import dictionary_results  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
@@ -306,7 +307,7 @@ def render() -> None:
             f"| `{kept['command']}` | {kept['steps']:,} | {kept['asked']} | {kept['mean']:.4g} | "
             f"{kept['low']:.4g} to {kept['high']:.4g} | {min(kept['each']):g}, {max(kept['each']):g} | {kept['unit']} |"
         )
-    lines += ["", f"Measured at commit {'; '.join(sorted(marks))}.", ""]
+    lines += ["", f"Measured at commit {'; '.join(sorted(marks))}.", "", *dictionary_results.table()]
     (HERE / "results.md").write_text("\n".join(lines))
 
 

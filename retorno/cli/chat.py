@@ -35,7 +35,7 @@ class Chat:
     """
 
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|RUN|FILE.gguf|smollm2")]
-    """One model or two: a model folder, a run over one, a GGUF file, or smollm2."""
+    """One model or two: a model folder, a run over one, a GGUF file, smollm2 or tiny."""
     system: str | None = None
     """What the model is told before the conversation."""
     tokens: Count = 256

@@ -24,7 +24,7 @@ class Judging:
     """
 
     models: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|RUN|FILE.gguf|smollm2")]
-    """One model or two: a model folder, a run over one, a GGUF file, or smollm2."""
+    """One model or two: a model folder, a run over one, a GGUF file, smollm2 or tiny."""
     prompts: Path | None = None
     """The file of prompts (JSONL, CSV, JSON); of demonstrations and rankings their prompts are taken."""
     by: tuple[str, ...] = ()

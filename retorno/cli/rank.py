@@ -24,7 +24,7 @@ class Rank:
 
     what: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE|RUN|MODEL")]
     """Prompts with answers (JSONL, CSV, JSON), or what writes answers: a run over a language model, a model's folder, a
-    GGUF file, or smollm2."""
+    GGUF file, smollm2 or tiny."""
     prompts: Path | None = None
     """What a model is asked: a file of prompts."""
     answers: Count = 4

@@ -17,7 +17,7 @@ class Sample:
     """Go on with one prompt or several, by a language model on this disk."""
 
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER|FILE.gguf|smollm2")]
-    """A model folder in Hugging Face's layout, a GGUF file, or smollm2."""
+    """A model folder in Hugging Face's layout, a GGUF file, smollm2 or tiny."""
     prompt: tuple[str, ...] = ()
     """What to go on with; several are answered side by side."""
     chat: Flag = False

@@ -9,10 +9,10 @@ from typing import Protocol, runtime_checkable
 import jax
 
 from retorno.core.hyperparameters import Count, Positive, settings
+from retorno.core.registry import Registry
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Rows
 from retorno.networks.low_rank import LowRank, low_rank
-from retorno.networks.pretrained import PRETRAINED
 from retorno.networks.transformer import Block, Causal
 
 MATRICES = ("query_key_value", "out", "up", "down")
@@ -32,7 +32,11 @@ class Trained(Protocol):
         ...
 
 
-@PRETRAINED.register
+TRAINED = Registry(of=Trained)
+"""By the names that the command line gives them."""
+
+
+@TRAINED.register
 @settings
 class Everything:
     """All of the model."""
@@ -44,7 +48,7 @@ class Everything:
         return trunk
 
 
-@PRETRAINED.register
+@TRAINED.register
 @settings
 class UpperLayers:
     """The last blocks and the norm after them; with 0 layers nothing but new heads."""
@@ -64,7 +68,7 @@ class UpperLayers:
         return trunk
 
 
-@PRETRAINED.register
+@TRAINED.register
 @settings
 class LoRA:
     """Low-rank layers beside those of all blocks (Hu et al. 2022); queries, keys and values have one together."""

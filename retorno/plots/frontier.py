@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retorno.language.judging import Point
-from retorno.plots.style import LINES, PlotError, number_axes, panels, style
+from retorno.plots.style import LINES, MUTED, PlotError, number_axes, panels, style
 
 
 def frontier(points: Sequence[Point], called: str = "mean score") -> Figure:
@@ -41,9 +41,11 @@ def frontier(points: Sequence[Point], called: str = "mean score") -> Figure:
         ]
         told += [(point, f"best of {point.best_of}", ha) for point, ha in zip(drawn[-1:], ENDS, strict=False)]
         for point, text, ha in told:
+            # Above the lines, which may lie anywhere.
+            axes.axvline(point.kl[0], color=MUTED, linewidth=0.8, linestyle=":")
             axes.annotate(
-                text, (point.kl[0], point.scores[names[0]][0]), xytext=(0, 7),
-                textcoords="offset points", ha=ha, fontsize=8.5,
+                text, (point.kl[0], 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+                textcoords="offset points", ha=ha, fontsize=8.5, color=MUTED,
             )  # fmt: skip
         axes.set_xlabel("KL(policy ‖ reference), nats an answer")
         axes.set_ylabel(called)
@@ -52,7 +54,7 @@ def frontier(points: Sequence[Point], called: str = "mean score") -> Figure:
         if len(names) > 1 or drawn:
             axes.legend(loc="best")
         else:
-            axes.set_title(names[0])
+            axes.set_ylabel(f"{called}: {names[0]}")
     return figure
 
 

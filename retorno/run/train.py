@@ -482,12 +482,13 @@ class Training:
         self._scored = now
 
     def _score(self) -> dict[str, Any]:
-        """The mean return of the episodes that ended since the boundary before."""
+        """The mean return of the episodes that ended since the boundary before; what was recorded tells of none."""
         now = Counters.read(self.run)
         episodes, returns = now.episodes - self._scored.episodes, now.returns - self._scored.returns
         each = returns[episodes > 0] / episodes[episodes > 0]
         self._scored = now
-        return {"return": float(each.mean()) if len(each) else None, "episodes": int(episodes.sum())}
+        told = len(each) and not isinstance(self.world, Recorded)
+        return {"return": float(each.mean()) if told else None, "episodes": int(episodes.sum())}
 
     def _hosted(self) -> dict[str, np.ndarray]:
         """What belongs to the run and is not among its arrays: on the disk, and of hosted environments."""
@@ -651,6 +652,8 @@ def train(
         raise ValueError(f"seeds must be different integers in [0, 2³²), got {seeds}")
     seeds = tuple(map(int, seeds))
     opened = as_world(world, hosted)
+    if keep == "best" and isinstance(opened, Recorded):
+        raise ValueError('keep="best" is by returns, and of a recording none are lived: keep a number, or "all"')
     if len(seeds) > 1 and not isinstance(opened, Environment):
         raise TrainingError("a hosted world is trained one seed at a time: start a run for each seed")
     if devices > jax.local_device_count() or chosen.num_envs % devices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,9 @@ def test_stages_in_a_row(texts: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "loss" in err
     assert out.startswith("sft told.jsonl: loss ") and " on what was held out" in out
     assert main(["inspect", "runs/sft-told-1"]) == 0
-    assert "--network.trained everything" in capsys.readouterr().out
+    inspected = capsys.readouterr().out
+    assert "--network.trained everything" in inspected
+    assert re.search(r"best +none yet", inspected), "no returns are lived"
     assert main(["evaluate", "runs/sft-told-1", "--world", "told.jsonl", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["loss"] > 0
 
@@ -82,6 +85,7 @@ def test_what_cannot_be_is_said(texts: Path, capsys: pytest.CaptureFixture[str])
     (texts / "wrong.py").write_text("def fewer(prompts, answers): return [1.0]")
     said = {
         ("train", "sft", "told.jsonl"): "told.jsonl is read as texts, but whose tokens are they?",
+        ("train", "sft", "told.jsonl", "--model", MODEL, "--keep", "best", "--num-envs", "1"): "none are lived",
         ("train", "dpo", "told.jsonl", "--model", MODEL): "expected answers and ranks, or chosen and rejected",
         ("train", "sft", "nowhere.jsonl", "--model", MODEL): "there is no nowhere.jsonl",
         ("train", "sft", "told.jsonl", "--model", "smolm2"): "no model 'smolm2'",
@@ -121,7 +125,7 @@ def test_answers_to_prompts_are_rewarded_by_a_function_that_is_named(texts: Path
         _, algorithm, relabel, _ = choose("ppo", told.world.named.name, rest, told.algorithm)
         assert algorithm.rollout == algorithm.network.window == told.world.lockstep.rows
         paid: Any = told.rewarded(relabel)
-        function = paid.relabels[0] if isinstance(paid, InTurn) else paid
+        function: Any = paid.relabels[0] if isinstance(paid, InTurn) else paid
         assert (function.function, algorithm.num_envs) == (f"{texts / 'mine.py'}:short", 3)
         assert function.model == StoredModel(str(Path(MODEL).resolve()))
 

@@ -64,7 +64,7 @@ def test_three_steps_each_of_which_goes_on(small: None, tmp_path: Path, monkeypa
         with other() as beside:
             assert beside.step == 0 < beside.steps
     points = taught.frontier(2)
-    assert [point.step for point in points][-1] == run.step
+    assert (points[0].step, points[0].kl, points[-1].step) == (0, (0, 0, 0), run.step)
     assert sum(share for share, _, _ in points[-1].scores.values()) == pytest.approx(1)
 
     # From elsewhere all of it is found learnt, and shows it.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ from retorno.core.policy import Algorithm
 from retorno.language import data, judging
 from retorno.language.architecture import ModelError
 from retorno.language.decoder import Decoder
-from retorno.language.dictionary.judge import HONEST, Order, Verdict
-from retorno.language.dictionary.measure import TOKENS, ask, measure
+from retorno.language.dictionary.judge import HONEST, Order, Verdict, judge
+from retorno.language.dictionary.measure import TOKENS, ask
 from retorno.language.dictionary.nouns import OTHERS, RANKED, TOLD, Noun, Words, named_kinds, split
 from retorno.language.dictionary.tiny import untaught
 from retorno.language.dictionary.wording import HELPFUL, demonstrations, helpful, rankings, second_thoughts
@@ -35,20 +35,16 @@ from retorno.language.scoring import ModelScore
 from retorno.language.stored import StoredModel
 from retorno.language.trained import Everything, Trained, UpperLayers
 from retorno.networks import Apart
-from retorno.ops.intervals import proportion95
 from retorno.ops.optimisers import Adam, Schedule
-from retorno.run import policy_folder
-from retorno.run.folder import CONFIG, read_metrics
+from retorno.run.folder import CONFIG
 from retorno.run.relabel import InTurn, ReferenceKL
 from retorno.run.train import Training, resume, train
 
 WINDOW = 32
 """Tokens of a question, its answer and a second thought."""
-SETTINGS, KL = "lessons.json", "relabel/episode_kl"
+SETTINGS = "lessons.json"
 OWN, GUESSED = 4, 2
 """Of the answers to a question that are ranked, how many the cloned model gives and how many are guessed."""
-ANSWERS = 2
-"""To each question when shares of them are drawn."""
 SCORED = 100
 """Words whose demonstrations say where the reward model's 0 is."""
 UNENDED = -10.0
@@ -240,19 +236,19 @@ class Lessons:
         Args:
             count: of how many words that were told and of which no answers were ranked.
         """
-        told, points = self.words.told[:count], []
-        told_of = {row["step"]: row.get("metrics", {}) for row in read_metrics(Path(self.path("ppo")))}
-        apart = {step: row[KL] for step, row in told_of.items() if KL in row}
-        for step in sorted(policy_folder.steps(Path(self.path("ppo")))):
-            model = load(str(policy_folder.find(Path(self.path("ppo")), step)))
-            found = measure(model, told, self.order, ANSWERS, self.seed)
-            kl = apart[min(apart, key=lambda at: abs(at - step))]
-            shares = {
-                verdict.value: (share, *proportion95(share * len(told) * ANSWERS, len(told) * ANSWERS))
-                for verdict, share in zip(Verdict, found[: len(Verdict)], strict=True)
-            }
-            points.append(judging.Point(step, (kl, kl, kl), shares, found.ended))
-        return points
+        questions = [noun.question for noun in self.words.told[:count]]
+
+        def share(verdict: Verdict) -> judging.Judge:
+            return lambda asked, said: [
+                float(judge(q, answer) is verdict) for q, answer in zip(asked, said, strict=True)
+            ]
+
+        judges = {verdict.value: share(verdict) for verdict in Verdict}
+        begun = judging.best_of_frontier(load(self.path("sft")), questions, judges, (1,), tokens=TOKENS, seed=self.seed)
+        learnt = judging.frontier(
+            self.path("ppo"), questions, judges, reference=self.path("sft"), tokens=TOKENS, seed=self.seed
+        )
+        return [*(replace(point, best_of=None) for point in begun), *learnt]
 
     def _rankings(self) -> Iterable[Mapping[str, Any]]:
         nouns: tuple[Noun, ...] = self.words.ranked
