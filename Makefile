@@ -10,13 +10,13 @@ READY := .venv/.ready
 demo: $(READY)
 	$(BIN)/retorno demo
 
-# A perfect tic-tac-toe, held against who cannot lose, and a Connect Four that beats a plain tree search.
+# A perfect tic-tac-toe, held against who cannot lose, and a Connect Four held against a plain tree search.
 demo-self-play: $(READY)
 	rm -rf demo/tic-tac-toe demo/connect-four
 	$(BIN)/retorno train alpha_zero tic_tac_toe_for_two --folder demo/tic-tac-toe
 	$(BIN)/retorno arena demo/tic-tac-toe:0 exact random --games 100
 	$(BIN)/retorno train alpha_zero connect_four --folder demo/connect-four
-	$(BIN)/retorno arena demo/connect-four demo/connect-four:0 uct:1000 --games 20
+	$(BIN)/retorno arena demo/connect-four:200 uct:1000 --games 20
 
 # MinAtar's Breakout learnt from pixels: a film of training, and what the network sees.
 demo-pixels: $(READY)

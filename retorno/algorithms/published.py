@@ -127,6 +127,8 @@ _BOARD = AlphaZero(
     openings=8,
 )
 
+_FOUR = dataclasses.replace(_BOARD, search=Gumbel(), rollout=32, capacity=200_000)
+
 _LANDER_NETWORK = MLP(hidden=(400, 300), activation=Activation.relu, orthogonal=False)
 _MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5")
 
@@ -411,6 +413,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     **{("td3", world): Published(TD3(learning_starts=10_000), 1_000_000, f"{_ZOO}'s for -v4") for world in _MUJOCO},
     ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
     ("alpha_zero", "tic_tac_toe_for_two"): Published(_BOARD, 150_000, "retorno"),
+    ("alpha_zero", "connect_four"): Published(_FOUR, 600_000, "retorno"),
     ("mu_zero", "CartPole-v1"): Published(MuZero(rollout=64, lambda_=1.0), 30_000, "retorno"),
     ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
     ("sarsa", "cliff"): Published(SARSA(step_size=0.1, step_size_end=0.0, discount=1.0), 1_000_000, "retorno"),
