@@ -1,6 +1,6 @@
 """What each method makes of the helpful dictionary, over seeds: the shares of answers, for docs/results.md.
 
-    python docs/dictionary_results.py                      # all methods, ten seeds: an hour on two cores
+    python docs/dictionary_results.py                      # all methods, ten seeds: about 40 minutes of CPU
     python docs/dictionary_results.py ppo grpo --seeds 3   # the named ones
     python docs/dictionary_results.py --render             # only write the pages again
 
