@@ -39,6 +39,7 @@ from retorno.environments.registry import make, model  # noqa: E402
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer  # noqa: E402
 from retorno.ops.intervals import interval95  # noqa: E402
 from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
+from retorno.preferences import Preferences  # noqa: E402
 from retorno.replay import REPLAYS, UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
 from retorno.run.oracle import ROUNDING, regret  # noqa: E402
@@ -67,12 +68,18 @@ class Result:
     episodes: int = EPISODES
     """Of each policy. All seeds see the same ones: where returns differ much by how an episode begins, as Pendulum's,
     the interval over seeds says nothing of that, and there have to be many."""
+    labels: int | None = None
+    """Where a reward is learnt from so many comparisons, one answer in ten of them wrong."""
+    waits: bool = False
+    """Whether the world waits where an episode would end."""
     judge: Callable[[Result], dict[str, Any]] = dataclasses.field(default=lambda result: returns(result))
 
     @property
     def name(self) -> str:
         world = self.world.replace("/", "-")
-        return "-".join([self.algorithm, world, *(part_name(KINDS[part], made) for part, made in self.parts.items())])
+        parts = (part_name(KINDS[part], made) for part, made in self.parts.items())
+        preferred = [] if self.labels is None else [f"{self.labels}-labels"]
+        return "-".join([self.algorithm, world, *parts, *preferred])
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -88,6 +95,10 @@ class Result:
             for option in (f"--{part} {part_name(KINDS[part], made)}", *as_options(made, type(made)(), f"--{part}."))
         )
         steps = f" --steps {self.steps}" if self.steps is not None else ""
+        steps += " --world.waits true" if self.waits else ""
+        if self.labels is not None:
+            judged = f"--judge reward --labels {self.labels}"
+            return f"retorno prefer {self.algorithm} {self.world} {judged}{parts}{steps} --seeds {self.seeds}"
         return f"retorno train {self.algorithm} {self.world}{parts}{steps} --seeds {self.seeds}"
 
     @property
@@ -103,11 +114,16 @@ def _algorithm(result: Result) -> Any:
     return dataclasses.replace(algorithm, **result.parts)
 
 
+def _world(result: Result) -> Any:
+    return make(result.world, waits=True) if result.waits else make(result.world)
+
+
 def _train(result: Result) -> list[Any]:
     """The final policies of ten seeds."""
-    algorithm, world = _algorithm(result), make(result.world)
+    algorithm, world = _algorithm(result), _world(result)
+    relabel = None if result.labels is None else Preferences(labels=result.labels)
     if isinstance(world, Environment):
-        training = rt.train(algorithm, world, result.budget, seed=range(result.seeds))
+        training = rt.train(algorithm, world, result.budget, seed=range(result.seeds), relabel=relabel)
         training.run_to_end()
         return training.policies
     policies = []
@@ -129,6 +145,19 @@ def returns(result: Result) -> dict[str, Any]:
 
 def _unit(result: Result) -> str:
     return "mean return" if result.episodes == EPISODES else f"mean return of {result.episodes:,} episodes"
+
+
+def share_of_gain(result: Result) -> dict[str, Any]:
+    """The share that is gained of what the same algorithm gains, over its untaught policy, where the world pays it."""
+    world = _world(result)
+    paid = evaluate(_train(dataclasses.replace(result, labels=None)), world, result.episodes).mean
+    untaught = rt.train(_algorithm(result), world, result.budget, seed=range(result.seeds)).policies
+    random = evaluate(untaught, world, result.episodes, greedy=False).mean
+    shares = (evaluate(_train(result), world, result.episodes).returns.mean(1) - random) / (paid - random)
+    low, high = interval95(shares)
+    unit = f"share of what is gained on the true reward ({random:.4g} untaught, {paid:.4g} then)"
+    each = [round(float(x), 4) for x in shares]
+    return {"mean": float(shares.mean()), "low": low, "high": high, "each": each, "unit": unit}
 
 
 def share_of_optimum(result: Result) -> dict[str, Any]:
@@ -226,6 +255,8 @@ RESULTS = [
         for game, chance in RANDOM.items()
     ),
     Result("dqn", "minatar/breakout", f"far above {RANDOM['breakout']} (at random)", steps=200_000, seeds=3),
+    Result("ppo", "Pendulum-v1", "≥ .95", labels=700, judge=share_of_gain),
+    Result("ppo", "Acrobot-v1", "≥ .95", labels=2_000, waits=True, steps=500_000, judge=share_of_gain),
     Result("q_learning", "student", "0", judge=against_optimum),
     Result("q_learning", "FrozenLake-v1", "0", judge=against_optimum),
     Result("q_learning", "cliff", "0", judge=against_optimum),

@@ -6,7 +6,7 @@ import abc
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ from jaxtyping import Float, Key
 
 from retorno.core.hyperparameters import NonNegative, UnitInterval, settings
 from retorno.core.registry import Registry
+from retorno.core.waiting import waiting
 from retorno.environments.own_code import OwnCodeError, OwnFunction, guarded, located
 from retorno.preferences.segments import Pairs
 from retorno.run.stopping import asked_to_stop
@@ -210,10 +211,13 @@ class _Waiting(_OnTheHost):
         try:
             with contextlib.closing(Labels.open(self.place)) as labels:
                 ids = labels.add(QUERY, contents)
-                while len(said := labels.said_of(ids)) < len(set(ids)):
-                    if asked_to_stop() is not None:
-                        return unanswered
-                    time.sleep(PATIENCE)
+                said: Mapping[int, Any] = {}
+                asked = len(set(ids))
+                with waiting(f"people compare {asked} pairs of clips", lambda: f"{len(said)} done"):
+                    while len(said := labels.said_of(ids)) < asked:
+                        if asked_to_stop() is not None:
+                            return unanswered
+                        time.sleep(PATIENCE)
         except LabelsError as error:
             self._failed.append(str(error))
             return unanswered

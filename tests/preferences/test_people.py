@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from retorno.cli.compare import asked_in
 from retorno.cli.options import UsageError
 from retorno.core.environment import Environment
 from retorno.core.errors import RetornoError
+from retorno.core.waiting import listening
 from retorno.environments.registry import native
 from retorno.labels import Labels
 from retorno.preferences import FunctionJudge, People
@@ -154,6 +156,24 @@ def test_a_page_is_about_the_labels_that_its_run_looks_for(tmp_path: Path) -> No
         else:
             with pytest.raises(RetornoError, match="asks nobody: `retorno prefer"):
                 asked_in(tmp_path / name)
+
+
+def test_who_waits_is_told_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retorno.preferences.judges.PATIENCE", 0.01)
+    told: list[str] = []
+
+    @contextlib.contextmanager
+    def tell(what: str, so_far: Callable[[], str]) -> Iterator[None]:
+        yield
+        told.append(f"{what}: {so_far()}")
+
+    go = somebody(tmp_path / "labels.db", lambda first, second: 1.0)
+    segments = [{"obs": np.array([i, i]), "action": np.array([0]), "reward": np.zeros(1)} for i in range(4)]
+    with listening(tell):
+        pairs = [(segments[0], segments[1]), (segments[2], segments[3])]
+        assert People(str(tmp_path / "labels.db")).begin().shares(pairs) == [1.0, 1.0]
+    go()
+    assert told == ["people compare 2 pairs of clips: 2 done"]
 
 
 def test_observations_that_cannot_be_written_are_told(tmp_path: Path) -> None:
