@@ -8,6 +8,7 @@ FILE`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -50,6 +51,8 @@ class GAIL:
     """Of the expert's transitions in each of them, beside all of the rollout's."""
 
     def __post_init__(self) -> None:
+        if self.demonstrations:  # Wherever the run is gone on with.
+            object.__setattr__(self, "demonstrations", str(Path(self.demonstrations).absolute()))
         if self.gradient_steps < 1 or self.batch_size < 1:
             raise ValueError(
                 f"the discriminator takes one step or more, of one transition or more, got {self.gradient_steps} and "

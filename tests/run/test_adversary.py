@@ -62,5 +62,6 @@ def test_what_cannot_be_imitated_is_told(tmp_path: Path) -> None:
         train(PPO(num_envs=2), make("CartPole-v1"), 10, relabel=GAIL())
     with pytest.raises(SpaceError, match="demonstrations must be of what is learnt"):
         train(PPO(num_envs=2), make("CartPole-v1"), 10, relabel=GAIL(shown(tmp_path), network=MLP((8,))))
+    assert GAIL("expert.npz").demonstrations == str(Path("expert.npz").absolute())
     with pytest.raises(ValueError, match="one step or more"):
         GAIL(gradient_steps=0)
