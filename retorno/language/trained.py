@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax
 
@@ -72,6 +72,8 @@ class UpperLayers:
 @settings
 class LoRA:
     """Low-rank layers beside those of all blocks (Hu et al. 2022); queries, keys and values have one together."""
+
+    NAME: ClassVar[str] = "lora"
 
     rank: Count = 8
     """r, how narrow they are."""

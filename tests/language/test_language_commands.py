@@ -134,6 +134,10 @@ def test_a_critic_may_begin_as_a_reward_model(texts: Path) -> None:
     given = ["--model", MODEL, "--reward", "runs/scorer", "--critic", "runs/scorer", "--trained", "upper_layers"]
     told, rest = of_language("ppo", "told.jsonl", {"answer": 8}, given)
     assert told is not None
+    algorithm: Any
+    narrow = ["--trained", "lora", "--network.trained.rank", "2"]
+    _, algorithm, _, _ = choose("ppo", told.world.named.name, narrow, told.algorithm)
+    assert algorithm.network.trained == LoRA(rank=2)
     _, algorithm, _, _ = choose("ppo", told.world.named.name, rest, told.algorithm)
     made: Any = told.with_critic(algorithm)
     actor, critic = made.network.actor, made.network.critic
