@@ -333,8 +333,8 @@ def with_own_types(made: Any, usual: Any) -> Any:
 
 
 def values_of(made: Any) -> dict[str, Any]:
-    """A dataclass's fields, by name."""
-    return {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
+    """What a dataclass is made with, by name."""
+    return {field.name: getattr(made, field.name) for field in dataclasses.fields(made) if field.init}
 
 
 def fields_of(kind: Any) -> list[str]:
