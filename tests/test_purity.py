@@ -91,7 +91,7 @@ assert jax.config.jax_compilation_cache_dir.startswith(str(__import__("pathlib")
 """
     file = tmp_path / "late.py"
     file.write_text(code)
-    environ = {name: x for name, x in os.environ.items() if name != "XLA_FLAGS"}
+    environ = {name: x for name, x in os.environ.items() if name not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
     environ |= {"RETORNO_CACHE": str(tmp_path / "cache"), "JAX_NUM_CPU_DEVICES": "1"}
     done = subprocess.run([sys.executable, file], env=environ, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
