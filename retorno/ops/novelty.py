@@ -24,8 +24,8 @@ def particle_entropy(x: Float[Array, " D"], known: Float[Array, "N D"], neighbou
         Shape [].
 
     >>> known = jnp.array([[0.0], [1.0], [3.0]])
-    >>> jnp.expm1(particle_entropy(jnp.array([0.5]), known, 2)), jnp.expm1(particle_entropy(known[2], known, 1))
-    (Array(0.5, dtype=float32), Array(0., dtype=float32))
+    >>> jnp.exp(particle_entropy(jnp.array([2.0]), known, 2)), jnp.exp(particle_entropy(known[2], known, 1))
+    (Array(2., dtype=float32), Array(1., dtype=float32))
     """
     square = jnp.sum(jnp.square(known - x), axis=1)
     nearest = -jax.lax.top_k(-square, neighbour)[0]
