@@ -209,6 +209,7 @@ def test_clips_are_compared(visit: Callable[..., Any], labels: Labels) -> None:
         page.locator(".clip img").nth(1).wait_for()
         page.keyboard.press(key)
         saved(page, labels, count)
+        page.get_by_text(f"{count} by you").wait_for()  # Until then the clips are those that were judged.
     page.locator(".clip img").nth(1).wait_for()
     page.keyboard.press("z")
     saved_again = [one.label.content["share"] for one in labels.labelled("segments")]
