@@ -25,10 +25,8 @@ from typing import Any
 
 import numpy as np
 from bellman_models import MODELS, WARM
-from deep import processor
-from measure import HERE, Worker, in_turn, ratio, timed
+from measure import HERE, ROOT, Worker, commit, in_turn, processor, ratio, timed
 
-ROOT = HERE.parent
 PYTHON = sys.executable
 RETORNO = str(Path(PYTHON).parent / "retorno")
 LIMIT = 120
@@ -399,9 +397,6 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", choices=[[], *PARTS], help="parts to measure; all where none is named")
     asked = parser.parse_args()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
         docs = ROOT / "docs" if asked.less == 1 else Path(folder)
         kept = docs / "bellman-speed.json"
@@ -411,7 +406,7 @@ def main() -> None:
             title, bar, measure = PARTS[name]
             began = time.monotonic()
             result = measure(run)
-            results[name] = {**result, "machine": f"{processor()}, {os.cpu_count()} cores", "commit": commit}
+            results[name] = {**result, "machine": f"{processor()}, {os.cpu_count()} cores", "commit": commit()}
             print(f"{title} (bar {bar}; {time.monotonic() - began:.0f} s): {json.dumps(result)}", flush=True)
             kept.write_text(json.dumps(results, indent=1) + "\n")
             if name == "growth":

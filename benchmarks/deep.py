@@ -10,10 +10,6 @@ the machine and the commit.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,9 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from measure import Worker, in_turn, peak_memory, ratio, timed
+from measure import ROOT, Worker, in_turn, peak_memory, publish, ratio, timed
 
-ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
 RETORNO = str(Path(PYTHON).parent / "retorno")
 TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
@@ -172,32 +167,5 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, "", f"Measured at commit {'; '.join(marks)}.", ""])
 
 
-def main() -> None:
-    """Measure the named parts, or all, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", required=True, help="the Python that has benchmarks/peers.txt installed")
-    parser.add_argument("names", nargs="*", choices=[[], *PARTS], help="parts to measure; all where none is named")
-    asked = parser.parse_args()
-    kept = ROOT / "docs" / "speed.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
-    for name in asked.names or PARTS:
-        title, bar, measure = PARTS[name]
-        result = measure(asked.peers)
-        results[name] = {**result, "machine": f"{processor()}, {os.cpu_count()} cores", "commit": commit}
-        print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
-        kept.write_text(json.dumps(results, indent=1) + "\n")
-        (ROOT / "docs" / "speed.md").write_text(render(results))
-
-
-def processor() -> str:
-    names = [
-        x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
-    ]
-    return names[0] if names else platform.machine()
-
-
 if __name__ == "__main__":
-    main()
+    publish(__doc__, PARTS, render, "speed", peers="benchmarks/peers.txt installed", needed=True)

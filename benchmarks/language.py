@@ -17,16 +17,14 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from measure import Worker, in_turn, ratio
+from measure import ROOT, Worker, commit, in_turn, ratio
 
-ROOT = Path(__file__).parent.parent
 SPEED = ROOT / "docs" / "language-speed.json"
 WORKS = {
     "small": ("decoding, 4 layers of 256 and 1,024 tokens, 16 texts of 16 + 48 tokens", "transformers", 7),
@@ -98,7 +96,6 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="by seconds of CPU time instead of the clock's")
     given = parser.parse_args()
     results = json.loads(SPEED.read_text()) if SPEED.exists() else {}
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     with tempfile.TemporaryDirectory() as folder:
         models = {**environment(Path(folder)), "CLOCK": "cpu" if given.cpu else "wall"}
         for name in given.names:
@@ -110,7 +107,7 @@ def main() -> None:
             machine = f"{platform.machine()}, {os.cpu_count()} cores"
             by = ("CPU time" if given.cpu else "the clock") + ", one core" * (len(os.sched_getaffinity(0)) == 1)
             load = round(os.getloadavg()[1], 1)
-            told = {"commit": commit.stdout.strip(), "machine": machine, "by": by, "load": load}
+            told = {"commit": commit(), "machine": machine, "by": by, "load": load}
             results[name] = {**measured, **told}
             print(f"{name}: {measured}")
             SPEED.write_text(json.dumps(results, indent=2) + "\n")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+Results = dict[str, dict[str, Any]]
 
 
 class Worker:
@@ -95,3 +101,54 @@ def peak_memory(command: Sequence[str]) -> float:
     code += "; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)"
     done = subprocess.run([sys.executable, "-c", code, *command], check=True, capture_output=True, text=True)
     return float(done.stdout)
+
+
+def processor() -> str:
+    """What measures."""
+    names = [
+        x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()
+
+
+def commit() -> str:
+    """What is measured."""
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
+    return told.stdout.strip()
+
+
+def publish(
+    about: str | None,
+    parts: Mapping[str, tuple[str, str, Callable[..., dict[str, Any]]]],
+    render: Callable[[Results], str],
+    page: str,
+    peers: str | None = None,
+    needed: bool = False,
+) -> None:
+    """A benchmark's main: measure the parts that are named, or all, and write what is known of all of them.
+
+    Args:
+        about: what the benchmark says of itself.
+        parts: by name: a title, its bar, and what measures it.
+        render: results as docs/PAGE.md; they are kept in docs/PAGE.json.
+        page: PAGE.
+        peers: what the Python has that is handed to what measures; None where there is no other.
+        needed: whether it has to be named, or is this one by default.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *parts], help="parts to measure; all where none is named")
+    if peers is not None:
+        parser.add_argument("--peers", required=needed, default=sys.executable, help=f"the Python that has {peers}")
+    asked = parser.parse_args()
+    given = () if peers is None else (asked.peers,)
+    kept = ROOT / "docs" / f"{page}.json"
+    results: Results = json.loads(kept.read_text()) if kept.exists() else {}
+    machine, measured = f"{processor()}, {os.cpu_count()} cores", commit()
+    for name in asked.names or parts:
+        title, bar, measure = parts[name]
+        result = measure(*given)
+        load = round(os.getloadavg()[0], 1)
+        results[name] = {**result, "machine": machine, "commit": measured, "load": load}
+        print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
+        kept.write_text(json.dumps(results, indent=1) + "\n")
+        kept.with_suffix(".md").write_text(render(results))

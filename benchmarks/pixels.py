@@ -8,19 +8,14 @@ turn (A B A B …), both warmed up. Results go to docs/pixels-speed.json and doc
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from measure import Worker, in_turn, ratio
+from measure import ROOT, Worker, in_turn, publish, ratio
 
-ROOT = Path(__file__).parent.parent
 PAIRS = 5
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 
@@ -72,13 +67,6 @@ PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
 }
 
 
-def processor() -> str:
-    names = [
-        x.split(":")[1].strip() for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")
-    ]
-    return names[0] if names else platform.machine()
-
-
 def render(results: dict[str, dict[str, Any]]) -> str:
     """docs/pixels-speed.md."""
     lines = [
@@ -104,28 +92,6 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, "", f"Measured at commit {'; '.join(marks)}.", ""])
 
 
-def main() -> None:
-    """Measure the named parts, or all, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *PARTS], help="parts to measure; all where none is named")
-    parser.add_argument("--peers", default=sys.executable, help="the Python that has torch and MinAtar")
-    asked = parser.parse_args()
-    os.environ.update(ONE_THREAD)
-    kept = ROOT / "docs" / "pixels-speed.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
-    for name in asked.names or PARTS:
-        title, bar, measure = PARTS[name]
-        result = measure(asked.peers)
-        load = round(os.getloadavg()[0], 1)
-        machine = f"{processor()}, {os.cpu_count()} cores"
-        results[name] = {**result, "machine": machine, "commit": commit, "load": load}
-        print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
-        kept.write_text(json.dumps(results, indent=1) + "\n")
-        (ROOT / "docs" / "pixels-speed.md").write_text(render(results))
-
-
 if __name__ == "__main__":
-    main()
+    os.environ.update(ONE_THREAD)
+    publish(__doc__, PARTS, render, "pixels-speed", peers="torch and MinAtar")

@@ -10,21 +10,14 @@ the machine and the commit.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from deep import processor
-from measure import Worker, in_turn, ratio
+from measure import Worker, in_turn, publish, ratio
 
-ROOT = Path(__file__).parent.parent
 PAIRS = 5
 MINE, PEERS = "self_play_works.py", "self_play_peers.py"
 Measure = Callable[[str], dict[str, Any]]
@@ -176,25 +169,5 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, "", f"Measured at commit {'; '.join(marks)}.", ""])
 
 
-def main() -> None:
-    """Measure the named parts, or all, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *PARTS], help="parts to measure; all where none is named")
-    parser.add_argument("--peers", default=sys.executable, help="a Python with pgx, mctx and open_spiel")
-    asked = parser.parse_args()
-    kept = ROOT / "docs" / "self-play-speed.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
-    for name in asked.names or PARTS:
-        title, bar, measure = PARTS[name]
-        result = measure(asked.peers)
-        results[name] = {**result, "machine": f"{processor()}, {os.cpu_count()} cores", "commit": commit}
-        print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
-        kept.write_text(json.dumps(results, indent=1) + "\n")
-        (ROOT / "docs" / "self-play-speed.md").write_text(render(results))
-
-
 if __name__ == "__main__":
-    main()
+    publish(__doc__, PARTS, render, "self-play-speed", peers="pgx, mctx and open_spiel")

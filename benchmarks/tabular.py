@@ -9,22 +9,16 @@ docs/tabular-speed.json and docs/tabular-speed.md with the machine and the commi
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deep import RETORNO, TWO_DEVICES, processor
-from measure import Worker, in_turn, ratio, timed
+from deep import RETORNO, TWO_DEVICES
+from measure import Worker, in_turn, publish, ratio, timed
 from tabular_works import HOSTED
 
-ROOT = Path(__file__).parent.parent
 PAIRS = 5
 
 
@@ -122,24 +116,5 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     return "\n".join([*lines, "", f"Measured at commit {'; '.join(marks)}.", ""])
 
 
-def main() -> None:
-    """Measure the named parts, or all, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[[], *PARTS], help="parts to measure; all where none is named")
-    asked = parser.parse_args()
-    kept = ROOT / "docs" / "tabular-speed.json"
-    results = json.loads(kept.read_text()) if kept.exists() else {}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
-    for name in asked.names or PARTS:
-        title, bar, measure = PARTS[name]
-        result = measure()
-        results[name] = {**result, "machine": f"{processor()}, {os.cpu_count()} cores", "commit": commit}
-        print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
-        kept.write_text(json.dumps(results, indent=1) + "\n")
-        (ROOT / "docs" / "tabular-speed.md").write_text(render(results))
-
-
 if __name__ == "__main__":
-    main()
+    publish(__doc__, PARTS, render, "tabular-speed")
