@@ -67,7 +67,7 @@ def _make(name: str, given: Figures) -> bool:
     seeds = entry.seeds if given.seeds is None or entry.seeds is None else given.seeds
     exhibit = entry.make(seeds or 0)
     picture, table = exhibit.save(given.out, name, f".{given.format}")
-    repeated = "exact" if entry.seeds is None else f"{seeds} seeds"
+    repeated = "exact" if entry.seeds is None else f"{seeds} seed{'s' * (seeds != 1)}"
     print(f"{name}  {entry.about} ({repeated}, {time.perf_counter() - began:.1f} s)")
     print(exhibit.told())
     print(f"  {picture}  {table}")

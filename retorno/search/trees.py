@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -22,10 +23,11 @@ from retorno.core.hyperparameters import Count, Positive, UnitInterval, hyperpar
 from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import SpaceError
-from retorno.core.time_step import Legal, TimeStep, legal_mask
+from retorno.core.time_step import Legal, TimeStep, Trajectory, legal_mask
 from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import SampleModel, WorldModel
 from retorno.ops.distributions import Categorical
+from retorno.ops.returns import lambda_returns
 from retorno.search.errors import SearchError
 
 Evaluator = Callable[[PyTree[Any]], tuple[Float[Array, " A"], Float[Array, ""]]]
@@ -333,3 +335,28 @@ def evaluator_of(network: Policy) -> Evaluator:
         return heads["policy"].logits, heads["value"]
 
     return evaluator
+
+
+def value_targets(
+    network: Policy,
+    trajectory: Trajectory,
+    reward: Float[Array, "T B"],
+    discount: Scalar,
+    lambda_: Scalar,
+    ends: Bool[Array, "T B"],
+) -> Float[Array, "T B"]:
+    """λ-returns over the values that searches found on the way, `extras["value"]`; of the newest row the network's.
+
+    Args:
+        network: of context 0, with a head "value".
+        trajectory: what was lived. Shapes [T + 1, B].
+        reward: what its transitions are worth.
+        discount: γ, beside the transitions' own.
+        lambda_: 1 for what really came, less for what was thought of it.
+        ends: after which rows nothing counts but the value of the next.
+    """
+    steps = trajectory.steps
+    newest = jax.vmap(lambda obs: evaluator_of(network)(obs)[1])(jax.tree.map(lambda x: x[-1], steps.obs))
+    next_value = jnp.concatenate([trajectory.extras["value"][1:], newest[None]])
+    returns = jax.vmap(partial(lambda_returns, lambda_=lambda_), in_axes=1, out_axes=1)
+    return returns(reward, discount * steps.discount[1:], next_value, ends)

@@ -30,10 +30,9 @@ from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
 from retorno.networks import MLP, CategoricalHead, NetworkConfig, ValueHead, require_no_context
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import AdamW, Optimiser, descend
-from retorno.ops.returns import lambda_returns
 from retorno.replay import Replay, ReplayConfig, UniformReplay, Window, ring
 from retorno.search import PUCT, SearchConfig, SearchPolicy
-from retorno.search.trees import evaluator_of, imagined
+from retorno.search.trees import evaluator_of, imagined, value_targets
 
 
 class AlphaZeroLearner(NamedTuple):
@@ -170,11 +169,9 @@ class AlphaZero:
     def _targets(self, network: Policy, trajectory: Trajectory, reward: Reward) -> Float[Array, "T B"]:
         """λ-returns over the search's values. What was drawn at random tells nothing of how well one plays on."""
         steps, found = trajectory.steps, trajectory.extras
-        newest = jax.vmap(lambda obs: evaluator_of(network)(obs)[1])(jax.tree.map(lambda x: x[-1], steps.obs))
-        next_value = jnp.concatenate([found["value"][1:], newest[None]])
         opens = jnp.concatenate([found["opens"][1:], jnp.zeros_like(found["opens"][:1])])
-        returns = jax.vmap(partial(lambda_returns, lambda_=self.lambda_), in_axes=1, out_axes=1)(
-            reward(trajectory), self.discount * steps.discount[1:], next_value, steps.last[1:] | opens
+        returns = value_targets(
+            network, trajectory, reward(trajectory), self.discount, self.lambda_, steps.last[1:] | opens
         )
         return jnp.where(found["opens"], found["value"], returns)
 

@@ -34,10 +34,9 @@ from retorno.ops.distributions import Categorical
 from retorno.ops.estimates import squashed, stretched
 from retorno.ops.objectives import linear, masked_mean
 from retorno.ops.optimisers import AdamW, Optimiser, descend
-from retorno.ops.returns import lambda_returns
 from retorno.replay import Replay, ReplayConfig, UniformReplay, Window, ring
 from retorno.search import PUCT, SearchConfig, SearchPolicy
-from retorno.search.trees import evaluator_of
+from retorno.search.trees import evaluator_of, value_targets
 
 TURNS = (-1.0, 0.0, 1.0)
 """How a transition goes on: the opponent's move, an end, one's own move."""
@@ -227,7 +226,14 @@ class MuZero:
     ) -> tuple[MuZeroLearner, Metrics]:
         kept = {
             "policy": trajectory.extras["policy"],
-            "target": self._targets(learner.network, trajectory, reward),
+            "target": value_targets(
+                learner.network,
+                trajectory,
+                reward(trajectory),
+                self.discount,
+                self.lambda_,
+                trajectory.steps.last[1:],
+            ),
         }
         learner = learner._replace(
             replay=learner.replay.add(trajectory._replace(extras=kept)), clock=learner.clock.advance(trajectory)
@@ -238,14 +244,6 @@ class MuZero:
 
         learner, metrics = jax.lax.scan(step, learner, jax.random.split(key, self.gradient_steps))
         return learner, jax.tree.map(jnp.mean, metrics)
-
-    def _targets(self, network: MuZeroNetwork, trajectory: Trajectory, reward: Reward) -> Float[Array, "T B"]:
-        """λ-returns over the search's values."""
-        steps = trajectory.steps
-        newest = jax.vmap(lambda obs: evaluator_of(network)(obs)[1])(jax.tree.map(lambda x: x[-1], steps.obs))
-        next_value = jnp.concatenate([trajectory.extras["value"][1:], newest[None]])
-        returns = jax.vmap(partial(lambda_returns, lambda_=self.lambda_), in_axes=1, out_axes=1)
-        return returns(reward(trajectory), self.discount * steps.discount[1:], next_value, steps.last[1:])
 
     def _gradient_step(
         self, learner: MuZeroLearner, reward: Reward, key: Key[Array, ""]
