@@ -383,7 +383,7 @@ class Question:
                             share = float(tally.progress()[0]) if lost[0] < 0 else 1.0
                             progress((number + share) / len(lanes), f"{setting}, seed {self.seeds[s]}")
                         if stop.received is not None and not self._over(tally, lost):
-                            raise _stopped(stop.received, kept)
+                            raise _stopped(stop.received, kept, "all seeds that are over")
                 found["values"][m, s], found["diverged"][m, s] = self._measured(tally)[0], lost[0]
                 if kept is not None:
                     kept.save(number + 1, (), found, at_once=True)
@@ -434,8 +434,8 @@ class Question:
         tally.add(**lanes, going=(lost < 0) & (before < self.steps))
 
 
-def _stopped(number: int, kept: Kept | None) -> Interrupted:
-    where = "" if kept is None else f", with everything saved in {kept.folder}"
+def _stopped(number: int, kept: Kept | None, what: str = "everything") -> Interrupted:
+    where = "" if kept is None else f", with {what} saved in {kept.folder}"
     return Interrupted(f"stopped by {signal.Signals(number).name}{where}; the same call goes on with it", number)
 
 

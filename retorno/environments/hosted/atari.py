@@ -10,11 +10,12 @@ areas, and grey by the console's own palette, as Gymnasium does it.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium as gym
+
+from retorno.core.names import did_you_mean, near
 
 PREFIX = "ALE/"
 """How names of the games begin."""
@@ -65,8 +66,6 @@ def choices(preset: str = "machado", **settings: Any) -> dict[str, Any]:
     >>> choices("mnih", sticky=0.25)["lives"]
     True
     """
-    from retorno.core.names import did_you_mean
-
     if preset == RAW:
         return {"preset": RAW, **settings}
     if preset not in PRESETS:
@@ -75,8 +74,8 @@ def choices(preset: str = "machado", **settings: Any) -> dict[str, Any]:
     usual = asdict(PRESETS[preset])
     for name in settings:
         if name not in (*usual, "render_mode"):
-            near = difflib.get_close_matches(name, usual, 1)
-            hint = f", did you mean {near[0]}?" if near else ""
+            close = near(name, usual, most=1)
+            hint = f", did you mean {close[0]}?" if close else ""
             raise ValueError(f"a game is shown by {', '.join(usual)}, got {name!r}{hint}")
     return usual | settings
 
