@@ -132,7 +132,7 @@ class Causal(Trunk):
         return self.norm(self._sequence(obs, first, carry)[0])
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Cache:
-        return self._sequence(obs, first, carry)[1]
+        return self._sequence(obs, first, carry)[1] if first.size else carry
 
     def transposed(self) -> Rows:
         return self.input.tokens if isinstance(self.input, Embedding) else Rows(self.input.linear.weight)

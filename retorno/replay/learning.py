@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
-from retorno.core.time_step import TimeStep
+from retorno.core.time_step import TimeStep, Trajectory
 from retorno.networks.critics import Critics
 from retorno.networks.normalisers import ObservationNormaliser, shown
 from retorno.replay.ring import Window
@@ -86,16 +86,15 @@ class Lesson(NamedTuple):
         return jax.tree.map(lambda x: jnp.concatenate([x, jnp.zeros_like(x[:1])]), self.action)
 
 
-def lesson(window: Window, read: int, reward: Reward, observations: ObservationNormaliser | None) -> Lesson:
-    """A window as it is learnt from.
+def lesson(trajectory: Trajectory, read: int, reward: Reward, observations: ObservationNormaliser | None) -> Lesson:
+    """A window as it is learnt from, or what was recorded.
 
     Args:
-        window: R + L + 1 rows.
+        trajectory: R + L + 1 rows.
         read: R, how many of them are read first.
         reward: what transitions are worth.
         observations: how networks are shown them; None for as they are.
     """
-    trajectory = window.trajectory
     steps = trajectory.steps
     if observations is not None:
         steps = steps._replace(obs=jax.vmap(jax.vmap(observations))(steps.obs))

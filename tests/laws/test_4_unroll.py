@@ -213,7 +213,10 @@ def named(case: Any) -> str:
 @pytest.mark.parametrize("case", CASES, ids=map(named, CASES))
 def test_unroll_and_read_equal_repeated_step(case: Any) -> None:
     config, space, heads = case
-    assert breach(filled(config, space, heads), space) < TOLERANCE
+    policy = filled(config, space, heads)
+    assert breach(policy, space) < TOLERANCE
+    empty, nothing = policy.initial_carry(), jax.tree.map(lambda x: x[:0], rows(space, 1, 0))
+    assert jax.eval_shape(policy.read, nothing, jnp.zeros(0, bool), empty) == jax.eval_shape(lambda: empty)
 
 
 @pytest.mark.parametrize("case", CASES, ids=map(named, CASES))

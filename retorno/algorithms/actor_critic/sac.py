@@ -223,7 +223,7 @@ class SAC:
         for_window, for_target, for_actor, for_critics = jax.random.split(key, 4)
         progress = learner.clock.progress
         window = learner.replay.sample(for_window, self.batch_size, progress)
-        rows = lesson(window, self._read(learner.actor, learner.critics), reward, learner.observations)
+        rows = lesson(window.trajectory, self._read(learner.actor, learner.critics), reward, learner.observations)
         memory = actor_memory(learner.actor, window, rows, learner.observations)
 
         if self.target_network:

@@ -7,6 +7,9 @@ single transitions and, with a memory, from sequences.
 
 from __future__ import annotations
 
+import abc
+import math
+from collections.abc import Callable
 from dataclasses import field
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,7 +31,7 @@ from retorno.ops.distributions import smoothed, uniform_sample
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
 from retorno.ops.returns import backup
-from retorno.replay import Replay, ReplayConfig, UniformReplay, ring, sequence_priority
+from retorno.replay import ReplayConfig, UniformReplay, ring, sequence_priority
 from retorno.replay.learning import (
     Lesson,
     actor_memory,
@@ -50,16 +53,15 @@ class TD3Learner(NamedTuple):
     actor_optimiser: optax.OptState
     critic_optimiser: optax.OptState
     observations: ObservationNormaliser | None
-    replay: Replay
+    replay: Any
+    """A `Replay`; () where what was recorded is learnt from."""
     actor_due: Countdown
     clock: Clock
 
 
 @hyperparameters
-class TD3:
-    """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018). Actions: Box with bounds."""
-
-    SMALL: ClassVar[dict[str, Any]] = {"batch_size": 4, "capacity": 64, "learning_starts": 8, "gradient_steps": 1}
+class TwinDelayed(abc.ABC):
+    """What is learnt from rows and how, wherever the rows come from."""
 
     network: NetworkConfig = field(
         default_factory=lambda: MLP(hidden=(400, 300), activation=Activation.relu, orthogonal=False)
@@ -69,14 +71,149 @@ class TD3:
     """Each critic's network; None for one like the actor's."""
     critics: Count = 2
     """Critics, the least of which is believed."""
+    actor_period: Count = 2
+    """Gradient steps of the critics to one of the actor and of all targets."""
+    optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3))
+    """How a gradient becomes a step, of the actor."""
+    critic_optimiser: Optimiser | None = None
+    """The same of the critics; None for as the actor's."""
+    target_step: UnitInterval = 0.005
+    """τ, how far targets follow at each of the actor's steps."""
+    discount: UnitInterval = 0.99
+    """γ"""
+    target_noise: NonNegative = 0.2
+    """Standard deviation of the normal noise on the target's actions, which are within [−1, 1], so that values are
+    alike where actions are."""
+    target_noise_clip: NonNegative = 0.5
+    """How far that noise reaches."""
+    normalise_observations: bool = False
+    """Standardise Box observations by their mean and variance."""
+
+    @abc.abstractmethod
+    def _actor_loss(self, q: Float[Array, "L N"], action: Float[Array, "L N D"], rows: Lesson) -> Float[Array, ""]:
+        """What the actor descends, of its actions and what the first critic says of them."""
+
+    def _begin(self, key: Key[Array, ""], spec: Spec) -> TD3Learner:
+        """Without a replay."""
+        name = type(self).__name__
+        require_one_player(spec, name, "it learns the value of its own actions alone")
+        space, observed = require_bounded(spec.action_space, name), spec.observation_space
+        for_actor, for_critics = jax.random.split(key)
+        actor = self.network.build(for_actor, observed, {"policy": DeterministicHead(math.prod(space.shape))})
+        judges = self.critic_network or self.network
+        judging = critics(for_critics, judges, self.critics, ValueHead(), observed, space)
+        begin = lambda optimiser, of: optimiser.build().init(of)  # noqa: E731
+        return TD3Learner(
+            actor=actor,
+            critics=judging,
+            target_actor=actor,
+            target=judging,
+            actor_optimiser=begin(self.optimiser, actor),
+            critic_optimiser=begin(self.critic_optimiser or self.optimiser, judging),
+            observations=ObservationNormaliser.start(observed) if self.normalise_observations else None,
+            replay=(),
+            actor_due=Countdown.start(self.actor_period),
+            clock=Clock.start(spec.steps),
+        )
+
+    def initial_carry(self, learner: TD3Learner) -> Carry:
+        return learner.actor.initial_carry()
+
+    def policy(self, learner: TD3Learner) -> Policy:
+        return normalised(learner.actor, learner.observations)
+
+    def _learn(
+        self,
+        learner: TD3Learner,
+        rows: Lesson,
+        memory: Callable[[Policy], Carry],
+        weight: Float[Array, " N"],
+        key: Key[Array, ""],
+    ) -> tuple[TD3Learner, Metrics, Float[Array, " N"]]:
+        """One gradient step of the critics and, where it is due, of the actor.
+
+        Args:
+            learner: as it is before.
+            rows: what is learnt from.
+            memory: an actor's before the first of them. Shapes [N].
+            weight: of each stretch. Shape [N].
+            key: the target's noise follows from it.
+
+        Returns:
+            The learner after it, metrics, and how much there was to learn from each stretch.
+        """
+        progress = learner.clock.progress
+        target = self._target(learner, rows, memory(learner.target_actor), key)
+        carry = critics_memory(learner.critics, rows)
+        loss = lambda critics: self._critic_loss(critics, rows, carry, target, weight)  # noqa: E731
+        (error_loss, (q, priority)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.critics)
+        improved, state = descend(
+            self.critic_optimiser or self.optimiser, learner.critics, gradient, learner.critic_optimiser, progress
+        )
+        due, countdown = learner.actor_due.advance(jnp.int32(1), self.actor_period)
+        learner = learner._replace(critics=improved, critic_optimiser=state, actor_due=countdown)
+        improve = lambda: self._actor_step(learner, rows, memory(learner.actor))  # noqa: E731
+        stay = lambda: (learner.actor, learner.actor_optimiser, learner.target_actor, learner.target)  # noqa: E731
+        changed = improve() if self.actor_period == 1 else jax.lax.cond(due, improve, stay)
+        names = ("actor", "actor_optimiser", "target_actor", "target")
+        learner = learner._replace(**dict(zip(names, changed, strict=True)))
+        return learner, {"loss": error_loss, "q": q}, priority
+
+    def _target(self, learner: TD3Learner, rows: Lesson, memory: Carry, key: Key[Array, ""]) -> Float[Array, "L N"]:
+        """The target r + γ min Q′(s′, π′(s′) + ε) of each transition. Fujimoto et al. 2018, eq. 14, with clipped ε."""
+        steps, (_, after) = rows.steps, before_and_after(rows.steps)
+        best = next_heads(learner.target_actor, steps, memory)["policy"].action
+        action = smoothed(best, self.target_noise, self.target_noise_clip, key)
+        carry = learner.target.before(steps.obs, steps.first, rows.padded_action, critics_memory(learner.target, rows))
+        q = _judged(learner.target, after, action, jax.tree.map(lambda x: x[1:], carry))
+        return jax.lax.stop_gradient(backup(rows.reward, self.discount * after.discount, q.min(-1)))
+
+    def _critic_loss(
+        self,
+        critics: Critics,
+        rows: Lesson,
+        carry: Carry,
+        target: Float[Array, "L N"],
+        weight: Float[Array, " N"],
+    ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Float[Array, " N"]]]:
+        """The mean loss; the mean of what they say, and how much there was to learn from each window."""
+        now, _ = before_and_after(rows.steps)
+        q = critics.taken(now.obs, now.first, rows.action, carry)
+        losses = 0.5 * jnp.square(q - target).sum(0)
+        priority = jax.vmap(sequence_priority, in_axes=1)(q.mean(0) - target, rows.transitions)
+        return masked_mean(weight * losses, rows.transitions), (masked_mean(q.mean(0), rows.transitions), priority)
+
+    def _actor_step(
+        self, learner: TD3Learner, rows: Lesson, memory: Carry
+    ) -> tuple[Policy, optax.OptState, Policy, Critics]:
+        """One step of the actor, and of the targets after both."""
+        progress, critics, (now, _) = learner.clock.progress, learner.critics, before_and_after(rows.steps)
+        first = Critics(critics.members[:1], critics.finite)
+        carry = first.before(now.obs, now.first, rows.action, critics_memory(first, rows))
+
+        def loss(actor: Policy) -> Float[Array, ""]:
+            action = unroll_batch(actor, now.obs, now.first, memory)["policy"].action
+            return self._actor_loss(_judged(first, now, action, carry)[..., 0], action, rows)
+
+        actor, state = descend(
+            self.optimiser, learner.actor, jax.grad(loss)(learner.actor), learner.actor_optimiser, progress
+        )
+        target_actor = polyak(learner.target_actor, actor, self.target_step)
+        return actor, state, target_actor, polyak(learner.target, critics, self.target_step)
+
+
+@hyperparameters
+class TD3(TwinDelayed):
+    """Twin delayed deep deterministic policy gradient (Fujimoto et al. 2018). Actions: Box with bounds."""
+
+    SMALL: ClassVar[dict[str, Any]] = {"batch_size": 4, "capacity": 64, "learning_starts": 8, "gradient_steps": 1}
+
     num_envs: Count = 1
     """Environments that act side by side."""
     rollout: Count = 1
     """Interactions of each environment between two updates."""
     gradient_steps: Count = 1
     """Gradient steps in each update."""
-    actor_period: Count = 2
-    """Gradient steps of the critics to one of the actor and of all targets."""
     batch_size: Count = 256
     """Windows in each gradient step."""
     length: Count = 1
@@ -91,57 +228,22 @@ class TD3:
     """Transitions that the replay holds."""
     learning_starts: Whole = 100
     """Environment steps before the first gradient step, with actions drawn evenly."""
-    optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3))
-    """How a gradient becomes a step, of the actor."""
-    critic_optimiser: Optimiser | None = None
-    """The same of the critics; None for as the actor's."""
-    target_step: UnitInterval = 0.005
-    """τ, how far targets follow at each of the actor's steps."""
-    discount: UnitInterval = 0.99
-    """γ"""
     noise: NonNegative = 0.1
     """Standard deviation of the normal noise on actions, which are within [−1, 1]."""
-    target_noise: NonNegative = 0.2
-    """Standard deviation of that on the target's actions, so that values are alike where actions are."""
-    target_noise_clip: NonNegative = 0.5
-    """How far that noise reaches."""
-    normalise_observations: bool = False
-    """Standardise Box observations by their running mean and variance."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> TD3Learner:
         require_windows(spec, "TD3")
-        require_one_player(spec, "TD3", "it learns the value of its own actions alone")
-        space, observed = require_bounded(spec.action_space, "TD3"), spec.observation_space
-        action = jnp.zeros(space.shape)
-        for_actor, for_critics = jax.random.split(key)
-        actor = self.network.build(for_actor, observed, {"policy": DeterministicHead(action.size)})
-        judges = self.critic_network or self.network
-        judging = critics(for_critics, judges, self.critics, ValueHead(), observed, space)
+        learner = self._begin(key, spec)
         rows = ring(
             spec.row,
-            action,
+            jnp.zeros(spec.action_space.shape),
             num_envs=spec.num_envs,
             capacity=self.capacity,
             rollout=self.rollout,
-            extras=_without_probability(recorded(actor, spec, self.stored_carry)),
-            length=self._read(actor, judging) + self.length,
+            extras=_without_probability(recorded(learner.actor, spec, self.stored_carry)),
+            length=self._read(learner) + self.length,
         )
-        begin = lambda optimiser, of: optimiser.build().init(of)  # noqa: E731
-        return TD3Learner(
-            actor=actor,
-            critics=judging,
-            target_actor=actor,
-            target=judging,
-            actor_optimiser=begin(self.optimiser, actor),
-            critic_optimiser=begin(self.critic_optimiser or self.optimiser, judging),
-            observations=ObservationNormaliser.start(observed) if self.normalise_observations else None,
-            replay=self.replay.over(rows),
-            actor_due=Countdown.start(self.actor_period),
-            clock=Clock.start(spec.steps),
-        )
-
-    def initial_carry(self, learner: TD3Learner) -> Carry:
-        return learner.actor.initial_carry()
+        return learner._replace(replay=self.replay.over(rows))
 
     def act(
         self, learner: TD3Learner, row: TimeStep, carry: Carry, key: Key[Array, ""]
@@ -155,9 +257,6 @@ class TD3:
         extras = {"carry": carry}
         return action, {name: extras[name] for name in learner.replay.ring.extras}, after
 
-    def policy(self, learner: TD3Learner) -> Policy:
-        return normalised(learner.actor, learner.observations)
-
     def update(
         self, learner: TD3Learner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[TD3Learner, Metrics]:
@@ -170,66 +269,19 @@ class TD3:
 
     def _gradient_step(self, learner: TD3Learner, reward: Reward, key: Key[Array, ""]) -> tuple[TD3Learner, Metrics]:
         for_window, for_target = jax.random.split(key)
-        progress = learner.clock.progress
-        window = learner.replay.sample(for_window, self.batch_size, progress)
-        rows = lesson(window, self._read(learner.actor, learner.critics), reward, learner.observations)
+        window = learner.replay.sample(for_window, self.batch_size, learner.clock.progress)
+        rows = lesson(window.trajectory, self._read(learner), reward, learner.observations)
         memory = lambda actor: actor_memory(actor, window, rows, learner.observations)  # noqa: E731
-        target = self._target(learner, rows, memory(learner.target_actor), for_target)
-        carry = critics_memory(learner.critics, rows)
-        loss = lambda critics: self._critic_loss(critics, rows, carry, target, window.weight)  # noqa: E731
-        (error_loss, (q, priority)), gradient = jax.value_and_grad(loss, has_aux=True)(learner.critics)
-        improved, state = descend(
-            self.critic_optimiser or self.optimiser, learner.critics, gradient, learner.critic_optimiser, progress
-        )
-        due, countdown = learner.actor_due.advance(jnp.int32(1), self.actor_period)
-        replay = learner.replay.update(window.index, priority)
-        learner = learner._replace(critics=improved, critic_optimiser=state, replay=replay, actor_due=countdown)
-        improve = lambda: self._actor_step(learner, rows, memory(learner.actor))  # noqa: E731
-        stay = lambda: (learner.actor, learner.actor_optimiser, learner.target_actor, learner.target)  # noqa: E731
-        changed = improve() if self.actor_period == 1 else jax.lax.cond(due, improve, stay)
-        names = ("actor", "actor_optimiser", "target_actor", "target")
-        return learner._replace(**dict(zip(names, changed, strict=True))), {"loss": error_loss, "q": q}
+        learner, metrics, priority = self._learn(learner, rows, memory, window.weight, for_target)
+        return learner._replace(replay=learner.replay.update(window.index, priority)), metrics
 
-    def _target(self, learner: TD3Learner, rows: Lesson, memory: Carry, key: Key[Array, ""]) -> Float[Array, "L N"]:
-        """The target r + γ min Q′(s′, π′(s′) + ε) of each transition. Fujimoto et al. 2018, eq. 14, with clipped ε."""
-        steps, (_, after) = rows.steps, before_and_after(rows.steps)
-        best = next_heads(learner.target_actor, steps, memory)["policy"].action
-        action = smoothed(best, self.target_noise, self.target_noise_clip, key)
-        carry = learner.target.before(steps.obs, steps.first, rows.padded_action, critics_memory(learner.target, rows))
-        q = _judged(learner.target, after, action, jax.tree.map(lambda x: x[1:], carry))
-        return jax.lax.stop_gradient(backup(rows.reward, self.discount * after.discount, q.min(-1)))
+    def _actor_loss(self, q: Float[Array, "L N"], action: Float[Array, "L N D"], rows: Lesson) -> Float[Array, ""]:
+        """Down from the first critic's values: up them. Eq. 1."""
+        return -masked_mean(q, rows.transitions)
 
-    def _critic_loss(
-        self, critics: Critics, rows: Lesson, carry: Carry, target: Float[Array, "L N"], weight: Float[Array, " N"]
-    ) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Float[Array, " N"]]]:
-        """The mean loss; the mean of what they say, and how much there was to learn from each window."""
-        now, _ = before_and_after(rows.steps)
-        q = critics.taken(now.obs, now.first, rows.action, carry)
-        losses = 0.5 * jnp.square(q - target).sum(0)
-        priority = jax.vmap(sequence_priority, in_axes=1)(q.mean(0) - target, rows.transitions)
-        return masked_mean(weight * losses, rows.transitions), (masked_mean(q.mean(0), rows.transitions), priority)
-
-    def _actor_step(
-        self, learner: TD3Learner, rows: Lesson, memory: Carry
-    ) -> tuple[Policy, optax.OptState, Policy, Critics]:
-        """One step of the actor up the first critic (eq. 1), and of the targets after both."""
-        progress, critics, (now, _) = learner.clock.progress, learner.critics, before_and_after(rows.steps)
-        first = Critics(critics.members[:1], critics.finite)
-        carry = first.before(now.obs, now.first, rows.action, critics_memory(first, rows))
-
-        def loss(actor: Policy) -> Float[Array, ""]:
-            action = unroll_batch(actor, now.obs, now.first, memory)["policy"].action
-            return -masked_mean(_judged(first, now, action, carry)[..., 0], rows.transitions)
-
-        actor, state = descend(
-            self.optimiser, learner.actor, jax.grad(loss)(learner.actor), learner.actor_optimiser, progress
-        )
-        target_actor = polyak(learner.target_actor, actor, self.target_step)
-        return actor, state, target_actor, polyak(learner.target, critics, self.target_step)
-
-    def _read(self, actor: Policy, critics: Critics) -> int:
+    def _read(self, learner: TD3Learner) -> int:
         """Rows of a window that are only read."""
-        context = longest_context(actor, *critics.members)
+        context = longest_context(learner.actor, *learner.critics.members)
         return self.burn_in if context is None else context
 
 

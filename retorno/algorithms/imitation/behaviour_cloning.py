@@ -8,17 +8,18 @@ so the loss is on the answers alone.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import optax
 from jax import Array
-from jaxtyping import Float, Key, PyTree
+from jaxtyping import Float, Key
 
+from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, Trajectory
 from retorno.environments.recordings import require_recorded
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.distributions import log_prob_and_entropy
@@ -35,10 +36,8 @@ class Cloner(NamedTuple):
 
 
 @hyperparameters
-class BehaviourCloning:
+class BehaviourCloning(Offline):
     """Behaviour cloning, supervised fine-tuning (Pomerleau 1991; Ouyang et al. 2022). Worlds: recorded ones."""
-
-    RECORDED: ClassVar[str] = "demonstrations"
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's network."""
@@ -47,23 +46,11 @@ class BehaviourCloning:
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3, max_gradient_norm=1.0))
     """How a gradient becomes a step."""
 
-    @property
-    def rollout(self) -> int:
-        """Nothing is lived: the rows of a column are those that were recorded."""
-        return 1
-
     def init(self, key: Key[Array, ""], spec: Spec) -> Cloner:
         require_recorded(spec, "BehaviourCloning")
         network = self.network.build(key, spec.observation_space, {"policy": policy_head(spec.action_space)})
         optimiser = self.optimiser.build().init(network)  # pyright: ignore[reportArgumentType]
         return Cloner(network, optimiser, Clock.start(spec.steps))
-
-    def initial_carry(self, learner: Cloner) -> Carry:
-        return learner.network.initial_carry()
-
-    def act(self, learner: Cloner, row: TimeStep, carry: Carry, key: Key[Array, ""]) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = learner.network.step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: Cloner) -> Policy:
         return learner.network

@@ -14,15 +14,16 @@ beginning; the entropy is left out of the target, as in their code.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from gymnasium import spaces
 from jax import Array
-from jaxtyping import Float, Key, PyTree
+from jaxtyping import Float, Key
 
+from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec, require_bounded, require_one_player
@@ -56,10 +57,8 @@ class CQLLearner(NamedTuple):
 
 
 @hyperparameters
-class CQL:
+class CQL(Offline):
     """Conservative Q-learning (Kumar et al. 2020). Worlds: recorded ones. Actions: Discrete, Box with bounds."""
-
-    RECORDED: ClassVar[str] = "demonstrations"
 
     network: NetworkConfig = field(
         default_factory=lambda: MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
@@ -82,11 +81,6 @@ class CQL:
     discount: UnitInterval = 0.99
     """γ"""
 
-    @property
-    def rollout(self) -> int:
-        """Nothing is lived: the rows of a column are those that were recorded."""
-        return 1
-
     def init(self, key: Key[Array, ""], spec: Spec) -> CQLLearner:
         require_recorded(spec, "CQL")
         require_one_player(spec, "CQL", "it values what the same one does next")
@@ -104,15 +98,6 @@ class CQL:
             critic_optimiser=self.critic_optimiser.build().init(judging),  # pyright: ignore[reportArgumentType]
             clock=Clock.start(spec.steps),
         )
-
-    def initial_carry(self, learner: CQLLearner) -> Carry:
-        return learner.actor.initial_carry()
-
-    def act(
-        self, learner: CQLLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
-    ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = learner.actor.step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: CQLLearner) -> Policy:
         return learner.actor

@@ -12,18 +12,19 @@ What we do differently: a network with a memory reads each recorded episode from
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jaxtyping import Float, Key, PyTree
+from jaxtyping import Float, Key
 
+from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec, require_one_player
-from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
+from retorno.core.time_step import Clock, Trajectory, before_and_after
 from retorno.environments.recordings import require_recorded
 from retorno.networks import MLP, Activation, Critics, NetworkConfig, ValueHead, critics, policy_head
 from retorno.networks.ensembles import Least
@@ -51,10 +52,8 @@ class IQLLearner(NamedTuple):
 
 
 @hyperparameters
-class IQL:
+class IQL(Offline):
     """Implicit Q-learning (Kostrikov et al. 2022). Worlds: recorded ones. Actions: Discrete, Box."""
-
-    RECORDED: ClassVar[str] = "demonstrations"
 
     network: NetworkConfig = field(
         default_factory=lambda: MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
@@ -75,11 +74,6 @@ class IQL:
     discount: UnitInterval = 0.99
     """γ"""
 
-    @property
-    def rollout(self) -> int:
-        """Nothing is lived: the rows of a column are those that were recorded."""
-        return 1
-
     def init(self, key: Key[Array, ""], spec: Spec) -> IQLLearner:
         require_recorded(spec, "IQL")
         require_one_player(spec, "IQL", "it values what the same one does next")
@@ -93,15 +87,6 @@ class IQL:
         )
         state = self.optimiser.build().init(networks)  # pyright: ignore[reportArgumentType]
         return IQLLearner(networks, networks.critics, state, Clock.start(spec.steps))
-
-    def initial_carry(self, learner: IQLLearner) -> Carry:
-        return learner.networks.actor.initial_carry()
-
-    def act(
-        self, learner: IQLLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
-    ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = learner.networks.actor.step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: IQLLearner) -> Policy:
         return learner.networks.actor

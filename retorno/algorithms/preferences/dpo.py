@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import enum
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jaxtyping import Float, Key, PyTree
+from jaxtyping import Float, Key
 
+from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
-from retorno.core.time_step import Clock, TimeStep, Trajectory
+from retorno.core.time_step import Clock, Trajectory
 from retorno.environments.recordings import rankings, require_recorded
 from retorno.networks import MLP, NetworkConfig, policy_head
 from retorno.ops.objectives import masked_mean
@@ -50,7 +51,7 @@ class DPOLearner(NamedTuple):
 
 
 @hyperparameters
-class DPO:
+class DPO(Offline):
     """Direct preference optimisation (Rafailov et al. 2023; IPO: Azar et al. 2024). Worlds: recorded rankings."""
 
     RECORDED: ClassVar[str] = "rankings"
@@ -70,25 +71,11 @@ class DPO:
     cloning_coefficient: NonNegative = 0.0
     """Weight of the best answers' own likelihood, which else falls as well (Pang et al. 2024)."""
 
-    @property
-    def rollout(self) -> int:
-        """Nothing is lived: the rows of a column are those that were recorded."""
-        return 1
-
     def init(self, key: Key[Array, ""], spec: Spec) -> DPOLearner:
         require_recorded(spec, "DPO", "ranking")
         network = self.network.build(key, spec.observation_space, {"policy": policy_head(spec.action_space)})
         optimiser = self.optimiser.build().init(network)  # pyright: ignore[reportArgumentType]
         return DPOLearner(network, network, optimiser, Clock.start(spec.steps))
-
-    def initial_carry(self, learner: DPOLearner) -> Carry:
-        return learner.network.initial_carry()
-
-    def act(
-        self, learner: DPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
-    ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = learner.network.step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: DPOLearner) -> Policy:
         return learner.network

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import enum
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jaxtyping import Float, Key, PyTree
+from jaxtyping import Float, Key
 
+from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.environments.recordings import rankings, require_recorded
@@ -48,7 +49,7 @@ class RewardModelLearner(NamedTuple):
 
 
 @hyperparameters
-class RewardModel:
+class RewardModel(Offline):
     """Scores from rankings (Ouyang et al. 2022, section 3.5). Worlds: recorded rankings."""
 
     RECORDED: ClassVar[str] = "rankings"
@@ -64,26 +65,12 @@ class RewardModel:
     mistakes: UnitInterval = 0.0
     """ε, the share of a labeller's choices between two that are made blindly; Christiano et al. 2017 take .1."""
 
-    @property
-    def rollout(self) -> int:
-        """Nothing is lived: the rows of a column are those that were recorded."""
-        return 1
-
     def init(self, key: Key[Array, ""], spec: Spec) -> RewardModelLearner:
         require_recorded(spec, "RewardModel", "ranking")
         heads = {"policy": policy_head(spec.action_space), SCORE: ValueHead()}
         network = self.network.build(key, spec.observation_space, heads)
         optimiser = self.optimiser.build().init(network)  # pyright: ignore[reportArgumentType]
         return RewardModelLearner(network, optimiser, Clock.start(spec.steps))
-
-    def initial_carry(self, learner: RewardModelLearner) -> Carry:
-        return learner.network.select("policy").initial_carry()
-
-    def act(
-        self, learner: RewardModelLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
-    ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = learner.network.select("policy").step(row.obs, row.first, carry)
-        return heads["policy"].masked(row.legal).sample(key), (), carry
 
     def policy(self, learner: RewardModelLearner) -> Policy:
         return learner.network
