@@ -42,8 +42,8 @@ from .run.evaluate import Evaluation as Evaluation
 from .run.evaluate import evaluate as evaluate
 from .run.match import Match as Match
 from .run.origin import Origin as Origin
+from .run.resume import restore as restore
+from .run.resume import resume as resume
 from .run.study import Study as Study
 from .run.study import study as study
-from .run.train import restore as restore
-from .run.train import resume as resume
 from .run.train import train as train

@@ -36,7 +36,8 @@ from retorno.run import checkpoint
 from retorno.run.evaluate import evaluate
 from retorno.run.folder import CONFIG, read_metrics
 from retorno.run.oracle import Regret, regret
-from retorno.run.train import Training, train
+from retorno.run.train import train
+from retorno.run.training import Training
 
 LAKE, CART = "FrozenLake-v1", "CartPole-v1"
 DISCOUNT = 0.99

@@ -23,7 +23,7 @@ from retorno.run.fit import fit
 from retorno.run.oracle import Regret, observes_states, regret
 from retorno.run.prediction import predicts
 from retorno.run.report import told_fit
-from retorno.run.train import restore
+from retorno.run.resume import restore
 
 
 @dataclass(frozen=True)

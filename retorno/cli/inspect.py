@@ -13,7 +13,7 @@ from retorno.cli.train import typed
 from retorno.run import checkpoint, policy_folder
 from retorno.run.config import from_json
 from retorno.run.folder import best_step
-from retorno.run.train import known
+from retorno.run.known import known
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from retorno.cli.terminal import follow
 
 if TYPE_CHECKING:
     from retorno.language.dictionary.lessons import Lessons
-    from retorno.run.train import Training
+    from retorno.run.training import Training
 
 EXAMPLES = 4
 """Answers that are shown of each word."""

@@ -23,7 +23,7 @@ from retorno.environments.formats.reading import Reading
 
 if TYPE_CHECKING:
     from retorno.run.policy_folder import Step
-    from retorno.run.train import Keep
+    from retorno.run.training import Keep
 
 T = TypeVar("T")
 

@@ -28,12 +28,14 @@ from retorno.run.episodes import EvaluationError
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.fit import fit
 from retorno.run.folder import CONFIG, SEED, FolderError, or_a_study, read_config, returns_at
+from retorno.run.known import known
 from retorno.run.oracle import observes_states
 from retorno.run.policy_folder import Step
 from retorno.run.prediction import Prediction, prediction, predicts
 from retorno.run.report import Report, told_answers, told_fit
+from retorno.run.resume import resume
 from retorno.run.stopping import Interrupted
-from retorno.run.train import Keep, Training, known, resume
+from retorno.run.training import Keep, Training
 
 
 def members(folder: Path) -> list[Path]:

@@ -37,10 +37,12 @@ from retorno.language import Decoder
 from retorno.networks import GRU, LSTM, Transformer
 from retorno.networks.network import NetworkConfig
 from retorno.run.folder import SEED
+from retorno.run.known import register_further
 from retorno.run.origin import Origin
 from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
-from retorno.run.train import NEWEST, Training, register_further, train
+from retorno.run.train import train
+from retorno.run.training import NEWEST, Training
 
 register_further()
 

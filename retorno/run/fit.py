@@ -13,7 +13,7 @@ from retorno.core import constants
 from retorno.core.policy import Algorithm, Learner, Metrics, world_reward
 from retorno.environments.recordings import Reading, Recorded
 from retorno.run.collect import initial_carries
-from retorno.run.train import Training
+from retorno.run.training import Training
 
 
 def fit(training: Training, world: Recorded) -> dict[str, float]:

@@ -51,6 +51,7 @@ from retorno.run.config import from_json, to_json
 from retorno.run.folder import CONFIG, QUESTION, FolderError, locked, write_atomic
 from retorno.run.grid import Setting, grid, shown
 from retorno.run.hosted_lives import live
+from retorno.run.known import known
 from retorno.run.loop import Run, all_finite, begin_native, begun_shapes, seeds_batch
 from retorno.run.oracle import observes_states
 from retorno.run.prediction import Prediction, prediction, predicts
@@ -58,7 +59,8 @@ from retorno.run.probe import Lives
 from retorno.run.progress import Progress, telling
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.tally import Points, Tally
-from retorno.run.train import USUAL_STEPS, Training, known, meant_algorithm, positive, require_step_size
+from retorno.run.train import USUAL_STEPS, meant_algorithm, positive, require_step_size
+from retorno.run.training import Training
 
 MEASURES = {
     "return": "sum of rewards in an episode",

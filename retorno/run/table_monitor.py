@@ -26,7 +26,7 @@ from retorno.networks import TableNetwork
 from retorno.ops.returns import q_learning_target, td_error
 from retorno.run.loop import Iteration, Observer, begun_shapes
 from retorno.run.oracle import observes_states, policy_value
-from retorno.run.train import Training
+from retorno.run.training import Training
 
 LOOKS = 100
 ROUNDING = 1e-12

@@ -15,7 +15,7 @@ from retorno.language import LanguageModel, Memory, Sampling, StoredModel, load,
 from retorno.run import policy_folder
 from retorno.run.config import from_json
 from retorno.run.folder import read_config
-from retorno.run.train import known
+from retorno.run.known import known
 from retorno.web.shown import Prompt
 
 

@@ -37,8 +37,9 @@ from retorno.policies import Epsilon, EpsilonGreedyPolicy, Tabulated, Uniform
 from retorno.run import checkpoint
 from retorno.run.folder import read_config, read_metrics
 from retorno.run.oracle import entered, regret
+from retorno.run.resume import restore
 from retorno.run.stopping import Interrupted
-from retorno.run.train import restore, train
+from retorno.run.train import train
 
 STEPS = 3_000
 TRAIN = ["train", "q_learning", "student", "--steps", str(STEPS), "--episodes", "20"]

@@ -14,7 +14,7 @@ from retorno.core.hyperparameters import Count, UnitInterval, as_arrays, hyperpa
 from retorno.ops.optimisers import OPTIMISERS, SGD, Adam
 from retorno.policies import EXPLORATIONS, Epsilon
 from retorno.run.config import from_json, to_json
-from retorno.run.train import known
+from retorno.run.known import known
 
 EVERY = [*ALGORITHMS.values(), *OPTIMISERS.values(), *EXPLORATIONS.values()]
 

@@ -35,7 +35,7 @@ from retorno.language.weights import places
 from retorno.networks import CategoricalHead, ValueHead
 from retorno.networks.pretrained import named
 from retorno.run.config import from_json, to_json
-from retorno.run.train import known
+from retorno.run.known import known
 
 MODELS = Path(__file__).with_name("models")
 FAMILIES = sorted(folder.name for folder in MODELS.iterdir())

@@ -20,7 +20,8 @@ from retorno.environments.own_code import OwnCodeError, attribute
 from retorno.environments.text.prompts import Prompts
 from retorno.language.scoring import Scorer, answered
 from retorno.networks import GRU, MLP, Stack
-from retorno.run.train import TrainingError, resume
+from retorno.run.resume import resume
+from retorno.run.training import TrainingError
 
 WORLD = Prompts([[3, 1], [4]], vocabulary=8, ends=[0], answer=3).together()
 REWARD = """

@@ -25,7 +25,9 @@ from retorno.core.environment import World
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.run.relabel import RELABELS
-from retorno.run.train import Training, resume, train
+from retorno.run.resume import resume
+from retorno.run.train import train
+from retorno.run.training import Training
 
 STEPS, EVERY = 200, 20
 KINDS = ("native", "hosted")

@@ -11,7 +11,8 @@ from small import ALGORITHMS, Judged, assert_close, busy_world, small
 
 from retorno.core.policy import Algorithm
 from retorno.networks import Table
-from retorno.run.train import Training, train
+from retorno.run.train import train
+from retorno.run.training import Training
 
 
 def trained(algorithm: Algorithm, world: Any, **spread: Any) -> Training:

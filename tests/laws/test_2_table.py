@@ -17,7 +17,8 @@ from retorno.networks import Table
 from retorno.ops.optimisers import SGD
 from retorno.policies import Epsilon
 from retorno.run.report import Report
-from retorno.run.train import Training, train
+from retorno.run.train import train
+from retorno.run.training import Training
 
 # Powers of two: a product with one is exact, so it is the same whether or not it is fused with a sum.
 STEP_SIZE, DISCOUNT, EPSILON = 0.25, 0.5, 0.25

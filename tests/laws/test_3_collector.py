@@ -33,7 +33,9 @@ from retorno.networks import Table, policy_head
 from retorno.run.collect import CollectState, choose, collect, no_episodes, reads
 from retorno.run.hosted import HostedLoop, Reading, choose_packed, lived_in, read_packed
 from retorno.run.loop import begin_native
-from retorno.run.train import Training, TrainingError, restore, train
+from retorno.run.resume import restore
+from retorno.run.train import train
+from retorno.run.training import Training, TrainingError
 
 ROLLOUTS = 3
 

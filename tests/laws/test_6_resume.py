@@ -31,7 +31,8 @@ from retorno.environments.text.recall import Recall
 from retorno.networks import MLP, NETWORKS
 from retorno.run import checkpoint
 from retorno.run.relabel import ICM, RELABELS, RND, ClipRewards, CountBonus, HashBonus, InTurn
-from retorno.run.train import resume, train
+from retorno.run.resume import resume
+from retorno.run.train import train
 
 PATIENCE = 900
 """Seconds for one process, which takes a few minutes on a busy machine with nothing compiled yet."""

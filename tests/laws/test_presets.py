@@ -24,8 +24,8 @@ from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import Algorithm
 from retorno.core.spaces import SpaceError
 from retorno.run.config import from_json, to_json
+from retorno.run.known import known
 from retorno.run.loop import begun_shapes, iterate
-from retorno.run.train import known
 
 SIZES = {"num_envs": 6, "batch_size": 4, "capacity": 256, "learning_starts": 8}
 

@@ -19,7 +19,8 @@ from retorno.core.spaces import SpaceError
 from retorno.environments import episode, ranked_episodes
 from retorno.environments.recordings import Episode, Recorded
 from retorno.networks import GRU, MLP
-from retorno.run.train import Training, train
+from retorno.run.train import train
+from retorno.run.training import Training
 
 STEPS = 200
 NETWORKS = {"mlp": SETTINGS["network"], "gru": GRU(8, (8,))}

@@ -37,7 +37,9 @@ from retorno.preferences import (
 from retorno.preferences.segments import draw_pairs
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.loop import native_spec
-from retorno.run.train import TrainingError, resume, train
+from retorno.run.resume import resume
+from retorno.run.train import train
+from retorno.run.training import TrainingError
 
 STATES = 5
 PAID = [0.0, -1.0, 0.0, 2.0, 1.0]

@@ -30,8 +30,10 @@ from retorno.environments.registry import native
 from retorno.labels import Labels
 from retorno.preferences import FunctionJudge, People
 from retorno.preferences.clips import Clips
+from retorno.run.resume import resume
 from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
-from retorno.run.train import TrainingError, resume, train
+from retorno.run.train import train
+from retorno.run.training import TrainingError
 
 RULE = """
 def by_rule(first, second):

@@ -18,7 +18,9 @@ from retorno.environments.textbook.bit_flip import BitFlip
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table
 from retorno.replay import DiskError, Hindsight, OnDisk, Replay, Sparse, UniformReplay, Window, on_disk, ring
-from retorno.run.train import Training, resume, train
+from retorno.run.resume import resume
+from retorno.run.train import train
+from retorno.run.training import Training
 
 WORLD = TimeLimit(BitFlip(3), 3)
 

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 import retorno as rt
 from retorno.core.policy import unroll_batch
-from retorno.run.train import Training
+from retorno.run.training import Training
 
 
 class RewardNetwork(rt.Relabel):

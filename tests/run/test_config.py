@@ -17,7 +17,7 @@ from retorno.algorithms import ALGORITHMS
 from retorno.networks import NETWORKS
 from retorno.run import config
 from retorno.run.config import ConfigError, differences, from_json, to_json
-from retorno.run.train import known
+from retorno.run.known import known
 
 
 class Mode(enum.Enum):

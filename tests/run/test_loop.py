@@ -24,7 +24,8 @@ from retorno.networks import MLP
 from retorno.policies.exploration import Epsilon
 from retorno.run.hosted import Layout
 from retorno.run.loop import Iteration, Observer
-from retorno.run.train import Training, TrainingError, train
+from retorno.run.train import train
+from retorno.run.training import Training, TrainingError
 
 
 def arrays(count: int) -> Counter:

@@ -25,7 +25,9 @@ from retorno.policies import Tabulated
 from retorno.run.folder import read_config
 from retorno.run.loop import native_spec
 from retorno.run.origin import Origin, learnt
-from retorno.run.train import Training, resume, train
+from retorno.run.resume import resume
+from retorno.run.train import train
+from retorno.run.training import Training
 
 DEEP = PPO(network=MLP((8,)), num_envs=2, rollout=8, epochs=1, minibatches=2)
 
@@ -77,7 +79,7 @@ def test_what_is_learnt_is_told_from_what_is_lived_and_given(
 
 def test_it_goes_on_when_the_other_is_gone(tmp_path: Path) -> None:
     first = trained(tmp_path / "first")
-    began = learner_of(rt.run.train.restore(first))
+    began = learner_of(rt.restore(first))
     folder = tmp_path / "second"
     with train(QLearning(), "student", 40, every=20, init_from=first, folder=folder) as training:
         assert training.step == 0 and float(training.run.learner.clock.progress) == 0
@@ -124,7 +126,7 @@ def test_what_cannot_be_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_each_seed_begins_with_its_own_or_with_the_only_one(tmp_path: Path) -> None:
     two, one = trained(tmp_path / "two", seed=(3, 4)), trained(tmp_path / "one", seed=9)
-    both, alone = (learner_of(rt.run.train.restore(folder)).network for folder in (two, one))
+    both, alone = (learner_of(rt.restore(folder)).network for folder in (two, one))
     part = lambda tree, k: jax.tree.map(lambda x: x[k], tree)  # noqa: E731
     assert same(learner_of(train(QLearning(), "student", 40, seed=4, init_from=two)).network, part(both, 1))
     found = learner_of(train(QLearning(), "student", 40, seed=(4, 3), init_from=two)).network
@@ -137,14 +139,14 @@ def test_each_seed_begins_with_its_own_or_with_the_only_one(tmp_path: Path) -> N
     for seed in (3, 4):
         trained(tmp_path / "apart" / f"seed-{seed}", seed=seed)
     apart = learner_of(train(QLearning(), "student", 40, seed=4, init_from=tmp_path / "apart")).network
-    assert same(apart, learner_of(rt.run.train.restore(tmp_path / "apart" / "seed-4")).network)
+    assert same(apart, learner_of(rt.restore(tmp_path / "apart" / "seed-4")).network)
 
 
 @pytest.mark.parametrize("hosted", [False, True])
 def test_networks_go_over_with_or_without_their_optimiser(tmp_path: Path, hosted: bool) -> None:
     world: Any = "student"
     first = trained(tmp_path / "first", DEEP, world)
-    before = learner_of(rt.run.train.restore(first))
+    before = learner_of(rt.restore(first))
     there = rt.gymnasium(lambda: to_gymnasium(native("student"))) if hosted else world
     whole = learner_of(train(DEEP, there, 40, init_from=first))
     assert same((whole.network, whole.optimiser), (before.network, before.optimiser))
@@ -188,4 +190,4 @@ def test_the_policy_that_is_judged_is_the_new_runs_own(tmp_path: Path) -> None:
     first = trained(tmp_path / "first", own)
     found = learner_of(train(other, "student", 40, init_from=first))
     assert same(found.followed, learner_of(train(other, "student", 40)).followed)
-    assert same(found.network, learner_of(rt.run.train.restore(first)).network)
+    assert same(found.network, learner_of(rt.restore(first)).network)

@@ -25,7 +25,9 @@ from retorno.networks import GRU, MLP
 from retorno.ops.optimisers import Adam
 from retorno.run.folder import read_metrics
 from retorno.run.relabel import Arrivals, ClipRewards, CountBonus, InTurn, ReferenceKL
-from retorno.run.train import Training, TrainingError, restore, resume, train
+from retorno.run.resume import restore, resume
+from retorno.run.train import train
+from retorno.run.training import Training, TrainingError
 
 
 def arrivals(training: Training) -> Arrivals:

@@ -27,7 +27,7 @@ from retorno.run.folder import best_step, read_config, read_metrics, returns_at
 from retorno.run.numpy_program import numpy_program
 from retorno.run.origin import Origin
 from retorno.run.policy_folder import PolicyError
-from retorno.run.train import Training, TrainingError
+from retorno.run.training import Training, TrainingError
 
 
 class Forgetful(gym.Env):

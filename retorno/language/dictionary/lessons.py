@@ -38,7 +38,9 @@ from retorno.networks import Apart
 from retorno.ops.optimisers import Adam, Schedule
 from retorno.run.folder import CONFIG
 from retorno.run.relabel import InTurn, ReferenceKL
-from retorno.run.train import Training, resume, train
+from retorno.run.resume import resume
+from retorno.run.train import train
+from retorno.run.training import Training
 
 WINDOW = 32
 """Tokens of a question, its answer and a second thought."""

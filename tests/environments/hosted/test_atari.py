@@ -19,7 +19,8 @@ from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import WorldName, make
 from retorno.networks import CNN, ActionValueHead, Stack
-from retorno.run.train import resume, train
+from retorno.run.resume import resume
+from retorno.run.train import train
 
 pytest.importorskip("ale_py")
 
