@@ -49,8 +49,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"--answers: two to nine can be ranked by keys, got {given.answers}")
     require_web()
     from retorno.language import Sampling
-    from retorno.language.data import SUFFIXES
     from retorno.language.labelled import questions
+    from retorno.language.records import SUFFIXES
     from retorno.web import Questions, Site
     from retorno.web.talking import ScoredBy, Talker
 

@@ -20,7 +20,7 @@ from retorno.core.waiting import waiting
 from retorno.environments.own_code import named_files
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName
-from retorno.language.data import SUFFIXES
+from retorno.language.records import SUFFIXES
 from retorno.run import checkpoint
 from retorno.run.actor import Actor, load_all
 from retorno.run.config import from_json

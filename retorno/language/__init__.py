@@ -2,7 +2,7 @@
 
 from retorno.language.architecture import Architecture, ModelError
 from retorno.language.conversation import Conversation, Memory, stream
-from retorno.language.data import DataError, demonstrations, prompt_tokens, prompts, prompts_of, rankings
+from retorno.language.data import demonstrations, prompt_tokens, prompts, rankings
 from retorno.language.decoder import Decoder
 from retorno.language.generation import Answer, Sampling, generate, log_probs
 from retorno.language.judging import (
@@ -17,6 +17,7 @@ from retorno.language.judging import (
     win_rate,
 )
 from retorno.language.model import LanguageModel, load, new, smollm2
+from retorno.language.records import DataError, prompts_of
 from retorno.language.scoring import FunctionScore, ModelScore
 from retorno.language.stored import Storage, StoredModel
 from retorno.language.tokenizer import Tokenizer

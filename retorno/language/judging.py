@@ -24,10 +24,11 @@ from retorno.core.runtime import prepare
 from retorno.core.time_step import Trajectory
 from retorno.environments.own_code import attribute, guarded
 from retorno.environments.recordings import recorded_episodes
-from retorno.language.data import Piece, Text, Writer, text_episode
+from retorno.language.data import Piece, Writer, text_episode
 from retorno.language.decoder import POLICY, network_of, temperature_of, with_window
 from retorno.language.generation import Answer, Sampling, generate
 from retorno.language.model import LanguageModel, load
+from retorno.language.records import Text
 from retorno.language.scoring import numbers
 from retorno.language.stored import StoredModel
 from retorno.networks.composed import AtTemperature

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from retorno.labels import Labels, Taken
-from retorno.language.data import TURNS, DataError, Source, Text, answer_of, asked_of, prompt_of, ranking_of, records
+from retorno.language.records import TURNS, DataError, Source, Text, answer_of, asked_of, prompt_of, ranking_of, records
 
 IMPORTED = "imported"
 """The labeller of records that name none."""

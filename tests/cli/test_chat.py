@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from retorno.language import data
+from retorno.language import data, records
 
 LLAMA = Path(__file__).parents[1] / "language" / "models" / "llama"
 
@@ -53,7 +53,7 @@ def test_two_models_are_compared_blind_and_the_vote_is_a_ranking(cli, types, tmp
     prompts = [each["prompt"] for each in told]
     assert [len(prompt) for prompt in prompts] == [1, 3, 1]
     assert prompts[1][1]["content"] == told[0]["answers"][0]
-    assert len(list(data.records(votes))) == 3 and data.rankings(votes, str(LLAMA)) is not None
+    assert len(list(records.records(votes))) == 3 and data.rankings(votes, str(LLAMA)) is not None
 
 
 def test_what_cannot_be_talked_to_is_one_line(cli) -> None:

@@ -16,7 +16,7 @@ import retorno as rt
 from retorno import language
 from retorno.environments.registry import WorldName
 from retorno.language import DataError, StoredModel
-from retorno.language.data import answer_of, asked_of, prompt_of, ranking_of, records
+from retorno.language.records import answer_of, asked_of, prompt_of, ranking_of, records
 from retorno.language.tokenizer import Tokenizer
 
 MODEL = str(Path(__file__).with_name("models") / "qwen3")

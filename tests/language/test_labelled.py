@@ -9,8 +9,8 @@ import pytest
 
 from retorno import labels as people
 from retorno import language
-from retorno.language.data import DataError, records
 from retorno.language.labelled import questions, take
+from retorno.language.records import DataError, records
 
 HERONS = {"prompt": "what is a heron?", "answers": ["a bird", "a fish", "go away"]}
 HOSTILE = '<script>alert(1)</script>\u202e\x00\ud800 "quoted" \U0001f600'
