@@ -79,6 +79,9 @@ _POLE_BY_VALUES = DQN(
     epsilon_end=0.04,
     double=False,
 )
+_STEADY = dataclasses.replace(
+    _POLE_BY_VALUES, optimiser=Adam(1e-3, Schedule.linear, max_gradient_norm=10.0), n=3, double=True
+)
 _UPHILL = DQN(
     network=_WIDE,
     optimiser=Adam(4e-3, max_gradient_norm=10.0),
@@ -340,26 +343,12 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         for world in _MUJOCO
     },
     ("dqn", "CartPole-v1"): Published(
-        dataclasses.replace(_POLE_BY_VALUES, n=3, double=True),
-        50_000,
-        f"{_ZOO}'s, with returns of three steps and double",
+        _STEADY, 50_000, f"{_ZOO}'s, with double, returns of three steps and a smaller step size that falls"
     ),
     ("dqn", "CartPoleNoVel-v1"): Published(
-        DQN(
-            network=Stack(frames=2, difference=50.0, network=_WIDE),
-            optimiser=Adam(1e-3, schedule=Schedule.linear, max_gradient_norm=10.0),
-            n=3,
-            batch_size=64,
-            capacity=100_000,
-            learning_starts=1_000,
-            target_period=256,
-            rollout=256,
-            gradient_steps=128,
-            exploration_fraction=0.16,
-            epsilon_end=0.04,
-        ),
+        dataclasses.replace(_STEADY, network=Stack(frames=2, difference=50.0, network=_WIDE)),
         50_000,
-        f"{_ZOO}'s for CartPole, with velocities from two frames and returns of three steps",
+        f"{_ZOO}'s for CartPole, with velocities from two frames, returns of three steps and a step size that falls",
     ),
     ("dqn", "bit_flip"): Published(
         DQN(
