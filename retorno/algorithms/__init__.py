@@ -25,6 +25,7 @@ from retorno.algorithms.bandits.gradient_bandit import GradientBandit as Gradien
 from retorno.algorithms.bandits.linucb import LinUCB as LinUCB
 from retorno.algorithms.bandits.thompson import BernoulliThompson as BernoulliThompson
 from retorno.algorithms.bandits.thompson import GaussianThompson as GaussianThompson
+from retorno.algorithms.evolution.cma_es import CMAES as CMAES
 from retorno.algorithms.evolution.evolution_strategies import ARS as ARS
 from retorno.algorithms.evolution.evolution_strategies import ES as ES
 from retorno.algorithms.imitation.behaviour_cloning import BehaviourCloning as BehaviourCloning

@@ -74,7 +74,7 @@ EPISODIC = having("longest_episode")
 """They learn from episodes that have ended."""
 COMPARING = having("group")
 """They compare whole episodes, and learn no values."""
-EVOLVING = having("utility")
+EVOLVING = [name for name in having("deviation") if name not in BANDITS]
 """They compare whole policies, and learn no values either."""
 PREDICTION = having("target")
 """They learn the value of a policy that they do not change."""

@@ -202,7 +202,7 @@ def deep(name: str, **changed: Any) -> Algorithm:
 
 def enough(name: str, steps: int) -> int:
     """Steps of training; what plans in the exact model learns nothing from any, and a whole policy is one example."""
-    return 40 if name in PLANNING else 5 * steps if name in EVOLVING else steps
+    return 40 if name in PLANNING else 10 * steps if name in EVOLVING else steps
 
 
 APART = (
@@ -214,12 +214,12 @@ APART = (
     "thompson_bernoulli",
     "expert_iteration",
     "sac",
-    "es",
+    "cma_es",
 )
 """Too slow for the many models at once, or the settings that fit one model do not fit the others; or it clones what
 turned out best, and where chance has a part in that, or in where an episode began, chance is cloned; or it values
-entropy beside rewards, as SAC does, and has an optimum of its own: tests/algorithms/test_off_policy.py. Evolution
-strategies see whole episodes alone, and need ten times as many."""
+entropy beside rewards, as SAC does, and has an optimum of its own: tests/algorithms/test_off_policy.py; or it learns
+how each pair of so many weights goes together, as CMA-ES does."""
 SHARE = 0.2
 """What may be left of what the best policy earns more than the uniform one."""
 FINITE = [name for name in DISCOUNTED if main(name).world == "finite"]
@@ -241,7 +241,7 @@ def found_by(name: str, world: str) -> Learner:
 
     Adam moves an entry by no more than its step size, on average .075, an update: 156 are enough for the largest, 10.
     """
-    return learners(deep(name), 20_000, range(6), world)
+    return learners(deep(name), enough(name, 20_000), range(6), world)
 
 
 def policies_of(method: Algorithm, found: Learner) -> list[Policy]:
