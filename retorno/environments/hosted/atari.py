@@ -1,8 +1,9 @@
 """Atari's games as agents see them: two published ways to prepare what the console shows, each choice a setting.
 
 Mnih et al. 2015, "Human-level control through deep reinforcement learning", methods; Machado et al. 2018, "Revisiting
-the Arcade Learning Environment". Frames are made by Gymnasium's `AtariPreprocessing`, one a row: what a network sees
-side by side it stacks itself (`Stack`), so that a replay stores each once. Rewards are the game's own: learners clip
+the Arcade Learning Environment". Frames are those of Gymnasium's `AtariPreprocessing`, to the pixel, made in less
+time; one is a row: what a network sees side by side it stacks itself (`Stack`), so that a replay stores each once.
+Rewards are the game's own: learners clip
 them by a relabel, so that evaluation shows the score. The loss of a life ends what is learnt (discount 0) where that
 is asked for, and never the game, nor the episode. What we do differently from the papers: images are made smaller by
 areas, and grey by the console's own palette, as Gymnasium does it.
@@ -10,10 +11,12 @@ areas, and grey by the console's own palette, as Gymnasium does it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
+import numpy as np
 
 from retorno.core.names import did_you_mean, near
 
@@ -21,6 +24,12 @@ PREFIX = "ALE/"
 """How names of the games begin."""
 RAW = "raw"
 """Asks for the game as Gymnasium makes it, with its own settings."""
+
+
+GENERATOR = re.compile(rb"\d+(?: \d+){624}")
+"""A Mersenne twister as C++ writes it: 624 words, and how many of them are used."""
+LENGTH = 24
+"""Where the console writes how long it is that follows."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +111,108 @@ def atari(name: str, preset: str = "machado", render_mode: str | None = None, **
         full_action_space=chosen.full_actions,
         max_num_frames_per_episode=chosen.max_frames,
     )
-    seen: gym.Env = gym.wrappers.AtariPreprocessing(
-        game,
-        noop_max=chosen.noop_max,
-        frame_skip=chosen.frame_skip,
-        screen_size=chosen.screen,
-        grayscale_obs=chosen.grey,
-        grayscale_newaxis=True,
-    )
+    seen: gym.Env = Frames(game.unwrapped, chosen)
     if chosen.fire and "FIRE" in game.unwrapped.get_action_meanings():  # pyright: ignore[reportAttributeAccessIssue]
         seen = Fire(seen)
     return Lives(seen) if chosen.lives else seen
+
+
+class Frames(gym.Wrapper):
+    """What Gymnasium's `AtariPreprocessing` shows of a game, on the console itself.
+
+    An episode that is seeded is begun by Gymnasium with the cartridge read anew (63 ms); all that the seed changes is
+    what sticks, so the console is put to an episode's start with the generator of that seed instead (3 ms). It is put
+    there by what it writes of itself, so the second seed tells first whether the cartridge would have led to the same.
+    """
+
+    _starts: ClassVar[dict[str, bytes | None]] = {}
+    """By game what the console writes of itself at a start; None where a seed changes more than its generator."""
+
+    def __init__(self, game: Any, chosen: Choices) -> None:
+        super().__init__(game)
+        self._game, self._console, self._chosen = game, game.ale, chosen
+        self._actions = game._action_set
+        shape = game.observation_space.shape[: 2 if chosen.grey else 3]
+        self._screens = [np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)]
+        self._shown = self._console.getScreenGrayscale if chosen.grey else self._console.getScreenRGB
+        size = (chosen.screen, chosen.screen, 1 if chosen.grey else 3)
+        self.observation_space = gym.spaces.Box(0, 255, size, np.uint8)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """The first observation of an episode, after what is done at its start."""
+        self._begin(seed)
+        chosen = self._chosen
+        generator = self._game.np_random
+        for _ in range(generator.integers(1, chosen.noop_max + 1) if chosen.noop_max else 0):
+            self._console.act(self._actions[0])
+            if self._console.game_over():
+                self._begin(seed)
+        self._shown(self._screens[0])
+        self._screens[1].fill(0)
+        return self._seen(), self._told()
+
+    def step(self, action: Any) -> Any:
+        """The action, for as many frames as are chosen."""
+        console, chosen, paid = self._console, self._chosen, 0.0
+        done, frames = self._actions[action], chosen.frame_skip
+        terminated = truncated = False
+        for frame in range(frames):
+            paid += console.act(done)
+            terminated, truncated = console.game_over(with_truncation=False), console.game_truncated()
+            if terminated or truncated:
+                break
+            if frame >= frames - 2:
+                self._shown(self._screens[frames - 1 - frame])
+        return self._seen(), paid, terminated, truncated, self._told()
+
+    def _seen(self) -> np.ndarray:
+        import cv2
+
+        larger, other = self._screens
+        if self._chosen.frame_skip > 1:
+            np.maximum(larger, other, out=larger)
+        size = self._chosen.screen
+        return cv2.resize(larger, (size, size), interpolation=cv2.INTER_AREA).reshape(self.observation_space.shape)
+
+    def _told(self) -> dict[str, Any]:
+        return {"lives": self._console.lives()}
+
+    def _begin(self, seed: int | None) -> None:
+        """Put the console to an episode's start."""
+        if seed is None:
+            return self._console.reset_game()
+        name = self._game.spec.id
+        if name not in self._starts:
+            start, other = self._written(1), self._written(2)
+            self._starts[name] = start if _reseeded(start, 2) == other else None
+        _, of_console = self._game.seed_game(seed)
+        if (start := self._starts[name]) is None:
+            self._game.load_game()
+            return self._console.reset_game()
+        self._console.reset_game()  # What sticks is to do nothing: that is not written.
+        self._console.restoreState(type(self._console.cloneState())(_reseeded(start, int(of_console))))
+
+    def _written(self, seed: int) -> bytes:
+        """What the console writes of itself at the start by a seed."""
+        self._console.setInt("random_seed", seed)
+        self._game.load_game()
+        self._console.reset_game()
+        return self._console.cloneState(include_rng=True).serialize()
+
+
+def _reseeded(written: bytes, seed: int) -> bytes:
+    """What the console writes of itself, with another seed of the generator of what sticks: the last one in it."""
+    *_, last = [None, *GENERATOR.finditer(written)]
+    if last is None:
+        return b""
+    state: Any = np.random.RandomState(seed).get_state()
+    words = state[1]
+    generator = " ".join(map(str, [*words, len(words)])).encode()
+    changed = bytearray(written[: last.start()] + generator + written[last.end() :])
+    for at in (LENGTH, last.start() - 4):
+        length = int.from_bytes(written[at : at + 4], "little") + len(generator) - len(last.group())
+        changed[at : at + 4] = length.to_bytes(4, "little")
+    return bytes(changed)
 
 
 class Fire(gym.Wrapper):

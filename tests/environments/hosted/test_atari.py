@@ -15,6 +15,7 @@ import pytest
 
 from retorno.algorithms import DQN
 from retorno.core.environment import episode_seed
+from retorno.environments.hosted.atari import Frames
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import WorldName, make
@@ -37,11 +38,11 @@ def by_gymnasium(**settings: Any) -> gym.Env:
 
 
 def test_rows_and_stacks_are_gymnasiums_over_whole_episodes() -> None:
-    """Two environments, two episodes of each: each frame, reward and end, and the four frames that a network sees."""
+    """Two environments, two episodes and more: each frame, reward and end, and the four frames that a network sees."""
     world: Any = gymnasium(GAME, preset="mnih", sticky=0.25)
     opened = world.open(2, seed=7)
     rng, rows, actions = np.random.default_rng(0), [opened.reset()], []
-    while min(np.sum([row.last for row in rows], 0)) < 2:
+    while min(np.sum([row.last for row in rows], 0)) < 2 or not rows[-1].first.any():
         actions.append(rng.integers(0, 4, 2).astype(np.int32))
         rows.append(opened.step(actions[-1]))
     policy = SMALL.build(jax.random.key(0), world.observation_space, {"q": ActionValueHead(4)})
@@ -58,6 +59,7 @@ def test_rows_and_stacks_are_gymnasiums_over_whole_episodes() -> None:
                 seen, reward, terminated, truncated, _ = reference.step(actions[t - 1][env])
                 assert (reward, terminated or truncated) == (row.reward[env], row.last[env])
             np.testing.assert_array_equal(stacks[t, env], seen)
+    assert Frames._starts[GAME] is not None, "no cartridge was read anew"
 
 
 def test_a_lost_life_ends_what_is_learnt_and_not_the_game() -> None:
