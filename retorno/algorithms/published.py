@@ -320,7 +320,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
             normalise_rewards=True,
         ),
         100_000,
-        "retorno; the zoo's need state-dependent exploration",
+        "retorno",
     ),
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
     ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),

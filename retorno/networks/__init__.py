@@ -15,6 +15,7 @@ from retorno.networks.heads import (
     Head,
     MultiCategoricalHead,
     SquashedGaussianHead,
+    StateDependentHead,
     ValueHead,
     policy_head,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "SimBa",
     "SquashedGaussianHead",
     "Stack",
+    "StateDependentHead",
     "Table",
     "TableNetwork",
     "Tempered",

@@ -371,12 +371,64 @@ class Gaussian(NamedTuple):
     def entropy(self) -> Float[Array, ""]:
         return jnp.sum(self.log_std + 0.5 * (1 + LOG_TWO_PI))
 
-    def kl(self, other: Gaussian) -> Float[Array, ""]:
+    def kl(self, other: Gaussian | StateDependentGaussian) -> Float[Array, ""]:
         spread = jnp.exp(2 * (self.log_std - other.log_std))
         apart = ((self.mean - other.mean) * jnp.exp(-other.log_std)) ** 2
         return jnp.sum(other.log_std - self.log_std + 0.5 * (spread + apart - 1))
 
     def masked(self, legal: None) -> Gaussian:
+        return self
+
+
+class StateDependentGaussian(NamedTuple):
+    r"""A normal distribution whose noise is a linear function of features, drawn as such. Raffin et al. 2022, eq. 3.
+
+    .. math:: a = \mu + \theta^\top \phi, \quad \theta_{ij} \sim N(0, \sigma_{ij}^2), \qquad \text{so that} \quad
+        a_j \sim N(\mu_j, \textstyle\sum_i \phi_i^2 \sigma_{ij}^2)
+
+    Whoever samples with the same key on several rows follows one θ: the same state, the same noise.
+    """
+
+    mean: Float[Array, " D"]
+    features: Float[Array, " F"]
+    """φ"""
+    log_scale: Float[Array, "F D"]
+    """log σ"""
+
+    @property
+    def normal(self) -> Gaussian:
+        """What one action is like, whatever is held."""
+        variance = jnp.square(self.features) @ jnp.exp(2 * self.log_scale)
+        return Gaussian(self.mean, 0.5 * jnp.log(variance + 1e-6))
+
+    @property
+    def log_std(self) -> Float[Array, " D"]:
+        return self.normal.log_std
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, " D"]:
+        theta = jnp.exp(self.log_scale) * jax.random.normal(key, self.log_scale.shape)
+        return self.mean + self.features @ theta
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Float[Array, " D"], Float[Array, ""]]:
+        action = self.sample(key)
+        return action, self.log_prob(action)
+
+    def mode(self) -> Float[Array, " D"]:
+        return self.mean
+
+    def log_prob(self, action: Float[Array, " D"]) -> Float[Array, ""]:
+        return self.normal.log_prob(action)
+
+    def _log_density(self, action: Float[Array, " D"]) -> Float[Array, " D"]:
+        return self.normal._log_density(action)
+
+    def entropy(self) -> Float[Array, ""]:
+        return self.normal.entropy()
+
+    def kl(self, other: Gaussian | StateDependentGaussian) -> Float[Array, ""]:
+        return self.normal.kl(other)
+
+    def masked(self, legal: None) -> StateDependentGaussian:
         return self
 
 
@@ -398,7 +450,7 @@ class SquashedGaussian(NamedTuple):
     ratio of two policies just the ratio of the probabilities with which they give what was stored.
     """
 
-    normal: Gaussian
+    normal: Gaussian | StateDependentGaussian
 
     def sample(self, key: Key[Array, ""]) -> Float[Array, " D"]:
         return _tanh(self.normal.sample(key))

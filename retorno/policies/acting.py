@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Key, PyTree
+from jaxtyping import Bool, Int, Key, PyTree, UInt32
 
 from retorno.core.policy import Carry, Policy
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep
+
+
+class HeldNoise(NamedTuple):
+    """What an actor's noise is drawn from, again and again for some steps: it stands beside the memory."""
+
+    seed: UInt32[Array, ""]
+    steps: Int[Array, ""]
+    """For how many it was."""
+
+    @classmethod
+    def start(cls) -> HeldNoise:
+        """Before an episode's first row, which renews it."""
+        return cls(jnp.uint32(0), jnp.int32(0))
+
+    def on(self, first: Bool[Array, ""], period: int, key: Key[Array, ""]) -> HeldNoise:
+        """On the next row: as it was, or after `period` steps, and where an episode begins, another one."""
+        renews = first | (self.steps >= period)
+        return HeldNoise(jnp.where(renews, jax.random.bits(key), self.seed), jnp.where(renews, 1, self.steps + 1))
+
+    @property
+    def key(self) -> Key[Array, ""]:
+        """From which a choice is drawn."""
+        return jax.random.key(self.seed)
 
 
 def choose_and_record(

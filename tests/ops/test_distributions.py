@@ -24,6 +24,7 @@ from retorno.ops.distributions import (
     LinearCategorical,
     MultiCategorical,
     SquashedGaussian,
+    StateDependentGaussian,
     log_prob_and_entropy,
 )
 
@@ -104,6 +105,22 @@ def test_multi_categorical_has_a_mask_for_each_component() -> None:
     first, second = (np.exp(Categorical(logits).log_probs()) for logits in parts.masked(legal).logits)
     np.testing.assert_allclose(first, PROBS * [1, 0, 0, 1] / PROBS[[0, 3]].sum(), atol=1e-6)
     np.testing.assert_allclose(second, [1, 0], atol=1e-6)
+
+
+def test_noise_that_is_linear_in_features() -> None:
+    """φ = (3, −4) and σ: variances 9 σ₁² + 16 σ₂²; with one key two rows follow one θ."""
+    scale = jnp.array([[0.1, 1.0], [0.2, 0.5]])
+    policy = StateDependentGaussian(jnp.array([1.0, -2.0]), jnp.array([3.0, -4.0]), jnp.log(scale))
+    std = np.sqrt(np.square([3.0, 4.0]) @ np.square(np.asarray(scale)))
+    for sample, m, s in zip(draw(policy).T, (1.0, -2.0), std, strict=True):
+        assert stats.kstest(sample, stats.norm(m, s).cdf).pvalue > 1e-4
+    action = jnp.array([0.3, 1.0])
+    exact = stats.norm([1.0, -2.0], std)
+    np.testing.assert_allclose(policy.log_prob(action), exact.logpdf(np.asarray(action)).sum(), rtol=1e-4)
+    np.testing.assert_allclose(policy.entropy(), exact.entropy().sum(), rtol=1e-4)
+    rows = [policy._replace(mean=jnp.zeros(2), features=jnp.array(phi)) for phi in ([1.0, 0.0], [0.0, 1.0], [2.0, 5.0])]
+    one, other, both = (row.sample(jax.random.key(3)) for row in rows)
+    np.testing.assert_allclose(2 * one + 5 * other, both, rtol=1e-5)
 
 
 def test_gaussian_against_scipy() -> None:

@@ -40,6 +40,7 @@ from retorno.ops.objectives import (
 )
 from retorno.ops.optimisers import Adam, Optimiser, RMSprop, descend, polyak
 from retorno.ops.returns import gae, importance_weight
+from retorno.policies.acting import HeldNoise, choose_and_record, read_and_record
 
 
 class PPOLearner(NamedTuple):
@@ -106,6 +107,9 @@ class PPO:
     Spinning Up, half as much again being allowed."""
     box: BoxPolicy = BoxPolicy.gaussian
     """How real numbers are drawn."""
+    noise_period: Count = 1
+    """Steps for which an actor draws from the same noise: with `state_dependent` the same state gets the same action
+    so long, and what is done is smooth."""
     value_clip: Positive | None = None
     """How far a value may move in one update; None for any distance."""
     value_coefficient: NonNegative = 0.5
@@ -143,18 +147,30 @@ class PPO:
         )
 
     def initial_carry(self, learner: PPOLearner) -> Carry:
-        return learner.network.select("policy").initial_carry()
+        memory = learner.network.select("policy").initial_carry()
+        return (memory, HeldNoise.start()) if self._holds else memory
 
     def act(
         self, learner: PPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, carry = _acting(learner).step(row.obs, row.first, carry)
-        action, log_prob = heads["policy"].masked(row.legal).sample_and_log_prob(key)
-        return action, {"log_prob": log_prob}, carry
+        if not self._holds:
+            return choose_and_record(_acting(learner), row, carry, key)
+        memory, noise = carry
+        noise = noise.on(row.first, self.noise_period, key)
+        action, extras, memory = choose_and_record(_acting(learner), row, memory, noise.key)
+        return action, extras, (memory, noise)
 
     def read(self, learner: PPOLearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
-        policy = _acting(learner)
-        return {"log_prob": jnp.zeros(rows.last.shape)}, policy.read(rows.obs, rows.first, carry)
+        extras, memory = read_and_record(_acting(learner), rows, self._memory(carry))
+        return extras, (memory, carry[1]) if self._holds else memory
+
+    @property
+    def _holds(self) -> bool:
+        return self.noise_period > 1
+
+    def _memory(self, carry: Carry) -> Carry:
+        """The policy's, without the noise that is held beside it."""
+        return carry[0] if self._holds else carry
 
     def policy(self, learner: PPOLearner) -> Policy:
         return normalised(learner.network if learner.average is None else learner.average, learner.observations)
@@ -169,7 +185,7 @@ class PPO:
         if rewards is not None:
             paid, rewards = rewards(trajectory, paid, self.discount)
 
-        carry = trajectory.carry if _acts_with_all(learner.network) else learner.memory
+        carry = self._memory(trajectory.carry) if _acts_with_all(learner.network) else learner.memory
         value = unroll_batch(network, steps.obs, steps.first, carry)["value"]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_

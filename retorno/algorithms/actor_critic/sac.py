@@ -37,6 +37,7 @@ from retorno.networks import (
     NetworkConfig,
     SimBa,
     SquashedGaussianHead,
+    StateDependentHead,
     critics,
 )
 from retorno.networks.batch_renorm import follow, learning, still
@@ -49,6 +50,7 @@ from retorno.ops.distributions import Categorical, Distribution, evenly, uniform
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, AdamW, Optimiser, descend, polyak
 from retorno.ops.returns import backup, expectation
+from retorno.policies.acting import HeldNoise
 from retorno.replay import Replay, ReplayConfig, UniformReplay, ring, sequence_priority
 from retorno.replay.learning import (
     Lesson,
@@ -147,6 +149,11 @@ class SAC:
     """The entropy to become; None for −1 in each component of a Box, .89 of the most that finitely many can have."""
     normalise_observations: bool = False
     """Standardise Box observations by their running mean and variance."""
+    state_dependent: bool = False
+    """Draw real numbers with noise that is a linear function of what the actor's network makes of the row (Raffin et
+    al. 2022, gSDE), not from a spread that it says."""
+    noise_period: Count = 1
+    """Steps for which the actor draws from the same noise: so long the same state gets the same action."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> SACLearner:
         require_windows(spec, "SAC")
@@ -156,7 +163,8 @@ class SAC:
             head, action = CategoricalHead(int(space.n)), jnp.int32(0)
         else:
             action = jnp.zeros(require_bounded(space, "SAC").shape)
-            head = SquashedGaussianHead(action.size)
+            own = SquashedGaussianHead(action.size)
+            head = StateDependentHead(action.size, squashed=True) if self.state_dependent else own
         for_actor, for_critics = jax.random.split(key)
         actor = self.network.build(for_actor, observed, {"policy": head})
         members, judges = self.ensemble.members, self.critic_network or self.network
@@ -189,19 +197,26 @@ class SAC:
         )
 
     def initial_carry(self, learner: SACLearner) -> Carry:
-        return learner.actor.initial_carry()
+        memory = learner.actor.initial_carry()
+        return (memory, HeldNoise.start()) if self.noise_period > 1 else memory
 
     def act(
         self, learner: SACLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
+        for_policy, for_start = jax.random.split(key)
+        noise = None
+        if self.noise_period > 1:
+            carry, held = carry
+            noise = held.on(row.first, self.noise_period, for_policy)
+            for_policy = noise.key
         heads, after = normalised(learner.actor, learner.observations).step(row.obs, row.first, carry)
         policy = heads["policy"].masked(row.legal)
-        for_policy, for_start = jax.random.split(key)
         learnt, evenly = policy.sample_and_log_prob(for_policy), uniform_sample(policy, for_start)
         started = learner.clock.step.reaches(self.learning_starts)
         action, log_prob = jax.tree.map(lambda x, y: jnp.where(started, x, y), learnt, evenly)
         extras = {"carry": carry, "log_prob": log_prob}
-        return action, {name: extras[name] for name in learner.replay.ring.extras}, after
+        kept = {name: extras[name] for name in learner.replay.ring.extras}
+        return action, kept, after if noise is None else (after, noise)
 
     def policy(self, learner: SACLearner) -> Policy:
         actor = learner.actor
