@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
 from retorno.language import Decoder, Everything, FunctionScore, LoRA, ModelScore, StoredModel, UpperLayers
+from retorno.language.records import DataError
 from retorno.language.stored import SMOLLM2, TINY
 from retorno.language.trained import Trained
 from retorno.networks import Apart
@@ -21,7 +23,8 @@ from retorno.run.relabel import InTurn, ReferenceKL
 MODEL = "--model"
 """The option that makes the world one of texts: whose tokens they are, and with what learning begins."""
 REWARD = "--reward"
-"""What pays answers: the run of a reward model, or a function of texts."""
+"""What pays answers: the run of a reward model, the least of several that stand behind commas, or a function of
+texts."""
 KL = "--kl"
 """β: what is taken off for each nat away from the model with which learning began."""
 USUAL_KL = 0.05
@@ -98,7 +101,11 @@ def of_language(
         raise UsageError(f"{CRITIC} is for what learns a critic, as ppo does; {name} learns none")
     kind = f"retorno.language:{getattr(usual, 'RECORDED', 'prompts')}"
     with waiting(f"reading {source}"):
-        world: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
+        try:
+            world: Any = WorldName(kind, settings={"source": source, "model": model} | settings).make()
+        except DataError as error:
+            # What Python calls `answer` is an option here.
+            raise UsageError(re.sub(r"`(\w+)`", r"--world.\1", str(error))) from error
     if world.named is None:
         raise UsageError(f"{source} and {model} cannot be named in a run's folder")
     stored = StoredModel(world.named.settings["model"])
@@ -135,7 +142,9 @@ def _relabel(reward: str | None, kl: str | None, model: StoredModel, window: int
     if reward is not None and ":" in reward:
         parts.append(_with_texts(FunctionScore(reward), model))
     elif reward is not None:
-        parts.append(ModelScore(fixed(_named(reward))))
+        runs = [reward] if Path(reward).exists() else reward.split(",")
+        first, *beside = (ModelScore(fixed(_named(run))) for run in runs)
+        parts.append(dataclasses.replace(first, beside=tuple(beside)))
     if (weight := _number(kl)) > 0:
         parts.append(ReferenceKL(weight, fixed(model)))
     return InTurn(tuple(parts))

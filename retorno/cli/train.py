@@ -173,7 +173,8 @@ algorithms, by what they do:
 ALGORITHM may also be one of your own, as FILE.py:NAME or MODULE:NAME.
 For a language model WORLD is a file of texts, and --model whose: a model's folder, a run's, FILE.gguf, smollm2, or
 tiny, which has learnt nothing yet.
-Its answers are paid by --reward: a reward model's run, or your own function of texts, FILE.py:NAME; and --kl WEIGHT
+Its answers are paid by --reward: a reward model's run, RUN,RUN for the least of what several say, or your own
+function of texts, FILE.py:NAME; and --kl WEIGHT
 ({USUAL_KL} where it is not said) holds them near that model; ppo mixes --demonstrations FILE in,
 and its critic may begin as a reward model: --critic RUN.
 WORLD is a native world (`retorno list worlds`), any Gymnasium id (MODULE:Id-v0 imports the module first), the file of a
@@ -427,20 +428,36 @@ def with_part(algorithm: Any, part: str, name: str | None) -> Any:
 def python_name(argument: str, algorithm: Any) -> str:
     """`--lambda_` for `--lambda`, `--optimiser.learning-rate` for `--lr`: the option that is meant.
 
-    A part's option may be typed without the part's name where nothing else is called so.
+    The option of a part, or of a part's part, may be typed without their names where nothing else is called so.
     """
     option, *value = argument.split("=", 1)
     if not option.startswith("--"):
         return argument
     own = {*fields_of(Options), *fields_of(algorithm), *parts_of(algorithm), "relabel"}
-    held = [(part, each) for part in parts_of(algorithm) for each in fields_of(getattr(algorithm, part))]
-    fields = [each for _, each in held]
-    name = meant(option[2:].replace("-", "_"), own | set(fields))
+    places = _endings(algorithm)
+    name = meant(option[2:].replace("-", "_"), own | set(places))
     bare = name.removeprefix("no_")
-    if bare not in own and fields.count(bare) == 1:
-        part = next(part for part, each in held if each == bare)
-        name = f"{part}.{name}" if name == bare else f"{part}.no_{bare}"
+    if bare not in own and len(found := places.get(bare, ())) == 1:
+        of, dot, field = next(iter(found)).rpartition(".")
+        name = f"{of}{dot}{'' if name == bare else 'no_'}{field}"
     return "=".join([f"--{name}".replace("_", "-") if not name.endswith("_") else f"--{name}", *value])
+
+
+def _endings(made: Any) -> dict[str, set[str]]:
+    """What options of parts may be called, each with the whole names of those that end so.
+
+    >>> from retorno.algorithms import DQN
+    >>> _endings(DQN())["capacity"]
+    {'replay.capacity'}
+    """
+    found: dict[str, set[str]] = {}
+    for part in parts_of(made):
+        held = getattr(made, part)
+        for whole in {*fields_of(held), *(place for places in _endings(held).values() for place in places)}:
+            names = whole.split(".")
+            for begin in range(len(names)):
+                found.setdefault(".".join(names[begin:]), set()).add(f"{part}.{whole}")
+    return found
 
 
 def start(

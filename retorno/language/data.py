@@ -41,6 +41,8 @@ from retorno.language.records import (
 from retorno.language.stored import StoredModel
 from retorno.language.tokenizer import Tokenizer
 
+ANSWERED = 64
+"""Tokens that an answer may have where nothing else is said."""
 Model = str | StoredModel | LanguageModel
 """A model, or where it lies."""
 
@@ -166,7 +168,7 @@ def prompts(
     source: Source,
     model: Model,
     *,
-    answer: int = 64,
+    answer: int | None = None,
     every_turn: bool = False,
     longest: int | None = None,
     digest: str | None = None,
@@ -179,7 +181,8 @@ def prompts(
     Args:
         source: a file, a folder of files, or records.
         model: whose tokens, by its name or folder.
-        answer: how many tokens an answer has at most, the one that ends it included.
+        answer: how many tokens an answer has at most, the one that ends it included; None for 64, or as many as the
+            longest prompt leaves room for.
         every_turn: whether of a recorded conversation each turn of the assistant is answered anew, while the others
             say what they said; else the last one alone.
         longest: tokens of the longest text, prompt and answer; None for the most that the model was made for.
@@ -189,9 +192,20 @@ def prompts(
         DataError: when a record cannot be read, or leaves no room for an answer; it names the line.
     """
     writer = Writer.of(model, longest)
-    if not 1 <= answer <= writer.longest - 2:
-        raise DataError(f"answer={answer}: expected 1 to {writer.longest - 2} tokens, to leave room for a prompt")
-    found = [_turns(record, writer, where, answer, every_turn) for where, record in records(source)]
+    if answer is not None and not 1 <= answer <= writer.longest - 2:
+        raise DataError(
+            f"an answer of {answer} tokens: expected `answer` from 1 to {writer.longest - 2}, to leave room for a prompt"
+        )
+    asked = [(where, _turns(record, writer, where, every_turn)) for where, record in records(source)]
+    if answer is None:
+        answer = max(min(ANSWERED, *((writer.longest - _length(turns)) // len(turns) for _, turns in asked)), 1)
+    for where, turns in asked:
+        if (room := _length(turns) + answer * len(turns)) > writer.longest:
+            raise DataError(
+                f"{where} would be {room} tokens long with its answers of {answer}, of {writer.longest} that a text "
+                "may have: shorten it, leave it out, or give a smaller `answer` or a longer `longest`"
+            )
+    found = [turns for _, turns in asked]
     architecture = writer.architecture
     world = Prompts(
         [first for first, *_ in found], architecture.vocabulary, architecture.ends, answer, [then for _, *then in found]
@@ -201,8 +215,8 @@ def prompts(
     return replace(world.together(), named=name)
 
 
-def _turns(record: Record, writer: Writer, where: str, answer: int, every_turn: bool) -> list[list[int]]:
-    """The tokens of all that others say in a record before an answer; there is room for every answer."""
+def _turns(record: Record, writer: Writer, where: str, every_turn: bool) -> list[list[int]]:
+    """The tokens of all that others say in a record before an answer."""
     asked, field = prompt_of(record, where)
     if every_turn and field in TURNS:
         last = asked[-1]["role"] == "assistant"  # pyright: ignore[reportArgumentType,reportCallIssue,reportIndexIssue]
@@ -217,13 +231,11 @@ def _turns(record: Record, writer: Writer, where: str, answer: int, every_turn: 
             raise DataError(f"{where}: then is {then!r:.60}: expected a list of what is said after each answer")
         turns = [writer.prompt(asked_of(record, where), where)]
         turns += [writer.tokens(text_of(turn, where, "then"), where) for turn in then]
-    room = sum(map(len, turns)) + answer * len(turns)
-    if room > writer.longest:
-        raise DataError(
-            f"{where} would be {room} tokens long with its answers of {answer}, of {writer.longest} that a text may "
-            "have: shorten it, leave it out, or give a smaller `answer` or a longer `longest`"
-        )
     return turns
+
+
+def _length(turns: Sequence[Sequence[int]]) -> int:
+    return sum(map(len, turns))
 
 
 def demonstrations(

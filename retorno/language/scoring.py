@@ -6,6 +6,7 @@ well would be drawn out until it is cut (Ouyang et al. 2022; the field's usual â
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -42,11 +43,17 @@ class ModelScore:
     """Taken off each score: what demonstrations score on average, so that these are worth 0."""
     unended: float | None = -1.0
     """The score of an answer that was cut; None for the model's own."""
+    beside: tuple[ModelScore, ...] = ()
+    """Others, each learnt apart, best from models that were cloned apart: the least of what all say of an answer is
+    paid, so that what pleases some of them by chance is worth nothing (Coste et al. 2024, worst-case optimisation)."""
 
     def build(self, key: Key[Array, ""], spec: Spec) -> ScoredByModel:
         texts = Texts.of(spec, "ModelScore")
-        network = self.network.build(key, spec.observation_space, {SCORE: ValueHead()})
-        return ScoredByModel(texts, self.unended, network, jnp.float32(self.shift))
+        members = tuple(
+            Member(each.network.build(k, spec.observation_space, {SCORE: ValueHead()}), jnp.float32(each.shift))
+            for each, k in zip((self, *self.beside), jax.random.split(key, 1 + len(self.beside)), strict=True)
+        )
+        return ScoredByModel(texts, self.unended, members)
 
 
 @register
@@ -153,12 +160,22 @@ class _Scored(Relabel):
 
 
 class ScoredByModel(_Scored):
-    """Scores of a network that reads the whole text."""
+    """Scores of networks that read the whole text: the least of theirs."""
+
+    members: tuple[Member, ...]
+
+    def scores(self, lived: Trajectory) -> Float[Array, "T B"]:
+        return functools.reduce(jnp.minimum, (member.scores(lived) for member in self.members))
+
+
+class Member(eqx.Module):
+    """One reward model, and where its zero is."""
 
     network: Policy
     shift: Float[Array, ""]
 
     def scores(self, lived: Trajectory) -> Float[Array, "T B"]:
+        """Of each row."""
         rows = lived.steps
         value = unroll_batch(self.network, rows.obs, rows.first, initial_carries(self.network, rows.first.shape[1]))
         return value[SCORE][1:] - self.shift

@@ -277,10 +277,12 @@ def test_prompts_are_a_world_by_its_name(tmp_path: Path) -> None:
     assert name is not None and name.settings["answer"] == 4
     again: Any = WorldName.recorded(json.loads(json.dumps(name.as_json()))).make()
     assert again.rows == world.rows and again.named == name
+    short: Any = language.prompts(file, MODEL, longest=20)
+    assert short.rows == 20  # What the longest prompt leaves room for.
     written(file, {"prompt": [5, 6]})
     with pytest.raises(DataError, match="holds other texts than when the run began"):
         name.make()
-    with pytest.raises(DataError, match="answer=99999: expected 1 to"):
+    with pytest.raises(DataError, match="an answer of 99999 tokens: expected `answer` from 1 to"):
         language.prompts(file, MODEL, answer=99_999)
     with pytest.raises(DataError, match="holds no records"):
         language.prompts([], MODEL, answer=4)

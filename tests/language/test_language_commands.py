@@ -135,9 +135,10 @@ def test_a_critic_may_begin_as_a_reward_model(texts: Path) -> None:
     told, rest = of_language("ppo", "told.jsonl", {"answer": 8}, given)
     assert told is not None
     algorithm: Any
-    narrow = ["--trained", "lora", "--network.trained.rank", "2"]
-    _, algorithm, _, _ = choose("ppo", told.world.named.name, narrow, told.algorithm)
-    assert algorithm.network.trained == LoRA(rank=2)
+    for rank in ("--rank", "--trained.rank", "--network.trained.rank"):
+        narrow = ["--trained", "lora", rank, "2"]
+        _, algorithm, _, _ = choose("ppo", told.world.named.name, narrow, told.algorithm)
+        assert algorithm.network.trained == LoRA(rank=2)
     _, algorithm, _, _ = choose("ppo", told.world.named.name, rest, told.algorithm)
     made: Any = told.with_critic(algorithm)
     actor, critic = made.network.actor, made.network.critic
@@ -173,6 +174,14 @@ def test_a_reward_models_run_pays_and_distance_is_taken_off(texts: Path) -> None
     given = ["--model", MODEL, "--reward", "runs/scorer", "--kl", "0.2"]
     told, _ = of_language("ppo", "told.jsonl", {"answer": 8}, given)
     assert told is not None
+    several, _ = of_language("ppo", "told.jsonl", {}, [*given[:3], "runs/scorer,runs/other"])
+    assert several is not None and several.relabel is not None
+    score: Any = several.relabel.relabels[0]
+    assert [each.network.weights.model for each in (score, *score.beside)] == [
+        str(texts / "runs" / name) for name in ("scorer", "other")
+    ]
+    with pytest.raises(UsageError, match="expected --world.answer from 1 to"):
+        of_language("ppo", "told.jsonl", {"answer": 4096}, given)
     paid: Any = told.rewarded(None)
     score, near = paid.relabels
     assert score.network.weights.model == str(texts / "runs" / "scorer")

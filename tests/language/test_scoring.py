@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,10 @@ def test_a_reward_model_s_score_is_that_of_the_last_row(file: Path) -> None:
     relabel: Any = language.ModelScore(network, shift=0.25).build(jax.random.key(0), spec())
     scores = []
     for env, begin, end in ((0, 1, 3), (1, 0, 4)):
-        carry, value = relabel.network.initial_carry(), None
+        reader, value = relabel.members[0].network, None
+        carry = reader.initial_carry()
         for t in range(begin, end + 1):
-            heads, carry = relabel.network.step(jnp.int32(OBS[t, env]), jnp.array(t == begin), carry)
+            heads, carry = reader.step(jnp.int32(OBS[t, env]), jnp.array(t == begin), carry)
             value = float(heads["value"])
         scores.append(value)
     paid = np.asarray(relabel.reward(LIVED))
@@ -94,6 +96,16 @@ def test_a_reward_model_s_score_is_that_of_the_last_row(file: Path) -> None:
     assert np.count_nonzero(paid) == 2
     own: Any = language.ModelScore(network, unended=None).build(jax.random.key(0), spec())
     assert own.reward(LIVED)[3, 1] == pytest.approx(scores[1], abs=1e-6)
+
+
+def test_of_several_reward_models_the_least_is_paid_each_with_its_own_zero() -> None:
+    alone = language.ModelScore(GRU(4, (4,)), unended=None)
+    for shift in (-5.0, 5.0):  # The one beside likes everything, or nothing, whatever it says.
+        both: Any = replace(alone, beside=(replace(alone, shift=shift),)).build(jax.random.key(0), spec())
+        each = [np.asarray(replace(both, members=(member,)).reward(LIVED)) for member in both.members]
+        paid = np.asarray(both.reward(LIVED))
+        np.testing.assert_array_equal(paid, np.minimum(*each))
+        np.testing.assert_array_equal(paid, each[shift > 0])
 
 
 @pytest.mark.parametrize(
