@@ -194,7 +194,7 @@ def prompts(
     writer = Writer.of(model, longest)
     if answer is not None and not 1 <= answer <= writer.longest - 2:
         raise DataError(
-            f"an answer of {answer} tokens: expected `answer` from 1 to {writer.longest - 2}, to leave room for a prompt"
+            f"an answer of {answer} tokens: expected `answer` from 1 to {writer.longest - 2}, so that a prompt has room"
         )
     asked = [(where, _turns(record, writer, where, every_turn)) for where, record in records(source)]
     if answer is None:

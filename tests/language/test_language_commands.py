@@ -180,7 +180,7 @@ def test_a_reward_models_run_pays_and_distance_is_taken_off(texts: Path) -> None
     assert [each.network.weights.model for each in (score, *score.beside)] == [
         str(texts / "runs" / name) for name in ("scorer", "other")
     ]
-    with pytest.raises(UsageError, match="expected --world.answer from 1 to"):
+    with pytest.raises(UsageError, match=r"expected --world\.answer from 1 to"):
         of_language("ppo", "told.jsonl", {"answer": 4096}, given)
     paid: Any = told.rewarded(None)
     score, near = paid.relabels
