@@ -28,6 +28,11 @@ texts."""
 KL = "--kl"
 """β: what is taken off for each nat away from the model with which learning began."""
 USUAL_KL = 0.05
+UNENDED = "--unended"
+"""The score of an answer that is cut before it has ended; none for what it would be worth."""
+USUAL_UNENDED = -1.0
+CENTRE = 0.01
+"""How much a reward model's scores are held around 0, so that an answer that is cut is worth less than a usual one."""
 SMALL = 10_000_000
 """A model of fewer weights in its blocks, about, is trained as a whole where nothing else is said."""
 DEMONSTRATIONS = "--demonstrations"
@@ -94,6 +99,7 @@ def of_language(
         return None, arguments
     reward, rest = _taken(REWARD, rest)
     kl, rest = _taken(KL, rest)
+    unended, rest = _taken(UNENDED, rest)
     shown, rest = _taken(DEMONSTRATIONS, rest)
     critic, rest = _taken(CRITIC, rest)
     judges = "value_coefficient" in _fields(usual)
@@ -120,8 +126,12 @@ def of_language(
         if "mix" not in _fields(usual):
             raise UsageError(f"{DEMONSTRATIONS} are mixed into what ppo learns; {name} takes none")
         whole["mix"] = Mix(Demonstrations(str(Path(shown).absolute()), stored.model))
+    if "centre" in _fields(usual):
+        whole["centre"] = CENTRE
     algorithm: Any = dataclasses.replace(usual, network=network, **whole)
-    relabel = _relabel(reward, kl, stored, window, bool(world.lockstep))
+    if unended is not None and reward is None:
+        raise UsageError(f"{UNENDED} says what {REWARD} gives an answer that is cut: give {REWARD} as well")
+    relabel = _relabel(reward, kl, _unended(unended), stored, window, bool(world.lockstep))
     return Texts(world, algorithm, relabel, stored, None if critic is None else _named(critic)), rest
 
 
@@ -131,7 +141,9 @@ def _usually_trained(model: StoredModel) -> Trained:
     return Everything() if of.layers * of.width * (of.width + of.hidden) < SMALL else LoRA()
 
 
-def _relabel(reward: str | None, kl: str | None, model: StoredModel, window: int, answered: bool) -> InTurn | None:
+def _relabel(
+    reward: str | None, kl: str | None, unended: float | None, model: StoredModel, window: int, answered: bool
+) -> InTurn | None:
     """The score of answers, and what leads away from the model taken off it."""
     if reward is None and kl is None:
         return None
@@ -140,10 +152,10 @@ def _relabel(reward: str | None, kl: str | None, model: StoredModel, window: int
     fixed = lambda stored: Decoder(stored, UpperLayers(0), window=window)  # noqa: E731
     parts: list[Any] = []
     if reward is not None and ":" in reward:
-        parts.append(_with_texts(FunctionScore(reward), model))
+        parts.append(_with_texts(FunctionScore(reward, unended=unended), model))
     elif reward is not None:
         runs = [reward] if Path(reward).exists() else reward.split(",")
-        first, *beside = (ModelScore(fixed(_named(run))) for run in runs)
+        first, *beside = (ModelScore(fixed(_named(run)), unended=unended) for run in runs)
         parts.append(dataclasses.replace(first, beside=tuple(beside)))
     if (weight := _number(kl)) > 0:
         parts.append(ReferenceKL(weight, fixed(model)))
@@ -172,6 +184,17 @@ def _number(kl: str | None) -> float:
     if not 0 <= weight < float("inf"):
         raise UsageError(f"{KL} is the weight of the distance in nats, 0 for none, got {kl!r}: try {KL} {USUAL_KL}")
     return weight
+
+
+def _unended(score: str | None) -> float | None:
+    if score is None or score == "none":
+        return USUAL_UNENDED if score is None else None
+    try:
+        return float(score)
+    except ValueError:
+        raise UsageError(
+            f"{UNENDED} is the score of an answer that is cut, a number or none, got {score!r}: try {UNENDED} -1"
+        ) from None
 
 
 def _taken(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:

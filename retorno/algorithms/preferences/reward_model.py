@@ -18,12 +18,13 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
-from retorno.core.hyperparameters import Count, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.environments.recordings import rankings, require_recorded
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
+from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.preferences import bradley_terry, plackett_luce, preferred, told_apart
 
@@ -64,6 +65,9 @@ class RewardModel(Offline):
     """Of a ranking, given the scores."""
     mistakes: UnitInterval = 0.0
     """ε, the share of a labeller's choices between two that are made blindly; Christiano et al. 2017 take .1."""
+    centre: NonNegative = 0.0
+    """Weight of the squared mean score of a prompt's ranked answers (Eisenstein et al. 2023, "Helping or herding?", eq.
+    9, take .01 for pairs): rankings leave open where 0 is, and with it 0 is a usual answer."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> RewardModelLearner:
         require_recorded(spec, "RewardModel", "ranking")
@@ -94,7 +98,8 @@ class RewardModel(Offline):
             losses = jax.vmap(plackett_luce)(by_prompt, rank)
         loss = jnp.sum(losses) / jnp.maximum(told.sum(), 1)
         alike, pairs = jax.tree.map(jnp.sum, jax.vmap(told_apart)(by_prompt, rank))
-        return loss, {
+        usual = jax.vmap(masked_mean)(by_prompt, rank >= 0)
+        return loss + self.centre * masked_mean(usual**2, told), {
             "loss": loss,
             # Before the step: in the first epoch, of rankings that were not learnt from.
             "accuracy": alike / jnp.maximum(pairs, 1),
