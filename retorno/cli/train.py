@@ -174,9 +174,9 @@ ALGORITHM may also be one of your own, as FILE.py:NAME or MODULE:NAME.
 For a language model WORLD is a file of texts, and --model whose: a model's folder, a run's, FILE.gguf, smollm2, or
 tiny, which has learnt nothing yet.
 Its answers are paid by --reward: a reward model's run, RUN,RUN for the least of what several say, or your own
-function of texts, FILE.py:NAME; and --kl WEIGHT
-({USUAL_KL} where it is not said) holds them near that model; ppo mixes --demonstrations FILE in,
-and its critic may begin as a reward model: --critic RUN.
+function of texts, FILE.py:NAME; and --kl WEIGHT ({USUAL_KL} where it is not said) holds them near that model; an answer
+that is cut gets --unended SCORE; ppo mixes --demonstrations FILE in, and its critic may begin as a reward model:
+--critic RUN.
 WORLD is a native world (`retorno list worlds`), any Gymnasium id (MODULE:Id-v0 imports the module first), the file of a
 model or map, or your own class or function that makes one: FILE.py:NAME, MODULE:NAME.
 --world.KEY VALUE   what the world is made with, as in --world.is_slippery false

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import retorno as rt
 from retorno import language
+from retorno.algorithms.preferences.reward_model import scores
 from retorno.environments.registry import WorldName
 from retorno.language import DataError, StoredModel
 from retorno.language.records import answer_of, asked_of, prompt_of, ranking_of, records
@@ -255,6 +257,18 @@ def test_a_run_over_a_model_is_a_model(tmp_path: Path) -> None:
         language.log_probs(language.LanguageModel(model.architecture, None, run.policy), [5, 1, 6, 7]),
         rtol=1e-4, atol=1e-4,
     )  # fmt: skip
+    lived = jax.tree.map(jnp.asarray, world.lived)
+
+    def loss(lift: Any, centre: float) -> Any:
+        bias = lambda policy: policy.policy.last["value"].bias  # noqa: E731
+        lifted: Any = eqx.tree_at(bias, run.policy, replace_fn=lambda own: own + lift)
+        return rt.algorithms.RewardModel(network=first, num_envs=4, centre=centre)._loss(lifted, lived)[0]
+
+    # Rankings leave open where 0 is; `centre` draws the mean of the scores there.
+    free, drawn = (jax.jit(jax.grad(loss), static_argnums=1)(jnp.float32(1), centre) for centre in (0.0, 0.5))
+    scored = jax.jit(scores)(run.policy, lived.steps)
+    assert abs(free) < 1e-6
+    np.testing.assert_allclose(drawn, 1 + scored.mean(), rtol=1e-4)
     arrays = StoredModel(str(tmp_path / "scores")).read()
     assert "last/value/weight" in arrays
     inside = jax.eval_shape(lambda: jnp.asarray(StoredModel(str(tmp_path / "scores")).read()["last/value/weight"]))

@@ -186,6 +186,13 @@ def test_a_reward_models_run_pays_and_distance_is_taken_off(texts: Path) -> None
     score, near = paid.relabels
     assert score.network.weights.model == str(texts / "runs" / "scorer")
     assert (near.weight, near.reference.weights.model) == (0.2, str(Path(MODEL).resolve()))
+    for unended, worth in ((None, -1.0), ("-3", -3.0), ("none", None)):
+        cut, rest = of_language("ppo", "told.jsonl", {"answer": 8}, given + (["--unended", unended] if unended else []))
+        assert cut is not None and not rest and cut.rewarded(None).relabels[0].unended == worth
+    with pytest.raises(UsageError, match="the score of an answer that is cut, a number or none, got 'low'"):
+        of_language("ppo", "told.jsonl", {"answer": 8}, [*given, "--unended", "low"])
+    with pytest.raises(UsageError, match="give --reward as well"):
+        of_language("ppo", "told.jsonl", {"answer": 8}, ["--model", MODEL, "--unended", "0"])
     for kl in ("-1", "far"):
         with pytest.raises(UsageError, match="--kl is the weight of the distance in nats"):
             of_language("ppo", "told.jsonl", {"answer": 8}, ["--model", MODEL, "--kl", kl])
