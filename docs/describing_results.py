@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import re
 import subprocess
 import sys
@@ -85,9 +84,7 @@ class Lessons:
         self.write("prompts", ({"prompt": question(noun)} for noun in self.asked))
         self.write("rankings", self.rankings())
         upper = ("--trained", "upper_layers", "--seed", str(self.seed), "--schedule", "linear")
-        self.run(
-            "reward", "reward_model", "rankings", "--num-envs", "24", "--lr", "1e-4", "--steps", "50000", *upper
-        )
+        self.run("reward", "reward_model", "rankings", "--num-envs", "24", "--lr", "1e-4", "--steps", "50000", *upper)
         self.run(
             "ppo", "ppo", "prompts", "--reward", self.path("reward"), "--kl", "0.05", "--unended", "-3",
             "--world.answer", str(TOKENS), "--num-envs", "32", "--epochs", "2", "--minibatches", "4", "--discount", "1",
@@ -161,6 +158,64 @@ def main() -> None:
         lessons.learn()
         found[str(seed)] = {"commit": commit.stdout.strip(), **lessons.measured()}
         KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    render()
+
+
+def table(found: Mapping[str, Any]) -> list[str]:
+    """What the rule says before and after, a line for each seed."""
+    lines = [
+        "| seed | before | after | the rise, in standard errors | names it | one sentence | short | ended | nats | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for seed, one in found.items():
+        before, after = (np.array(one[who]["scores"]) for who in ("before", "after"))
+        rise = after - before
+        errors = rise.mean() / (rise.std(ddof=1) / np.sqrt(len(rise)))
+        parts = " | ".join(f"{one['before']['parts'][part]:.2f} → {one['after']['parts'][part]:.2f}" for part in PART)
+        distance = "{:.1f} ({:.1f} to {:.1f})".format(*one["kl"])
+        lines.append(
+            f"| {seed} | {_told(before)} | {_told(after)} | {rise.mean():.2f}, {errors:.1f} | {parts} | "
+            f"{one['ended']:.2f} | {distance} | {one['commit']} |"
+        )
+    return lines
+
+
+def _told(scores: np.ndarray) -> str:
+    low, high = interval95(scores)
+    return f"{scores.mean():.2f} ({max(low, 0):.2f} to {min(high, 1):.2f})"
+
+
+def examples(found: Mapping[str, Any]) -> list[str]:
+    """What the first seed's model says of the first things, before and after; what the rule takes is marked."""
+    lines = ["| asked about | before | after |", "|---|---|---|"]
+    one = next(iter(found.values()))
+    for thing, *answers in list(zip(one["things"], *(one[who]["answers"] for who in ("before", "after")), strict=True))[
+        :EXAMPLES
+    ]:
+        told = (f"{_shown(answer)}{' ✓' * int(score([_asked(thing)], [answer])[0])}" for answer in answers)
+        lines.append(f"| {thing} | {' | '.join(told)} |")
+    return lines
+
+
+def _asked(thing: str) -> str:
+    return f"Describe {thing} in one short sentence that names it."
+
+
+def _shown(answer: str) -> str:
+    """In a cell of a table."""
+    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", " ".join(answer.split()))
+
+
+def render() -> None:
+    """Write the tables into the page."""
+    if found := read():
+        text = PAGE.read_text(encoding="utf-8")
+        for name, lines in {"rule": table(found), "answers": examples(found)}.items():
+            begin, rest = text.split(f"<!-- docs/describing_results.py: {name} -->\n")
+            made = "\n".join(lines)
+            end = rest.split("<!-- end -->", 1)[1]
+            text = f"{begin}<!-- docs/describing_results.py: {name} -->\n\n{made}\n\n<!-- end -->{end}"
+        PAGE.write_text(text, encoding="utf-8")
 
 
 def read() -> dict[str, Any]:
