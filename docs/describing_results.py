@@ -84,11 +84,11 @@ class Lessons:
         self.write("prompts", ({"prompt": question(noun)} for noun in self.asked))
         self.write("rankings", self.rankings())
         upper = ("--trained", "upper_layers", "--seed", str(self.seed), "--schedule", "linear")
-        self.run("reward", "reward_model", "rankings", "--num-envs", "24", "--lr", "1e-4", "--steps", "50000", *upper)
+        self.run("reward", "reward_model", "rankings", "--num-envs", "24", "--lr", "1e-4", "--steps", "20000", *upper)
         self.run(
             "ppo", "ppo", "prompts", "--reward", self.path("reward"), "--kl", "0.05", "--unended", "-3",
             "--world.answer", str(TOKENS), "--num-envs", "32", "--epochs", "2", "--minibatches", "4", "--discount", "1",
-            "--value-coefficient", "0.1", "--lr", "5e-4", "--steps", "32000", "--keep", "1", "--episodes", "0", *upper,
+            "--value-coefficient", "0.1", "--lr", "5e-4", "--steps", "20000", "--keep", "1", "--episodes", "0", *upper,
         )  # fmt: skip
 
     def rankings(self) -> Iterable[Mapping[str, Any]]:
@@ -164,7 +164,7 @@ def main() -> None:
 def table(found: Mapping[str, Any]) -> list[str]:
     """What the rule says before and after, a line for each seed."""
     lines = [
-        "| seed | before | after | the rise, in standard errors | names it | one sentence | short | ended | nats | commit |",
+        "| seed | before | after | rise, in its errors | names it | one sentence | short | ended | nats | commit |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for seed, one in found.items():
