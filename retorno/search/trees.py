@@ -1,13 +1,14 @@
-"""Monte Carlo tree search with a network, as in AlphaGo Zero (Silver et al. 2017), on mctx (Danihelka et al. 2022).
+"""Monte Carlo tree search with a network, as in AlphaGo Zero (Silver et al. 2017).
 
-The tree itself is mctx's. Here stand what it asks of a world (what an action leads to, whose move it is then, what may
-be done, what chance may do) and two ways to search: PUCT with Dirichlet noise at the root, and Gumbel's sequential
-halving. All of it is for one row: whoever has many vmaps, which runs as fast as a batch of mctx's own.
+Here stand what a tree asks of a world (what an action leads to, whose move it is then, what may be done, what chance
+may do) and two ways to search: PUCT with Dirichlet noise at the root, and Gumbel's sequential halving. Both choose as
+mctx does (Danihelka et al. 2022), move by move. All of it is for one row: whoever has many vmaps.
 """
 
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
@@ -28,14 +30,15 @@ from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import SampleModel, WorldModel
 from retorno.ops.distributions import Categorical
 from retorno.ops.returns import lambda_returns
-from retorno.search.errors import SearchError
+from retorno.search.tree import LEAST, Evaluated, Seen, Tree, best, grow
 
 Evaluator = Callable[[PyTree[Any]], tuple[Float[Array, " A"], Float[Array, ""]]]
 """A network: of what is observed, logits of the actions and the value for whoever moves."""
 LINE = 6
 """Moves of a line that is told."""
-LEAST = jnp.finfo(jnp.float32).min
-"""The logit of what may not be done: minus infinity would be no number where nothing may be."""
+TINY = jnp.finfo(jnp.float32).tiny
+BASE = 19_652.0
+"""c₂ of PUCT's bound, in visits."""
 
 
 class Found(NamedTuple):
@@ -56,11 +59,25 @@ class Found(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A place in the tree."""
+    """What is gone on with from a place in the tree."""
 
     state: PyTree[Any]
     over: Bool[Array, ""]
     """Whether nothing comes after it: the tree may still look there, and finds nothing."""
+
+
+class Undecided(NamedTuple):
+    """The same in a world where chance has a say: whoever acts chooses, or chance does what follows on an action."""
+
+    state: PyTree[Any]
+    over: Bool[Array, ""]
+    action: Int[Array, ""]
+    """What was chosen; −1 where that is still to come."""
+
+
+Step = Callable[[Any, Int[Array, ""], Key[Array, ""]], Evaluated]
+Grown = tuple[Tree, Int[Array, ""], Float[Array, " A"]]
+"""A tree, what it would do, and the improved policy."""
 
 
 @runtime_checkable
@@ -95,15 +112,15 @@ class SearchConfig(Protocol):
 
 
 @hyperparameters
-class Tree(abc.ABC):
-    """What the searches share: the tree's place and its steps."""
+class TreeSearch(abc.ABC):
+    """What the searches share: what a tree asks of a world."""
 
     simulations: Count = 32
     """Places that the tree gets, each evaluated by the network once."""
 
     @abc.abstractmethod
-    def grown(self, mctx: Any, key: Any, root: Any, step: Any, illegal: Bool[Array, "1 A"], exploring: bool) -> Any:
-        """Mctx's answer."""
+    def grown(self, root: Evaluated, step: Step, key: Key[Array, ""], exploring: bool) -> Grown:
+        """The tree, and what follows from it."""
 
     def search(
         self,
@@ -115,36 +132,31 @@ class Tree(abc.ABC):
         exploring: bool = False,
     ) -> Found:
         """Look ahead from one row, as `SearchConfig` says."""
-        mctx, world = _mctx(), imagined(model)
+        world = imagined(model)
         logits, value = evaluator(row.obs)
-        illegal = ~_allowed(row.legal, len(logits))[None]
-        start = Node(world.enter(row.obs)[0], row.discount == 0)
-        root = mctx.RootFnOutput(
-            prior_logits=logits[None], value=value[None], embedding=jax.tree.map(lambda x: x[None], start)
-        )
-        steps = _Steps(mctx, world, evaluator, discount)
+        actions, state, over = len(logits), world.enter(row.obs)[0], row.discount == 0
         if isinstance(world, ListsChances) and world.chances > 1:
-            output = self._with_chance(mctx, key, root, steps, illegal, exploring)
+            step, node = self._step_by_chance(world, evaluator, discount), Undecided(state, over, jnp.int32(-1))
+            logits = jnp.pad(logits, (0, max(0, world.chances - actions)))
         else:
-            output = self.grown(mctx, key, root, steps.step, illegal, exploring)
-        seen = output.search_tree.summary()
-        visits = seen.visit_counts[0].astype(jnp.int32)
-        lines = _lines(output.search_tree)
-        policy, q = output.action_weights[0], seen.qvalues[0]
-        return Found(output.action[0], policy, _value(policy, q, visits), q, visits, lines)
+            step, node = _step(world, evaluator, discount), Node(state, over)
+        root = Evaluated(node, masked(logits, _allowed(row.legal, actions)), value, jnp.float32(0), jnp.float32(0))
+        tree, action, weights = self.grown(root, step, key, exploring)
+        policy, (visits, q) = weights[:actions], (x[:actions] for x in tree.seen(0)[-3:-1])
+        visits = visits.astype(jnp.int32)
+        return Found(action, policy, _value(policy, q, visits), q, visits, _lines(tree)[:actions])
 
-    def _with_chance(
-        self, mctx: Any, key: Any, root: Any, steps: _Steps, illegal: Bool[Array, "1 A"], exploring: bool
-    ) -> Any:
+    def _step_by_chance(self, world: Any, evaluator: Evaluator, discount: Scalar) -> Step:
         raise SpaceError(
             f"{type(self).__name__} is for worlds in which chance has no say, and in this one it does: search=PUCT()"
         )
 
 
 @hyperparameters
-class PUCT(Tree):
+class PUCT(TreeSearch):
     """AlphaZero's search (Silver et al. 2018): prior, visits and values in one bound, Dirichlet noise at the root.
 
+    Values are stretched to [0, 1] between the least and the largest at each place (Schrittwieser et al. 2020, eq. 5).
     Where a world lists what chance may do (`ListsChances`), the tree has a place for each outcome (Antonoglou et al.
     2022), visited as often as it is likely.
     """
@@ -156,29 +168,39 @@ class PUCT(Tree):
     concentration: Positive = 10.0
     """Of the Dirichlet noise, over all actions: each has this divided by their number."""
 
-    def _settings(self, actions: int, exploring: bool) -> dict[str, Any]:
-        return {
-            "dirichlet_fraction": jnp.float32(self.noise) if exploring else 0.0,
-            "dirichlet_alpha": jnp.float32(self.concentration) / actions,
-            "pb_c_init": self.exploration,
-            "temperature": 0.0,
-        }
+    def grown(self, root: Evaluated, step: Step, key: Key[Array, ""], exploring: bool) -> Grown:
+        stepping, disturbing, choosing = jax.random.split(key, 3)
+        if exploring:
+            actions = len(root.prior)
+            noise = jax.random.dirichlet(disturbing, jnp.full(actions, jnp.float32(self.concentration) / actions))
+            likely = (1 - self.noise) * jax.nn.softmax(root.prior) + self.noise * noise
+            root = root._replace(prior=masked(jnp.log(jnp.maximum(likely, TINY)), root.prior > LEAST))
+        # Of two that are alike the same one is taken in the whole tree, but not always the one with the lower number.
+        ties = 1e-7 * jax.random.uniform(choosing, root.prior.shape)
 
-    def grown(self, mctx: Any, key: Any, root: Any, step: Any, illegal: Bool[Array, "1 A"], exploring: bool) -> Any:
-        settings = self._settings(illegal.shape[1], exploring)
-        return mctx.muzero_policy((), key, root, step, self.simulations, illegal, **settings)
+        def select(seen: Seen) -> Int[Array, ""]:
+            bound = jnp.where(seen.prior > LEAST, self._bound(seen) + ties, -jnp.inf)
+            if isinstance(seen.state, Undecided):
+                likely = jnp.where(seen.prior > LEAST, seen.probability / (seen.visits + 1), -jnp.inf)
+                bound = jnp.where(seen.state.action < 0, bound, likely)
+            return best(bound)
 
-    def _with_chance(
-        self, mctx: Any, key: Any, root: Any, steps: _Steps, illegal: Bool[Array, "1 A"], exploring: bool
-    ) -> Any:
-        settings = self._settings(illegal.shape[1], exploring)
-        return mctx.stochastic_muzero_policy(
-            (), key, root, steps.decide, steps.happen, self.simulations, illegal, **settings
-        )
+        tree = grow(root, step, lambda seen, _: select(seen), select, stepping, self.simulations)
+        visits = tree.seen(0).visits
+        return tree, best(visits + ties), visits / self.simulations
+
+    def _bound(self, seen: Seen) -> Float[Array, " A"]:
+        """Schrittwieser et al. 2020, eq. 2."""
+        count = 1 + seen.visits.sum()
+        weight = self.exploration + jnp.log((count + BASE + 1) / BASE)
+        return _stretched(seen) + jnp.sqrt(count) * weight * seen.probability / (seen.visits + 1)
+
+    def _step_by_chance(self, world: Any, evaluator: Evaluator, discount: Scalar) -> Step:
+        return _step_by_chance(world, evaluator, discount)
 
 
 @hyperparameters
-class Gumbel(Tree):
+class Gumbel(TreeSearch):
     """Gumbel's search (Danihelka et al. 2022): a few actions drawn without replacement, halved again and again.
 
     Its policy is an improvement with any number of simulations. For worlds without chance.
@@ -187,60 +209,115 @@ class Gumbel(Tree):
     considered: Count = 16
     """Actions that are looked at first, at most."""
 
-    def grown(self, mctx: Any, key: Any, root: Any, step: Any, illegal: Bool[Array, "1 A"], exploring: bool) -> Any:
-        return mctx.gumbel_muzero_policy(
-            (),
-            key,
-            root,
-            step,
-            self.simulations,
-            illegal,
-            max_num_considered_actions=self.considered,
-            gumbel_scale=1.0 if exploring else 0.0,
-        )
+    def grown(self, root: Evaluated, step: Step, key: Key[Array, ""], exploring: bool) -> Grown:
+        stepping, drawing = jax.random.split(key)
+        drawn = jax.random.gumbel(drawing, root.prior.shape) if exploring else jnp.zeros_like(root.prior)
+        rounds = jnp.asarray(halvings(self.considered, self.simulations))
+        turn = rounds[jnp.minimum(self.considered, (root.prior > LEAST).sum())]
+
+        def halved(seen: Seen, visits: Float[Array, ""] | Int[Array, ""]) -> Int[Array, ""]:
+            """Of those that were visited so often."""
+            likely = (seen.visits == visits) & (seen.prior > LEAST)
+            return best(jnp.where(likely, jnp.maximum(-1e9, drawn + seen.prior + _completed(seen)), -jnp.inf))
+
+        def interior(seen: Seen) -> Int[Array, ""]:
+            """So that visits come to be as the improved policy has it."""
+            improved = jax.nn.softmax(seen.prior + _completed(seen))
+            return best(improved - seen.visits / (1 + seen.visits.sum()))
+
+        tree = grow(root, step, lambda seen, i: halved(seen, turn[i]), interior, stepping, self.simulations)
+        seen = tree.seen(0)
+        improved = jax.nn.softmax(jnp.where(seen.prior > LEAST, seen.prior + _completed(seen), LEAST))
+        return tree, halved(seen, seen.visits.max()), improved
 
 
-class _Steps(NamedTuple):
-    """What mctx asks of a world: batches of one."""
+def _stretched(seen: Seen) -> Float[Array, " A"]:
+    """Values in [0, 1], between the least and the largest of a place and its children; 0 of what nobody looked at."""
+    tried = seen.visits > 0
+    q = jnp.where(tried, seen.q, seen.value)
+    least, most = jnp.minimum(seen.value, q.min()), jnp.maximum(seen.value, q.max())
+    return jnp.where(tried, seen.q - least, 0.0) / jnp.maximum(most - least, 1e-8)
 
-    mctx: Any
-    world: Any
-    evaluator: Evaluator
-    discount: Scalar
 
-    def step(self, _: Any, key: Any, action: Int[Array, " 1"], node: Node) -> tuple[Any, Node]:
-        """An action, and chance as it falls."""
-        (action, node) = jax.tree.map(lambda x: x[0], (action, node))
-        state, row = self.world.step(node.state, action, key)
-        reward, onward, logits, value, after = self._evaluated(node, state, row)
-        output = self.mctx.RecurrentFnOutput(reward=reward, discount=onward, prior_logits=logits, value=value)
-        return jax.tree.map(lambda x: x[None], (output, after))
+def _completed(seen: Seen) -> Float[Array, " A"]:
+    """σ(q) of all actions, those that nobody looked at included (Danihelka et al. 2022, section 4 and appendix D)."""
+    tried = seen.visits > 0
+    count, weight = seen.visits.sum(), jnp.where(tried, jnp.maximum(seen.probability, TINY), 0.0)
+    known = (weight * seen.q / jnp.maximum(weight.sum(), TINY)).sum()
+    q = jnp.where(tried, seen.q, (seen.raw + count * known) / (count + 1))
+    stretched = (q - q.min()) / jnp.maximum(q.max() - q.min(), 1e-8)
+    return (50 + seen.visits.max()) * 0.1 * stretched
 
-    def decide(self, _: Any, key: Any, action: Int[Array, " 1"], node: Node) -> tuple[Any, tuple[Node, Array]]:
-        """An action, before chance: evaluated by one of its outcomes."""
-        (action, node) = jax.tree.map(lambda x: x[0], (action, node))
-        odds = self.world.odds(node.state, action)
-        state, row = self.world.outcome(node.state, action, jax.random.categorical(key, odds))
-        reward, onward, _, value, _ = self._evaluated(node, state, row)
-        output = self.mctx.DecisionRecurrentFnOutput(chance_logits=odds, afterstate_value=reward + onward * value)
-        return jax.tree.map(lambda x: x[None], (output, (node, action)))
 
-    def happen(self, _: Any, key: Any, chance: Int[Array, " 1"], before: tuple[Node, Array]) -> tuple[Any, Node]:
-        """One of chance's outcomes."""
-        chance, (node, action) = jax.tree.map(lambda x: x[0], (chance, before))
-        state, row = self.world.outcome(node.state, action, jnp.clip(chance, 0, self.world.chances - 1))
-        reward, onward, logits, value, after = self._evaluated(node, state, row)
-        output = self.mctx.ChanceRecurrentFnOutput(action_logits=logits, value=value, reward=reward, discount=onward)
-        return jax.tree.map(lambda x: x[None], (output, after))
+def halvings(considered: int, simulations: int) -> Int[np.ndarray, "M S"]:
+    """Sequential halving (Karnin et al. 2013): how often an action was visited whose turn it is.
 
-    def _evaluated(self, node: Node, state: PyTree[Any], row: TimeStep) -> tuple[Array, Array, Array, Array, Node]:
-        """Reward, discount, logits and value of what a step led to; nothing of any where all was over before."""
-        logits, value = self.evaluator(row.obs)
-        logits = jnp.where(_allowed(row.legal, len(logits)), logits, LEAST)
-        over = node.over | (row.discount == 0)
-        reward = jnp.where(node.over, 0.0, row.reward)
-        onward = jnp.where(over, 0.0, self.discount * row.discount)
-        return reward, onward, logits, jnp.where(over, 0.0, value), Node(state, over)
+    Row m is for m actions. Each simulation goes to the best of those that were visited so often.
+
+    >>> halvings(4, 8)[4].tolist()
+    [0, 0, 0, 0, 1, 1, 2, 2]
+    """
+
+    def turns(actions: int) -> list[int]:
+        if actions <= 1:
+            return list(range(simulations))
+        rounds, visits, left, found = math.ceil(math.log2(actions)), [0] * actions, actions, []
+        while len(found) < simulations:
+            for _ in range(max(1, int(simulations / (rounds * left)))):
+                found.extend(visits[:left])
+                visits[:left] = [count + 1 for count in visits[:left]]
+            left = max(2, left // 2)
+        return found[:simulations]
+
+    return np.array([turns(actions) for actions in range(considered + 1)])
+
+
+def _step(world: Any, evaluator: Evaluator, discount: Scalar) -> Step:
+    """What an action leads to, and chance as it falls."""
+
+    def step(node: Node, action: Int[Array, ""], key: Key[Array, ""]) -> Evaluated:
+        state, row = world.step(node.state, action, key)
+        prior, value, reward, onward, over = _evaluated(evaluator, discount, node.over, row)
+        return Evaluated(Node(state, over), prior, value, reward, onward)
+
+    return step
+
+
+def _step_by_chance(world: Any, evaluator: Evaluator, discount: Scalar) -> Step:
+    """An action leads to a place where chance has the choice; this one is evaluated by one of its outcomes."""
+
+    def step(node: Undecided, choice: Int[Array, ""], key: Key[Array, ""]) -> Evaluated:
+        acts = node.action < 0
+        action = jnp.where(acts, choice, node.action)
+        odds = world.odds(node.state, action)
+        chance = jnp.where(acts, jax.random.categorical(key, odds), choice)
+        state, row = world.outcome(node.state, action, chance)
+        prior, value, reward, onward, over = _evaluated(evaluator, discount, node.over, row)
+        arity = max(len(prior), len(odds))
+        prior, odds = (jnp.pad(x, (0, arity - len(x)), constant_values=LEAST) for x in (prior, odds))
+        happened = Evaluated(Undecided(state, over, jnp.int32(-1)), prior, value, reward, onward)
+        waiting = Undecided(node.state, node.over, action)
+        before = Evaluated(waiting, masked(odds, odds > LEAST), reward + onward * value, jnp.float32(0), jnp.float32(1))
+        return jax.tree.map(partial(jnp.where, acts), before, happened)
+
+    return step
+
+
+def _evaluated(
+    evaluator: Evaluator, discount: Scalar, over: Bool[Array, ""], row: TimeStep
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Prior, value, reward, discount of what a step led to, and whether all is over there; nothing where it was."""
+    logits, value = evaluator(row.obs)
+    ends = over | (row.discount == 0)
+    reward = jnp.where(over, 0.0, row.reward)
+    onward = jnp.where(ends, 0.0, discount * row.discount)
+    return masked(logits, _allowed(row.legal, len(logits))), jnp.where(ends, 0.0, value), reward, onward, ends
+
+
+def masked(logits: Float[Array, " A"], allowed: Bool[Array, " B"]) -> Float[Array, " A"]:
+    """Logits of which the largest is 0; `LEAST` for what may not be, or lies beyond what is known to be allowed."""
+    allowed = jnp.pad(allowed, (0, len(logits) - len(allowed)))
+    return jnp.where(allowed, jnp.maximum(logits - logits.max(where=allowed, initial=LEAST), LEAST / 2), LEAST)
 
 
 def _value(policy: Float[Array, " A"], q: Float[Array, " A"], visits: Int[Array, " A"]) -> Float[Array, ""]:
@@ -252,21 +329,23 @@ def _value(policy: Float[Array, " A"], q: Float[Array, " A"], visits: Int[Array,
     return (weight * q).sum() / jnp.maximum(weight.sum(), 1e-9)
 
 
-def _lines(tree: Any) -> Int[Array, "A L"]:
+def _lines(tree: Tree) -> Int[Array, "A L"]:
     """What follows most often behind each action of the root. A tree with chance in it has no such lines."""
-    children, visits, onward = tree.children_index[0], tree.children_visits[0], tree.children_discounts[0]
+    places = len(tree.children)
 
-    def after(node: Int[Array, ""], action: Int[Array, ""]) -> Int[Array, ""]:
+    def after(place: Int[Array, ""], action: Int[Array, ""]) -> Int[Array, ""]:
         """The place that a move leads to; −1 where all is over, or nobody looked."""
-        return jnp.where((node < 0) | (onward[node, action] == 0), -1, children[node, action])
+        child = jnp.where(place < 0, places, tree.children[place, action])
+        return jnp.where((child < places) & (tree.way[child, 2] != 0), child, -1)
 
-    def follow(node: Int[Array, ""], _: None) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        best = jnp.argmax(visits[node])
-        ends = (node < 0) | (visits[node, best] == 0)
-        return jnp.where(ends, -1, after(node, best)), jnp.where(ends, -1, best)
+    def follow(place: Int[Array, ""], _: None) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        visits = tree.counted[tree.children[place], 0]
+        best = jnp.argmax(visits)
+        ends = (place < 0) | (visits[best] == 0)
+        return jnp.where(ends, -1, after(place, best)), jnp.where(ends, -1, best)
 
-    begun = jax.vmap(lambda action: after(jnp.int32(0), action))(jnp.arange(visits.shape[-1]))
-    return jax.vmap(lambda node: jax.lax.scan(follow, node, None, length=LINE)[1])(begun)
+    begun = jax.vmap(lambda action: after(jnp.int32(0), action))(jnp.arange(tree.children.shape[1]))
+    return jax.vmap(lambda place: jax.lax.scan(follow, place, None, length=LINE)[1])(begun)
 
 
 def _allowed(legal: Legal, actions: int) -> Bool[Array, " A"]:
@@ -298,14 +377,6 @@ def imagined(model: SampleModel) -> Environment | Imagined:
     while isinstance(world, TimeLimit):
         world = world.world
     return world
-
-
-def _mctx() -> Any:
-    try:
-        import mctx
-    except ImportError as error:
-        raise SearchError("a tree search with a network needs mctx: pip install 'retorno[search]'") from error
-    return mctx
 
 
 class SearchPolicy(WithoutMemory):

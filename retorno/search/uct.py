@@ -1,4 +1,4 @@
-"""UCT with rollouts in any world that can be entered (Kocsis & Szepesvári 2006), on mctx's tree.
+"""UCT with rollouts in any world that can be entered (Kocsis & Szepesvári 2006).
 
 `algorithms/planning/uct.py` is the same method where observations can be numbered: it finds a state again that it came
 to by another way. Here nothing is numbered, so that games of any size can be searched.
@@ -11,46 +11,39 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, PyTree
+from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import Positive, hyperparameters
 from retorno.core.policy import Carry, Heads, WithoutMemory
 from retorno.core.time_step import allowed
 from retorno.models.tabular import SampleModel
 from retorno.ops.distributions import Categorical
-from retorno.search.trees import LEAST, Evaluator, Tree, imagined
+from retorno.search.tree import LEAST, Evaluated, Seen, best, grow
+from retorno.search.trees import Evaluator, Grown, Step, TreeSearch, imagined
 
 LONGEST = 1_000
 """Steps of a rollout, at most; what lies beyond counts for nothing."""
 
 
 @hyperparameters
-class UCB(Tree):
+class UCB(TreeSearch):
     """The action with the highest upper confidence bound at each place, those first that were never tried."""
 
     confidence: Positive = 1.4142135
     """c of the bound, for returns in [−1, 1]."""
 
-    def grown(self, mctx: Any, key: Any, root: Any, step: Any, illegal: Bool[Array, "1 A"], exploring: bool) -> Any:
-        def select(key: Any, tree: Any, node: Int[Array, ""], depth: Any) -> Int[Array, ""]:
-            visits = tree.children_visits[node]
-            bonus = jnp.sqrt(jnp.log(jnp.maximum(visits.sum(), 1)) / jnp.maximum(visits, 1))
-            bound = jnp.where(visits > 0, tree.qvalues(node) + self.confidence * bonus, 1e6 + jax.random.uniform(key))
-            return jnp.argmax(jnp.where(tree.children_prior_logits[node] > LEAST, bound, -jnp.inf)).astype(jnp.int32)
+    def grown(self, root: Evaluated, step: Step, key: Key[Array, ""], exploring: bool) -> Grown:
+        stepping, choosing = jax.random.split(key)
+        untried = 1e6 + jax.random.uniform(choosing, root.prior.shape)
 
-        root = root.replace(prior_logits=jnp.where(illegal, LEAST, 0.0))
-        tree = mctx.search(
-            params=(),
-            rng_key=key,
-            root=root,
-            recurrent_fn=step,
-            root_action_selection_fn=lambda key, tree, node: select(key, tree, node, 0),
-            interior_action_selection_fn=select,
-            num_simulations=self.simulations,
-            invalid_actions=illegal,
-        )
-        weights = tree.summary().visit_probs
-        return mctx.PolicyOutput(action=jnp.argmax(weights, -1), action_weights=weights, search_tree=tree)
+        def select(seen: Seen) -> Int[Array, ""]:
+            bonus = jnp.sqrt(jnp.log(jnp.maximum(seen.visits.sum(), 1)) / jnp.maximum(seen.visits, 1))
+            bound = jnp.where(seen.visits > 0, seen.q + self.confidence * bonus, untried)
+            return best(jnp.where(seen.prior > LEAST, bound, -jnp.inf))
+
+        tree = grow(root, step, lambda seen, _: select(seen), select, stepping, self.simulations)
+        visits = tree.seen(0).visits
+        return tree, best(visits), visits / self.simulations
 
 
 class UCTPolicy(WithoutMemory):

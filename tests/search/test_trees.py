@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import mctx
 import numpy as np
 import pytest
 from jax import Array
@@ -60,6 +61,64 @@ def test_a_search_that_knows_nothing_finds_perfect_moves(late: Any) -> None:
     assert np.abs(many.value - value).mean() < 0.2
 
 
+def mctx_chooses(search: PUCT | Gumbel, row: Any, key: Any, logits: Array, value: Array) -> Any:
+    """The same search by mctx, for one row."""
+    one = lambda tree: jax.tree.map(lambda x: x[None], tree)  # noqa: E731
+
+    def recurrent(_: Any, key: Any, action: Array, node: Any) -> tuple[Any, Any]:
+        (state, over), action = jax.tree.map(lambda x: x[0], (node, action))
+        state, after = WORLD.step(state, action, key)
+        logits, value = thinks(after.obs)
+        ends = over | (after.discount == 0)
+        output = mctx.RecurrentFnOutput(
+            reward=jnp.where(over, 0.0, after.reward),
+            discount=jnp.where(ends, 0.0, 0.9 * after.discount),
+            prior_logits=jnp.where(after.legal, logits, jnp.finfo(jnp.float32).min),
+            value=jnp.where(ends, 0.0, value),
+        )
+        return one(output), one((state, ends))
+
+    root = mctx.RootFnOutput(
+        prior_logits=jnp.where(row.legal, logits, -1e9)[None],
+        value=value[None],
+        embedding=one((WORLD.enter(row.obs)[0], jnp.bool_(False))),
+    )
+    given = ((), key, root, recurrent, search.simulations, ~row.legal[None])
+    if isinstance(search, Gumbel):
+        return mctx.gumbel_muzero_policy(*given, max_num_considered_actions=6, gumbel_scale=1.0)
+    noise = {"dirichlet_fraction": 0.25, "dirichlet_alpha": 10 / 9}
+    return mctx.muzero_policy(*given, pb_c_init=1.25, temperature=0.0, **noise)
+
+
+def thinks(obs: Array) -> tuple[Array, Array]:
+    """Something of each board that no other has."""
+    number = (obs.reshape(-1) * 3.0 ** jnp.arange(9)).sum()
+    return 2 * jnp.sin(number * jnp.arange(1, 10)), jnp.cos(number)
+
+
+@pytest.mark.parametrize("search", [PUCT(simulations=40), Gumbel(simulations=40, considered=6)], ids=["puct", "gumbel"])
+def test_the_tree_grows_as_mctx_grows_it(late: Any, search: Any) -> None:
+    """Action by action, visit by visit, and weight by weight, with the same noise at the root."""
+    keys = jax.random.split(KEY, len(late[0]))
+
+    def both(board: Array, key: Any) -> tuple[Found, Any]:
+        row = WORLD.enter(board)[1]
+        theirs = mctx_chooses(search, row, key, *thinks(board))
+        return search.search(MODEL, thinks, row, key, 0.9, exploring=True), theirs
+
+    ours, theirs = jax.jit(jax.vmap(both), compiler_options=IN_HASTE)(late[0], keys)
+    tree = theirs.search_tree
+    np.testing.assert_array_equal(ours.visits, tree.children_visits[:, 0, 0])
+    np.testing.assert_allclose(ours.policy, theirs.action_weights[:, 0], atol=1e-6)
+    q = tree.children_rewards[:, 0, 0] + tree.children_discounts[:, 0, 0] * tree.children_values[:, 0, 0]
+    np.testing.assert_allclose(ours.q, q, atol=1e-5)
+    # Where visits are tied mctx draws lots anew, and so do we.
+    visits = np.asarray(ours.visits)
+    tied = (visits == visits.max(1, keepdims=True)).sum(1) > 1
+    same = np.asarray(ours.action) == np.asarray(theirs.action[:, 0])
+    assert same.all() if isinstance(search, Gumbel) else same[~tied].all() and (~tied).sum() > 8
+
+
 def test_uct_finds_perfect_moves_by_playing_at_random(late: Any) -> None:
     (boards, q, _), config = late, UCB(simulations=200)
     judge = rollouts(MODEL, 9)
@@ -70,7 +129,7 @@ def test_uct_finds_perfect_moves_by_playing_at_random(late: Any) -> None:
 
 
 def test_gumbels_policy_is_its_closed_form_on_one_step() -> None:
-    """Danihelka et al. 2022, eq. 11: logits plus the values, each of which was looked at, on mctx's scale."""
+    """Danihelka et al. 2022, eq. 11: logits plus the values, each of which was looked at."""
     paid = np.array([0.1, 0.7, 0.4])
     model = mdp({"here": {str(i): [(1.0, "end", float(x), True)] for i, x in enumerate(paid)}})
     world, logits = sampled(model), jnp.array([0.3, -0.2, 0.0])
