@@ -5,7 +5,7 @@ It is a relabel, so that any algorithm learns from it and knows nothing of it. E
 are judged, and the members learn from all labels so far. What is paid is their mean, each normalised over all that was
 judged; replayed rows are paid what is thought of them now.
 
-What we do differently: bootstrap samples are drawn as labels arrive, by a Poisson number for each (Oza & Russell 2001),
+What we do differently: rewards are of observations alone unless asked otherwise; bootstrap samples are drawn as labels arrive, by a Poisson number for each (Oza & Russell 2001),
 whose zeros, 1/e of them, are what a member is validated on; gradient steps are few and large, as a label is asked once
 and the reward learnt from it all the time.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import optax
 from gymnasium import spaces
 from jax import Array
-from jaxtyping import Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, settings
@@ -94,9 +94,10 @@ class Preferences:
     recent: Count = 10_000
     """Steps lived lately, of which segments are drawn."""
     network: NetworkConfig = field(default_factory=lambda: MLP((64,), Activation.relu))
-    """What reads a step: observation, action and next observation."""
-    sees_action: bool = True
-    """Whether it reads the action."""
+    """What reads a step: observation and next observation."""
+    sees_action: bool = False
+    """Whether it reads the action as well. Clips do not show it; and where actions change nothing, as in a world that
+    waits, chance makes some of them look better than others, and an agent learns those."""
     sees_next: bool = True
     """Whether it reads the next observation."""
     members: Count = 3
@@ -223,6 +224,15 @@ class Labelled(NamedTuple):
             self.again,
             jnp.int32(len(share)),
         )
+
+    def asked_once(self, key: Key[Array, ""], count: int) -> tuple[Int[Array, " K"], Bool[Array, " K"]]:
+        """Different pairs by chance, and which of them were asked once."""
+        place = jnp.arange(len(self.share))
+        twice = jnp.zeros(len(self.share), bool).at[jnp.where(self.again >= 0, self.again, len(place))].set(True)
+        once = (place < self.count) & (self.again < 0) & ~twice
+        order = jnp.argsort(jnp.where(once, jax.random.uniform(key, place.shape), -1.0), descending=True)
+        drawn = jnp.resize(order, count)
+        return drawn, once[drawn] & (jnp.arange(count) < len(order))
 
     @property
     def consistency(self) -> Float[Array, ""]:
@@ -375,8 +385,9 @@ class LearntReward(Relabel):
         interest = made.queries.interest(jax.nn.sigmoid(sums[:, 0] - sums[:, 1]), choose)
         best = jnp.argsort(jnp.where(whole, interest, -1.0), descending=True)[: made.session]
         which, earlier = jax.random.split(again)
-        repeated = jax.random.bernoulli(which, made.repeats, best.shape) & (held.count > 0)
-        old = jax.random.randint(earlier, best.shape, 0, jnp.maximum(held.count, 1))
+        # Each once at most: the other way round a pair is another query, and a second time it would be the first.
+        old, fresh = held.asked_once(earlier, made.session)
+        repeated = jax.random.bernoulli(which, made.repeats, best.shape) & fresh
         asked = chosen(repeated, swapped(taken(held.pairs, old)), taken(pairs, best))
         share = self.judge.answer(asked, judge)
         count = jnp.isfinite(share) & (whole[best] | repeated)

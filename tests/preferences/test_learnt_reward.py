@@ -157,6 +157,7 @@ def test_pairs_that_are_asked_again_tell_how_far_a_judge_is_to_be_believed() -> 
     repeated = np.flatnonzero(np.asarray(held.again) >= 0)
     old = np.asarray(held.again)[repeated]
     assert 200 < len(repeated) < 300 and np.all(old < repeated)
+    assert len({*old, *repeated}) == 2 * len(old), "a third time it would be the first query again"
     assert np.array_equal(held.pairs.obs[repeated], np.asarray(held.pairs.obs)[old][:, ::-1])
     assert np.array_equal(held.times[repeated], np.asarray(held.times)[old])
     ties = np.ptp(np.asarray(held.pairs.returns)[repeated], axis=1) == 0
