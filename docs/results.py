@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +70,19 @@ class Result:
     episodes: int = EPISODES
     """Of each policy. All seeds see the same ones: where returns differ much by how an episode begins, as Pendulum's,
     the interval over seeds says nothing of that, and there have to be many."""
-    labels: int | None = None
-    """Where a reward is learnt from so many comparisons, one answer in ten of them wrong."""
-    waits: bool = False
-    """Whether the world waits where an episode would end."""
+    changed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Of the algorithm's published settings."""
+    taught: Preferences | None = None
+    """Where a reward is learnt from comparisons, one answer in ten of them wrong."""
+    of_world: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """How the world is made."""
     judge: Callable[[Result], dict[str, Any]] = dataclasses.field(default=lambda result: returns(result))
 
     @property
     def name(self) -> str:
         world = self.world.replace("/", "-")
         parts = (part_name(KINDS[part], made) for part, made in self.parts.items())
-        preferred = [] if self.labels is None else [f"{self.labels}-labels"]
+        preferred = [] if self.taught is None else [f"{self.taught.labels}-labels"]
         return "-".join([self.algorithm, world, *parts, *preferred])
 
     @property
@@ -97,11 +99,14 @@ class Result:
             for option in (f"--{part} {part_name(KINDS[part], made)}", *as_options(made, type(made)(), f"--{part}."))
         )
         steps = f" --steps {self.steps}" if self.steps is not None else ""
-        steps += " --world.waits true" if self.waits else ""
+        steps += "".join(f" --world.{name} {str(value).lower()}" for name, value in self.of_world.items())
+        usual = _usual(self)
+        parts += "".join(f" {option}" for option in as_options(dataclasses.replace(usual, **self.changed), usual))
         seeds = f" --seed {self.first_seed}" if self.first_seed else ""
         seeds += f" --seeds {self.seeds}"
-        if self.labels is not None:
-            judged = f"--judge reward --labels {self.labels}"
+        if self.taught is not None:
+            own = as_options(self.taught, Preferences(labels=self.taught.labels), "--relabel.")
+            judged = " ".join([f"--judge reward --labels {self.taught.labels}", *own])
             return f"retorno prefer {self.algorithm} {self.world} {judged}{parts}{steps}{seeds}"
         return f"retorno train {self.algorithm} {self.world}{parts}{steps}{seeds}"
 
@@ -117,22 +122,24 @@ class Result:
         return self.steps if self.steps is not None else published.steps  # type: ignore[union-attr]
 
 
-def _algorithm(result: Result) -> Any:
+def _usual(result: Result) -> Any:
     published = settings(result.algorithm, result.world)
-    algorithm: Any = published.algorithm if published else rt.algorithms.ALGORITHMS[result.algorithm]()
-    return dataclasses.replace(algorithm, **result.parts)
+    return published.algorithm if published else rt.algorithms.ALGORITHMS[result.algorithm]()
+
+
+def _algorithm(result: Result) -> Any:
+    return dataclasses.replace(_usual(result), **result.parts, **result.changed)
 
 
 def _world(result: Result) -> Any:
-    return make(result.world, waits=True) if result.waits else make(result.world)
+    return make(result.world, **result.of_world)
 
 
 def _train(result: Result) -> list[Any]:
     """The final policies of ten seeds."""
     algorithm, world = _algorithm(result), _world(result)
-    relabel = None if result.labels is None else Preferences(labels=result.labels)
     if isinstance(world, Environment):
-        training = rt.train(algorithm, world, result.budget, seed=result.each_seed, relabel=relabel)
+        training = rt.train(algorithm, world, result.budget, seed=result.each_seed, relabel=result.taught)
         training.run_to_end()
         return training.policies
     policies = []
@@ -159,7 +166,7 @@ def _unit(result: Result) -> str:
 def share_of_gain(result: Result) -> dict[str, Any]:
     """The share that is gained of what the same algorithm gains, over its untaught policy, where the world pays it."""
     world = _world(result)
-    paid = evaluate(_train(dataclasses.replace(result, labels=None)), world, result.episodes).mean
+    paid = evaluate(_train(dataclasses.replace(result, taught=None)), world, result.episodes).mean
     untaught = rt.train(_algorithm(result), world, result.budget, seed=result.each_seed).policies
     random = evaluate(untaught, world, result.episodes, greedy=False).mean
     shares = (evaluate(_train(result), world, result.episodes).returns.mean(1) - random) / (paid - random)
@@ -293,8 +300,27 @@ RESULTS = [
         for game, chance in RANDOM.items()
     ),
     Result("dqn", "minatar/breakout", f"far above {RANDOM['breakout']} (at random)", steps=200_000, seeds=3),
-    Result("ppo", "Pendulum-v1", "≥ .95", labels=700, judge=share_of_gain),
-    Result("ppo", "Acrobot-v1", "≥ .95", labels=2_000, waits=True, steps=500_000, judge=share_of_gain),
+    Result("ppo", "Pendulum-v1", "≥ .95", taught=Preferences(), judge=share_of_gain),
+    Result(
+        "ppo",
+        "CartPole-v1",
+        "≥ .95",
+        taught=Preferences(labels=2_000, waiting=0.001, gradient_steps=30),
+        of_world={"waits": True, "limit": 200},
+        changed={"entropy_coefficient": 0.01, "discount": 0.99, "lambda_": 0.95, "normalise_rewards": True},
+        steps=300_000,
+        judge=share_of_gain,
+    ),
+    Result(
+        "ppo",
+        "Acrobot-v1",
+        "≥ .95",
+        taught=Preferences(labels=2_000, waiting=0.001, gradient_steps=30),
+        of_world={"waits": True},
+        changed={"entropy_coefficient": 0.01},
+        steps=500_000,
+        judge=share_of_gain,
+    ),
     Result("q_learning", "student", "0", judge=against_optimum),
     Result("q_learning", "FrozenLake-v1", "0", judge=against_optimum),
     Result("q_learning", "cliff", "0", judge=against_optimum),

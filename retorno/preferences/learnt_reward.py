@@ -5,9 +5,9 @@ It is a relabel, so that any algorithm learns from it and knows nothing of it. E
 are judged, and the members learn from all labels so far. What is paid is their mean, each normalised over all that was
 judged; replayed rows are paid what is thought of them now.
 
-What we do differently: rewards are of observations alone unless asked otherwise; bootstrap samples are drawn as labels arrive, by a Poisson number for each (Oza & Russell 2001),
-whose zeros, 1/e of them, are what a member is validated on; gradient steps are few and large, as a label is asked once
-and the reward learnt from it all the time.
+What we do differently: rewards are of observations alone unless asked otherwise; bootstrap samples are drawn as labels
+arrive, by a Poisson number for each (Oza & Russell 2001), whose zeros, 1/e of them, are what a member is validated on;
+gradient steps are few and large, as a label is asked once and the reward learnt from it all the time.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ class Labelled(NamedTuple):
         twice = jnp.zeros(len(self.share), bool).at[jnp.where(self.again >= 0, self.again, len(place))].set(True)
         once = (place < self.count) & (self.again < 0) & ~twice
         order = jnp.argsort(jnp.where(once, jax.random.uniform(key, place.shape), -1.0), descending=True)
-        drawn = jnp.resize(order, count)
+        drawn = jnp.resize(order, (count,))
         return drawn, once[drawn] & (jnp.arange(count) < len(order))
 
     @property
