@@ -204,6 +204,17 @@ class Relabel(eqx.Module):
         """Learn from a fresh trajectory before its rewards are asked: (the module from now on, scalar metrics)."""
         return self, {}
 
+    def objective(self, metrics: Metrics, before: Float[Array, ""] | None) -> Float[Array, ""] | None:
+        """What is to be large, by the metrics of `learn`; None where it is what the world's episodes return.
+
+        A run reports it as "relabel/objective" and keeps its best checkpoint by it.
+
+        Args:
+            metrics: what `learn` told.
+            before: the same by the relabels before this one, where several stand one after another.
+        """
+        return before
+
     def trouble(self, metric: str) -> str | None:
         """Why the run stopped, where it did because this metric was not finite, and what to do; None if unknown.
 

@@ -158,6 +158,10 @@ class _Scored(Relabel):
             "length": trajectory.choices.sum() / answers,
         }
 
+    def objective(self, metrics: Metrics, before: Float[Array, ""] | None) -> Float[Array, ""]:
+        """The mean score: the world of prompts pays nothing."""
+        return metrics["score"] + (0.0 if before is None else before)
+
 
 class ScoredByModel(_Scored):
     """Scores of networks that read the whole text: the least of theirs."""

@@ -302,8 +302,8 @@ def returns_at(path: Path) -> dict[int, float]:
     """What was scored on the way to each exact boundary of a run at which an episode had ended, by its step.
 
     It is the mean return of the episodes that ended since the boundary before; of several seeds the mean over them.
-    Where a relabel scores answers, for which their world pays nothing, it is their mean score since then, less what
-    their distance from a reference costs: what is learnt to be large.
+    Where a relabel says what is to be large, as one that scores answers for which their world pays nothing, it is the
+    mean of that since then.
 
     Args:
         path: of the run.
@@ -311,7 +311,7 @@ def returns_at(path: Path) -> dict[int, float]:
     scored: dict[int, float] = {}
     total, updates, before = 0.0, 0, 0
     for row in read_metrics(path):
-        if (paid := _paid_for_answers(row.get("metrics", {}))) is not None:
+        if (paid := row.get("metrics", {}).get("relabel/objective")) is not None:
             total, updates = total + paid * (row["updates"] - before), updates + row["updates"] - before
             before = row["updates"]
         if "boundary" in row:
@@ -319,13 +319,6 @@ def returns_at(path: Path) -> dict[int, float]:
             scored |= {} if score is None else {row["step"]: score}
             total, updates = 0.0, 0
     return scored
-
-
-def _paid_for_answers(metrics: Mapping[str, float]) -> float | None:
-    """The mean score of answers less the cost of their distance; None where no relabel scores any."""
-    score = metrics.get("relabel/score")
-    cost = metrics.get("relabel/kl_weight", 0.0) * metrics.get("relabel/episode_kl", 0.0)
-    return None if score is None else score - cost
 
 
 def best_step(path: Path, among: Collection[int]) -> int | None:

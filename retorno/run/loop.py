@@ -116,6 +116,8 @@ def learn(algorithm: Algorithm, run: Run, trajectory: Trajectory) -> tuple[Run, 
     keys, relabel, reward, told = keys_of(run), run.relabel, world_reward, {}
     if relabel is not None:
         relabel, told = relabel.learn(trajectory, keys.relabel)
+        objective = relabel.objective(told, None)
+        told = told if objective is None else told | {"objective": objective}
         reward = relabel.reward
     learner, metrics = algorithm.update(run.learner, trajectory, reward, keys.update)
     return run._replace(

@@ -134,6 +134,10 @@ class NearReference(Relabel):
         within = jnp.where(mean <= self.limit, mean, jnp.inf)
         return moved, {"kl": within, "episode_kl": whole, "kl_weight": moved.weight}
 
+    def objective(self, metrics: Metrics, before: Float[Array, ""] | None) -> Float[Array, ""] | None:
+        """What was to be large, less the distance's cost to an episode."""
+        return None if before is None else before - metrics["kl_weight"] * metrics["episode_kl"]
+
     def trouble(self, metric: str) -> str | None:
         if metric != "kl":
             return None
@@ -199,6 +203,11 @@ class Successive(Relabel):
             learnt.append(after)
             told |= metrics
         return Successive(tuple(learnt)), told
+
+    def objective(self, metrics: Metrics, before: Float[Array, ""] | None) -> Float[Array, ""] | None:
+        for part in self.parts:
+            before = part.objective(metrics, before)
+        return before
 
     def trouble(self, metric: str) -> str | None:
         return next(filter(None, (part.trouble(metric) for part in self.parts)), None)

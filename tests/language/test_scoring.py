@@ -141,6 +141,7 @@ def test_a_run_is_recorded_with_its_reward_and_stops_where_that_fails(
     with rt.train(ppo(), WORLD, 40, relabel=score, folder=folder) as run:
         told = list(run)[-1].metrics
     assert 0 <= told["relabel/ended"] <= 1 and told["relabel/score"] >= -1
+    assert told["relabel/objective"] == told["relabel/score"], "what its best checkpoint is chosen by"
     assert json.loads((folder / "config.json").read_text())["relabel"]["function"] == f"{file}:reward"
     with resume(folder, world=WORLD, steps=80) as run:
         run.run_to_end()

@@ -167,6 +167,8 @@ def test_the_weight_of_a_kl_adapts_by_hand() -> None:
     assert float(relabel.weight) == 0.5
     after, told = relabel.learn(lived(0.0), jax.random.key(0))
     whole = float(told["episode_kl"])
+    assert relabel.objective(told, None) is None, "what the world's episodes return is to be large"
+    assert float(relabel.objective(told, jnp.float32(3.0))) == pytest.approx(3 - 0.5 * whole)
     assert 2 < whole < 2.4 and float(told["kl"]) == pytest.approx(whole * 2 / 4, rel=1e-5)
     assert float(told["kl_weight"]) == 0.5, "what was just lived is judged as it was before"
     # 2.2 / 1.5 − 1 = .47 is clipped to .2: β (1 + .2 · 2 / 10).

@@ -250,13 +250,12 @@ def test_the_return_of_a_boundary_is_that_of_the_episodes_before_it(tmp_path: Pa
     assert counted == sum(row["episodes"] for row in read_metrics(whole))
 
 
-def test_of_scored_answers_the_best_are_those_whose_score_pays_for_their_distance(tmp_path: Path) -> None:
-    """Their world pays nothing: by its returns the first boundary would always be the best."""
-    told = [(2, 1.0, 0.0), (6, 4.0, 5.0), (8, 4.0, 20.0), (10, 5.0, 30.0)]
-    rows: list[dict[str, Any]] = []
-    for step, score, kl in told:
-        paid = {"relabel/score": score, "relabel/kl_weight": 0.1, "relabel/episode_kl": kl}
-        rows.append({"step": step, "updates": step, "metrics": paid})
+def test_what_a_relabel_says_is_to_be_large_chooses_the_best(tmp_path: Path) -> None:
+    """A world that pays nothing returns as much at any boundary: by its returns the first would always be the best."""
+    told = [(2, 1.0), (6, 3.5), (8, 2.0), (10, 2.0)]
+    rows: list[dict[str, Any]] = [
+        {"step": step, "updates": step, "metrics": {"relabel/objective": paid}} for step, paid in told
+    ]
     for row in rows[1::2]:
         row["boundary"] = {"return": 0.0, "episodes": 4}
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
