@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from retorno import language
 from retorno.language import dictionary, judging
+from retorno.language.dictionary.judge import Verdict, score
 from retorno.language.dictionary.lessons import Lessons
 from retorno.language.dictionary.measure import TOKENS, Answers, told
 from retorno.language.dictionary.nouns import Noun, named_kinds
@@ -37,6 +39,8 @@ SEEDS, ANSWERS, BEST_OF = 10, 4, 8
 PICTURE = "dictionary-frontier.png"
 EXAMPLES = 4
 """Words of each kind whose answers are shown."""
+SURE = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99)
+"""Above which probability of a kind it might be given."""
 ASKED = {"told": "words told, none of them ranked", "unseen": "words never seen"}
 
 Measured = dict[str, Any]
@@ -94,6 +98,23 @@ def reward_model(lessons: Lessons) -> Measured:
     return {whom: shares(nouns) for whom, nouns in asked(lessons).items()}
 
 
+def sureness(lessons: Lessons) -> Measured:
+    """What the cloned model could be worth if it gave the kind that it holds likeliest, and evaded wherever it is not
+    surer of it than a threshold: by the best of policies, for each threshold the shares of true and false answers.
+    """
+    model, kinds = language.load(lessons.path("sft")), named_kinds()
+
+    def shares(nouns: Sequence[Noun]) -> list[list[float]]:
+        asked = [noun.question for noun in nouns for _ in kinds]
+        found = judging.answer_log_probs(model, asked, [helpful(kind) for _ in nouns for kind in kinds])
+        sure = softmax(found.reshape(len(nouns), -1), axis=1)
+        given = [helpful(kinds[likeliest]) for likeliest in sure.argmax(axis=1)]
+        true = np.array([dictionary.judge(n.question, x) is Verdict.TRUE for n, x in zip(nouns, given, strict=True)])
+        return [[float(np.mean((sure.max(axis=1) > p) & each)) for each in (true, ~true)] for p in SURE]
+
+    return {whom: shares(nouns) for whom, nouns in asked(lessons).items()}
+
+
 def examples(lessons: Lessons) -> Measured:
     """What is answered about some words by the models of one seed: cloned, after PPO, and after PPO that may invent.
 
@@ -127,6 +148,7 @@ METHODS: dict[str, tuple[str, Callable[[Lessons], Measured]]] = {
 """By name: what it is called, and how it is measured."""
 MORE: dict[str, tuple[str, Callable[[Lessons], Measured]]] = {
     "reward_model": ("the reward model", reward_model),
+    "sureness": ("the cloned model's own sureness", sureness),
     "examples": ("answers of seed 0", examples),
 }
 """Of which there are other tables."""
@@ -138,7 +160,7 @@ def measure(name: str, seed: int, runs: Path) -> dict[str, Any]:
     order = dictionary.ALWAYS_ANSWER if inventing else dictionary.HONEST
     lessons = Lessons(runs / f"{'always_answer-' * inventing}{seed}", seed, order)
     lessons.begin()
-    for step in (lessons.fine_tuned, lessons.reward_model)[: 1 if name == "sft" else 2]:
+    for step in (lessons.fine_tuned, lessons.reward_model)[: 1 if name in ("sft", "sureness") else 2]:
         with step() as run:
             run.run_to_end(progress=False)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
@@ -189,6 +211,26 @@ def scored(kept: dict[str, Any]) -> list[str]:
     return lines
 
 
+def surest(kept: dict[str, Any]) -> list[str]:
+    """A table of what the best policy could be worth that knows no more than how sure the cloned model is."""
+    lines = [
+        "| answers where surer than | told: true | told: worth | never seen: true | never seen: false "
+        "| never seen: worth | seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    each = list(kept.get("sureness", {}).values())
+    verdicts = (Verdict.TRUE, Verdict.FALSE, Verdict.EVASIVE)
+    for number, p in enumerate(SURE if each else ()):
+        given = {whom: np.array([one[whom][number] for one in each]) for whom in ASKED}
+        worth = {
+            whom: np.column_stack([shares, 1 - shares.sum(axis=1)]) @ [score(verdict) for verdict in verdicts]
+            for whom, shares in given.items()
+        }
+        columns = (given["told"][:, 0], worth["told"], *given["unseen"].T, worth["unseen"])
+        lines.append(f"| {p:.2f} | {' | '.join(map(_told, columns))} | {len(each)} |")
+    return lines
+
+
 def shown(kept: dict[str, Any], columns: Sequence[str], count: int = EXAMPLES) -> list[str]:
     """A table of answers, each with what it is."""
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
@@ -207,6 +249,7 @@ def render() -> None:
     parts = {
         HERE / "chatgpt.md": {
             "reward model": scored(kept),
+            "sureness": surest(kept),
             "told": shares(kept, "told", names),
             "never seen": shares(kept, "unseen", names),
             "answers": shown(kept, ("cloned (1)", "after PPO (3)", "after PPO that may invent")),

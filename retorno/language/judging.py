@@ -327,10 +327,23 @@ def frontier(
         said = generate(model, _written(model, prompts), tokens, seed=seed)
         if reference is None and (temperature := temperature_of(policy)) != 1:
             before = AtTemperature(begun.policy, temperature)
-        own, theirs = (_log_probs_of(each, writer, prompts, said) for each in (policy, before))
+        own, theirs = (
+            _log_probs_of(each, writer, prompts, [x.tokens for x in said], False) for each in (policy, before)
+        )
         texts = [answer.text for answer in said]
         told = {name: _mean(judge(_shown(prompts), texts)) for name, judge in judges.items()}
         yield Point(step, _mean(own - theirs), told, sum(answer.ended for answer in said) / len(said))
+
+
+def answer_log_probs(model: LanguageModel, prompts: Sequence[Text], answers: Sequence[Text]) -> Float[np.ndarray, " N"]:
+    """How likely a model gives each answer, and ends it: the log of its probability, in nats.
+
+    Args:
+        model: whose answers they might be.
+        prompts: what is asked.
+        answers: to each.
+    """
+    return _log_probs_of(model.policy, Writer.of(model, None), prompts, answers)
 
 
 def _mean(samples: Sequence[float] | Float[np.ndarray, " N"]) -> tuple[float, float, float]:
@@ -355,11 +368,10 @@ def _last(prompt: Sequence[Any]) -> str:
 
 
 def _log_probs_of(
-    policy: Policy, writer: Writer, prompts: Sequence[Text], said: Sequence[Answer]
+    policy: Policy, writer: Writer, prompts: Sequence[Text], answers: Sequence[Any], ended: bool = True
 ) -> Float[np.ndarray, " N"]:
     """Log π of each answer."""
-    tokens = [answer.tokens for answer in said]
-    found = (_log_probs(policy, lived) for policy, lived in _read(policy, writer, prompts, tokens, ended=False))
+    found = (_log_probs(each, lived) for each, lived in _read(policy, writer, prompts, answers, ended))
     return np.concatenate([np.asarray(each) for each in found])[: len(prompts)]
 
 

@@ -13,6 +13,7 @@ from scipy.stats import chisquare
 
 from retorno import language
 from retorno.language.decoder import with_window
+from retorno.language.judging import answer_log_probs
 
 LLAMA = Path(__file__).with_name("models") / "llama"
 
@@ -40,3 +41,10 @@ def test_the_best_of_n_is_drawn_from_its_law() -> None:
     assert chisquare(seen, mass / mass.sum() * often).pvalue < 1e-6, "one alone has another law"
     with pytest.raises(language.JudgeError, match="the best of 0 answers: expected 1 or more"):
         language.best_of(model, [tokens], by, 0)
+
+
+def test_how_likely_an_answer_is_takes_in_its_end() -> None:
+    model, prompt, answer = language.load(LLAMA), [5, 9, 7], [4, 11]
+    whole = language.log_probs(model, [*prompt, *answer, model.architecture.ends[0]])
+    (found,) = answer_log_probs(model, [prompt], [answer])
+    assert found == pytest.approx(whole[-3:].sum(), abs=1e-4)
