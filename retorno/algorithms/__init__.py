@@ -32,6 +32,7 @@ from retorno.algorithms.imitation.behaviour_cloning import BehaviourCloning as B
 from retorno.algorithms.imitation.behaviour_cloning import sft as sft
 from retorno.algorithms.imitation.cql import CQL as CQL
 from retorno.algorithms.imitation.dagger import DAgger as DAgger
+from retorno.algorithms.imitation.decision_transformer import DecisionTransformer as DecisionTransformer
 from retorno.algorithms.imitation.iql import IQL as IQL
 from retorno.algorithms.imitation.td3_bc import TD3BC as TD3BC
 from retorno.algorithms.planning.dyna import DynaQ as DynaQ

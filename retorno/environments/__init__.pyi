@@ -14,6 +14,8 @@ from .control.classic import mountain_car_continuous as mountain_car_continuous
 from .control.classic import pendulum as pendulum
 from .datasets import DatasetError as DatasetError
 from .datasets import dataset as dataset
+from .desired_returns import desired as desired
+from .desired_returns import told_returns as told_returns
 from .empirical_models import empirical_model as empirical_model
 from .empirical_models import recorded as recorded
 from .enumeration import enumerated as enumerated

@@ -16,7 +16,7 @@ from small import RECORDED, SETTINGS, assert_close, bits
 import retorno as rt
 from retorno.algorithms import ALGORITHMS
 from retorno.core.spaces import SpaceError
-from retorno.environments import episode, ranked_episodes
+from retorno.environments import episode, ranked_episodes, told_returns
 from retorno.environments.recordings import Episode, Recorded
 from retorno.networks import GRU, MLP
 from retorno.run.train import train
@@ -28,6 +28,8 @@ NETWORKS = {"mlp": SETTINGS["network"], "gru": GRU(8, (8,))}
 
 OF_NUMBERS = ("td3_bc",)
 """They act by real numbers."""
+ASKING_FOR = ("decision_transformer",)
+"""They are told what was still earned."""
 
 
 def answers(numbers: bool = False) -> Recorded:
@@ -48,9 +50,15 @@ def answers(numbers: bool = False) -> Recorded:
     return ranked_episodes(groups, spaces.Discrete(6), acted)
 
 
+def world_of(name: str) -> Recorded:
+    """What an algorithm learns from."""
+    recorded = answers(name in OF_NUMBERS)
+    return told_returns(recorded) if name in ASKING_FOR else recorded
+
+
 def begin(name: str, network: str = "mlp", **given: Any) -> Training:
     method = ALGORITHMS[name](network=NETWORKS[network], num_envs=6)
-    return train(method, answers(name in OF_NUMBERS), STEPS, **{"seed": 5, "every": 50} | given)
+    return train(method, world_of(name), STEPS, **{"seed": 5, "every": 50} | given)
 
 
 def ended(training: Training) -> Training:
@@ -69,7 +77,7 @@ def test_gone_on_with_to_the_bit(name: str, network: str, tmp_path: Path) -> Non
             if told.step > STEPS / 2:
                 break
     assert left.step < STEPS
-    resumed = ended(rt.resume(tmp_path / "run", world=answers(name in OF_NUMBERS)))
+    resumed = ended(rt.resume(tmp_path / "run", world=world_of(name)))
     assert resumed.digest == ended(begin(name, network)).digest
 
 
@@ -90,8 +98,9 @@ def test_what_was_learnt_acts(name: str, tmp_path: Path) -> None:
     policy = ended(begin(name, folder=tmp_path / "run")).policy
     actor = rt.load(tmp_path / "run")
     for obs in range(6):
-        heads, _ = policy.step(jnp.int32(obs), jnp.array(True), policy.initial_carry())
-        np.testing.assert_allclose(actor.act(obs), heads["policy"].mode(), rtol=1e-6)
+        shown = {"obs": np.int32(obs), "to_go": np.ones(1, np.float32)} if name in ASKING_FOR else np.int32(obs)
+        heads, _ = policy.step(jax.tree.map(jnp.asarray, shown), jnp.array(True), policy.initial_carry())
+        np.testing.assert_allclose(actor.act(shown), heads["policy"].mode(), rtol=1e-6)
 
 
 def test_every_column_is_drawn_once_an_epoch() -> None:

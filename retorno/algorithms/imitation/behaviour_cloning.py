@@ -47,10 +47,7 @@ class BehaviourCloning(Offline):
     """How a gradient becomes a step."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> Cloner:
-        require_recorded(spec, "BehaviourCloning")
-        network = self.network.build(key, spec.observation_space, {"policy": policy_head(spec.action_space)})
-        optimiser = self.optimiser.build().init(network)  # pyright: ignore[reportArgumentType]
-        return Cloner(network, optimiser, Clock.start(spec.steps))
+        return begin_cloning(self.network, self.optimiser, key, spec, "BehaviourCloning")
 
     def policy(self, learner: Cloner) -> Policy:
         return learner.network
@@ -58,10 +55,39 @@ class BehaviourCloning(Offline):
     def update(
         self, learner: Cloner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[Cloner, Metrics]:
-        progress = learner.clock.progress
-        (_, metrics), gradient = jax.value_and_grad(cloning_loss, has_aux=True)(learner.network, trajectory)
-        network, optimiser = descend(self.optimiser, learner.network, gradient, learner.optimiser, progress)
-        return Cloner(network, optimiser, learner.clock.advance(trajectory)), metrics
+        return clone(self.optimiser, learner, trajectory)
+
+
+def begin_cloning(config: NetworkConfig, optimiser: Optimiser, key: Key[Array, ""], spec: Spec, name: str) -> Cloner:
+    """A policy that nothing is known by.
+
+    Args:
+        config: its network.
+        optimiser: how it will learn.
+        key: what its weights start as follows from it.
+        spec: of the world.
+        name: of who learns, for the message.
+
+    Raises:
+        SpaceError: when the world is not one of recordings.
+    """
+    require_recorded(spec, name)
+    network = config.build(key, spec.observation_space, {"policy": policy_head(spec.action_space)})
+    state = optimiser.build().init(network)  # pyright: ignore[reportArgumentType]
+    return Cloner(network, state, Clock.start(spec.steps))
+
+
+def clone(optimiser: Optimiser, learner: Cloner, lived: Trajectory) -> tuple[Cloner, Metrics]:
+    """One gradient step towards what was done.
+
+    Args:
+        optimiser: how the gradient becomes a step.
+        learner: as it is before.
+        lived: of whole episodes. Shapes [T+1, B].
+    """
+    (_, metrics), gradient = jax.value_and_grad(cloning_loss, has_aux=True)(learner.network, lived)
+    network, state = descend(optimiser, learner.network, gradient, learner.optimiser, learner.clock.progress)
+    return Cloner(network, state, learner.clock.advance(lived)), metrics
 
 
 def cloning_loss(network: Policy, lived: Trajectory) -> tuple[Float[Array, ""], Metrics]:
