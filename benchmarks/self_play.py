@@ -118,6 +118,12 @@ PARTS: dict[str, tuple[str, str, Measure]] = {
         "≥ 1 (goal 1.5)",
         against("play_residual", "play_residual"),
     ),
+    "gradient_lax": (
+        "a gradient step of the residual network, batch 512, over the same with lax's convolutions",
+        "≥ 8 (goal 12)",
+        against("gradient", "gradient_lax"),
+    ),
+    "gradient_torch": ("the same over PyTorch", "≥ 1 (goal 1.5)", against("gradient", "gradient_torch")),
     "search_residual": (
         "self-play over the network's evaluations that it needs, residual network",
         "≤ 1.4 (goal 1.15)",

@@ -11,6 +11,7 @@ import numpy as np
 from measure import serve
 
 BOARDS, STEPS = 1024, 128
+BATCH, GRADIENTS = 512, 8
 GAMES, MOVES, SIMULATIONS = 64, 16, 32
 HIDDEN = (128, 128)
 
@@ -144,6 +145,67 @@ def _residual(weights: list[Any], obs: Any) -> tuple[Any, Any]:
     return seen @ weights[9], (seen @ weights[10])[:, 0]
 
 
+def gradient_lax() -> Callable[[], float]:
+    """Gradient steps with the residual network by lax's convolutions and optax, in a compiled loop."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    optimiser = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(2e-3, weight_decay=1e-4))
+
+    def loss(weights: Any, obs: Any) -> Any:
+        logits, value = _residual(weights, obs)
+        return ((value - 0.3) ** 2).mean() - jax.nn.log_softmax(logits).mean()
+
+    @jax.jit
+    def step(state: Any) -> Any:
+        def once(state: Any, key: Any) -> tuple[Any, None]:
+            weights, moments = state
+            obs = jax.random.bernoulli(key, 0.3, (BATCH, 6, 7, 2))
+            change, moments = optimiser.update(jax.grad(loss)(weights, obs), moments, weights)
+            return (optax.apply_updates(weights, change), moments), None
+
+        state, key = state
+        key, drawing = jax.random.split(key)
+        return jax.lax.scan(once, state, jax.random.split(drawing, GRADIENTS))[0], key
+
+    weights = [jnp.asarray(weight) for weight in _weights(True)]
+    return repeated(step, ((weights, optimiser.init(weights)), jax.random.key(1)), GRADIENTS)
+
+
+def gradient_torch() -> Callable[[], float]:
+    """The same by PyTorch."""
+    import torch
+    from torch import nn
+
+    shapes = [(*weight.shape[::-1][:2], 3, 3) for weight in _weights(True)[:7]]
+    convs = [nn.Conv2d(inputs, outputs, 3, padding=1) for outputs, inputs, _, _ in shapes]
+    narrow, hidden, policy, value = nn.Conv2d(32, 8, 1), nn.Linear(336, 64), nn.Linear(400, 7), nn.Linear(400, 1)
+    network = nn.ModuleList([*convs, narrow, hidden, policy, value])
+    optimiser = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-4)
+
+    def once() -> None:
+        x = convs[0]((torch.rand(BATCH, 2, 6, 7) < 0.3).float())
+        for i in (1, 3, 5):
+            x = x + convs[i + 1](torch.relu(convs[i](torch.relu(x))))
+        seen = torch.relu(narrow(torch.relu(x))).flatten(1)
+        seen = torch.cat([seen, torch.relu(hidden(seen))], 1)
+        loss = ((value(seen) - 0.3) ** 2).mean() - torch.log_softmax(policy(seen), 1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+
+    def measure() -> float:
+        began = time.process_time()
+        for _ in range(GRADIENTS):
+            once()
+        return GRADIENTS / (time.process_time() - began)
+
+    measure()
+    return measure
+
+
 def open_spiel() -> Callable[[], float]:
     """OpenSpiel's search in Python, its evaluator the same network in NumPy, which is faster there than any other."""
     import pyspiel
@@ -198,6 +260,8 @@ WORKS: dict[str, Callable[[], Callable[[], float]]] = {
     "play_mlp": partial(self_play, False),
     "play_residual": partial(self_play, True),
     "open_spiel": open_spiel,
+    "gradient_lax": gradient_lax,
+    "gradient_torch": gradient_torch,
 }
 
 if __name__ == "__main__":

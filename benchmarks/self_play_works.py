@@ -23,6 +23,7 @@ from retorno.search import PUCT
 from retorno.search.trees import evaluator_of
 
 BOARDS, STEPS = 1024, 128
+BATCH, GRADIENTS = 512, 8
 GAMES, MOVES, SIMULATIONS = 64, 16, 32
 PLAIN: NetworkConfig = MLP(hidden=(128, 128), shared=True)
 RESIDUAL: NetworkConfig = Residual()
@@ -94,6 +95,23 @@ def evaluations(network: NetworkConfig) -> Callable[[], float]:
     return repeated(ask, jnp.zeros(GAMES), GAMES * MOVES)
 
 
+def gradients() -> Callable[[], float]:
+    """Gradient steps of AlphaZero in a compiled loop, residual network, symmetries off; rows are drawn from replay."""
+    method = AlphaZero(network=RESIDUAL, search=PUCT(simulations=2), batch_size=BATCH, symmetries=False)
+    world = native("connect_four")
+    method, run = as_arrays(method), begin_runs(method, world, None, jnp.uint32(0), Counter.of(2**30), GAMES)
+    learner = jax.jit(lambda run: iterate(method, world, run).after)(run).learner
+
+    @jax.jit
+    def step(state: Any) -> Any:
+        learner, key = state
+        key, drawing = jax.random.split(key)
+        keys = jax.random.split(drawing, GRADIENTS)
+        return jax.lax.scan(lambda learner, key: (method._gradient_step(learner, key)[0], None), learner, keys)[0], key
+
+    return repeated(step, (learner, jax.random.key(1)), GRADIENTS)
+
+
 def whole(network: NetworkConfig) -> Callable[[], float]:
     """Moves of self-play that are learnt from: eight gradient steps for every 1,024."""
     method, world, run = _alpha_zero(network)
@@ -131,6 +149,7 @@ WORKS: dict[str, Callable[[], Callable[[], float]]] = {
     "play_residual": partial(self_play, RESIDUAL),
     "asked_mlp": partial(evaluations, PLAIN),
     "asked_residual": partial(evaluations, RESIDUAL),
+    "gradient": gradients,
     "whole_mlp": partial(whole, PLAIN),
     "parts_mlp": partial(parts, PLAIN),
 }
