@@ -93,7 +93,7 @@ def test_reanalysis_gives_some_rows_todays_policies() -> None:
     learner = method.init(KEY, native_spec(Nim(), Counter.of(1), 2))
     rows = jax.vmap(lambda left: Nim().enter(left)[1])(jnp.array([[3, 3, 3, 3]] * 2).reshape(-1))
     steps = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), rows)
-    extras = {"policy": jnp.full((1, 4, 3), 1 / 3), "target": jnp.zeros((1, 4))}
+    extras = {"policy": jnp.full((1, 4, 3), 1 / 3), "target": jnp.zeros((1, 4)), "full": jnp.zeros((1, 4), bool)}
     window = Window(
         Trajectory(steps, jnp.zeros((1, 4), jnp.int32), extras, ()), steps, (), jnp.zeros(4, int), jnp.ones(4)
     )
@@ -102,6 +102,43 @@ def test_reanalysis_gives_some_rows_todays_policies() -> None:
     assert (after["policy"][0, :2].argmax(1) == 2).all() and (after["policy"][0, :2, 2] > 0.5).all()
     np.testing.assert_array_equal(after["policy"][0, 2:], extras["policy"][0, 2:])
     np.testing.assert_array_equal(after["target"], extras["target"])
+    np.testing.assert_array_equal(after["full"][0], [True, True, False, False])
+
+
+def test_quick_searches_teach_values_alone() -> None:
+    method = AlphaZero(
+        network=MLP((8,), shared=True), search=PUCT(simulations=9), quick_simulations=3, full_share=0.5, rollout=4
+    )
+    run = begin_runs(method, WORLD, None, jnp.uint32(0), Counter.of(4096), 4)
+
+    def act(learner: Any, key: Any) -> Any:
+        rows = jax.vmap(WORLD.reset)(jax.random.split(key, 4))[1]
+        acting = lambda row, key: method.act(learner, row, method.initial_carry(learner), key)  # noqa: E731
+        return jax.vmap(acting)(rows, jax.random.split(key, 4))[1]
+
+    def at(step: int) -> Any:
+        learner = run.learner
+        return learner._replace(clock=learner.clock._replace(step=Counter.of(jnp.uint32(step))))
+
+    played = jax.jit(jax.vmap(act, (None, 0)), compiler_options=IN_HASTE)
+    kinds = set()
+    for extras in (played(at(16 * n), jax.random.split(KEY, 2)) for n in range(6)):
+        full = np.asarray(extras["full"])
+        kinds.add(bool(full.any()))
+        assert full.all() or not full.any(), "one rollout is of one kind"
+        # PUCT's policy counts simulations.
+        whole = np.asarray(extras["policy"]) * (9 if full.all() else 3)
+        np.testing.assert_allclose(whole, np.round(whole), atol=1e-5)
+    assert kinds == {True, False}
+    # Of two rows one was searched in full: the policy's loss is that row's alone, the value's that of both.
+    rows = jax.vmap(WORLD.reset)(jax.random.split(KEY, 2))[1]
+    steps = jax.tree.map(lambda x: jnp.stack([x, x]), rows)
+    policy = jnp.stack([jax.nn.one_hot(0, 9), jnp.full(9, 5.0)])[None]
+    extras = {"policy": policy, "target": jnp.array([[0.5, 1.5]]), "full": jnp.array([[True, False]])}
+    lived = Trajectory(steps, jnp.zeros((1, 2), jnp.int32), extras, ())
+    window = Window(lived, steps, (), jnp.zeros(2, int), jnp.ones(2))
+    _, (metrics, _) = method._loss(Constant(), rows.obs, policy[0], window)
+    np.testing.assert_allclose([metrics["policy_loss"], metrics["value_loss"]], [np.log(9), 0.5], rtol=1e-5)
 
 
 def test_playing_against_itself_it_finds_minimax() -> None:

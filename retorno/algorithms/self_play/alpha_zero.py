@@ -11,7 +11,7 @@ from; and what is searched may be any world that can be entered, for one player 
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -31,7 +31,7 @@ from retorno.networks import MLP, CategoricalHead, NetworkConfig, ValueHead, req
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import AdamW, Optimiser, descend
 from retorno.replay import Replay, ReplayConfig, UniformReplay, Window, ring
-from retorno.search import PUCT, SearchConfig, SearchPolicy
+from retorno.search import PUCT, Found, SearchConfig, SearchPolicy
 from retorno.search.trees import evaluator_of, imagined, value_targets
 
 
@@ -102,6 +102,12 @@ class AlphaZero:
     """Moves at an episode's start that are drawn evenly: 0 to so many, another number in each episode."""
     symmetries: bool = True
     """Learn from each row turned in one of the ways that leave the game what it is."""
+    quick_simulations: Whole = 0
+    """Simulations of quick searches, without noise, which teach values alone: games go on sooner, and more outcomes are
+    seen for each policy that is searched in full (playout-cap randomisation, Wu 2019, section 3.1). 0 for none."""
+    full_share: UnitInterval = 0.25
+    """How many searches are full ones where there are quick ones: a whole rollout of all games at a time, because of
+    searches that run side by side none is done before the longest."""
     reanalysed: Whole = 0
     """Rows of each batch whose policy is searched anew, with today's network (Schrittwieser et al. 2021)."""
 
@@ -117,7 +123,7 @@ class AlphaZero:
             num_envs=spec.num_envs,
             capacity=self.capacity,
             rollout=self.rollout,
-            extras={"policy": jnp.zeros(actions), "target": jnp.float32(0)},
+            extras={"policy": jnp.zeros(actions), "target": jnp.float32(0), "full": jnp.bool_(True)},
         )
         return AlphaZeroLearner(
             network=network,
@@ -137,14 +143,28 @@ class AlphaZero:
         searching, drawing, opening, anything = jax.random.split(key, 4)
         begun = _Episode(jnp.int32(0), jax.random.randint(opening, (), 0, self.openings + 1))
         episode = jax.tree.map(partial(jnp.where, row.first), begun, carry)
-        evaluator = evaluator_of(learner.network)
-        found = self.search.search(learner.model, evaluator, row, searching, self.discount, exploring=True)
+        found, full = self._searched(learner, row, searching)
         drawn = jax.random.categorical(drawing, jnp.log(jnp.maximum(found.policy, 1e-9)) / self.temperature)
         searched = jnp.where(episode.moves < self.drawn_moves, drawn, found.action)
         evenly = jax.random.categorical(anything, allowed(row.legal, jnp.zeros_like(found.policy)))
         opens = episode.moves < episode.opening
-        extras = {"policy": found.policy, "value": found.value, "opens": opens}
+        extras = {"policy": found.policy, "value": found.value, "opens": opens, "full": full}
         return jnp.where(opens, evenly, searched), extras, episode._replace(moves=episode.moves + 1)
+
+    def _searched(self, learner: AlphaZeroLearner, row: TimeStep, key: Key[Array, ""]) -> tuple[Found, Bool[Array, ""]]:
+        """What a search found, and whether it was a full one."""
+
+        def search(config: SearchConfig, exploring: bool) -> Found:
+            evaluator = evaluator_of(learner.network)
+            return config.search(learner.model, evaluator, row, key, self.discount, exploring)
+
+        if self.quick_simulations == 0:
+            return search(self.search, True), jnp.bool_(True)
+        quick = replace(self.search, simulations=self.quick_simulations)  # type: ignore[type-var]
+        full = jax.random.bernoulli(
+            jax.random.fold_in(jax.random.key(learner.seed), learner.clock.step.low), self.full_share
+        )
+        return jax.lax.cond(full, lambda: search(self.search, True), lambda: search(quick, False)), full
 
     def policy(self, learner: AlphaZeroLearner) -> Policy:
         return SearchPolicy(learner.network, learner.model, learner.seed, self.search, jnp.float32(self.discount))
@@ -153,7 +173,7 @@ class AlphaZero:
         self, learner: AlphaZeroLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[AlphaZeroLearner, Metrics]:
         target = self._targets(learner.network, trajectory, reward)
-        kept = {"policy": trajectory.extras["policy"], "target": target}
+        kept = {name: trajectory.extras[name] for name in ("policy", "full")} | {"target": target}
         learner = learner._replace(
             replay=learner.replay.add(trajectory._replace(extras=kept)),
             model=learner.model.update(trajectory.rewarded(reward)),
@@ -195,7 +215,8 @@ class AlphaZero:
         found = jax.vmap(lambda row, key: search(row, key, exploring=True))(rows, jax.random.split(key, count))
         extras = window.trajectory.extras
         policy = extras["policy"].at[0, :count].set(found.policy)
-        return window._replace(trajectory=window.trajectory._replace(extras=extras | {"policy": policy}))
+        extras = extras | {"policy": policy, "full": extras["full"].at[0, :count].set(True)}
+        return window._replace(trajectory=window.trajectory._replace(extras=extras))
 
     def _turned(
         self, model: SampleModel, window: Window, key: Key[Array, ""]
@@ -217,6 +238,7 @@ class AlphaZero:
         valid: Bool[Array, " N"] = window.trajectory.transitions[0]
         error = window.trajectory.extras["target"][0] - value
         entropy = -(policy * jax.nn.log_softmax(logits)).sum(-1)
-        squared, crossed = (masked_mean(window.weight * x, valid) for x in (error**2, entropy))
+        squared = masked_mean(window.weight * error**2, valid)
+        crossed = masked_mean(window.weight * entropy, valid & window.trajectory.extras["full"][0])
         metrics = {"value_loss": squared, "policy_loss": crossed}
         return self.value_coefficient * squared + crossed, (metrics, jnp.abs(error) * valid)
