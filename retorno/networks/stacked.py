@@ -82,6 +82,8 @@ class Stacked(Policy):
         if self.difference is not None and jnp.issubdtype(frames.dtype, jnp.floating):
             frames = jnp.concatenate([self.difference * jnp.diff(frames, axis=0), frames[-1:]])
         # An image's frames are channels more; of anything else they are one axis more.
+        if frames.ndim == 3 and frames.dtype == jnp.uint8:
+            frames = frames[..., None]
         return jnp.concatenate(list(frames), axis=-1) if frames.ndim == 4 else frames
 
 
@@ -113,6 +115,8 @@ class Stack:
 def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | None = None) -> gymnasium.Space[Any]:
     """What k elements of a space are side by side: images get k times the channels, all else an axis [k] in front.
 
+    Bytes in rows and columns are an image of one channel.
+
     Args:
         space: of one observation.
         frames: k
@@ -121,6 +125,8 @@ def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | 
 
     def repeat(newest: np.ndarray, earlier: np.ndarray) -> np.ndarray:
         frames_of_it = [earlier] * (frames - 1) + [newest]
+        if newest.ndim == 2 and newest.dtype == np.uint8:
+            return np.stack(frames_of_it, axis=-1)
         return np.concatenate(frames_of_it, axis=-1) if newest.ndim == 3 else np.stack(frames_of_it)
 
     match space:

@@ -63,6 +63,14 @@ def test_whole_numbers_have_no_difference():
     assert shown.tolist() == [[3, 3], [3, 4]]
 
 
+def test_bytes_in_rows_and_columns_are_an_image():
+    space = spaces.Box(0, 255, (4, 5), np.uint8)
+    obs = jnp.arange(2 * 20, dtype=jnp.uint8).reshape(2, 4, 5)
+    shown = seen(Stack(2, network=Looking()), space, obs, [True, False])
+    np.testing.assert_array_equal(shown[1], jnp.stack([obs[0], obs[1]], -1))
+    assert stacked_space(space, 2).shape == (4, 5, 2)
+
+
 def test_an_image_has_its_frames_as_channels():
     space = spaces.Box(0, 255, (4, 5, 3), np.uint8)
     obs = jnp.arange(2 * 60, dtype=jnp.uint8).reshape(2, 4, 5, 3)

@@ -9,7 +9,7 @@ Gymnasium registers, limit included.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -19,9 +19,9 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float, Int, Key
 
-from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep, restart, transition
-from retorno.environments.canvas import BLUE, GREEN, GREY, INK, ORANGE, Canvas
+from retorno.environments.canvas import BLUE, GREEN, GREY, INK, ORANGE, Board, Drawn
+from retorno.environments.pixels.pictured import Pictured
 from retorno.environments.wrappers import TimeLimit, Waiting
 
 GRAVITY = 9.8
@@ -41,6 +41,7 @@ CAR_ENGINE = 0.001
 CAR_GOAL = 0.5
 CAR_POWER = 0.0015
 CAR_CONTINUOUS_GOAL = 0.45
+CAR_VIEW = (CAR_LEFT, CAR_RIGHT, -0.05, 1.2)
 
 LINK, LINK_CENTRE, LINK_MASS, LINK_INERTIA = 1.0, 0.5, 1.0, 1.0
 ACROBOT_SECONDS = 0.2
@@ -52,7 +53,7 @@ PENDULUM_SPEED = 8.0
 PENDULUM_TORQUE = 2.0
 
 
-class CartPole(Environment):
+class CartPole(Drawn):
     """Balance a pole on a cart that is pushed left (0) or right (1).
 
     Observes position, velocity, angle, angular velocity; the reward is 1 a step; the episode
@@ -91,18 +92,18 @@ class CartPole(Environment):
     def enter(self, obs: Float[Array, " 4"]) -> tuple[Float[Array, " 4"], TimeStep]:
         return obs, restart(obs)
 
-    def render(self, state: Float[Array | np.ndarray, " 4"]) -> np.ndarray:
-        x, _, angle, _ = np.asarray(state, np.float64)
-        canvas = Canvas(-CART_EDGE, CART_EDGE, -0.7, 1.7)
-        canvas.line([(-CART_EDGE, -0.12), (CART_EDGE, -0.12)], 0.02, GREY)
-        canvas.box((x, 0), 0.5, 0.24, INK)
-        tip = (x + 2 * HALF_POLE * np.sin(angle), 2 * HALF_POLE * np.cos(angle))
-        canvas.line([(x, 0), tip], 0.09, ORANGE)
-        canvas.circle((x, 0), 0.04, BLUE)
-        return canvas.picture()
+    view: ClassVar = (-CART_EDGE, CART_EDGE, -0.7, 1.7)
+
+    def draw(self, state: Float[Array, " 4"], board: Board) -> None:
+        x, _, angle, _ = state
+        board.line([(-CART_EDGE, -0.12), (CART_EDGE, -0.12)], 0.02, GREY)
+        board.box((x, 0), 0.5, 0.24, INK)
+        tip = (x + 2 * HALF_POLE * jnp.sin(angle), 2 * HALF_POLE * jnp.cos(angle))
+        board.line([(x, 0), tip], 0.09, ORANGE)
+        board.circle((x, 0), 0.04, BLUE)
 
 
-class MountainCar(Environment):
+class MountainCar(Drawn):
     """Rock an underpowered car out of a valley: engine left (0), off (1) or right (2).
 
     Observes position and velocity; the reward is −1 a step; terminates at the flag, 0.5.
@@ -128,11 +129,13 @@ class MountainCar(Environment):
     def enter(self, obs: Float[Array, " 2"]) -> tuple[Float[Array, " 2"], TimeStep]:
         return obs, restart(obs)
 
-    def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
-        return _draw_car(float(state[0]), CAR_GOAL)
+    view: ClassVar = CAR_VIEW
+
+    def draw(self, state: Float[Array, " 2"], board: Board) -> None:
+        _draw_car(state[0], CAR_GOAL, board)
 
 
-class MountainCarContinuous(Environment):
+class MountainCarContinuous(Drawn):
     """The mountain car with an engine that takes any force in [−1, 1].
 
     The reward is −0.1 force² a step and 100 at the flag, 0.45, where it terminates.
@@ -159,8 +162,10 @@ class MountainCarContinuous(Environment):
     def enter(self, obs: Float[Array, " 2"]) -> tuple[Float[Array, " 2"], TimeStep]:
         return obs, restart(obs)
 
-    def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
-        return _draw_car(float(state[0]), CAR_CONTINUOUS_GOAL)
+    view: ClassVar = CAR_VIEW
+
+    def draw(self, state: Float[Array, " 2"], board: Board) -> None:
+        _draw_car(state[0], CAR_CONTINUOUS_GOAL, board)
 
 
 def _car_space() -> spaces.Box:
@@ -182,27 +187,28 @@ def _drive(state: Float[Array, " 2"], push: Float[Array, ""]) -> Float[Array, " 
     return jnp.stack([x, jnp.where(stopped, 0.0, velocity)])
 
 
-def _draw_car(x: float, goal: float) -> np.ndarray:
+def _draw_car(x: Float[Array, ""], goal: float, board: Board) -> None:
     def ground(x: Any) -> Any:
-        return 0.45 * np.sin(3 * x) + 0.55
+        return 0.45 * jnp.sin(3 * x) + 0.55
 
-    canvas = Canvas(CAR_LEFT, CAR_RIGHT, -0.05, 1.2)
-    hill = [(float(at), float(ground(at))) for at in np.linspace(CAR_LEFT, CAR_RIGHT, 100)]
-    canvas.polygon([*hill, (CAR_RIGHT, -0.1), (CAR_LEFT, -0.1)], (226, 229, 224))
-    canvas.line(hill, 0.008, INK)
-    canvas.line([(goal, ground(goal)), (goal, ground(goal) + 0.16)], 0.008, INK)
-    canvas.polygon([(goal, ground(goal) + y) for y in (0.16, 0.1)] + [(goal + 0.08, ground(goal) + 0.13)], GREEN)
-    slope = np.arctan(1.35 * np.cos(3 * x))
-    along, up = np.array([np.cos(slope), np.sin(slope)]), np.array([-np.sin(slope), np.cos(slope)])
-    foot = np.array([x, ground(x)])
-    body = [foot + a * along + b * up for a, b in ((-0.07, 0.02), (0.07, 0.02), (0.06, 0.08), (-0.06, 0.08))]
-    canvas.polygon([(p[0], p[1]) for p in body], BLUE)
-    for wheel in (foot - 0.04 * along + 0.02 * up, foot + 0.04 * along + 0.02 * up):
-        canvas.circle((wheel[0], wheel[1]), 0.022, INK)
-    return canvas.picture()
+    hill = [(at, 0.45 * math.sin(3 * at) + 0.55) for at in np.linspace(CAR_LEFT, CAR_RIGHT, 100).tolist()]
+    board.polygon([*hill, (CAR_RIGHT, -0.1), (CAR_LEFT, -0.1)], (226, 229, 224))
+    board.line(hill, 0.008, INK)
+    foot = 0.45 * math.sin(3 * goal) + 0.55
+    board.line([(goal, foot), (goal, foot + 0.16)], 0.008, INK)
+    board.polygon([(goal, foot + y) for y in (0.16, 0.1)] + [(goal + 0.08, foot + 0.13)], GREEN)
+    slope = jnp.arctan(1.35 * jnp.cos(3 * x))
+    cos, sin = jnp.cos(slope), jnp.sin(slope)
+
+    def on_car(along: float, up: float) -> Any:
+        return x + along * cos - up * sin, ground(x) + along * sin + up * cos
+
+    board.polygon([on_car(*at) for at in ((-0.07, 0.02), (0.07, 0.02), (0.06, 0.08), (-0.06, 0.08))], BLUE)
+    for along in (-0.04, 0.04):
+        board.circle(on_car(along, 0.02), 0.022, INK)
 
 
-class Acrobot(Environment):
+class Acrobot(Drawn):
     """Swing the tip of two hinged links above the bar, with torque −1, 0 or 1 at the elbow.
 
     The state is the two angles (the second relative to the first) and their velocities; observed
@@ -245,17 +251,17 @@ class Acrobot(Environment):
         angles = jnp.arctan2(obs[1], obs[0]), jnp.arctan2(obs[3], obs[2])
         return jnp.stack([*angles, obs[4], obs[5]]), restart(obs)
 
-    def render(self, state: Float[Array | np.ndarray, " 4"]) -> np.ndarray:
-        first, second = float(state[0]), float(state[0] + state[1])
-        elbow = (LINK * np.sin(first), -LINK * np.cos(first))
-        tip = (elbow[0] + LINK * np.sin(second), elbow[1] - LINK * np.cos(second))
-        canvas = Canvas(-2.3, 2.3, -2.3, 2.3)
-        canvas.line([(-2.3, LINK), (2.3, LINK)], 0.02, GREY)
-        canvas.line([(0, 0), elbow], 0.16, BLUE)
-        canvas.line([elbow, tip], 0.16, ORANGE)
+    view: ClassVar = (-2.3, 2.3, -2.3, 2.3)
+
+    def draw(self, state: Float[Array, " 4"], board: Board) -> None:
+        first, second = state[0], state[0] + state[1]
+        elbow = (LINK * jnp.sin(first), -LINK * jnp.cos(first))
+        tip = (elbow[0] + LINK * jnp.sin(second), elbow[1] - LINK * jnp.cos(second))
+        board.line([(-2.3, LINK), (2.3, LINK)], 0.02, GREY)
+        board.line([(0, 0), elbow], 0.16, BLUE)
+        board.line([elbow, tip], 0.16, ORANGE)
         for joint in ((0.0, 0.0), elbow):
-            canvas.circle(joint, 0.11, INK)
-        return canvas.picture()
+            board.circle(joint, 0.11, INK)
 
 
 def _acrobot_obs(state: Float[Array, " 4"]) -> Float[Array, " 6"]:
@@ -287,7 +293,7 @@ def _acrobot_slope(x: tuple[Array, ...], torque: Float[Array, ""]) -> tuple[Arra
     return spin, elbow_spin, spin_up, elbow_spin_up
 
 
-class Pendulum(Environment):
+class Pendulum(Drawn):
     """Swing a pendulum up and hold it there with a torque in [−2, 2]. It never terminates.
 
     The state is the angle (0 is up) and its velocity; observed are cosine and sine of the angle
@@ -324,12 +330,12 @@ class Pendulum(Environment):
     def enter(self, obs: Float[Array, " 3"]) -> tuple[Float[Array, " 2"], TimeStep]:
         return jnp.stack([jnp.arctan2(obs[1], obs[0]), obs[2]]), restart(obs)
 
-    def render(self, state: Float[Array | np.ndarray, " 2"]) -> np.ndarray:
-        angle = float(state[0])
-        canvas = Canvas(-1.4, 1.4, -1.4, 1.4)
-        canvas.line([(0, 0), (-np.sin(angle), np.cos(angle))], 0.2, ORANGE)
-        canvas.circle((0, 0), 0.06, INK)
-        return canvas.picture()
+    view: ClassVar = (-1.4, 1.4, -1.4, 1.4)
+
+    def draw(self, state: Float[Array, " 2"], board: Board) -> None:
+        angle = state[0]
+        board.line([(0, 0), (-jnp.sin(angle), jnp.cos(angle))], 0.2, ORANGE)
+        board.circle((0, 0), 0.06, INK)
 
 
 def _pendulum_obs(state: Float[Array, " 2"]) -> Float[Array, " 3"]:
@@ -341,65 +347,75 @@ def _wrap(angle: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return angle - 2 * math.pi * jnp.round(angle / (2 * math.pi))
 
 
-def cart_pole(limit: int = 500, waits: bool = False) -> TimeLimit:
+def _limited(world: Drawn, limit: int, waits: bool, pixels: int | None) -> TimeLimit:
+    seen = world if pixels is None else Pictured(world, pixels)
+    return TimeLimit(Waiting(seen) if waits else seen, limit)
+
+
+def cart_pole(limit: int = 500, waits: bool = False, pixels: int | None = None) -> TimeLimit:
     """CartPole-v1.
 
     Args:
         limit: steps after which an episode is cut.
         waits: whether it goes on where it is over, and waits there unpaid: so that all are as long (`Waiting`).
+        pixels: columns of the picture as which it is seen (`Pictured`); None for its numbers.
 
     >>> cart_pole().action_space
     Discrete(2)
     """
-    return TimeLimit(Waiting(CartPole()) if waits else CartPole(), limit)
+    return _limited(CartPole(), limit, waits, pixels)
 
 
-def mountain_car(limit: int = 200, waits: bool = False) -> TimeLimit:
+def mountain_car(limit: int = 200, waits: bool = False, pixels: int | None = None) -> TimeLimit:
     """MountainCar-v0.
 
     Args:
         limit: steps after which an episode is cut.
         waits: whether it goes on where it is over, and waits there unpaid: so that all are as long (`Waiting`).
+        pixels: columns of the picture as which it is seen (`Pictured`); None for its numbers.
 
     >>> mountain_car().action_space
     Discrete(3)
     """
-    return TimeLimit(Waiting(MountainCar()) if waits else MountainCar(), limit)
+    return _limited(MountainCar(), limit, waits, pixels)
 
 
-def mountain_car_continuous(limit: int = 999, waits: bool = False) -> TimeLimit:
+def mountain_car_continuous(limit: int = 999, waits: bool = False, pixels: int | None = None) -> TimeLimit:
     """MountainCarContinuous-v0.
 
     Args:
         limit: steps after which an episode is cut.
         waits: whether it goes on where it is over, and waits there unpaid: so that all are as long (`Waiting`).
+        pixels: columns of the picture as which it is seen (`Pictured`); None for its numbers.
 
     >>> mountain_car_continuous().action_space.shape
     (1,)
     """
-    return TimeLimit(Waiting(MountainCarContinuous()) if waits else MountainCarContinuous(), limit)
+    return _limited(MountainCarContinuous(), limit, waits, pixels)
 
 
-def acrobot(limit: int = 500, waits: bool = False) -> TimeLimit:
+def acrobot(limit: int = 500, waits: bool = False, pixels: int | None = None) -> TimeLimit:
     """Acrobot-v1.
 
     Args:
         limit: steps after which an episode is cut.
         waits: whether it goes on where it is over, and waits there unpaid: so that all are as long (`Waiting`).
+        pixels: columns of the picture as which it is seen (`Pictured`); None for its numbers.
 
     >>> acrobot().observation_space.shape
     (6,)
     """
-    return TimeLimit(Waiting(Acrobot()) if waits else Acrobot(), limit)
+    return _limited(Acrobot(), limit, waits, pixels)
 
 
-def pendulum(limit: int = 200) -> TimeLimit:
+def pendulum(limit: int = 200, pixels: int | None = None) -> TimeLimit:
     """Pendulum-v1.
 
     Args:
         limit: steps after which an episode is cut.
+        pixels: columns of the picture as which it is seen (`Pictured`); None for its numbers.
 
     >>> pendulum().observation_space.shape
     (3,)
     """
-    return TimeLimit(Pendulum(), limit)
+    return _limited(Pendulum(), limit, False, pixels)
