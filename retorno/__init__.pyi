@@ -19,6 +19,8 @@ from .algorithms import SAC as SAC
 from .algorithms import SARSA as SARSA
 from .algorithms import TD3 as TD3
 from .algorithms import QLearning as QLearning
+from .core.hyperparameters import Among as Among
+from .core.hyperparameters import Between as Between
 from .core.hyperparameters import hyperparameters as hyperparameters
 from .core.mdp import MDP as MDP
 from .core.mdp import mdp as mdp
@@ -47,3 +49,5 @@ from .run.resume import resume as resume
 from .run.study import Study as Study
 from .run.study import study as study
 from .run.train import train as train
+from .run.tune import Tuned as Tuned
+from .run.tune import tune as tune

@@ -21,6 +21,7 @@ COMMANDS = {
     "model": ("FILE|NAME", "what a model is made of, and conversion between file formats"),
     "train": ("ALGORITHM WORLD", "train an agent, recorded so that it can be resumed"),
     "study": ("ALGORITHM… --world WORLD", "compare algorithms and settings over many seeds: curves, CSV, picture"),
+    "tune": ("ALGORITHM WORLD", "search for the settings with which an algorithm learns a world best"),
     "resume": ("RUN", "go on with a run to its own budget"),
     "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),
     "arena": ("PLAYER PLAYER… --world GAME", "let players of a game meet: runs, search, perfect play; ratings"),

@@ -161,17 +161,17 @@ def places(given: StudyOptions) -> tuple[list[str], str]:
     return [known_algorithm(name) for name in names], world
 
 
-def with_hyperparameters(arguments: Sequence[str]) -> list[str]:
-    """Options that are not the study's own are hyperparameters: `--epsilon .1 .2` is `--over epsilon=.1,.2`.
+def with_hyperparameters(arguments: Sequence[str], kind: type = StudyOptions) -> list[str]:
+    """Options that are not a command's own are hyperparameters: `--epsilon .1 .2` is `--over epsilon=.1,.2`.
 
     >>> with_hyperparameters(["sarsa", "--epsilon", ".1,.2", "--n-seeds=3", "--no-expected", "--lr", "1", "2"])
     ['sarsa', '--over', 'epsilon=.1,.2', '--seeds=3', '--over', 'expected=false', '--over', 'lr=1,2']
     """
-    own = {*options(StudyOptions), "--help", "-h"}
+    own = {*options(kind), "--help", "-h"}
     made: list[str] = []
     rest = list(arguments)
     while rest:
-        argument = understood(rest.pop(0), StudyOptions)
+        argument = understood(rest.pop(0), kind)
         option, equals, value = argument.partition("=")
         if option == "--set":
             option, argument = "--over", argument.replace("--set", "--over", 1)

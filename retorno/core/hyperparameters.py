@@ -51,6 +51,59 @@ Whole = Annotated[int, Range(int, lambda x: x >= 0, "at least 0")]
 """How many of something there are, if any."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """Where a search looks for a field's value, annotated to the field: from `low` to `high`.
+
+    >>> from typing import Annotated
+    >>> @hyperparameters
+    ... class Method:
+    ...     step_size: Annotated[NonNegative, Between(0.01, 1.0, log=True)] = 0.1
+    >>> declared(Method())
+    {('step_size',): Between(low=0.01, high=1.0, log=True)}
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    """Whether its orders of magnitude are equally likely at first, and not its values."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Among:
+    """Where a search looks for a field's value, annotated to the field: one of these."""
+
+    values: tuple[Any, ...]
+
+
+Discount = Annotated[UnitInterval, Among((0.9, 0.95, 0.98, 0.99, 0.995, 0.999))]
+"""γ"""
+Lambda = Annotated[UnitInterval, Among((0.8, 0.9, 0.95, 0.98, 0.99, 1.0))]
+"""λ of returns"""
+BatchSize = Annotated[Count, Among((32, 64, 128, 256, 512))]
+"""What a gradient step is made of."""
+TargetStep = Annotated[UnitInterval, Among((0.001, 0.005, 0.01, 0.02, 0.05))]
+"""How far a target network follows in each gradient step."""
+
+
+def declared(made: Any) -> dict[tuple[str, ...], Between | Among]:
+    """Where a search looks, by the place of the field: of hyperparameters and of their parts.
+
+    Args:
+        made: a dataclass of hyperparameters.
+    """
+    found: dict[tuple[str, ...], Between | Among] = {}
+    hints = typing.get_type_hints(type(made), include_extras=True)
+    for each in dataclasses.fields(made):
+        value = getattr(made, each.name)
+        if dataclasses.is_dataclass(value):
+            found |= {(each.name, *place): told for place, told in declared(value).items()}
+        told = [x for x in getattr(hints[each.name], "__metadata__", ()) if isinstance(x, Between | Among)]
+        if told:
+            found[(each.name,)] = told[-1]
+    return found
+
+
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def hyperparameters(cls: type[T]) -> type[T]:
     """A frozen dataclass of hyperparameters: its numbers are leaves, and what cannot be is refused.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,13 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import Between, Count, NonNegative, Positive, UnitInterval, hyperparameters
 from retorno.core.registry import Registry
 from retorno.core.scalar import Scalar
 from retorno.ops.objectives import linear
 
 Weights = TypeVar("Weights")
+LearningRate = Annotated[NonNegative, Between(1e-5, 1e-2, log=True)]
 
 FLAT = 2**14
 """Up to so many weights are moved as one long vector: of more, to copy them costs more than it saves."""
@@ -43,7 +44,7 @@ class Schedule(enum.Enum):
 class Optimiser(abc.ABC):
     """What every optimiser has."""
 
-    learning_rate: NonNegative = 1e-3
+    learning_rate: LearningRate = 1e-3
     """The step size, after the warm-up."""
     schedule: Schedule = Schedule.constant
     """How the learning rate goes on from there."""
@@ -146,7 +147,7 @@ class RMSprop(Optimiser):
 
     NAME: ClassVar[str] = "rmsprop"
 
-    learning_rate: NonNegative = 2.5e-4
+    learning_rate: LearningRate = 2.5e-4
     """The step size, after the warm-up."""
     decay: UnitInterval = 0.95
     """How slowly means follow."""
@@ -166,7 +167,7 @@ class RMSprop(Optimiser):
 class SGD(Optimiser):
     """The gradient itself, or its momentum (Polyak 1964)."""
 
-    learning_rate: NonNegative = 0.01
+    learning_rate: LearningRate = 0.01
     """The step size, after the warm-up."""
     momentum: UnitInterval | None = None
     """What is kept of the step before; None for nothing."""
@@ -179,7 +180,7 @@ class SGD(Optimiser):
 class Lion(Optimiser):
     """Lion (Chen et al. 2023): the sign of a mean gradient; half of Adam's memory, and a smaller learning rate."""
 
-    learning_rate: NonNegative = 1e-4
+    learning_rate: LearningRate = 1e-4
     """The step size, after the warm-up."""
     beta1: UnitInterval = 0.9
     """How much of the mean, against the newest gradient, is in a step."""

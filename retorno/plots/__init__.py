@@ -11,6 +11,7 @@ from retorno.plots.report import report
 from retorno.plots.study import study
 from retorno.plots.style import PlotError, save
 from retorno.plots.sweeps import animate, bounds_plot, sweep_table
+from retorno.plots.tuning import tuning
 
 __all__ = [
     "Picture",
@@ -34,5 +35,6 @@ __all__ = [
     "seed_panels",
     "study",
     "sweep_table",
+    "tuning",
     "value_map",
 ]

@@ -7,13 +7,13 @@ relabelling `CountBonus`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
-from retorno.core.hyperparameters import NonNegative, Positive, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import Between, NonNegative, Positive, UnitInterval, hyperparameters
 from retorno.core.policy import Policy
 from retorno.core.registry import Registry
 from retorno.core.spaces import Spec
@@ -60,7 +60,7 @@ def explore(
 class Epsilon:
     """ε-greedy: a best action, and with probability ε any. Sutton & Barto 2018, section 2.2."""
 
-    epsilon: UnitInterval = 0.1
+    epsilon: Annotated[UnitInterval, Between(0.01, 0.5)] = 0.1
     """The probability of a random action, at first."""
     end: UnitInterval | None = None
     """The probability that it falls to; None to keep it, or to let it fall to 0 where it falls with what was lived."""

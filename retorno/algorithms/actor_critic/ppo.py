@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,18 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.algorithms.imitation.behaviour_cloning import cloning_loss
 from retorno.algorithms.imitation.mixing import Mix, Mixed, begin
-from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters, preset
+from retorno.core.hyperparameters import (
+    Among,
+    Between,
+    Count,
+    Discount,
+    Lambda,
+    NonNegative,
+    Positive,
+    UnitInterval,
+    hyperparameters,
+    preset,
+)
 from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, initial_carries, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import AnyTree, Clock, Legal, TimeStep, Trajectory
@@ -83,20 +94,20 @@ class PPO:
     """The policy's and the value's network."""
     num_envs: Count = 8
     """Environments that act side by side."""
-    rollout: Count = 256
+    rollout: Annotated[Count, Among((32, 64, 128, 256, 512, 1024))] = 256
     """Interactions of each environment between two updates."""
-    epochs: Count = 10
+    epochs: Annotated[Count, Between(1, 20)] = 10
     """Passes over each rollout."""
-    minibatches: Count | None = None
+    minibatches: Annotated[Count | None, Among((4, 8, 16, 32, 64, 128))] = None
     """Gradient steps in each pass. None for 32, or as many as divide what a network with a memory learns from: one
     sequence for each environment."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4, max_gradient_norm=0.5, eps=1e-5))
     """How a gradient becomes a step. This clipping and this ε matter (Huang et al. 2022): give them to another too."""
-    discount: UnitInterval = 0.99
+    discount: Discount = 0.99
     """γ"""
-    lambda_: UnitInterval = 0.95
+    lambda_: Lambda = 0.95
     """λ of generalised advantage estimation."""
-    clip: Positive = 0.2
+    clip: Annotated[Positive, Among((0.1, 0.2, 0.3, 0.4))] = 0.2
     """ε, how far the new policy's probability ratio counts."""
     anneal_clip: bool = False
     """Let the clip fall to 0 over the run."""
@@ -114,7 +125,7 @@ class PPO:
     """How far a value may move in one update; None for any distance."""
     value_coefficient: NonNegative = 0.5
     """Weight of the value's loss."""
-    entropy_coefficient: NonNegative = 0.0
+    entropy_coefficient: Annotated[NonNegative, Among((0.0, 1e-4, 1e-3, 0.01, 0.03, 0.1))] = 0.0
     """Weight of the entropy bonus."""
     anneal_entropy: bool = False
     """Let that weight fall to 0 over the run."""

@@ -23,7 +23,17 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.core.counter import Countdown
-from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters, preset
+from retorno.core.hyperparameters import (
+    BatchSize,
+    Count,
+    Discount,
+    Positive,
+    TargetStep,
+    UnitInterval,
+    Whole,
+    hyperparameters,
+    preset,
+)
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import SpaceError, Spec, require_bounded, require_one_player, require_windows
@@ -114,7 +124,7 @@ class SAC:
     """Gradient steps in each update."""
     actor_period: Count = 1
     """Gradient steps of the critics to one of the actor and the temperature."""
-    batch_size: Count = 256
+    batch_size: BatchSize = 256
     """Windows in each gradient step."""
     length: Count = 1
     """Rows of a window that are learnt from: for a network with a memory more than one."""
@@ -132,14 +142,14 @@ class SAC:
     """How a gradient becomes a step, of the actor and the temperature."""
     critic_optimiser: Optimiser | None = None
     """The same of the critics; None for as the actor's."""
-    target_step: UnitInterval = 0.005
+    target_step: TargetStep = 0.005
     """τ, how far the target follows the critics after each gradient step."""
     target_network: bool = True
     """Learn from critics that follow slowly; else from the very critics, which judge what was done and what comes next
     in one batch (Bhatt et al. 2024): for networks with batch renormalisation."""
     moments_step: UnitInterval = 0.01
     """How far running moments of batch renormalisation follow those of each batch."""
-    discount: UnitInterval = 0.99
+    discount: Discount = 0.99
     """γ"""
     temperature: Positive = 1.0
     """α, what a unit of entropy is worth in rewards, at first."""

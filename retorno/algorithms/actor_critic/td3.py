@@ -11,7 +11,7 @@ import abc
 import math
 from collections.abc import Callable
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,17 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.core.counter import Countdown
-from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, Whole, hyperparameters, preset
+from retorno.core.hyperparameters import (
+    BatchSize,
+    Between,
+    Count,
+    Discount,
+    NonNegative,
+    TargetStep,
+    Whole,
+    hyperparameters,
+    preset,
+)
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, require_bounded, require_one_player, require_windows
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after, one_after_another
@@ -77,9 +87,9 @@ class TwinDelayed(abc.ABC):
     """How a gradient becomes a step, of the actor."""
     critic_optimiser: Optimiser | None = None
     """The same of the critics; None for as the actor's."""
-    target_step: UnitInterval = 0.005
+    target_step: TargetStep = 0.005
     """τ, how far targets follow at each of the actor's steps."""
-    discount: UnitInterval = 0.99
+    discount: Discount = 0.99
     """γ"""
     target_noise: NonNegative = 0.2
     """Standard deviation of the normal noise on the target's actions, which are within [−1, 1], so that values are
@@ -214,7 +224,7 @@ class TD3(TwinDelayed):
     """Interactions of each environment between two updates."""
     gradient_steps: Count = 1
     """Gradient steps in each update."""
-    batch_size: Count = 256
+    batch_size: BatchSize = 256
     """Windows in each gradient step."""
     length: Count = 1
     """Rows of a window that are learnt from: for a network with a memory more than one."""
@@ -228,7 +238,7 @@ class TD3(TwinDelayed):
     """Transitions that the replay holds."""
     learning_starts: Whole = 100
     """Environment steps before the first gradient step, with actions drawn evenly."""
-    noise: NonNegative = 0.1
+    noise: Annotated[NonNegative, Between(0.0, 0.5)] = 0.1
     """Standard deviation of the normal noise on actions, which are within [−1, 1]."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> TD3Learner:

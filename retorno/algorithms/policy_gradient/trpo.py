@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,17 @@ from jax import Array
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import (
+    Among,
+    Between,
+    Count,
+    Discount,
+    Lambda,
+    NonNegative,
+    Positive,
+    UnitInterval,
+    hyperparameters,
+)
 from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import Spec
@@ -62,9 +72,9 @@ class TRPO:
     """The policy's network, and the critic's."""
     num_envs: Count = 8
     """Environments that act side by side."""
-    rollout: Count = 256
+    rollout: Annotated[Count, Among((64, 128, 256, 512, 1024))] = 256
     """Interactions of each environment between two updates."""
-    trust: Positive = 0.01
+    trust: Annotated[Positive, Between(1e-3, 0.1, log=True)] = 0.01
     """δ, the mean KL to which the policy may move in one update, in nats."""
     conjugate_steps: Count = 15
     """Steps of conjugate gradients."""
@@ -78,9 +88,9 @@ class TRPO:
     """How a gradient becomes a step of the critic; the policy's step is its own."""
     critic_epochs: Count = 20
     """The critic's gradient steps on each rollout, each on all of it."""
-    discount: UnitInterval = 0.99
+    discount: Discount = 0.99
     """γ"""
-    lambda_: UnitInterval = 0.95
+    lambda_: Lambda = 0.95
     """λ of generalised advantage estimation."""
     normalise_observations: bool = False
     """Standardise Box observations by their running mean and variance."""

@@ -7,14 +7,14 @@ network the same line moves the parameters along ∇q (semi-gradient, without re
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import Between, Count, NonNegative, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -44,7 +44,7 @@ class QLearning:
     """Environments that act side by side; their transitions are learnt from one after another."""
     rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns from each before the next is chosen."""
-    step_size: NonNegative | None = 0.1
+    step_size: Annotated[NonNegative | None, Between(0.01, 1.0, log=True)] = 0.1
     """α; None for 1/n at the nth visit of a pair, which makes the value the average of its targets."""
     step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""

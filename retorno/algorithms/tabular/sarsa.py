@@ -8,14 +8,14 @@ time limit the action drawn on the final row stands in for it: it is the same po
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters, preset
+from retorno.core.hyperparameters import Between, Count, NonNegative, UnitInterval, hyperparameters, preset
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, one_after_another
@@ -48,7 +48,7 @@ class SARSA:
     """Environments that act side by side; their transitions are learnt from one after another."""
     rollout: Count = 1
     """Interactions of each environment between two updates; 1 learns before each choice."""
-    step_size: NonNegative | None = 0.1
+    step_size: Annotated[NonNegative | None, Between(0.01, 1.0, log=True)] = 0.1
     """α; None for 1/n at the nth visit of a pair."""
     step_size_end: NonNegative | None = None
     """α at the end of the run, reached in a straight line; None to keep it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,18 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.core.counter import Countdown
-from retorno.core.hyperparameters import Count, Positive, UnitInterval, Whole, hyperparameters, preset
+from retorno.core.hyperparameters import (
+    Among,
+    BatchSize,
+    Between,
+    Count,
+    Discount,
+    Positive,
+    UnitInterval,
+    Whole,
+    hyperparameters,
+    preset,
+)
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, num_actions, require_windows
 from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
@@ -84,9 +95,9 @@ class DQN:
     """Interactions of each environment between two updates."""
     gradient_steps: Count = 1
     """Gradient steps in each update."""
-    batch_size: Count = 32
+    batch_size: BatchSize = 32
     """Windows in each gradient step."""
-    n: Count = 1
+    n: Annotated[Count, Among((1, 3, 5))] = 1
     """Rewards in a return before it goes on from an estimate."""
     length: Count = 1
     """Rows of a window that are learnt from: for a network with a memory more than one."""
@@ -100,17 +111,17 @@ class DQN:
     """Transitions that the replay holds."""
     learning_starts: Whole = 1_000
     """Environment steps before the first gradient step."""
-    target_period: Count = 1_000
+    target_period: Annotated[Count, Between(10, 10_000, log=True)] = 1_000
     """Environment steps between two copies of the network to the target."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-4, max_gradient_norm=10.0))
     """How a gradient becomes a step."""
-    discount: UnitInterval = 0.99
+    discount: Discount = 0.99
     """γ"""
     epsilon: UnitInterval = 1.0
     """Probability of a random action at the start."""
-    epsilon_end: UnitInterval = 0.05
+    epsilon_end: Annotated[UnitInterval, Between(0.01, 0.2)] = 0.05
     """Probability of a random action after `exploration_fraction`."""
-    exploration_fraction: UnitInterval = 0.1
+    exploration_fraction: Annotated[UnitInterval, Between(0.05, 0.5)] = 0.1
     """The share of the run in which ε falls, in a straight line."""
     double: bool = True
     """Let the online network choose the action that the target network judges."""

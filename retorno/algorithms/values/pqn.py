@@ -9,7 +9,7 @@ whole sequences are learnt from, each from the memory that acting had.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
-from retorno.core.hyperparameters import Count, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import Between, Count, Discount, Lambda, UnitInterval, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, unroll_batch
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
@@ -69,13 +69,13 @@ class PQN:
     """Gradient steps in a pass; None for 32, or as many of them as divide what there is."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3, Schedule.linear, max_gradient_norm=10.0))
     """How a gradient becomes a step."""
-    discount: UnitInterval = 0.99
+    discount: Discount = 0.99
     """γ"""
-    lambda_: UnitInterval = 0.95
+    lambda_: Lambda = 0.95
     """λ: 0 for targets of one step, 1 for whole returns."""
     epsilon: UnitInterval = 1.0
     """Probability of a random action at the start."""
-    epsilon_end: UnitInterval = 0.05
+    epsilon_end: Annotated[UnitInterval, Between(0.01, 0.2)] = 0.05
     """Probability of a random action after `exploration_fraction`."""
     exploration_fraction: UnitInterval = 0.2
     """The share of the run in which ε falls, in a straight line."""
