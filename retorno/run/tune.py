@@ -237,7 +237,7 @@ def tune(
 
     >>> found = tune("q_learning", "student", 2, over={"step_size": Between(0.1, 1.0)}, steps=500, seeds=0)
     >>> len(found.trials), list(found.best.values)
-    (2, ['step_size', 'exploration.epsilon'])
+    (2, ['exploration.epsilon', 'step_size'])
     """
     question = ask(algorithm, world, over, steps, seed, evaluations, episodes)
     counts = {"trials": positive("trials", trials, "it is how many settings are tried")}
