@@ -40,8 +40,8 @@ class Judging:
     """Take so many of the prompts."""
     answers: Count = 1
     """Of each model to each prompt."""
-    tokens: Count = 64
-    """How many an answer may have."""
+    tokens: Count | None = None
+    """How many an answer may have; 64, or as many as there is room for, where it is not said."""
     temperature: NonNegative = 1.0
     """Below 1 the likely becomes likelier; at 0 the likeliest token is taken."""
     seed: int = 0

@@ -22,8 +22,8 @@ class Sample:
     """What to go on with; several are answered side by side."""
     chat: Flag = False
     """The prompt is what a user says: write it as the model's chat template wants it."""
-    tokens: Count = 64
-    """How many may follow."""
+    tokens: Count | None = None
+    """How many may follow; 64, or as many as there is room for, where it is not said."""
     samples: Count = 1
     """Answers for each prompt."""
     temperature: NonNegative = 1.0
@@ -48,7 +48,8 @@ def run(arguments: list[str]) -> int:
     prompts = [_asked(model, prompt) if given.chat else prompt for prompt in given.prompt]
     sampling = language.Sampling(temperature=given.temperature, top_k=given.top_k, top_p=given.top_p)
     each = [prompt for prompt in prompts for _ in range(given.samples)]
-    answers = language.generate(model, each, given.tokens, sampling, given.seed)
+    tokens = model.room([model.tokens(prompt) for prompt in each], given.tokens)
+    answers = language.generate(model, each, tokens, sampling, given.seed)
     told = [prompt for prompt in given.prompt for _ in range(given.samples)]
     if given.json:
         records = [{"prompt": prompt, **answer._asdict()} for prompt, answer in zip(told, answers, strict=True)]

@@ -21,7 +21,7 @@ from retorno.environments.registry import WorldName
 from retorno.environments.text.prompts import Prompts
 from retorno.environments.wrappers import Together
 from retorno.language.architecture import Architecture
-from retorno.language.model import LanguageModel
+from retorno.language.model import ANSWERED, LanguageModel
 from retorno.language.records import (
     ANSWER,
     TURNS,
@@ -41,8 +41,6 @@ from retorno.language.records import (
 from retorno.language.stored import StoredModel
 from retorno.language.tokenizer import Tokenizer
 
-ANSWERED = 64
-"""Tokens that an answer may have where nothing else is said."""
 Model = str | StoredModel | LanguageModel
 """A model, or where it lies."""
 

@@ -144,7 +144,7 @@ def win_rate(
     by: Judge,
     *,
     answers: int = 1,
-    tokens: int = 64,
+    tokens: int | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 (it cannot change)
     seed: int = 0,
 ) -> WinRate:
@@ -156,7 +156,7 @@ def win_rate(
         prompts: to be answered by both.
         by: the judge.
         answers: of each model to each prompt, which are compared pair by pair.
-        tokens: how many an answer has at most.
+        tokens: how many an answer has at most; None for 64, or as many as there is room for.
         sampling: how each token is drawn.
         seed: what is drawn follows from it.
 
@@ -166,7 +166,7 @@ def win_rate(
     asked = [prompt for prompt in prompts for _ in range(answers)]
     each = []
     for number, model in enumerate((one, other)):
-        said = generate(model, _written(model, asked), tokens, sampling, seed + number)
+        said = _answered(model, asked, tokens, sampling, seed + number)
         each.append(np.asarray(by(_shown(asked), [answer.text for answer in said])))
     apart = np.sign(each[0] - each[1])
     share = ((1 + apart) / 2).reshape(len(prompts), answers).mean(axis=1)
@@ -180,7 +180,7 @@ def mean_score(
     prompts: Sequence[Text],
     by: Judge,
     *,
-    tokens: int = 64,
+    tokens: int | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 (it cannot change)
     seed: int = 0,
 ) -> tuple[float, float, float]:
@@ -190,11 +190,11 @@ def mean_score(
         model: which answers.
         prompts: to be answered.
         by: the judge.
-        tokens: how many an answer has at most.
+        tokens: how many an answer has at most; None for 64, or as many as there is room for.
         sampling: how each token is drawn.
         seed: what is drawn follows from it.
     """
-    said = generate(model, _written(model, prompts), tokens, sampling, seed)
+    said = _answered(model, prompts, tokens, sampling, seed)
     return _mean(by(_shown(prompts), [answer.text for answer in said]))
 
 
@@ -204,7 +204,7 @@ def best_of(
     by: Judge,
     n: int,
     *,
-    tokens: int = 64,
+    tokens: int | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 (it cannot change)
     seed: int = 0,
 ) -> list[Answer]:
@@ -217,7 +217,7 @@ def best_of(
         prompts: to be answered.
         by: who says which is the best; of equals the first is taken.
         n: how many are written to each prompt.
-        tokens: how many an answer has at most.
+        tokens: how many an answer has at most; None for 64, or as many as there is room for.
         sampling: how each token is drawn.
         seed: what is drawn follows from it.
 
@@ -234,7 +234,7 @@ def best_of_frontier(
     judges: Mapping[str, Judge],
     numbers: Sequence[int],
     *,
-    tokens: int = 64,
+    tokens: int | None = None,
     seed: int = 0,
 ) -> Iterator[Point]:
     """What each judge gives the best of n answers by the first of them, and how far that is from the model.
@@ -247,7 +247,7 @@ def best_of_frontier(
         prompts: to be answered.
         judges: by name; the first one chooses.
         numbers: each n.
-        tokens: how many an answer has at most.
+        tokens: how many an answer has at most; None for 64, or as many as there is room for.
         seed: what is drawn follows from it.
 
     Raises:
@@ -268,7 +268,7 @@ def _several(
     prompts: Sequence[Text],
     judges: Mapping[str, Judge],
     n: int,
-    tokens: int,
+    tokens: int | None,
     sampling: Sampling,
     seed: int,
 ) -> tuple[list[list[Answer]], dict[str, Float[np.ndarray, "N n"]]]:
@@ -277,7 +277,7 @@ def _several(
         raise JudgeError(f"the best of {n} answers: expected 1 or more")
     asked = [prompt for prompt in prompts for _ in range(n)]
     written = _written(model, asked)
-    said: list[Answer] = []
+    tokens, said = model.room(written, tokens), list[Answer]()
     for start in range(0, len(asked), BATCH):
         part = written[start : start + BATCH]
         filled = part + part[:1] * (min(BATCH, len(asked)) - len(part))
@@ -295,7 +295,7 @@ def frontier(
     judges: Mapping[str, Judge],
     *,
     reference: str | Path | None = None,
-    tokens: int = 64,
+    tokens: int | None = None,
     seed: int = 0,
 ) -> Iterator[Point]:
     """What each judge gives the policies that a run kept, and how far they are from where it began.
@@ -308,7 +308,7 @@ def frontier(
         prompts: to be answered by each.
         judges: by name.
         reference: the model from which distance is measured; None for the one with which the run began.
-        tokens: how many an answer has at most.
+        tokens: how many an answer has at most; None for 64, or as many as there is room for.
         seed: what is drawn follows from it.
 
     Returns:
@@ -324,7 +324,7 @@ def frontier(
     for step in sorted(policy_folder.steps(Path(run))):
         policy = policy_folder.read_each(Path(run), step)[0].policies[0].select(POLICY)
         model = LanguageModel(stored.architecture, stored.tokenizer, policy)
-        said = generate(model, _written(model, prompts), tokens, seed=seed)
+        said = _answered(model, prompts, tokens, Sampling(), seed)
         if reference is None and (temperature := temperature_of(policy)) != 1:
             before = AtTemperature(begun.policy, temperature)
         own, theirs = (
@@ -355,6 +355,13 @@ def _mean(samples: Sequence[float] | Float[np.ndarray, " N"]) -> tuple[float, fl
 def _written(model: LanguageModel, prompts: Sequence[Text]) -> list[list[int]]:
     writer = Writer.of(model, None)
     return [writer.prompt(prompt, f"prompt {number}") for number, prompt in enumerate(prompts)]
+
+
+def _answered(
+    model: LanguageModel, prompts: Sequence[Text], tokens: int | None, sampling: Sampling, seed: int
+) -> list[Answer]:
+    written = _written(model, prompts)
+    return generate(model, written, model.room(written, tokens), sampling, seed)
 
 
 def _shown(prompts: Sequence[Any]) -> list[str]:

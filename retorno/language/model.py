@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from retorno.networks.heads import CategoricalHead, Readout
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Precision, Rows
 from retorno.networks.network import SHARED, Network
+
+ANSWERED = 64
+"""Tokens that an answer may have where nothing else is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +46,15 @@ class LanguageModel:
         if self.tokenizer is None:
             raise ModelError("the model's folder holds no tokenizer.json: give tokens, or copy the file there")
         return self.tokenizer.encode(text)
+
+    def room(self, prompts: Sequence[Sequence[int]], tokens: int | None = None) -> int:
+        """Tokens that an answer to each of these may have: so many, or `ANSWERED`, fewer where there is no room.
+
+        Args:
+            prompts: the tokens of each.
+            tokens: what was asked for, which is not made fewer; None where nothing was.
+        """
+        return tokens or max(min(ANSWERED, self.architecture.longest - max(map(len, prompts), default=0)), 1)
 
     def save(
         self, folder: str | Path, precision: Precision = Precision.float32, shard_bytes: int = SHARD_BYTES

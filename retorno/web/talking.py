@@ -25,7 +25,7 @@ class Talker:
 
     where: str
     tokens: int = 64
-    """That an answer may have."""
+    """That an answer may have; fewer where what was said leaves no room for them."""
     sampling: Sampling = Sampling()  # noqa: RUF009 (it cannot change)
     stop: tuple[str, ...] = ()
     """Texts that end an answer."""
@@ -45,15 +45,12 @@ class Talker:
             prompt = [{"role": "system", "content": self.system}, *prompt]
         with self._lock:
             model = self.model
-            room = model.architecture.longest - self.tokens
-            if room < 1:
-                raise RetornoError(
-                    f"{self.where} was made for {model.architecture.longest} tokens: an answer of {self.tokens} leaves "
-                    "no room for a prompt; give fewer --tokens"
-                )
-            given = model.tokens(written(model, prompt))[-room:]
+            longest = model.architecture.longest
+            given = model.tokens(written(model, prompt))
+            given = given[-max(longest - self.tokens, longest // 2) :]
+            tokens = min(self.tokens, longest - len(given))
             assert self._read is not None
-            yield from stream(model, given, self.tokens, self.sampling, seed, self.stop, self._read[1])
+            yield from stream(model, given, tokens, self.sampling, seed, self.stop, self._read[1])
 
     @property
     def model(self) -> LanguageModel:

@@ -10,6 +10,7 @@ import pytest
 
 import retorno as rt
 from retorno.language import Conversation, Memory, ModelError, Sampling, conversation, stream
+from retorno.web.talking import Talker
 
 LLAMA = Path(__file__).with_name("models") / "llama"
 GREEDY = Sampling(greedy=True)
@@ -140,3 +141,10 @@ def test_what_cannot_be_said_is_refused_before_anything_is_told(model: Any) -> N
         Conversation(model).again()
     with pytest.raises(ModelError, match="tokens long, and the model was made for 64: begin a new one"):
         Conversation(model).say("heron, duck, goose " * 20)
+
+
+def test_where_an_answer_leaves_no_room_for_what_is_asked_it_is_shorter(model: Any) -> None:
+    """The model was made for 64 tokens, and nobody has to know that."""
+    assert (model.room([[1] * 9, [1] * 20]), model.room([[1] * 9], 60), model.room([[1] * 99])) == (44, 60, 1)
+    talker = Talker(str(LLAMA), tokens=256, sampling=GREEDY)
+    assert len(model.tokens("".join(talker.answer("the heron " * 30, 0)))) <= 32
