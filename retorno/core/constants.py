@@ -31,6 +31,27 @@ Held = dict[str, dict[str, Array]]
 """Arrays by the digest of what they belong to, and by name."""
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["arrays"], meta_fields=["places"])
+@dataclass(frozen=True)
+class Given:
+    """What a program is given of constants: each array once, also where two sources hold the same one.
+
+    So what several networks compute alike with it is computed once: XLA sees that it is the same.
+    """
+
+    arrays: tuple[Any, ...]
+    places: tuple[tuple[str, str, int], ...]
+    """Digest and name of each constant, and which of the arrays it is."""
+
+    @property
+    def held(self) -> Held:
+        """The arrays in their places."""
+        held: Held = {}
+        for digest, name, number in self.places:
+            held.setdefault(digest, {})[name] = self.arrays[number]
+        return held
+
+
 class ConstantsError(RetornoError):
     """Constants that are gone, or not what they were: the message says where they were and what to do."""
 
@@ -89,8 +110,18 @@ def read(source: Source) -> tuple[str, Arrays]:
         digest = _digests[place] = _digest(arrays)
         if digest not in _held:
             with jax.ensure_compile_time_eval():  # Whoever asks may be in the middle of tracing a program.
-                _held[digest] = {name: jnp.asarray(array) for name, array in arrays.items()}
+                _held[digest] = {name: _once(name, array) for name, array in arrays.items()}
     return _digests[place], _held[_digests[place]]
+
+
+def _once(name: str, array: np.ndarray) -> Array:
+    """An array to hold: the same one where another source has it, as a model does and what was trained on top of it."""
+    for arrays in _held.values():
+        there = arrays.get(name)
+        if there is not None and (there.shape, there.dtype) == (array.shape, array.dtype):
+            if np.array_equal(np.asarray(there), array):
+                return there
+    return jnp.asarray(array)
 
 
 def forget() -> None:
@@ -135,18 +166,23 @@ def constants_of(tree: Any) -> list[Constant]:
     return list(dict.fromkeys(node for node in jax.tree.leaves(tree, is_leaf=_is_constant) if _is_constant(node)))
 
 
-def arrays_of(tree: Any) -> Held:
+def arrays_of(tree: Any) -> Given:
     """The arrays of the constants in a tree: what a program that computes with it has to be given."""
-    held: Held = {}
+    numbers: dict[int, int] = {}
+    arrays, places = [], []
     for constant in constants_of(tree):
-        held.setdefault(constant.digest, {})[constant.name] = constant.array
-    return held
+        array = constant.array
+        if id(array) not in numbers:
+            numbers[id(array)] = len(arrays)
+            arrays.append(array)
+        places.append((constant.digest, constant.name, numbers[id(array)]))
+    return Given(tuple(arrays), tuple(places))
 
 
 @contextmanager
-def given(arrays: Held) -> Iterator[None]:
+def given(arrays: Given) -> Iterator[None]:
     """Within this, constants are these arrays: what a program was given of them."""
-    before = _given.set({**_given.get(), **arrays})
+    before = _given.set({**_given.get(), **arrays.held})
     try:
         yield
     finally:
@@ -157,7 +193,7 @@ def with_constants(fun: Callable[..., Any]) -> Callable[..., Any]:
     """The same function, with the arrays of constants that it thaws as one more argument, `constants`."""
 
     @functools.wraps(fun)
-    def given_them(*args: Any, constants: Held, **kwargs: Any) -> Any:
+    def given_them(*args: Any, constants: Given, **kwargs: Any) -> Any:
         with given(constants):
             return fun(*args, **kwargs)
 

@@ -44,6 +44,8 @@ class Spec:
     """Where rewards come from, when not from the world alone."""
     two_players: bool = False
     """Whether an opponent moves on some rows."""
+    whole: bool = False
+    """Whether each rollout is of whole episodes, all of which begin with it: then no memory outlives one."""
 
 
 def require_one_player(spec: Spec, algorithm: str, why: str) -> None:

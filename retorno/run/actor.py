@@ -22,7 +22,7 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Key, PyTree
 
-from retorno.core.constants import Held, arrays_of, given
+from retorno.core.constants import Given, arrays_of, given
 from retorno.core.policy import Policy
 from retorno.core.spaces import action_units
 from retorno.core.time_step import Legal, restart
@@ -188,7 +188,7 @@ class Actor:
 
         @jax.jit
         def program(
-            leaves: list[Array], held: Held, obs: Any, first: Any, carry: Any, legal: Any, draws: Any
+            leaves: list[Array], held: Given, obs: Any, first: Any, carry: Any, legal: Any, draws: Any
         ) -> list[Array]:
             choose = partial(self._choose, jax.tree.unflatten(self._treedef, leaves), sample=sample)
             key = jax.random.fold_in(jax.random.key(self._key), draws)

@@ -178,6 +178,8 @@ def collect(
     together, times = world.lockstep, jnp.arange(algorithm.rollout)
     if together is not None and reads(algorithm, world):
         answers = times.reshape(-1, together.rows)[:, together.prompt :]
+        # What is remembered of texts that are over counts as empty; told so, all that reads them anew begins alike.
+        stage = stage._replace(carry=initial_carries(algorithm, learner, stage.row.last.shape[0]))
         after, texts = jax.lax.scan(read_and_answer, stage, answers)
         rows, action, extras = one_after_another(texts)
     else:

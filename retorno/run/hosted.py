@@ -19,7 +19,7 @@ from jax import Array
 from jaxtyping import PyTree, UInt32
 
 from retorno.core import constants
-from retorno.core.constants import Held, arrays_of, with_constants
+from retorno.core.constants import Given, arrays_of, with_constants
 from retorno.core.counter import Counter
 from retorno.core.environment import HostedEnvironments, HostedWorld
 from retorno.core.policy import Algorithm, Carry, RelabelConfig
@@ -381,7 +381,7 @@ class HostedLoop:
         return Advanced(run._replace(stage=CollectState(None, row, carry)), seen, _finite((run.learner, seen.sums)))
 
     def _every_rollout(
-        self, compiled: Programs, packed: Packed, held: Held, row: TimeStep, carry: Carry, steps: int, most: int
+        self, compiled: Programs, packed: Packed, held: Given, row: TimeStep, carry: Carry, steps: int, most: int
     ) -> tuple[Packed, TimeStep, Carry]:
         """Learn from rollouts, one after another."""
         rollout, lived, updates = self.rollout, 0, 0
@@ -397,7 +397,7 @@ class HostedLoop:
         return packed, row, carry
 
     def _every_step(
-        self, compiled: Programs, packed: Packed, held: Held, row: TimeStep, carry: Carry, steps: int, most: int
+        self, compiled: Programs, packed: Packed, held: Given, row: TimeStep, carry: Carry, steps: int, most: int
     ) -> tuple[Packed, TimeStep, Carry]:
         """Learn from each step before the next one is chosen."""
         rollout = Rollout(self.layouts, 1, len(packed.words))

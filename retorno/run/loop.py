@@ -368,13 +368,14 @@ def fresh(
     return Run(learner, stage, relabel, no_episodes(num_envs), seed, zero, zero)
 
 
-def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: int) -> Spec:
+def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: int, rollout: int | None = None) -> Spec:
     """What an algorithm has to know of a native world.
 
     Args:
         world: a native world.
         steps: the run's budget.
         num_envs: B.
+        rollout: T, where it is known.
 
     >>> from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
     >>> native_spec(TicTacToe(), Counter.of(100), 1).two_players
@@ -389,6 +390,7 @@ def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: i
         row=row,
         world=world,
         two_players=world.two_players,
+        whole=rollout is not None and world.lockstep is not None and rollout % world.lockstep.rows == 0,
     )
 
 
@@ -401,7 +403,7 @@ def _begin_learners(
     num_envs: int,
 ) -> tuple[Learner, Relabel | None]:
     """Learners and relabels [S] for a native world, or those of one seed []."""
-    one = partial(initial_learner, algorithm, native_spec(world, steps, num_envs), relabel)
+    one = partial(initial_learner, algorithm, native_spec(world, steps, num_envs, algorithm.rollout), relabel)
     return one(seeds) if seeds.ndim == 0 else jax.lax.map(one, seeds)
 
 

@@ -89,7 +89,7 @@ class ReferenceKL:
     def build(self, key: Key[Array, ""], spec: Spec) -> NearReference:
         heads = {"policy": policy_head(spec.action_space)}
         network = self.reference.build(key, spec.observation_space, heads)
-        empty = initial_carries(network, spec.num_envs)
+        empty = None if spec.whole else initial_carries(network, spec.num_envs)
         weight = jnp.float32(self.weight)
         return NearReference(network, empty, empty, weight, weight, self.target, self.horizon, self.limit)
 
@@ -98,9 +98,9 @@ class NearReference(Relabel):
     """Takes off what leads away from a reference, whose memory follows the rows."""
 
     reference: Policy
-    before: Carry
-    """[B], the reference's memory before the newest rollout."""
-    after: Carry
+    before: Carry | None
+    """[B], the reference's memory before the newest rollout; None where each rollout begins all episodes anew."""
+    after: Carry | None
     """[B], and before the next one."""
     weight: Float[Array, ""]
     """β, for the newest rollout."""
@@ -122,8 +122,10 @@ class NearReference(Relabel):
         return trajectory.steps.reward[1:] - self.weight * self._log_ratio(trajectory)
 
     def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[NearReference, Metrics]:
-        obs, first = tree.map(lambda x: x[:-1], (trajectory.steps.obs, trajectory.steps.first))
-        after = vmap(self.reference.read, in_axes=(1, 1, 0))(obs, first, self.after)
+        after = self.after
+        if after is not None:
+            obs, first = tree.map(lambda x: x[:-1], (trajectory.steps.obs, trajectory.steps.first))
+            after = vmap(self.reference.read, in_axes=(1, 1, 0))(obs, first, after)
         moved = replace(self, before=self.after, after=after, weight=self.next_weight)
         apart = moved._log_ratio(trajectory)
         episodes = (trajectory.transitions & trajectory.steps.last[1:]).sum()
@@ -149,8 +151,12 @@ class NearReference(Relabel):
 
     def _log_ratio(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         """Log π − log π_ref of what was chosen; 0 where there was nothing to choose."""
-        rows = tree.map(lambda x: x[:-1], trajectory.steps)
-        policy = unroll_batch(self.reference, rows.obs, rows.first, self.before)["policy"]
+        steps, before = trajectory.steps, self.before
+        if before is None:
+            before = initial_carries(self.reference, steps.first.shape[1])
+        # All rows, the last as well, as whatever else reads the rollout does: what is alike is computed once.
+        heads = unroll_batch(self.reference, steps.obs, steps.first, before)
+        policy, rows = tree.map(lambda x: x[:-1], (heads["policy"], steps))
         log_prob = vmap(vmap(lambda policy, legal, action: policy.masked(legal).log_prob(action)))
         apart = trajectory.extras["log_prob"] - log_prob(policy, rows.legal, trajectory.action)
         return jnp.where(trajectory.choices, apart, 0.0)

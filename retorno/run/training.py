@@ -172,7 +172,7 @@ class Training:
         """What an algorithm has to know of the world; of hosted environments, that stand at these rows."""
         budget = Counter.of(self.steps)
         if isinstance(self.world, Environment):
-            return native_spec(self.world, budget, self.algorithm.num_envs)
+            return native_spec(self.world, budget, self.algorithm.num_envs, self.algorithm.rollout)
         return hosted_spec(Spaces(self.world), budget, self.run.stage.row if row is None else row)
 
     def _loop(self) -> HostedLoop:

@@ -172,7 +172,24 @@ def test_the_same_program_with_other_constants_gives_their_answer() -> None:
         digest, arrays = constants.read(source)
         constant = Constant(source, digest, "w")
         np.testing.assert_array_equal(product(constant, jnp.ones(8)), product(arrays["w"], jnp.ones(8)))
-        assert arrays_of([constant, constant]) == {digest: {"w": arrays["w"]}}
+        assert arrays_of([constant, constant]).held == {digest: {"w": arrays["w"]}}
+
+
+def test_what_two_sources_hold_alike_is_held_and_given_once() -> None:
+    @dataclass(frozen=True)
+    class Trained:
+        upper: float
+
+        def read(self) -> dict[str, np.ndarray]:
+            return {"lower": np.arange(8, dtype=np.float32), "upper": np.full(8, self.upper, np.float32)}
+
+    both = [
+        Constant(source, constants.read(source)[0], n) for source in map(Trained, (1, 2)) for n in Trained(1).read()
+    ]
+    given = arrays_of(both)
+    assert len(given.arrays) == 3 and both[0].array is both[2].array
+    total = constants.jit(lambda tree, x: sum((x * thaw(node)).sum() for node in tree))
+    assert total(both, jnp.float32(1)) == 2 * 28 + 8 + 16
 
 
 def test_constants_that_changed_or_are_gone_are_refused(run: Any, weights: WeightsFile) -> None:
