@@ -16,7 +16,7 @@ from retorno.bellman.horizon import evaluate_horizon, finite_horizon
 from retorno.bellman.improvement import policy_iteration
 from retorno.bellman.linear_programs import linear_programming, occupancy_program
 from retorno.bellman.matrix_free import MatrixFree, solve_matrix_free
-from retorno.bellman.minimax import GameSolution, minimax
+from retorno.bellman.minimax import is_for_two, minimax
 from retorno.bellman.occupancy_measure import occupancy
 from retorno.bellman.policy_gradients import policy_gradient, softmax_policy
 from retorno.bellman.rational import evaluate_exactly, solve_exactly
@@ -53,7 +53,6 @@ METHODS = (
 __all__ = [
     "METHODS",
     "EntropySolution",
-    "GameSolution",
     "MatrixFree",
     "asynchronous",
     "auto",
@@ -72,6 +71,7 @@ __all__ = [
     "finite_horizon",
     "gauss_seidel",
     "interval_iteration",
+    "is_for_two",
     "iterative",
     "krylov",
     "linear_programming",

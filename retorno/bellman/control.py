@@ -23,6 +23,7 @@ from retorno.bellman.evaluation import (
     sweeps_work,
 )
 from retorno.bellman.improvement import policy_iteration
+from retorno.bellman.minimax import is_for_two, minimax
 from retorno.bellman.proper_policies import earns_nothing
 from retorno.bellman.solve_monitor import MOST_SWEEPS, RELATIVE, Best, Evaluated, Progress, SolveMonitor
 from retorno.bellman.stochastic_shortest_path import where_ending, where_finite
@@ -133,7 +134,8 @@ def solve(
         discount: γ in [0, 1]; a float stands for its shortest decimal, and it may be a `Fraction`.
         accuracy: the width of the bounds at which the answer counts as `converged`.
         relative_accuracy: or their width as a part of the largest value, whichever is more.
-        method: `auto` chooses by size and shape; or one of `policy_iteration`, `value_iteration`,
+        method: `auto` chooses by size and shape (and `minimax` where two move in turn); or one of `policy_iteration`,
+            `value_iteration`,
             `modified_policy_iteration`, `gauss_seidel`, `asynchronous`, `prioritised_sweeping`,
             `topological`, `partitioned`, `interval_iteration`, `linear_programming`.
         minimise: rewards are costs, and the least return is the best.
@@ -149,7 +151,8 @@ def solve(
         ValueError: when the discount is outside [0, 1]; at discount 1 when no state has a finite value
             (a state that can never terminate, or a loop that pays for ever, is named). The average reward
             (`average_reward`) is then the question to ask.
-        ModelError: when a transition has a negative discount, or no state acts.
+        ModelError: when no state acts; when two move in turn, and another method than `auto` is asked for or they can
+            go round for ever.
 
     >>> import retorno as rt
     >>> best = solve(rt.environments.student(), discount=1.0)
@@ -158,6 +161,11 @@ def solve(
     """
     model = model_of(model)
     require_function(method)
+    if method is auto and is_for_two(model):
+        asked = {"minimise": minimise, "must_end": must_end, "trace": trace, "sweeps": sweeps != MOST_SWEEPS}
+        if unheard := [name for name, given in {**asked, "seconds": seconds is not None}.items() if given]:
+            raise ValueError(f"two move in turn in this model, which minimax solves whole: leave out {unheard[0]}")
+        return minimax(model, discount, accuracy)
     backup = backup_of(model, discount, minimise)
     monitor = SolveMonitor(accuracy, relative_accuracy, sweeps, np.inf if seconds is None else seconds, trace, watch)
     if backup.contracts:

@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
 
 from retorno.core.mdp import MDP, ModelError
-from retorno.core.numerals import Number
+from retorno.core.numerals import Number, as_fraction
+from retorno.core.solution import Solution
+
+SWEEPS = 100_000
 
 
-@dataclass(frozen=True, eq=False)
-class GameSolution:
-    """What perfect play of both sides comes to."""
-
-    model: MDP
-    question_discount: float
-    """γ"""
-    value: Float[np.ndarray, " S"]
-    """Of whoever moves in the state."""
-    q: Float[np.ndarray, " P"]
-    """Of each action for who takes it."""
-    policy: Float[np.ndarray, " P"]
-    """Every best action, equally."""
-    sweeps: int
-
-    @property
-    def start_value(self) -> float:
-        """Of whoever moves first."""
-        return float(self.model.initial @ self.value)
+def is_for_two(model: MDP) -> bool:
+    """Whether two move in turn in a model: some discount is negative."""
+    return bool(len(model.discount)) and bool(model.discount.min() < 0)
 
 
-def minimax(model: MDP, discount: Number = 1.0) -> GameSolution:
-    r"""The values of a zero-sum game in which two move in turn, and all best actions.
+def minimax(model: MDP, discount: Number = 1, accuracy: float = 1e-9) -> Solution:
+    r"""The values of a zero-sum game in which two move in turn, with bounds, and all best actions.
 
     .. math:: v(s) = \max_a \sum_{s'} p(s' \mid s, a) \left( r + \gamma\, d(s, a, s')\, v(s') \right)
 
-    with a discount d of −1 where the opponent moves next: v(s) belongs to whoever moves in s. Sweeps go on until one
-    changes nothing, so that the answer is exact up to rounding; a game without cycles needs one more than its longest
-    course has moves.
+    with a discount d of −1 where the opponent moves next: v(s) belongs to whoever moves in s. Sweeps draw a lower and
+    an upper bound together, each from the other where the turn passes. A game that no course comes back in is exact
+    after as many as its longest course has moves and one; where chance alone lets it go round, bounds close as its end
+    becomes certain.
 
     Args:
         model: with S states and P state–action pairs; its discounts may have either sign.
         discount: γ in [0, 1].
+        accuracy: the width of the bounds at which the sweeps end.
 
     Returns:
-        Values [S], action values [P] and the policy [P].
+        The solution; its `policy` takes each of the best actions equally.
 
     Raises:
         ValueError: when the discount is outside [0, 1].
-        ModelError: when the game can go round for ever, where sweeps need not end.
+        ModelError: when the players can go round for ever, so that the bounds do not close.
 
     >>> from retorno.core.mdp import mdp
     >>> import dataclasses
@@ -60,18 +47,61 @@ def minimax(model: MDP, discount: Number = 1.0) -> GameSolution:
     """
     if not 0 <= discount <= 1:
         raise ValueError(f"discount must lie in [0, 1], got {discount}")
-    discount = float(discount)
-    acting = np.flatnonzero(~model.terminal)
+    given, discount = as_fraction(discount), float(discount)
+    acting, pair, after = np.flatnonzero(~model.terminal), model.transition_pair, model.next_state
+    reward = np.bincount(pair, model.probability * model.reward, model.num_pairs)
     weight = discount * model.discount * model.probability
-    reward = np.bincount(model.transition_pair, model.probability * model.reward, model.num_pairs)
-    value = np.zeros(model.num_states)
-    for sweep in range(1, model.num_states + 2):
-        q = reward + np.bincount(model.transition_pair, weight * value[model.next_state], model.num_pairs)
-        after = np.zeros(model.num_states)
-        after[acting] = np.maximum.reduceat(q, model.state_ptr[acting])
-        if (after == value).all():
-            best = q >= value[model.pair_state]
-            count = np.bincount(model.pair_state, best, model.num_states)
-            return GameSolution(model, discount, value, q, best / count[model.pair_state], sweep)
-        value = after
-    raise ModelError("this game can go round for ever: its values were still changing after as many sweeps as states")
+    own, other = np.maximum(weight, 0), np.minimum(weight, 0)
+
+    def backed_up(mine: Float[np.ndarray, " S"], theirs: Float[np.ndarray, " S"]) -> Float[np.ndarray, " P"]:
+        """Action values, where what is left to the opponent is taken at its other bound."""
+        return reward + np.bincount(pair, own * mine[after] + other * theirs[after], model.num_pairs)
+
+    def best(q: Float[np.ndarray, " P"]) -> Float[np.ndarray, " S"]:
+        value = np.zeros(model.num_states)
+        value[acting] = np.maximum.reduceat(q, model.state_ptr[acting])
+        return value
+
+    # Who is paid at the end alone gets one payment at most, however long it goes on; else no more than one a state.
+    on_the_way = bool(((model.reward != 0) & (weight != 0)).any())
+    scale = np.abs(model.reward).max(initial=0.0) * (model.num_states if on_the_way else 1)
+    lower, upper = (np.where(model.terminal, 0.0, sign * scale) for sign in (-1, 1))
+    widths: list[float] = []
+    while True:
+        before = lower, upper
+        lower, upper = best(backed_up(*before)), best(backed_up(*before[::-1]))
+        widths.append(float((upper - lower).max(initial=0.0)))
+        if widths[-1] <= accuracy:
+            break
+        if np.array_equal(before, (lower, upper)) or len(widths) > (model.num_states if on_the_way else SWEEPS):
+            raise ModelError(
+                "this game can go round for ever: after "
+                f"{len(widths):,} sweeps the bounds of state {model.state_names[int(np.argmax(upper - lower))]!r} are "
+                "still apart. End it after a number of moves, or where a position comes again"
+            )
+    low, high = backed_up(lower, upper), backed_up(upper, lower)
+    rounding = 0.0 if _whole(model, weight) else len(widths) * (2 * np.diff(model.row_ptr).max() + 8) * 2.0**-53 * scale
+    lower, upper = lower - rounding * ~model.terminal, upper + rounding * ~model.terminal
+    optimal = high + rounding >= lower[model.pair_state]
+    ties = np.bincount(model.pair_state, optimal, model.num_states)
+    return Solution(
+        model,
+        given,
+        value=(lower + upper) / 2,
+        lower=lower,
+        upper=upper,
+        q=(low + high) / 2,
+        policy=optimal / ties[model.pair_state],
+        optimal=optimal,
+        policy_loss_bound=float((upper - lower).max(initial=0.0)),
+        converged=True,
+        sweeps=len(widths),
+        residuals=tuple(widths),
+        method="minimax",
+        reason="two move in turn",
+    )
+
+
+def _whole(model: MDP, weight: Float[np.ndarray, " N"]) -> bool:
+    """Whether all numbers are whole, so that no sum is rounded."""
+    return all(bool((x == np.round(x)).all()) for x in (weight, model.probability, model.reward))

@@ -13,7 +13,7 @@ from retorno.algorithms.published import PUBLISHED
 from retorno.cli.options import parse
 from retorno.cli.solve import METHODS
 from retorno.cli.train import first_line, groups
-from retorno.environments.registry import WORLDS
+from retorno.environments.registry import WORLDS, Entry
 from retorno.networks import NETWORKS
 from retorno.run.relabel import RELABELS
 
@@ -55,7 +55,11 @@ def algorithms(kinds: Mapping[str, Any]) -> dict[str, str]:
 
 
 def worlds() -> dict[str, str]:
-    return {name: entry.about + (" [exact model]" if entry.model else "") for name, entry in WORLDS.items()}
+    return {name: entry.about + _has_model(entry) for name, entry in WORLDS.items()}
+
+
+def _has_model(entry: Entry) -> str:
+    return " [exact model]" if entry.model else " [exact model where it is small]" if entry.positions else ""
 
 
 def classes(found: Mapping[str, Any]) -> dict[str, str]:

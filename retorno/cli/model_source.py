@@ -14,7 +14,7 @@ from retorno.core.mdp import MDP, mdp
 from retorno.environments.formats import Loaded, Reading, is_model_file, read
 from retorno.environments.formats.reading import ending
 from retorno.environments.own_code import attribute, guarded
-from retorno.environments.registry import model
+from retorno.environments.registry import as_model, is_native, model
 
 
 def loaded(name: str, how: Reading, settings: Mapping[str, Any] | None = None) -> Loaded | MatrixFree:
@@ -67,9 +67,11 @@ def opened(name: str, settings: Mapping[str, Any]) -> MDP | MatrixFree:
         raise UsageError(f"--world.{next(iter(settings))}: {name} is made already, and takes no settings")
     if isinstance(made, dict):
         made = mdp(made)
+    if is_native(made):
+        return as_model(made)
     if not isinstance(made, MDP | MatrixFree):
         raise UsageError(
-            f"{name} is a {type(made).__name__}: expected an MDP, a dictionary, a MatrixFree, or a function "
-            "that makes one"
+            f"{name} is a {type(made).__name__}: expected an MDP, a dictionary, a MatrixFree, a game, or "
+            "a function that makes one"
         )
     return made

@@ -146,6 +146,8 @@ def run(arguments: list[str]) -> int:
     if found.discount is not None and parsed.discount is None and given.criterion == "discounted":
         given = dataclasses.replace(given, discount=as_fraction(found.discount))
         note(f"discount {plain(float(found.discount))}, as {Path(given.name).name} says")
+    if bellman.is_for_two(found.model):
+        given = for_two(parsed)
     asked = starting(found.model, given.initial)
     if not asked.reward.any():
         note(f"no reward was found in {given.name}" + (": every value is 0" if given.reach is None else ""))
@@ -254,6 +256,25 @@ def checked(given: Solve) -> Solve:
     if discount is None:
         discount = Fraction("0.99") if criterion == "discounted" else Fraction(1)
     return dataclasses.replace(given, criterion=criterion, discount=discount)
+
+
+OF_TWO = ("name", "read", "discount", "method", "accuracy", "initial", "explain", "json", "out", "picture")
+"""The options that go with a game of two."""
+
+
+def for_two(given: Solve) -> Solve:
+    """The question about a game of two; games are not discounted unless it is said.
+
+    Raises:
+        UsageError: for what is asked of one player.
+    """
+    for setting in dataclasses.fields(Solve):
+        if setting.name not in OF_TWO and getattr(given, setting.name) != setting.default:
+            raise UsageError(
+                f"{given.name} is a game of two, whose perfect play has no --{setting.name}: leave that out"
+            )
+    discount = Fraction(1) if given.discount is None else given.discount
+    return checked(dataclasses.replace(given, discount=discount))
 
 
 def require_few(model: MDP) -> None:

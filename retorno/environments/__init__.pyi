@@ -50,6 +50,8 @@ from .grids.racetrack import racetrack as racetrack
 from .model_analysis import summarise as summarise
 from .noisy_rewards import noisy as noisy
 from .observation_maps import observation_map as observation_map
+from .positions import Positions as Positions
+from .positions import positions as positions
 from .recordings import Recorded as Recorded
 from .recordings import episode as episode
 from .recordings import ranked_episodes as ranked_episodes

@@ -251,6 +251,10 @@ def guarded(where: str, call: Callable[[], Made], what: str) -> Made:
 
 def _module(path: Path) -> ModuleType:
     """The file as a module, which finds those that lie beside it."""
+    if b"jax" in path.read_bytes():  # What it makes at once is made after JAX was set up.
+        from retorno.core.runtime import prepare
+
+        prepare()
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -55,6 +55,8 @@ class Entry:
     """Makes the native world."""
     model: Callable[..., MDP] | None = None
     """Makes its exact model, where there is one."""
+    positions: bool = False
+    """Whether it is a game: its model is that of its positions, where these are few enough."""
 
     def settings(self) -> tuple[set[str], bool]:
         """What the world can be made with, by name; and whether it may be more than these."""
@@ -108,6 +110,10 @@ def _modelled(
         return endless if max_episode_steps is None else _late("wrappers:TimeLimit", endless, max_episode_steps)()
 
     return Entry(about, world, model)
+
+
+def _game(about: str, path: str) -> Entry:
+    return Entry(about, _late(f"games.{path}"), positions=True)
 
 
 def _one(model: MDP) -> float:
@@ -259,18 +265,17 @@ WORLDS: dict[str, Entry] = {
     "Acrobot-v1": Entry("swing a two-link arm up", _late("control.classic:acrobot")),
     "Pendulum-v1": Entry("swing a pendulum up and hold it", _late("control.classic:pendulum")),
     "bit_flip": Entry("Andrychowicz et al. 2017: flip ten bits to the wanted ones", partial(_bits, 10)),
-    "tic_tac_toe_for_two": Entry(
-        "tic-tac-toe, both sides: whoever moves next sees the board as their own",
-        _late("games.tic_tac_toe_for_two:TicTacToe"),
+    "tic_tac_toe_for_two": _game(
+        "tic-tac-toe, both sides: whoever moves next sees the board as their own", "tic_tac_toe_for_two:TicTacToe"
     ),
-    "connect_four": Entry("four in a row; the first player wins (Allis 1988)", _late("games.connect_four:ConnectFour")),
-    "gomoku": Entry("five in a row on 15×15", _late("games.gomoku:Gomoku")),
-    "othello": Entry("turn the other's discs, 8×8", _late("games.othello:Othello")),
-    "hex": Entry("join two sides of an 11×11 board (Nash 1952)", _late("games.hex:Hex")),
-    "breakthrough": Entry("bring a piece to the other side, 8×8", _late("games.breakthrough:Breakthrough")),
-    "go": Entry("Go on 9×9: area scoring, positional superko, komi", _late("games.go:Go")),
-    "pig": Entry("a race with a die: roll on, or hold", _late("games.pig:Pig")),
-    "2048": Entry("push tiles together, alone against chance", _late("games.twenty48:Twenty48")),
+    "connect_four": _game("four in a row; the first player wins (Allis 1988)", "connect_four:ConnectFour"),
+    "gomoku": _game("five in a row on 15×15", "gomoku:Gomoku"),
+    "othello": _game("turn the other's discs, 8×8", "othello:Othello"),
+    "hex": _game("join two sides of an 11×11 board (Nash 1952)", "hex:Hex"),
+    "breakthrough": _game("bring a piece to the other side, 8×8", "breakthrough:Breakthrough"),
+    "go": _game("Go on 9×9: area scoring, positional superko, komi", "go:Go"),
+    "pig": _game("a race with a die: roll on, or hold", "pig:Pig"),
+    "2048": _game("push tiles together, alone against chance", "twenty48:Twenty48"),
     **{
         f"minatar/{name}": Entry(f"Young & Tian 2019: {about}, 10×10 cells", partial(_minatar, f"{name}:{kind}"))
         for name, kind, about in (
@@ -470,15 +475,21 @@ def _own(name: str, hosted: bool | None, settings: dict[str, Any]) -> World:
         run_file(file, "world")
         return _late("hosted.gymnasium:gymnasium", inside)(**settings)
     made = as_world(attribute(name), **settings)
-    if hosted is not None and hosted == _is_native(made):
+    if hosted is not None and hosted == is_native(made):
         raise UnknownNameError(f"{name} is a {'native' if hosted else 'hosted'} world: leave the choice open")
     return made
 
 
-def _is_native(world: Any) -> bool:
+def is_native(world: Any) -> bool:
     from retorno.core.environment import Environment
 
     return isinstance(world, Environment)
+
+
+def _makes_native(kind: Any) -> bool:
+    from retorno.core.environment import Environment
+
+    return isinstance(kind, type) and issubclass(kind, Environment)
 
 
 def as_world(given: Any, hosted: bool | None = None, **settings: Any) -> World:
@@ -579,7 +590,7 @@ def model(name: str, **settings: Any) -> MDP:
 
     Raises:
         UnknownNameError: when the world has none.
-        ModelError: when a file does not hold a model.
+        ModelError: when a file does not hold a model, or a game has too many positions.
 
     Args:
         name: as `retorno list` shows it, or a file.
@@ -598,6 +609,8 @@ def model(name: str, **settings: Any) -> MDP:
     modelled = {n: entry.model for n, entry in WORLDS.items() if entry.model is not None}
     if name not in modelled:
         _refuse_path(name)
+        if name in WORLDS and WORLDS[name].positions:
+            return as_model(make(name, **settings))
         if name in WORLDS or _GYMNASIUM_ID.fullmatch(name):
             raise UnknownNameError(
                 f"{name} has no exact model, it can only be lived in, as in `retorno train ppo {name}`; "
@@ -634,7 +647,8 @@ def as_model(given: Any) -> MDP:
 
     Args:
         given: a model; its name, or its file; FILE.py:NAME, MODULE:NAME; a dictionary that describes one; a Gymnasium
-            environment that carries its own (FrozenLake, CliffWalking, Taxi); a function that makes one of these.
+            environment that carries its own (FrozenLake, CliffWalking, Taxi); a native world that can be entered in
+            each of its positions, as a game; a class or function that makes one of these.
 
     Raises:
         ValueError: when it is none of these; and as `model`.
@@ -654,9 +668,11 @@ def as_model(given: Any) -> MDP:
             return model(given)
         case dict():
             return mdp(given)
+        case _ if is_native(given):
+            return _late("positions:positions", given)().model
         case _ if hasattr(getattr(given, "unwrapped", None), "P"):
             return _late("textbook.toy_text:toy_text", given)()
-        case _ if inspect.isfunction(given) or isinstance(given, partial):
+        case _ if inspect.isfunction(given) or isinstance(given, partial) or _makes_native(given):
             return as_model(given())
     raise ValueError(
         f"{_short(given)} has no model: pass a model (retorno.mdp, retorno.environments.load), its name "

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from retorno.core.environment import Environment
 from retorno.core.errors import RetornoError
+from retorno.core.mdp import ModelError
 from retorno.core.policy import Policy
-from retorno.core.spaces import HashableSpace, cardinality
+from retorno.core.waiting import waiting
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.environments.games.game import Game
-from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
 from retorno.models.tabular import WorldModel
 from retorno.ops.ratings import Ratings, bradley_terry
 from retorno.policies import Uniform
-from retorno.policies.target_and_behaviour import FixedPolicy
 from retorno.run.duel import Forfeit, duel
 from retorno.run.engines import Engine, engine
 from retorno.run.match import Match, meet
 from retorno.run.played import Played
+from retorno.search.connect_four import ConnectFourSolver
+from retorno.search.errors import SearchError
+from retorno.search.perfect import Exhaustive, Perfect
 
 
 class ArenaError(RetornoError):
@@ -186,33 +188,25 @@ def known_player(name: str, world: Environment) -> Policy | Engine | None:
         from retorno.search.uct import UCB, UCTPolicy
 
         return UCTPolicy(WorldModel(world), UCB(simulations=int(number)))
-    from retorno.search.connect_four import ConnectFourSolver, Perfect
-
     if not isinstance(world, ConnectFour):
         raise ArenaError(f"alpha_beta plays Connect Four alone, got {world!r}")
     return Perfect(ConnectFourSolver(world, depth=int(number)))
 
 
 def _exact(world: Environment) -> Policy:
-    """Perfect play, of the games for which it is inside."""
-    from retorno.search.connect_four import ConnectFourSolver, Perfect
+    """Perfect play: by its own solver in Connect Four, else by minimax over all positions.
 
+    Raises:
+        ArenaError: when there are too many.
+    """
     if isinstance(world, ConnectFour):
-        return Perfect(ConnectFourSolver(world))
-    if isinstance(world, TicTacToe):
-        return _from_minimax(world)
-    raise ArenaError(f"perfect play is known of Connect Four and tic-tac-toe, got {world!r}")
-
-
-def _from_minimax(world: TicTacToe) -> FixedPolicy:
-    from retorno.bellman import minimax
-
-    solved = minimax(tic_tac_toe_for_two())
-    model, table = solved.model, np.zeros((cardinality(world.observation_space), 9))
-    names = np.array([int(name) for name in model.state_names])
-    table[names[model.pair_state], model.action] = solved.policy
-    with np.errstate(divide="ignore"):
-        return FixedPolicy(jnp.asarray(np.log(table), jnp.float32), HashableSpace(world.observation_space))
+        with contextlib.suppress(SearchError):  # Boards that it does not know may be small.
+            return Perfect(ConnectFourSolver(world))
+    with waiting("solving the game"):
+        try:
+            return Perfect(Exhaustive.of(world))
+        except ModelError as error:
+            raise ArenaError(f"exact cannot play this game: {error}") from None
 
 
 def fitting(names: Sequence[str]) -> list[str]:

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jaxtyping import Bool, Float, Integer, PyTree
+from jaxtyping import Float, Integer
 
-from retorno.core.policy import Carry, Heads, WithoutMemory
 from retorno.environments.games.connect_four import ConnectFour
-from retorno.ops.distributions import Categorical
 from retorno.search.errors import SearchError
 
 ENTRIES = 8_388_617
@@ -57,8 +50,15 @@ class ConnectFourSolver:
         return self._asked(obs, weak=True)
 
     def scores(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
-        """Of each move how soon it wins: 1 with the last disc of all, more before, negative where it loses so."""
-        return self._asked(obs, weak=False)
+        """Of each move how soon it wins: 1 with the last disc of all, more before, negative where it loses so.
+
+        Of a full board, on which there is no move, zeros.
+        """
+        return self._asked(obs, weak=False) if (np.asarray(obs)[0] == 0).any() else np.zeros(self.actions)
+
+    @property
+    def actions(self) -> int:
+        return self.game.columns
 
     def _asked(self, obs: Integer[np.ndarray, "R C"], weak: bool) -> Float[np.ndarray, " A"]:
         from retorno.search.kernels import LOST, scores
@@ -67,25 +67,6 @@ class ConnectFourSolver:
         table = self._table  # type: ignore[attr-defined]
         found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, *table).astype(float)
         return np.where(found < LOST, np.nan, np.clip(found, -1, 1) if weak else found)
-
-
-class Perfect(WithoutMemory):
-    """Plays Connect Four by a solver: one of the best, as soon as it can where it wins. On the host."""
-
-    solver: ConnectFourSolver = eqx.field(static=True)
-
-    def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
-        columns = self.solver.game.columns
-
-        def on_the_host(obs: np.ndarray) -> np.ndarray:
-            # Rows of games that are over are asked about as well: whatever is said there does not count.
-            scores = self.solver.scores(obs) if (obs[0] == 0).any() else np.zeros(columns)
-            return np.nan_to_num(scores, nan=-1e3).astype(np.float32)
-
-        like = jax.ShapeDtypeStruct((columns,), np.float32)
-        scores = jax.pure_callback(on_the_host, like, obs, vmap_method="sequential")
-        best = jnp.where(scores == scores.max(), 0.0, -1e3)
-        return {"policy": Categorical(best), "q": scores}, ()
 
 
 def _word(cells: np.ndarray) -> np.uint64:

@@ -44,8 +44,8 @@ def test_what_cannot_meet_is_refused() -> None:
         arena({"one": uniform}, WORLD)
     with pytest.raises(ArenaError, match="for one player"):
         arena({"one": uniform, "other": uniform}, native("2048"))
-    with pytest.raises(ArenaError, match="perfect play is known of"):
-        known_player("exact", native("hex"))
+    with pytest.raises(ArenaError, match="exact cannot play this game: Twenty48 draws"):
+        known_player("exact", native("2048"))
     with pytest.raises(ArenaError, match="needs a positive number, as in uct:100"):
         known_player("uct", WORLD)
     with pytest.raises(ArenaError, match="alpha_beta plays Connect Four alone"):

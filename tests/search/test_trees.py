@@ -14,8 +14,9 @@ from jax import Array
 from retorno.bellman import minimax, solve
 from retorno.core.mdp import mdp
 from retorno.core.runtime import IN_HASTE
-from retorno.core.spaces import SpaceError, element
-from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
+from retorno.core.spaces import SpaceError
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+from retorno.environments.positions import positions
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import WorldModel
@@ -35,15 +36,13 @@ def knows_nothing(obs: Any) -> tuple[Array, Array]:
 @pytest.fixture(scope="module")
 def late() -> tuple[Any, Any, np.ndarray]:
     """Boards with four free cells, exact action values, and which are legal."""
-    exact = minimax(tic_tac_toe_for_two())
-    model = exact.model
+    found = positions(WORLD)
+    model, exact = found.model, minimax(found.model)
     q = np.full((model.num_states, 9), np.nan)
     q[model.pair_state, model.action] = exact.q
     chosen = np.flatnonzero((~np.isnan(q)).sum(1) == 4)
     chosen = chosen[np.nanmax(q[chosen], 1) > np.nanmin(q[chosen], 1)][:32]
-    numbers = jnp.asarray([int(model.state_names[state]) for state in chosen])
-    boards = jax.vmap(lambda number: element(WORLD.observation_space, number))(numbers).astype(jnp.int8)
-    return boards, q[chosen], exact.value[chosen]
+    return jnp.asarray(found.obs[chosen]), q[chosen], exact.value[chosen]
 
 
 def test_a_search_that_knows_nothing_finds_perfect_moves(late: Any) -> None:

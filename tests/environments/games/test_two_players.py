@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,74 +14,121 @@ from jax import Array
 from jaxtyping import Key
 
 import retorno as rt
-from retorno.bellman import GameSolution, minimax
 from retorno.core.mdp import MDP, ModelError
-from retorno.core.spaces import HashableSpace, element, index
+from retorno.core.solution import Solution
+from retorno.core.spaces import HashableSpace, index
 from retorno.core.time_step import TimeStep
-from retorno.environments.games.tic_tac_toe_for_two import TicTacToe, tic_tac_toe_for_two
+from retorno.environments.enumeration import enumerated
+from retorno.environments.games.pig import Pig
+from retorno.environments.games.tic_tac_toe import LINES
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+from retorno.environments.games.twenty48 import Twenty48
 from retorno.environments.hosted.export import to_gymnasium
+from retorno.environments.positions import Positions, positions
+from retorno.environments.registry import model
+from retorno.policies import Uniform
 from retorno.policies.exploration import Epsilon
 from retorno.policies.target_and_behaviour import FixedPolicy
 
-BOARDS = 3**9
 WORLD = TicTacToe()
 KEY = jax.random.key(0)
 
 
 @functools.cache
-def solved() -> GameSolution:
-    return minimax(tic_tac_toe_for_two())
+def found() -> Positions:
+    return positions(WORLD)
 
 
-def player(chances: np.ndarray) -> FixedPolicy:
-    """A policy over boards from its probabilities for the model's pairs [P]."""
-    model, table = solved().model, np.zeros((BOARDS, 9))
-    names = np.array([int(name) for name in model.state_names])
-    table[names[model.pair_state], model.action] = chances
-    with np.errstate(divide="ignore"):
-        return FixedPolicy(jnp.asarray(np.log(table), jnp.float32), HashableSpace(WORLD.observation_space))
+@functools.cache
+def solved() -> Solution:
+    return rt.bellman.solve(found().model, 1)
 
 
-def state_of(model: MDP, board: Array) -> int:
-    """A board's state in the model."""
-    return model.state(str(int(index(WORLD.observation_space, board))))
+@functools.cache
+def perfect_player() -> FixedPolicy:
+    """A table of all boards, which a program reads quicker than it asks a solver."""
+    table = np.full((3**9, 9), -np.inf, np.float32)
+    table[names()[solved().model.pair_state], solved().model.action] = np.where(solved().optimal, 0, -np.inf)
+    return FixedPolicy(jnp.asarray(table), HashableSpace(WORLD.observation_space))
+
+
+def names() -> np.ndarray:
+    """The number of each board, [S]."""
+    return np.asarray(jax.vmap(lambda board: index(WORLD.observation_space, board))(jnp.asarray(found().obs)))
+
+
+UNIFORM = Uniform().build(WORLD.observation_space, WORLD.action_space)
 
 
 def test_perfect_play_is_a_draw() -> None:
     answer = solved()
-    assert answer.start_value == 0
-    assert answer.model.num_states == 5478
+    assert answer.start_value == answer.lower[0] == answer.upper[0] == 0
+    assert answer.model.num_states == 5478 and answer.method == "minimax" and answer.policy_loss_bound == 0
     assert answer.sweeps <= 10, "the longest game has nine moves"
     # Any opening holds the draw; the corner can be answered by the centre alone.
-    assert answer.policy[:9] == pytest.approx(np.full(9, 1 / 9))
-    corner = answer.model.state(
-        str(int(index(WORLD.observation_space, jnp.array([[2, 0, 0], [0, 0, 0], [0, 0, 0]], jnp.int8))))
-    )
-    first, last = answer.model.state_ptr[corner : corner + 2]
-    assert answer.model.action[first:last][answer.policy[first:last] > 0].tolist() == [4]
+    assert answer.actions(0) == tuple(WORLD.say(cell) for cell in range(9))
+    corner = np.array([[2, 0, 0], [0, 0, 0], [0, 0, 0]], np.int8)
+    best = np.maximum.reduceat(answer.q, answer.model.state_ptr[:-1][~answer.model.terminal])
+    np.testing.assert_array_equal(best, answer.value[~answer.model.terminal])
+    np.testing.assert_array_equal(answer.optimal, answer.q == answer.value[answer.model.pair_state])
+    assert answer.actions(found().state(corner)) == answer.actions("O../.../...") == ("b2",)
 
 
-def test_the_certified_solver_says_who_can() -> None:
+def by_hand() -> MDP:
+    """Tic-tac-toe written once more, in Python: each board as its mover sees it, as a string of nine digits."""
+
+    def moved(board: str, cell: int) -> list[tuple[float, str, float, bool]]:
+        mine = f"{board[:cell]}1{board[cell + 1 :]}"
+        won = any(all(mine[place] == "1" for place in line) for line in LINES)
+        return [(1.0, mine.translate(str.maketrans("12", "21")), float(won), won or "0" not in mine)]
+
+    model = enumerated(moved, lambda board: [cell for cell in range(9) if board[cell] == "0"], "0" * 9)
+    return dataclasses.replace(model, discount=np.where(model.discount == 0, 0.0, -1.0))
+
+
+def test_the_positions_of_a_world_are_those_written_by_hand() -> None:
+    model, other = found().model, by_hand()
+    named = {name: state for state, name in enumerate(other.state_names)}
+    where = np.array([named["".join(map(str, board.ravel()))] for board in found().obs])
+    assert len(set(where.tolist())) == other.num_states
+
+    def rows(model: MDP, where: np.ndarray) -> np.ndarray:
+        table = (where[model.pair_state], model.action, where[model.next_state], model.reward, model.discount)
+        return np.array(sorted(zip(*table, strict=True)))
+
+    np.testing.assert_array_equal(rows(model, where), rows(other, np.arange(other.num_states)))
+
+
+def test_only_minimax_solves_a_game() -> None:
     with pytest.raises(ModelError, match="minimax"):
-        rt.bellman.solve(tic_tac_toe_for_two(), 1.0)
+        rt.bellman.solve(found().model, 1, method=rt.bellman.policy_iteration)
+    with pytest.raises(ValueError, match="leave out minimise"):
+        rt.bellman.solve(found().model, 1, minimise=True)
 
 
-def test_the_world_is_its_model() -> None:
-    """Every pair of the model, taken in the world."""
-    model = solved().model
-    names = np.array([int(name) for name in model.state_names])
-    boards = jax.vmap(lambda n: element(WORLD.observation_space, n))(jnp.asarray(names[model.pair_state]))
-    rows = jax.vmap(lambda board, action: WORLD.step(WORLD.enter(board)[0], action, KEY)[1])(
-        boards.astype(jnp.int8), jnp.asarray(model.action)
-    )
-    number = jax.vmap(lambda board: index(WORLD.observation_space, board))(rows.obs)
-    assert (np.asarray(number) == names[model.next_state]).all()
-    assert (np.asarray(rows.reward) == model.reward).all()
-    assert (np.asarray(rows.discount) == model.discount).all()
+def test_chance_and_small_boards_are_solved() -> None:
+    """Who begins wins at Hex on 3×3; in pig, which chance alone ends, the bounds close."""
+    assert rt.bellman.solve(model("hex", size=3), 1).start_value == 1
+    pig = rt.bellman.solve(positions(Pig(target=6)).model, 1)
+    assert 0 < pig.start_value < 1 and pig.policy_loss_bound < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("world", "why"),
+    [
+        (Twenty48(), "draws where it begins"),
+        (Pig(), "more than 500 positions"),
+        (rt.make("CartPole-v1"), "draws where it begins"),
+        (rt.make("student"), "draws where it begins"),
+    ],
+)
+def test_what_has_no_such_model_is_refused(world: Any, why: str) -> None:
+    with pytest.raises(ModelError, match=why):
+        positions(world, limit=500)
 
 
 def test_two_perfect_players_draw_and_a_random_one_loses() -> None:
-    perfect, uniform = player(solved().policy), player(np.ones(solved().model.num_pairs))
+    perfect, uniform = perfect_player(), UNIFORM
     even = rt.evaluate(policies=(perfect, perfect), world=WORLD, episodes=100, greedy=False)
     assert even.draws == 100
     odds = rt.evaluate(policies=(perfect, uniform), world=WORLD, episodes=400, greedy=False)
@@ -92,7 +141,7 @@ def test_two_perfect_players_draw_and_a_random_one_loses() -> None:
 
 
 def test_players_meet_in_a_hosted_game_as_in_a_native_one() -> None:
-    perfect, uniform = player(solved().policy), player(np.ones(solved().model.num_pairs))
+    perfect, uniform = perfect_player(), UNIFORM
     hosted = rt.gymnasium(lambda: to_gymnasium(WORLD))
     for players in ((perfect, uniform), (uniform, perfect)):
         native, other = (rt.evaluate(policies=players, world=world, episodes=4) for world in (WORLD, hosted))
@@ -103,7 +152,7 @@ def test_players_meet_in_a_hosted_game_as_in_a_native_one() -> None:
 
 
 def test_one_player_meets_nobody() -> None:
-    perfect = player(solved().policy)
+    perfect = perfect_player()
     with pytest.raises(ValueError, match="for one player"):
         rt.evaluate(policies=(perfect, perfect), world="CartPole-v1")
 
@@ -125,19 +174,16 @@ def test_a_table_that_played_against_itself_plays_perfectly() -> None:
     learner = rt.QLearning(discount=1.0, step_size=1.0, exploration=Epsilon(1.0), num_envs=16)
     with rt.train(learner, world, steps=15_000, seed=seeds) as run:
         run.run_to_end()
-    names = np.array([int(name) for name in exact.model.state_names])
-    reached = reachable(
-        exact.model, exact.model.state(str(int(index(world.observation_space, world.reset(KEY)[1].obs))))
-    )
+    reached = reachable(exact.model, found().state(world.reset(KEY)[1].obs))
     pairs = reached[exact.model.pair_state]
     for learnt in np.asarray(run.run.learner.network.tables["q"]):
-        q = learnt[names[exact.model.pair_state], exact.model.action]
+        q = learnt[names()[exact.model.pair_state], exact.model.action]
         np.testing.assert_array_equal(q[pairs], exact.q[pairs])
     for policy in run.policies:
-        even = rt.evaluate(policies=(policy, player(exact.policy)), world=world, episodes=20, greedy=False)
+        even = rt.evaluate(policies=(policy, perfect_player()), world=world, episodes=20, greedy=False)
         assert even.draws == even.episodes
     # Who has learnt nothing loses to perfect play in these games more often than not.
-    fresh = rt.evaluate(policies=(player(np.ones(exact.model.num_pairs)), player(exact.policy)), world=world)
+    fresh = rt.evaluate(policies=(UNIFORM, perfect_player()), world=world)
     assert fresh.wins == 0 and fresh.ci95[1] < 0
 
 
