@@ -61,6 +61,8 @@ class Play:
     """Of the episodes; `retorno evaluate` begins with the same one."""
     sampled: Flag = False
     """Draw actions from the policy instead of taking its best one."""
+    saliency: Flag = False
+    """Lay over each picture what the best action's value hangs on: of a policy of action values that sees images."""
     fps: int | None = None
     """Pictures a second; 4 where steps are followed one by one, 30 where something moves."""
     longest: int = 1000
@@ -93,7 +95,10 @@ def run(arguments: list[str]) -> int:
     scene, policy = _what(given, settings)
     from retorno.plots.player import Player
 
-    player = Player(scene, policy, given.seed, given.episodes, given.longest, not given.sampled)
+    if given.saliency and (policy is None or len(scene.world.observation_space.shape or ()) not in (2, 3)):
+        seen = "random actions" if policy is None else f"a policy that sees {scene.world.observation_space}"
+        raise UsageError(f"--saliency is for a run that learnt action values from images, got {seen}")
+    player = Player(scene, policy, given.seed, given.episodes, given.longest, not given.sampled, given.saliency)
     fps = given.fps or scene.fps
     if scene.why:
         note(scene.why)

@@ -60,7 +60,7 @@ class Drawn(Environment):
 
     def render(self, state: Any) -> np.ndarray:
         canvas = Canvas(*self.view)
-        self.draw(state, canvas)
+        self.draw(jax.tree.map(jnp.asarray, state), canvas)
         return canvas.picture()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from retorno.core import constants
 from retorno.core.policy import Policy
 from retorno.environments.canvas import BLUE, GREY, INK, ORANGE, Canvas
 from retorno.networks.cnn import Convolved
@@ -17,14 +19,26 @@ from retorno.plots.style import PlotError
 
 BAR = 0.62
 """How much of its place a bar fills."""
+SMALLEST = 8
+"""Letters of fewer pixels are not written."""
+STEPS = 200
+"""Of how many steps the value is drawn."""
+BLOCKS = 12
+"""Into how many rows an image is cut, at most, to find what counts in it."""
+LIT, LAID = (235, 64, 20), 0.75
+"""The colour of what counts, and how much of a picture it covers at most."""
 
 
-def with_values(picture: np.ndarray, values: Sequence[float] | np.ndarray) -> np.ndarray:
+def with_values(
+    picture: np.ndarray, values: Sequence[float] | np.ndarray, names: Sequence[str] = (), past: Sequence[float] = ()
+) -> np.ndarray:
     """A picture of a game, and beside it a bar for the value of each action: the best in another colour.
 
     Args:
         picture: the game. Shape [height, width, 3].
         values: of each action. Shape [A].
+        names: of the actions, written on their bars.
+        past: the best action's value until now, drawn below as a curve; nothing for none.
 
     >>> with_values(np.zeros((60, 80, 3), np.uint8), [0.5, 1.0]).shape
     (60, 110, 3)
@@ -46,7 +60,57 @@ def with_values(picture: np.ndarray, values: Sequence[float] | np.ndarray) -> np
     canvas.line([(zero, 0), (zero, rows)], 0.01 * right, GREY if low < 0 else INK)
     bars = canvas.picture()
     bars = np.concatenate([bars, np.full((max(0, height - len(bars)), wide, 3), 255, np.uint8)])[:height]
-    return np.concatenate([picture, bars], 1)
+    shown = np.concatenate([picture, _named(bars, names)], 1)
+    return np.concatenate([shown, _curve(past, shown.shape[1], max(24, height // 5))]) if len(past) else shown
+
+
+def _named(bars: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Bars with the name of each one's action above it."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    place = len(bars) / max(len(names), 1)
+    if not names or place < SMALLEST / (1 - BAR):
+        return bars
+    image = Image.fromarray(bars)
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(min(14, place * (1 - BAR)))
+    for k, name in enumerate(names):
+        pen.text((0.06 * bars.shape[1], k * place), name.lower(), fill=INK, font=font)
+    return np.asarray(image)
+
+
+def _curve(past: Sequence[float], wide: int, high: int) -> np.ndarray:
+    """The value of each step until now, the newest at the right."""
+    lately = np.asarray(past, float)[-STEPS:]
+    low, high_value = float(lately.min()), float(lately.max())
+    level = (lately - low) / max(high_value - low, 1e-6)
+    canvas = Canvas(0, wide, 0, high, wide)
+    across = np.linspace(0.02 * wide, 0.98 * wide, max(len(lately), STEPS // 4))[: len(lately)]
+    up = high * (0.12 + 0.76 * level)
+    canvas.line([*zip(across, up, strict=True)] if len(lately) > 1 else [(across[0], up[0])] * 2, 1.2, ORANGE)
+    image = canvas.picture()
+    if high < 2 * SMALLEST:
+        return image
+    from PIL import Image, ImageDraw, ImageFont
+
+    written = Image.fromarray(image)
+    pen, font = ImageDraw.Draw(written), ImageFont.load_default(SMALLEST + 3)
+    pen.text((2, 0), f"value {lately[-1]:.3g}".replace("-", "−"), fill=INK, font=font)
+    return np.asarray(written)
+
+
+def with_saliency(picture: np.ndarray, changes: Float[np.ndarray, "R S"]) -> np.ndarray:
+    """A picture over which is laid, in a warm colour, what the best action's value hangs on.
+
+    Args:
+        picture: the game, of which an observation shows all. Shape [height, width, 3].
+        changes: as `saliency` gives them: the largest covers most.
+    """
+    from PIL import Image
+
+    share = np.asarray(changes, np.float32) / max(float(changes.max()), 1e-9)
+    height, width = picture.shape[:2]
+    share = np.asarray(Image.fromarray(share).resize((width, height), Image.Resampling.BILINEAR))[..., None] * LAID
+    return (picture * (1 - share) + np.array(LIT) * share).round().astype(np.uint8)
 
 
 def values_of(policy: Policy, obs: Any, first: Any, carry: Any) -> Any:
@@ -54,38 +118,48 @@ def values_of(policy: Policy, obs: Any, first: Any, carry: Any) -> Any:
     return policy.step(obs, first, carry)[0].get("q")
 
 
-def saliency(policy: Policy, obs: np.ndarray, block: int = 1) -> Float[np.ndarray, "R S"]:
+def saliency(
+    policy: Policy, obs: np.ndarray, block: int = 1, first: Any = True, carry: Any = None
+) -> Float[np.ndarray, "R S"]:
     """How much the best action's value changes when a block of the image is emptied (as Greydanus et al. 2018 blur it).
 
     Args:
-        policy: of action values, without a memory.
+        policy: of action values.
         obs: one image. Shape [H, W, C].
         block: rows and columns of what is emptied at a time.
+        first: whether it is an episode's first.
+        carry: what the policy remembers of what came before; None for nothing.
 
     Raises:
-        PlotError: when the policy has no action values.
+        PlotError: when the policy has no action values, or sees no image.
 
     Returns:
         Absolute changes, one for each block. Shape [H / block, W / block].
     """
-    image = jnp.asarray(obs)
+    if np.ndim(obs) not in (2, 3):
+        raise PlotError(f"saliency is of images, got an observation of shape {np.shape(obs)}")
+    carry = policy.initial_carry() if carry is None else carry
+    changed = _changes(policy, jnp.asarray(obs), jnp.asarray(first), carry, block=block)
+    if changed is None:
+        raise PlotError("saliency is of action values: this policy has none, DQN's and PQN's have")
+    return np.asarray(changed)
+
+
+@partial(constants.jit, static_argnames="block")
+def _changes(policy: Policy, image: Any, first: Any, carry: Any, block: int) -> Any:
+    """What `saliency` says; None where there are no action values."""
     rows, columns = -(-image.shape[0] // block), -(-image.shape[1] // block)
-
-    def best(obs: Any) -> Any:
-        q = values_of(policy, obs, jnp.array(True), policy.initial_carry())
-        if q is None:
-            raise PlotError("saliency is of action values: this policy has none, DQN's and PQN's have")
-        return q
-
-    q = best(image)
-    action = int(jnp.argmax(q))
+    q = values_of(policy, image, first, carry)
+    if q is None:
+        return None
+    action = jnp.argmax(q)
     place = jnp.arange(image.shape[0])[:, None] // block * columns + jnp.arange(image.shape[1]) // block
 
     def without(number: Any) -> Any:
-        return best(jnp.where((place == number)[..., None], jnp.zeros_like(image), image))[action]
+        emptied = (place == number).reshape(place.shape + (1,) * (image.ndim - 2))
+        return values_of(policy, jnp.where(emptied, jnp.zeros_like(image), image), first, carry)[action]
 
-    changed = jax.lax.map(without, jnp.arange(rows * columns))
-    return np.asarray(abs(changed - q[action])).reshape(rows, columns)
+    return abs(jax.lax.map(without, jnp.arange(rows * columns)) - q[action]).reshape(rows, columns)
 
 
 def convolved(policy: Policy) -> Convolved:

@@ -30,7 +30,7 @@ from retorno.environments.registry import WorldName, make
 from retorno.environments.sampled_world import Sampled
 from retorno.environments.wrappers import Limited, Wrapper
 from retorno.plots.graph import readable
-from retorno.plots.pixels import values_of, with_values
+from retorno.plots.pixels import BLOCKS, saliency, values_of, with_saliency, with_values
 from retorno.plots.stages import Arms, InGraph, Moment, OnMap, Rendered, Stage, Words, picture
 from retorno.plots.style import PlotError
 from retorno.run.episodes import decide
@@ -80,6 +80,7 @@ class Player:
         episodes: how many.
         longest: steps after which an episode is shown no further, and the film ends.
         greedy: take the policy's best action, or draw one from it.
+        salient: lay over each picture what the best action's value hangs on, where an image is observed.
     """
 
     def __init__(
@@ -90,7 +91,12 @@ class Player:
         episodes: int = 1,
         longest: int = 1000,
         greedy: bool = True,
+        salient: bool = False,
     ) -> None:
+        self._salient = salient
+        self._names: tuple[str, ...] = action_names(scene.world)
+        self._past: list[float] = []
+        """The best action's value on each row of the episode."""
         self.scene, self.policy = scene, policy
         self.seed, self.episodes, self.longest = seed, episodes, longest
         self.returns: list[float] = []
@@ -144,6 +150,8 @@ class Player:
             told = "" if number is None else model.action_names[number]
         else:
             place, told = _numbers(shown.row.obs), "" if action is None else _numbers(action)
+        if number is not None and told.isdigit() and number < len(self._names):
+            told = self._names[number].lower()
         told = f"action {told}" if told.isdigit() else told
         place = f"state {place}" if place.isdigit() else place
         drawn = shown.picture if isinstance(shown.picture, np.ndarray) else None
@@ -166,6 +174,7 @@ class Player:
         environments = world.open(1, self.seed)
         try:
             rows = environments.reset()
+            self._names = self._names or tuple(getattr(environments, "action_names", ()))
             action = None
             while True:
                 row = jax.tree.map(lambda x: x[0], rows)
@@ -181,8 +190,14 @@ class Player:
         if not self._values or self.policy is None or not isinstance(picture, np.ndarray):
             return picture
         values = self._value(self.policy, row.obs, row.first, self._carry)
-        self._values = values is not None and np.ndim(values) == 1
-        return with_values(picture, np.asarray(values)) if self._values else picture
+        if values is None or np.ndim(values) != 1:
+            self._values = False
+            return picture
+        self._past = [*([] if row.first else self._past), float(np.max(values))]
+        if self._salient:
+            block = -(-np.shape(row.obs)[0] // BLOCKS)
+            picture = with_saliency(picture, saliency(self.policy, row.obs, block, row.first, self._carry))
+        return with_values(picture, np.asarray(values), self._names, self._past)
 
     def _act(self, row: TimeStep) -> Any:
         if self.policy is None:
@@ -207,6 +222,13 @@ class Repetition:
             if len(lately) >= length + period and lately[-length:] == lately[-length - period : -period]:
                 return period
         return 0
+
+
+def action_names(world: Any) -> tuple[str, ...]:
+    """What a world calls its actions, through the worlds around it; nothing where it does not say."""
+    while isinstance(world, Wrapper):
+        world = world.world
+    return tuple(getattr(world, "action_names", ()))
 
 
 def state_of(world: Environment, state: Any) -> int | None:

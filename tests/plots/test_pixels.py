@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from retorno.core.policy import Policy
 from retorno.networks import CNN, MLP, ActionValueHead
-from retorno.plots.pixels import convolved, hidden, on_a_plane, saliency, with_values
+from retorno.plots.pixels import convolved, hidden, on_a_plane, saliency, with_saliency, with_values
 from retorno.plots.style import PlotError
 
 SCREEN = spaces.Box(0, 255, (6, 6, 1), np.uint8)
@@ -53,6 +53,26 @@ def test_the_best_action_has_the_longest_bar() -> None:
     assert coloured[1] > 1.7 * coloured[0] > 1.7 * coloured[2] > 0
     below_zero = with_values(np.zeros((90, 90, 3), np.uint8), [-1.0, -2.0])
     assert below_zero.shape == picture.shape
+
+
+def test_what_counts_is_laid_over_the_picture_where_it_stands() -> None:
+    picture = np.full((80, 80, 3), 100, np.uint8)
+    changes = np.zeros((4, 4))
+    changes[1, 3] = 2.0
+    changed = np.abs(with_saliency(picture, changes).astype(int) - picture).sum(-1)
+    assert np.unravel_index(changed.argmax(), changed.shape)[0] in range(20, 40)
+    assert changed[20:40, 60:].mean() > 10 * changed[60:, :20].mean() == 0
+
+
+def test_actions_have_their_names_and_the_value_its_past() -> None:
+    picture, values = np.zeros((90, 90, 3), np.uint8), [0.0, 0.0, 1.0]
+    plain = with_values(picture, values)
+    named = with_values(picture, values, ["nothing", "left", "fire"])
+    assert named.shape == plain.shape and (named[:, 90:] != plain[:, 90:]).any((1, 2)).reshape(3, 30).any(1).all()
+    below = with_values(picture, values, past=[0.0, 1.0, 0.5])[90:]
+    orange = np.ptp(below, -1) > 60
+    heights = [np.flatnonzero(column).mean() for column in orange.T if column.any()]
+    assert min(heights) < heights[-1] < heights[0], "up, and half of it down"
 
 
 def test_the_last_hidden_layer_is_what_the_head_reads() -> None:

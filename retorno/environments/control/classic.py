@@ -92,6 +92,7 @@ class CartPole(Drawn):
     def enter(self, obs: Float[Array, " 4"]) -> tuple[Float[Array, " 4"], TimeStep]:
         return obs, restart(obs)
 
+    action_names: ClassVar = ("left", "right")
     view: ClassVar = (-CART_EDGE, CART_EDGE, -0.7, 1.7)
 
     def draw(self, state: Float[Array, " 4"], board: Board) -> None:

@@ -428,6 +428,12 @@ class Keepers:
         """A picture of environment `i`, where it was made with render_mode="rgb_array"."""
         return self._envs[i].render()
 
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """What the environments call their actions, as Atari's do; nothing where they do not say."""
+        told = getattr(self._envs[0].unwrapped, "get_action_meanings", None)
+        return () if told is None else tuple(told())
+
     def close(self) -> None:
         """Close the environments; those that were lent stay open."""
         if self.owned and not self.closed:

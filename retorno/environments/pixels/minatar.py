@@ -27,6 +27,7 @@ SIZE = 10
 """Rows and columns of the screen."""
 NOTHING, LEFT, UP, RIGHT, DOWN, FIRE = range(6)
 """The actions of every game."""
+NAMES = ("nothing", "left", "up", "right", "down", "fire")
 
 
 class Played(NamedTuple):
@@ -91,6 +92,11 @@ class MinAtar(Environment):
     @property
     def _actions(self) -> tuple[int, ...]:
         return tuple(range(6)) if self.all_actions else self.useful
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """What its actions are."""
+        return tuple(NAMES[action] for action in self._actions)
 
     def reset(self, key: Key[Array, ""]) -> tuple[Played, TimeStep]:
         game = self.start(self.chance(key))
