@@ -36,9 +36,9 @@ def frontier(points: Sequence[Point], called: str = "mean score") -> Figure:
             for line, (some, style_of) in {"": (learnt, "-"), ", best of n": (drawn, "--")}.items():
                 if some:
                     _line(axes, some, name, colour, style_of, f"{name}{line}")
-        told = [
-            (point, f"{point.step:,} steps", ha) for point, ha in zip(learnt[:1] + learnt[1:][-1:], ENDS, strict=False)
-        ]
+        ends = [*learnt[:1], *learnt[1:][-1:]]
+        trained = len({point.step for point in ends}) == len(ends)  # Else they are of no run.
+        told = [(point, f"{point.step:,} steps", ha) for point, ha in zip(ends, ENDS, strict=False) if trained]
         told += [(point, f"best of {point.best_of}", ha) for point, ha in zip(drawn[-1:], ENDS, strict=False)]
         for point, text, ha in told:
             # Above the lines, which may lie anywhere.
