@@ -103,9 +103,10 @@ def _told(reports: Iterable[Report]) -> Iterator[tuple[Report, str]]:
             parts = [told_fit(report.metrics)]
         elif (answers := told_answers(report.metrics)) is not None:
             parts = [answers]
-        if number == 0:  # The rate of this one tells of the compiler.
-            parts.append(f"compiled in {clock(report.seconds)}")
-        else:
+        if number > 0:  # The rate of the first one tells of the compiler.
             parts.append(f"{report.rate:,.0f} steps/s")
-            parts.append(f"took {clock(report.seconds)}" if report.finished else f"{clock(report.seconds_left)} left")
+        if report.finished:
+            parts.append(f"took {clock(report.seconds)}")
+        elif number > 0:
+            parts.append(f"{clock(report.seconds_left)} left")
         yield report, " · ".join(parts)
