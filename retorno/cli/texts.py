@@ -132,7 +132,7 @@ def of_language(
     if unended is not None and reward is None:
         raise UsageError(f"{UNENDED} says what {REWARD} gives an answer that is cut: give {REWARD} as well")
     relabel = _relabel(reward, kl, _unended(unended), stored, window, bool(world.lockstep))
-    return Texts(world, algorithm, relabel, stored, None if critic is None else _named(critic)), rest
+    return Texts(world, algorithm, relabel, stored, None if critic is None else _reading_as(stored, critic)), rest
 
 
 def _usually_trained(model: StoredModel) -> Trained:
@@ -155,11 +155,29 @@ def _relabel(
         parts.append(_with_texts(FunctionScore(reward, unended=unended), model))
     elif reward is not None:
         runs = [reward] if Path(reward).exists() else reward.split(",")
-        first, *beside = (ModelScore(fixed(_named(run)), unended=unended) for run in runs)
+        first, *beside = (ModelScore(fixed(_reading_as(model, run)), unended=unended) for run in runs)
         parts.append(dataclasses.replace(first, beside=tuple(beside)))
     if (weight := _number(kl)) > 0:
         parts.append(ReferenceKL(weight, fixed(model)))
     return InTurn(tuple(parts))
+
+
+def _reading_as(model: StoredModel, run: str) -> StoredModel:
+    """A run or a model's folder, that reads the same tokens as a model.
+
+    Raises:
+        UsageError: when it does not.
+    """
+    stored = _named(run)
+    if stored.model not in (SMOLLM2, TINY) and not Path(stored.model).exists():
+        return stored  # Whoever reads it says so.
+    own, theirs = model.tokenizer, stored.tokenizer
+    if own is not None and theirs is not None and (token := own.differs(theirs)) is not None:
+        raise UsageError(
+            f"{run} reads other tokens than {model.model}: number {token} is {theirs.written(token)!r} there and "
+            f"{own.written(token)!r} here. Give one that began with the same model"
+        )
+    return stored
 
 
 def _named(run: str) -> StoredModel:

@@ -52,6 +52,11 @@ class Tokenizer:
         """The token that is written so; None where there is none."""
         return self.rules.token_to_id(written)
 
+    def differs(self, other: Tokenizer) -> int | None:
+        """The first token that another tokenizer writes otherwise, or has not; None where there is none."""
+        number = max(self.vocabulary, other.vocabulary)
+        return next((token for token in range(number) if self.written(token) != other.written(token)), None)
+
     def encode(self, text: str) -> list[int]:
         """The tokens of a text; what is written as a special token is one."""
         return self.rules.encode(text, add_special_tokens=False).ids

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,20 @@ def test_a_critic_may_begin_as_a_reward_model(texts: Path) -> None:
     assert "--network Apart" in " ".join(typed(made, type(made)()))
     with pytest.raises(UsageError, match="is for what learns a critic, as ppo does; grpo learns none"):
         of_language("grpo", "told.jsonl", {"answer": 8}, given)
+
+
+def test_what_judges_reads_the_same_tokens(texts: Path) -> None:
+    """Numbers of tokens go from the one to the other: those of another tokenizer would be nonsense, and no error."""
+    other = shutil.copytree(MODEL, texts / "other")
+    rules = json.loads((other / "tokenizer.json").read_text())
+    words = rules["model"]["vocab"]
+    one, two = list(words)[-2:]
+    words[one], words[two] = words[two], words[one]
+    (other / "tokenizer.json").write_text(json.dumps(rules))
+    for option in ("--reward", "--critic"):
+        assert of_language("ppo", "told.jsonl", {}, ["--model", MODEL, option, MODEL])[0] is not None
+        with pytest.raises(UsageError, match=r"other reads other tokens than .*: number \d+ is '.+' there"):
+            of_language("ppo", "told.jsonl", {}, ["--model", MODEL, option, "other"])
 
 
 def test_a_tiny_model_that_has_learnt_nothing_is_there_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
