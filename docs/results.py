@@ -26,20 +26,24 @@ import jax
 jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 import dictionary_results  # noqa: E402
+import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from jax import Array  # noqa: E402
 
 import retorno as rt  # noqa: E402
 from retorno.algorithms.published import settings  # noqa: E402
 from retorno.cli.train import as_options, part_name  # noqa: E402
 from retorno.core.environment import Environment  # noqa: E402
 from retorno.core.spaces import element  # noqa: E402
+from retorno.core.time_step import TimeStep  # noqa: E402
 from retorno.environments.games.tic_tac_toe_for_two import tic_tac_toe_for_two  # noqa: E402
 from retorno.environments.registry import make, model  # noqa: E402
+from retorno.environments.wrappers import Wrapper  # noqa: E402
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer  # noqa: E402
 from retorno.ops.intervals import interval95  # noqa: E402
 from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
-from retorno.preferences import Preferences  # noqa: E402
+from retorno.preferences import FunctionJudge, Preferences  # noqa: E402
 from retorno.replay import REPLAYS, UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
 from retorno.run.oracle import ROUNDING, regret  # noqa: E402
@@ -82,8 +86,14 @@ class Result:
     def name(self) -> str:
         world = self.world.replace("/", "-")
         parts = (part_name(KINDS[part], made) for part, made in self.parts.items())
-        preferred = [] if self.taught is None else [f"{self.taught.labels}-labels"]
+        preferred = [] if self.taught is None else [self.rule or f"{self.taught.labels}-labels"]
         return "-".join([self.algorithm, world, *parts, *preferred])
+
+    @property
+    def rule(self) -> str | None:
+        """By which of docs/rules.py it is taught, if by one."""
+        judge = None if self.taught is None else self.taught.judge
+        return judge.function.partition(":")[2] if isinstance(judge, FunctionJudge) else None
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -105,8 +115,9 @@ class Result:
         seeds = f" --seed {self.first_seed}" if self.first_seed else ""
         seeds += f" --seeds {self.seeds}"
         if self.taught is not None:
-            own = as_options(self.taught, Preferences(labels=self.taught.labels), "--relabel.")
-            judged = " ".join([f"--judge reward --labels {self.taught.labels}", *own])
+            own = as_options(self.taught, Preferences(self.taught.labels, self.taught.judge), "--relabel.")
+            who = f"docs/rules.py:{self.rule}" if self.rule else "reward"
+            judged = " ".join([f"--judge {who} --labels {self.taught.labels}", *own])
             return f"retorno prefer {self.algorithm} {self.world} {judged}{parts}{steps}{seeds}"
         return f"retorno train {self.algorithm} {self.world}{parts}{steps}{seeds}"
 
@@ -174,6 +185,37 @@ def share_of_gain(result: Result) -> dict[str, Any]:
     unit = f"share of what is gained on the true reward ({random:.4g} untaught, {paid:.4g} then)"
     each = [round(float(x), 4) for x in shares]
     return {"mean": float(shares.mean()), "low": low, "high": high, "each": each, "unit": unit}
+
+
+class Shown(Wrapper):
+    """Pays what a row shows, instead of what its world pays."""
+
+    worth: Callable[[Array], Array] = eqx.field(static=True)
+
+    def step(self, state: Any, action: Any, key: Any) -> tuple[Any, TimeStep]:
+        after, row = self.world.step(state, action, key)
+        return after, row._replace(reward=jnp.asarray(self.worth(row.obs), jnp.float32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """In which share of episodes what a rule taught is done: at least so much of it."""
+
+    worth: Callable[[Array], Array]
+    least: float
+    what: str
+
+    def __call__(self, result: Result) -> dict[str, Any]:
+        evaluation = evaluate(_train(result), Shown(_world(result), self.worth), result.episodes)
+        shares = (evaluation.returns >= self.least).mean(1)
+        low, high = interval95(shares)
+        bounds = {"low": max(low, 0.0), "high": min(high, 1.0)}
+        return {
+            "mean": float(shares.mean()),
+            **bounds,
+            "each": shares.tolist(),
+            "unit": f"episodes in which {self.what}",
+        }
 
 
 def share_of_optimum(result: Result) -> dict[str, Any]:
@@ -273,6 +315,17 @@ def _zoo(algorithm: str, world: str, score: float) -> Result:
     return Result(algorithm, world, asked, seeds=5 if pendulum else SEEDS, episodes=5_000 if pendulum else EPISODES)
 
 
+FALLEN_POLE = {"waits": True, "limit": 200}
+"""A cart-pole that waits where it has fallen."""
+PAID_LESS = {"entropy_coefficient": 0.01, "discount": 0.99, "lambda_": 0.95, "normalise_rewards": True}
+"""PPO for it where rewards are learnt: their size is not that of the world's."""
+
+
+def _ruled(rule: str) -> Preferences:
+    judge = FunctionJudge(f"{HERE / 'rules.py'}:{rule}")
+    return Preferences(labels=900, waiting=0.001, gradient_steps=30, judge=judge)
+
+
 RESULTS = [
     Result("ppo", "CartPole-v1", "≥ 495"),
     Result("ppo", "Acrobot-v1", "≥ −80"),
@@ -306,8 +359,8 @@ RESULTS = [
         "CartPole-v1",
         "≥ .95",
         taught=Preferences(labels=2_000, waiting=0.001, gradient_steps=30),
-        of_world={"waits": True, "limit": 200},
-        changed={"entropy_coefficient": 0.01, "discount": 0.99, "lambda_": 0.95, "normalise_rewards": True},
+        of_world=FALLEN_POLE,
+        changed=PAID_LESS,
         steps=300_000,
         judge=share_of_gain,
     ),
@@ -320,6 +373,39 @@ RESULTS = [
         changed={"entropy_coefficient": 0.01},
         steps=500_000,
         judge=share_of_gain,
+    ),
+    Result(
+        "ppo",
+        "Pendulum-v1",
+        "≥ .8",
+        taught=_ruled("spins"),
+        judge=Done(lambda obs: obs[2] * 0.05 / (2 * np.pi), 5, "it goes round five times, one way, in 200 steps"),
+    ),
+    Result(
+        "ppo",
+        "CartPole-v1",
+        "≥ .8",
+        taught=_ruled("kept_left"),
+        of_world=FALLEN_POLE,
+        changed=PAID_LESS,
+        steps=300_000,
+        judge=Done(
+            lambda obs: (jnp.abs(obs[2]) < 0.2) & (jnp.abs(obs[0] + 1) < 0.5),
+            100,
+            "the pole stands, its cart within .5 of −1, in half of 200 steps",
+        ),
+    ),
+    Result(
+        "ppo",
+        "MountainCarContinuous-v0",
+        "≥ .8",
+        taught=_ruled("backwards"),
+        of_world={"waits": True},
+        changed={"entropy_coefficient": 0.01, "normalise_observations": True, "normalise_rewards": True},
+        steps=200_000,
+        judge=Done(
+            lambda obs: obs[0] <= -1, 50, "the car is up the hill behind it, at −1 or beyond, in 50 of 999 steps"
+        ),
     ),
     Result("q_learning", "student", "0", judge=against_optimum),
     Result("q_learning", "FrozenLake-v1", "0", judge=against_optimum),
