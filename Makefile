@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 # `make test` puts every algorithm, world and network under the laws; `make test-all` every combination of them under
 # each, what is the loop's work (devices, SIGKILL) with every algorithm too.
-.PHONY: demo demo-pixels demo-self-play test test-all check bench results clean
+.PHONY: demo demo-pixels demo-preferences demo-self-play test test-all check bench results clean
 
 demo: $(READY)
 	$(BIN)/retorno demo
@@ -17,6 +17,16 @@ demo-self-play: $(READY)
 	$(BIN)/retorno arena demo/tic-tac-toe:0 exact random --games 100
 	$(BIN)/retorno train alpha_zero connect_four --folder demo/connect-four
 	$(BIN)/retorno arena demo/connect-four:200 uct:1000 --games 20
+
+# A pendulum that is taught to spin by which of two clips a rule finds better, shown in a film; and the page in which
+# people compare them, by a real browser.
+demo-preferences: $(READY)
+	rm -rf demo/spins
+	$(BIN)/retorno prefer ppo Pendulum-v1 --judge docs/rules.py:spins --labels 900 --relabel.gradient-steps 30 \
+		--relabel.waiting 0.001 --folder demo/spins
+	$(BIN)/retorno labels statistics demo/spins
+	$(BIN)/retorno play demo/spins --episodes 1 --out demo/spins.gif
+	$(BIN)/python docs/pages.py demo/spins demo
 
 # MinAtar's Breakout learnt from pixels: a film of training, and what the network sees.
 demo-pixels: $(READY)

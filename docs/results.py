@@ -43,7 +43,7 @@ from retorno.environments.wrappers import Wrapper  # noqa: E402
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer  # noqa: E402
 from retorno.ops.intervals import interval95  # noqa: E402
 from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
-from retorno.preferences import FunctionJudge, Preferences  # noqa: E402
+from retorno.preferences import FunctionJudge, Preferences, StateEntropy  # noqa: E402
 from retorno.replay import REPLAYS, UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
 from retorno.run.oracle import ROUNDING, regret  # noqa: E402
@@ -368,7 +368,7 @@ RESULTS = [
         "ppo",
         "Acrobot-v1",
         "≥ .95",
-        taught=Preferences(labels=2_000, waiting=0.001, gradient_steps=30),
+        taught=Preferences(labels=2_000, waiting=0.04, recent=20_000, gradient_steps=30, pretraining=StateEntropy()),
         of_world={"waits": True},
         changed={"entropy_coefficient": 0.01},
         steps=500_000,
