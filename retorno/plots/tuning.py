@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from retorno.core.hyperparameters import Among
-from retorno.plots.style import INK, LINES, MUTED, PlotError, panels, style
+from retorno.plots.style import INK, LINES, MUTED, PlotError, log_x_axis, panels, style
 from retorno.run.grid import shown
 from retorno.run.tune import Trial, Tuned
 
@@ -83,8 +83,9 @@ def _slice(axes: Any, found: Tuned, name: str) -> None:
         axes.set_xlim(-0.5, len(labels) - 0.5)
     else:
         at = {id(each): each.values[name] for each in scored}
-        axes.set_xscale("log" if told.log else "linear")
     _points(axes, [(at[id(each)], each) for each in scored], found.best)
+    if not isinstance(told, Among) and told.log:
+        log_x_axis(axes)
     axes.set(xlabel=name, ylabel="mean return")
     _zoom(axes, found)
 

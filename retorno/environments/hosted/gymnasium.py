@@ -25,6 +25,7 @@ from retorno.environments.hosted.atari import PREFIX, atari, choices
 from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
 from retorno.environments.hosted.legality import told_by_a_step
+from retorno.environments.hosted.mujoco import Bodies, made_here, make_body, together
 from retorno.environments.hosted.repeatability import why_not_repeated
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
@@ -119,7 +120,8 @@ class GymnasiumWorld:
             processes = None if self.parallel is True else int(self.parallel)
             return Processes(self._makers(num_envs), seed, self.name, processes, late, group)
         envs = [make() for make in self._makers(num_envs)]
-        return Keepers(envs, range(num_envs), seed, self.name, True, late, group)
+        kind = Bodies if together(envs) else Keepers
+        return kind(envs, range(num_envs), seed, self.name, True, late, group)
 
     def why_not_repeated(self, seed: int) -> str | None:
         """What differed when a stretch of an episode was lived again, in an environment made for that; None if nothing.
@@ -158,7 +160,11 @@ class GymnasiumWorld:
             # Our own checks replace Gymnasium's. The spec, not the id: a fresh process has other registrations.
             spec = find(self.source)
             shown = self.source.startswith(PREFIX)
-            make = partial(atari, self.source) if shown else partial(gym.make, spec, disable_env_checker=True)
+            make = (
+                partial(atari, self.source)
+                if shown
+                else partial(make_body if made_here(spec) else gym.make, spec, disable_env_checker=True)
+            )
         wraps = tuple(wrapper(each) if isinstance(each, str) else each for each in self.wrappers)
         return [partial(_make, self.name, make, self.kwargs, wraps)] * num_envs
 
@@ -329,7 +335,7 @@ def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any], wrappers:
             made = wrap(made)
         return made
     except (gym.error.DependencyNotInstalled, ImportError) as error:
-        extras = {"box2d": "box2d", "opencv": "atari"}
+        extras = {"box2d": "box2d", "imageio": "mujoco", "mujoco": "mujoco", "opencv": "atari"}
         known = next((extra for word, extra in extras.items() if word in str(error).lower()), None)
         hint = str(error) if known is None else f"pip install 'retorno[{known}]'"
         raise WorldError(f"{name} needs a package that is missing: {hint}") from error
