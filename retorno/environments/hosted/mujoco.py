@@ -7,6 +7,7 @@ share the cores, and what Gymnasium computes of one body after another is comput
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ def make_body(spec: EnvSpec, **kwargs: Any) -> gym.Env:
         spec: of one of them.
         **kwargs: as of `gym.make`.
     """
-    import mujoco
+    mujoco: Any = importlib.import_module("mujoco")
 
     def tell(message: str) -> None:
         if "deprecated" not in message:
@@ -74,8 +75,7 @@ class Bodies(Keepers):
 
     def __init__(self, envs: Sequence[gym.Env], *args: Any, **kwargs: Any) -> None:
         """As `Keepers`."""
-        import mujoco
-
+        mujoco: Any = importlib.import_module("mujoco")
         super().__init__(envs, *args, **kwargs)
         self._bodies: list[Any] = [env.unwrapped for env in envs]
         self._data = [body.data for body in self._bodies]
