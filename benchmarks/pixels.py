@@ -1,6 +1,6 @@
-"""Learning from pixels, side by side with PyTorch, in one run.
+"""Learning from pixels, side by side with PyTorch and Stable-Baselines3, in one run.
 
-    .venv/bin/python benchmarks/pixels.py --peers PYTHON [NAME …]   # PYTHON has torch and MinAtar
+    .venv/bin/python benchmarks/pixels.py --peers PYTHON [NAME …]   # PYTHON has torch, MinAtar, stable-baselines3
 
 Each side has one thread, and rates are by seconds of CPU, so that other work on the machine weighs less; measured in
 turn (A B A B …), both warmed up. Results go to docs/pixels-speed.json and docs/pixels-speed.md.
@@ -62,6 +62,16 @@ PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
         "≥ 5 (goal 10)",
         against_torch("dqn"),
     ),
+    "pong_dqn": (
+        "DQN on Pong, Nature network, whole loop, over Stable-Baselines3",
+        "≥ 1.5 (goal 2.5)",
+        against_torch("pong_dqn"),
+    ),
+    "pong_ppo": (
+        "PPO on Pong, 8 environments, whole loop, over Stable-Baselines3",
+        "≥ 1.5 (goal 2.5)",
+        against_torch("pong_ppo"),
+    ),
     "pqn": ("PQN on MinAtar Breakout, 128 environments, over our own DQN", "≥ 5 (goal 10)", pqn_over_dqn),
     "replay": ("replay of 10⁶ screens, bytes over 84·84·10⁶", "≤ 1.05 (goal 1.02)", replay),
 }
@@ -72,8 +82,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# How fast it learns from pixels",
         "",
-        "Made by [benchmarks/pixels.py](../benchmarks/pixels.py): retorno beside PyTorch, in one run, in turn, warmed",
-        "up, one thread each, by seconds of CPU; the median of the ratios pair by pair, the least and the largest.",
+        "Made by [benchmarks/pixels.py](../benchmarks/pixels.py): retorno beside PyTorch and",
+        "Stable-Baselines3, in turn, warmed up, one thread each, by seconds of CPU; the median of the ratios pair by pair, the least and the largest.",
         "",
         "| work | bar | measured | least to largest | ours | the other's | pairs |",
         "|---|---|---|---|---|---|---|",

@@ -1,6 +1,7 @@
 """PyTorch's side of pixels.py: the same networks, losses and settings in plain loops, by seconds of CPU.
 
-It needs torch, and for MinAtar the package: pip install --no-deps MinAtar==1.0.15
+It needs torch; for MinAtar the package, pip install --no-deps MinAtar==1.0.15; for Pong stable-baselines3, ale-py and
+opencv-python-headless.
 """
 
 from __future__ import annotations
@@ -114,5 +115,37 @@ def dqn() -> Callable[[], float]:
     return measure
 
 
+def pong(kind: str, num_envs: int, steps: int, **settings: Any) -> Callable[[], float]:
+    """Stable-Baselines3 on Pong, prepared by its own wrappers."""
+    import ale_py
+    import gymnasium as gym
+    import stable_baselines3  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.env_util import make_atari_env  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.vec_env import VecFrameStack  # pyright: ignore[reportMissingImports]
+
+    gym.register_envs(ale_py)
+    frames = {"frameskip": 1, "repeat_action_probability": 0.0}
+    games = VecFrameStack(make_atari_env("ALE/Pong-v5", num_envs, seed=0, env_kwargs=frames), 4)
+    agent = getattr(stable_baselines3, kind)("CnnPolicy", games, device="cpu", **settings)
+    agent.learn(max(steps, 200))
+
+    def measure() -> float:
+        began, before = time.process_time(), agent.num_timesteps
+        agent.learn(steps, reset_num_timesteps=False)
+        return (agent.num_timesteps - before) / (time.process_time() - began)
+
+    return measure
+
+
+def pong_dqn() -> Callable[[], float]:
+    sizes = {"buffer_size": 5_000, "learning_starts": 100, "target_update_interval": 1_000}
+    return pong("DQN", 1, 200, learning_rate=1e-4, batch_size=32, train_freq=4, **sizes)
+
+
+def pong_ppo() -> Callable[[], float]:
+    sizes = {"n_steps": 128, "batch_size": 256, "n_epochs": 4}
+    return pong("PPO", 8, 1_024, learning_rate=2.5e-4, clip_range=0.1, ent_coef=0.01, **sizes)
+
+
 if __name__ == "__main__":
-    serve({"nature": nature, "dqn": dqn})
+    serve({"nature": nature, "dqn": dqn, "pong_dqn": pong_dqn, "pong_ppo": pong_ppo})

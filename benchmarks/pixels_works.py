@@ -89,6 +89,19 @@ def pqn() -> Callable[[], float]:
     return going_on(published("pqn", "minatar/breakout"), "minatar/breakout", 8_192)
 
 
+def pong_dqn() -> Callable[[], float]:
+    """The Nature network on Pong, a gradient step for four actions, as Stable-Baselines3 has it."""
+    optimiser = rt.Adam(1e-4, max_gradient_norm=10.0)
+    sizes = {"capacity": 5_000, "learning_starts": 100, "target_period": 1_000}
+    method = replace(published("dqn", "ALE/Pong-v5"), optimiser=optimiser, **sizes)
+    return going_on(method, rt.make("ALE/Pong-v5", preset="mnih"), 200)
+
+
+def pong_ppo() -> Callable[[], float]:
+    """PPO on eight games of Pong, with the settings of the zoo."""
+    return going_on(published("ppo", "ALE/Pong-v5"), rt.make("ALE/Pong-v5", preset="mnih"), 1_024)
+
+
 def replay_share() -> float:
     """Bytes of a replay of a million screens over those of the screens."""
     method = published("dqn", "ALE/Pong-v5")
@@ -102,4 +115,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "replay":
         print(replay_share())
     else:
-        serve({"nature": nature, "dqn": dqn, "pqn": pqn})
+        serve({"nature": nature, "dqn": dqn, "pqn": pqn, "pong_dqn": pong_dqn, "pong_ppo": pong_ppo})
