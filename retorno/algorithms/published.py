@@ -415,7 +415,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ),
     **{("td3", world): Published(TD3(learning_starts=10_000), 1_000_000, f"{_ZOO}'s for -v4") for world in _MUJOCO},
     ("tqc", "Pendulum-v1"): Published(TQC(optimiser=Adam(1e-3)), 20_000, f"{_ZOO}'s for SAC"),
-    ("trpo", "CartPole-v1"): Published(TRPO(num_envs=2, rollout=512, damping=1e-3, lambda_=0.98), 100_000, "retorno"),
+    ("trpo", "CartPole-v1"): Published(TRPO(), 100_000, "retorno"),
     ("trpo", "Acrobot-v1"): Published(TRPO(normalise_observations=True, normalise_rewards=True), 100_000, "retorno"),
     ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
     ("alpha_zero", "tic_tac_toe_for_two"): Published(_BOARD, 150_000, "retorno"),
