@@ -55,12 +55,14 @@ def run(arguments: list[str]) -> int:
         records = [{"prompt": prompt, **answer._asdict()} for prompt, answer in zip(told, answers, strict=True)]
         print_json({"model": given.model, "answers": records})
         return 0
-    for prompt, answer in zip(told, answers, strict=True):
+    for asked, prompt, answer in zip(each, told, answers, strict=True):
         if len(answers) > 1:
             note(f"> {harmless(prompt)}")
         print(harmless(answer.text if given.chat else prompt + answer.text))
         if not answer.ended:
-            note(f"cut after {len(answer.tokens)} tokens: --tokens gives it more room")
+            full = len(model.tokens(asked)) + len(answer.tokens) >= model.architecture.longest
+            more = "as long a text as the model was made for" if full else "--tokens gives it more room"
+            note(f"cut after {len(answer.tokens)} tokens: {more}")
     return 0
 
 
