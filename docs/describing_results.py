@@ -34,7 +34,7 @@ KEPT, PAGE = HERE / "results" / "describing.json", HERE / "describing.md"
 MODEL, SEEDS = "smollm2", 3
 RANKED, OTHERS, HELD_OUT = 80, 160, 100
 """Things about which answers are ranked; about which PPO asks as well; and about which the rule asks at the end."""
-ANSWERS, ASKED, TOKENS, WORDS = 6, 2, 24, 12
+ANSWERS, ASKED, TOKENS, WORDS = 6, 1, 24, 12
 """Of a prompt that are ranked; and of one that was held out. Tokens of an answer, and words of a short sentence."""
 EXAMPLES = 6
 PART = dict(zip(("named", "sentence", "short"), ("names it", "is one sentence", "is short"), strict=True))
@@ -88,7 +88,7 @@ class Lessons:
         self.run(
             "ppo", "ppo", "prompts", "--reward", self.path("reward"), "--kl", "0.05", "--unended", "-3",
             "--world.answer", str(TOKENS), "--num-envs", "32", "--epochs", "2", "--minibatches", "4", "--discount", "1",
-            "--value-coefficient", "0.1", "--lr", "5e-4", "--steps", "20000", "--keep", "1", "--episodes", "0", *upper,
+            "--value-coefficient", "0.1", "--lr", "5e-4", "--steps", "12000", "--keep", "1", "--episodes", "0", *upper,
         )  # fmt: skip
 
     def rankings(self) -> Iterable[Mapping[str, Any]]:
