@@ -63,7 +63,8 @@ class PPOLearner(NamedTuple):
     rewards: RewardNormaliser | None
     clock: Clock
     memory: Carry
-    """[B], the whole network's memory before the next rollout, where acting carries a part of it alone; else ()."""
+    """[B], the whole network's memory before the next rollout, where acting carries a part of it alone; else (), and
+    where each rollout begins all episodes anew."""
     average: Policy | None
     """The network with its weights averaged over updates; None where none is asked for."""
     mixed: Mixed | None
@@ -152,7 +153,7 @@ class PPO:
             observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
             rewards=RewardNormaliser.start(spec.num_envs) if self.normalise_rewards else None,
             clock=Clock.start(spec.steps),
-            memory=() if _acts_with_all(network) else initial_carries(network, spec.num_envs),
+            memory=() if _acts_with_all(network) or spec.whole else initial_carries(network, spec.num_envs),
             average=None if self.average is None else network,
             mixed=None if self.mix is None else begin(self.mix, spec, jax.random.fold_in(key, 1)),
         )
@@ -196,7 +197,11 @@ class PPO:
         if rewards is not None:
             paid, rewards = rewards(trajectory, paid, self.discount)
 
-        carry = self._memory(trajectory.carry) if _acts_with_all(learner.network) else learner.memory
+        memory = learner.memory
+        if _acts_with_all(learner.network):
+            carry = self._memory(trajectory.carry)
+        else:
+            carry = memory if jax.tree.leaves(memory) else initial_carries(network, transitions.shape[1])
         value = unroll_batch(network, steps.obs, steps.first, carry)["value"]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
@@ -212,8 +217,7 @@ class PPO:
             transitions=transitions,
             choices=trajectory.choices,
         )
-        memory = learner.memory
-        if not _acts_with_all(learner.network):
+        if jax.tree.leaves(memory):
             memory = jax.vmap(network.read, in_axes=(1, 1, 0))(rows.obs, rows.first, memory)
         if network.context is not None:
             # T·B sequences of length 1, each from its own memory, instead of B sequences of length T.
