@@ -79,6 +79,7 @@ from retorno.algorithms.tabular.sarsa import SARSA as SARSA
 from retorno.algorithms.tabular.sarsa import ExpectedSARSA as ExpectedSARSA
 from retorno.algorithms.tabular.sarsa_lambda import QLambda as QLambda
 from retorno.algorithms.tabular.sarsa_lambda import SARSALambda as SARSALambda
+from retorno.algorithms.values.bootstrapped_dqn import BootstrappedDQN as BootstrappedDQN
 from retorno.algorithms.values.dqn import C51 as C51
 from retorno.algorithms.values.dqn import DQN as DQN
 from retorno.algorithms.values.dqn import IQN as IQN
