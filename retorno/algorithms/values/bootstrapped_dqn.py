@@ -23,14 +23,14 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.counter import Countdown
-from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, Whole, hyperparameters
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Carry, Heads, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, num_actions, require_one_player, require_windows
 from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed
 from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig, Table
 from retorno.networks.heads import Head
 from retorno.networks.network import longest_context
-from retorno.ops.objectives import huber, masked_mean
+from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import n_step_returns
 from retorno.policies.greedy import EpsilonGreedyPolicy
@@ -148,8 +148,6 @@ class BootstrappedDQN:
     """γ"""
     epsilon: UnitInterval = 0.0
     """Probability of a random action."""
-    huber: Positive = float("inf")
-    """Errors beyond this size count linearly; inf for half the square."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> BootstrappedDQNLearner:
         actions = num_actions(spec.action_space, "BootstrappedDQN")
@@ -260,8 +258,7 @@ class BootstrappedDQN:
         q = unroll_batch(members, lived.obs, lived.first, window.carry(members))["q"]
         taken = jnp.take_along_axis(q, action[..., None, None], -1)[..., 0]
         error = target - taken
-        sizes = jax.vmap(lambda e: huber(e, self.huber))(error.ravel()).reshape(error.shape)
-        losses = jnp.where(learns, sizes, 0.0).sum(-1)
+        losses = jnp.where(learns, 0.5 * jnp.square(error), 0.0).sum(-1)
         told = {"loss": masked_mean(losses, valid), "q": masked_mean(taken.mean(-1), valid)}
         priority = jax.vmap(sequence_priority, in_axes=1)(error.mean(-1), valid)
         return masked_mean(window.weight * losses, valid), (
