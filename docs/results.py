@@ -35,9 +35,8 @@ import retorno as rt  # noqa: E402
 from retorno.algorithms.published import settings  # noqa: E402
 from retorno.cli.train import as_options, part_name  # noqa: E402
 from retorno.core.environment import Environment  # noqa: E402
-from retorno.core.spaces import element  # noqa: E402
 from retorno.core.time_step import TimeStep  # noqa: E402
-from retorno.environments.games.tic_tac_toe_for_two import tic_tac_toe_for_two  # noqa: E402
+from retorno.environments.positions import positions  # noqa: E402
 from retorno.environments.registry import make, model  # noqa: E402
 from retorno.environments.wrappers import Wrapper  # noqa: E402
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer  # noqa: E402
@@ -255,13 +254,12 @@ def _learners(result: Result) -> list[tuple[Any, Any]]:
 
 def given_away(result: Result) -> dict[str, Any]:
     """In tic-tac-toe: positions on which the player, or its network alone, gives away what minimax would get."""
-    exact = rt.bellman.minimax(tic_tac_toe_for_two())
+    found = positions(make(result.world))
+    exact = rt.bellman.minimax(found.model)
     q = np.full((exact.model.num_states, 9), np.nan)
     q[exact.model.pair_state, exact.model.action] = exact.q
     live = np.flatnonzero(~exact.model.terminal)
-    space = make(result.world).observation_space
-    numbers = np.array([int(name) for name in exact.model.state_names])[live]
-    boards = jax.vmap(lambda number: element(space, number))(jnp.asarray(numbers))
+    boards = jnp.asarray(found.obs[live])
 
     @jax.jit
     def moves(policy: Any) -> Any:
