@@ -83,7 +83,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "# How fast it learns from pixels",
         "",
         "Made by [benchmarks/pixels.py](../benchmarks/pixels.py): retorno beside PyTorch and",
-        "Stable-Baselines3, in turn, warmed up, one thread each, by seconds of CPU; the median of the ratios pair by pair, the least and the largest.",
+        "Stable-Baselines3, in turn, warmed up, one thread each, by seconds of CPU; the median of the ratios pair by "
+        "pair, the least and the largest.",
         "",
         "| work | bar | measured | least to largest | ours | the other's | pairs |",
         "|---|---|---|---|---|---|---|",

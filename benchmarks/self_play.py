@@ -100,9 +100,10 @@ def perfect(python: str) -> dict[str, Any]:
 def tic_tac_toe(python: str) -> dict[str, Any]:
     """The exact model and its minimax."""
     from retorno.bellman import minimax
-    from retorno.environments.games.tic_tac_toe_for_two import tic_tac_toe_for_two
+    from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
+    from retorno.environments.positions import positions
 
-    model = tic_tac_toe_for_two()
+    model = positions(TicTacToe()).model
     return timed(lambda _: minimax(model), [None] * 6)
 
 

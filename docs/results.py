@@ -33,9 +33,11 @@ from jax import Array  # noqa: E402
 
 import retorno as rt  # noqa: E402
 from retorno.algorithms.published import settings  # noqa: E402
+from retorno.cli.arena import with_simulations  # noqa: E402
 from retorno.cli.train import as_options, part_name  # noqa: E402
 from retorno.core.environment import Environment  # noqa: E402
 from retorno.core.time_step import TimeStep  # noqa: E402
+from retorno.environments.games.connect_four import ConnectFour  # noqa: E402
 from retorno.environments.positions import positions  # noqa: E402
 from retorno.environments.registry import make, model  # noqa: E402
 from retorno.environments.wrappers import Wrapper  # noqa: E402
@@ -46,6 +48,7 @@ from retorno.preferences import FunctionJudge, Preferences, StateEntropy  # noqa
 from retorno.replay import REPLAYS, UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
 from retorno.run.oracle import ROUNDING, regret  # noqa: E402
+from retorno.search.connect_four import ConnectFourSolver  # noqa: E402
 
 SEEDS = 10
 EPISODES = 100
@@ -275,6 +278,57 @@ def given_away(result: Result) -> dict[str, Any]:
     return {"mean": float(np.mean(each)), "low": max(low, 0.0), "high": high, "each": each, "unit": unit}
 
 
+CRITICAL = 2_000
+"""Positions of Connect Four on which some moves keep the result and others do not."""
+
+
+def keeps_results(result: Result) -> dict[str, Any]:
+    """In Connect Four: the share of critical positions on which a move keeps what perfect play would get."""
+    boards, q = critical(CRITICAL)
+    best = q == np.nanmax(q, 1, keepdims=True)
+
+    @jax.jit
+    def moves(policy: Any) -> Any:
+        def chosen(board: Any) -> Any:
+            return policy.step(board, True, ())[0]["policy"].masked(board[0] == 0).mode()
+
+        return jax.lax.map(chosen, jnp.asarray(boards), batch_size=100)
+
+    def share(policy: Any) -> float:
+        return float(best[np.arange(len(best)), np.asarray(moves(policy))].mean())
+
+    policies = _train(result)
+    alone = [share(policy.network) for policy in policies]
+    each = np.array([share(with_simulations(policy, 64)) for policy in policies])
+    (low, high), (low_alone, high_alone) = interval95(each), interval95(np.array(alone))
+    unit = (
+        f"share of {CRITICAL:,} critical positions on which a move keeps the result, with 64 simulations; the network "
+        f"alone {np.mean(alone):.3f} ({low_alone:.3f} to {high_alone:.3f})"
+    )
+    return {"mean": float(each.mean()), "low": low, "high": high, "each": each.round(4).tolist(), "unit": unit}
+
+
+def critical(count: int, plies: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Boards from games of mixed strength after so many moves at random, all different, and their exact values."""
+    game, solver, rng = ConnectFour(), ConnectFourSolver(), np.random.default_rng(7)
+    step = jax.jit(lambda state, action: game.step(state, action, jax.random.key(0)))
+    found: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    while len(found) < count:
+        (state, row), careless, ply = game.reset(jax.random.key(0)), rng.choice([0.1, 0.3, 0.6, 1.0]), 0
+        while not row.last and len(found) < count:
+            board, moves = np.asarray(row.obs), np.flatnonzero(np.asarray(row.legal))
+            if ply >= plies:
+                q = solver.values(board)
+                if len(set(q[moves])) > 1:
+                    found[board.tobytes()] = (board, q)
+                if rng.random() >= careless:
+                    moves = np.flatnonzero(q == np.nanmax(q))
+            state, row = step(state, jnp.int32(rng.choice(moves)))
+            ply += 1
+    boards, values = zip(*found.values(), strict=True)
+    return np.stack(boards), np.stack(values)
+
+
 def _regrets(best: rt.Solution, policies: list[Any], greedy: bool, unit: str) -> dict[str, Any]:
     measured = regret(policies, best, greedy)
     low, high = measured.ci95
@@ -346,6 +400,7 @@ RESULTS = [
     Result("ppo", "recall", ".25 (chance)", network=MLP()),
     Result("ppo", "tokens", "≥ .98", network=Transformer(), judge=share_of_optimum),
     Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
+    Result("alpha_zero", "connect_four", "≥ .97; the network alone ≥ .93", seeds=3, judge=keeps_results),
     *(
         Result("pqn", f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=3)
         for game, chance in RANDOM.items()

@@ -25,7 +25,7 @@ from retorno.search.uct import UCTPolicy
 QUIT = ("quit", "exit", "q")
 
 
-def play_against(policy: Policy, world: object, seed: int, second: bool) -> int:
+def play_against(policy: Policy | Engine, world: object, seed: int, second: bool) -> int:
     """Ask for one's moves on standard input until the game is over or is left.
 
     Args:
@@ -36,12 +36,13 @@ def play_against(policy: Policy, world: object, seed: int, second: bool) -> int:
 
     Raises:
         UsageError: when the world is no game of two.
+        EngineError: when a program does not play on.
     """
     try:
         game = Played(world, seed)  # type: ignore[arg-type]
     except GameError as error:
         raise UsageError(str(error)) from None
-    opponent = Mover(policy, game.world)
+    opponent = policy if isinstance(policy, Engine) else Mover(policy, game.world)
     print(f"You are {'O' if second else 'X, and begin'}. A move, or quit.")
     while not game.over:
         print(f"\n{game.text()}\n")
@@ -50,9 +51,10 @@ def play_against(policy: Policy, world: object, seed: int, second: bool) -> int:
             if action is None:
                 print("left")
                 return 0
-            opponent.watch(game.row)
+            if isinstance(opponent, Mover):
+                opponent.watch(game.row)
         else:
-            action = opponent.move(game.row)
+            action = opponent.move(game.row if isinstance(opponent, Mover) else game)  # type: ignore[arg-type]
             print(f"I play {game.world.say(action, game.second)}")
         game.play(action)
     mine = -game.result if second else game.result
@@ -76,18 +78,16 @@ def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, w
         port: of the page.
 
     Raises:
-        UsageError: when the opponent is a program of its own.
+        UsageError: when it is no game of two.
     """
     require_web()
     from retorno.web import Site
     from retorno.web.playing import Table
     from retorno.web.serving import Address, kept_token, serve
 
-    if isinstance(policy, Engine):
-        raise UsageError(f"{named} is a program of its own: it plays in `retorno arena`")
     if not world.two_players:
         raise UsageError("only a game of two can be played against somebody, for instance connect_four")
-    players: dict[str, Policy] = {} if policy is None else {named or Path(what).name: policy}
+    players: dict[str, Policy | Engine] = {} if policy is None else {named or Path(what).name: policy}
     if isinstance(policy, SearchPolicy):
         name = (named or Path(what).name).partition(":")[0]
         players = {
@@ -107,7 +107,11 @@ def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, w
     address = Address(port, kept_token(run / "play-token") if run.is_dir() else None)
     print(address.url("play"), flush=True)
     note("Ctrl-C ends the page")
-    serve(Site(run.name, pages=("play",), table=Table(world, players, searches[0], solver)), address)
+    try:
+        serve(Site(run.name, pages=("play",), table=Table(world, players, searches[0], solver)), address)
+    finally:
+        if isinstance(policy, Engine):
+            policy.end()
     return 0
 
 

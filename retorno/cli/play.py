@@ -25,7 +25,6 @@ from retorno.core.errors import RetornoError
 from retorno.core.waiting import waiting
 from retorno.environments.games.game import Game
 from retorno.environments.registry import WorldName
-from retorno.run.engines import Engine
 from retorno.run.learnt import require_fitting
 
 if TYPE_CHECKING:
@@ -155,8 +154,6 @@ def _against_me(given: Play, settings: dict[str, Any]) -> int:
         return play_on_page(given.what, policy, given.against, world, given.port)
     if policy is None:
         raise UsageError(f"{given.what} is no run's folder: say who plays, as in --against uct:1000")
-    if isinstance(policy, Engine):
-        raise UsageError(f"{given.against} is a program of its own: it plays in `retorno arena`")
     return play_against(policy, world, given.seed, given.second)
 
 

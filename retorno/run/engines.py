@@ -18,6 +18,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 from retorno.core.errors import RetornoError
 from retorno.environments.games.game import Game
@@ -60,6 +61,26 @@ class Engine(ABC):
         self.world, self.patience = world, patience
         self.process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self._turn = threading.Lock()
+
+    def move(self, game: Played) -> int:
+        """Its move where a game stands. It is told the whole game, since moves may have been taken back.
+
+        Raises:
+            EngineError: when it hangs, dies, resigns, or answers with what is no legal move.
+        """
+        with self._turn:
+            try:
+                self.begin()
+                for said, second in zip(game.said(), game.movers(), strict=True):
+                    self.told(said, second)
+                said = self.asked(game)
+                if said.lower() == "resign":
+                    raise EngineError("it resigns")
+                return game.world.action(said, game.legal, game.second)
+            except (EngineError, ValueError) as error:
+                self.end()
+                raise EngineError(f"{Path(self.command[0]).name} does not play on: {error}") from None
 
     def begin(self) -> None:
         """Another game.

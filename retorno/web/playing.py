@@ -19,6 +19,7 @@ from nicegui import run, ui
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
 from retorno.environments.games.game import Game
+from retorno.run.engines import Engine
 from retorno.run.played import Mover, Played
 from retorno.run.thinking import Thought, think
 from retorno.search.connect_four import ConnectFourSolver
@@ -44,7 +45,7 @@ class Table:
     """What is played, and who may be played against."""
 
     world: Game
-    players: Mapping[str, Policy]
+    players: Mapping[str, Policy | Engine]
     """By the names that they are shown under; the first is played against at first."""
     analyst: Policy
     """Who says what is thought of a position: a search."""
@@ -203,11 +204,16 @@ class Playing:
     async def _answer(self) -> int | None:
         """The opponent's move. One with a memory is shown the whole game."""
         player, world, rows = self.table.players[self.against], self.table.world, self.game.rows
+        said = self.game.said()
         if player is self.table.analyst:
             found = await self._thought(len(self.game.moves))
             return None if found is None else found.action
 
         def moved() -> int:
+            if isinstance(player, Engine):
+                game = Played(world)
+                game.follow(said)
+                return player.move(game)
             mover = Mover(player, world)
             for row in rows[:-1]:
                 mover.watch(row)

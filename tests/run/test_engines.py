@@ -105,6 +105,24 @@ def test_a_fault_costs_the_game_and_the_next_one_is_played(program: Any, fault: 
     assert all(re.search(why, each.why) for each in faults), faults
 
 
+def test_a_program_moves_where_a_game_stands(program: Any) -> None:
+    """Also after moves were taken back; one that does not play on is told, and may be asked again."""
+    player, game = program("none"), Played(WORLD)
+    game.follow(["b2"])
+    first = player.move(game)
+    game.undo()
+    game.follow(["a3"])  # The first cell, which the program would have taken.
+    assert (first, player.move(game)) == (0, 1) and player.process is not None
+    player.end()
+    game.follow(["c1"])
+    for fault, why in (("illegal", "no legal move"), ("resigns", "it resigns"), ("dies", "it died")):
+        player = program(fault)
+        for _ in range(2):
+            with pytest.raises(EngineError, match=f"does not play on: .*{why}"):
+                player.move(game)
+        assert player.process is None
+
+
 def test_who_resigns_has_lost_without_a_fault(program: Any) -> None:
     faults: list[Forfeit] = []
     assert duel(program("resigns"), UNIFORM, WORLD, 2, forfeited=faults.append).losses == 2 and not faults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from retorno.environments.games.othello import Othello
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.models.tabular import WorldModel
 from retorno.run.arena import known_player
+from retorno.run.engines import GTP
 from retorno.run.played import Played
 from retorno.run.thinking import think
 from retorno.search.uct import UCB, UCTPolicy
@@ -25,13 +27,23 @@ from retorno.web.boards import Drawing, Preference, drawn
 from retorno.web.playing import Table
 
 WORLD = TicTacToe()
+FIRST_CELL = """
+import sys
+taken = []
+for line in sys.stdin:
+    word, *rest = line.split()
+    taken = [] if word == "clear_board" else [*taken, rest[1]] if word == "play" else taken
+    free = [*(cell for cell in ("a3", "b3", "c3") if cell not in taken), "?"]
+    print("=", free[0] if word == "genmove" else "", end="\\n\\n", flush=True)
+"""
 THINKER = UCTPolicy(WorldModel(WORLD), UCB(simulations=60))
 
 
 @pytest.fixture(scope="module")
 def table() -> Table:
     exact: Any = known_player("exact", WORLD)
-    return Table(WORLD, {"exact": exact, "<b>uct</b>": THINKER}, THINKER)
+    program = GTP([sys.executable, "-S", "-c", FIRST_CELL], WORLD)
+    return Table(WORLD, {"exact": exact, "<b>uct</b>": THINKER, "program": program}, THINKER)
 
 
 def moves(page: Any, count: int) -> list[str]:
@@ -87,6 +99,10 @@ def test_the_other_begins_and_addresses_may_be_wrong(visit: Callable[..., Any], 
     page.goto(page.evaluate("location.origin") + "/play?moves=b2-b2-<i>&against=nobody")
     page.get_by_text("'b2' is no legal move here").wait_for()
     assert moves(page, 2)[0] == "b2"
+    page.goto(page.evaluate("location.origin") + "/play?moves=a3&against=program")
+    assert moves(page, 2) == ["a3", "b3"]
+    page.goto(page.evaluate("location.origin") + "/play?moves=a3-b3-c3&against=program")
+    page.get_by_text("does not play on: '?' is no legal move").wait_for()
 
 
 def test_what_a_search_thinks() -> None:
