@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pages import DOCS, EXACT, PICTURE, alike, comparable, executed, runnable
 
-SEEN = "images/page-"
-"""How pictures begin that show what a browser showed."""
+SEEN = ("images/page-", "images/preferences-")
+"""How pictures begin that show what a browser showed, and what a command of the page made."""
 
 
 @pytest.mark.parametrize("page", runnable(), ids=lambda page: page.name)
