@@ -58,6 +58,7 @@ def duel(
             game = Played(world, seed + number // 2)
             draws = np.random.default_rng((seed, number // 2))
             result, fault = _one_game(game, sides, draws, openings)
+            game.decided = result
             if fault is not None and forfeited is not None:
                 forfeited(Forfeit(number, *fault))
             if over is not None:

@@ -48,6 +48,8 @@ class Played:
             raise GameError("only a game of two can be played against somebody, for instance connect_four")
         self.world, self._number = world, (jnp.uint32(seed), jnp.uint32(0))
         self.moves: list[int] = []
+        self.decided: float | None = None
+        """What the first player got of a game that was given up, or lost by a fault, before it was over."""
         self._stood: list[tuple[Episodes, TimeStep, bool, float]] = [(*_begun(world, *self._number), False, 0.0)]
 
     @property
@@ -111,7 +113,7 @@ class Played:
     def sgf(self, players: tuple[str, str] = ("", "")) -> str:
         """The game as a file."""
         moves = zip(self.movers(), self.said(), strict=True)
-        return write_sgf(self.world, moves, self.result if self.over else None, players)
+        return write_sgf(self.world, moves, self.result if self.over else self.decided, players)
 
     def follow_sgf(self, text: str) -> None:
         """Make the moves that a file holds.

@@ -155,6 +155,9 @@ def test_a_program_in_the_command(program: Any, tmp_path: Path, capsys: pytest.C
     assert "has lost game 1 at move 3: it died (exit status 3)" in said.err and "0 of 2" in said.out
     written = sorted((tmp_path / "g").iterdir())
     assert [file.name for file in written] == ["game-0001.sgf", "game-0002.sgf"]
+    # Who was at fault has lost in the file too: the program moves first in the first game, second in the other.
+    assert ["RE[W+]" in file.read_text() for file in written] == [True, False]
+    assert "RE[B+]" in written[1].read_text()
     game = Played(WORLD)
     game.follow_sgf(written[0].read_text())
     assert len(game.moves) == 2
