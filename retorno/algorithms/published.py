@@ -15,6 +15,7 @@ from retorno.algorithms import (
     DQN,
     PPO,
     PQN,
+    R2D2,
     REINFORCE,
     SAC,
     SARSA,
@@ -349,6 +350,20 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         dataclasses.replace(_STEADY, network=Stack(frames=2, difference=50.0, network=_WIDE)),
         50_000,
         f"{_ZOO}'s for CartPole, with velocities from two frames, returns of three steps and a step size that falls",
+    ),
+    ("r2d2", "CartPoleNoVel-v1"): Published(
+        R2D2(
+            network=GRU(32, (32,)),
+            optimiser=Adam(1e-3, Schedule.linear, max_gradient_norm=10.0),
+            rollout=32,
+            gradient_steps=8,
+            length=16,
+            burn_in=8,
+            n=3,
+            target_period=500,
+        ),
+        150_000,
+        "retorno",
     ),
     ("dqn", "bit_flip"): Published(
         DQN(
