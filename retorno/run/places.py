@@ -104,11 +104,14 @@ class OnRay:
 
 
 def places(number: int) -> list[Place]:
-    """So many places: this process alone; else on Ray where it is installed, or processes."""
-    if number == 1:
-        return [Here()]
+    """So many places: this process alone; else others."""
+    return [Here()] if number == 1 else [elsewhere() for _ in range(number)]
+
+
+def elsewhere() -> Place:
+    """A place on Ray where that is installed, else a process."""
     kind = InProcess if find_spec("ray") is None else OnRay
-    return [kind(named_files()) for _ in range(number)]
+    return kind(named_files())
 
 
 class Lives:

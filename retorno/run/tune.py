@@ -47,7 +47,7 @@ from retorno.run.config import to_json
 from retorno.run.folder import FolderError, locked, write_atomic
 from retorno.run.grid import GridError, UnknownHyperparameter, path, replaced, shown
 from retorno.run.loop import begun_shapes
-from retorno.run.places import Life, Place, places
+from retorno.run.places import Life, Place, elsewhere, places
 from retorno.run.stopping import Interrupted, StopSignals
 from retorno.run.train import TrainingError, meant_algorithm, positive, train
 
@@ -551,7 +551,7 @@ class Search:
                     elif isinstance(error, BrokenProcessPool):
                         place.close()
                         every.remove(place)
-                        fresh = places(2)[0]
+                        fresh = elsewhere()
                         every.append(fresh)
                         free.append(fresh)
                     else:
