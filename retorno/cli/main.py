@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -183,6 +184,12 @@ def _explain(error: Exception) -> int:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), USER)
     if isinstance(error, MemoryError):
         return _fail(f"out of memory: {error}", USER)
+    # JAX's own error, which is not imported for being looked for.
+    if type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error):
+        wanted = re.search(r"allocating (\d+) bytes", str(error))
+        much = f"{int(wanted[1]) / 1e9:,.1f} GB are needed at once, and are not there" if wanted else str(error)
+        hint = "take a smaller --capacity of a replay, or fewer or smaller environments, minibatches or networks"
+        return _fail(f"out of memory: {much}: {hint}", USER)
     with tempfile.NamedTemporaryFile("w", prefix="retorno-", suffix=".log", delete=False, encoding="utf-8") as file:
         traceback.print_exception(error, file=file)
     return _fail(

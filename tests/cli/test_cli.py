@@ -560,6 +560,18 @@ def test_not_a_number_stops_the_run(cli, tmp_path):
     assert code == 2 and "overshoots" in one_line(err)
 
 
+def test_what_does_not_fit_the_memory_is_no_defect(cli, monkeypatch):
+    class JaxRuntimeError(RuntimeError):
+        """As jax.errors has it, which cannot be raised here without allocating so much."""
+
+    def starved(arguments):
+        raise JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 63504028224 bytes.")
+
+    monkeypatch.setattr("retorno.cli.list.run", starved)
+    code, _, err = cli("list")
+    assert code == 2 and "63.5 GB" in err and "--capacity" in err
+
+
 def test_a_defect_leaves_its_traceback_in_a_file(cli, monkeypatch):
     def broken(*_):
         raise TypeError("no such thing")

@@ -55,6 +55,14 @@ class Choices:
     grey: bool = True
     """Whether it is seen without colours."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("frame_skip", 1), ("noop_max", 0), ("max_frames", 1), ("screen", 8)):
+            told = getattr(self, name)
+            if isinstance(told, bool) or not isinstance(told, int) or told < least:
+                raise ValueError(f"{name} is a whole number of {least} or more, got {told!r}")
+        if not 0 <= self.sticky <= 1:
+            raise ValueError(f"sticky is a probability, in [0, 1], got {self.sticky}: Machado et al. have .25")
+
 
 PRESETS: dict[str, Choices] = {
     "machado": Choices(sticky=0.25, full_actions=True, max_frames=18_000),
@@ -70,7 +78,7 @@ def choices(preset: str = "machado", **settings: Any) -> dict[str, Any]:
         **settings: choices of one's own; with `raw`, what Gymnasium takes.
 
     Raises:
-        ValueError: when there is no such preset or choice; near names are given.
+        ValueError: when there is no such preset or choice (near names are given), or it cannot be so much.
 
     >>> choices("mnih", sticky=0.25)["lives"]
     True
@@ -86,7 +94,9 @@ def choices(preset: str = "machado", **settings: Any) -> dict[str, Any]:
             close = near(name, usual, most=1)
             hint = f", did you mean {close[0]}?" if close else ""
             raise ValueError(f"a game is shown by {', '.join(usual)}, got {name!r}{hint}")
-    return usual | settings
+    told = usual | settings
+    Choices(**{name: told[name] for name in usual})
+    return told
 
 
 def atari(name: str, preset: str = "machado", render_mode: str | None = None, **settings: Any) -> gym.Env:

@@ -101,6 +101,9 @@ def test_what_is_missing_or_misspelt_is_told(monkeypatch: pytest.MonkeyPatch) ->
         gymnasium(GAME, stiky=0.1)
     with pytest.raises(WorldError, match=r"no preset 'mnigh'.*mnih"):
         gymnasium(GAME, preset="mnigh")
+    for wrong, said in (({"screen": 0}, "screen is a whole number of 8"), ({"sticky": 2}, "sticky is a probability")):
+        with pytest.raises(WorldError, match=said):
+            gymnasium(GAME, **wrong)
     with pytest.raises(WorldError, match=r"ALE/Breakot-v5.*did you mean ALE/Breakout-v5"):
         gymnasium("ALE/Breakot-v5")
     monkeypatch.setitem(sys.modules, "ale_py", None)
