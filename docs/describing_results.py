@@ -115,7 +115,9 @@ class Lessons:
                 "parts": shares,
                 "answers": drawn[0],
             }
-        (*_, newest) = language.frontier(self.path("ppo"), prompts, {"rule": score}, tokens=TOKENS, seed=self.seed)
+        (newest,) = language.frontier(
+            self.path("ppo"), prompts, {"rule": score}, tokens=TOKENS, seed=self.seed, newest=1
+        )
         return found | {"step": newest.step, "kl": newest.kl, "ended": newest.ended}
 
     def path(self, name: str) -> str:

@@ -297,6 +297,7 @@ def frontier(
     reference: str | Path | None = None,
     tokens: int | None = None,
     seed: int = 0,
+    newest: int | None = None,
 ) -> Iterator[Point]:
     """What each judge gives the policies that a run kept, and how far they are from where it began.
 
@@ -310,6 +311,7 @@ def frontier(
         reference: the model from which distance is measured; None for the one with which the run began.
         tokens: how many an answer has at most; None for 64, or as many as there is room for.
         seed: what is drawn follows from it.
+        newest: how many of them, the newest ones; None for all.
 
     Returns:
         A point for each step, the first one first.
@@ -321,7 +323,7 @@ def frontier(
     stored = StoredModel(str(run))
     begun = load(reference) if reference is not None else load(stored.begun_with)
     writer, before = Writer.of(stored, None), begun.policy
-    for step in sorted(policy_folder.steps(Path(run))):
+    for step in sorted(policy_folder.steps(Path(run))[:newest]):
         policy = policy_folder.read_each(Path(run), step)[0].policies[0].select(POLICY)
         model = LanguageModel(stored.architecture, stored.tokenizer, policy)
         said = _answered(model, prompts, tokens, Sampling(), seed)

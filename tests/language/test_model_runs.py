@@ -90,7 +90,10 @@ def test_a_run_of_an_actor_at_a_temperature_beside_a_critic_is_a_model(tmp_path:
     model.save(tmp_path / "saved")
     for each in (model, language.load(tmp_path / "saved")):
         np.testing.assert_allclose(language.log_probs(each, text), own, atol=1e-5)
-    point = next(language.frontier(tmp_path / "run", [text], {"own": lambda prompts, answers: [1.0]}, tokens=3))
+    policy_folder.save(tmp_path / "run", policy_folder.SavedPolicy((policy,), (0,), space, space, False, 3, "PPO", {}))
+    judges = {"own": lambda prompts, answers: [1.0]}
+    (point,) = language.frontier(tmp_path / "run", [text], judges, tokens=3, newest=1)
+    assert point.step == 5
     assert point.kl[0] == pytest.approx(0, abs=1e-5), "nothing was learnt: its reference has its temperature"
 
 
