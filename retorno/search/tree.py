@@ -112,6 +112,12 @@ def grow(
     return jax.lax.scan(simulate, _planted(root, simulations + 1), each)[0]
 
 
+def size(root: Evaluated, places: int) -> int:
+    """Bytes of a tree of so many places."""
+    kept = sum(jnp.size(x) * jnp.result_type(x).itemsize for x in jax.tree.leaves(root.state))
+    return places * (kept + 12 * len(root.prior) + 28)
+
+
 def _planted(root: Evaluated, places: int) -> Tree:
     """A tree of its root."""
     actions = len(root.prior)

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
 from retorno.core.environment import Environment, ListsChances
 from retorno.core.hyperparameters import Count, Positive, UnitInterval, hyperparameters
+from retorno.core.memory import ensure_fits
 from retorno.core.policy import Carry, Heads, Policy, WithoutMemory
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import SpaceError
@@ -30,7 +31,7 @@ from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import SampleModel, WorldModel
 from retorno.ops.distributions import Categorical
 from retorno.ops.returns import lambda_returns
-from retorno.search.tree import LEAST, Evaluated, Seen, Tree, best, grow
+from retorno.search.tree import LEAST, Evaluated, Seen, Tree, best, grow, size
 
 Evaluator = Callable[[PyTree[Any]], tuple[Float[Array, " A"], Float[Array, ""]]]
 """A network: of what is observed, logits of the actions and the value for whoever moves."""
@@ -141,6 +142,7 @@ class TreeSearch(abc.ABC):
         else:
             step, node = _step(world, evaluator, discount), Node(state, over)
         root = Evaluated(node, masked(logits, _allowed(row.legal, actions)), value, jnp.float32(0), jnp.float32(0))
+        ensure_fits(size(root, self.simulations + 1), f"a search with {self.simulations:,} simulations")
         tree, action, weights = self.grown(root, step, key, exploring)
         policy, (visits, q) = weights[:actions], (x[:actions] for x in tree.seen(0)[-3:-1])
         visits = visits.astype(jnp.int32)

@@ -12,7 +12,7 @@ import pytest
 from jax import Array
 
 from retorno.bellman import minimax, solve
-from retorno.core.mdp import mdp
+from retorno.core.mdp import ModelError, mdp
 from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import SpaceError
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
@@ -162,6 +162,11 @@ def test_chance_is_weighed() -> None:
     assert (np.abs(found.q - exact.q) <= 0.5 / found.visits + 1e-6).all()
     with pytest.raises(SpaceError, match="PUCT"):
         Gumbel().search(WorldModel(world), evaluator, row, KEY)
+
+
+def test_more_than_memory_holds_is_refused_before_it_is_looked_for() -> None:
+    with pytest.raises(ModelError, match=r"100,000,000,000 simulations would take .* make it smaller"):
+        Gumbel(simulations=10**11).search(MODEL, knows_nothing, WORLD.reset(KEY)[1], KEY)
 
 
 def test_a_row_that_ends_all_is_no_trouble() -> None:
