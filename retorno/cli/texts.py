@@ -90,7 +90,10 @@ def of_language(
     """
     usual = ALGORITHMS[name]()
     model, rest = _taken(MODEL, arguments)
-    if source is not None and model is None and (hasattr(usual, "RECORDED") or Path(source).suffix in LINES):
+    texts = source is not None and (
+        Path(source).suffix in LINES or (hasattr(usual, "RECORDED") and Path(source).exists())
+    )
+    if texts and model is None:
         raise UsageError(
             f"{source} is read as texts, but whose tokens are they? Say it, as in {MODEL} smollm2, {MODEL} FOLDER"
             f" or {MODEL} runs/sft"

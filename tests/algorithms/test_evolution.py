@@ -16,7 +16,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.registry import make, model
 from retorno.environments.sampled_world import sampled
-from retorno.networks import Table
+from retorno.networks import MLP, Table
 from retorno.ops.adaptation import Search, adapted, search_from
 from retorno.ops.optimisers import SGD
 from retorno.run.evaluate import evaluate
@@ -118,6 +118,13 @@ def test_a_generation_ends_when_each_of_its_draws_has_earned_a_return() -> None:
     expected = adapted(learner.search, z, jnp.array([4.0, 2.0, 7.0, 1.0]))
     np.testing.assert_allclose(after.search.mean, expected.mean, rtol=1e-5)
     assert after.generation == 2 and not after.judged.episodes.any()
+
+
+def test_who_holds_too_much_or_compares_too_few_says_so() -> None:
+    with pytest.raises(ValueError, match=r"this MLP has 17,410: choose a network of at most 5,000"):
+        train(CMAES(network=MLP((128, 128))), "CartPole-v1", 100)
+    with pytest.raises(ValueError, match="choose num_envs=4 or more"):
+        train(CMAES(num_envs=2), "CartPole-v1", 100)
 
 
 @pytest.mark.slow

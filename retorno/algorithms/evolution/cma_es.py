@@ -88,13 +88,14 @@ class CMAES:
     def init(self, key: Key[Array, ""], spec: Spec) -> CMAESLearner:
         require_one_player(spec, "CMAES", "it would add the opponent's returns to the player's")
         if spec.num_envs < 4:
-            raise ValueError(f"CMAES compares the policies of its environments: num_envs={spec.num_envs} must be 4 up")
+            raise ValueError(f"CMAES compares the policies of {spec.num_envs} environments: choose num_envs=4 or more")
         network = self.network.build(key, spec.observation_space, {"policy": policy_head(spec.action_space)})
         weights = ravel_pytree(network)[0]
         if weights.size > MOST_WEIGHTS:
             raise ValueError(
-                f"CMAES holds a number for each pair of weights, and {self.network} has {weights.size:,}: choose a "
-                f"network of at most {MOST_WEIGHTS:,}, as Features() or MLP(hidden=(16,)), or ES, which holds none"
+                f"CMAES holds a number for each pair of weights, and this {type(self.network).__name__} has "
+                f"{weights.size:,}: choose a network of at most {MOST_WEIGHTS:,}, as Features() or MLP(hidden=(16,)), "
+                "or ES, which holds none"
             )
         return CMAESLearner(
             network=network,
