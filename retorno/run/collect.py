@@ -31,7 +31,7 @@ class CollectState(NamedTuple):
     row: TimeStep
     """[B]"""
     carry: Carry
-    """[B]; () where nothing is remembered from one rollout to the next, see `reads`."""
+    """[B]"""
 
 
 def initial_carries(algorithm: Algorithm, learner: Learner, num_envs: int) -> Carry:
@@ -55,8 +55,7 @@ def opening(
     episodes, row = jax.vmap(lambda env: begin(world, seed, env))(_numbers(algorithm, num_envs))
     if isinstance(world, Recorded):
         episodes = world.opening(num_envs)
-    carry = () if reads(algorithm, world) else initial_carries(algorithm, learner, num_envs)
-    return CollectState(episodes, row, carry)
+    return CollectState(episodes, row, initial_carries(algorithm, learner, num_envs))
 
 
 def group_of(algorithm: Algorithm) -> int:
@@ -179,10 +178,7 @@ def collect(
     together, times = world.lockstep, jnp.arange(algorithm.rollout)
     if together is not None and reads(algorithm, world):
         answers = times.reshape(-1, together.rows)[:, together.prompt :]
-        # All texts begin here and are over at the end: nothing is remembered between two rollouts.
-        stage = stage._replace(carry=initial_carries(algorithm, learner, stage.row.last.shape[0]))
         after, texts = jax.lax.scan(read_and_answer, stage, answers)
-        after = after._replace(carry=())
         rows, action, extras = one_after_another(texts)
     else:
         after, (rows, action, extras) = jax.lax.scan(interact, stage, times)
