@@ -4,6 +4,8 @@
     LM/bin/pip install transformers accelerate gguf trl==1.16.0
     .venv/bin/python benchmarks/language.py --peers LM/bin/python [NAME …]
 
+For `ppo`, which later ones lack, TRL is 1.12.0, in an environment of its own.
+
 On a machine that others use as well, `--cpu` tells tokens a second of CPU time instead of the clock's, which waits for
 the others; it does not see how well two cores are used.
 
@@ -34,6 +36,7 @@ WORKS = {
     "sft": ("supervised step, 4 layers of 128, 16 texts of 32 tokens", "trl", 7),
     "reward": ("reward model's step, 16 pairs of 32 tokens", "trl", 7),
     "dpo": ("DPO's step, 16 pairs of 32 tokens", "trl", 7),
+    "ppo": ("PPO's iteration, 64 answers of 24 tokens, 4 epochs, a reward model and a reference", "trl 1.12", 5),
     "grpo": ("GRPO's iteration, 64 answers of 24 tokens, a function's scores", "trl", 7),
 }
 """By name: what is done, beside whom, and how many pairs are measured."""
@@ -71,9 +74,10 @@ def page(results: dict[str, dict[str, object]]) -> str:
         "",
         "Retorno's rate over another's: tokens a second, where they are drawn from the whole distribution, else steps",
         "of learning a second. Medians of pairs measured in turn, with the least and the largest ratio, by",
-        "`python benchmarks/language.py --peers PYTHON --cpu`; its head says what that PYTHON needs. TRL is 1.16,",
-        "whose trainers ran without logs and checkpoints; it has no PPO any more. The load is that of the machine over",
-        "five minutes, with its other users; where it is more than the cores, seconds of CPU time are the fairer ones.",
+        "`python benchmarks/language.py --peers PYTHON --cpu`; its head says what that PYTHON needs. TRL is 1.16, and",
+        "1.12 for PPO, which later ones lack; its trainers ran without logs and checkpoints. The load is that of the",
+        "machine over five minutes, with its other users; where it is more than the cores, seconds of CPU time are the",
+        "fairer ones.",
         "",
         "| work | beside | ratio | from, to | retorno | the other | seconds of | load | pairs | commit |",
         "|---|---|---|---|---|---|---|---|---|---|",

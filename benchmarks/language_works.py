@@ -64,6 +64,7 @@ def learning(kind: str) -> Callable[[], float]:
 
     import retorno as rt
     from retorno import language
+    from retorno.networks import Apart
     from retorno.ops.optimisers import AdamW
 
     stored = language.StoredModel(TINY)
@@ -76,6 +77,14 @@ def learning(kind: str) -> Callable[[], float]:
         )
         # A column holds four texts.
         algorithm = rt.algorithms.BehaviourCloning(decoder, num_envs=4, optimiser=optimiser)
+    elif kind == "ppo":
+        world = language.prompts(records, TINY, answer=24)
+        sized = replace(decoder, window=world.rows)
+        algorithm = rt.algorithms.PPO(
+            Apart(sized, sized), num_envs=64, rollout=world.rows, epochs=4, minibatches=1, optimiser=optimiser
+        )
+        frozen = replace(sized, trained=language.UpperLayers(0))
+        relabel = rt.relabel.InTurn((language.ModelScore(frozen), rt.relabel.ReferenceKL(0.05, frozen)))
     elif kind == "grpo":
         world = language.prompts(records, TINY, answer=24)
         sized = replace(decoder, window=world.rows)
@@ -139,6 +148,36 @@ def trl(kind: str) -> Callable[[], float]:
     if kind == "grpo":
         rows = rows.remove_columns(["chosen", "rejected"])
     trainer = make(model=model, args=settings, train_dataset=rows, processing_class=tokenizer, **asked)
+    clock = _clock()
+
+    def measure() -> float:
+        began = clock()
+        trainer.train()
+        return STEPS / (clock() - began)
+
+    return _with_threads(torch, measure)
+
+
+def trl_ppo() -> Callable[[], float]:
+    """PPO's iterations a second by TRL: a critic and a reward model of their own, and the distance from a reference."""
+    import datasets
+    import torch
+    import transformers as hf
+    from trl.experimental.ppo import PPOConfig, PPOTrainer
+
+    tokenizer = hf.AutoTokenizer.from_pretrained(TINY, padding_side="left")
+    policy, reference = (hf.AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32) for _ in range(2))
+    scores = [hf.AutoModelForSequenceClassification.from_pretrained(TINY, num_labels=1) for _ in range(2)]
+    for model in scores:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    rows = datasets.Dataset.from_list([{"input_ids": tokenizer(each["prompt"])["input_ids"]} for each in texts(64)])
+    settings = PPOConfig(
+        output_dir=OUT, per_device_train_batch_size=64, num_mini_batches=1, num_ppo_epochs=4, response_length=24,
+        total_episodes=64 * STEPS, local_rollout_forward_batch_size=64, num_sample_generations=0, temperature=1.0,
+        stop_token="eos", learning_rate=1e-4, use_cpu=True, bf16=False, report_to="none", save_strategy="no",
+        logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False,
+    )  # fmt: skip
+    trainer = PPOTrainer(settings, tokenizer, policy, reference, scores[0], rows, scores[1], eval_dataset=rows)
     clock = _clock()
 
     def measure() -> float:
@@ -240,6 +279,7 @@ if __name__ == "__main__":
     for kind in ("sft", "reward", "dpo", "grpo"):
         works[f"retorno_{kind}"] = lambda kind=kind: learning(kind)
         works[f"peer_{kind}"] = lambda kind=kind: trl(kind)
+    works["retorno_ppo"], works["peer_ppo"] = lambda: learning("ppo"), trl_ppo
     # What the libraries themselves print goes to stderr: stdout has the rates alone.
     answers, sys.stdout = sys.stdout, sys.stderr
     serve(works, answers)
