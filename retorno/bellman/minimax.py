@@ -62,9 +62,11 @@ def minimax(model: MDP, discount: Number = 1, accuracy: float = 1e-9) -> Solutio
         value[acting] = np.maximum.reduceat(q, model.state_ptr[acting])
         return value
 
-    # Who is paid at the end alone gets one payment at most, however long it goes on; else no more than one a state.
-    on_the_way = bool(((model.reward != 0) & (weight != 0)).any())
-    scale = np.abs(model.reward).max(initial=0.0) * (model.num_states if on_the_way else 1)
+    # What is earned at most: where each payment counts less than the one before, all of them; where the end alone pays,
+    # one; else one a state, which is all that is passed where no course comes back.
+    largest = np.abs(model.reward).max(initial=0.0)
+    on_the_way = discount == 1 and bool(((model.reward != 0) & (weight != 0)).any())
+    scale = largest / (1 - discount) if discount < 1 else largest * (model.num_states if on_the_way else 1)
     lower, upper = (np.where(model.terminal, 0.0, sign * scale) for sign in (-1, 1))
     widths: list[float] = []
     while True:

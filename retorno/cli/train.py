@@ -447,8 +447,8 @@ def _endings(made: Any) -> dict[str, set[str]]:
     """What options of parts may be called, each with the whole names of those that end so.
 
     >>> from retorno.algorithms import DQN
-    >>> _endings(DQN())["capacity"]
-    {'replay.capacity'}
+    >>> _endings(DQN())["learning_rate"]
+    {'optimiser.learning_rate'}
     """
     found: dict[str, set[str]] = {}
     for part in parts_of(made):

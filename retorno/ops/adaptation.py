@@ -82,8 +82,8 @@ def ranked_weights(fitness: Float[Array, " N"]) -> tuple[Float[Array, " N"], flo
     so who sees no difference neither grows nor shrinks.
 
     >>> weight, mass = ranked_weights(jnp.array([1.0, 5.0, 3.0, 1.0]))
-    >>> weight.round(2), round(mass, 2)
-    (Array([0. , 0.8, 0.2, 0. ], dtype=float32), 1.46)
+    >>> [round(float(each), 2) for each in weight], round(mass, 2)
+    ([0.0, 0.8, 0.2, 0.0], 1.46)
     """
     count = len(fitness)
     best = np.maximum(np.log(count / 2 + 0.5) - np.log(np.arange(1, count + 1)), 0)

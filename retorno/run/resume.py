@@ -66,6 +66,7 @@ def restore(
         The run, to be asked and not to be iterated.
 
     >>> from retorno.algorithms import QLearning
+    >>> from retorno.run.train import train
     >>> with train(QLearning(), "student", steps=40, folder="looked at") as training:
     ...     report = training.run_to_end()
     >>> restore("looked at").step
@@ -196,6 +197,7 @@ def resume(
         warn: is told, one line each, of what differs.
 
     >>> from retorno.algorithms import QLearning
+    >>> from retorno.run.train import train
     >>> with train(QLearning(), "student", steps=40, folder="cut") as training:
     ...     report = training.run_to_end()
     >>> with resume("cut", steps=60, warn=lambda line: None) as training:

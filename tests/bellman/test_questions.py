@@ -331,11 +331,16 @@ def test_epsilon_outside_the_unit_interval_is_refused(epsilon):
         bellman.best_soft(student(), 0.9, epsilon)
 
 
-def test_games_are_refused():
+def test_games_are_solved_by_minimax_alone():
+    """Of each payment the other gets the next: v = 1 − .9 v. Undiscounted it has no value."""
     game = mdp({"a": {"go": [(1, "a", 1.0)]}})
     game.discount[:] = -1
+    answer = bellman.solve(game, 0.9)
+    assert answer.lower[0] <= 1 / 1.9 <= answer.upper[0] and answer.policy_loss_bound < 1e-6
+    with pytest.raises(ModelError, match="go round for ever"):
+        bellman.solve(game, 1)
     with pytest.raises(ModelError, match=r"state 'a', action 'go'.*negative discount"):
-        bellman.solve(game, 0.9)
+        bellman.evaluate(game, bellman.uniform, 0.9)
 
 
 def test_a_model_without_actions_is_refused():

@@ -263,7 +263,7 @@ def test_who_searches_while_learning_finds_a_good_policy(world: str) -> None:
     method = deep(
         "alpha_zero", search=PUCT(simulations=32, noise=0.5), optimiser=Adam(0.1, Schedule.linear), gradient_steps=32
     )
-    found = learners_in(method, worlds(SMALL)[world], 1_000, range(2), IN_HASTE)
+    found = learners_in(method, worlds(SMALL)[world], 2_000, range(2), IN_HASTE)
     policies: list[Any] = policies_of(method, found)
     check_control(policies, world)
     check_control([policy.network for policy in policies], world)
@@ -285,7 +285,7 @@ def test_who_searches_in_what_it_learns_finds_a_good_policy(world: str) -> None:
         hidden=32,
         temperature=1.0,
     )
-    found = learners_in(method, worlds(SMALL)[world], 8_000, range(1), IN_HASTE)
+    found = learners_in(method, worlds(SMALL)[world], 8_000, range(2), IN_HASTE)
     policies: list[Any] = policies_of(method, found)
     check_control(policies, world)
     check_control([policy.network for policy in policies], world)

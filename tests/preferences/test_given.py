@@ -19,7 +19,9 @@ from retorno.run.train import train
 
 
 def lived(folder: Path | None = None, steps: int = 800, **changed: Any) -> Any:
-    return train(ALGORITHM, "garnet", steps, folder=folder, relabel=small(gradient_steps=20, **changed))
+    # Who is paid for actions too stays in this world, so that whole segments are there to be asked about.
+    relabel = small(gradient_steps=20, sees_action=True, **changed)
+    return train(ALGORITHM, "garnet", steps, folder=folder, relabel=relabel)
 
 
 @pytest.fixture(scope="module")
