@@ -10,6 +10,7 @@ from retorno.algorithms import A2C, DQN, PPO, QLearning
 from retorno.cli.train import choose
 from retorno.cli.tune import command, range_of
 from retorno.core.hyperparameters import Among, Between, declared
+from retorno.environments import own_code
 from retorno.plots.tuning import tuning
 from retorno.run import tune as module
 from retorno.run.folder import FolderError
@@ -180,6 +181,7 @@ def test_nothing_to_search_a_world_without_a_name_and_a_bad_database_are_told(tm
 def test_the_command_that_is_told_has_the_best_settings(monkeypatch, tmp_path) -> None:
     over = dict(map(range_of, ["lr=1e-4..1e-2:log", "epochs=1..9", "discount=.9,.99"]))
     monkeypatch.setattr(module, "places", lambda number: [Told(lambda life, step: life.algorithm["epochs"])])
+    monkeypatch.setattr(own_code, "_modules", {})  # Files that other tests named.
     found = answer_in(tmp_path / "search", ask("ppo", "CartPole-v1", over, steps=100), 6, seeds=0)
     line = command(found, "ppo", "CartPole-v1", {}).split()
     assert line[:4] == ["retorno", "train", "ppo", "CartPole-v1"]
