@@ -19,9 +19,10 @@ from retorno.cli.terminal import LINE_SECONDS, note, print_json
 from retorno.cli.train import free_folder, known_algorithm, typed
 from retorno.core.names import did_you_mean, named
 from retorno.environments.registry import WorldName
+from retorno.run.folder import QUESTION, asked_before
 from retorno.run.grid import UnknownHyperparameter
 from retorno.run.progress import looked_at, telling
-from retorno.run.study import TABLE, Question, answer_in, ask, kept_in
+from retorno.run.study import TABLE, Question, answer_in, ask
 
 COMMAND = "retorno study"
 RUNS = Path("runs")
@@ -95,7 +96,7 @@ def run(arguments: list[str]) -> int:
         names = [*error.known, *(each.rpartition(".")[2] for each in error.known)]
         near = did_you_mean(f"--{error.name}", [*options(StudyOptions), *(f"--{each}" for each in names)])
         raise UsageError(f"no option or hyperparameter --{error.name}{near} (see {COMMAND} --help)") from None
-    folder = given.folder or kept_in(RUNS, question) or free_folder("study", world)
+    folder = given.folder or asked_before(RUNS, QUESTION, question.asked) or free_folder("study", world)
     for name, told in settings_told(question).items():
         note(f"{name}: {told or 'its defaults'}")
     return finish(folder, question, given.picture, given.csv, given.json)

@@ -20,8 +20,9 @@ from retorno.core.hyperparameters import Among, Between
 from retorno.core.names import as_typed, did_you_mean
 from retorno.environments.own_code import named_files
 from retorno.environments.registry import WorldName
+from retorno.run.folder import asked_before
 from retorno.run.grid import UnknownHyperparameter, shown
-from retorno.run.tune import TABLE, TRIALS, Tuned, answer_in, ask, kept_in
+from retorno.run.tune import QUESTION, TABLE, TRIALS, Tuned, answer_in, ask
 
 COMMAND = "retorno tune"
 RUNS = Path("runs")
@@ -92,7 +93,7 @@ def run(arguments: list[str]) -> int:
         names = [*error.known, *(each.rpartition(".")[2] for each in error.known)]
         near = did_you_mean(f"--{error.name}", [*options(TuneOptions), *(f"--{each}" for each in names)])
         raise UsageError(f"no option or hyperparameter --{error.name}{near} (see {COMMAND} --help)") from None
-    folder = given.folder or kept_in(RUNS, question) or free_folder(f"tune-{name}", given.world)
+    folder = given.folder or asked_before(RUNS, QUESTION, question.asked) or free_folder(f"tune-{name}", given.world)
     for key, told in question.ranges.items():
         note(f"{key}: {told_range(told)}")
     note(f"{given.trials} trials of {question.steps:,} steps, kept in {folder}")

@@ -6,6 +6,7 @@ a line. One process at a time may have the folder open; the lock goes with the p
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import json
@@ -283,6 +284,41 @@ def read_config(path: Path) -> Any:
         raise FolderError(f"{path} is not the folder of a run: {CONFIG}: {error.strerror}{or_a_study(path)}") from error
     except (ValueError, RecursionError) as error:
         raise FolderError(f"{file} is damaged: {error}") from error
+
+
+def read_question(file: Path, what: str) -> Any:
+    """What is asked of a study or a search, as a JSON value.
+
+    Raises:
+        FolderError: when it is damaged, or there is none.
+
+    Args:
+        file: in its folder.
+        what: it is: for messages.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise FolderError(f"{file.parent} holds no {what}: {file.name}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"{file} is damaged: {error}") from error
+
+
+def asked_before(place: Path, name: str, asked: Any) -> Path | None:
+    """The folder in a place in which the same is asked, under way or over; None where there is none.
+
+    What is damaged there is nobody's question.
+
+    Args:
+        place: whose folders are looked at.
+        name: of the file that says what is asked.
+        asked: as `read_question` reads it.
+    """
+    for file in sorted(place.glob(f"*/{name}")):
+        with contextlib.suppress(FolderError):
+            if read_question(file, "question") == asked:
+                return file.parent
+    return None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ goes on where it stood and finds the same numbers.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import itertools
@@ -48,7 +47,7 @@ from retorno.environments.registry import WorldName, as_model, as_world
 from retorno.ops.intervals import interval95
 from retorno.run import checkpoint
 from retorno.run.config import from_json, to_json
-from retorno.run.folder import CONFIG, QUESTION, FolderError, locked, write_atomic
+from retorno.run.folder import CONFIG, QUESTION, FolderError, locked, read_question, write_atomic
 from retorno.run.grid import Setting, grid, shown
 from retorno.run.hosted_lives import live
 from retorno.run.known import known
@@ -561,7 +560,7 @@ def question_in(folder: Path, world: Any = None) -> Question:
     Raises:
         FolderError: when the folder holds none, or its world has to be given.
     """
-    asked = asked_in(folder)
+    asked = read_question(folder / QUESTION, "study")
     if world is None and not asked["world"].get("name"):
         raise FolderError(
             f"the world of {folder} was made in Python ({asked['world'].get('description')}): go on there, by the same "
@@ -575,15 +574,6 @@ def question_in(folder: Path, world: Any = None) -> Question:
     ]
     told = [asked[key] for key in ("steps", "by_episode", "total", "width", "measure")]
     return _question(given, made, asked["called"], settings, tuple(asked["seeds"]), *told)
-
-
-def kept_in(place: Path, question: Question) -> Path | None:
-    """The folder in a place that holds the same study, under way or done; None where there is none."""
-    for path in sorted(place.glob(f"*/{QUESTION}")):
-        with contextlib.suppress(FolderError):
-            if asked_in(path.parent) == question.asked:
-                return path.parent
-    return None
 
 
 def _plain(values: Sequence[Any]) -> list[Any]:
@@ -735,7 +725,7 @@ def answer_in(folder: Path, question: Question, progress: Progress | None = None
         raise FolderError(f"{folder} cannot be made: {error.strerror}; choose another folder") from error
     if (folder / CONFIG).exists():
         raise FolderError(f"{folder} holds a run: choose another folder")
-    if (folder / QUESTION).exists() and asked_in(folder) != json.loads(text):
+    if (folder / QUESTION).exists() and read_question(folder / QUESTION, "study") != json.loads(text):
         raise FolderError(f"{folder} holds another study: choose another folder, or ask what {QUESTION} in it says")
     with locked(folder):
         if (folder / RESULTS).exists():
@@ -752,20 +742,6 @@ def answer_in(folder: Path, question: Question, progress: Progress | None = None
         found.save(folder / TABLE)
         shutil.rmtree(folder / checkpoint.CHECKPOINTS, ignore_errors=True)
     return found
-
-
-def asked_in(folder: Path) -> Any:
-    """The question that a folder holds.
-
-    Raises:
-        FolderError: when it is damaged, or there is none.
-    """
-    try:
-        return json.loads((folder / QUESTION).read_bytes())
-    except OSError as error:
-        raise FolderError(f"{folder} holds no study: {QUESTION}: {error.strerror}") from error
-    except ValueError as error:
-        raise FolderError(f"{folder / QUESTION} is damaged: {error}") from error
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ from retorno.environments.registry import WorldName, as_world
 from retorno.ops.intervals import interval95
 from retorno.run import checkpoint
 from retorno.run.config import to_json
-from retorno.run.folder import FolderError, locked, write_atomic
+from retorno.run.folder import FolderError, locked, read_question, write_atomic
 from retorno.run.grid import GridError, UnknownHyperparameter, path, replaced, shown
 from retorno.run.loop import begun_shapes
 from retorno.run.places import Life, Place, elsewhere, places
@@ -416,7 +416,7 @@ def answer_in(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FolderError(f"{folder} cannot be made: {error.strerror}; choose another folder") from error
-    if (folder / QUESTION).exists() and asked_in(folder) != json.loads(text):
+    if (folder / QUESTION).exists() and read_question(folder / QUESTION, "search") != json.loads(text):
         raise FolderError(f"{folder} holds another search: choose another folder, or ask what {QUESTION} in it says")
     with locked(folder):
         if not (folder / QUESTION).exists():
@@ -431,28 +431,6 @@ def answer_in(
         found = search.found()
         found.save(folder / TABLE)
         return found
-
-
-def asked_in(folder: Path) -> Any:
-    """What is asked of the search in a folder.
-
-    Raises:
-        FolderError: when it is damaged, or there is none.
-    """
-    try:
-        return json.loads((folder / QUESTION).read_bytes())
-    except OSError as error:
-        raise FolderError(f"{folder} holds no search: {QUESTION}: {error.strerror}") from error
-    except ValueError as error:
-        raise FolderError(f"{folder / QUESTION} is damaged: {error}") from error
-
-
-def kept_in(place: Path, question: Question) -> Path | None:
-    """The folder in a place that holds the same search, under way or over; None where there is none."""
-    for file in sorted(place.glob(f"*/{QUESTION}")):
-        if asked_in(file.parent) == question.asked:
-            return file.parent
-    return None
 
 
 class Search:

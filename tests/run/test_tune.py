@@ -13,10 +13,10 @@ from retorno.core.hyperparameters import Among, Between, declared
 from retorno.environments import own_code
 from retorno.plots.tuning import tuning
 from retorno.run import tune as module
-from retorno.run.folder import FolderError
+from retorno.run.folder import FolderError, asked_before
 from retorno.run.grid import GridError, UnknownHyperparameter, replaced
 from retorno.run.places import Here, Lives
-from retorno.run.tune import TuneError, answer_in, ask, tune
+from retorno.run.tune import QUESTION, TuneError, answer_in, ask, tune
 
 WORLD = "student"
 WIDE = {"step_size": Between(0.01, 1.0, log=True), "epsilon": Between(0.0, 0.5)}
@@ -187,3 +187,11 @@ def test_the_command_that_is_told_has_the_best_settings(monkeypatch, tmp_path) -
     assert line[:4] == ["retorno", "train", "ppo", "CartPole-v1"]
     options, algorithm, _, _ = choose("ppo", "CartPole-v1", line[4:])
     assert algorithm == found.algorithm and options.steps == 100
+
+
+def test_a_search_is_found_beside_what_is_damaged(tmp_path) -> None:
+    for name, text in (("a", "{"), ("b", '{"steps": 2}'), ("c", '{"steps": 1}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / QUESTION).write_text(text)
+    assert asked_before(tmp_path, QUESTION, {"steps": 1}) == tmp_path / "c"
+    assert asked_before(tmp_path, QUESTION, {"steps": 3}) is None
