@@ -66,8 +66,11 @@ def test_runs_are_listed_drawn_and_followed(visit: Callable[..., Any], runs: Pat
 
     page.locator(".finder input").fill("later")
     page.wait_for_function("document.querySelectorAll('table.q-table tbody tr').length == 1")
-    page.locator("table.q-table thead .q-checkbox").click()
-    page.locator(".details").get_by_text("later", exact=True).wait_for()
+    later = page.locator(".details").get_by_text("later", exact=True)
+    later.wait_for()
+    for state in ("detached", "visible"):
+        page.locator("table.q-table thead .q-checkbox").click()
+        later.wait_for(state=state)
 
 
 def test_only_films_pictures_and_reports_of_a_run_are_given(visit: Callable[..., Any], runs: Path) -> None:
