@@ -51,3 +51,4 @@ from .run.study import study as study
 from .run.train import train as train
 from .run.tune import Tuned as Tuned
 from .run.tune import tune as tune
+from .run.until import Until as Until

@@ -39,8 +39,8 @@ class Evaluate:
     episodes: int = 100
     """Episodes for each seed."""
     step: str | None = None
-    """Of which step's policy: a number, or best for the one whose return was the highest while it was learnt. The
-    newest where it is not said."""
+    """Of which step's policy: a number, or best for the one with the best score while it was learnt. The newest where
+    it is not said."""
     world: str | None = None
     """Another world with the same spaces; the run's own where it is not said. What either is made with: --world.KEY
     VALUE."""

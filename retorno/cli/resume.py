@@ -29,6 +29,8 @@ class Resume:
     """Another setting of the algorithm from here on, as in learning_rate=1e-4; the record says so. Once for each."""
     keep: str | None = None
     """Other checkpoints than until now: how many of the newest stay, or best, or all."""
+    to_budget: Flag = False
+    """Go on to the budget, whatever was to end the run before it."""
     inexact: Flag = False
     """Begin fresh episodes where the world does not return to the ones that were left; the record says so."""
     episodes: int = 100
@@ -38,11 +40,11 @@ class Resume:
 def run(arguments: list[str]) -> int:
     given = parse(Resume, arguments, "retorno resume")
     if (given.run / QUESTION).exists():
-        if given.steps is not None or given.set or given.inexact or given.keep is not None:
+        if given.steps is not None or given.set or given.inexact or given.keep or given.to_budget:
             raise UsageError(f"{given.run} holds a study, which goes on as it is: ask for another by a new line")
         return study.finish(given.run, question_in(given.run), None, None)
     changed = partial(with_settings, changes=given.set) if given.set else None
     keep = None if given.keep is None else keep_of(given.keep)
-    if finish(given.run, given.episodes, given.steps, given.inexact, changed, keep):
+    if finish(given.run, given.episodes, given.steps, given.inexact, changed, keep, given.to_budget):
         note(next_steps(given.run))
     return 0

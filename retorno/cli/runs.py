@@ -36,6 +36,7 @@ from retorno.run.report import Report, told_answers, told_fit
 from retorno.run.resume import resume
 from retorno.run.stopping import Interrupted
 from retorno.run.training import Keep, Training
+from retorno.run.until import Until
 
 
 def members(folder: Path) -> list[Path]:
@@ -83,7 +84,7 @@ def learnt(folders: list[Path], step: Step = None) -> list[Actor]:
             note(f"note: the policy of {path} was learnt in {found[0].step:,} steps of {budget:,}")
         if step == "best":
             score = returns_at(path)[found[0].step]
-            note(f"the best policy of {path}: step {found[0].step:,}, whose episodes returned {score:z.2f} on average")
+            note(f"the best policy of {path}: step {found[0].step:,}, whose score was {score:z.2f}")
         actors += found
     return actors
 
@@ -145,12 +146,13 @@ def finish(
     inexact: bool = False,
     changed: Callable[[Algorithm], Algorithm] | None = None,
     keep: Keep | None = None,
+    to_budget: bool = False,
 ) -> bool:
     """Go on with the runs of a folder to their budgets, or to one of so many steps, evaluate each and note it there.
 
-    `changed` gives the algorithm that goes on from the one that ran.
+    `changed` gives the algorithm that goes on from the one that ran. `to_budget` drops the rules by which a run ends before its budget.
 
-    Returns whether any of them had not reached its budget.
+    Returns whether any of them went on.
 
     Raises:
         Interrupted: when a signal came; everything is saved.
@@ -162,10 +164,14 @@ def finish(
     results: list[Evaluation] = []
     went_on = False
     for path in runs:
-        going_on = resume(path, algorithm=algorithms.get(path), steps=steps, keep=keep, inexact=inexact, warn=note)
-        with going_on as training:
+        tests = (settings_of(path).get("until") or {}).get("tests", 0)
+        others = {"keep": keep, "until": Until(tests=tests) if to_budget else None, "inexact": inexact}
+        with resume(path, algorithm=algorithms.get(path), steps=steps, **others, warn=note) as training:
             if training.step >= training.steps:
                 note(f"{path} has reached its budget of {training.steps:,} steps: nothing to do")
+                continue
+            if training.ended is not None:
+                note(f"{path} has ended at step {training.step:,}: {training.ended}. To go on: --to-budget")
                 continue
             went_on = True
             if len(runs) > 1:
@@ -200,6 +206,8 @@ def complete(training: Training, title: str, episodes: int) -> Evaluation | None
         follow(forgotten.seen(training), training.step, training.steps)
         if told := forgotten.told(getattr(training.algorithm, "longest_episode", 0)):
             note(told)
+        if training.ended is not None:
+            note(f"ended at step {training.step:,} of {training.steps:,}: {training.ended}")
     if isinstance(training.world, Recorded):
         print(f"{title}: {told_fits(training)}")
         return None
@@ -216,12 +224,27 @@ def complete(training: Training, title: str, episodes: int) -> Evaluation | None
         return None
     training.note(result)
     print(f"{title}: {result}")
+    if training.folder is not None and (training.keep == "best" or training.until.tests):
+        print(_told_best(training, training.folder.path, episodes))
     if given:
         made_in = None if training.folder is None else settings_of(training.folder.path)["world"]
         model = WorldName.recorded(made_in).model() if made_in and made_in.get("name") else None
         found = predicted(training.policies, training.world, model, discount_of(training.algorithm))
         print(found or "there is no exact model to hold the learnt values against")
     return result
+
+
+def _told_best(training: Training, folder: Path, episodes: int) -> str:
+    """How good the policy with the best score is, beside the final one."""
+    scores = returns_at(folder)
+    if not scores:
+        return "which policy was the best is not known: no episode had ended at a checkpoint"
+    best = load_all(folder, "best")
+    step = best[0].step
+    if step == training.step:
+        return f"the final policy is also the best of {len(scores)}, by its score of {scores[step]:z.2f}"
+    result = evaluate(best, training.world, episodes)
+    return f"the best of {len(scores)} policies, of step {step:,} (--step best), in the same episodes: {result}"
 
 
 def told_fits(training: Training) -> str:

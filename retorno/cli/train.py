@@ -43,6 +43,7 @@ from retorno.run.relabel import RELABELS
 from retorno.run.table_monitor import require_watchable
 from retorno.run.train import train
 from retorno.run.training import NEWEST, Training
+from retorno.run.until import Until
 
 register_further()
 
@@ -76,8 +77,17 @@ class Options:
     every: int | None = None
     """Write a checkpoint at each multiple of so many steps. By default ten over the run."""
     keep: str = "3"
-    """Which checkpoints stay: so many of the newest; best for the newest three and the one whose episodes returned most
-    on average (those since the one before; of answers that are scored, their score less what the KL costs); or all."""
+    """Which checkpoints stay: so many of the newest; best for the newest three and the one with the best score; or all.
+    It is scored by the mean return of the episodes lived since the one before, or of its --tests; of answers that are
+    paid, by their score less what the KL costs."""
+    tests: int = 0
+    """Episodes in which the greedy policy is tested at each checkpoint; 0 for none."""
+    until_score: float | None = None
+    """End before the budget, at the first checkpoint with such a score."""
+    patience: int | None = None
+    """End before it, after so many checkpoints without a better score."""
+    minutes: float | None = None
+    """End before it, after so many minutes; a run that is resumed has them again."""
     episodes: int = 100
     """Episodes of the evaluation at the end; 0 for none."""
     from_: Path | None = None
@@ -104,6 +114,7 @@ class Options:
 
 GROUPS = {
     "run": ("steps", "seed", "seeds", "folder", "every", "keep", "episodes", "watch", "tensorboard"),
+    "ending before the budget": ("until-score", "patience", "minutes", "tests"),
     "another run": ("from", "from-step", "network-only"),
     "world": ("hosted", "fused", "parallel", "wrappers"),
 }
@@ -509,6 +520,8 @@ def start(
             note(f"begins with {what} in {origin['step']:,} steps of {origin['run']}")
         named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
         note(f"{options.steps:,} steps, {named}, recorded in {folder}")
+        if (told := training.until.told(training.every or training.steps)) is not None:
+            note(told)
         if (told := told_keep(training)) is not None:
             note(told)
 
@@ -517,6 +530,7 @@ def start(
         "init_from": origin_of(options),
         "every": options.every,
         "keep": keep_of(options.keep),
+        "until": until_of(options),
         "tensorboard": options.tensorboard,
     }
     if native or len(seeds) == 1:
@@ -555,6 +569,14 @@ def origin_of(options: Options) -> Origin | None:
     if options.from_step is not None or options.network_only:
         raise UsageError("--from-step and --network-only say what is taken of a run: name it with --from RUN")
     return None
+
+
+def until_of(options: Options) -> Until:
+    """When the run ends before its budget."""
+    try:
+        return Until(options.until_score, options.patience, options.minutes, options.tests)
+    except ValueError as error:
+        raise UsageError(str(error).removeprefix("Until: ")) from error
 
 
 def few_starts(model: MDP | None) -> str:

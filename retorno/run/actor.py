@@ -313,7 +313,7 @@ def load(folder: str | Path, step: Step = None, seed: int | None = None) -> Acto
 
     Args:
         folder: of a run, of a run with several seeds, or of a policy alone (`policy/`, wherever it was copied).
-        step: of which step's policy; "best" for the one with the highest return while it was learnt, None for the
+        step: of which step's policy; "best" for the one with the best score while it was learnt, None for the
             newest.
         seed: of which seed's; None for the first.
 
@@ -336,7 +336,7 @@ def load_all(folder: str | Path, step: Step = None, seed: int | None = None) -> 
 
     Args:
         folder: as for `load`.
-        step: of which step's policy; "best" for the one with the highest return while it was learnt, None for the
+        step: of which step's policy; "best" for the one with the best score while it was learnt, None for the
             newest.
         seed: of which seed's; None for all.
     """

@@ -338,6 +338,7 @@ def returns_at(path: Path) -> dict[int, float]:
     """What was scored on the way to each exact boundary of a run at which an episode had ended, by its step.
 
     It is the mean return of the episodes that ended since the boundary before; of several seeds the mean over them.
+    Where the greedy policy was tested at boundaries, it is what those tests gave.
     Where a relabel says what is to be large, as one that scores answers for which their world pays nothing, it is the
     mean of that since then.
 
@@ -345,16 +346,19 @@ def returns_at(path: Path) -> dict[int, float]:
         path: of the run.
     """
     scored: dict[int, float] = {}
+    tested: dict[int, float] = {}
     total, updates, before = 0.0, 0, 0
     for row in read_metrics(path):
         if (paid := row.get("metrics", {}).get("relabel/objective")) is not None:
             total, updates = total + paid * (row["updates"] - before), updates + row["updates"] - before
             before = row["updates"]
+        if (evaluation := row.get("evaluation") or {}).get("test"):
+            tested[row["step"]] = evaluation["mean"]
         if "boundary" in row:
             score = total / updates if updates else row["boundary"]["return"]
             scored |= {} if score is None else {row["step"]: score}
             total, updates = 0.0, 0
-    return scored
+    return tested or scored
 
 
 def best_step(path: Path, among: Collection[int]) -> int | None:

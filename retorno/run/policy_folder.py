@@ -149,7 +149,7 @@ def members(folder: Path) -> list[Path]:
 
 
 Step = int | Literal["best"] | None
-"""Which of the steps of which something is kept: one by its number, the one with the best return, or the newest."""
+"""Which of the steps of which something is kept: one by its number, the one with the best score, or the newest."""
 
 
 def read_each(folder: Path, step: Step = None, seed: int | None = None) -> list[SavedPolicy]:

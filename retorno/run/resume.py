@@ -23,7 +23,7 @@ from retorno.replay import on_disk as disk
 from retorno.run import checkpoint, policy_folder
 from retorno.run.collect import reads
 from retorno.run.config import code_version, differences, from_json, to_json
-from retorno.run.folder import RunFolder, read_config
+from retorno.run.folder import RunFolder, read_config, returns_at
 from retorno.run.known import known
 from retorno.run.loop import (
     Run,
@@ -32,6 +32,7 @@ from retorno.run.origin import Origin
 from retorno.run.relabel import as_recorded
 from retorno.run.train import require_keep, require_step_size
 from retorno.run.training import NEWEST, Keep, Training, TrainingError, world_settings
+from retorno.run.until import Until
 
 
 @says_what_is_meant
@@ -43,6 +44,7 @@ def restore(
     world: Any = None,
     relabel: RelabelConfig | None = None,
     keep: Keep | None = None,
+    until: Until | None = None,
     inexact: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
 ) -> Training:
@@ -55,6 +57,7 @@ def restore(
         world: another one, or where the run's was not given by name: as for `train`.
         relabel: instead of the recorded one's settings.
         keep: other checkpoints than until now; as for `train`.
+        until: when it ends before its budget, by other rules than until now; as for `train`.
         inexact: begin fresh episodes where environments do not return to the rows at which they were left.
         warn: is told, one line each, of damaged checkpoints and of code or settings that differ.
 
@@ -108,6 +111,7 @@ def restore(
         settings.get("devices", 1),
         settings.get("keep", NEWEST) if keep is None else keep,
         None if begins is None else Origin(begins["run"], begins["step"], begins["network_only"]),
+        until=from_json(settings.get("until"), {"Until": Until}) if until is None else until,
     )
     if begins is not None and training.begun_from != begins:
         raise TrainingError(
@@ -121,6 +125,8 @@ def restore(
         with waiting("reading the checkpoint"):
             training.run, hosted, manifest = checkpoint.load_newest(folder, training.run, warn, rows)
         training.rescore(manifest.facts.get("scored"))
+        training.scores = {at: score for at, score in returns_at(folder).items() if at <= training.step}
+        training.ended = training.until.reached(training.scores)
         disk.returned(training.run)
         if training.why_not_resumable is not None:
             warn(f"not the same bits: {training.why_not_resumable}")
@@ -174,6 +180,7 @@ def resume(
     world: Any = None,
     relabel: RelabelConfig | None = None,
     keep: Keep | None = None,
+    until: Until | None = None,
     inexact: bool = False,
     tensorboard: bool = False,
     warn: Callable[[str], Any] = warnings.warn,
@@ -192,6 +199,7 @@ def resume(
         world: another one, or where the run's was not given by name: as for `train`.
         relabel: instead of the recorded one's settings.
         keep: other checkpoints than until now; as for `train`.
+        until: when it ends before its budget, by other rules than until now; as for `train`.
         inexact: begin fresh episodes where environments do not return to the rows at which they were left.
         tensorboard: write figures for TensorBoard as well.
         warn: is told, one line each, of what differs.
@@ -214,6 +222,7 @@ def resume(
             world=world,
             relabel=relabel,
             keep=keep,
+            until=until,
             inexact=inexact,
             warn=warn,
         )
@@ -221,6 +230,8 @@ def resume(
         settings = {"algorithm": to_json(training.algorithm), "steps": training.steps}
         if keep is not None:
             settings["keep"] = keep
+        if until is not None:
+            settings["until"] = to_json(until)
         if world is not None:
             settings["world"] = world_settings(world, training.world)
         if training.fresh_episodes_from is not None:

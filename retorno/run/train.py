@@ -29,6 +29,7 @@ from retorno.networks import Table
 from retorno.run.folder import RunFolder
 from retorno.run.origin import Origin
 from retorno.run.training import NEWEST, Keep, Training, TrainingError, settings_of, world_settings
+from retorno.run.until import Until
 
 USUAL_STEPS = 100_000
 """The budget where none is given, nor published."""
@@ -47,6 +48,7 @@ def train(
     init_from: str | Path | Origin | None = None,
     folder: str | Path | None = None,
     keep: Keep = NEWEST,
+    until: Until | None = None,
     tensorboard: bool = False,
     devices: int = 1,
     ready: Callable[[Training], Any] = lambda training: None,
@@ -70,9 +72,10 @@ def train(
             taken is this run's own from then on.
         folder: where the run is recorded; it must not hold one yet.
         keep: with a folder, how many of the newest checkpoints stay; "all", or "best" for the newest three and the one
-            of the boundary with the highest return (of the episodes that ended since the one before; of equal ones the
-            earlier; of answers that are scored, their score less what the KL costs). The policies of all boundaries
-            stay in any case.
+            of the boundary with the highest score (as `until` has it; of equal ones the earlier; of answers that are
+            scored, their score less what the KL costs). The policies of all boundaries stay in any case.
+        until: when it ends before its budget: at a score, at no progress, at a time; and whether the greedy policy is
+            tested at each boundary. Where `every` is not given, boundaries are at each tenth of the budget.
         tensorboard: with a folder, write figures for TensorBoard as well.
         devices: over how many devices the environments of one seed are spread. Several seeds are spread
             over as many as divide their number.
@@ -122,9 +125,18 @@ def train(
         )
     if note := unbounded_note(opened.action_space):
         warnings.warn(note, stacklevel=2)
+    until = until or Until()
+    if until.at_boundaries and isinstance(opened, Recorded):
+        raise ValueError(
+            "of a recording no episodes are lived that could be scored: of `until` only minutes are for it"
+        )
+    if until.tests and (texts := WorldName.of(world)) is not None and texts.of_texts:
+        raise ValueError("a world of texts pays nothing: answers are scored by what pays them, without tests")
+    if folder is not None or until.at_boundaries:
+        pause = pause or max(budget // 10, 1)
     origin = init_from if isinstance(init_from, Origin | None) else Origin(init_from)
     if folder is None:
-        training = Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, ready)
+        training = Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, ready, until)
         called = WorldName.of(world)
         training.called = called and called.name
         return training
@@ -142,8 +154,7 @@ def train(
         training.folder = RunFolder.create(Path(folder).expanduser(), settings, tensorboard)
         ready(training)
 
-    pause = pause or max(budget // 10, 1)
-    training = Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, record)
+    training = Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, record, until)
     if origin is not None:
         training.save()  # From now on the other run is not needed.
     return training

@@ -40,8 +40,8 @@ from retorno.replay import on_disk as disk
 from retorno.run import checkpoint, policy_folder
 from retorno.run.collect import group_of
 from retorno.run.config import code_version, to_json
-from retorno.run.evaluate import Evaluation
-from retorno.run.folder import RunFolder, best_step
+from retorno.run.evaluate import Evaluation, evaluate
+from retorno.run.folder import RunFolder, best_step, returns_at
 from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_spec
 from retorno.run.loop import (
     Advanced,
@@ -65,6 +65,7 @@ from retorno.run.progress import Progress, telling
 from retorno.run.report import Counters, Report, report, told_answers
 from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
 from retorno.run.structure import StructureError
+from retorno.run.until import TEST_EPISODES, Until
 
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 60.0
@@ -97,6 +98,7 @@ class Training:
         keep: Keep = NEWEST,
         origin: Origin | None = None,
         ready: Callable[[Training], None] | None = None,
+        until: Until | None = None,
     ) -> None:
         """`ready` is called once nothing can be refused any more, and before anything is compiled.
 
@@ -113,6 +115,12 @@ class Training:
         self.seeds = seeds
         self.every = every
         self.keep: Keep = keep
+        self.until = until or Until()
+        """When it ends before its budget."""
+        self.ended: str | None = None
+        """Why it has; None where it has not."""
+        self.scores: dict[int, float] = {}
+        """Of each boundary at which something could be scored, by its step."""
         self.folder: RunFolder | None = None
         self.begun_from: dict[str, Any] | None = None
         """With which other run's learner it began, as `config.json` says it."""
@@ -309,10 +317,11 @@ class Training:
         except StructureError as error:
             warnings.warn(f"the policy cannot be used without its training: {error}", stacklevel=2)
 
-    def note(self, evaluation: Evaluation) -> None:
-        """Record an evaluation at the present step in the run's folder."""
+    def note(self, evaluation: Evaluation, test: bool = False) -> None:
+        """Record an evaluation at the present step in the run's folder; a test is one by which policies are chosen."""
         if self.folder is not None:
-            self.folder.append({"step": self.step, "evaluation": evaluation.as_row()})
+            told = evaluation.as_row() | ({"test": True} if test else {})
+            self.folder.append({"step": self.step, "evaluation": told})
 
     def close(self) -> None:
         """Close hosted environments, the folder, and what the run has on the disk beside it."""
@@ -329,13 +338,17 @@ class Training:
         self.close()
 
     def __iter__(self) -> Iterator[Report]:
+        began = saved = time.perf_counter()
         if self.folder is None:
-            yield from self._advance_to_end()
+            for told in self._advance_to_end():
+                self._judge(told, self._score() if told.boundary else None, time.perf_counter() - began)
+                yield told
             return
-        saved = time.perf_counter()
         with StopSignals() as stop:
             for told in self._advance_to_end():
-                self.folder.append(told.as_row() | ({"boundary": self._score()} if told.boundary else {}))
+                scored = self._score() if told.boundary else None
+                self.folder.append(told.as_row() | ({} if scored is None else {"boundary": scored}))
+                self._judge(told, scored, time.perf_counter() - began)
                 if stop.received and not told.finished:
                     self.save()
                     raise Interrupted(
@@ -348,7 +361,7 @@ class Training:
                 finally:
                     # Only now, so that what was done between two reports (a relabel taught, an evaluation noted) is
                     # either in the checkpoint with all before it, or done again by a run that is resumed.
-                    due = told.boundary or time.perf_counter() - saved > CHECKPOINT_SECONDS
+                    due = told.boundary or self.ended or time.perf_counter() - saved > CHECKPOINT_SECONDS
                     if due and not self.folder.closed:
                         self.save()
                         saved = time.perf_counter()
@@ -370,7 +383,7 @@ class Training:
 
     def _advance_to_end(self) -> Iterator[Report]:
         began, most, told_once = time.perf_counter(), 1, False
-        while self.step < self.steps:
+        while self.step < self.steps and self.ended is None:
             boundary = self.steps if self.every is None else (self.step // self.every + 1) * self.every
             until = min(boundary, next((pause for pause in self.pauses if pause > self.step), self.steps), self.steps)
             if self.folder is not None:
@@ -459,6 +472,21 @@ class Training:
         self._scored = now
         told = len(each) and not isinstance(self.world, Recorded)
         return {"return": float(each.mean()) if told else None, "episodes": int(episodes.sum())}
+
+    def _judge(self, told: Report, scored: dict[str, Any] | None, seconds: float) -> None:
+        """Test what was learnt where that is asked for, and see whether the run ends here."""
+        if scored is not None:
+            score = scored["return"]
+            if self.until.tests and not isinstance(self.world, Recorded):
+                result = evaluate(self.policies, self.world, self.until.tests, seed=TEST_EPISODES)
+                self.note(result, test=True)
+                score = result.mean
+            if self.folder is not None:
+                self.scores = returns_at(self.folder.path)
+            elif score is not None:
+                self.scores[self.step] = score
+        if not told.finished:
+            self.ended = self.until.reached(self.scores, seconds / 60)
 
     def _hosted(self) -> dict[str, np.ndarray]:
         """What belongs to the run and is not among its arrays: on the disk, and of hosted environments."""
@@ -566,6 +594,7 @@ def settings_of(training: Training, world: dict[str, Any], devices: int) -> dict
         "every": training.every,
         "relabel": _relabel_settings(training._relabel),
         "keep": training.keep,
+        "until": to_json(training.until),
         "devices": devices,
         "version": code_version(),
         **({} if training.begun_from is None else {"init_from": training.begun_from}),

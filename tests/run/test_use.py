@@ -250,6 +250,34 @@ def test_the_return_of_a_boundary_is_that_of_the_episodes_before_it(tmp_path: Pa
     assert counted == sum(row["episodes"] for row in read_metrics(whole))
 
 
+def test_a_run_that_is_tested_and_ends_early_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """Tests choose the best policy, and neither they nor an end before the budget change anything learnt."""
+    with rt.train(rt.QLearning(), "student", 120, every=40, folder=tmp_path / "whole") as whole:
+        whole.run_to_end()
+    folder, until = tmp_path / "ends", rt.Until(score=-1e9, tests=2)
+    with rt.train(rt.QLearning(), "student", 120, every=40, folder=folder, until=until) as training:
+        training.run_to_end()
+        assert training.step == 40 and "reaches" in (training.ended or "")
+    with rt.resume(folder) as training:  # As if it had never stopped: it would have ended here.
+        assert training.run_to_end() is None and training.until == until
+    with rt.resume(folder, until=rt.Until(tests=2)) as training:
+        training.run_to_end()
+        assert training.step == 120 and training.digest == whole.digest
+    tested = {row["step"]: row["evaluation"]["mean"] for row in read_metrics(folder) if "evaluation" in row}
+    assert list(tested) == [40, 80, 120] and returns_at(folder) == tested
+    assert rt.load(folder, step="best").step == max(tested, key=lambda step: (tested[step], -step))
+
+
+def test_a_run_ends_where_nothing_gets_better_or_its_time_is_over() -> None:
+    with rt.train(rt.QLearning(), "student", 1_000, every=40, until=rt.Until(patience=1)) as training:
+        training.run_to_end()
+        scores = list(training.scores.values())
+        assert training.step < 1_000 and scores[-1] <= max(scores[:-1]) and sorted(scores[:-1]) == scores[:-1]
+    with rt.train(rt.QLearning(), "student", 10**9, until=rt.Until(minutes=1e-9)) as training:
+        training.run_to_end()
+        assert training.step < 10**9 and "minutes" in (training.ended or "")
+
+
 def test_what_a_relabel_says_is_to_be_large_chooses_the_best(tmp_path: Path) -> None:
     """A world that pays nothing returns as much at any boundary: by its returns the first would always be the best."""
     told = [(2, 1.0), (6, 3.5), (8, 2.0), (10, 2.0)]
