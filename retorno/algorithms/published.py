@@ -262,7 +262,13 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         _CLIP,
     ),
     ("a2c", ATARI): Published(
-        A2C(network=_SCREEN_ACTOR, num_envs=16, entropy_coefficient=0.01, value_coefficient=0.25),
+        A2C(
+            network=_SCREEN_ACTOR,
+            num_envs=16,
+            entropy_coefficient=0.01,
+            value_coefficient=0.25,
+            optimiser=dataclasses.replace(A2C().optimiser, eps_under_root=True),
+        ),
         10_000_000,
         _ZOO,
         _CLIP,

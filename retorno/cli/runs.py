@@ -150,7 +150,8 @@ def finish(
 ) -> bool:
     """Go on with the runs of a folder to their budgets, or to one of so many steps, evaluate each and note it there.
 
-    `changed` gives the algorithm that goes on from the one that ran. `to_budget` drops the rules by which a run ends before its budget.
+    `changed` gives the algorithm that goes on from the one that ran. `to_budget` drops the rules by which a run ends
+    before its budget.
 
     Returns whether any of them went on.
 

@@ -152,14 +152,18 @@ class RMSprop(Optimiser):
     decay: UnitInterval = 0.95
     """How slowly means follow."""
     eps: Positive = 0.01
-    """Added to the mean square, under the root."""
+    """Added to the mean square."""
+    eps_under_root: bool = True
+    """Whether it is added before the root is taken, as at DeepMind and in TensorFlow, or after it, as in PyTorch: small
+    gradients make much larger steps there."""
     centred: bool = True
     """Divide by the standard deviation instead of the root of the mean square."""
     momentum: UnitInterval | None = None
     """What is kept of the step before; None for nothing."""
 
     def direction(self) -> optax.GradientTransformation:
-        scale = (optax.scale_by_stddev if self.centred else optax.scale_by_rms)(decay=self.decay, eps=self.eps)
+        by = optax.scale_by_stddev if self.centred else optax.scale_by_rms
+        scale = by(decay=self.decay, eps=self.eps, eps_in_sqrt=self.eps_under_root)
         return scale if self.momentum is None else optax.chain(scale, optax.trace(self.momentum))
 
 

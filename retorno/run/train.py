@@ -127,9 +127,7 @@ def train(
         warnings.warn(note, stacklevel=2)
     until = until or Until()
     if until.at_boundaries and isinstance(opened, Recorded):
-        raise ValueError(
-            "of a recording no episodes are lived that could be scored: of `until` only minutes are for it"
-        )
+        raise ValueError("of a recording no episodes are lived that could be scored: of `until` it takes minutes alone")
     if until.tests and (texts := WorldName.of(world)) is not None and texts.of_texts:
         raise ValueError("a world of texts pays nothing: answers are scored by what pays them, without tests")
     if folder is not None or until.at_boundaries:

@@ -43,9 +43,8 @@ class Until:
         'tested in 20 episodes every 10,000 steps; ends before its budget at a score of 475'
         """
         ends = [f"at a score of {self.score:g}"] if self.score is not None else []
-        ends += [f"after {self.patience} boundaries, each {every:,} steps, without a better score"] * bool(
-            self.patience
-        )
+        patient = f"after {self.patience} boundaries, each {every:,} steps, without a better score"
+        ends += [patient] if self.patience is not None else []
         ends += [f"after {self.minutes:g} minutes"] if self.minutes is not None else []
         tested = [f"tested in {self.tests} episodes every {every:,} steps"] if self.tests else []
         return "; ".join([*tested, *([f"ends before its budget {', or '.join(ends)}"] if ends else [])]) or None

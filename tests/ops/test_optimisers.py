@@ -50,6 +50,12 @@ def rmsprop(t, g, m):
     return g / np.sqrt(m["n"] - m["g"] ** 2 + 0.01)
 
 
+def torchs_rmsprop(t, g, m):
+    """torch.optim.RMSprop(alpha=0.99, eps=1e-5), which Stable-Baselines3's A2C takes."""
+    m["v"] = 0.99 * m.get("v", 0) + 0.01 * g**2
+    return g / (np.sqrt(m["v"]) + 1e-5)
+
+
 def momentum(t, g, m):
     """Polyak 1964."""
     m["z"] = 0.9 * m.get("z", 0) + g
@@ -69,6 +75,7 @@ def lion(t, g, m):
         (Adam(0.1), adam),
         (Adam(0.1, eps=1e-5), lambda t, g, m: adam(t, g, m, eps=1e-5)),
         (RMSprop(0.1), rmsprop),
+        (RMSprop(0.1, decay=0.99, eps=1e-5, eps_under_root=False, centred=False), torchs_rmsprop),
         (SGD(0.1), lambda t, g, m: g),
         (SGD(0.1, momentum=0.9), momentum),
         (Lion(0.1), lion),
