@@ -18,25 +18,25 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from real_models import MODEL, Runs, commit, said, share, write_tables
 
 from retorno import language
 from retorno.language.dictionary.nouns import Noun, nouns
-from retorno.ops.intervals import interval95
 
 HERE = Path(__file__).parent
 KEPT, PAGE = HERE / "results" / "describing.json", HERE / "describing.md"
-MODEL, SEEDS = "smollm2", 3
+SEEDS = 3
 RANKED, OTHERS, HELD_OUT = 80, 160, 100
 """Things about which answers are ranked; about which PPO asks as well; and about which the rule asks at the end."""
-ANSWERS, ASKED, TOKENS, WORDS = 6, 1, 24, 12
-"""Of a prompt that are ranked; and of one that was held out. Tokens of an answer, and words of a short sentence."""
+ANSWERS, TOKENS, WORDS = 6, 24, 12
+"""Of a prompt that are ranked. Tokens of an answer, and words of a short sentence."""
+TEMPERATURE = 0.5
+"""Of all answers: at 1 so small a model says hardly anything to the point."""
 EXAMPLES = 6
 PART = dict(zip(("named", "sentence", "short"), ("names it", "is one sentence", "is short"), strict=True))
 
@@ -71,11 +71,22 @@ def score(prompts: Sequence[str], answers: Sequence[str]) -> list[float]:
     return [float(all(kept(*each).values())) for each in zip(prompts, answers, strict=True)]
 
 
-class Lessons:
+def worth(prompt: str, answer: str) -> int:
+    """What ranks an answer: naming the thing is worth more than all the rest.
+
+    >>> worth("Describe an owl in one short sentence that names it.", "The owl that hunted every night was")
+    4
+    """
+    does = kept(prompt, answer)
+    return 3 * does["named"] + does["sentence"] + does["short"]
+
+
+class Lessons(Runs):
     """What is done with one seed, and where it lies."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder.absolute(), seed
+        super().__init__(folder)
+        self.seed = seed
         known = [noun for noun in nouns().values() if noun.word.isalpha() and len(noun.word) <= 8]
         drawn = [known[i] for i in np.random.default_rng(seed).permutation(len(known))]
         self.asked, self.held_out = drawn[: RANKED + OTHERS], drawn[RANKED + OTHERS :][:HELD_OUT]
@@ -85,64 +96,41 @@ class Lessons:
         self.write("prompts", ({"prompt": question(noun)} for noun in self.asked))
         self.write("rankings", self.rankings())
         upper = ("--trained", "upper_layers", "--seed", str(self.seed), "--schedule", "linear")
-        self.run("reward", "reward_model", "rankings", "--num-envs", "24", "--lr", "1e-4", "--steps", "20000", *upper)
-        self.run(
+        self.train("reward", "reward_model", "rankings", "--num-envs", "24", "--lr", "1e-4", "--steps", "20000", *upper)
+        self.train(
             "ppo", "ppo", "prompts", "--reward", self.path("reward"), "--kl", "0.05", "--unended", "-3",
+            "--answer-temperature", str(TEMPERATURE),
             "--world.answer", str(TOKENS), "--num-envs", "32", "--epochs", "2", "--minibatches", "4", "--discount", "1",
             "--value-coefficient", "0.1", "--lr", "5e-4", "--steps", "12000", "--keep", "1", "--episodes", "0", *upper,
         )  # fmt: skip
 
     def rankings(self) -> Iterable[Mapping[str, Any]]:
-        """The model's own answers, ranked by how much of what was asked for they do."""
+        """The model's own answers: what names the thing stands above what does not, then by the other parts."""
         prompts = [question(noun) for noun in self.asked[:RANKED]]
         model = language.load(MODEL)
-        drawn = [said(model, prompts, self.seed * ANSWERS + number) for number in range(ANSWERS)]
+        seeds = range(self.seed * ANSWERS, (self.seed + 1) * ANSWERS)
+        drawn = [said(model, prompts, TOKENS, seed, TEMPERATURE) for seed in seeds]
         for prompt, *answers in zip(prompts, *drawn, strict=True):
-            does = [sum(kept(prompt, answer).values()) for answer in answers]
+            does = [worth(prompt, answer) for answer in answers]
             yield {"prompt": prompt, "answers": answers, "ranks": [max(does) - each for each in does]}
 
     def measured(self) -> dict[str, Any]:
-        """What the rule says of answers to prompts that were held out, before and after; the distance in nats."""
+        """What the rule says of answers to prompts that were held out, before and after; the distance in nats.
+
+        What was learnt at a temperature says by itself what is likely at it.
+        """
         prompts = [question(noun) for noun in self.held_out]
-        models = {"before": language.load(MODEL), "after": language.load(self.path("ppo"))}
+        models = {"before": (language.load(MODEL), TEMPERATURE), "after": (language.load(self.path("ppo")), 1.0)}
         found: dict[str, Any] = {"things": [noun.phrase for noun in self.held_out]}
-        for who, model in models.items():
-            drawn = [said(model, prompts, 1000 + number) for number in range(ASKED)]
-            does = [[kept(*each) for each in zip(prompts, answers, strict=True)] for answers in drawn]
-            shares = {part: float(np.mean([[one[part] for one in each] for each in does])) for part in PART}
-            found[who] = {
-                "scores": np.mean([score(prompts, answers) for answers in drawn], axis=0).tolist(),
-                "parts": shares,
-                "answers": drawn[0],
-            }
+        for who, (model, at) in models.items():
+            answers = said(model, prompts, TOKENS, 1000, at)
+            does = [kept(*each) for each in zip(prompts, answers, strict=True)]
+            shares = {part: float(np.mean([each[part] for each in does])) for part in PART}
+            found[who] = {"scores": score(prompts, answers), "parts": shares, "answers": answers}
         (newest,) = language.frontier(
             self.path("ppo"), prompts, {"rule": score}, tokens=TOKENS, seed=self.seed, newest=1
         )
         return found | {"step": newest.step, "kl": newest.kl, "ended": newest.ended}
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
-
-    def write(self, name: str, lines: Iterable[Mapping[str, Any]]) -> None:
-        """A file of texts, which is written once, as a whole."""
-        file = self.folder / f"{name}.jsonl"
-        if not file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            beside = file.with_suffix(".part")
-            beside.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-            beside.rename(file)
-
-    def run(self, name: str, algorithm: str, texts: str, *options: str) -> None:
-        """Train, or go on with what was begun."""
-        command = ["train", algorithm, self.path(f"{texts}.jsonl"), "--model", MODEL, "--folder", self.path(name)]
-        if (self.folder / name / "config.json").exists():
-            command, options = ["resume", self.path(name)], ()
-        subprocess.run([sys.executable, "-m", "retorno", *command, *options], check=True)
-
-
-def said(model: language.LanguageModel, prompts: Sequence[str], seed: int) -> list[str]:
-    """One answer to each."""
-    return [answer.text for answer in language.generate(model, prompts, tokens=TOKENS, seed=seed)]
 
 
 def main() -> None:
@@ -157,11 +145,10 @@ def main() -> None:
         found = read()
         if str(seed) in found:
             continue
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
-        lessons = Lessons(given.runs / str(seed), seed)
+        lessons, told = Lessons(given.runs / str(seed), seed), {"commit": commit()}
         if not given.as_it_is:
             lessons.learn()
-        found[str(seed)] = {"commit": commit.stdout.strip(), **lessons.measured()}
+        found[str(seed)] = told | lessons.measured()
         KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     render()
 
@@ -179,15 +166,10 @@ def table(found: Mapping[str, Any]) -> list[str]:
         parts = " | ".join(f"{one['before']['parts'][part]:.2f} → {one['after']['parts'][part]:.2f}" for part in PART)
         distance = "{:.1f} ({:.1f} to {:.1f})".format(*one["kl"])
         lines.append(
-            f"| {seed} | {one['step']:,} | {_told(before)} | {_told(after)} | {rise.mean():.2f}, {errors:.1f} | "
+            f"| {seed} | {one['step']:,} | {share(before)} | {share(after)} | {rise.mean():.2f}, {errors:.1f} | "
             f"{parts} | {one['ended']:.2f} | {distance} | {one['commit']} |"
         )
     return lines
-
-
-def _told(scores: np.ndarray) -> str:
-    low, high = interval95(scores)
-    return f"{scores.mean():.2f} ({max(low, 0):.2f} to {min(high, 1):.2f})"
 
 
 def examples(found: Mapping[str, Any]) -> list[str]:
@@ -214,13 +196,7 @@ def _shown(answer: str) -> str:
 def render() -> None:
     """Write the tables into the page."""
     if found := read():
-        text = PAGE.read_text(encoding="utf-8")
-        for name, lines in {"rule": table(found), "answers": examples(found)}.items():
-            begin, rest = text.split(f"<!-- docs/describing_results.py: {name} -->\n")
-            made = "\n".join(lines)
-            end = rest.split("<!-- end -->", 1)[1]
-            text = f"{begin}<!-- docs/describing_results.py: {name} -->\n\n{made}\n\n<!-- end -->{end}"
-        PAGE.write_text(text, encoding="utf-8")
+        write_tables(PAGE, "docs/describing_results.py", {"rule": table(found), "answers": examples(found)})
 
 
 def read() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from real_models import write_tables
 from scipy.special import softmax
 
 from retorno import language
@@ -257,13 +258,7 @@ def render() -> None:
         HERE.parent / "README.md": {"answers": shown(kept, ("cloned from demonstrations", "after PPO"), 2)},
     }
     for page, tables in parts.items():
-        text = page.read_text(encoding="utf-8")
-        for name, lines in tables.items():
-            begin, rest = text.split(f"<!-- docs/dictionary_results.py: {name} -->\n")
-            _, end = rest.split("<!-- end -->", 1)
-            made = "\n".join(lines)
-            text = f"{begin}<!-- docs/dictionary_results.py: {name} -->\n\n{made}\n\n<!-- end -->{end}"
-        page.write_text(text, encoding="utf-8")
+        write_tables(page, "docs/dictionary_results.py", tables)
     subprocess.run([sys.executable, HERE / "results.py", "--render"], check=True)
 
 

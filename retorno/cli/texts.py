@@ -17,7 +17,7 @@ from retorno.language import Decoder, Everything, FunctionScore, LoRA, ModelScor
 from retorno.language.records import DataError
 from retorno.language.stored import SMOLLM2, TINY
 from retorno.language.trained import Trained
-from retorno.networks import Apart
+from retorno.networks import Apart, Tempered
 from retorno.run.relabel import InTurn, ReferenceKL
 
 MODEL = "--model"
@@ -39,6 +39,8 @@ DEMONSTRATIONS = "--demonstrations"
 """A file of them, from which each gradient step learns as well (PPO-ptx)."""
 CRITIC = "--critic"
 """A model or run with which a critic of its own begins, as with the reward model's; else it stands on the policy's."""
+AT_TEMPERATURE = "--answer-temperature"
+"""By which the model's logits are divided, while it learns and in what it becomes: below 1 the likely is likelier."""
 LINES = (".jsonl", ".ndjson")
 """How files end that hold nothing but texts."""
 
@@ -56,13 +58,17 @@ class Texts:
     model: StoredModel
     critic: StoredModel | None = None
     """With what a critic of its own begins."""
+    temperature: float = 1.0
+    """Of its answers."""
 
-    def with_critic(self, algorithm: Any) -> Any:
-        """The algorithm as it was chosen, with the critic beside its policy where one was asked for."""
-        if self.critic is None:
-            return algorithm
-        beside = dataclasses.replace(algorithm.network, weights=self.critic)
-        return dataclasses.replace(algorithm, network=Apart(algorithm.network, beside))
+    def completed(self, algorithm: Any) -> Any:
+        """The algorithm as it was chosen, its policy at the temperature and beside the critic that were asked for."""
+        network = own = algorithm.network
+        if self.temperature != 1:
+            network = Tempered(self.temperature, network)
+        if self.critic is not None:
+            network = Apart(network, dataclasses.replace(own, weights=self.critic))
+        return dataclasses.replace(algorithm, network=network)
 
     def rewarded(self, chosen: RelabelConfig | None) -> RelabelConfig | None:
         """The rewards of a run, where `--relabel` chose others, or none.
@@ -105,6 +111,7 @@ def of_language(
     unended, rest = _taken(UNENDED, rest)
     shown, rest = _taken(DEMONSTRATIONS, rest)
     critic, rest = _taken(CRITIC, rest)
+    temperature, rest = _taken(AT_TEMPERATURE, rest)
     judges = "value_coefficient" in _fields(usual)
     if critic is not None and not judges:
         raise UsageError(f"{CRITIC} is for what learns a critic, as ppo does; {name} learns none")
@@ -135,7 +142,8 @@ def of_language(
     if unended is not None and reward is None:
         raise UsageError(f"{UNENDED} says what {REWARD} gives an answer that is cut: give {REWARD} as well")
     relabel = _relabel(reward, kl, _unended(unended), stored, window, bool(world.lockstep))
-    return Texts(world, algorithm, relabel, stored, None if critic is None else _reading_as(stored, critic)), rest
+    beside = None if critic is None else _reading_as(stored, critic)
+    return Texts(world, algorithm, relabel, stored, beside, _temperature(temperature)), rest
 
 
 def _usually_trained(model: StoredModel) -> Trained:
@@ -216,6 +224,18 @@ def _unended(score: str | None) -> float | None:
         raise UsageError(
             f"{UNENDED} is the score of an answer that is cut, a number or none, got {score!r}: try {UNENDED} -1"
         ) from None
+
+
+def _temperature(given: str | None) -> float:
+    try:
+        temperature = 1.0 if given is None else float(given)
+    except ValueError:
+        temperature = 0.0
+    if not 0 < temperature < float("inf"):
+        raise UsageError(
+            f"{AT_TEMPERATURE} is what logits are divided by, a positive number, 1 for none, got {given!r}: try 0.7"
+        )
+    return temperature
 
 
 def _taken(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:

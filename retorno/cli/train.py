@@ -147,7 +147,7 @@ def run(arguments: list[str]) -> int:
     assert world is not None, "the help has exited"
     if texts is None:
         return start(name, world, settings, options, algorithm, relabel, published)
-    algorithm = texts.with_critic(algorithm)
+    algorithm = texts.completed(algorithm)
     return start(name, world, settings, options, algorithm, texts.rewarded(relabel), published, texts.world)
 
 
@@ -187,7 +187,7 @@ tiny, which has learnt nothing yet.
 Its answers are paid by --reward: a reward model's run, RUN,RUN for the least of what several say, or your own
 function of texts, FILE.py:NAME; and --kl WEIGHT ({USUAL_KL} where it is not said) holds them near that model; an answer
 that is cut gets --unended SCORE; ppo mixes --demonstrations FILE in, and its critic may begin as a reward model:
---critic RUN.
+--critic RUN; --answer-temperature divides its logits, while it learns and after.
 WORLD is a native world (`retorno list worlds`), any Gymnasium id (MODULE:Id-v0 imports the module first), the file of a
 model or map, or your own class or function that makes one: FILE.py:NAME, MODULE:NAME.
 --world.KEY VALUE   what the world is made with, as in --world.is_slippery false

@@ -18,6 +18,7 @@ from retorno.cli.options import UsageError
 from retorno.cli.texts import _usually_trained, of_language
 from retorno.cli.train import choose, typed
 from retorno.language import Everything, LoRA, StoredModel
+from retorno.networks import Tempered
 from retorno.run import policy_folder
 from retorno.run.relabel import InTurn
 
@@ -141,13 +142,26 @@ def test_a_critic_may_begin_as_a_reward_model(texts: Path) -> None:
         _, algorithm, _, _ = choose("ppo", told.world.named.name, narrow, told.algorithm)
         assert algorithm.network.trained == LoRA(rank=2)
     _, algorithm, _, _ = choose("ppo", told.world.named.name, rest, told.algorithm)
-    made: Any = told.with_critic(algorithm)
+    made: Any = told.completed(algorithm)
     actor, critic = made.network.actor, made.network.critic
     assert (actor.weights.model, critic.weights.model) == (str(Path(MODEL).resolve()), str(texts / "runs" / "scorer"))
     assert critic == replace(actor, weights=critic.weights) and not actor.stop_gradient
     assert "--network Apart" in " ".join(typed(made, type(made)()))
     with pytest.raises(UsageError, match="is for what learns a critic, as ppo does; grpo learns none"):
         of_language("grpo", "told.jsonl", {"answer": 8}, given)
+
+
+def test_a_policy_may_learn_at_a_temperature(texts: Path) -> None:
+    """It is the policy's, and not its critic's; the option is not DPO's own `--temperature`."""
+    given = ["--model", MODEL, "--critic", MODEL, "--answer-temperature"]
+    told, _ = of_language("ppo", "told.jsonl", {"answer": 8}, [*given, "0.5"])
+    assert told is not None
+    algorithm: Any = told.algorithm
+    assert told.completed(algorithm).network.actor == Tempered(0.5, algorithm.network)
+    told, rest = of_language("dpo", "ranked.jsonl", {}, ["--model", MODEL, "--temperature", "0.2"])
+    assert told is not None and rest == ["--temperature", "0.2"] and told.completed(algorithm) == algorithm
+    with pytest.raises(UsageError, match="a positive number, 1 for none, got '0'"):
+        of_language("ppo", "told.jsonl", {"answer": 8}, [*given, "0"])
 
 
 def test_what_judges_reads_the_same_tokens(texts: Path) -> None:
