@@ -12,18 +12,20 @@ import pytest
 from gymnasium import spaces
 
 from retorno.algorithms import AlphaZero
+from retorno.algorithms.self_play.resignation import Hopes, Judged
 from retorno.core.counter import Counter
 from retorno.core.policy import WithoutMemory, world_reward
 from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep, Trajectory
-from retorno.environments.games.game import Game, Moved
+from retorno.environments.games.game import GIVE_UP, Game, Moved
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.environments.registry import native
 from retorno.networks import MLP, Table
 from retorno.ops.distributions import Categorical
 from retorno.ops.optimisers import Adam
 from retorno.replay import Window
+from retorno.run.collect import collect
 from retorno.run.loop import begin_runs, iterate, native_spec
 from retorno.search import PUCT
 
@@ -139,6 +141,75 @@ def test_quick_searches_teach_values_alone() -> None:
     window = Window(lived, steps, (), jnp.zeros(2, int), jnp.ones(2))
     _, (metrics, _) = method._loss(Constant(), rows.obs, policy[0], window)
     np.testing.assert_allclose([metrics["policy_loss"], metrics["value_loss"]], [np.log(9), 0.5], rtol=1e-5)
+
+
+def test_who_gives_up_has_lost() -> None:
+    state, row = WORLD.reset(KEY)
+    state, row = WORLD.step(state, jnp.int32(4), KEY)
+    _, after = WORLD.step(state, jnp.int32(GIVE_UP), KEY)
+    assert (after.reward, after.discount, after.last) == (-1, 0, True) and after.legal.all()
+    np.testing.assert_array_equal(after.obs, row.obs)
+    alone = native("2048")
+    assert np.isnan(alone.step(alone.reset(KEY)[0], jnp.int32(GIVE_UP), KEY)[1].reward)
+
+
+@pytest.mark.parametrize(
+    ("reward", "discounts", "hopeless", "expected"),
+    [
+        # The first player thought it lost and has: it moved, the second wins with the next move.
+        (1.0, [1, -1, 0], [True, False], (1, 0, 1, 0)),
+        # It wins with its second move, which the other had thought too, rightly.
+        (1.0, [1, -1, -1, 0], [True, True, False], (1, 0, 2, 1)),
+        # A draw is no loss for either.
+        (0.0, [1, -1, 0], [True, True], (1, 0, 2, 2)),
+        # Whoever loses by their own move; the first moved twice.
+        (-1.0, [1, 1, 0], [False, True], (1, 0, 1, 0)),
+    ],
+)
+def test_who_would_have_given_up_wrongly(reward: float, discounts: list[int], hopeless: Any, expected: Any) -> None:
+    """Rows of a game that is played on; its last one pays."""
+    hopes, found = Hopes.begun(KEY, 1.0), Judged.none()
+    for number, discount in enumerate(discounts):
+        ends = number == len(discounts) - 1
+        row = TimeStep(None, jnp.float32(reward * ends), jnp.float32(discount), number == 0, jnp.bool_(ends))
+        hopes = hopes.turn(row).see(jnp.bool_(not ends and hopeless[number]))
+        found = jax.tree.map(jnp.add, found, hopes.judged(row))
+    assert tuple(map(float, found)) == expected
+
+
+def test_it_gives_up_below_a_bound_but_not_in_games_that_are_played_on() -> None:
+    """A network that thinks well of 9, 8 and 7 matches: so who has 10 gives up at once, which is often wrong."""
+
+    class Gloomy(WithoutMemory):
+        def step(self, obs: Any, first: Any, carry: Any) -> Any:
+            return {"policy": Categorical(jnp.zeros(3)), "value": jnp.where((obs > 6) & (obs < 10), 0.9, 0.0)}, ()
+
+    method = AlphaZero(
+        network=Table(),
+        search=PUCT(simulations=3, noise=0.0),
+        num_envs=8,
+        rollout=16,
+        openings=0,
+        resign_below=-0.8,
+        played_on=0.5,
+        lambda_=1.0,
+    )
+    run = begin_runs(method, Nim(), None, jnp.uint32(0), Counter.of(4096), 8)
+    learner = run.learner._replace(network=Gloomy())
+    lived = jax.jit(lambda run: collect(method, learner, Nim(), run.stage, run.seed, KEY)[1])(run)
+    first, gave, after = lived.steps.first[:-1], lived.action == GIVE_UP, jax.tree.map(lambda x: x[1:], lived.steps)
+    assert gave.any() and (gave <= first).all() and (first & ~gave).any()
+    assert (after.last[gave]).all() and (after.reward[gave] == -1).all() and (after.discount[gave] == 0).all()
+    target = method._targets(learner.network, lived, world_reward)
+    assert (target[gave] == -1).all() and np.isfinite(np.asarray(target)).all()
+    told = lived.extras["judged"]
+    assert told.given_up.sum() == (gave[:-1] & lived.steps.last[1:-1]).sum() > 0
+    # Rows that end a game that was played on tell of the first player alone whether it was wrong to despair.
+    assert told.hopeless.sum() == (told.games - told.given_up).sum()
+    moved_last_first = (lived.steps.last[:-1] & (told.given_up == 0)).sum()
+    assert 0 < told.wrongly.sum() < moved_last_first
+    with pytest.raises(SpaceError, match="games of two"):
+        AlphaZero(resign_below=-0.9).init(KEY, native_spec(native("CartPole-v1"), Counter.of(1), 4))
 
 
 def test_playing_against_itself_it_finds_minimax() -> None:

@@ -21,11 +21,12 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
+from retorno.algorithms.self_play.resignation import Hopes, Judged
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
-from retorno.core.spaces import Spec, num_actions
+from retorno.core.spaces import SpaceError, Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed, before_and_after
-from retorno.environments.games.game import Game
+from retorno.environments.games.game import GIVE_UP, Game
 from retorno.models.tabular import Counted, Exact, ModelConfig, SampleModel
 from retorno.networks import MLP, CategoricalHead, NetworkConfig, ValueHead, require_no_context
 from retorno.ops.objectives import masked_mean
@@ -45,6 +46,8 @@ class AlphaZeroLearner(NamedTuple):
     seed: UInt32[Array, ""]
     """What the policy searches with after training."""
     clock: Clock
+    judged: Judged | None
+    """Of games that were given up, where any are."""
 
 
 class _Episode(NamedTuple):
@@ -54,6 +57,8 @@ class _Episode(NamedTuple):
     """Since it began."""
     opening: Int[Array, ""]
     """How many of them are drawn at random."""
+    hopes: Hopes | None
+    """Where games are given up."""
 
 
 @hyperparameters
@@ -108,6 +113,10 @@ class AlphaZero:
     full_share: UnitInterval = 0.25
     """How many searches are full ones where there are quick ones: a whole rollout of all games at a time, because of
     searches that run side by side none is done before the longest."""
+    resign_below: float | None = None
+    """The value of a position, −1 to 1, below which whoever moves gives the game up; None to play all to their end."""
+    played_on: UnitInterval = 0.1
+    """The share of games in which nobody gives up, which tell how often that would be wrong."""
     reanalysed: Whole = 0
     """Rows of each batch whose policy is searched anew, with today's network (Schrittwieser et al. 2021)."""
 
@@ -125,31 +134,47 @@ class AlphaZero:
             rollout=self.rollout,
             extras={"policy": jnp.zeros(actions), "target": jnp.float32(0), "full": jnp.bool_(True)},
         )
+        model = self.model.build(spec, actions, name)
+        if self.resign_below is not None and not (isinstance(game := imagined(model), Game) and game.two_players):
+            raise SpaceError("resign_below is for native games of two that are searched themselves: leave it out here")
         return AlphaZeroLearner(
             network=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
             replay=self.replay.over(rows),
-            model=self.model.build(spec, actions, name),
+            model=model,
             seed=jax.random.bits(searching),
             clock=Clock.start(spec.steps),
+            judged=None if self.resign_below is None else Judged.none(),
         )
 
     def initial_carry(self, learner: AlphaZeroLearner) -> Carry:
-        return _Episode(jnp.int32(0), jnp.int32(0))
+        return self._begun(jax.random.key(0))
 
     def act(
         self, learner: AlphaZeroLearner, row: TimeStep, carry: _Episode, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         searching, drawing, opening, anything = jax.random.split(key, 4)
-        begun = _Episode(jnp.int32(0), jax.random.randint(opening, (), 0, self.openings + 1))
-        episode = jax.tree.map(partial(jnp.where, row.first), begun, carry)
+        episode = jax.tree.map(partial(jnp.where, row.first), self._begun(opening), carry)
         found, full = self._searched(learner, row, searching)
         drawn = jax.random.categorical(drawing, jnp.log(jnp.maximum(found.policy, 1e-9)) / self.temperature)
         searched = jnp.where(episode.moves < self.drawn_moves, drawn, found.action)
         evenly = jax.random.categorical(anything, allowed(row.legal, jnp.zeros_like(found.policy)))
         opens = episode.moves < episode.opening
         extras = {"policy": found.policy, "value": found.value, "opens": opens, "full": full}
-        return jnp.where(opens, evenly, searched), extras, episode._replace(moves=episode.moves + 1)
+        action, episode = jnp.where(opens, evenly, searched), episode._replace(moves=episode.moves + 1)
+        if self.resign_below is None or episode.hopes is None:
+            return action, extras, episode
+        hopeless = (found.value < self.resign_below) & ~opens & ~row.last
+        hopes = episode.hopes.turn(row).see(hopeless)
+        gives_up = hopeless & ~hopes.played_on
+        extras["judged"] = hopes.judged(row)
+        return jnp.where(gives_up, GIVE_UP, action), extras, episode._replace(hopes=hopes)
+
+    def _begun(self, key: Key[Array, ""]) -> _Episode:
+        """What is drawn for an episode when it begins."""
+        opening = jax.random.randint(key, (), 0, self.openings + 1)
+        hopes = None if self.resign_below is None else Hopes.begun(jax.random.fold_in(key, 1), self.played_on)
+        return _Episode(jnp.int32(0), opening, hopes)
 
     def _searched(self, learner: AlphaZeroLearner, row: TimeStep, key: Key[Array, ""]) -> tuple[Found, Bool[Array, ""]]:
         """What a search found, and whether it was a full one."""
@@ -179,12 +204,16 @@ class AlphaZero:
             model=learner.model.update(trajectory.rewarded(reward)),
             clock=learner.clock.advance(trajectory),
         )
+        told: Metrics = {}
+        if learner.judged is not None:
+            judged = learner.judged.after(trajectory.extras["judged"])
+            learner, told = learner._replace(judged=judged), judged.metrics
 
         def step(learner: AlphaZeroLearner, key: Key[Array, ""]) -> tuple[AlphaZeroLearner, Metrics]:
             return self._gradient_step(learner, key)
 
         learner, metrics = jax.lax.scan(step, learner, jax.random.split(key, self.gradient_steps))
-        return learner, jax.tree.map(jnp.mean, metrics)
+        return learner, jax.tree.map(jnp.mean, metrics) | told
 
     def _targets(self, network: Policy, trajectory: Trajectory, reward: Reward) -> Float[Array, "T B"]:
         """λ-returns over the search's values. What was drawn at random tells nothing of how well one plays on."""

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import abc
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -45,6 +46,8 @@ from retorno.core.time_step import TimeStep, restart
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SIGNS = ".XO"
 """A free cell, the first player's, the second's."""
+GIVE_UP = -1
+"""What whoever moves in a game of two may do beside its actions: then the other has won."""
 
 
 class Moved(NamedTuple):
@@ -75,7 +78,7 @@ class Game(Environment):
 
     A row shows the position as its mover sees it. In a game of two its discount is −1 where the other moves next and
     1 where the same player does; a row that ends the game says that all is legal. An illegal action pays NaN, so that
-    it is noticed.
+    it is noticed; `GIVE_UP` is none of the actions, but may be taken where two play.
     """
 
     @property
@@ -132,16 +135,24 @@ class Game(Environment):
         return Standing(position, legal, jnp.bool_(False)), restart(self.show(position), legal)
 
     def step(self, state: Standing, action: Int[Array, ""], key: Key[Array, ""]) -> tuple[Standing, TimeStep]:
-        return self.follow(state, action, self.move(state.position, action, key))
+        led = self.move(state.position, action, key)
+        if self.two_players:
+            gives_up = action == GIVE_UP
+            position = jax.tree.map(partial(jnp.where, gives_up), state.position, led.position)
+            led = led._replace(
+                position=position, reward=jnp.where(gives_up, -1.0, led.reward), over=gives_up | led.over
+            )
+        return self.follow(state, action, led)
 
     def follow(self, state: Standing, action: Int[Array, ""], led: Moved) -> tuple[Standing, TimeStep]:
         """The row after a move."""
         position, reward, over, again, legal = led
         over, again = jnp.asarray(over), jnp.asarray(again) if self.two_players else jnp.bool_(True)
         legal = (self.legal(position) if legal is None else legal) | over
+        lawful = jnp.where(action == GIVE_UP, self.two_players, state.legal[action])
         row = TimeStep(
             obs=self.show(position),
-            reward=jnp.where(state.legal[action], jnp.asarray(reward, jnp.float32), jnp.nan),
+            reward=jnp.where(lawful, jnp.asarray(reward, jnp.float32), jnp.nan),
             discount=jnp.where(over, 0.0, jnp.where(again, 1.0, -1.0)),
             first=jnp.bool_(False),
             last=over,
