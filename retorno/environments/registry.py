@@ -294,6 +294,8 @@ well, where Gymnasium's goes on for ever: a greedy policy that goes in circles w
 (max_episode_steps=None leaves the limit out)."""
 
 
+PGX = "pgx/"
+"""How the names of pgx's games begin: `environments/games/pgx.py`."""
 FILE_LIMIT = 1000
 """Steps after which an episode in a model of one's own is cut: it may have no end of its own."""
 ASKED_OF_FILES = tuple(each.name for each in dataclasses.fields(Reading))
@@ -423,6 +425,10 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
             raise UnknownNameError(f"the model in {name} is a native world: leave the choice open")
         asked = {key: settings.pop(key) for key in ASKED_OF_FILES if key in settings}
         return as_world(model(name, **asked), **settings)
+    if name.startswith(PGX):
+        if settings or hosted:
+            raise UnknownNameError(f"{name} is a native world that pgx makes, without settings: got {_told(settings)}")
+        return _late("games.pgx:PgxGame", name.removeprefix(PGX))()
     if name in WORLDS and not hosted:
         entry = WORLDS[name]
         if "max_episode_steps" in settings and "limit" in entry.settings()[0]:
@@ -611,7 +617,7 @@ def model(name: str, **settings: Any) -> MDP:
         _refuse_path(name)
         if name in WORLDS and WORLDS[name].positions:
             return as_model(make(name, **settings))
-        if name in WORLDS or _GYMNASIUM_ID.fullmatch(name):
+        if _names_world(name):
             raise UnknownNameError(
                 f"{name} has no exact model, it can only be lived in, as in `retorno train ppo {name}`; "
                 "`retorno list worlds` marks those that have one"
@@ -628,10 +634,15 @@ def model(name: str, **settings: Any) -> MDP:
     return modelled[name](**settings)
 
 
+def _names_world(name: str) -> bool:
+    """Whether a name is made as those of worlds are, and no file's."""
+    return name in WORLDS or name.startswith(PGX) or _GYMNASIUM_ID.fullmatch(name) is not None
+
+
 def _refuse_path(name: str) -> None:
     """Raise where a name is that of a file or folder in which there is no model: a list of worlds would not help."""
     path = Path(name)
-    if name in WORLDS or _GYMNASIUM_ID.fullmatch(name):
+    if _names_world(name):
         return
     if path.is_dir():
         learnt = f"what was learnt in it: retorno evaluate {as_typed(name)}"
