@@ -38,6 +38,8 @@ WORKS = {
     "dpo": ("DPO's step, 16 pairs of 32 tokens", "trl", 7),
     "ppo": ("PPO's iteration, 64 answers of 24 tokens, 4 epochs, a reward model and a reference", "trl 1.12", 5),
     "grpo": ("GRPO's iteration, 64 answers of 24 tokens, a function's scores", "trl", 7),
+    "ppo_smollm2": ("PPO's iteration, the same with SmolLM2-135M, upper 4 layers, 16 answers", "trl 1.12", 3),
+    "grpo_smollm2": ("GRPO's iteration, the same with SmolLM2-135M, upper 4 layers, 16 answers", "trl", 3),
 }
 """By name: what is done, beside whom, and how many pairs are measured."""
 

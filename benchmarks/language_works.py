@@ -17,8 +17,12 @@ SMOLLM2 = os.environ.get("SMOLLM2", "")
 """The file of SmolLM2."""
 TINY, OUT = os.environ.get("TINY", ""), os.environ.get("OUT", "")
 """A model folder: 4 layers of 128 with a tokenizer; and where TRL may write."""
-STEPS = 10
-"""Of learning, in each measurement."""
+LARGE = sys.argv[-1].endswith("_smollm2")
+"""Whether SmolLM2 learns, whose upper layers alone are trained."""
+STEPS, UPPER = 1 if LARGE else 10, 4
+"""Of learning, in each measurement; and how many layers those are."""
+ANSWERS = 16 if LARGE else 64
+"""Written in an iteration of PPO or GRPO, of 24 tokens each."""
 
 
 def prompts(vocabulary: int) -> list[list[int]]:
@@ -67,10 +71,11 @@ def learning(kind: str) -> Callable[[], float]:
     from retorno.networks import Apart
     from retorno.ops.optimisers import AdamW
 
-    stored = language.StoredModel(TINY)
+    stored = language.StoredModel(SMOLLM2 if LARGE else TINY)
     records, relabel = texts(64), None
     optimiser = AdamW(1e-4, max_gradient_norm=1.0)
-    decoder = language.Decoder(stored, language.Everything(), window=40)
+    trained = language.UpperLayers(UPPER) if LARGE else language.Everything()
+    decoder = language.Decoder(stored, trained, window=40)
     if kind == "sft":
         world = language.demonstrations(
             [{"prompt": "", "answer": f"{x['prompt']} {x['chosen']}"} for x in records], TINY
@@ -78,17 +83,17 @@ def learning(kind: str) -> Callable[[], float]:
         # A column holds four texts.
         algorithm = rt.algorithms.BehaviourCloning(decoder, num_envs=4, optimiser=optimiser)
     elif kind == "ppo":
-        world = language.prompts(records, TINY, answer=24)
+        world = language.prompts(records, stored, answer=24)
         sized = replace(decoder, window=world.rows)
         algorithm = rt.algorithms.PPO(
-            Apart(sized, sized), num_envs=64, rollout=world.rows, epochs=4, minibatches=1, optimiser=optimiser
+            Apart(sized, sized), num_envs=ANSWERS, rollout=world.rows, epochs=4, minibatches=1, optimiser=optimiser
         )
         frozen = replace(sized, trained=language.UpperLayers(0))
         relabel = rt.relabel.InTurn((language.ModelScore(frozen), rt.relabel.ReferenceKL(0.05, frozen)))
     elif kind == "grpo":
-        world = language.prompts(records, TINY, answer=24)
+        world = language.prompts(records, stored, answer=24)
         sized = replace(decoder, window=world.rows)
-        algorithm = rt.algorithms.GRPO(sized, num_envs=64, group=8, rollout=world.rows, optimiser=optimiser)
+        algorithm = rt.algorithms.GRPO(sized, num_envs=ANSWERS, group=8, rollout=world.rows, optimiser=optimiser)
         relabel = language.FunctionScore(f"{__file__}:lengths", stored, unended=None)
     else:
         world = language.rankings(records, TINY)
@@ -120,14 +125,14 @@ def trl(kind: str) -> Callable[[], float]:
     import transformers as hf
     import trl as library
 
-    records = texts(64)
+    records, where = texts(64), _stored()
     common: dict[str, Any] = {
         "output_dir": OUT, "per_device_train_batch_size": 16, "max_steps": STEPS, "learning_rate": 1e-4,
         "use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "logging_strategy": "no",
         "disable_tqdm": True, "gradient_checkpointing": False,
     }  # fmt: skip
-    tokenizer = hf.AutoTokenizer.from_pretrained(TINY)
-    model: Any = TINY
+    tokenizer = hf.AutoTokenizer.from_pretrained(**where)
+    model: Any = _upper(hf.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)) if LARGE else TINY
     rows = datasets.Dataset.from_list(records)
     if kind == "sft":
         rows = datasets.Dataset.from_list([{"text": f"{x['prompt']} {x['chosen']}"} for x in records])
@@ -142,7 +147,7 @@ def trl(kind: str) -> Callable[[], float]:
         )
         make, settings = library.RewardTrainer, library.RewardConfig(**common)
     else:
-        more = {"per_device_train_batch_size": 64, "num_generations": 8, "max_completion_length": 24, "beta": 0.0}
+        more = {"per_device_train_batch_size": ANSWERS, "num_generations": 8, "max_completion_length": 24, "beta": 0.0}
         make, settings = library.GRPOTrainer, library.GRPOConfig(**{**common, **more})
     asked = {"reward_funcs": lambda prompts, completions, **_: lengths(prompts, completions)} if kind == "grpo" else {}
     if kind == "grpo":
@@ -165,17 +170,23 @@ def trl_ppo() -> Callable[[], float]:
     import transformers as hf
     from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-    tokenizer = hf.AutoTokenizer.from_pretrained(TINY, padding_side="left")
-    policy, reference = (hf.AutoModelForCausalLM.from_pretrained(TINY, dtype=torch.float32) for _ in range(2))
-    scores = [hf.AutoModelForSequenceClassification.from_pretrained(TINY, num_labels=1) for _ in range(2)]
+    where = _stored()
+    tokenizer = hf.AutoTokenizer.from_pretrained(**where, padding_side="left")
+    policy, reference = (hf.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32) for _ in range(2))
+    scores = [
+        hf.AutoModelForSequenceClassification.from_pretrained(**where, num_labels=1, dtype=torch.float32)
+        for _ in range(2)
+    ]
     for model in scores:
         model.config.pad_token_id = tokenizer.pad_token_id
+    if LARGE:
+        policy, scores[1] = _upper(policy), _upper(scores[1])
     rows = datasets.Dataset.from_list([{"input_ids": tokenizer(each["prompt"])["input_ids"]} for each in texts(64)])
     settings = PPOConfig(
-        output_dir=OUT, per_device_train_batch_size=64, num_mini_batches=1, num_ppo_epochs=4, response_length=24,
-        total_episodes=64 * STEPS, local_rollout_forward_batch_size=64, num_sample_generations=0, temperature=1.0,
-        stop_token="eos", learning_rate=1e-4, use_cpu=True, bf16=False, report_to="none", save_strategy="no",
-        logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False,
+        output_dir=OUT, per_device_train_batch_size=ANSWERS, num_mini_batches=1, num_ppo_epochs=4, response_length=24,
+        total_episodes=ANSWERS * STEPS, local_rollout_forward_batch_size=ANSWERS, num_sample_generations=0,
+        temperature=1.0, stop_token="eos", learning_rate=1e-4, use_cpu=True, bf16=False, report_to="none",
+        save_strategy="no", logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False,
     )  # fmt: skip
     trainer = PPOTrainer(settings, tokenizer, policy, reference, scores[0], rows, scores[1], eval_dataset=rows)
     clock = _clock()
@@ -186,6 +197,22 @@ def trl_ppo() -> Callable[[], float]:
         return STEPS / (clock() - began)
 
     return _with_threads(torch, measure)
+
+
+def _stored() -> dict[str, str]:
+    """Where transformers finds the model that learns."""
+    folder, _, file = SMOLLM2.rpartition("/")
+    large = {"pretrained_model_name_or_path": folder, "gguf_file": file}
+    return large if LARGE else {"pretrained_model_name_or_path": TINY}
+
+
+def _upper(model: Any) -> Any:
+    """The same, of which the upper layers, the norm after them and a head of its own alone are trained."""
+    model.requires_grad_(False)
+    for part in (*model.model.layers[-UPPER:], model.model.norm, getattr(model, "score", None)):
+        if part is not None:
+            part.requires_grad_(True)
+    return model
 
 
 def gradient(model: str) -> Callable[[], float]:
@@ -280,6 +307,8 @@ if __name__ == "__main__":
         works[f"retorno_{kind}"] = lambda kind=kind: learning(kind)
         works[f"peer_{kind}"] = lambda kind=kind: trl(kind)
     works["retorno_ppo"], works["peer_ppo"] = lambda: learning("ppo"), trl_ppo
+    for kind in ("ppo", "grpo"):
+        works |= {f"{who}_{kind}_smollm2": works[f"{who}_{kind}"] for who in ("retorno", "peer")}
     # What the libraries themselves print goes to stderr: stdout has the rates alone.
     answers, sys.stdout = sys.stdout, sys.stderr
     serve(works, answers)

