@@ -106,7 +106,7 @@ def picture(found: Mapping[str, Any]) -> None:
             axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
         first = next(iter(found.values()))
         axes.axhline(np.mean(first["likeliest before"]), color=MUTED, linestyle="--", label="the likeliest, before")
-        axes.set_xlabel("tokens")
+        axes.set_xlabel("tokens, prompts included")
         axes.set_ylabel("share of right sums")
         axes.set_ylim(0, 1)
         number_axes(axes)
