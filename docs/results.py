@@ -37,10 +37,9 @@ from retorno.cli.arena import with_simulations  # noqa: E402
 from retorno.cli.train import as_options, part_name  # noqa: E402
 from retorno.core.environment import Environment  # noqa: E402
 from retorno.core.time_step import TimeStep  # noqa: E402
-from retorno.environments.games.connect_four import ConnectFour  # noqa: E402
-from retorno.environments.positions import positions  # noqa: E402
 from retorno.environments.registry import make, model  # noqa: E402
 from retorno.environments.wrappers import Wrapper  # noqa: E402
+from retorno.figures.judged import connect_four, every_position  # noqa: E402
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer  # noqa: E402
 from retorno.ops.intervals import interval95  # noqa: E402
 from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
@@ -48,7 +47,6 @@ from retorno.preferences import FunctionJudge, Preferences, StateEntropy  # noqa
 from retorno.replay import REPLAYS, UniformReplay  # noqa: E402
 from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
 from retorno.run.oracle import ROUNDING, regret  # noqa: E402
-from retorno.search.connect_four import ConnectFourSolver  # noqa: E402
 
 SEEDS = 10
 EPISODES = 100
@@ -257,24 +255,14 @@ def _learners(result: Result) -> list[tuple[Any, Any]]:
 
 def given_away(result: Result) -> dict[str, Any]:
     """In tic-tac-toe: positions on which the player, or its network alone, gives away what minimax would get."""
-    found = positions(make(result.world))
-    exact = rt.bellman.minimax(found.model)
-    q = np.full((exact.model.num_states, 9), np.nan)
-    q[exact.model.pair_state, exact.model.action] = exact.q
-    live = np.flatnonzero(~exact.model.terminal)
-    boards = jnp.asarray(found.obs[live])
-
-    @jax.jit
-    def moves(policy: Any) -> Any:
-        chosen = lambda board, legal: policy.step(board, True, ())[0]["policy"].masked(legal).mode()  # noqa: E731
-        return jax.lax.map(lambda row: chosen(*row), (boards, ~np.isnan(q[live])), batch_size=64)
+    judge = every_position(_world(result))
 
     def mistakes(policy: Any) -> int:
-        return int((np.nanmax(q[live], 1) - q[live, np.asarray(moves(policy))] > ROUNDING).sum())
+        return int((~judge.kept(policy)).sum())
 
     each = [mistakes(policy) + mistakes(policy.network) for policy in _train(result)]
     low, high = interval95(np.array(each, float))
-    unit = f"mistakes of the search and of its network alone on all {len(live):,} positions: with 0 it never loses"
+    unit = f"mistakes of the search and of its network alone on all {len(judge.q):,} positions: with 0 it never loses"
     return {"mean": float(np.mean(each)), "low": max(low, 0.0), "high": high, "each": each, "unit": unit}
 
 
@@ -284,49 +272,16 @@ CRITICAL = 2_000
 
 def keeps_results(result: Result) -> dict[str, Any]:
     """In Connect Four: the share of critical positions on which a move keeps what perfect play would get."""
-    boards, q = critical(CRITICAL)
-    best = q == np.nanmax(q, 1, keepdims=True)
-
-    @jax.jit
-    def moves(policy: Any) -> Any:
-        def chosen(board: Any) -> Any:
-            return policy.step(board, True, ())[0]["policy"].masked(board[0] == 0).mode()
-
-        return jax.lax.map(chosen, jnp.asarray(boards), batch_size=100)
-
-    def share(policy: Any) -> float:
-        return float(best[np.arange(len(best)), np.asarray(moves(policy))].mean())
-
+    judge = connect_four(CRITICAL)
     policies = _train(result)
-    alone = [share(policy.network) for policy in policies]
-    each = np.array([share(with_simulations(policy, 64)) for policy in policies])
+    alone = [judge.kept(policy.network).mean() for policy in policies]
+    each = np.array([judge.kept(with_simulations(policy, 64)).mean() for policy in policies])
     (low, high), (low_alone, high_alone) = interval95(each), interval95(np.array(alone))
     unit = (
         f"share of {CRITICAL:,} critical positions on which a move keeps the result, with 64 simulations; the network "
         f"alone {np.mean(alone):.3f} ({low_alone:.3f} to {high_alone:.3f})"
     )
     return {"mean": float(each.mean()), "low": low, "high": high, "each": each.round(4).tolist(), "unit": unit}
-
-
-def critical(count: int, plies: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Boards from games of mixed strength after so many moves at random, all different, and their exact values."""
-    game, solver, rng = ConnectFour(), ConnectFourSolver(), np.random.default_rng(7)
-    step = jax.jit(lambda state, action: game.step(state, action, jax.random.key(0)))
-    found: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
-    while len(found) < count:
-        (state, row), careless, ply = game.reset(jax.random.key(0)), rng.choice([0.1, 0.3, 0.6, 1.0]), 0
-        while not row.last and len(found) < count:
-            board, moves = np.asarray(row.obs), np.flatnonzero(np.asarray(row.legal))
-            if ply >= plies:
-                q = solver.values(board)
-                if len(set(q[moves])) > 1:
-                    found[board.tobytes()] = (board, q)
-                if rng.random() >= careless:
-                    moves = np.flatnonzero(q == np.nanmax(q))
-            state, row = step(state, jnp.int32(rng.choice(moves)))
-            ply += 1
-    boards, values = zip(*found.values(), strict=True)
-    return np.stack(boards), np.stack(values)
 
 
 def _regrets(best: rt.Solution, policies: list[Any], greedy: bool, unit: str) -> dict[str, Any]:
@@ -474,7 +429,6 @@ def measure(result: Result) -> None:
     print(f"{result.name}: {result.command}", flush=True)
     began = time.perf_counter()
     measured = result.judge(result)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
     kept = {
         "name": result.name,
         "command": result.command,
@@ -483,12 +437,18 @@ def measure(result: Result) -> None:
         "seeds": result.seeds,
         "minutes": round((time.perf_counter() - began) / 60, 1),
         "machine": f"{processor()}, {os.cpu_count()} cores",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         **measured,
     }
     KEPT.mkdir(exist_ok=True)
     (KEPT / f"{result.name}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     print(f"  {kept['mean']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}] asked {result.asked}", flush=True)
+
+
+def commit() -> str:
+    """What is checked out."""
+    asked = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
+    return asked.stdout.strip()
 
 
 def processor() -> str:

@@ -110,6 +110,12 @@ FIGURES: dict[str, Entry] = {
     "policy_gradient": Entry(
         "estimates of the gradient beside the exact one", "Sutton et al. 2000", 200, _late("chapter_13:estimates")
     ),
+    "self_play": Entry(
+        "AlphaZero on tic-tac-toe: its searches, and one part left out",
+        "Silver et al. 2018; Danihelka et al. 2022",
+        3,
+        _late("self_play:parts"),
+    ),
     "pixels": Entry(
         "MinAtar's Breakout learnt from pixels, and what is seen", "Young & Tian 2019", 1, _late("pixels:film")
     ),

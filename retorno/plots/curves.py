@@ -250,7 +250,7 @@ def seed_curves(
     """
     with style():
         figure, (axes,) = panels(7.2, 3.8)
-        _mean_lines(axes, x, series)
+        _mean_lines(axes, x, series, _looks())
         for (name, value), dashes in zip((references or {}).items(), cycle(DASHES), strict=False):
             axes.axhline(value, color=MUTED, linewidth=1.1, dashes=dashes, zorder=1, label=name or None)
         mark_expected(axes, expected, source)
@@ -273,11 +273,16 @@ def seed_panels(
     xlabel: str,
     ylabel: str,
 ) -> Figure:
-    """Several `seed_curves` side by side under their titles: for each what the points stand at, and the series."""
+    """Several `seed_curves` side by side under their titles: for each what the points stand at, and the series.
+
+    A name has one colour in all of them.
+    """
+    names = dict.fromkeys(name for _, series in parts.values() for name in series)
+    looks = dict(zip(names, _looks(), strict=False))
     with style():
         figure, panes = panels(9.6, 4.2, 1, len(parts))
         for axes, (title, (x, series)) in zip(panes, parts.items(), strict=True):
-            _mean_lines(axes, x, series)
+            _mean_lines(axes, x, series, [looks[name] for name in series])
             axes.set_title(title, pad=10)
             axes.set_xlabel(xlabel)
             number_axes(axes, 4)
@@ -287,9 +292,11 @@ def seed_panels(
     return figure
 
 
-def _mean_lines(axes: Any, x: Shaped[np.ndarray, " K"], series: Mapping[str, Float[np.ndarray, "S K"]]) -> None:
+def _mean_lines(
+    axes: Any, x: Shaped[np.ndarray, " K"], series: Mapping[str, Float[np.ndarray, "S K"]], looks: Any
+) -> None:
     """Means over seeds, and bands that are their 95% intervals."""
-    for (name, values), (line, colour) in zip(series.items(), _looks(), strict=False):
+    for (name, values), (line, colour) in zip(series.items(), looks, strict=False):
         mean, reach = values.mean(0), mean_reach(values)
         axes.plot(x, mean, line, color=colour, label=name)
         axes.fill_between(x, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
