@@ -366,7 +366,7 @@ RESULTS = [
         "ppo",
         "CartPole-v1",
         "≥ .95",
-        taught=Preferences(labels=2_000, waiting=0.001, gradient_steps=30),
+        taught=Preferences(labels=2_000, gradient_steps=30),
         of_world=FALLEN_POLE,
         changed=PAID_LESS,
         steps=300_000,

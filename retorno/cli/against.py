@@ -83,7 +83,7 @@ def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, w
     require_web()
     from retorno.web import Site
     from retorno.web.playing import Table
-    from retorno.web.serving import Address, kept_token, serve
+    from retorno.web.serving import Address, serve
 
     if not world.two_players:
         raise UsageError("only a game of two can be played against somebody, for instance connect_four")
@@ -104,7 +104,7 @@ def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, w
     with contextlib.suppress(SearchError):  # Not all boards have one.
         solver = ConnectFourSolver(world) if isinstance(world, ConnectFour) else None
     run = Path(what)
-    address = Address(port, kept_token(run / "play-token") if run.is_dir() else None)
+    address = Address(port, run / "play" if run.is_dir() else None)
     print(address.url("play"), flush=True)
     note("Ctrl-C ends the page")
     try:

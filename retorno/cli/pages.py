@@ -93,11 +93,10 @@ def serve_pages(site: Site, port: int | None, page: str) -> int:
     """Serve them until Ctrl-C."""
     from retorno.labels import is_url
     from retorno.labels.opening import shown
-    from retorno.web.serving import Address, kept_token, serve
+    from retorno.web.serving import Address, serve
 
     place = site.labels.where
-    token = None if is_url(place) else kept_token(Path(f"{place}-token"))
-    address = Address(port, token)
+    address = Address(port, None if is_url(place) else Path(place))
     print(address.url(page), flush=True)
     note(f"labels are kept in {shown(place)}; Ctrl-C ends the pages")
     serve(site, address)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +64,7 @@ def run(arguments: list[str]) -> int:
     judge = ["--relabel.judge", "people", "--relabel.judge.labels", place]
     where = [] if said else ["--folder", str(folder)]
     page = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(folder, place, given.task, given.port, True), daemon=True
+        target=beside_a_run, args=(folder, place, given.task, given.port), daemon=True
     )
     page.start()
     try:
@@ -69,6 +72,21 @@ def run(arguments: list[str]) -> int:
     finally:
         page.terminate()
         page.join(timeout=5)
+
+
+def beside_a_run(folder: Path, labels: str, task: str, port: int | None) -> None:
+    """Serve the page in a process of its own, until the run's is over: also where that was killed and could say so to
+    nobody.
+    """
+    run = multiprocessing.parent_process()
+    assert run is not None
+
+    def follow() -> None:
+        run.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=follow, daemon=True).start()
+    serve(folder, labels, task, port, patient=True)
 
 
 def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -119,5 +119,11 @@ FIGURES: dict[str, Entry] = {
     "pixels": Entry(
         "MinAtar's Breakout learnt from pixels, and what is seen", "Young & Tian 2019", 1, _late("pixels:film")
     ),
+    "preferences": Entry(
+        "what learning from preferences loses where a part is left out",
+        "Christiano et al. 2017",
+        5,
+        _late("preferences:ablations"),
+    ),
 }
 """In the order of the book; the student's come first."""

@@ -24,7 +24,7 @@ import numpy as np
 import optax
 from gymnasium import spaces
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, settings
@@ -40,7 +40,7 @@ from retorno.preferences.given import pairs as given_pairs
 from retorno.preferences.judges import Asked, Judge, TrueReward
 from retorno.preferences.novelty import Novelty, StateEntropy
 from retorno.preferences.queries import Disagreement, Queries
-from retorno.preferences.segments import Pairs, chosen, draw_pairs, swapped, taken
+from retorno.preferences.segments import Pairs, chosen, draw_pairs, swapped, taken, within_episodes
 from retorno.replay import Ring
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.relabel import register
@@ -94,12 +94,13 @@ class Preferences:
     recent: Count = 10_000
     """Steps lived lately, of which segments are drawn."""
     network: NetworkConfig = field(default_factory=lambda: MLP((64,), Activation.relu))
-    """What reads a step: observation and next observation."""
+    """What reads a step: observation and how it changes."""
     sees_action: bool = False
     """Whether it reads the action as well. Clips do not show it; and where actions change nothing, as in a world that
     waits, chance makes some of them look better than others, and an agent learns those."""
-    sees_next: bool = True
-    """Whether it reads the next observation."""
+    sees_change: bool = True
+    """Whether it reads how the observation changes, as whoever looks at a clip sees what moves and what waits; of what
+    is no number, what is observed next."""
     members: Count = 3
     """Networks of the ensemble, each on a bootstrap sample of its own."""
     mistakes: UnitInterval = 0.1
@@ -136,7 +137,7 @@ class Preferences:
     def build(self, key: Key[Array, ""], spec: Spec) -> LearntReward:
         inputs = [spec.observation_space]
         inputs += [spec.action_space] if self.sees_action else []
-        inputs += [spec.observation_space] if self.sees_next else []
+        inputs += [spec.observation_space] if self.sees_change else []
         keys = jax.random.split(key, self.members)
         members = tuple(self.network.build(k, spaces.Tuple(inputs), {REWARD: ValueHead()}) for k in keys)
         if members[0].context != 0:
@@ -150,7 +151,7 @@ class Preferences:
             row,
             action,
             num_envs=spec.num_envs,
-            capacity=max(self.recent, 2 * self.segment * spec.num_envs),
+            capacity=max(self.recent, self.session, 2 * self.segment * spec.num_envs),
             rollout=1,
             length=self.segment,
         )
@@ -179,6 +180,7 @@ class Preferences:
             labelled=labelled,
             recent=recent,
             observed=ObservationNormaliser.start(spec.observation_space),
+            changed=ObservationNormaliser.start(spec.observation_space),
             normal=Normal(jnp.zeros(self.members), jnp.ones(self.members), jnp.float32(0)),
             clock=Clock.start(spec.steps),
             sessions=sessions,
@@ -271,6 +273,8 @@ class LearntReward(Relabel):
     labelled: Labelled
     recent: Ring
     observed: ObservationNormaliser
+    changed: ObservationNormaliser
+    """Of how observations change: next to what they are it is often little."""
     normal: Normal
     clock: Clock
     sessions: Int[Array, ""]
@@ -306,6 +310,7 @@ class LearntReward(Relabel):
             self,
             recent=_added(self.recent, trajectory),
             observed=self.observed.update(jax.tree.map(lambda x: x[1:], trajectory.steps.obs)),
+            changed=self.changed.update(_changes(trajectory.steps.obs), trajectory.transitions),
             clock=self.clock.advance(trajectory),
         )
         if self.settings.known:
@@ -316,11 +321,17 @@ class LearntReward(Relabel):
             look = lambda: novelty.updated(lived.recent, lived.observed, around)  # noqa: E731
             lived = replace(lived, novelty=jax.lax.cond(self.labelled.count > 0, lambda: novelty, look))
         due = jnp.floor(lived._due() / self.settings.session).astype(jnp.int32) - self.sessions
+        # Where there is too little to ask about, labels are owed until there is more.
+        enough = lambda: within_episodes(lived.recent).sum() >= self.settings.session  # noqa: E731
+        able = jax.lax.cond(due > 0, enough, lambda: jnp.array(False))
         # A loop of no turns rather than a branch: what a branch gives back would be copied.
-        after = jax.lax.fori_loop(0, due, lambda i, now: now._session(jax.random.fold_in(sessions, i)), lived)
+        turns = jnp.where(able, due, 0)
+        after = jax.lax.fori_loop(0, turns, lambda i, now: now._session(jax.random.fold_in(sessions, i)), lived)
         told = after.told
+        full = (lived.recent.filled == lived.recent.slots - 1) | (lived.clock.progress >= 1)
+        hopeless = (due > 0) & ~able & full & (after.labelled.count == 0)
         return after, {
-            "labels": after.labelled.count + told.failed,
+            "labels": after.labelled.count + jnp.where(hopeless, jnp.inf, told.failed),
             "accuracy": told.accuracy,
             "loss": told.loss,
             "correlation": told.correlation,
@@ -333,8 +344,8 @@ class LearntReward(Relabel):
         if self.judge.trouble is not None:
             return self.judge.trouble
         return (
-            f"no segment of {self.settings.segment} steps lies within an episode: choose a shorter one, or a world "
-            "whose episodes are longer"
+            f"hardly a segment of {self.settings.segment} steps lies within an episode: choose a shorter one, or a "
+            "world whose episodes are longer"
         )
 
     def _due(self) -> Float[Array, ""]:
@@ -347,10 +358,9 @@ class LearntReward(Relabel):
 
     def _of(self, member: Policy, obs: Array, action: Array) -> Float[Array, "T B"]:
         """What a member says of steps: obs [T + 1, B], action [T, B]."""
-        obs = jax.vmap(jax.vmap(self.observed))(obs)
-        inputs = [jax.tree.map(lambda x: x[:-1], obs)]
+        inputs = [jax.vmap(jax.vmap(self.observed))(jax.tree.map(lambda x: x[:-1], obs))]
         inputs += [action] if self.settings.sees_action else []
-        inputs += [jax.tree.map(lambda x: x[1:], obs)] if self.settings.sees_next else []
+        inputs += [jax.vmap(jax.vmap(self.changed))(_changes(obs))] if self.settings.sees_change else []
         first = jnp.zeros(jax.tree.leaves(obs)[0][1:].shape[:2], bool)
         return unroll_batch(member, tuple(inputs), first, ())[REWARD]
 
@@ -380,17 +390,17 @@ class LearntReward(Relabel):
         """Ask a few labels, and learn from all."""
         draw, choose, judge, bootstrap, learn, check, again = jax.random.split(key, 7)
         made, held = self.settings, self.labelled
-        pairs, whole = draw_pairs(self.recent, draw, made.session * made.queries.candidates)
+        pairs = draw_pairs(self.recent, draw, made.session * made.queries.candidates)
         sums = self._sums(pairs)
         interest = made.queries.interest(jax.nn.sigmoid(sums[:, 0] - sums[:, 1]), choose)
-        best = jnp.argsort(jnp.where(whole, interest, -1.0), descending=True)[: made.session]
+        best = jnp.argsort(interest, descending=True)[: made.session]
         which, earlier = jax.random.split(again)
         # Each once at most: the other way round a pair is another query, and a second time it would be the first.
         old, fresh = held.asked_once(earlier, made.session)
         repeated = jax.random.bernoulli(which, made.repeats, best.shape) & fresh
         asked = chosen(repeated, swapped(taken(held.pairs, old)), taken(pairs, best))
         share = self.judge.answer(asked, judge)
-        count = jnp.isfinite(share) & (whole[best] | repeated)
+        count = jnp.isfinite(share)
         place = jnp.where(count, held.count + jnp.cumsum(count) - 1, made.labels)
         times = jax.random.poisson(bootstrap, 1.0, (made.session, made.members))
         put = lambda old, new: old.at[place].set(new, mode="drop")  # noqa: E731
@@ -402,7 +412,7 @@ class LearntReward(Relabel):
             again=put(held.again, jnp.where(repeated, old, -1)),
             count=jnp.minimum(held.count + count.sum(), made.labels),
         )
-        failed = jnp.where(jnp.isinf(share).any() | ~whole.any(), jnp.inf, 0.0)
+        failed = jnp.where(jnp.isinf(share).any(), jnp.inf, 0.0)
         asked_so_far = replace(self, labelled=labelled, sessions=self.sessions + 1)
         return asked_so_far._fitted(learn)._normalised(check, failed)
 
@@ -476,6 +486,12 @@ def _added(ring: Ring, lived: Trajectory) -> Ring:
             action=jax.tree.map(lambda x: x[-most:], lived.action)
         )
     return ring.add(lived._replace(steps=lived.steps._replace(legal=None), extras=(), carry=()))
+
+
+def _changes(obs: PyTree[Array]) -> PyTree[Array]:
+    """By how much rows [T + 1, B] change, where they are numbers; else what comes next."""
+    number = lambda x: jnp.issubdtype(x.dtype, jnp.floating)  # noqa: E731
+    return jax.tree.map(lambda x: x[1:] - x[:-1] if number(x) else x[1:], obs)
 
 
 def _square(member: Policy) -> Float[Array, ""]:

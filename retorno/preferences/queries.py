@@ -23,7 +23,7 @@ class Queries(Protocol):
         ...
 
     def interest(self, chance: Float[Array, "N M"], key: Key[Array, ""]) -> Float[Array, " N"]:
-        """Which of them are asked: those with the largest numbers, which are not negative.
+        """Which of them are asked: those with the largest numbers.
 
         Args:
             chance: that the first of each is preferred, by each member.
@@ -36,8 +36,10 @@ class Queries(Protocol):
 class Random:
     """Asks about any pairs."""
 
-    candidates: Count = 4
-    """How many are drawn for each that is asked: a segment that an episode's end cuts is not asked about."""
+    @property
+    def candidates(self) -> int:
+        """Those that are drawn are asked about."""
+        return 1
 
     def interest(self, chance: Float[Array, "N M"], key: Key[Array, ""]) -> Float[Array, " N"]:
         return jax.random.uniform(key, chance.shape[:1])

@@ -29,20 +29,29 @@ class Pairs(NamedTuple):
         return self.reward.sum(-1)
 
 
-def draw_pairs(ring: Ring, key: Key[Array, ""], count: int) -> tuple[Pairs, Bool[Array, " N"]]:
-    """Pairs of recent segments, uniformly; some may reach over the end of an episode.
+def within_episodes(ring: Ring) -> Bool[Array, "C B"]:
+    """Which windows lie within an episode, by the slot in which they begin.
+
+    Args:
+        ring: of recent rows, C slots of each of B environments; its windows are as long as a segment.
+    """
+    # Nothing leads out of a row that ends an episode, or that was not lived, or out of the newest.
+    broken = ring.steps.last.at[ring.newest].set(True)
+    until = jnp.cumsum(jnp.concatenate([jnp.zeros_like(broken[:1]), broken, broken[: ring.length - 1]]), axis=0)
+    return until[ring.length :] == until[: ring.slots]
+
+
+def draw_pairs(ring: Ring, key: Key[Array, ""], count: int) -> Pairs:
+    """Pairs of recent segments, uniformly among all that lie within an episode each; there has to be one.
 
     Args:
         ring: of recent rows; its windows are as long as a segment.
         key: what is drawn follows from it.
         count: N.
-
-    Returns:
-        The pairs, and which of them are whole: both segments lie within an episode each.
     """
-    lived = ring.sample(key, 2 * count).trajectory
-    whole = (lived.transitions.all(axis=0) & (ring.starts > 0)).reshape(count, 2).all(axis=1)
-    return pairs_of(lived), whole
+    until = jnp.cumsum(within_episodes(ring).reshape(-1))
+    drawn = jax.random.randint(key, (2 * count,), 0, jnp.maximum(until[-1], 1))
+    return pairs_of(ring.windows(jnp.searchsorted(until, drawn, side="right")).trajectory)
 
 
 def pairs_of(lived: Trajectory) -> Pairs:

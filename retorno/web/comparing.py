@@ -27,6 +27,9 @@ KEYS = (
 )
 SHARES = {"ArrowLeft": 0, "ArrowRight": 1, "ArrowUp": 0.5, "ArrowDown": None}
 """How much of the preference goes to the clip on the right, by the keys of the paper; None: cannot tell."""
+SAME = 20
+"""Answers in a row that are all the same from which on whoever gives them is asked whether they look: sides are by
+chance."""
 
 
 def page(visit: Visit) -> None:
@@ -47,6 +50,8 @@ class Comparing:
         self.visit = visit
         self.swapped = False
         """Whether the first segment is on the right."""
+        self.row = ("", 0)
+        """The key that was pressed last, and how often in a row."""
         say = visit.say
         ui.label(visit.site.task or say("compare_task")).classes("task")
         refresh = progress_line(visit, QUERY)
@@ -75,7 +80,10 @@ class Comparing:
         if key in SHARES and self.desk.query is not None:
             share = SHARES[key]
             right = share if share is None or not self.swapped else 1 - share
-            await self.desk.save({"share": None if right is None else 1 - right})
+            if await self.desk.save({"share": None if right is None else 1 - right}):
+                self.row = (key, self.row[1] + 1 if key == self.row[0] else 1)
+                if self.row[1] >= SAME:
+                    self.status.hint("same_again", count=self.row[1])
         elif key in ("Backspace", "z"):
             await self.desk.undo()
         elif key == "s":

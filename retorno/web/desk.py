@@ -53,14 +53,16 @@ class Desk:
         if self.query is None and not self.busy:
             await self.next()
 
-    async def save(self, said: Mapping[str, Any]) -> None:
-        """Write a label; when it is in the database that is said, and the next query comes."""
+    async def save(self, said: Mapping[str, Any]) -> bool:
+        """Write a label; when it is in the database that is said, and the next query comes: whether it is there."""
         if self.query is None or self.busy:
-            return
+            return False
         took = time.monotonic() - self.began
-        if await self._do(self.labels.save, self.query.id, self.visit.labeller, said, took) is not None:
-            self.status.saved()
-            await self.next()
+        if await self._do(self.labels.save, self.query.id, self.visit.labeller, said, took) is None:
+            return False
+        self.status.saved()
+        await self.next()
+        return True
 
     async def skip(self) -> None:
         """Another one; this one comes to this person no more."""

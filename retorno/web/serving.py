@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,11 @@ from retorno.core.errors import RetornoError
 from retorno.web import chatting, comparing, playing, ranking, watching, writing
 from retorno.web.guard import Guard
 from retorno.web.site import Site, Visit
+from retorno.web.watched import ADDRESS
 
 PORT = 8420
+TOKEN = "-token"
+"""What the name of a file ends with in which a token lies."""
 TRIED = 20
 """Ports after the first that are tried where it is taken."""
 BUILDERS = {
@@ -41,7 +46,7 @@ class ServingError(RetornoError):
 class Address:
     """Where pages are: a socket that is open, and the token."""
 
-    def __init__(self, port: int | None = None, token: str | None = None) -> None:
+    def __init__(self, port: int | None = None, kept: Path | None = None) -> None:
         """Take a port of this machine, and of no other.
 
         Raises:
@@ -49,9 +54,11 @@ class Address:
 
         Args:
             port: which; 0 any, None the usual one or one of those after it.
-            token: what an address has to hold; by default a new one.
+            kept: a file beside which the token lies that an address has to hold, and while the pages are served their
+                address; None for a new token and no such file.
         """
-        self.token = token or secrets.token_urlsafe(18)
+        self.kept = kept
+        self.token = secrets.token_urlsafe(18) if kept is None else kept_token(kept.with_name(kept.name + TOKEN))
         for each in range(PORT, PORT + TRIED) if port is None else [port]:
             self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -72,6 +79,21 @@ class Address:
         more = "".join(f"&{name}={value}" for name, value in settings.items())
         return f"http://127.0.0.1:{self.port}/{page}?token={self.token}{more}"
 
+    @contextlib.contextmanager
+    def told(self, page: str) -> Iterator[None]:
+        """Meanwhile others of this user find the page: see `watched.open_pages`."""
+        if self.kept is None:
+            yield
+            return
+        file = self.kept.with_name(self.kept.name + ADDRESS)
+        _write_privately(file, self.url(page))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                if file.read_text(encoding="ascii") == self.url(page):  # And not another's, who came later.
+                    file.unlink()
+
 
 def kept_token(file: Path) -> str:
     """The token that is kept in a file for its owner alone, made where there is none: pages outlive their server."""
@@ -82,10 +104,15 @@ def kept_token(file: Path) -> str:
     except (OSError, UnicodeDecodeError):
         pass
     token = secrets.token_urlsafe(18)
+    _write_privately(file, token)
+    return token
+
+
+def _write_privately(file: Path, text: str) -> None:
+    """Into a new file that only its owner can read."""
     file.unlink(missing_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
-        written.write(token)
-    return token
+        written.write(text)
 
 
 class Served:
@@ -133,7 +160,8 @@ def serve(site: Site, address: Address) -> None:
         writer = threading.Thread(target=site.questions.work, args=(site.labels,), daemon=True)
         writer.start()
     try:
-        Served(site, address).run()
+        with address.told(site.pages[0]):
+            Served(site, address).run()
     except KeyboardInterrupt:
         pass
     finally:

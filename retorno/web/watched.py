@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +28,9 @@ WIDE = 9.5
 SHOWN = {".gif": "image/gif", ".png": "image/png", ".mp4": "video/mp4", ".html": "text/html", ".svg": "image/svg+xml"}
 """Kinds of files of a run that are shown: films, pictures, reports."""
 MOST_FILES = 24
+ADDRESS = "-page"
+"""What the name of a file in a run's folder ends with that holds the address of pages which are served just now."""
+PAGE = re.compile(r"http://127\.0\.0\.1:(\d{1,5})/(rank|write|chat|compare|play)\?token=[\w-]+", re.ASCII)
 
 
 @dataclass
@@ -194,3 +199,26 @@ def file_of(folder: Path, name: str) -> Path | None:
     path = (folder / name).resolve()
     inside = folder.resolve() in path.parents
     return path if inside and path.suffix.lower() in SHOWN and path.is_file() else None
+
+
+def open_pages(folder: Path) -> dict[str, str]:
+    """Pages about a run that are served just now: their addresses, by their names.
+
+    Args:
+        folder: the run's. What else is written there is no address.
+    """
+    found = {}
+    for file in sorted(folder.glob(f"*{ADDRESS}")):
+        try:
+            written = PAGE.fullmatch(file.read_text(encoding="ascii"))
+        except (OSError, UnicodeDecodeError):
+            continue
+        if written is not None and _listens(int(written[1])):
+            found[written[2]] = written[0]
+    return found
+
+
+def _listens(port: int) -> bool:
+    """Whether somebody listens on a port of this machine: who served the page may have been killed."""
+    with socket.socket() as there:
+        return port < 2**16 and there.connect_ex(("127.0.0.1", port)) == 0

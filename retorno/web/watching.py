@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from retorno.core.names import as_typed
 from retorno.web.site import Visit, frame
-from retorno.web.watched import SHOWN, Watched, file_of, files, told, unfinished
+from retorno.web.watched import SHOWN, Watched, file_of, files, open_pages, told, unfinished
 
 if TYPE_CHECKING:
     from retorno.plots.records import Record
@@ -123,7 +123,11 @@ class Watching:
         """What is chosen, where it is not drawn already."""
         names = [line["name"] for line in self.table.selected if line["name"] in self.records]
         chosen = [self.records[name] for name in names]
-        key = [(name, len(record.rows), record.under_way) for name, record in zip(names, chosen, strict=True)]
+        served = await run.io_bound(lambda: [open_pages(each.folder) for each in chosen]) or []
+        key = [
+            (name, len(record.rows), record.under_way, pages)
+            for name, record, pages in zip(names, chosen, served, strict=True)
+        ]
         if key == self.shown:
             return
         self.shown = key
@@ -142,12 +146,14 @@ class Watching:
                 ui.html(_as_html(differ.head, differ.rows), sanitize=False)
         self.details.clear()
         with self.details:
-            for name, record, media in zip(names, chosen, shown, strict=True):
-                self._detail(name, record, media)
+            for name, record, media, pages in zip(names, chosen, shown, served, strict=True):
+                self._detail(name, record, media, pages)
 
-    def _detail(self, name: str, record: Record, media: Sequence[str]) -> None:
+    def _detail(self, name: str, record: Record, media: Sequence[str], pages: Mapping[str, str]) -> None:
         """One run: its newest figures, films and pictures, and what opens its pages."""
         say = self.visit.say
+        for page, address in pages.items():
+            ui.link(f"{name}: {say(page)}", address, new_tab=True).classes("open")
         with ui.expansion(name).classes("run"):
             if record.failure:
                 ui.label(record.failure).classes("bad")

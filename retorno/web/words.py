@@ -58,6 +58,7 @@ WORDS: dict[str, dict[str, str]] = {
         "key_skip": "skip this one",
         # Comparing
         "compare_task": "Which clip shows better behaviour?",
+        "same_again": "Saved. The same {count} times in a row, and clips change sides by chance: do you look at them?",
         "agent_acts": "The agent is trying what it has learnt.",
         "left_clip": "Left is better",
         "right_clip": "Right is better",
@@ -207,6 +208,7 @@ WORDS: dict[str, dict[str, str]] = {
         "key_save": "guardar y seguir",
         "key_skip": "saltar esta",
         "compare_task": "¿En qué clip se comporta mejor?",
+        "same_again": "Guardado. {count} veces seguidas lo mismo, y los clips cambian de lado al azar: ¿los miras?",
         "agent_acts": "El agente prueba lo que ha aprendido.",
         "left_clip": "Mejor izquierda",
         "right_clip": "Mejor derecha",

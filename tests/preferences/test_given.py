@@ -13,13 +13,13 @@ from test_learnt_reward import ALGORITHM, small
 from retorno.cli import labels as command
 from retorno.core.errors import RetornoError
 from retorno.labels import Labels
-from retorno.preferences import LearntReward, People, TrueReward
+from retorno.preferences import FunctionJudge, LearntReward, People, TrueReward
 from retorno.preferences.judges import shown_swapped
 from retorno.run.train import train
 
 
 def lived(folder: Path | None = None, steps: int = 800, **changed: Any) -> Any:
-    # Who is paid for actions too stays in this world, so that whole segments are there to be asked about.
+    # This world pays for actions as well.
     relabel = small(gradient_steps=20, sees_action=True, **changed)
     return train(ALGORITHM, "garnet", steps, folder=folder, relabel=relabel)
 
@@ -66,14 +66,16 @@ def only_known(labels: Labels) -> Any:
 def test_a_model_is_trained_tomorrow_by_the_labels_of_today(
     judged: tuple[Path, LearntReward, str], tmp_path: Path
 ) -> None:
-    """Nobody is asked any more, and what is paid is what is paid in the world."""
+    """Nobody is asked any more, and what was held out is told right."""
     folder, relabel, _ = judged
-    with lived(labels=40, known=str(folder / "labels.jsonl"), judge=People("nowhere.db"), members=2) as training:
+    (tmp_path / "nobody.py").write_text("def asked(first, second):\n    raise AssertionError('somebody is asked')\n")
+    nobody = FunctionJudge(f"{tmp_path}/nobody.py:asked")
+    with lived(labels=40, known=str(folder / "labels.jsonl"), judge=nobody, members=2) as training:
         training.run_to_end()
         taught = training.relabel
     assert isinstance(taught, LearntReward) and int(taught.labelled.count) == int(relabel.labelled.count) == 40
     assert np.array_equal(taught.labelled.pairs.obs, relabel.labelled.pairs.obs)
-    assert float(taught.told.accuracy) > 0.6 and float(taught.told.correlation) > 0.2
+    assert float(taught.told.accuracy) > 0.6
 
 
 def test_more_labels_are_asked_than_are_known(judged: tuple[Path, LearntReward, str]) -> None:

@@ -190,18 +190,39 @@ def test_before_the_first_label_what_is_new_is_paid_and_then_what_was_said() -> 
 
 
 def test_segments_lie_within_an_episode() -> None:
-    """Of all that could be drawn, counted by hand: a ring of 11 rows in which an episode ends on the sixth."""
+    """Those that are drawn are all that there are, found by hand: two environments, one of which has gone round the
+    ring, and in which an episode ends here and there.
+    """
     row = TimeStep(jnp.int32(0), jnp.float32(0), jnp.float32(1), jnp.array(False), jnp.array(False))
-    ring = empty_ring(row, jnp.int32(0), num_envs=1, capacity=20, rollout=10, length=3)
-    times = jnp.arange(11)
-    steps = TimeStep(times, times * 1.0, jnp.ones(11), times == 6, times == 5)
-    lived = jax.tree.map(lambda x: x[:, None], Trajectory(steps, times[:-1], (), ()))
-    pairs, whole = draw_pairs(ring.add(lived), jax.random.key(0), 500)
+    ring = empty_ring(row, jnp.int32(0), num_envs=2, capacity=20, rollout=10, length=3)
+    ends = np.zeros((19, 2), bool)
+    ends[8, 0] = ends[[6, 12, 14], 1] = True
+    times = jnp.arange(19)[:, None] + 100 * jnp.arange(2)
+    steps = TimeStep(times, times * 1.0, jnp.ones((19, 2)), jnp.zeros((19, 2), bool), jnp.asarray(ends))
+    for since in (0, 9):
+        rows = jax.tree.map(lambda x, since=since: x[since : since + 10], steps)
+        ring = ring.add(Trajectory(rows, rows.obs[:-1], (), ()))
+    pairs = draw_pairs(ring, jax.random.key(0), 500)
     assert pairs.obs.shape == (500, 2, 4) and pairs.action.shape == pairs.reward.shape == (500, 2, 3)
-    begins = np.asarray(pairs.obs[..., 0])
-    inside = (begins <= 2) | (begins >= 6)
-    assert np.array_equal(np.asarray(whole), inside.all(1)) and 0.3 < np.mean(whole) < 0.7
+    oldest = 19 - ring.slots
+    whole = {100 * env + t for env in range(2) for t in range(oldest, 16) if not ends[t : t + 3, env].any()}
+    assert set(np.asarray(pairs.obs[..., 0]).reshape(-1).tolist()) == whole and len(whole) == 11
+    assert np.array_equal(pairs.obs[..., :1] + np.arange(4), pairs.obs)
     assert np.array_equal(pairs.returns, (pairs.obs[..., 1:]).sum(-1))
+
+
+def test_labels_that_cannot_be_asked_yet_are_asked_later() -> None:
+    """While episodes are shorter than a segment nothing can be compared, and what is due then is owed."""
+    relabel = small(waiting=0.1, gradient_steps=1, recent=80).build(jax.random.key(0), spec())
+    learn, asked = jax.jit(lambda relabel, lived, key: relabel.learn(lived, key)), []
+    for i in range(12):
+        time = 25 * i + np.arange(26)[:, None] + np.zeros(4, int)
+        short = (time % 4 == 3) & (time < 100)
+        rows = TimeStep(time % STATES, time * 1.0, jnp.ones((26, 4)), jnp.zeros((26, 4), bool), jnp.asarray(short))
+        relabel, told = learn(relabel, Trajectory(rows, time[:-1] % 2, (), ()), jax.random.key(i))
+        assert np.isfinite(told["labels"]) or i < 4
+        asked.append(int(relabel.labelled.count))
+    assert asked[3] == 0 < asked[5] and asked[-1] == 40
 
 
 def test_a_judge_prefers_what_paid_more_and_errs_as_often_as_it_says() -> None:
@@ -266,7 +287,7 @@ def test_a_judge_is_named_by_place(tmp_path: Path, file: Path) -> None:
 
 
 def test_segments_that_no_episode_holds_stop_the_run() -> None:
-    with pytest.raises(TrainingError, match=r"no segment of 150 steps lies within an episode: choose a shorter one"):
+    with pytest.raises(TrainingError, match=r"hardly a segment of 150 steps lies within an episode"):
         learnt(segment=150, steps=4_000)
 
 

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -238,6 +240,28 @@ def test_what_cannot_be_drawn_is_shown_by_its_numbers() -> None:
     picture = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
     [frame] = Clips(Seen()).frames({"obs": [picture.tolist()], "action": []})
     assert np.array_equal(frame, np.repeat(picture, 3, -1))
+
+
+PAGE = """
+import multiprocessing, time
+from pathlib import Path
+from retorno.cli.prefer import beside_a_run
+def page():
+    print("up", flush=True)
+    beside_a_run(Path("no-run-yet"), "labels.db", "", None)
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=page).start()
+    time.sleep(600)
+"""
+
+
+def test_a_page_ends_with_the_run_that_was_killed(tmp_path: Path) -> None:
+    """Where nobody is left to end it. Who reads what both say reads on until both are gone."""
+    (tmp_path / "page.py").write_text(PAGE)
+    run = subprocess.Popen([sys.executable, "page.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None and run.stdout.readline() == "up\n"
+    run.kill()
+    assert run.communicate(timeout=60) == ("", None)
 
 
 def test_the_command_chooses_who_judges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from retorno.cli import web as command
 from retorno.core.errors import RetornoError
 from retorno.web import Site
-from retorno.web.watched import Watched, file_of, runs_below
+from retorno.web.serving import Address, kept_token
+from retorno.web.watched import Watched, file_of, open_pages, runs_below
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -71,6 +72,25 @@ def test_runs_are_listed_drawn_and_followed(visit: Callable[..., Any], runs: Pat
     for state in ("detached", "visible"):
         page.locator("table.q-table thead .q-checkbox").click()
         later.wait_for(state=state)
+
+
+def test_pages_of_a_run_that_are_served_are_a_link_away(visit: Callable[..., Any], runs: Path) -> None:
+    """While somebody serves them; what else is written in a folder is no link."""
+    page = visit(Site("runs", pages=("runs",), watched=Watched([runs])), "runs")
+    page.get_by_text("2 runs").wait_for()
+    (runs / "one" / "evil-page").write_text("http://127.0.0.1:1/compare?token=x\njavascript:alert(1)")
+    (runs / "one" / "gone-page").write_text("http://127.0.0.1:1/rank?token=x")
+    address = Address(0, runs / "one" / "labels.db")
+    with address.told("compare"):
+        link = page.get_by_role("link", name="one: Compare")
+        link.wait_for()
+        assert link.get_attribute("href") == address.url("compare")
+        assert open_pages(runs / "one") == {"compare": address.url("compare")}
+        file = runs / "one" / "labels.db-page"
+        assert file.stat().st_mode & 0o777 == 0o600
+    address.socket.close()
+    link.wait_for(state="detached")
+    assert not file.exists() and kept_token(runs / "one" / "labels.db-token") == address.token
 
 
 def test_only_films_pictures_and_reports_of_a_run_are_given(visit: Callable[..., Any], runs: Path) -> None:
