@@ -37,7 +37,7 @@ OPTIONS = ("--steps", "20000", "--every", "2000", "--episodes", "0")
 ASKED = ("--relabel.session", "4", "--relabel.segment", "5", "--relabel.recent", "1000")
 KILLED_WITHIN = 3.0
 """Seconds after there is something to judge."""
-STARTS = 240
+STARTS = 600
 """Seconds in which what was started has to stand."""
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import tyro
 
+from retorno.algorithms import ALGORITHMS
 from retorno.cli import train
 from retorno.cli.compare import serve
 from retorno.cli.options import UsageError, parse
@@ -27,6 +28,8 @@ class Prefer:
     """Train an agent by which of two short clips of its behaviour is preferred (Christiano et al. 2017).
 
     All options of `retorno train ALGORITHM WORLD` are taken as well; those of the learnt reward begin with --relabel.
+    An algorithm that replays is paid for what is new before it asks, where nothing else is said: with sac this is
+    PEBBLE (Lee et al. 2021).
     """
 
     labels: Count = 700
@@ -49,7 +52,7 @@ def run(arguments: list[str]) -> int:
     if len(names) < 2:
         raise UsageError("algorithm and world come first, as in `retorno prefer ppo Pendulum-v1 --labels 200`")
     name, world = train.known_algorithm(names[0]), names[1]
-    options = ["--relabel", "preferences", "--relabel.labels", str(given.labels)]
+    options = ["--relabel", "preferences", "--relabel.labels", str(given.labels), *_pebble(name, rest)]
     if given.judge == REWARD:
         return train.run([name, world, *options, *rest[2:]])
     if given.judge != HUMAN:
@@ -72,6 +75,14 @@ def run(arguments: list[str]) -> int:
     finally:
         page.terminate()
         page.join(timeout=5)
+
+
+def _pebble(algorithm: str, arguments: list[str]) -> list[str]:
+    """What is usual for an algorithm that replays: first what is new is paid, for longer than others wait (PEBBLE)."""
+    if "replay" not in train.parts_of(ALGORITHMS[algorithm]()):
+        return []
+    usual = {"relabel.pretraining": "state_entropy", "relabel.waiting": "0.05"}
+    return [each for name, value in usual.items() if not train.asked(name, arguments) for each in (f"--{name}", value)]
 
 
 def beside_a_run(folder: Path, labels: str, task: str, port: int | None) -> None:

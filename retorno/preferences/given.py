@@ -1,12 +1,16 @@
 """Labels that were given before, as lines of JSON: `{"segments": [{"obs": …, "action": …}, …], "share": …}`.
 
 `retorno labels export` writes such files, whoever the judge was, and `import` takes them; a run may begin with one.
+A line may hold more than two segments, with "ranks" (0 the best, equal ones tie) or "ratings" (the more the better): it
+says as much as all its pairs. What is longer than a segment is cut into pieces, so that ranked demonstrations teach a
+reward as in Brown, Goo, Nagarajan & Niekum 2019 ("Extrapolating beyond suboptimal demonstrations", T-REX).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,10 +42,53 @@ def taken(records: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Taken]:
     from retorno.labels import Taken
 
     for where, record in records:
-        asked, share = checked(record, where)
         seconds = record.get("seconds")
         known = seconds if isinstance(seconds, int | float) else None
-        yield Taken("segments", {"segments": asked}, str(record.get("labeller") or IMPORTED), {"share": share}, known)
+        who = str(record.get("labeller") or IMPORTED)
+        for asked, share in comparisons(record, where):
+            yield Taken("segments", {"segments": asked}, who, {"share": share}, known)
+
+
+def comparisons(record: Mapping[str, Any], where: str) -> list[tuple[list[Mapping[str, Any]], float | None]]:
+    """What a record says of two segments each: which, and how much of the preference went to the first.
+
+    Raises:
+        RetornoError: when it is something else; it says where and what.
+
+    Args:
+        record: a line of a file.
+        where: that stands.
+
+    >>> a, b, c = ({"obs": [i, i + 1], "action": [1]} for i in range(3))
+    >>> [share for _, share in comparisons({"segments": [a, b, c], "ranks": [1, 0, 1]}, "line 1")]
+    [0.0, 1.0]
+    >>> [share for _, share in comparisons({"segments": [a, b], "ratings": [4, 4]}, "line 2")]
+    [0.5]
+    """
+    for name, better in (("ranks", -1), ("ratings", 1)):
+        if (said := record.get(name)) is None:
+            continue
+        segments = record.get("segments")
+        if not (
+            isinstance(segments, list)
+            and isinstance(said, list)
+            and len(said) == len(segments) >= 2
+            and all(_is_segment(each) for each in segments)
+            and all(x is None or (isinstance(x, int | float) and not isinstance(x, bool)) for x in said)
+        ):
+            raise RetornoError(
+                f"{where} has {name} that are none: expected a number, or null, for each of two segments or more, each "
+                "with obs and action"
+            )
+        worth = [(segment, better * x) for segment, x in zip(segments, said, strict=True) if x is not None]
+        pairs = [([a, b], (1.0 + (x > y) - (x < y)) / 2) for (a, x), (b, y) in itertools.combinations(worth, 2)]
+        # Equal ranks say nothing of the two, equal ratings that both are alike.
+        return [(both, share) for both, share in pairs if name == "ratings" or share != 0.5]
+    return [checked(record, where)]
+
+
+def _is_segment(each: Any) -> bool:
+    return isinstance(each, Mapping) and {"obs", "action"} <= set(each)
 
 
 def checked(record: Mapping[str, Any], where: str) -> tuple[list[Mapping[str, Any]], float | None]:
@@ -51,11 +98,7 @@ def checked(record: Mapping[str, Any], where: str) -> tuple[list[Mapping[str, An
     1.0
     """
     both, share = record.get("segments"), record.get("share", "nothing")
-    if not (
-        isinstance(both, list)
-        and len(both) == 2
-        and all(isinstance(each, Mapping) and {"obs", "action"} <= set(each) for each in both)
-    ):
+    if not (isinstance(both, list) and len(both) == 2 and all(_is_segment(each) for each in both)):
         raise RetornoError(f"{where} is no comparison: expected two segments, each with obs and action")
     if share is not None and (not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1):
         raise RetornoError(
@@ -82,11 +125,35 @@ def lines(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise RetornoError(f"{file} cannot be read as lines of JSON: {error}") from error
 
 
+def _rows(held: Any, start: int, count: int) -> Any:
+    """Some rows of observations or actions."""
+    return jax.tree.map(lambda x: x[start : start + count], held)
+
+
+def _pieces(steps: Sequence[int], length: int, share: float, seed: int) -> list[tuple[int, int]]:
+    """Where pieces begin that two segments are cut into, as many as the shorter one has in a row.
+
+    Whole ones where they are no longer. That of the better one begins no earlier than the other's: most demonstrations
+    end better than they begin, and whoever comes later is then not worse for it (Brown et al. 2019, section 4.1).
+    """
+    drawn = np.random.default_rng(seed)
+    found = []
+    for _ in range(min(steps) // length):
+        first, second = (int(drawn.integers(0, each - length + 1)) for each in steps)
+        if (share > 0.5 and first < second) or (share < 0.5 and second < first):
+            most = [each - length for each in steps]
+            first, second = min(second, most[0]), min(first, most[1])
+        found.append((first, second))
+    return found
+
+
 def pairs(file: Path, length: int, observed: spaces.Space[Any], acted: spaces.Space[Any]) -> tuple[Pairs, np.ndarray]:
     """All comparisons of a file as arrays, and how much of each preference went to the first; no others' rewards.
 
+    What is longer than a segment is cut into pieces.
+
     Raises:
-        RetornoError: when the file cannot be read, or its segments are of another length or world.
+        RetornoError: when the file cannot be read, or its segments are shorter or of another world.
 
     Args:
         file: as `retorno labels export` writes it.
@@ -98,23 +165,25 @@ def pairs(file: Path, length: int, observed: spaces.Space[Any], acted: spaces.Sp
     action: list[Any] = []
     shares: list[float] = []
     for where, record in lines(file):
-        both, share = checked(record, where)
-        if share is None:
-            continue
-        try:
-            rows = [
-                [as_rows(each[name], space) for each in both] for name, space in (("obs", observed), ("action", acted))
-            ]
-            count = {len(x) for each in rows[1] for x in jax.tree.leaves(each)}
-            rows = [jax.tree.map(lambda *x: np.stack(x), *each) for each in rows]
-            fits = jax.tree.leaves(rows[0])[0].shape[1] == length + 1
-        except (ValueError, KeyError, TypeError) as error:
-            raise RetornoError(f"{where} is not of this world: {error}") from error
-        if count != {length} or not fits:
-            raise RetornoError(f"{where} has segments of {max(count)} steps, and {length} are expected: see `segment`")
-        obs.append(rows[0])
-        action.append(rows[1])
-        shares.append(share)
+        for both, share in comparisons(record, where):
+            if share is None:
+                continue
+            try:
+                rows = [as_rows(each["obs"], observed) for each in both]
+                acts = [as_rows(each["action"], acted) for each in both]
+                steps = [{len(x) for x in jax.tree.leaves(each)} for each in (*acts, *rows)]
+            except (ValueError, KeyError, TypeError) as error:
+                raise RetornoError(f"{where} is not of this world: {error}") from error
+            lived = [max(each) for each in steps[:2]]
+            if steps != [{lived[0]}, {lived[1]}, {lived[0] + 1}, {lived[1] + 1}] or min(lived) < length:
+                raise RetornoError(
+                    f"{where} has segments of {min(lived)} steps, and {length} are expected: see `segment`"
+                )
+            for start in _pieces(lived, length, share, len(shares)):
+                for kept, part, more in ((obs, rows, 1), (action, acts, 0)):
+                    cut = [_rows(each, at, length + more) for each, at in zip(part, start, strict=True)]
+                    kept.append(jax.tree.map(lambda *x: np.stack(x), *cut))
+                shares.append(share)
     if not shares:
         raise RetornoError(f"{file} holds no comparisons")
     stacked = lambda of: jax.tree.map(lambda *x: np.stack(x), *of)  # noqa: E731

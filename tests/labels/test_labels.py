@@ -53,12 +53,14 @@ def test_a_query_is_lent_to_one_person_and_comes_back(labels: people.Labels) -> 
 
 def test_a_label_counts_once(labels: people.Labels) -> None:
     [query] = labels.add("ranking", [HERONS], wanted=2)
+    [other] = labels.add("demonstration", [HERONS])
+    labels.save(other, "Ana", {"answer": "a bird"})
     one = labels.save(query, "Ana", {"ranks": [0, 1, None]}, seconds=3.0)
     assert labels.save(query, "Ana", {"ranks": [0, 1, None]}) == one, "said again, it is the same label"
     assert labels.progress("ranking", "Ana") == (1, 1, 1)
     labels.save(query, " Ana ", {"ranks": [1, 0, None]}, seconds=2.0)
     labels.save(query, "Bea", {"ranks": [0, 0, 1]})
-    assert [(x.label.labeller, x.label.content["ranks"]) for x in labels.labelled()] == [
+    assert [(x.label.labeller, x.label.content["ranks"]) for x in labels.labelled("ranking")] == [
         ("Ana", [1, 0, None]),
         ("Bea", [0, 0, 1]),
     ]

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from test_learnt_reward import ALGORITHM, small
 
 from retorno.cli import labels as command
 from retorno.core.errors import RetornoError
 from retorno.labels import Labels
 from retorno.preferences import FunctionJudge, LearntReward, People, TrueReward
+from retorno.preferences.given import pairs
 from retorno.preferences.judges import shown_swapped
 from retorno.run.train import train
 
@@ -104,6 +106,8 @@ def test_labels_that_do_not_fit_are_refused(
         ('{"segments": [{"obs": [0], "action": []}], "share": 1}', "is no comparison: expected two segments"),
         ('{"segments": [{"obs": [0], "action": []}, {"obs": [0], "action": []}], "share": 2}', "has the share 2"),
         ('{"segments": [', "cannot be read as lines of JSON"),
+        ('{"segments": [{"obs": [0], "action": []}], "ranks": [0]}', "has ranks that are none"),
+        ('{"segments": [{"obs": [0]}, {"obs": [0]}], "ratings": [1, 2]}', "has ratings that are none"),
     ],
 )
 def test_a_file_with_something_else_is_refused_as_a_whole(tmp_path: Path, line: str, why: str) -> None:
@@ -116,12 +120,37 @@ def test_a_file_with_something_else_is_refused_as_a_whole(tmp_path: Path, line: 
         small(known=str(tmp_path / "nothing.jsonl"))
 
 
+def test_rankings_and_ratings_say_as_much_as_their_pairs(tmp_path: Path) -> None:
+    segments = [{"obs": [i, i + 1, i + 2], "action": [0, 1]} for i in range(4)]
+    ranked, rated = {"segments": segments, "ranks": [2, 0, 0, None]}, {"segments": segments[:3], "ratings": [5, 2, 5]}
+    (tmp_path / "given.jsonl").write_text(f"{json.dumps(ranked)}\n{json.dumps(rated)}\n")
+    found, share = pairs(tmp_path / "given.jsonl", 2, spaces.Discrete(9), spaces.Discrete(2))
+    assert np.asarray(found.obs)[:, :, 0].tolist() == [[0, 1], [0, 2], [0, 1], [0, 2], [1, 2]]
+    assert share.tolist() == [0, 0, 1, 0.5, 0] and np.asarray(found.action).tolist() == [[[0, 1]] * 2] * 5
+    command.run(["import", str(tmp_path / "labels.db"), str(tmp_path / "given.jsonl")])
+    said = [each.label.content["share"] for each in Labels.open(tmp_path / "labels.db").labelled()]
+    assert sorted(said) == [0, 0.5, 1], "of two answers to the same pair the newer one counts"
+
+
+def test_ranked_demonstrations_are_cut_into_pieces(tmp_path: Path) -> None:
+    """As many as the shorter has in a row, and that of the better one begins no earlier."""
+    short, long = ({"obs": list(range(n + 1)), "action": [0] * n} for n in (20, 31))
+    for ranks, better in (([1, 0], 1), ([0, 1], 0)):
+        (tmp_path / "given.jsonl").write_text(json.dumps({"segments": [short, long], "ranks": ranks}) + "\n")
+        found, share = pairs(tmp_path / "given.jsonl", 3, spaces.Discrete(40), spaces.Discrete(2))
+        begins = np.asarray(found.obs)[:, :, 0]
+        assert len(share) == 6 and np.all(share == 1 - better)
+        assert np.array_equal(found.obs, begins[:, :, None] + np.arange(4))
+        assert np.all(begins[:, better] >= begins[:, 1 - better]) and np.all(begins <= [17, 28])
+        assert len(np.unique(begins, axis=0)) > 3
+
+
 def test_statistics_tell_who_presses_one_side_and_who_contradicts_themselves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = Labels.open(tmp_path / "labels.db")
-    pairs = [[{"obs": [i], "action": []}, {"obs": [-i - 1], "action": []}] for i in range(30)]
-    ids = labels.add("segments", [{"segments": pair} for pair in [*pairs, *(pair[::-1] for pair in pairs[:10])]])
+    both = [[{"obs": [i], "action": []}, {"obs": [-i - 1], "action": []}] for i in range(30)]
+    ids = labels.add("segments", [{"segments": pair} for pair in [*both, *(pair[::-1] for pair in both[:10])]])
     for i in ids:
         labels.save(i, "Lefty", {"share": 0 if shown_swapped(i, "Lefty") else 1})
         if i in ids[:8] + ids[30:]:

@@ -275,6 +275,9 @@ def test_the_command_chooses_who_judges(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ["ppo", "Pendulum-v1", *options, "50", "--steps", "1e4"],
         ["ppo", "Pendulum-v1", *options, "700", *judge],
     ]
+    prefer.run(["sac", "Pendulum-v1", "--judge", "reward", "--relabel.waiting", "0.1"])
+    pebble = ["--relabel.pretraining", "state_entropy", "--relabel.waiting", "0.1"]
+    assert asked[2] == ["sac", "Pendulum-v1", *options, "700", *pebble]
     with pytest.raises(UsageError, match=r"--judge is human, reward, or FILE.py:NAME, got 'me'"):
         prefer.run(["ppo", "Pendulum-v1", "--judge", "me"])
     with pytest.raises(UsageError, match="algorithm and world come first"):
