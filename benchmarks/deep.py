@@ -34,10 +34,14 @@ def against(work: str, peer: str, pairs: int) -> Callable[[str], dict[str, Any]]
     return measure
 
 
-def overhead(python: str) -> dict[str, Any]:
-    """How much longer the whole loop takes than its own bare compiled update and collect."""
-    with Worker(PYTHON, "works.py", "bare") as bare, Worker(PYTHON, "works.py", "loop") as loop:
-        return ratio(*in_turn(bare.measure, loop.measure, 7))
+def beside(first: str, second: str, pairs: int, times: float = 1.0) -> Callable[[str], dict[str, Any]]:
+    """The ratio of the rates of two works of our own, the second's taken so many times."""
+
+    def measure(python: str) -> dict[str, Any]:
+        with Worker(PYTHON, "works.py", first) as one, Worker(PYTHON, "works.py", second) as other:
+            return ratio(*in_turn(one.measure, lambda: times * other.measure(), pairs))
+
+    return measure
 
 
 def ten_seeds(python: str) -> dict[str, Any]:
@@ -119,7 +123,37 @@ PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
     "dqn_hosted_sb3": ("DQN hosted over SB3", "≥ 3.5 (goal 4.5)", against("dqn_hosted", "dqn_sb3", 5)),
     "whole_cold": ("whole command, empty cache: its time over SB3's", "≤ .31 (goal .25)", whole(False)),
     "whole_warm": ("whole command, warm cache: its time over SB3's", "≤ .18 (goal .12)", whole(True)),
-    "overhead": ("bare compiled update and collect over the whole loop, in rate", "≤ 1.1 (goal 1.05)", overhead),
+    "a2c_fused": ("A2C, 8 × 5, fused, over SB3", "≥ 20 (goal 40)", against("a2c_fused", "a2c", 5)),
+    "a2c_hosted": ("the same, hosted, over SB3", "≥ 4 (goal 6)", against("a2c_hosted", "a2c", 5)),
+    "qrdqn": ("QR-DQN, one update of 64 a step, fused, over sb3-contrib", "≥ 4 (goal 6)", against("qrdqn", "qrdqn", 5)),
+    "recurrent": (
+        "PPO with two LSTMs of 256, hosted, over sb3-contrib",
+        "≥ 6 (goal 10)",
+        against("recurrent", "recurrent", 5),
+    ),
+    "sac_sb3": (
+        "SAC on Pendulum, an update of 256 a step, fused, over SB3",
+        "≥ 2 (goal 2.5)",
+        against("sac", "sac", 5),
+    ),
+    "td3_sb3": ("TD3, the same, over SB3", "≥ 2 (goal 2)", against("td3", "td3", 5)),
+    "pqn": ("PQN, 1,024 environments, over our PPO's rate", "≥ 2 (goal 4)", beside("pqn_many", "ppo_many", 5)),
+    "evolution": (
+        "ES on CartPole over a loop in Python, on two cores as fast as on one twice",
+        "≥ 100 (goal 300)",
+        beside("evolution", "evolution_in_python", 5, times=2.0),
+    ),
+    "draws": (
+        "256 of a million windows drawn by priority and judged anew: its time over a uniform draw's",
+        "≤ 2 (goal 1.3)",
+        beside("draws_uniform", "draws_prioritised", 7),
+    ),
+    "overhead": (
+        "bare compiled update and collect of PPO over the whole loop, in rate",
+        "≤ 1.1 (goal 1.05)",
+        beside("bare", "loop", 7),
+    ),
+    "overhead_dqn": ("the same of DQN", "≤ 1.2 (goal 1.1)", beside("bare_dqn", "dqn", 7)),
     "ten_seeds": ("ten seeds on two host devices over one after the other", "≥ 1.7", ten_seeds),
     "help": ("`retorno --help`, seconds", "≤ .3", start(RETORNO, "--help")),
     "import": ("`import retorno`, seconds", "≤ .5", start(PYTHON, "-c", "import retorno")),
@@ -136,8 +170,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "",
         "Made by `make bench` ([benchmarks/deep.py](../benchmarks/deep.py)): both sides in one run, in turn, warmed",
         "up; the median of the ratios pair by pair, with the least and the largest. Peers: Stable-Baselines3 2.9.2",
-        "(PyTorch 2.13, one thread, which is its fastest here) and SBX 0.28, with the same settings and Gymnasium's",
-        "CartPole-v1.",
+        "(PyTorch 2.13, one thread, which is its fastest here), sb3-contrib 2.9.0 and SBX 0.28, with the same settings",
+        "and Gymnasium's worlds.",
         "",
         "| work | bar | measured | least to largest | ours | theirs | pairs |",
         "|---|---|---|---|---|---|---|",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from measure import serve
 
@@ -63,6 +64,47 @@ def dqn_sbx(steps: int = 1_500) -> Callable[[], float]:
     return _rate(Model("MlpPolicy", "CartPole-v1", **DQN), steps)
 
 
+def a2c(steps: int = 2_000) -> Callable[[], float]:
+    """A2C with the zoo's settings for CartPole: 8 environments, 5 steps."""
+    import torch
+    from stable_baselines3 import A2C
+    from stable_baselines3.common.env_util import make_vec_env
+
+    torch.set_num_threads(1)
+    return _rate(A2C("MlpPolicy", make_vec_env("CartPole-v1", 8), device="cpu"), steps)
+
+
+def qrdqn(steps: int = 600) -> Callable[[], float]:
+    """QR-DQN, one gradient step of 64 and 25 quantiles for each environment step."""
+    import torch
+    from sb3_contrib import QRDQN
+
+    torch.set_num_threads(1)
+    policy = dict(net_arch=[256, 256], n_quantiles=25)
+    return _rate(QRDQN("MlpPolicy", "CartPole-v1", device="cpu", **{**DQN, "policy_kwargs": policy}), steps)
+
+
+def recurrent(steps: int = 1_024) -> Callable[[], float]:
+    """PPO with an LSTM of 256 units for the policy and one for the value, 8 × 128 steps, 10 epochs of one batch."""
+    import torch
+    from sb3_contrib import RecurrentPPO
+    from stable_baselines3.common.env_util import make_vec_env
+
+    torch.set_num_threads(1)
+    settings = dict(n_steps=128, batch_size=1_024, n_epochs=10, policy_kwargs=dict(lstm_hidden_size=256))
+    return _rate(RecurrentPPO("MlpLstmPolicy", make_vec_env("CartPole-v1", 8), device="cpu", **settings), steps)
+
+
+def off_policy(name: str, steps: int = 200) -> Callable[[], float]:
+    """One update of 256 a step, networks of 2 × 256."""
+    import stable_baselines3
+    import torch
+
+    torch.set_num_threads(1)
+    settings = dict(learning_starts=100, buffer_size=100_000, policy_kwargs=dict(net_arch=[256, 256]))
+    return _rate(getattr(stable_baselines3, name)("MlpPolicy", "Pendulum-v1", device="cpu", **settings), steps)
+
+
 def _rate(model: object, steps: int) -> Callable[[], float]:
     def measure() -> float:
         began = time.perf_counter()
@@ -103,4 +145,15 @@ if __name__ == "__main__":
     if sys.argv[1] == "whole":
         whole_command()
     else:
-        serve({"ppo": ppo, "dqn_sb3": dqn_sb3, "dqn_sbx": dqn_sbx})
+        serve(
+            {
+                "ppo": ppo,
+                "dqn_sb3": dqn_sb3,
+                "dqn_sbx": dqn_sbx,
+                "a2c": a2c,
+                "qrdqn": qrdqn,
+                "recurrent": recurrent,
+                "sac": partial(off_policy, "SAC"),
+                "td3": partial(off_policy, "TD3"),
+            }
+        )

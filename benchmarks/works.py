@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from measure import serve
 
 import retorno as rt
 from retorno.algorithms.published import settings
 from retorno.networks import MLP, Activation
+from retorno.networks.returns import QuantileRegression
 
 FOREVER = 2**30
 
@@ -59,9 +61,8 @@ def ppo_of(num_envs: int) -> Callable[[], float]:
     return running(algorithm, "CartPole-v1", 32 * num_envs * max(20, 1280 // num_envs))
 
 
-def dqn(hosted: bool = False) -> Callable[[], float]:
-    """DQN, one gradient step of 64 for each environment step."""
-    algorithm = rt.DQN(
+def _dqn() -> rt.DQN:
+    return rt.DQN(
         network=MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False),
         optimiser=rt.Adam(2.3e-3, max_gradient_norm=10.0),
         batch_size=64,
@@ -72,21 +73,126 @@ def dqn(hosted: bool = False) -> Callable[[], float]:
         gradient_steps=1,
         double=False,
     )
-    return running(algorithm, rt.make("CartPole-v1", hosted=hosted), 2_000)
+
+
+def dqn(hosted: bool = False) -> Callable[[], float]:
+    """DQN, one gradient step of 64 for each environment step."""
+    return running(_dqn(), rt.make("CartPole-v1", hosted=hosted), 2_000)
+
+
+def pqn_many() -> Callable[[], float]:
+    """PQN with the environments, rows, epochs and minibatches of `ppo_many`, and networks of the same size."""
+    network = MLP(hidden=(64, 64), activation=Activation.relu, layer_norm=True)
+    algorithm = rt.algorithms.PQN(network=network, num_envs=1024, rollout=32, epochs=4, minibatches=4)
+    return running(algorithm, "CartPole-v1", 655_360)
+
+
+def a2c(hosted: bool = False) -> Callable[[], float]:
+    """A2C with the zoo's settings: 8 environments, 5 steps."""
+    published = settings("a2c", "CartPole-v1")
+    assert published is not None
+    return running(published.algorithm, rt.make("CartPole-v1", hosted=hosted), 4_000 if hosted else 40_000)
+
+
+def qrdqn() -> Callable[[], float]:
+    """QR-DQN, one gradient step of 64 and 25 quantiles for each environment step."""
+    returns = QuantileRegression(25)
+    return running(dataclasses.replace(_dqn(), returns=returns), "CartPole-v1", 1_000)
+
+
+def recurrent() -> Callable[[], float]:
+    """PPO with an LSTM of 256 units for the policy and one for the value, 8 × 128 steps, 10 epochs of one batch."""
+    network = rt.networks.LSTM(width=256, embed=())
+    algorithm = rt.PPO(network=network, num_envs=8, rollout=128, epochs=10, minibatches=1)
+    return running(algorithm, rt.make("CartPole-v1", hosted=True), 1_024)
+
+
+def off_policy(kind: Any) -> Callable[[], float]:
+    """One update of 256 a step, networks of 2 × 256."""
+    network = MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
+    return running(kind(network=network, learning_starts=100, capacity=100_000), "Pendulum-v1", 400)
+
+
+def evolution() -> Callable[[], float]:
+    """Evolution strategies on CartPole: 64 perturbed policies of 2 × 64 side by side."""
+    return running(rt.algorithms.ES(), "CartPole-v1", 64_000)
+
+
+def evolution_in_python() -> Callable[[], float]:
+    """The same perturbations of the same network by a Python loop over Gymnasium and NumPy, on one core."""
+    import gymnasium
+    import numpy as np
+
+    env, rng, sizes = gymnasium.make("CartPole-v1"), np.random.default_rng(0), ((4, 64), (64, 64), (64, 2))
+    centre = [rng.normal(size=size).astype(np.float32) / size[0] ** 0.5 for size in sizes]
+
+    def measure() -> float:
+        steps, began = 0, time.perf_counter()
+        while steps < 4_000:
+            first, second, last = (w + 0.1 * rng.normal(size=w.shape).astype(np.float32) for w in centre)
+            (obs, _), over = env.reset(), False
+            while not over:
+                action = int(np.argmax(np.tanh(np.tanh(obs @ first) @ second) @ last))
+                obs, _, terminated, truncated, _ = env.step(action)
+                steps, over = steps + 1, terminated or truncated
+        return steps / (time.perf_counter() - began)
+
+    return measure
+
+
+def draws(prioritised: bool) -> Callable[[], float]:
+    """256 windows of a million, drawn, and where they have priorities given new ones."""
+    import jax
+    import jax.numpy as jnp
+
+    from retorno.replay import Proportional, UniformReplay
+
+    replay = Proportional() if prioritised else UniformReplay()
+    method = rt.DQN(replay=replay, capacity=1_000_000, num_envs=16, rollout=1_000, learning_starts=2**30)
+    training = rt.train(method, "CartPole-v1", 1_100_000)
+    training.run_to_end()
+
+    @partial(jax.jit, donate_argnums=0)
+    def many(replay: Any, keys: Any) -> Any:
+        def one(replay: Any, key: Any) -> Any:
+            window = replay.sample(key, 256)
+            return replay.update(window.index, jnp.abs(window.steps.obs[0, :, 0])), window.steps.obs.sum()
+
+        return jax.lax.scan(one, replay, keys)
+
+    state = {"replay": training.run.learner.replay, "key": jax.random.key(0)}
+
+    def measure() -> float:
+        state["key"], key = jax.random.split(state["key"])
+        began = time.perf_counter()
+        state["replay"], _ = jax.block_until_ready(many(state["replay"], jax.random.split(key, 2_000)))
+        return 2_000 / (time.perf_counter() - began)
+
+    return measure
 
 
 def bare() -> Callable[[], float]:
     """The same collect and update as `ppo_fused`, compiled as one program of 200 iterations and nothing else."""
+    return iterations(_ppo(), 200)
+
+
+def bare_dqn() -> Callable[[], float]:
+    """The same of DQN."""
+    return iterations(_dqn(), 2_000)
+
+
+def iterations(method: Any, number: int) -> Callable[[], float]:
+    """So many iterations, compiled as one program."""
     import jax
 
     from retorno.core.counter import counts
     from retorno.core.hyperparameters import as_arrays
     from retorno.run.loop import iterate
 
-    training = rt.train(_ppo(), "CartPole-v1", FOREVER)
+    training = rt.train(method, "CartPole-v1", FOREVER)
     world, algorithm = training.world, as_arrays(training.algorithm)
     many = jax.jit(
-        lambda run: jax.lax.scan(lambda r, _: (iterate(algorithm, world, r).after, None), run, length=200)[0],  # type: ignore[arg-type]
+        lambda run: jax.lax.scan(lambda r, _: (iterate(algorithm, world, r).after, None), run, length=number)[0],  # type: ignore[arg-type]
         donate_argnums=0,
     )
     state = {"run": training.run}
@@ -127,6 +233,18 @@ if __name__ == "__main__":
                 "dqn_hosted": partial(dqn, True),
                 "bare": bare,
                 "loop": ppo_fused,
+                "bare_dqn": bare_dqn,
+                "pqn_many": pqn_many,
+                "a2c_fused": a2c,
+                "a2c_hosted": partial(a2c, True),
+                "qrdqn": qrdqn,
+                "recurrent": recurrent,
+                "sac": partial(off_policy, rt.SAC),
+                "td3": partial(off_policy, rt.TD3),
+                "evolution": evolution,
+                "evolution_in_python": evolution_in_python,
+                "draws_uniform": partial(draws, False),
+                "draws_prioritised": partial(draws, True),
                 "ten_seeds": ten_seeds,
                 **{f"ppo_{n}": partial(ppo_of, n) for n in (1, 4, 16, 64, 256, 1024, 4096)},
             }
