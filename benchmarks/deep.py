@@ -144,9 +144,14 @@ PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
         beside("evolution", "evolution_in_python", 5, times=2.0),
     ),
     "draws": (
-        "256 of a million windows drawn by priority and judged anew: its time over a uniform draw's",
+        "256 of a million windows drawn by priority: its time over a uniform draw's",
         "≤ 2 (goal 1.3)",
         beside("draws_uniform", "draws_prioritised", 7),
+    ),
+    "draws_judged": (
+        "the same with new priorities after each draw",
+        "—",
+        beside("draws_uniform", "draws_judged", 7),
     ),
     "overhead": (
         "bare compiled update and collect of PPO over the whole loop, in rate",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from retorno.algorithms import (
     A2C,
     DQN,
+    ES,
     PPO,
     PQN,
     R2D2,
@@ -416,6 +417,10 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         ),
         100_000,
         _ZOO,
+    ),
+    # 81 weights: of the 4,500 of two layers of 64 the noise of 64 pairs says little (−1,278 after 2 million steps).
+    ("es", "Pendulum-v1"): Published(
+        ES(network=MLP(hidden=(16,)), num_envs=32, rollout=400, optimiser=Adam(0.05)), 10_000_000, "retorno"
     ),
     ("pqn", "CartPole-v1"): Published(PQN(), 200_000, "retorno"),
     ("sac", "Pendulum-v1"): Published(SAC(optimiser=Adam(1e-3)), 20_000, _ZOO),

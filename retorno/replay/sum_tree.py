@@ -61,18 +61,17 @@ class SumTree(eqx.Module):
         >>> SumTree.grow(jnp.array([1.0, 2.0, 4.0])).find(jnp.array([0.5, 1.0, 6.9]))[0]
         Array([0, 1, 2], dtype=int32)
         """
-        index, mass = jnp.zeros(target.shape, jnp.int32), target
+        index, mass, places = jnp.zeros(target.shape, jnp.int32), target, jnp.arange(FAN)
         for level in reversed(self.levels):
             each = level.reshape(-1, FAN)[index]
-            upto = (each[:, None, :] * jnp.tri(FAN, dtype=each.dtype)).sum(-1)
-            there = (each > 0) & (upto > target[:, None])
+            upto = jnp.dot(each, jnp.triu(jnp.ones((FAN, FAN), each.dtype)), precision="highest")
+            # Minima of places, as XLA is slower at looking for the first that is true.
+            child = jnp.where((each > 0) & (upto > target[:, None]), places, FAN).min(-1)
             # Rounding may leave a target at the very end of a sum: then it is the last one with mass.
-            last = FAN - 1 - jnp.argmax(each[:, ::-1] > 0, -1)
-            child = jnp.where(there.any(-1), jnp.argmax(there, -1), last)
-            pick = lambda x, child=child: jnp.take_along_axis(x, child[:, None], -1)[:, 0]  # noqa: E731
-            mass = pick(each)
-            target = jnp.maximum(target - (pick(upto) - mass), 0.0)
-            index = index * FAN + child.astype(jnp.int32)
+            child = jnp.where(child < FAN, child, jnp.where(each > 0, places, 0).max(-1))
+            index = index * FAN + child
+            mass = level[index]
+            target = jnp.maximum(target - jnp.where(places < child[:, None], each, 0.0).sum(-1), 0.0)
         # All is read now, before anything is changed: else XLA keeps a copy of the whole tree for it.
         return jax.lax.optimization_barrier((index, mass))
 

@@ -142,14 +142,6 @@ class ES:
     """Places from which noise is read."""
     normalise_observations: bool = False
     """Standardise Box observations by their running mean and variance."""
-    same_starts: bool = True
-    """Let all environments begin their episodes alike ("common random numbers"): what one earns more than another, it
-    then earns by its noise and not by its luck."""
-
-    @property
-    def group(self) -> int:
-        """How many environments begin their episodes alike."""
-        return self.num_envs if self.same_starts else 1
 
     def init(self, key: Key[Array, ""], spec: Spec) -> ESLearner:
         require_one_player(spec, "ES", "it would add the opponent's returns to the player's")
