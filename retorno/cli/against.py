@@ -13,7 +13,7 @@ from retorno.cli.pages import require_web
 from retorno.cli.terminal import note
 from retorno.core.policy import Policy
 from retorno.environments.games.connect_four import ConnectFour
-from retorno.environments.games.game import Game
+from retorno.environments.games.game import GIVE_UP, Game
 from retorno.run.arena import ArenaError, known_player
 from retorno.run.engines import Engine
 from retorno.run.played import GameError, Mover, Played
@@ -43,13 +43,16 @@ def play_against(policy: Policy | Engine, world: object, seed: int, second: bool
     except GameError as error:
         raise UsageError(str(error)) from None
     opponent = policy if isinstance(policy, Engine) else Mover(policy, game.world)
-    print(f"You are {'O' if second else 'X, and begin'}. A move, or quit.")
+    print(f"You are {'O' if second else 'X, and begin'}. A move, resign, or quit.")
     while not game.over:
         print(f"\n{game.text()}\n")
         if game.second == second:
             action = _asked(game.world, game.legal, game.second)
             if action is None:
                 print("left")
+                return 0
+            if action == GIVE_UP:
+                print("You lose.")
                 return 0
             if isinstance(opponent, Mover):
                 opponent.watch(game.row)
@@ -116,7 +119,7 @@ def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, w
 
 
 def _asked(world: Game, legal: np.ndarray, second: bool) -> int | None:
-    """One's move; None where the game is left."""
+    """One's move, or that one gives up; None where the game is left."""
     while True:
         try:
             said = input("your move: ")
@@ -124,6 +127,8 @@ def _asked(world: Game, legal: np.ndarray, second: bool) -> int | None:
             return None
         if said.strip().lower() in QUIT:
             return None
+        if said.strip().lower() == "resign":
+            return GIVE_UP
         try:
             return world.action(said, legal, second)
         except ValueError as error:

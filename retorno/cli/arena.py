@@ -23,6 +23,7 @@ from retorno.run.engines import PATIENCE, Engine
 from retorno.run.learnt import require_fitting
 from retorno.run.match import Match
 from retorno.run.played import Played
+from retorno.run.thinking import in_time, seconds_of
 from retorno.search import SearchPolicy
 
 
@@ -30,9 +31,10 @@ from retorno.search import SearchPolicy
 class Arena:
     """Each player meets each other one, from both sides, after openings at random; Bradley–Terry ratings come of it.
 
-    A player is a run's folder (RUN:200 lets it look ahead by so many simulations, RUN:0 plays its network alone), or
-    random, exact (perfect play, where it is known), uct:SIMULATIONS, alpha_beta:DEPTH, or a program of its own:
-    gnugo:LEVEL, 'gtp:COMMAND' or 'uci:COMMAND'. One that hangs, dies or moves illegally has lost that game.
+    A player is a run's folder (RUN:200 lets it look ahead by so many simulations, RUN:2s by as many as take two
+    seconds on this machine, RUN:0 plays its network alone), or random, exact (perfect play, where it is known),
+    uct:SIMULATIONS, alpha_beta:DEPTH, or a program of its own: gnugo:LEVEL, 'gtp:COMMAND' or 'uci:COMMAND'. One that
+    hangs, dies or moves illegally has lost that game.
     """
 
     players: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="PLAYER…")]
@@ -131,7 +133,8 @@ def player_of(name: str, world: Environment) -> Policy | Engine:
         return found
     whole = Path(name).is_dir()
     path, _, number = (name, "", "") if whole else name.rpartition(":")
-    if not whole and not (number.isdigit() and Path(path).is_dir()):
+    seconds = seconds_of(number)
+    if not whole and not ((number.isdigit() or seconds is not None) and Path(path).is_dir()):
         raise UsageError(f"no player {name!r}: give the folder of a run, or {', '.join(KNOWN)}")
     actor = learnt([members(Path(path))[0]])[0]
     require_fitting(actor, world)
@@ -140,7 +143,7 @@ def player_of(name: str, world: Environment) -> Policy | Engine:
         return policy
     if not isinstance(policy, SearchPolicy):
         raise UsageError(f"{path} was not learnt with a search: give it without a number")
-    return with_simulations(policy, int(number))
+    return with_simulations(policy, int(number)) if seconds is None else in_time(policy, world, seconds)
 
 
 def with_simulations(policy: SearchPolicy, count: int) -> Policy:

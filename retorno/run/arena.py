@@ -25,6 +25,7 @@ from retorno.run.duel import Forfeit, duel
 from retorno.run.engines import Engine, engine
 from retorno.run.match import Match, meet
 from retorno.run.played import Played
+from retorno.run.thinking import in_time, seconds_of
 from retorno.search.connect_four import ConnectFourSolver
 from retorno.search.errors import SearchError
 from retorno.search.perfect import Exhaustive, Perfect
@@ -182,11 +183,14 @@ def known_player(name: str, world: Environment) -> Policy | Engine | None:
         if number:
             raise ArenaError(f"{kind} takes no number, got {name!r}")
         return Uniform().build(world.observation_space, world.action_space) if kind == "random" else _exact(world)
-    if not number.isdigit() or int(number) < 1:
+    seconds = seconds_of(number) if kind == "uct" else None
+    if seconds is None and (not number.isdigit() or int(number) < 1):
         raise ArenaError(f"{kind} needs a positive number, as in {kind}:{100 if kind == 'uct' else 4}, got {name!r}")
     if kind == "uct":
         from retorno.search.uct import UCB, UCTPolicy
 
+        if seconds is not None:
+            return in_time(UCTPolicy(WorldModel(world), UCB()), world, seconds)
         return UCTPolicy(WorldModel(world), UCB(simulations=int(number)))
     if not isinstance(world, ConnectFour):
         raise ArenaError(f"alpha_beta plays Connect Four alone, got {world!r}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +14,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from retorno.core import constants
+from retorno.core.environment import Environment
 from retorno.core.policy import Policy
 from retorno.core.time_step import TimeStep, allowed
 from retorno.search import SearchPolicy
@@ -58,6 +62,42 @@ def think(policy: Policy, row: TimeStep) -> Thought:
         q=None,
         lines=np.full((len(chances), LINE), -1),
     )
+
+
+def seconds_of(said: str) -> float | None:
+    """How long a move may take, where that was said: "2s", ".5s".
+
+    >>> seconds_of("1.5s"), seconds_of("200")
+    (1.5, None)
+    """
+    number = said.removesuffix("s")
+    known = said.endswith("s") and re.fullmatch(r"\d+\.?\d*|\.\d+", number)
+    return float(number) if known and float(number) > 0 else None
+
+
+def in_time(policy: SearchPolicy | UCTPolicy, world: Environment, seconds: float) -> SearchPolicy | UCTPolicy:
+    """A player that looks ahead by as many simulations as a move may take on this machine, as it is now.
+
+    Args:
+        policy: who looks ahead.
+        world: the game, whose first position the time is taken on.
+        seconds: a move's; what is compiled before the first does not count.
+
+    Raises:
+        ModelError: when memory does not hold so many.
+    """
+    row, count = world.reset(jax.random.key(0))[1], 64
+    for _ in range(2):  # A simulation costs a little more where there are many.
+        player = _with(policy, count)
+        think(player, row)
+        began = time.perf_counter()
+        think(player, row)
+        count = max(1, int(count * seconds / (time.perf_counter() - began)))
+    return _with(policy, count)
+
+
+def _with(policy: SearchPolicy | UCTPolicy, simulations: int) -> Any:
+    return replace(policy, config=replace(policy.config, simulations=simulations))  # type: ignore[type-var]
 
 
 @constants.jit

@@ -14,7 +14,9 @@ from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.environments.registry import native
 from retorno.ops.ratings import POINTS, bradley_terry
 from retorno.policies import Uniform
+from retorno.run import thinking
 from retorno.run.arena import ArenaError, arena, known_player
+from retorno.search.uct import UCTPolicy
 
 WORLD = TicTacToe()
 
@@ -36,6 +38,23 @@ def test_perfect_play_is_rated_above_random_play() -> None:
     assert found.scores.sum() == 20 and found.as_row()[0]["games"] == 20
     low, high = found.as_row()[0]["ci95"]
     assert low < found.as_row()[0]["rating"] < high
+
+
+def test_a_move_takes_as_long_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which a simulation takes a thousandth of a second, and half as long where there are many."""
+    clock, thought = [0.0], []
+
+    def think(player: Any, row: Any) -> None:
+        thought.append(player.config.simulations)
+        clock[0] += thought[-1] * (1e-3 if thought[-1] < 1000 else 5e-4)
+
+    monkeypatch.setattr(thinking, "think", think)
+    monkeypatch.setattr(thinking.time, "perf_counter", lambda: clock[0])
+    player = known_player("uct:1.5s", WORLD)
+    assert isinstance(player, UCTPolicy) and player.config.simulations == pytest.approx(3000, abs=2)
+    assert thought[:2] == [64, 64] and len(thought) == 4
+    with pytest.raises(ArenaError, match="needs a positive number, as in uct:100"):
+        known_player("uct:0s", WORLD)
 
 
 def test_what_cannot_meet_is_refused() -> None:
