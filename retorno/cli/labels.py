@@ -197,4 +197,6 @@ def _in_words(told: dict[str, Any]) -> str:
     again = f"; of {told['asked_again']:,} asked again the same said of {told['same']:,}" if told["asked_again"] else ""
     sides = (told["left"], told["right"])
     always = "; always the same side: are the clips looked at?" if min(sides) == 0 and max(sides) >= ONE_SIDED else ""
-    return counts + again + always
+    nothing = sum(sides) + told["alike"] == 0 and told["cannot_tell"] >= ONE_SIDED
+    unclear = "; nothing is learnt from these: is it said what is wanted?" if nothing else ""
+    return counts + again + always + unclear

@@ -83,7 +83,7 @@ class Comparing:
             if await self.desk.save({"share": None if right is None else 1 - right}):
                 self.row = (key, self.row[1] + 1 if key == self.row[0] else 1)
                 if self.row[1] >= SAME:
-                    self.status.hint("same_again", count=self.row[1])
+                    self.status.saved("same_again", count=self.row[1])
         elif key in ("Backspace", "z"):
             await self.desk.undo()
         elif key == "s":

@@ -236,17 +236,17 @@ class Status:
         self.visit = visit
         self.label = ui.label().classes("status").props('role="status" aria-live="polite"')
 
-    def saved(self) -> None:
-        """It is in the database."""
-        self._tell(self.visit.say("saved"), "good")
+    def saved(self, what: str = "saved", **values: object) -> None:
+        """It is in the database: a sentence that says so, by its name."""
+        self._tell(self.visit.say(what, **values), "good")
 
     def failed(self, error: Exception) -> None:
         """It is not."""
         self._tell(self.visit.say("not_saved", why=error), "bad")
 
-    def hint(self, what: str, **values: object) -> None:
+    def hint(self, what: str) -> None:
         """A sentence by its name; none by an empty one."""
-        self._tell(self.visit.say(what, **values) if what else "", "")
+        self._tell(self.visit.say(what) if what else "", "")
 
     def say(self, what: str, **values: object) -> None:
         """That something went wrong, by the name of its sentence."""

@@ -153,12 +153,14 @@ def test_statistics_tell_who_presses_one_side_and_who_contradicts_themselves(
     ids = labels.add("segments", [{"segments": pair} for pair in [*both, *(pair[::-1] for pair in both[:10])]])
     for i in ids:
         labels.save(i, "Lefty", {"share": 0 if shown_swapped(i, "Lefty") else 1})
+        labels.save(i, "Mute", {"share": None})
         if i in ids[:8] + ids[30:]:
             labels.save(i, "Ana", {"share": float(i in ids[:8])})
     labels.close()
     command.run(["statistics", str(tmp_path / "labels.db")])
     told = " ".join(capsys.readouterr().out.split())
     assert "Lefty: left 40, right 0, alike 0, cannot tell 0" in told and told.count("always the same side") == 1
+    assert "cannot tell 40; nothing is learnt from these" in told and told.count("nothing is learnt") == 1
     assert "of 8 asked again the same said of 8" in told
     command.run(["export", str(tmp_path / "labels.db"), str(tmp_path / "all.jsonl")])
-    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 58
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 98

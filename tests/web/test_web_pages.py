@@ -197,23 +197,26 @@ def test_a_chat_is_judged(visit: Callable[..., Any], labels: Labels) -> None:
     page.locator(".theirs .words", has_text="3").wait_for()
 
 
-def test_clips_are_compared(visit: Callable[..., Any], labels: Labels) -> None:
+def test_clips_are_compared(visit: Callable[..., Any], labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
     """Left and right by chance, said of the first; the arrows of the paper; what is taken back comes back."""
+    monkeypatch.setattr("retorno.web.comparing.SAME", 2)
     angles = [[np.cos(x), np.sin(x), 0.0] for x in np.linspace(0, 1, 4)]
     segments = [{"obs": rows, "action": [[0.0]] * 3} for rows in (angles, angles[::-1])]
     labels.add("segments", [{"segments": [segments[0], {**segments[1], "action": [[float(i)]] * 3}]} for i in range(4)])
     clips = Clips(rt.make("Pendulum-v1"))
     page = visit(Site("up", labels, clips=clips, task="Hold <b>it</b> up.", pages=("compare",)), "compare")
     page.get_by_text("Hold <b>it</b> up.").wait_for()
-    for count, key in enumerate(("ArrowUp", "ArrowDown"), start=1):
+    for count, key in enumerate(("ArrowUp", "ArrowDown", "ArrowDown"), start=1):
         page.locator(".clip img").nth(1).wait_for()
         page.keyboard.press(key)
         saved(page, labels, count)
         page.get_by_text(f"{count} by you").wait_for()  # Until then the clips are those that were judged.
-    page.locator(".clip img").nth(1).wait_for()
-    page.keyboard.press("z")
+    page.get_by_text("The same 2 times in a row").wait_for()
+    for left in (2, 1):
+        page.locator(".clip img").nth(1).wait_for()
+        page.keyboard.press("z")
+        page.get_by_text(f"{left} by you").wait_for()
     saved_again = [one.label.content["share"] for one in labels.labelled("segments")]
-    page.get_by_text("1 by you").wait_for()
     page.locator(".clip img").nth(1).wait_for()
     page.get_by_role("button", name="Left is better").click()
     saved(page, labels, 2)
