@@ -1,10 +1,13 @@
 """How JAX is set up: compiled programs are kept in the user's cache folder, and small loops are one kernel.
 
+Memory that a program gives back is kept as well, for its next call.
+
 Importing retorno sets nothing. Where JAX is first needed, by a run or by a world that is made, `prepare` is called.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
 from functools import cache
@@ -21,6 +24,11 @@ SIDE_BY_SIDE: dict[str, bool] = {"xla_cpu_use_fusion_emitters": False} if jax.__
 ways to compile what is fused, to the same bits; networks learn half as fast by it, and take half the time to compile.
 From JAX 0.11 on there is the newer way alone, and XLA refuses options that it does not know."""
 
+KEPT_BYTES = 2**30
+"""So much memory that was given back stays with the process, where the rest goes back to the system."""
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
+"""What `mallopt` of the C library calls them (malloc.h)."""
+
 IN_HASTE: dict[str, bool | int] = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
@@ -33,10 +41,13 @@ IN_HASTE: dict[str, bool | int] = {
 def prepare() -> None:
     """Set up JAX for this process, once: the cache of compiled programs, in whose thread they run, two of XLA's flags.
 
+    Beside it how memory is taken from the system.
+
     What the user has set is left alone. XLA reads its flags when JAX starts its devices: where that has happened
     before, a warning says what is lost and how to have it.
     """
     _keep_compiled_programs()
+    _keep_memory()
     # A program of a CPU runs in the thread that calls it: to hand a small one over to another takes ten times its time,
     # and nothing here goes on without the answer.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
@@ -98,3 +109,20 @@ def _keep_compiled_programs() -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
         # JAX looks once whether there is a cache: at the first program, which may have been before.
         compilation_cache.reset_cache()
+
+
+def _keep_memory() -> None:
+    """Have what a program needs for a while, some dozens of MB at each call, come from what the last call gave back.
+
+    The C library of Linux hands allocations of more than 32 MB back to the system at once, and gets them again page by
+    page, each set to zeros first: a third of the time of a transformer's gradient. Other systems are left alone, and
+    a process for which the user has chosen (`GLIBC_TUNABLES`, `MALLOC_…_`).
+    """
+    if any(name == "GLIBC_TUNABLES" or (name.startswith("MALLOC_") and name.endswith("_")) for name in os.environ):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return
+    for option, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, KEPT_BYTES), (TOP_PAD, 2**26)):
+        mallopt(option, value)
