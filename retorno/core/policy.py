@@ -50,15 +50,22 @@ class Policy(eqx.Module):
         """One row after another, for acting."""
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        """T rows of one environment at once, for learning: the same heads as T calls of `step`, stacked."""
+        """T rows of one environment at once, for learning: the same heads as T calls of `step`, stacked.
+
+        `carry` may be None: then nothing was remembered before row 0, and nothing has to be looked for.
+        """
         if self.context == 0:
-            return jax.vmap(lambda obs, first: self.step(obs, first, carry)[0])(obs, first)
+            nothing = self.initial_carry() if carry is None else carry
+            return jax.vmap(lambda obs, first: self.step(obs, first, nothing)[0])(obs, first)
         return self._steps(obs, first, carry)[1]
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
-        """The memory after T rows of one environment, as T calls of `step` leave it; no heads are computed."""
+        """The memory after T rows of one environment, as T calls of `step` leave it; no heads are computed.
+
+        `carry` as in `unroll`.
+        """
         if self.context == 0:
-            return carry
+            return self.initial_carry()
         return self._steps(obs, first, carry)[0]
 
     def select(self, *heads: str) -> Policy:
@@ -70,7 +77,7 @@ class Policy(eqx.Module):
             heads, carry = self.step(*row, carry)
             return carry, heads
 
-        return jax.lax.scan(step, carry, (obs, first))
+        return jax.lax.scan(step, self.initial_carry() if carry is None else carry, (obs, first))
 
 
 class WithoutMemory(Policy):
@@ -84,8 +91,8 @@ class WithoutMemory(Policy):
         return ()
 
 
-def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry) -> Heads:
-    """`policy.unroll` for B environments: rows [T, B], carry [B], heads [T, B].
+def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry = None) -> Heads:
+    """`policy.unroll` for B environments: rows [T, B], carry [B] or None, heads [T, B].
 
     A policy of context 0 sees all rows as one flat batch, whose axis is named `ROWS`.
     """
@@ -103,12 +110,15 @@ def initial_carries(policy: Policy, num_envs: int) -> Carry:
 
 
 def carry_before(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry) -> Carry:
-    """The memory [T, B] as it is before each of the rows [T, B], from the memory [B] before row 0."""
+    """The memory [T, B] as it is before each of the rows [T, B], from the memory [B] before row 0, or None."""
 
     def advance(carry: Carry, row: tuple[PyTree[Any], Bool[Array, " B"]]) -> tuple[Carry, Carry]:
         return jax.vmap(policy.step)(*row, carry)[1], carry
 
-    return carry if policy.context == 0 else jax.lax.scan(advance, carry, (obs, first))[1]
+    if policy.context == 0:
+        return initial_carries(policy, first.shape[1])
+    before = initial_carries(policy, first.shape[1]) if carry is None else carry
+    return jax.lax.scan(advance, before, (obs, first))[1]
 
 
 @runtime_checkable

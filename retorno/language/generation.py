@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core import constants
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Policy, initial_carries
+from retorno.core.policy import Carry, Policy
 from retorno.language.architecture import ModelError
 from retorno.language.decoder import POLICY, with_window
 from retorno.language.model import LanguageModel
@@ -219,7 +219,7 @@ def begin(
         count=jnp.int32(0),
         token=prompt[:, -1],
         first=first[:, -1],
-        carry=jax.vmap(policy.read)(prompt[:, :-1], first[:, :-1], initial_carries(policy, texts)),
+        carry=jax.vmap(lambda prompt, first: policy.read(prompt, first, None))(prompt[:, :-1], first[:, :-1]),
         written=jnp.zeros((texts, tokens), jnp.int32),
         length=jnp.zeros(texts, jnp.int32),
         ended=jnp.zeros(texts, bool),

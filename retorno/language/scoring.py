@@ -19,7 +19,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key
 
 from retorno.algorithms.preferences.reward_model import SCORE
-from retorno.core.policy import Metrics, Policy, Relabel, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Relabel, unroll_batch
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import Only, Trajectory
 from retorno.environments.own_code import OwnCodeError, OwnFunction, guarded, located
@@ -181,7 +181,7 @@ class Member(eqx.Module):
     def scores(self, lived: Trajectory) -> Float[Array, "T B"]:
         """Of each row."""
         rows = lived.steps
-        value = unroll_batch(self.network, rows.obs, rows.first, initial_carries(self.network, rows.first.shape[1]))
+        value = unroll_batch(self.network, rows.obs, rows.first)
         return value[SCORE][1:] - self.shift
 
 

@@ -53,6 +53,7 @@ class Parts(Policy):
 
     def _with(self, carry: Carry) -> list[tuple[Policy, Carry]]:
         carries = ((),) * len(self.parts) if self.context == 0 else carry
+        carries = (None,) * len(self.parts) if carries is None else carries
         return list(zip(self.parts, carries, strict=True))
 
 

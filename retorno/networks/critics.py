@@ -20,7 +20,7 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.core.policy import Carry, Heads, Policy, carry_before, initial_carries, unroll_batch
+from retorno.core.policy import Carry, Heads, Policy, carry_before, unroll_batch
 from retorno.networks.ensembles import Ensemble
 from retorno.networks.heads import Head
 from retorno.networks.network import NetworkConfig, longest_context
@@ -40,22 +40,18 @@ class Critics(eqx.Module):
         """How many earlier rows they may depend on; see `Policy.context`."""
         return longest_context(*self.members)
 
-    def initial_carries(self, num_envs: int) -> Carry:
-        """Empty memories of each member, [N]."""
-        return tuple(initial_carries(member, num_envs) for member in self.members)
-
-    def read(self, obs: PyTree[Any], first: Bool[Array, "T N"], action: PyTree[Any], carry: Carry) -> Carry:
-        """Their memories [N] after rows [T, N] and the actions taken there."""
+    def read(self, obs: PyTree[Any], first: Bool[Array, "T N"], action: PyTree[Any], carry: Carry = None) -> Carry:
+        """Their memories [N] after rows [T, N] and the actions taken there; `carry` of them all as in `unroll`."""
         seen = self._seen(obs, action)
         return self._each(lambda member, carry: jax.vmap(member.read, (1, 1, 0))(seen, first, carry), carry)
 
-    def before(self, obs: PyTree[Any], first: Bool[Array, "T N"], action: PyTree[Any], carry: Carry) -> Carry:
+    def before(self, obs: PyTree[Any], first: Bool[Array, "T N"], action: PyTree[Any], carry: Carry = None) -> Carry:
         """Their memories [T, N] as they are before each of the rows, from those [N] before row 0."""
         seen = self._seen(obs, action)
         return self._each(lambda member, carry: carry_before(member, seen, first, carry), carry)
 
     def taken(
-        self, obs: PyTree[Any], first: Bool[Array, "T N"], action: PyTree[Any], carry: Carry
+        self, obs: PyTree[Any], first: Bool[Array, "T N"], action: PyTree[Any], carry: Carry = None
     ) -> Float[Array, "K T N *M"]:
         """What the actions that were taken on rows [T, N] are worth, from memories [N] before row 0."""
         seen = self._seen(obs, action)
@@ -71,7 +67,8 @@ class Critics(eqx.Module):
         return obs if self.finite else (obs, action)
 
     def _each(self, f: Callable[[Policy, Carry], Any], carry: Carry) -> tuple[Any, ...]:
-        return tuple(f(member, own) for member, own in zip(self.members, carry, strict=True))
+        carries = (None,) * len(self.members) if carry is None else carry
+        return tuple(f(member, own) for member, own in zip(self.members, carries, strict=True))
 
 
 class Valued(Policy):

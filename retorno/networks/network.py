@@ -17,7 +17,7 @@ from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep
 from retorno.networks.heads import Head, LayeredHead, Readout
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Trunk, TrunkConfig, computed, linear
+from retorno.networks.layers import Trunk, TrunkConfig, computed, linear, of_many
 from retorno.ops.distributions import Gaussian
 
 SHARED = "shared"
@@ -63,15 +63,17 @@ class Network(Policy):
         return self._heads(features, self._layers()), {name: after[name] for name in self._remembering} or ()
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
+        before = dict.fromkeys(self.trunks) if carry is None else carry
         features = {
-            name: trunk.unroll(obs, first, carry[name] if trunk.context != 0 else ())
+            name: trunk.unroll(obs, first, before[name] if trunk.context != 0 else ())
             for name, trunk in self.trunks.items()
         }
-        layers = self._layers()
+        layers = {name: of_many(layer) for name, layer in self._layers().items()}
         return jax.vmap(lambda features: self._heads(features, layers))(features)
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
-        return {name: trunk.read(obs, first, carry[name]) for name, trunk in self._remembering.items()} or ()
+        before = dict.fromkeys(self.trunks) if carry is None else carry
+        return {name: trunk.read(obs, first, before[name]) for name, trunk in self._remembering.items()} or ()
 
     def select(self, *heads: str) -> Network:
         kept = [name for name in self.readouts if name in heads]

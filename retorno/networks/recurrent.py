@@ -73,7 +73,7 @@ class Recurrent(Trunk):
         projected = self.input(jax.vmap(self.embed)(obs))
         if self.rematerialise:
             advance = jax.checkpoint(advance)
-        return jax.lax.scan(advance, carry, (projected, first))
+        return jax.lax.scan(advance, self.initial_carry() if carry is None else carry, (projected, first))
 
     def _advance(self, projected: Float[Array, " G"], first: Bool[Array, ""], state: State) -> State:
         return self.cell(projected, tuple(jnp.where(first, jnp.zeros_like(part), part) for part in state))

@@ -53,18 +53,24 @@ class Stacked(Policy):
         return heads, (jax.tree.map(lambda x: x[1:], frames), memory)
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        stacks = self._stacks(obs, first, carry[0])
-        return self.network.unroll(jax.vmap(self._side_by_side)(stacks), first, carry[1])
+        frames, memory = self._before(carry)
+        stacks = self._stacks(obs, first, frames)
+        return self.network.unroll(jax.vmap(self._side_by_side)(stacks), first, memory)
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         if not first.shape[0]:
-            return carry
-        stacks = self._stacks(obs, first, carry[0])
-        memory = self.network.read(jax.vmap(self._side_by_side)(stacks), first, carry[1])
+            return self.initial_carry() if carry is None else carry
+        frames, memory = self._before(carry)
+        stacks = self._stacks(obs, first, frames)
+        memory = self.network.read(jax.vmap(self._side_by_side)(stacks), first, memory)
         return jax.tree.map(lambda x: x[-1, 1:], stacks), memory
 
     def select(self, *heads: str) -> Stacked:
         return replace(self, network=self.network.select(*heads))
+
+    def _before(self, carry: Carry) -> tuple[PyTree[Any], Carry]:
+        """The frames before row 0, and what the network remembers of them."""
+        return (self.initial_carry()[0], None) if carry is None else carry
 
     def _stacks(self, obs: PyTree[Any], first: Bool[Array, " T"], before: PyTree[Any]) -> PyTree[Any]:
         """The k frames of each row [T, k, …], from the rows and those before them: none older than its episode."""

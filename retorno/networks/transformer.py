@@ -128,11 +128,13 @@ class Causal(Trunk):
             x = block.finish(x, attend(query, keys[-1], values[-1], visible))
         return self.norm(x), Cache(tuple(keys), tuple(values), position + 1)
 
-    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Float[Array, "T width"]:
+    def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache | None) -> Float[Array, "T width"]:
         return self.norm(self._sequence(obs, first, carry)[0])
 
-    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache) -> Cache:
-        return self._sequence(obs, first, carry)[1] if first.size else carry
+    def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache | None) -> Cache:
+        if first.size == 0:
+            return self.initial_carry() if carry is None else carry
+        return self._sequence(obs, first, carry)[1]
 
     def transposed(self) -> Rows:
         return self.input.tokens if isinstance(self.input, Embedding) else Rows(self.input.linear.weight)
@@ -145,22 +147,21 @@ class Causal(Trunk):
         return x, None if self.rotary is None else self.rotary.turn(position, self.blocks[0].head_width)
 
     def _sequence(
-        self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache
+        self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache | None
     ) -> tuple[Float[Array, "T width"], Cache]:
         """All rows through each block at once: (what comes out of the last, the cache after the last row)."""
         time = jnp.arange(first.shape[0])
-        began = jax.lax.cummax(jnp.where(first, time, -1))
-        carried = began < 0
-        position = jnp.where(carried, carry.position + time, time - began)
-        cached = held(carry.position - 1, self.window)
+        began = jax.lax.cummax(jnp.where(first, time, 0 if carry is None else -1))
         distance = time[:, None] - time
-        visible = jnp.concatenate(
-            [
-                carried[:, None] & (cached >= 0) & (position[:, None] - cached < self.window),
-                (began[:, None] == began) & (distance >= 0) & (distance < self.window),
-            ],
-            axis=1,
-        )
+        visible = (began[:, None] == began) & (distance >= 0) & (distance < self.window)
+        position = time - began
+        before = self.initial_carry() if carry is None else carry
+        if carry is not None:
+            carried = began < 0
+            position = jnp.where(carried, carry.position + time, position)
+            cached = held(carry.position - 1, self.window)
+            in_cache = carried[:, None] & (cached >= 0) & (position[:, None] - cached < self.window)
+            visible = jnp.concatenate([in_cache, visible], axis=1)
         # The newest position of each slot lies in this sequence where it is so late, else in the cache as it was.
         newest = held(position[-1], self.window)
         source = time[-1] - (position[-1] - newest)
@@ -171,13 +172,14 @@ class Causal(Trunk):
 
         def through(block: Block, x: Array, old_keys: Array, old_values: Array) -> tuple[Array, tuple[Array, Array]]:
             query, key, value = block.project(x, turn)
-            keys = jnp.concatenate([old_keys, key], axis=1)
-            values = jnp.concatenate([old_values, value], axis=1)
+            keys, values = key, value
+            if carry is not None:
+                keys, values = (jnp.concatenate(both, axis=1) for both in ((old_keys, key), (old_values, value)))
             return block.finish(x, attend(query, keys, values, visible)), (into(old_keys, key), into(old_values, value))
 
         if self.rematerialise:
             through = jax.checkpoint(through)
-        for block, old_keys, old_values in zip(self.blocks, carry.keys, carry.values, strict=True):
+        for block, old_keys, old_values in zip(self.blocks, before.keys, before.values, strict=True):
             x, cache = through(block, x, old_keys, old_values)
             caches.append(cache)
         keys, values = zip(*caches, strict=True)
@@ -210,6 +212,7 @@ def held(position: Int[Array, ""], window: int) -> Int[Array, " W"]:
     return position - (position - jnp.arange(window)) % window
 
 
+@jax.custom_jvp
 def attend(
     query: Float[Array, "N *T D"],
     keys: Float[Array, "K S D"],
@@ -220,10 +223,34 @@ def attend(
 
     Each of the K keys and values serves N / K queries. Ainslie et al. 2023.
     """
+    weights = jax.nn.softmax(jnp.where(visible, _scores(query, keys), -jnp.inf))
+    return _gathered(weights, values).reshape(query.shape)
+
+
+@attend.defjvp
+def _attend_and_tangent(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    r"""How what is gathered moves, so that its gradient needs no sum over S for each row (Dao et al. 2022, appendix B).
+
+    .. math:: dO = (P \circ dS) V - \big(\textstyle\sum_s P \circ dS\big) O + P\, dV
+    """
+    query, keys, values, visible = primals
+    weights = jax.nn.softmax(jnp.where(visible, _scores(query, keys), -jnp.inf))
+    gathered = _gathered(weights, values)
+    moved = weights * (_scores(tangents[0], keys) + _scores(query, tangents[1]))
+    tangent = _gathered(moved, values) - moved.sum(-1, keepdims=True).astype(gathered.dtype) * gathered
+    tangent += _gathered(weights, tangents[2])
+    return gathered.reshape(query.shape), tangent.reshape(query.shape)
+
+
+def _scores(query: Float[Array, "N *T D"], keys: Float[Array, "K S D"]) -> Float[Array, "K G *T S"]:
+    """QKᵀ/√D."""
     grouped = query.reshape(keys.shape[0], -1, *query.shape[1:])
-    scores = jnp.einsum("kg...d,ksd->kg...s", grouped, keys, preferred_element_type=jnp.float32)
-    weights = jax.nn.softmax(jnp.where(visible, scores / math.sqrt(query.shape[-1]), -jnp.inf)).astype(values.dtype)
-    return jnp.einsum("kg...s,ksd->kg...d", weights, values).reshape(query.shape)
+    products = jnp.einsum("kg...d,ksd->kg...s", grouped, keys, preferred_element_type=jnp.float32)
+    return products / math.sqrt(query.shape[-1])
+
+
+def _gathered(weights: Float[Array, "K G *T S"], values: Float[Array, "K S D"]) -> Float[Array, "K G *T D"]:
+    return jnp.einsum("kg...s,ksd->kg...d", weights.astype(values.dtype), values)
 
 
 @settings

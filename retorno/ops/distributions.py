@@ -77,10 +77,18 @@ def log_prob_and_entropy(
     >>> log_prob_and_entropy(Categorical(jnp.zeros(4)), jnp.array([True, True, False, False]), jnp.int32(0))
     (Array(-0.6931472, dtype=float32), Array(0.6931472, dtype=float32))
     """
+    if isinstance(policy, Categorical) and isinstance(legal, Only):  # Without a mask over all actions.
+        return _where_free(legal, action, *policy.log_prob_and_entropy(action))
     policy = policy.masked(legal)
-    if isinstance(policy, LinearCategorical):  # One pass over the actions for both.
+    if isinstance(policy, Categorical | LinearCategorical):  # One pass over the actions for both.
         return policy.log_prob_and_entropy(action)
     return policy.log_prob(action), policy.entropy()
+
+
+def _where_free(legal: Only, action: Int[Array, ""], log_prob: Float[Array, ""], spread: Float[Array, ""]) -> Any:
+    """What is true where only one action is left, and there is nothing to be uncertain about."""
+    certain = jnp.where(action == legal.action, 0.0, ILLEGAL)
+    return jnp.where(legal.action < 0, log_prob, certain), jnp.where(legal.action < 0, spread, 0.0)
 
 
 def _expectation(log_probs: Float[Array, " A"], x: Float[Array, " A"]) -> Float[Array, ""]:
@@ -103,6 +111,29 @@ def _draw_of_many(weights: Float[Array, " A"], key: Key[Array, ""]) -> Int[Array
     for_stretch, for_place = jax.random.split(key)
     stretch = _draw(stretches.sum(1), for_stretch)
     return stretch * size + _draw(stretches[stretch], for_place)
+
+
+@jax.custom_jvp
+def _log_prob_and_entropy(logits: Float[Array, " A"], action: Int[Array, ""]) -> tuple[Array, Array]:
+    """Of the softmax policy. Its gradient is given, so that it is one pass over the actions and scatters nothing."""
+    log_probs = jax.nn.log_softmax(logits)
+    return log_probs[action], -_expectation(log_probs, log_probs)
+
+
+@_log_prob_and_entropy.defjvp
+def _log_prob_and_entropy_tangent(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> Any:
+    r"""How both move.
+
+    .. math:: d \log \pi(a) = \sum_b (1_{a=b} - \pi(b))\, d\ell_b, \qquad
+        dH = -\sum_b \pi(b) (\log \pi(b) + H)\, d\ell_b
+    """
+    (logits, action), (moved, _) = primals, tangents
+    log_probs = jax.nn.log_softmax(logits)
+    probs = jnp.exp(log_probs)
+    entropy = -_expectation(log_probs, log_probs)
+    certainty = jnp.where(probs > 0, probs * (log_probs + entropy), 0.0)
+    taken = (jnp.arange(logits.shape[0]) == action) - probs
+    return (log_probs[action], entropy), (jnp.sum(taken * moved), -jnp.sum(certainty * moved))
 
 
 class Categorical(NamedTuple):
@@ -129,11 +160,14 @@ class Categorical(NamedTuple):
         return jax.nn.log_softmax(self.logits)
 
     def log_prob(self, action: Int[Array, ""]) -> Float[Array, ""]:
-        return self.log_probs()[action]
+        return self.log_prob_and_entropy(action)[0]
 
     def entropy(self) -> Float[Array, ""]:
-        log_probs = self.log_probs()
-        return -_expectation(log_probs, log_probs)
+        return self.log_prob_and_entropy(jnp.int32(0))[1]
+
+    def log_prob_and_entropy(self, action: Int[Array, ""]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Both in one pass."""
+        return _log_prob_and_entropy(self.logits, action)
 
     def kl(self, other: Categorical) -> Float[Array, ""]:
         log_probs = self.log_probs()
@@ -219,12 +253,7 @@ class LinearCategorical:
         return logit if mask is None else jnp.where(mask[action], logit, ILLEGAL)
 
     def _where_free(self, action: Int[Array, ""], log_prob: Float[Array, ""], spread: Float[Array, ""]) -> Any:
-        """What is true where only one action is left, and there is nothing to be uncertain about."""
-        if not isinstance(self.legal, Only):
-            return log_prob, spread
-        left = self.legal.action
-        certain = jnp.where(action == left, 0.0, ILLEGAL)
-        return jnp.where(left < 0, log_prob, certain), jnp.where(left < 0, spread, 0.0)
+        return _where_free(self.legal, action, log_prob, spread) if isinstance(self.legal, Only) else (log_prob, spread)
 
     def _sums(self, of: Callable[..., Array], *others: LinearCategorical) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """Log Σ exp(logits), and Σ π · of(logits, *logits of others)."""

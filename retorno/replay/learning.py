@@ -119,8 +119,7 @@ def actor_memory(actor: Policy, window: Window, rows: Lesson, observations: Obse
 
 def critics_memory(critics: Critics, rows: Lesson) -> Carry:
     """Critics' memories [N] before that row: what they read from nothing on."""
-    empty = critics.initial_carries(rows.steps.first.shape[1])
-    return critics.read(rows.before.obs, rows.before.first, rows.action_before, empty)
+    return critics.read(rows.before.obs, rows.before.first, rows.action_before)
 
 
 def next_heads(policy: Policy, steps: TimeStep, carry: Carry) -> Heads:

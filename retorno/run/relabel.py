@@ -19,6 +19,7 @@ from retorno.core.registry import Registry
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Trajectory
 from retorno.networks import MLP, NetworkConfig, policy_head
+from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import masked_mean
 from retorno.run.adversary import GAIL as GAIL
 from retorno.run.curiosity import ICM as ICM
@@ -151,14 +152,12 @@ class NearReference(Relabel):
 
     def _log_ratio(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         """Log π − log π_ref of what was chosen; 0 where there was nothing to choose."""
-        steps, before = trajectory.steps, self.before
-        if before is None:
-            before = initial_carries(self.reference, steps.first.shape[1])
+        steps = trajectory.steps
         # All rows, the last as well, as whatever else reads the rollout does: what is alike is computed once.
-        heads = unroll_batch(self.reference, steps.obs, steps.first, before)
+        heads = unroll_batch(self.reference, steps.obs, steps.first, self.before)
         policy, rows = tree.map(lambda x: x[:-1], (heads["policy"], steps))
-        log_prob = vmap(vmap(lambda policy, legal, action: policy.masked(legal).log_prob(action)))
-        apart = trajectory.extras["log_prob"] - log_prob(policy, rows.legal, trajectory.action)
+        log_prob, _ = vmap(vmap(log_prob_and_entropy))(policy, rows.legal, trajectory.action)
+        apart = trajectory.extras["log_prob"] - log_prob
         return jnp.where(trajectory.choices, apart, 0.0)
 
 

@@ -166,6 +166,18 @@ def breach(
     return difference(*both(policy))
 
 
+def from_nothing(policy: Policy, space: spaces.Space[Any]) -> float:
+    """The same, where nothing was remembered before row 0, whether or not an episode begins with it."""
+    obs, coming = rows(space, T, 1), rows(space, 3, 2)
+    going_on = jnp.zeros(3, bool)
+
+    def of(first: jax.Array, carry: Any) -> Any:
+        return policy.unroll(obs, first, carry), policy.unroll(coming, going_on, policy.read(obs, first, carry))
+
+    both = jax.jit(lambda first: (of(first, policy.initial_carry()), of(first, None)))
+    return max(difference(*both(first)) for first in patterns()[jnp.array([0, 1, -1])])
+
+
 def joined(one: jax.Array, other: jax.Array) -> jax.Array:
     return jnp.concatenate([one, other])
 
@@ -215,6 +227,7 @@ def test_unroll_and_read_equal_repeated_step(case: Any) -> None:
     config, space, heads = case
     policy = filled(config, space, heads)
     assert breach(policy, space) < TOLERANCE
+    assert policy.context == 0 or from_nothing(policy, space) < TOLERANCE
     empty, nothing = policy.initial_carry(), jax.tree.map(lambda x: x[:0], rows(space, 1, 0))
     assert jax.eval_shape(policy.read, nothing, jnp.zeros(0, bool), empty) == jax.eval_shape(lambda: empty)
 

@@ -171,8 +171,19 @@ def test_attention_by_loops(key_heads: int) -> None:
         for t in range(3):
             weights = {s: np.exp(query[n, t] @ keys[k, s] / 2) for s in range(5) if visible[t, s]}
             expected[n, t] = sum(w * values[k, s] for s, w in weights.items()) / sum(weights.values())
-    answer = attend(*(jnp.asarray(x, jnp.float32) for x in (query, keys, values)), jnp.asarray(visible))
+    given = tuple(jnp.asarray(x, jnp.float32) for x in (query, keys, values))
+    answer = attend(*given, jnp.asarray(visible))
     np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)
+
+    def by_jax(query: jax.Array, keys: jax.Array, values: jax.Array) -> jax.Array:
+        keys, values = (jnp.repeat(x, 4 // key_heads, 0) for x in (keys, values))
+        scores = jnp.where(visible, jnp.einsum("ntd,nsd->nts", query, keys) / 2, -jnp.inf)
+        return jnp.einsum("nts,nsd->ntd", jax.nn.softmax(scores), values)
+
+    pull = jnp.asarray(rng.normal(size=query.shape), jnp.float32)
+    ours = jax.vjp(lambda *given: attend(*given, jnp.asarray(visible)), *given)[1](pull)
+    for one, other in zip(ours, jax.vjp(by_jax, *given)[1](pull), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
 def rotate(x: jax.Array, position: int) -> jax.Array:

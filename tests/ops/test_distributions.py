@@ -89,6 +89,25 @@ def test_masked_gradients_are_finite_and_leave_illegal_actions_alone(what: str) 
     np.testing.assert_array_equal(jax.grad(answer)(LOGITS), np.zeros(4))
 
 
+def test_the_gradient_of_a_choice_is_what_its_formulas_give() -> None:
+    """Of the log-probability and the entropy, once and twice, by JAX of the softmax written out."""
+    pull = jnp.array([0.7, -0.4])
+
+    def ours(logits: Any) -> Any:
+        return jnp.stack(Categorical(logits).log_prob_and_entropy(jnp.int32(2))) @ pull
+
+    def written_out(logits: Any) -> Any:
+        probs = jnp.exp(logits) / jnp.exp(logits).sum()
+        return jnp.stack([jnp.log(probs[2]), -(probs * jnp.log(probs)).sum()]) @ pull
+
+    for of in (jax.grad, lambda f: jax.jacfwd(jax.grad(f))):
+        np.testing.assert_allclose(of(ours)(LOGITS), of(written_out)(LOGITS), rtol=1e-5, atol=1e-6)
+    only = lambda left: log_prob_and_entropy(Categorical(LOGITS), Only(jnp.int32(left)), jnp.int32(2))  # noqa: E731
+    np.testing.assert_allclose(only(2), (0, 0))
+    assert only(1)[0] < -1e8 and only(1)[1] == 0
+    np.testing.assert_allclose(only(-1), Categorical(LOGITS).log_prob_and_entropy(jnp.int32(2)))
+
+
 def test_multi_categorical_is_a_product() -> None:
     parts = MultiCategorical((LOGITS, jnp.array([0.0, 1.0])))
     second = np.exp([0.0, 1.0]) / np.exp([0.0, 1.0]).sum()

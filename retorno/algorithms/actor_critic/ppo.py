@@ -63,8 +63,8 @@ class PPOLearner(NamedTuple):
     rewards: RewardNormaliser | None
     clock: Clock
     memory: Carry
-    """[B], the whole network's memory before the next rollout, where acting carries a part of it alone; else (), and
-    where each rollout begins all episodes anew."""
+    """[B], the whole network's memory before the next rollout, where acting carries a part of it alone; () where acting
+    carries all of it, None where each rollout begins all episodes anew."""
     average: Policy | None
     """The network with its weights averaged over updates; None where none is asked for."""
     mixed: Mixed | None
@@ -153,7 +153,7 @@ class PPO:
             observations=ObservationNormaliser.start(spec.observation_space) if self.normalise_observations else None,
             rewards=RewardNormaliser.start(spec.num_envs) if self.normalise_rewards else None,
             clock=Clock.start(spec.steps),
-            memory=() if _acts_with_all(network) or spec.whole else initial_carries(network, spec.num_envs),
+            memory=_memory_beside(network, spec),
             average=None if self.average is None else network,
             mixed=None if self.mix is None else begin(self.mix, spec, jax.random.fold_in(key, 1)),
         )
@@ -198,10 +198,7 @@ class PPO:
             paid, rewards = rewards(trajectory, paid, self.discount)
 
         memory = learner.memory
-        if _acts_with_all(learner.network):
-            carry = self._memory(trajectory.carry)
-        else:
-            carry = memory if jax.tree.leaves(memory) else initial_carries(network, transitions.shape[1])
+        carry = self._memory(trajectory.carry) if memory == () else memory
         value = unroll_batch(network, steps.obs, steps.first, carry)["value"]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
@@ -328,6 +325,13 @@ def A2C(**settings: Any) -> PPO:
 def _acting(learner: PPOLearner) -> Policy:
     """What chooses: with the newest weights, without the critic."""
     return normalised(learner.network, learner.observations).select("policy")
+
+
+def _memory_beside(network: Policy, spec: Spec) -> Carry:
+    """What a learner keeps of a network's memory; see `PPOLearner.memory`."""
+    if spec.whole:
+        return None
+    return () if _acts_with_all(network) else initial_carries(network, spec.num_envs)
 
 
 def _acts_with_all(network: Policy) -> bool:

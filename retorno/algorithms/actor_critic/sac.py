@@ -319,7 +319,7 @@ class SAC:
         action, log_prob = jax.vmap(jax.vmap(lambda policy, key: policy.sample_and_log_prob(key)))(policy, keys)
         both = lambda x, y: jax.tree.map(lambda x, y: jnp.concatenate([x, y], 1), x, y)  # noqa: E731
         (obs, first), taken = both((now.obs, now.first), (after.obs, after.first)), both(rows.action, action)
-        q = critics.taken(obs, first, taken, critics.initial_carries(first.shape[1]))
+        q = critics.taken(obs, first, taken)
         q, next_q = jnp.split(q, 2, axis=2)
         together = lambda q: jnp.atleast_1d(self.ensemble.target(q, for_critics))  # noqa: E731
         value = jax.vmap(jax.vmap(together, 1), 1)(next_q)

@@ -17,7 +17,7 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, hyperparameters
-from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Trajectory
 from retorno.environments.recordings import require_recorded
@@ -101,8 +101,7 @@ def cloning_loss(network: Policy, lived: Trajectory) -> tuple[Float[Array, ""], 
         The loss, and it with the policy's mean entropy by name. Shapes [].
     """
     rows = jax.tree.map(lambda x: x[:-1], lived.steps)
-    carry = initial_carries(network, rows.first.shape[1])
-    policy = unroll_batch(network, rows.obs, rows.first, carry)["policy"]
+    policy = unroll_batch(network, rows.obs, rows.first)["policy"]
     log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, rows.legal, lived.action)
     loss = -masked_mean(log_prob, lived.choices)
     return loss, {"loss": loss, "entropy": masked_mean(entropy, lived.choices)}

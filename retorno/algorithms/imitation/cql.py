@@ -25,7 +25,7 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, require_bounded, require_one_player
 from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed, before_and_after
 from retorno.environments.recordings import require_recorded
@@ -108,10 +108,10 @@ class CQL(Offline):
         for_target, for_critics, for_actor = jax.random.split(key, 3)
         progress, lived, paid = learner.clock.progress, trajectory, reward(trajectory)
         steps, (now, after) = lived.steps, before_and_after(lived.steps)
-        columns, counted = now.first.shape[1], lived.transitions
-        says = lambda actor: unroll_batch(actor, steps.obs, steps.first, initial_carries(actor, columns))["policy"]  # noqa: E731
+        counted = lived.transitions
+        says = lambda actor: unroll_batch(actor, steps.obs, steps.first)["policy"]  # noqa: E731
         done = jax.tree.map(lambda x: jnp.concatenate([x, jnp.zeros_like(x[:1])]), lived.action)
-        remembered = lambda critics: critics.before(steps.obs, steps.first, done, critics.initial_carries(columns))  # noqa: E731
+        remembered = lambda critics: critics.before(steps.obs, steps.first, done)  # noqa: E731
         policy = says(learner.actor)
         early, late = (
             (lambda tree: jax.tree.map(lambda x: x[:-1], tree)),
@@ -122,7 +122,7 @@ class CQL(Offline):
         target = backup(paid, self.discount * after.discount, value)
 
         def critic_loss(critics: Critics) -> tuple[Float[Array, ""], Metrics]:
-            taken = critics.taken(now.obs, now.first, lived.action, critics.initial_carries(columns))
+            taken = critics.taken(now.obs, now.first, lived.action)
             error = 0.5 * jnp.square(taken - target).sum(0)
             glad = self._soft_maximum(critics, early(policy), now, early(remembered(critics)), for_critics) - taken
             told = {"critic_loss": masked_mean(error, counted), "gladness": masked_mean(glad.mean(0), counted)}

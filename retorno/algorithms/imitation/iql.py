@@ -22,7 +22,7 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
-from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, require_one_player
 from retorno.core.time_step import Clock, Trajectory, before_and_after
 from retorno.environments.recordings import require_recorded
@@ -107,17 +107,15 @@ class IQL(Offline):
     ) -> tuple[Float[Array, ""], Metrics]:
         """The three losses, eq. 5 to 7; no network's gradient reaches another."""
         steps, (now, after) = lived.steps, before_and_after(lived.steps)
-        columns = steps.first.shape[1]
-        fresh = lambda network: initial_carries(network, columns)  # noqa: E731
-        taken = lambda critics: critics.taken(now.obs, now.first, lived.action, critics.initial_carries(columns))  # noqa: E731
-        value = unroll_batch(networks.value, steps.obs, steps.first, fresh(networks.value))["value"]
+        taken = lambda critics: critics.taken(now.obs, now.first, lived.action)  # noqa: E731
+        value = unroll_batch(networks.value, steps.obs, steps.first)["value"]
         best = taken(target).min(0)
         value_loss = masked_mean(expectile_loss(best - value[:-1], self.expectile), lived.transitions)
 
         learnt = jax.lax.stop_gradient(backup(reward, self.discount * after.discount, value[1:]))
         critic_loss = masked_mean(jnp.square(taken(networks.critics) - learnt).sum(0), lived.transitions)
 
-        policy = unroll_batch(networks.actor, now.obs, now.first, fresh(networks.actor))["policy"]
+        policy = unroll_batch(networks.actor, now.obs, now.first)["policy"]
         log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, now.legal, lived.action)
         advantage = jax.lax.stop_gradient(best - value[:-1])
         weight = jnp.minimum(jnp.exp(self.inverse_temperature * advantage), self.most)

@@ -21,7 +21,7 @@ from jaxtyping import Float, Key
 from retorno.algorithms.actor_critic.td3 import TD3Learner, TwinDelayed
 from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, NonNegative, hyperparameters
-from retorno.core.policy import Metrics, Reward, initial_carries
+from retorno.core.policy import Metrics, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Trajectory, before_and_after
 from retorno.environments.recordings import require_recorded
@@ -63,8 +63,7 @@ class TD3BC(TwinDelayed, Offline):
     ) -> tuple[TD3Learner, Metrics]:
         rows = lesson(trajectory, 0, reward, learner.observations)
         columns = trajectory.action.shape[1]
-        fresh = lambda actor: initial_carries(actor, columns)  # noqa: E731
-        learner, metrics, _ = self._learn(learner, rows, fresh, jnp.ones(columns), key)
+        learner, metrics, _ = self._learn(learner, rows, lambda actor: None, jnp.ones(columns), key)
         return learner._replace(clock=learner.clock.advance(trajectory)), metrics
 
     def _actor_loss(self, q: Float[Array, "L N"], action: Float[Array, "L N D"], rows: Lesson) -> Float[Array, ""]:

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.algorithms.policy_gradient.groups import over_groups, require_groups
 from retorno.core.hyperparameters import Count, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, policy_head
@@ -126,7 +126,7 @@ def _expert(returns: Float[Array, "R K"], ends: Bool[Array, "R K"]) -> Bool[Arra
 def _loss(network: Policy, lived: Trajectory, best: Bool[Array, "R B"]) -> tuple[Float[Array, ""], Metrics]:
     """Minus the mean log-probability of the best episodes' choices."""
     rows = jax.tree.map(lambda x: x[:-1], lived.steps)
-    heads = unroll_batch(network, rows.obs, rows.first, initial_carries(network, best.shape[1]))
+    heads = unroll_batch(network, rows.obs, rows.first)
     log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(heads["policy"], rows.legal, lived.action)
     choices = best & several(rows.legal)
     loss = -masked_mean(log_prob, choices)

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.algorithms.policy_gradient.groups import over_groups, require_groups
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, policy_head
@@ -213,5 +213,5 @@ class GRPO:
 
 def _likelihood(policy: Policy, rows: Any, action: PyTree[Any]) -> tuple[Float[Array, "R B"], Float[Array, "R B"]]:
     """How likely a policy finds what was chosen on rows [R, B], and how uncertain it is."""
-    heads = unroll_batch(policy, rows.obs, rows.first, initial_carries(policy, rows.first.shape[1]))
+    heads = unroll_batch(policy, rows.obs, rows.first)
     return jax.vmap(jax.vmap(log_prob_and_entropy))(heads["policy"], rows.legal, action)

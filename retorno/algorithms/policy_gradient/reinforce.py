@@ -141,8 +141,7 @@ class REINFORCE:
         weight: Float[Array, "R B"],
         counts: Bool[Array, "R B"],
     ) -> tuple[Float[Array, ""], Metrics]:
-        empty = jax.tree.map(lambda x: jnp.repeat(x[None], counts.shape[1], 0), network.initial_carry())
-        heads = unroll_batch(network, rows.obs, rows.first, empty)
+        heads = unroll_batch(network, rows.obs, rows.first)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
         acted = jax.tree.map(lambda x: x[:-1], (heads["policy"], rows.legal))
         choices = counts & several(acted[1])

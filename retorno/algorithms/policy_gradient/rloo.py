@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.algorithms.policy_gradient.groups import over_groups, require_groups
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, policy_head
@@ -119,7 +119,7 @@ class RLOO:
         self, network: Policy, lived: Trajectory, advantage: Float[Array, "R B"], counts: Bool[Array, "R B"]
     ) -> tuple[Float[Array, ""], Metrics]:
         rows = jax.tree.map(lambda x: x[:-1], lived.steps)
-        heads = unroll_batch(network, rows.obs, rows.first, initial_carries(network, counts.shape[1]))
+        heads = unroll_batch(network, rows.obs, rows.first)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
         log_prob, entropy = over_rows(log_prob_and_entropy)(heads["policy"], rows.legal, lived.action)
         choices = counts & several(rows.legal)

@@ -19,11 +19,12 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
-from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Trajectory
 from retorno.environments.recordings import rankings, require_recorded
 from retorno.networks import MLP, NetworkConfig, policy_head
+from retorno.ops.distributions import log_prob_and_entropy
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.preferences import bradley_terry, identity_preference, plackett_luce, preferred, told_apart
@@ -128,9 +129,6 @@ def log_probs(network: Policy, lived: Trajectory) -> Float[Array, " B"]:
         lived: one episode a column. Shapes [T+1, B].
     """
     rows = jax.tree.map(lambda x: x[:-1], lived.steps)
-    carry = initial_carries(network, rows.first.shape[1])
-    policy = unroll_batch(network, rows.obs, rows.first, carry)["policy"]
-    log_prob = jax.vmap(jax.vmap(lambda policy, legal, action: policy.masked(legal).log_prob(action)))(
-        policy, rows.legal, lived.action
-    )
+    policy = unroll_batch(network, rows.obs, rows.first)["policy"]
+    log_prob, _ = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, rows.legal, lived.action)
     return jnp.where(lived.choices, log_prob, 0.0).sum(axis=0)

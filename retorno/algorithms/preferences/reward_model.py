@@ -19,7 +19,7 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
 from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
-from retorno.core.policy import Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.environments.recordings import rankings, require_recorded
@@ -115,6 +115,6 @@ def scores(network: Policy, rows: TimeStep) -> Float[Array, " B"]:
         rows: one episode a column, and rows that wait. Shapes [T+1, B].
     """
     reader = network.select(SCORE)
-    value = unroll_batch(reader, rows.obs, rows.first, initial_carries(reader, rows.first.shape[1]))[SCORE]
+    value = unroll_batch(reader, rows.obs, rows.first)[SCORE]
     ended = jnp.argmax(rows.last, axis=0)
     return jnp.take_along_axis(value, ended[None], axis=0)[0]
