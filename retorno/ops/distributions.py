@@ -85,6 +85,26 @@ def log_prob_and_entropy(
     return policy.log_prob(action), policy.entropy()
 
 
+def log_probs_and_entropies(
+    policy: Distribution, legal: Legal, action: Array
+) -> tuple[Float[Array, "T B"], Float[Array, "T B"]]:
+    """`log_prob_and_entropy` of many rows.
+
+    Where actions are many, one environment is taken after the other: so the rows of a network with a memory lie as it
+    read them, and its logits, which are larger than all else, are turned around neither here nor in the gradient.
+
+    Args:
+        policy: π(·|s) of each row. Shapes [T, B].
+        legal: which actions may be taken; None for all. Shapes [T, B].
+        action: what was done. Shapes [T, B].
+    """
+    each = jax.vmap(jax.vmap(log_prob_and_entropy))
+    if not (isinstance(policy, Categorical) and policy.logits.shape[-1] >= MANY):
+        return each(policy, legal, action)
+    turned = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # noqa: E731
+    return turned(each(*turned((policy, legal, action))))
+
+
 def _where_free(legal: Only, action: Int[Array, ""], log_prob: Float[Array, ""], spread: Float[Array, ""]) -> Any:
     """What is true where only one action is left, and there is nothing to be uncertain about."""
     certain = jnp.where(action == legal.action, 0.0, ILLEGAL)

@@ -19,7 +19,7 @@ from retorno.core.registry import Registry
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Trajectory
 from retorno.networks import MLP, NetworkConfig, policy_head
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.objectives import masked_mean
 from retorno.run.adversary import GAIL as GAIL
 from retorno.run.curiosity import ICM as ICM
@@ -156,7 +156,7 @@ class NearReference(Relabel):
         # All rows, the last as well, as whatever else reads the rollout does: what is alike is computed once.
         heads = unroll_batch(self.reference, steps.obs, steps.first, self.before)
         policy, rows = tree.map(lambda x: x[:-1], (heads["policy"], steps))
-        log_prob, _ = vmap(vmap(log_prob_and_entropy))(policy, rows.legal, trajectory.action)
+        log_prob, _ = log_probs_and_entropies(policy, rows.legal, trajectory.action)
         apart = trajectory.extras["log_prob"] - log_prob
         return jnp.where(trajectory.choices, apart, 0.0)
 

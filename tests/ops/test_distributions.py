@@ -16,6 +16,7 @@ from retorno.networks.layers import Rows
 from retorno.ops.distributions import (
     CHUNK,
     EDGE,
+    MANY,
     Bernoulli,
     Categorical,
     Distribution,
@@ -26,6 +27,7 @@ from retorno.ops.distributions import (
     SquashedGaussian,
     StateDependentGaussian,
     log_prob_and_entropy,
+    log_probs_and_entropies,
 )
 
 SAMPLES = 40_000
@@ -106,6 +108,18 @@ def test_the_gradient_of_a_choice_is_what_its_formulas_give() -> None:
     np.testing.assert_allclose(only(2), (0, 0))
     assert only(1)[0] < -1e8 and only(1)[1] == 0
     np.testing.assert_allclose(only(-1), Categorical(LOGITS).log_prob_and_entropy(jnp.int32(2)))
+
+
+@pytest.mark.parametrize("actions", [MANY - 1, MANY])
+def test_rows_are_judged_one_by_one_however_many_actions_there_are(actions: int) -> None:
+    rng = np.random.default_rng(0)
+    logits = jnp.asarray(rng.normal(size=(2, 3, actions)), jnp.float32)
+    action = jnp.asarray(rng.integers(0, actions, (2, 3)))
+    legal = Only(jnp.where(jnp.eye(2, 3) > 0, action, -1))
+    told = log_probs_and_entropies(Categorical(logits), legal, action)
+    for t, b in np.ndindex(2, 3):
+        one = log_prob_and_entropy(Categorical(logits[t, b]), Only(legal.action[t, b]), action[t, b])
+        np.testing.assert_allclose([x[t, b] for x in told], one, rtol=1e-6)
 
 
 def test_multi_categorical_is_a_product() -> None:

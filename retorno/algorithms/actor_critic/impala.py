@@ -23,7 +23,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normalisers import ObservationNormaliser, normalised
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.objectives import masked_mean, policy_gradient
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import importance_weight, vtrace
@@ -114,7 +114,7 @@ class IMPALA:
         heads = unroll_batch(network, steps.obs, steps.first, lived.carry)
         policy, legal = jax.tree.map(lambda x: x[:-1], (heads["policy"], steps.legal))
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
-        log_prob, entropy = over_rows(log_prob_and_entropy)(policy, legal, lived.action)
+        log_prob, entropy = log_probs_and_entropies(policy, legal, lived.action)
         value = heads["value"]
         ratio = over_rows(importance_weight)(log_prob, lived.extras["log_prob"])
         corrected = jax.vmap(vtrace, in_axes=(1, 1, 1, 1, 1, 1, None, None), out_axes=1)(

@@ -38,7 +38,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import AnyTree, Clock, Legal, TimeStep, Trajectory
 from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.minibatches import equal_parts, shuffled
 from retorno.ops.objectives import (
     clipped_policy_gradient,
@@ -282,7 +282,7 @@ class PPO:
     ) -> tuple[Float[Array, ""], Metrics]:
         heads = unroll_batch(network, rows.obs, rows.first, carry)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
-        log_prob, entropy = over_rows(log_prob_and_entropy)(heads["policy"], rows.legal, rows.action)
+        log_prob, entropy = log_probs_and_entropies(heads["policy"], rows.legal, rows.action)
         ratio = over_rows(importance_weight)(log_prob, rows.log_prob)
         advantage = masked_standardise(rows.advantage, rows.choices) if self.normalise_advantages else rows.advantage
         clipped = clipped_policy_gradient

@@ -22,7 +22,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Trajectory
 from retorno.environments.recordings import require_recorded
 from retorno.networks import MLP, NetworkConfig, policy_head
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, AdamW, Optimiser, Schedule, descend
 
@@ -102,7 +102,7 @@ def cloning_loss(network: Policy, lived: Trajectory) -> tuple[Float[Array, ""], 
     """
     rows = jax.tree.map(lambda x: x[:-1], lived.steps)
     policy = unroll_batch(network, rows.obs, rows.first)["policy"]
-    log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, rows.legal, lived.action)
+    log_prob, entropy = log_probs_and_entropies(policy, rows.legal, lived.action)
     loss = -masked_mean(log_prob, lived.choices)
     return loss, {"loss": loss, "entropy": masked_mean(entropy, lived.choices)}
 

@@ -24,7 +24,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, require_windows
 from retorno.core.time_step import Clock, TimeStep, Trajectory
 from retorno.networks import MLP, NetworkConfig, policy_head
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.objectives import linear, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.replay import Replay, ReplayConfig, UniformReplay, Window, ring
@@ -148,7 +148,7 @@ def _loss(network: Policy, window: Window) -> tuple[Float[Array, ""], Metrics]:
     lived = window.trajectory
     rows = jax.tree.map(lambda x: x[:-1], lived.steps)
     policy = unroll_batch(network, rows.obs, rows.first, window.carry(network))["policy"]
-    log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, rows.legal, lived.action)
+    log_prob, entropy = log_probs_and_entropies(policy, rows.legal, lived.action)
     loss = -masked_mean(window.weight * log_prob, lived.choices)
     return loss, {"loss": loss, "entropy": masked_mean(entropy, lived.choices)}
 

@@ -28,7 +28,7 @@ from retorno.core.time_step import Clock, Trajectory, before_and_after
 from retorno.environments.recordings import require_recorded
 from retorno.networks import MLP, Activation, Critics, NetworkConfig, ValueHead, critics, policy_head
 from retorno.networks.ensembles import Least
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.objectives import expectile_loss, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
 from retorno.ops.returns import backup
@@ -116,7 +116,7 @@ class IQL(Offline):
         critic_loss = masked_mean(jnp.square(taken(networks.critics) - learnt).sum(0), lived.transitions)
 
         policy = unroll_batch(networks.actor, now.obs, now.first)["policy"]
-        log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, now.legal, lived.action)
+        log_prob, entropy = log_probs_and_entropies(policy, now.legal, lived.action)
         advantage = jax.lax.stop_gradient(best - value[:-1])
         weight = jnp.minimum(jnp.exp(self.inverse_temperature * advantage), self.most)
         policy_loss = -masked_mean(weight * log_prob, lived.choices)

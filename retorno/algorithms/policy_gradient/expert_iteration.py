@@ -24,7 +24,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, policy_head
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.groups import best_of_group, episode_return
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
@@ -127,7 +127,7 @@ def _loss(network: Policy, lived: Trajectory, best: Bool[Array, "R B"]) -> tuple
     """Minus the mean log-probability of the best episodes' choices."""
     rows = jax.tree.map(lambda x: x[:-1], lived.steps)
     heads = unroll_batch(network, rows.obs, rows.first)
-    log_prob, entropy = jax.vmap(jax.vmap(log_prob_and_entropy))(heads["policy"], rows.legal, lived.action)
+    log_prob, entropy = log_probs_and_entropies(heads["policy"], rows.legal, lived.action)
     choices = best & several(rows.legal)
     loss = -masked_mean(log_prob, choices)
     return loss, {"loss": loss, "entropy": masked_mean(entropy, choices)}

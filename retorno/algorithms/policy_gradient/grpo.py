@@ -30,7 +30,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, policy_head
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.groups import episode_return, group_relative_advantage, kl_estimate
 from retorno.ops.minibatches import shuffled
 from retorno.ops.objectives import clipped_policy_gradient, masked_mean
@@ -214,4 +214,4 @@ class GRPO:
 def _likelihood(policy: Policy, rows: Any, action: PyTree[Any]) -> tuple[Float[Array, "R B"], Float[Array, "R B"]]:
     """How likely a policy finds what was chosen on rows [R, B], and how uncertain it is."""
     heads = unroll_batch(policy, rows.obs, rows.first)
-    return jax.vmap(jax.vmap(log_prob_and_entropy))(heads["policy"], rows.legal, action)
+    return log_probs_and_entropies(heads["policy"], rows.legal, action)

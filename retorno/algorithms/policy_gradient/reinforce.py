@@ -22,7 +22,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.objectives import masked_mean, masked_standardise, policy_gradient
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import lambda_returns
@@ -143,9 +143,9 @@ class REINFORCE:
     ) -> tuple[Float[Array, ""], Metrics]:
         heads = unroll_batch(network, rows.obs, rows.first)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
-        acted = jax.tree.map(lambda x: x[:-1], (heads["policy"], rows.legal))
-        choices = counts & several(acted[1])
-        log_prob, entropy = over_rows(log_prob_and_entropy)(*acted, action)
+        policy, legal = jax.tree.map(lambda x: x[:-1], (heads["policy"], rows.legal))
+        choices = counts & several(legal)
+        log_prob, entropy = log_probs_and_entropies(policy, legal, action)
         value = heads["value"] if self.baseline else jnp.zeros(rows.last.shape)
         # Behind a time limit's cut stands the baseline's estimate, where there is one.
         returns = jax.vmap(lambda r, d, v, cut: lambda_returns(r, d, v, cut, 1.0), in_axes=1, out_axes=1)(

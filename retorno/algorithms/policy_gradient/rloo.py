@@ -25,7 +25,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, policy_head
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.groups import episode_return, leave_one_out_advantage
 from retorno.ops.objectives import masked_mean, policy_gradient
 from retorno.ops.optimisers import Adam, Optimiser, descend
@@ -121,7 +121,7 @@ class RLOO:
         rows = jax.tree.map(lambda x: x[:-1], lived.steps)
         heads = unroll_batch(network, rows.obs, rows.first)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
-        log_prob, entropy = over_rows(log_prob_and_entropy)(heads["policy"], rows.legal, lived.action)
+        log_prob, entropy = log_probs_and_entropies(heads["policy"], rows.legal, lived.action)
         choices = counts & several(rows.legal)
         episodes = jnp.maximum((counts & lived.steps.last[1:]).sum(), 1)
         # −Σₜ Â log π(aₜ): an episode's log-probability is the sum over its choices.

@@ -24,7 +24,7 @@ from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Trajectory
 from retorno.environments.recordings import rankings, require_recorded
 from retorno.networks import MLP, NetworkConfig, policy_head
-from retorno.ops.distributions import log_prob_and_entropy
+from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.preferences import bradley_terry, identity_preference, plackett_luce, preferred, told_apart
@@ -130,5 +130,5 @@ def log_probs(network: Policy, lived: Trajectory) -> Float[Array, " B"]:
     """
     rows = jax.tree.map(lambda x: x[:-1], lived.steps)
     policy = unroll_batch(network, rows.obs, rows.first)["policy"]
-    log_prob, _ = jax.vmap(jax.vmap(log_prob_and_entropy))(policy, rows.legal, lived.action)
+    log_prob, _ = log_probs_and_entropies(policy, rows.legal, lived.action)
     return jnp.where(lived.choices, log_prob, 0.0).sum(axis=0)
