@@ -261,7 +261,7 @@ def _tokens(vocabulary: int) -> list[list[int]]:
 def _with_threads(torch: Any, measure: Callable[[], float]) -> Callable[[], float]:
     """With the number of threads that is faster for it."""
     rates = {}
-    for threads in (1, 2):
+    for threads in range(1, min(2, len(os.sched_getaffinity(0))) + 1):
         torch.set_num_threads(threads)
         rates[threads] = max(measure(), measure())
     torch.set_num_threads(max(rates, key=lambda threads: rates[threads]))

@@ -156,13 +156,14 @@ def main() -> None:
     given = parser.parse_args()
     wanted: list[tuple[str, int]] = [*itertools.product(given.methods, range(0 if given.render else given.seeds))]
     for method, seed in wanted:
-        found = read()
-        if str(seed) in found.setdefault(method, {}):
+        if str(seed) in read().get(method, {}):
             continue
         lessons, told = Lessons(given.runs / str(seed), seed), {"commit": commit()}
         if not given.as_it_is:
             lessons.learn(method)
-        found[method][str(seed)] = told | lessons.measured(method)
+        told |= lessons.measured(method)
+        found = read()  # Now: others may have measured meanwhile.
+        found.setdefault(method, {})[str(seed)] = told
         KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     render()
 
@@ -173,7 +174,7 @@ def table(found: Mapping[str, Any]) -> list[str]:
         "| by | seed | step | before | after | rise, in errors | names it | sentence | short | ended | nats | commit |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for called, seed, one in ((METHODS[method], *each) for method in found for each in found[method].items()):
+    for called, seed, one in ((METHODS[method], *each) for method in found for each in sorted(found[method].items())):
         before, after = (np.array(one[who]["scores"]) for who in ("before", "after"))
         rise = after - before
         errors = rise.mean() / (rise.std(ddof=1) / np.sqrt(len(rise)))
@@ -187,9 +188,9 @@ def table(found: Mapping[str, Any]) -> list[str]:
 
 
 def examples(found: Mapping[str, Any]) -> list[str]:
-    """What DPO's first model says of the first things, before and after; what the rule takes is marked."""
+    """What the model of DPO's first seed says of the first things, before and after; what the rule takes is marked."""
     lines = ["| asked about | before | after |", "|---|---|---|"]
-    one = found["dpo"]["0"]
+    _, one = min(found["dpo"].items())
     for thing, *answers in list(zip(one["things"], *(one[who]["answers"] for who in ("before", "after")), strict=True))[
         :EXAMPLES
     ]:

@@ -35,11 +35,11 @@ class Runs:
             beside.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
             beside.rename(file)
 
-    def train(self, name: str, algorithm: str, texts: str, *options: str) -> None:
-        """Train by the command that anybody has."""
+    def train(self, name: str, algorithm: str, texts: str, *options: str, own: Sequence[Path] = ()) -> None:
+        """Train by the command that anybody has; a run that asks files of one's own goes on where these are named."""
         command = ["train", algorithm, self.path(f"{texts}.jsonl"), "--model", MODEL, "--folder", self.path(name)]
         if (self.folder / name / "config.json").exists():
-            command, options = ["resume", self.path(name)], ()
+            command, options = [*map(str, own), "resume", self.path(name)], ()
         subprocess.run([sys.executable, "-m", "retorno", *command, *options], check=True)
 
 

@@ -29,6 +29,7 @@ from retorno.plots.style import LINES, MUTED, number_axes, panels, save, style
 
 HERE = Path(__file__).parent
 KEPT, PAGE, PICTURE = HERE / "results" / "verifiable.json", HERE / "verifiable.md", HERE / "images" / "sums.png"
+SUMS = HERE / "sums.py"
 PRACTISED, HELD_OUT = 2000, 200
 """Of the 8,100 pairs of numbers of two digits, those that GRPO asks for, and those asked for at the end."""
 TOKENS, STEPS, POLICIES = 5, 84_000, 6
@@ -45,9 +46,10 @@ def learn(runs: Runs, seed: int, practised: list[str]) -> None:
     """GRPO, by the command that anybody has."""
     runs.write("prompts", ({"prompt": prompt} for prompt in practised))
     runs.train(
-        "grpo", "grpo", "prompts", "--reward", str(HERE / "sums.py:right"), "--kl", "0", "--unended", "none",
+        "grpo", "grpo", "prompts", "--reward", f"{SUMS}:right", "--kl", "0", "--unended", "none",
         "--trained", "upper_layers", "--world.answer", str(TOKENS), "--num-envs", "64", "--group", "8", "--lr", "1e-4",
         "--steps", str(STEPS), "--every", str(STEPS // POLICIES), "--keep", "1", "--episodes", "0", "--seed", str(seed),
+        own=(SUMS,),
     )  # fmt: skip
 
 
