@@ -3,8 +3,8 @@
     python benchmarks/preferences_killed.py [KILLS]   # 40 where it is not said; needs `web`, Playwright, Chromium
 
 `retorno prefer` teaches a small table by what a real browser presses in its page, by a rule: whose states have the
-larger numbers. The trainer or the server of the page gets a SIGKILL within 3 s after there is something to judge, and
-is started anew by `retorno resume` or `retorno compare`, while the other goes on. Each label that the page called saved
+larger numbers. The trainer or the server of the page gets a SIGKILL within 3 s after the first clips are shown, and is
+started anew by `retorno resume` or `retorno compare`, while the other goes on. Each label that the page called saved
 has to be in the database, once and as it was given, and at the end the run's arrays are those of a run that nobody
 disturbed. The first that is killed is `retorno prefer` itself: its page has to end with it.
 """
@@ -18,6 +18,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import sqlite3
 import sys
@@ -33,10 +34,10 @@ from playwright.sync_api import Error, sync_playwright
 WHO, KIND = "Ana", "segments"
 LABELS_A_KILL = 10
 WORLD = ("q_learning", "garnet")
-OPTIONS = ("--steps", "20000", "--every", "2000", "--episodes", "0")
+OPTIONS = ("--steps", "20000", "--every", "2000", "--episodes", "0", "--num-envs", "4", "--rollout", "10")
 ASKED = ("--relabel.session", "4", "--relabel.segment", "5", "--relabel.recent", "1000")
 KILLED_WITHIN = 3.0
-"""Seconds after there is something to judge."""
+"""Seconds after the first clips are there."""
 STARTS = 600
 """Seconds in which what was started has to stand."""
 
@@ -145,11 +146,16 @@ class Person:
             row = there.execute(f"select id, content from query {which}", (WHO,)).fetchone()
         return None if row is None else (row[0], json.loads(row[1]))
 
-    def work(self, over: Callable[[], bool]) -> None:
-        """Judge until it is over, or the page does not answer; what is called saved is noted."""
+    def work(self, over: Callable[[], bool], begun: Callable[[], None] = lambda: None) -> None:
+        """Judge until it is over, or the page does not answer; what is called saved is noted.
+
+        Args:
+            over: whether it is.
+            begun: is told when the first clips are there.
+        """
         from retorno.preferences.judges import shown_swapped
 
-        token = Path(f"{self.place}-token").read_text().strip()
+        token, waiting = Path(f"{self.place}-token").read_text().strip(), True
         page = self.context.new_page()
         try:
             page.set_default_timeout(1000 * STARTS)
@@ -161,6 +167,9 @@ class Person:
                 if mine is None or page.locator(".clip img").count() < 2 or (lent := self.lent()) is None:
                     page.wait_for_timeout(20)
                     continue
+                if waiting:
+                    begun()
+                    waiting = False
                 query, content = lent
                 left = share(content) != float(shown_swapped(query, WHO))
                 page.keyboard.press("ArrowLeft" if left else "ArrowRight")
@@ -209,15 +218,16 @@ def main() -> None:
             if sum(fallen.values()) < kills:
                 until(lambda: person.wanted() or not learning(), "nothing was asked")
                 timer = threading.Timer(rng.uniform(0, KILLED_WITHIN), process.kill)
-                timer.start()
-                person.work(lambda process=process: not (learning() and process.is_alive()))
-                timer.join()
+                person.work(lambda process=process: not (learning() and process.is_alive()), timer.start)
+                if timer.ident is not None:
+                    timer.join()
                 process.join(timeout=5)
             else:
                 person.work(lambda: not learning())
             there = check(place, person.promised)
             if training.exitcode == 0:
                 break
+            assert training.exitcode in (None, -signal.SIGKILL), f"the trainer failed: exit {training.exitcode}"
             if process.is_alive():
                 continue
             fallen[victim] += 1
