@@ -21,7 +21,7 @@ from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInter
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
+from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normalisers import ObservationNormaliser, normalised
 from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.objectives import masked_mean, policy_gradient
@@ -58,6 +58,8 @@ class IMPALA:
     """How a gradient becomes a step."""
     discount: UnitInterval = 0.99
     """γ"""
+    box: BoxPolicy = BoxPolicy.gaussian
+    """How real numbers are drawn."""
     most: Positive = 1.0
     """ρ̄, how much a choice counts at most that is likelier now than when it was made."""
     most_carried: Positive = 1.0
@@ -70,7 +72,7 @@ class IMPALA:
     """Standardise Box observations by their running mean and variance."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> IMPALALearner:
-        heads = {"policy": policy_head(spec.action_space), "value": ValueHead()}
+        heads = {"policy": policy_head(spec.action_space, self.box), "value": ValueHead()}
         network = self.network.build(key, spec.observation_space, heads)
         return IMPALALearner(
             network=network,

@@ -38,7 +38,7 @@ from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries,
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import MLP, NetworkConfig, ValueHead, policy_head
+from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
 from retorno.networks.composed import Parts
 from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
 from retorno.ops.objectives import masked_mean, masked_standardise
@@ -86,6 +86,8 @@ class TRPO:
     """What is left of it each time."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3))
     """How a gradient becomes a step of the critic; the policy's step is its own."""
+    box: BoxPolicy = BoxPolicy.gaussian
+    """How real numbers are drawn."""
     critic_epochs: Count = 20
     """The critic's gradient steps on each rollout, each on all of it."""
     discount: Discount = 0.99
@@ -102,7 +104,7 @@ class TRPO:
         for_actor, for_critic = jax.random.split(key)
         critic = self.network.build(for_critic, observed, {"value": ValueHead()})
         return TRPOLearner(
-            actor=self.network.build(for_actor, observed, {"policy": policy_head(spec.action_space)}),
+            actor=self.network.build(for_actor, observed, {"policy": policy_head(spec.action_space, self.box)}),
             critic=critic,
             critic_optimiser=self.optimiser.build().init(critic),  # pyright: ignore[reportArgumentType]
             observations=ObservationNormaliser.start(observed) if self.normalise_observations else None,
