@@ -13,7 +13,7 @@ from retorno.run.folder import RunFolder, read_config, read_metrics
 
 VERSIONS = ("version", "versions", "code", "commit", "platform")
 """Settings by these names tell what ran, not how."""
-OF_ONE_RUN = ("seeds", "every", "keep", "devices")
+OF_ONE_RUN = ("seeds", "every", "keep", "until", "devices")
 """Settings in which seeds of one thing may differ."""
 LONGEST_NAME = 80
 MOST_NAMED = 3
@@ -197,8 +197,17 @@ def differing(flats: Sequence[Mapping[str, str]]) -> list[str]:
     return [name for name in names if len({flat.get(name) for flat in flats}) > 1]
 
 
+def of_one_run(name: str) -> bool:
+    """Whether a setting, or what it is a field of, is one in which seeds of one thing may differ.
+
+    >>> of_one_run("until.score"), of_one_run("algorithm.clip")
+    (True, False)
+    """
+    return name.partition(".")[0] in OF_ONE_RUN
+
+
 def _identity(config: Any) -> dict[str, str]:
-    return {name: value for name, value in flatten(config).items() if name not in OF_ONE_RUN}
+    return {name: value for name, value in flatten(config).items() if not of_one_run(name)}
 
 
 def common_folder(folders: Sequence[Path]) -> Path:
@@ -226,7 +235,7 @@ def _labels(flats: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[st
     labels = []
     for i, (flat, (algorithm, world)) in enumerate(zip(flats, heads, strict=True)):
         alike = [other for other, head in zip(flats, heads, strict=True) if head == heads[i]]
-        named = [name for name in differing(alike) if name not in (*OF_ONE_RUN, *VERSIONS) and name in flat]
+        named = [name for name in differing(alike) if not of_one_run(name) and name not in VERSIONS and name in flat]
         parts = [f"{algorithm} on {world}"] if algorithms and worlds else [algorithm] * algorithms + [world] * worlds
         if len(named) <= MOST_NAMED:
             parts += [f"{_short(name, named)} {flat[name]}" for name in named]

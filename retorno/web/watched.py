@@ -89,7 +89,7 @@ class Watched:
         """
         from retorno.plots.curves import learning_curve, metric_curves
         from retorno.plots.page import Table
-        from retorno.plots.records import differing, grouped
+        from retorno.plots.records import differing, grouped, of_one_run
         from retorno.plots.style import NARROW, PlotError, inline_svg
 
         groups = grouped([record for record in records if record.rows])
@@ -106,7 +106,7 @@ class Watched:
         if len(groups) == 1:
             return pictures, None
         flats = [group.settings for group in groups]
-        apart = [name for name in differing(flats) if name not in ("seeds", "every", "keep")]
+        apart = [name for name in differing(flats) if not of_one_run(name)]
         rows = [[name, *(flat.get(name, "–") for flat in flats)] for name in apart]
         return pictures, Table(["", *(group.label for group in groups)], rows) if rows else None
 
