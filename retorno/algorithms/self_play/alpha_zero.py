@@ -21,7 +21,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
-from retorno.algorithms.self_play.resignation import Hopes, Judged
+from retorno.algorithms.self_play.resignation import Bound, Hopes, Judged
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
 from retorno.core.spaces import SpaceError, Spec, num_actions
@@ -113,8 +113,8 @@ class AlphaZero:
     full_share: UnitInterval = 0.25
     """How many searches are full ones where there are quick ones: a whole rollout of all games at a time, because of
     searches that run side by side none is done before the longest."""
-    resign_below: float | None = None
-    """The value of a position, −1 to 1, below which whoever moves gives the game up; None to play all to their end."""
+    resign_below: Bound | None = None
+    """The value below which whoever moves gives the game up, −1 for a sure loss; None to play all to their end."""
     played_on: UnitInterval = 0.1
     """The share of games in which nobody gives up, which tell how often that would be wrong."""
     reanalysed: Whole = 0

@@ -6,17 +6,20 @@ their end, and of those who would have given up in them it is counted who did no
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key
 
+from retorno.core.hyperparameters import Range
 from retorno.core.policy import Metrics
 from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep
 
+Bound = Annotated[float, Range(float, lambda x: x <= 0, "at most 0")]
+"""Of a value: where it is lost."""
 REMEMBERED = 0.99
 """Of what was counted, at each update: the network of today plays otherwise than that of the day before."""
 
