@@ -23,6 +23,9 @@ PYTHON = sys.executable
 RETORNO = str(Path(PYTHON).parent / "retorno")
 TWO_DEVICES = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
+QUIET = 5
+"""A load up to which nothing else of weight ran."""
+
 
 def against(work: str, peer: str, pairs: int) -> Callable[[str], dict[str, Any]]:
     """The ratio of rates, ours over the peer's."""
@@ -176,7 +179,7 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "Made by `make bench` ([benchmarks/deep.py](../benchmarks/deep.py)): both sides in one run, in turn, warmed",
         "up; the median of the ratios pair by pair, with the least and the largest. Peers: Stable-Baselines3 2.9.2",
         "(PyTorch 2.13, one thread, which is its fastest here), sb3-contrib 2.9.0 and SBX 0.28, with the same settings",
-        "and Gymnasium's worlds.",
+        "and Gymnasium's worlds. Where a load is told so much other work ran beside it, and only ratios say something.",
         "",
         "| work | bar | measured | least to largest | ours | theirs | pairs |",
         "|---|---|---|---|---|---|---|",
@@ -188,7 +191,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         if "pairs" in result:
             spread = f"{result['low']:.2f} to {result['high']:.2f}"
             unit = " s" if name.startswith("whole") else "/s"
-            sides = f"{result['mine']:,.4g}{unit} | {result['theirs']:,.4g}{unit} | {result['pairs']}"
+            beside = f", load {result['load']:.0f}" if result.get("load", 0) > QUIET else ""
+            sides = f"{result['mine']:,.4g}{unit} | {result['theirs']:,.4g}{unit} | {result['pairs']}{beside}"
             lines.append(f"| {title} | {bar} | **{result['ratio']:.2f}** | {spread} | {sides} |")
         elif "seconds" in result:
             spread = f"{result['low']:.3f} to {result['high']:.3f}"
