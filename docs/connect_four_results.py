@@ -67,7 +67,7 @@ def main() -> None:
         ylabel="critical positions where the result is kept",
         references=ASKED,
     )
-    save(figure, HERE / "images" / "connect-four.png")
+    save(figure, HERE / "images" / "self-play-connect-four.png")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pages import DOCS, EXACT, PICTURE, alike, comparable, executed, runnable
 
-SEEN = ("images/page-", "images/preferences-", "images/tune")
+SEEN = ("images/page-", "images/preferences-", "images/self-play-", "images/tune")
 """How pictures begin that show what a browser showed, and what a command of the page made."""
 
 
