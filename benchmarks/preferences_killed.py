@@ -240,8 +240,9 @@ def main() -> None:
             if serving is None or victim == "server":
                 serving = server()
         browser.close()
-    if serving is not None:
-        serving.kill()
+        if serving is not None:  # Forked, it holds the driver's pipes open, which would wait for it.
+            serving.kill()
+            serving.join()
     whole.join()
     ends = [arrays(each) for each in (run, top / "whole")]
     assert ends[0].keys() == ends[1].keys() and all((ends[0][name] == ends[1][name]).all() for name in ends[0])
