@@ -337,7 +337,8 @@ def readable(text: str, groups: Mapping[str, Collection[str]]) -> str:
 def options(kind: Any) -> Iterator[str]:
     """The options that a dataclass (or an instance) stands for, as one types them."""
     for field in dataclasses.fields(kind):
-        name = field.name.strip("_").replace("_", "-")
+        told = (getattr(each, "name", None) for each in getattr(field.type, "__metadata__", ()))
+        name = next(filter(None, told), field.name.strip("_")).replace("_", "-")
         value = getattr(kind, field.name, None)
         yield f"--{name}"
         if dataclasses.is_dataclass(value):  # Its options carry its name, or (an algorithm's) do not.

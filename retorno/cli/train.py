@@ -39,7 +39,7 @@ from retorno.networks.network import NetworkConfig
 from retorno.run.folder import SEED
 from retorno.run.known import register_further
 from retorno.run.origin import Origin
-from retorno.run.relabel import RELABELS
+from retorno.run.relabel import RELABELS, InTurn
 from retorno.run.table_monitor import require_watchable
 from retorno.run.train import train
 from retorno.run.training import NEWEST, Training
@@ -511,8 +511,7 @@ def start(
         note(f"{name} on {world}{with_settings} ({how})")
         note(f"settings: {told_settings(name, algorithm, published)}")
         if relabel is not None:
-            changed = as_options(relabel, type(relabel)(), "--relabel.")
-            note(f"rewards: {' '.join([part_name(RELABEL, relabel), *changed])}")
+            note(f"rewards: {told_relabel(relabel)}")
         if getattr(algorithm, "exploring_starts", False) and (told := few_starts(chosen.model())):
             note(told)
         if (origin := training.begun_from) is not None:
@@ -642,6 +641,21 @@ def told_settings(name: str, algorithm: Any, published: Published | None) -> str
     return f"{published.source}: {' '.join(taken)}{yours and '; changed: '}{yours}"
 
 
+def told_relabel(relabel: Any) -> str:
+    """What pays, and how it differs from its defaults; of several one after the other."""
+    if isinstance(relabel, InTurn):
+        return ", then ".join(map(told_relabel, relabel.relabels))
+    return " ".join([part_name(RELABEL, relabel), *as_options(relabel, defaults_of(type(relabel)), "--relabel.")])
+
+
+def defaults_of(made: type[Any]) -> types.SimpleNamespace:
+    """The value that each field of a dataclass has where nothing is said; of one that has to be said, `MISSING`."""
+    usual = lambda field: (  # noqa: E731
+        field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    )
+    return types.SimpleNamespace(**{field.name: usual(field) for field in dataclasses.fields(made)})
+
+
 def typed(made: Any, usual: Any) -> Iterator[str]:
     """What has to be typed to get from an algorithm's defaults to other settings."""
     adapted = usual
@@ -655,15 +669,16 @@ def as_options(made: Any, usual: Any, before: str = "--") -> Iterator[str]:
     for field in dataclasses.fields(made):
         value, other = getattr(made, field.name), getattr(usual, field.name)
         name = field.name.strip("_").replace("_", "-")
-        if value == other:
+        if value == other or not field.init:
             continue
         kinds = parts_of(made).get(field.name)
         if kinds is not None and value is None:
             yield f"{before}{name} {part_name(kinds, value)}"
         elif dataclasses.is_dataclass(value):
             if type(value) is not type(other):
-                yield f"{before}{name} {part_name(kinds or {}, value)}"
-                other = type(value)()  # type: ignore[call-arg]
+                if kinds is not None or dataclasses.is_dataclass(other):
+                    yield f"{before}{name} {part_name(kinds or {}, value)}"
+                other = defaults_of(type(value))
             yield from as_options(value, other, f"{before}{name}.")
         elif isinstance(value, bool):
             yield f"{before}{'' if value else 'no-'}{name}"

@@ -16,11 +16,11 @@ from retorno import language
 from retorno.cli.main import main
 from retorno.cli.options import UsageError
 from retorno.cli.texts import _usually_trained, of_language
-from retorno.cli.train import choose, typed
+from retorno.cli.train import choose, told_relabel, typed
 from retorno.language import Everything, LoRA, StoredModel
 from retorno.networks import Tempered
 from retorno.run import policy_folder
-from retorno.run.relabel import InTurn
+from retorno.run.relabel import ClipRewards, InTurn
 
 MODEL = str(Path(__file__).with_name("models") / "llama")
 KINDS = {"heron": "a bird", "cod": "a fish", "fox": "a beast", "fly": "an insect", "owl": "a bird", "eel": "a fish"}
@@ -129,6 +129,11 @@ def test_answers_to_prompts_are_rewarded_by_a_function_that_is_named(texts: Path
         paid: Any = told.rewarded(relabel)
         function: Any = paid.relabels[0] if isinstance(paid, InTurn) else paid
         assert (function.function, algorithm.num_envs) == (f"{texts / 'mine.py'}:short", 3)
+        words = told_relabel(paid)
+        assert words.startswith(f"function_score --relabel.function {texts / 'mine.py'}:short")
+        assert "(" not in words and "written" not in words
+        both = told_relabel(InTurn((function, ClipRewards(5.0))))
+        assert both == f"{told_relabel(function)}, then clip_rewards --relabel.most 5.0"
         assert function.model == StoredModel(str(Path(MODEL).resolve()))
 
 
