@@ -86,7 +86,9 @@ def log_prob_and_entropy(
 
 
 def log_probs_and_entropies(
-    policy: Distribution, legal: Legal, action: Array
+    policy: Distribution,
+    legal: Bool[Array, "T B A"] | tuple[Bool[Array, "T B A_i"], ...] | Only | None,
+    action: Array,
 ) -> tuple[Float[Array, "T B"], Float[Array, "T B"]]:
     """`log_prob_and_entropy` of many rows.
 

@@ -269,6 +269,7 @@ def test_the_help_stands_in_groups(cli):
     titles = [line for line in told.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert titles == [
         "run:",
+        "ending before the budget:",
         "another run:",
         "world:",
         "algorithm:",
@@ -278,6 +279,7 @@ def test_the_help_stands_in_groups(cli):
     ]
     sections = dict(zip(titles, re.split(r"^\S.*:$", told, flags=re.M)[1:], strict=True))
     assert "--steps INT" in sections["run:"] and "--wrappers TEXT …" in sections["world:"]
+    assert "--patience INT" in sections["ending before the budget:"]
     assert "--from PATH" in sections["another run:"]
     assert "--lambda FLOAT" in sections["algorithm:"] and "--network.hidden INT …" in sections["network options:"]
     assert "(default: none)" in told and "{None}" not in told and "(default: )" not in told and "----" not in told
