@@ -80,14 +80,22 @@ class Block(eqx.Module):
 
     def finish(self, x: Float[Array, "*T width"], attended: Float[Array, "N *T D"]) -> Float[Array, "*T width"]:
         """What is left to do once the values are gathered."""
-        x = x + self.out(jnp.moveaxis(attended, 0, -2).reshape(*x.shape[:-1], -1))
+        x = _summed(x + self.out(jnp.moveaxis(attended, 0, -2).reshape(*x.shape[:-1], -1)))
         inner = self.up(self.forward_norm(x))
         if self.gated:
             gate, inner = jnp.split(inner, 2, axis=-1)
             inner = self.activation(gate) * inner
         else:
             inner = self.activation(inner)
-        return x + self.down(inner)
+        return _summed(x + self.down(inner))
+
+
+def _summed(x: Float[Array, "*T width"]) -> Float[Array, "*T width"]:
+    """The residual stream of many rows, added up once for all that read it, in the gradient too.
+
+    XLA would add it up anew in each copy that it turns around for a product with the rows.
+    """
+    return x if x.ndim == 1 else jax.lax.optimization_barrier(x)
 
 
 class Causal(Trunk):
