@@ -120,6 +120,13 @@ def lengths(prompts: list[str], completions: list[str] = (), **_: Any) -> list[f
     return [float(len(set(answer.split()))) for answer in completions]
 
 
+QUIETLY: dict[str, Any] = {
+    "output_dir": OUT, "learning_rate": 1e-4, "use_cpu": True, "bf16": False, "report_to": "none",
+    "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True, "gradient_checkpointing": False,
+}  # fmt: skip
+"""Settings of each of TRL's trainers: float32 on the CPU, and nothing told or kept."""
+
+
 def trl(kind: str) -> Callable[[], float]:
     """The same by TRL's trainers."""
     import datasets
@@ -128,11 +135,7 @@ def trl(kind: str) -> Callable[[], float]:
     import trl as library
 
     records = texts(64)
-    common: dict[str, Any] = {
-        "output_dir": OUT, "per_device_train_batch_size": 16, "max_steps": STEPS, "learning_rate": 1e-4,
-        "use_cpu": True, "bf16": False, "report_to": "none", "save_strategy": "no", "logging_strategy": "no",
-        "disable_tqdm": True, "gradient_checkpointing": False,
-    }  # fmt: skip
+    common = {**QUIETLY, "per_device_train_batch_size": 16, "max_steps": STEPS}
     tokenizer = hf.AutoTokenizer.from_pretrained(LEARNT)
     model: Any = _upper(hf.AutoModelForCausalLM.from_pretrained(LEARNT, dtype=torch.float32)) if LARGE else LEARNT
     rows = datasets.Dataset.from_list(records)
@@ -155,14 +158,7 @@ def trl(kind: str) -> Callable[[], float]:
     if kind == "grpo":
         rows = rows.remove_columns(["chosen", "rejected"])
     trainer = make(model=model, args=settings, train_dataset=rows, processing_class=tokenizer, **asked)
-    clock = _clock()
-
-    def measure() -> float:
-        began = clock()
-        trainer.train()
-        return STEPS / (clock() - began)
-
-    return _with_threads(torch, measure)
+    return _steps_of(trainer, torch)
 
 
 def trl_ppo() -> Callable[[], float]:
@@ -184,12 +180,16 @@ def trl_ppo() -> Callable[[], float]:
         policy, scores[1] = _upper(policy), _upper(scores[1])
     rows = datasets.Dataset.from_list([{"input_ids": tokenizer(each["prompt"])["input_ids"]} for each in texts(64)])
     settings = PPOConfig(
-        output_dir=OUT, per_device_train_batch_size=ANSWERS, num_mini_batches=1, num_ppo_epochs=4, response_length=24,
+        **QUIETLY, per_device_train_batch_size=ANSWERS, num_mini_batches=1, num_ppo_epochs=4, response_length=24,
         total_episodes=ANSWERS * STEPS, local_rollout_forward_batch_size=ANSWERS, num_sample_generations=0,
-        temperature=1.0, stop_token="eos", learning_rate=1e-4, use_cpu=True, bf16=False, report_to="none",
-        save_strategy="no", logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False,
+        temperature=1.0, stop_token="eos",
     )  # fmt: skip
     trainer = PPOTrainer(settings, tokenizer, policy, reference, scores[0], rows, scores[1], eval_dataset=rows)
+    return _steps_of(trainer, torch)
+
+
+def _steps_of(trainer: Any, torch: Any) -> Callable[[], float]:
+    """Steps a second of a trainer that makes `STEPS` of them."""
     clock = _clock()
 
     def measure() -> float:

@@ -63,7 +63,7 @@ class Network(Policy):
         return self._heads(features, self._layers()), {name: after[name] for name in self._remembering} or ()
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        before = dict.fromkeys(self.trunks) if carry is None else carry
+        before = self._before(carry)
         features = {
             name: trunk.unroll(obs, first, before[name] if trunk.context != 0 else ())
             for name, trunk in self.trunks.items()
@@ -72,7 +72,7 @@ class Network(Policy):
         return jax.vmap(lambda features: self._heads(features, layers))(features)
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
-        before = dict.fromkeys(self.trunks) if carry is None else carry
+        before = self._before(carry)
         return {name: trunk.read(obs, first, before[name]) for name, trunk in self._remembering.items()} or ()
 
     def select(self, *heads: str) -> Network:
@@ -88,6 +88,10 @@ class Network(Policy):
     @property
     def _remembering(self) -> dict[str, Trunk]:
         return {name: trunk for name, trunk in self.trunks.items() if trunk.context != 0}
+
+    def _before(self, carry: Carry) -> Carry:
+        """What each trunk remembers before row 0."""
+        return dict.fromkeys(self.trunks) if carry is None else carry
 
     def _layers(self) -> dict[str, Callable[..., Any]]:
         """The last layer of each head."""

@@ -231,8 +231,7 @@ def attend(
 
     Each of the K keys and values serves N / K queries. Ainslie et al. 2023.
     """
-    weights = jax.nn.softmax(jnp.where(visible, _scores(query, keys), -jnp.inf))
-    return _gathered(weights, values).reshape(query.shape)
+    return _gathered(_weights(query, keys, visible), values).reshape(query.shape)
 
 
 @attend.defjvp
@@ -242,12 +241,19 @@ def _attend_and_tangent(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -
     .. math:: dO = (P \circ dS) V - \big(\textstyle\sum_s P \circ dS\big) O + P\, dV
     """
     query, keys, values, visible = primals
-    weights = jax.nn.softmax(jnp.where(visible, _scores(query, keys), -jnp.inf))
+    weights = _weights(query, keys, visible)
     gathered = _gathered(weights, values)
     moved = weights * (_scores(tangents[0], keys) + _scores(query, tangents[1]))
     tangent = _gathered(moved, values) - moved.sum(-1, keepdims=True).astype(gathered.dtype) * gathered
     tangent += _gathered(weights, tangents[2])
     return gathered.reshape(query.shape), tangent.reshape(query.shape)
+
+
+def _weights(
+    query: Float[Array, "N *T D"], keys: Float[Array, "K S D"], visible: Bool[Array, "*T S"]
+) -> Float[Array, "K G *T S"]:
+    """How much of each value a row gathers."""
+    return jax.nn.softmax(jnp.where(visible, _scores(query, keys), -jnp.inf))
 
 
 def _scores(query: Float[Array, "N *T D"], keys: Float[Array, "K S D"]) -> Float[Array, "K G *T S"]:

@@ -150,12 +150,12 @@ def _log_prob_and_entropy_tangent(primals: tuple[Array, Array], tangents: tuple[
         dH = -\sum_b \pi(b) (\log \pi(b) + H)\, d\ell_b
     """
     (logits, action), (moved, _) = primals, tangents
+    log_prob, entropy = _log_prob_and_entropy(logits, action)
     log_probs = jax.nn.log_softmax(logits)
     probs = jnp.exp(log_probs)
-    entropy = -_expectation(log_probs, log_probs)
     certainty = jnp.where(probs > 0, probs * (log_probs + entropy), 0.0)
     taken = (jnp.arange(logits.shape[0]) == action) - probs
-    return (log_probs[action], entropy), (jnp.sum(taken * moved), -jnp.sum(certainty * moved))
+    return (log_prob, entropy), (jnp.sum(taken * moved), -jnp.sum(certainty * moved))
 
 
 class Categorical(NamedTuple):

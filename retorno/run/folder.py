@@ -14,7 +14,7 @@ import math
 import os
 import warnings
 import weakref
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -277,13 +277,8 @@ def read_config(path: Path) -> Any:
     Args:
         path: of the run.
     """
-    file = Path(path) / CONFIG
-    try:
-        return json.loads(file.read_bytes())
-    except OSError as error:
-        raise FolderError(f"{path} is not the folder of a run: {CONFIG}: {error.strerror}{or_a_study(path)}") from error
-    except (ValueError, RecursionError) as error:
-        raise FolderError(f"{file} is damaged: {error}") from error
+    absent = lambda why: f"{path} is not the folder of a run: {CONFIG}: {why}{or_a_study(path)}"  # noqa: E731
+    return _read_json(Path(path) / CONFIG, absent)
 
 
 def read_question(file: Path, what: str) -> Any:
@@ -296,10 +291,15 @@ def read_question(file: Path, what: str) -> Any:
         file: in its folder.
         what: it is: for messages.
     """
+    return _read_json(file, lambda why: f"{file.parent} holds no {what}: {file.name}: {why}")
+
+
+def _read_json(file: Path, absent: Callable[[str | None], str]) -> Any:
+    """What a file holds, or a FolderError: `absent` says what it means, and why, that there is none."""
     try:
         return json.loads(file.read_bytes())
     except OSError as error:
-        raise FolderError(f"{file.parent} holds no {what}: {file.name}: {error.strerror}") from error
+        raise FolderError(absent(error.strerror)) from error
     except (ValueError, RecursionError) as error:
         raise FolderError(f"{file} is damaged: {error}") from error
 
