@@ -292,7 +292,7 @@ def _regrets(best: rt.Solution, policies: list[Any], greedy: bool, unit: str) ->
 
 
 RANDOM = {"breakout": 0.4, "freeway": 0.3, "space_invaders": 4.0, "asterix": 0.5, "seaquest": 0.1}
-"""What actions at random are paid in MinAtar's games; published are 10 and 5 million steps."""
+"""What actions at random are paid in MinAtar's games; published are 10 (PQN, PPO) and 5 million steps (DQN)."""
 
 ZOO = {
     ("a2c", "CartPole-v1"): 500.0,
@@ -358,10 +358,10 @@ RESULTS = [
     Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
     Result("alpha_zero", "connect_four", "≥ .97; the network alone ≥ .93", seeds=3, judge=keeps_results),
     *(
-        Result("pqn", f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=3)
+        Result(algorithm, f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=seeds)
+        for algorithm, seeds in (("pqn", SEEDS), ("ppo", SEEDS), ("dqn", 3))
         for game, chance in RANDOM.items()
     ),
-    Result("dqn", "minatar/breakout", f"far above {RANDOM['breakout']} (at random)", steps=200_000, seeds=3),
     Result("ppo", "Pendulum-v1", "≥ .95", taught=Preferences(), judge=share_of_gain),
     Result(
         "ppo",
