@@ -4,54 +4,58 @@
     python docs/results.py ppo-CartPole-v1 # the named ones
     python docs/results.py --render        # only write docs/results.md again
 
-Each result is kept in docs/results/<name>.json with the machine and the commit it was measured on;
-docs/results.md is made from those files.
+Each seed is a recorded run in runs/results/, as many at once as there are cores: a result whose measuring is stopped,
+however it is, goes on where it was, so that one can be made over days. Once it is there its runs are taken away. Each
+result is kept in docs/results/<name>.json with the machine and the commit it was measured on (all of them where its
+seeds were lived at several); docs/results.md is made from those files.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import platform
+import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import jax
+import dictionary_results
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
 
-jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-
-import dictionary_results  # noqa: E402
-import equinox as eqx  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from jax import Array  # noqa: E402
-
-import retorno as rt  # noqa: E402
-from retorno.algorithms.published import settings  # noqa: E402
-from retorno.cli.arena import with_simulations  # noqa: E402
-from retorno.cli.train import as_options, part_name  # noqa: E402
-from retorno.core.environment import Environment  # noqa: E402
-from retorno.core.time_step import TimeStep  # noqa: E402
-from retorno.environments.registry import make, model  # noqa: E402
-from retorno.environments.wrappers import Wrapper  # noqa: E402
-from retorno.figures.judged import connect_four, every_position  # noqa: E402
-from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer  # noqa: E402
-from retorno.ops.intervals import interval95  # noqa: E402
-from retorno.policies import EpsilonGreedyPolicy  # noqa: E402
-from retorno.preferences import FunctionJudge, Preferences, StateEntropy  # noqa: E402
-from retorno.replay import REPLAYS, UniformReplay  # noqa: E402
-from retorno.run.evaluate import Evaluation, evaluate  # noqa: E402
-from retorno.run.oracle import ROUNDING, regret  # noqa: E402
+import retorno as rt
+from retorno.algorithms.published import settings
+from retorno.cli.arena import with_simulations
+from retorno.cli.train import as_options, part_name
+from retorno.core.time_step import TimeStep
+from retorno.environments.registry import make, model
+from retorno.environments.wrappers import Wrapper
+from retorno.figures.judged import connect_four, every_position
+from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer
+from retorno.ops.intervals import interval95
+from retorno.policies import EpsilonGreedyPolicy
+from retorno.preferences import FunctionJudge, Preferences, StateEntropy
+from retorno.replay import REPLAYS, UniformReplay
+from retorno.run.config import to_json
+from retorno.run.evaluate import Evaluation, evaluate
+from retorno.run.oracle import ROUNDING, regret
+from retorno.run.resume import restore
+from retorno.run.training import Training
 
 SEEDS = 10
 EPISODES = 100
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
+GROWING = HERE.parent / "runs" / "results"
 
 
 KINDS = {"network": NETWORKS, "replay": REPLAYS}
@@ -146,20 +150,44 @@ def _world(result: Result) -> Any:
     return make(result.world, **result.of_world)
 
 
-def _train(result: Result) -> list[Any]:
-    """The final policies of ten seeds."""
-    algorithm, world = _algorithm(result), _world(result)
-    if isinstance(world, Environment):
-        training = rt.train(algorithm, world, result.budget, seed=result.each_seed, relabel=result.taught)
-        training.run_to_end()
-        return training.policies
-    policies = []
+def _grown(result: Result) -> Path:
+    """Where the seeds of a result lie that is under way: others where its settings are."""
+    parts = [to_json(_algorithm(result)), result.world, dict(result.of_world), to_json(result.taught), result.budget]
+    return GROWING / f"{result.name}-{sha256(json.dumps(parts).encode()).hexdigest()[:8]}"
+
+
+def _seed(result: Result, seed: int) -> None:
+    """Train one seed to its end, from where it was stopped."""
+    folder, world = _grown(result) / str(seed), _world(result)
+    if folder.exists():
+        training = rt.resume(folder, world=world, warn=print)
+    else:
+        made = _algorithm(result), world, result.budget
+        training = rt.train(*made, seed=seed, relabel=result.taught, folder=folder, keep=1)
+    with training:
+        if training.step < training.steps:
+            with folder.with_suffix(".commits").open("a") as commits:
+                commits.write(f"{commit()}\n")
+            training.run_to_end(progress=False)
+
+
+def _trained(result: Result) -> Iterator[Training]:
+    """The finished run of each seed."""
+    # Not forked: XLA's threads do not live on in a fork.
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")) as pool:
+        alone = dataclasses.replace(result, judge=returns)  # Other judges cannot be sent to another process.
+        seeds = {pool.submit(_seed, alone, seed): seed for seed in result.each_seed}
+        for ended in as_completed(seeds):
+            ended.result()
+            print(f"  seed {seeds[ended]} trained", flush=True)
     for seed in result.each_seed:
-        with rt.train(algorithm, world, result.budget, seed=seed) as training:
-            training.run_to_end()
-            policies.append(training.policy)
-        print(f"  seed {seed} trained", flush=True)
-    return policies
+        with restore(_grown(result) / str(seed), world=_world(result), warn=lambda line: None) as training:
+            yield training
+
+
+def _train(result: Result) -> list[Any]:
+    """The final policies of all seeds."""
+    return [training.policy for training in _trained(result)]
 
 
 def returns(result: Result) -> dict[str, Any]:
@@ -248,9 +276,7 @@ def against_soft(result: Result) -> dict[str, Any]:
 
 def _learners(result: Result) -> list[tuple[Any, Any]]:
     """The algorithm and the learner of each of ten seeds."""
-    training = rt.train(_algorithm(result), result.world, result.budget, seed=result.each_seed)
-    training.run_to_end()
-    return [(training.algorithm, learner) for learner in training.learners]
+    return [(training.algorithm, training.run.learner) for training in _trained(result)]
 
 
 def given_away(result: Result) -> dict[str, Any]:
@@ -428,21 +454,23 @@ RESULTS = [
 def measure(result: Result) -> None:
     """Run one result and keep it."""
     print(f"{result.name}: {result.command}", flush=True)
-    began = time.perf_counter()
     measured = result.judge(result)
+    grown = [_grown(result), _grown(dataclasses.replace(result, taught=None))]
+    commits = {line for folder in grown for file in folder.glob("*.commits") for line in file.read_text().split()}
     kept = {
         "name": result.name,
         "command": result.command,
         "asked": result.asked,
         "steps": result.budget,
         "seeds": result.seeds,
-        "minutes": round((time.perf_counter() - began) / 60, 1),
         "machine": f"{processor()}, {os.cpu_count()} cores",
-        "commit": commit(),
+        "commit": ", ".join(sorted(commits)),
         **measured,
     }
     KEPT.mkdir(exist_ok=True)
     (KEPT / f"{result.name}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    for folder in grown:
+        shutil.rmtree(folder, ignore_errors=True)
     print(f"  {kept['mean']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}] asked {result.asked}", flush=True)
 
 
@@ -500,7 +528,7 @@ def render() -> None:
             lines.append(f"| `{result.command}` | {result.budget:,} | {result.asked} | not measured yet | | | |")
             continue
         kept = possible(result, json.loads(file.read_text()))
-        marks.add(f"{kept['commit']} on {kept['machine']}")
+        marks.update(f"{each} on {kept['machine']}" for each in kept["commit"].split(", "))
         lines.append(
             f"| `{kept['command']}` | {kept['steps']:,} | {kept['asked']} | {kept['mean']:.4g} | "
             f"{kept['low']:.4g} to {kept['high']:.4g} | {min(kept['each']):g}, {max(kept['each']):g} | {kept['unit']} |"
