@@ -384,8 +384,8 @@ RESULTS = [
     Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
     Result("alpha_zero", "connect_four", "≥ .97; the network alone ≥ .93", seeds=3, judge=keeps_results),
     *(
-        Result(algorithm, f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=seeds)
-        for algorithm, seeds in (("pqn", SEEDS), ("ppo", SEEDS), ("dqn", 3))
+        Result(algorithm, f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=3)
+        for algorithm in ("pqn", "ppo", "dqn")
         for game, chance in RANDOM.items()
     ),
     Result("ppo", "Pendulum-v1", "≥ .95", taught=Preferences(), judge=share_of_gain),

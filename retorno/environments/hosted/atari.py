@@ -103,11 +103,14 @@ def atari(name: str, preset: str = "machado", render_mode: str | None = None, **
     """One game, as agents see it.
 
     Args:
-        name: as "ALE/Pong-v5"; `ale_py` is to be imported before.
+        name: as "ALE/Pong-v5".
         preset: whose choices.
         render_mode: as Gymnasium's; pictures are the console's own.
         **settings: choices of one's own.
     """
+    import ale_py  # In a fresh process too: it registers the games.
+
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
     told = choices(preset, **settings)
     if told.pop("preset", None) == RAW:
         return gym.make(name, disable_env_checker=True, render_mode=render_mode, **told)

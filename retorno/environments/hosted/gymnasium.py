@@ -302,9 +302,7 @@ def find(source: str) -> EnvSpec:
         module = "ale_py"
     try:
         if module:
-            imported = importlib.import_module(module)
-            if module == "ale_py":
-                imported.ALEInterface.setLoggerMode(imported.LoggerMode.Error)
+            importlib.import_module(module)
         return gym.spec(name)
     except ImportError as error:
         hint = ": pip install 'retorno[atari]'" if module == "ale_py" else ""

@@ -75,6 +75,13 @@ def test_a_lost_life_ends_what_is_learnt_and_not_the_game() -> None:
     assert all((row.discount[0] == 0) == row.last[0] for row in rows)
 
 
+def test_games_in_processes_of_their_own_are_the_same_games() -> None:
+    alone, spread = (gymnasium(GAME, preset="mnih", parallel=count).open(2, seed=7) for count in (False, 1))
+    for _ in range(3):
+        np.testing.assert_array_equal(alone.reset().obs, spread.reset().obs)
+    spread.close()
+
+
 def test_every_choice_is_told_and_made_again() -> None:
     told = WorldName.of(make(GAME, preset="mnih", sticky=0.1))
     assert told is not None and told.settings["sticky"] == 0.1 and told.settings["noop_max"] == 30
