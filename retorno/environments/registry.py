@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retorno.core.mdp import MDP, mdp
-from retorno.core.names import as_typed, did_you_mean
+from retorno.core.names import as_typed, did_you_mean, near
 from retorno.environments.bandits.models import bernoulli_testbed, gaussian_testbed
 from retorno.environments.formats import FORMATS, Reading, is_model_file, load
 from retorno.environments.games.blackjack import blackjack
@@ -453,11 +453,16 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
     if Path(name).exists():
         _refuse_path(name)
 
-    if not _GYMNASIUM_ID.fullmatch(name) and (near := did_you_mean(name, WORLDS)):
+    if not _GYMNASIUM_ID.fullmatch(name):
         import gymnasium
 
         if name not in gymnasium.registry:
-            raise UnknownNameError(f"there is no world {name!r}{near} `retorno list worlds` shows all")
+            close = [*_late("hosted.atari:games_like", name)(), *near(name, WORLDS)][:3]
+            if close:
+                meant = " or ".join(close)
+                raise UnknownNameError(
+                    f"there is no world {name!r}; did you mean {meant}? `retorno list worlds` shows all"
+                )
     return _late("hosted.gymnasium:gymnasium", name)(**settings)
 
 

@@ -11,6 +11,8 @@ areas, and grey by the console's own palette, as Gymnasium does it.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -128,6 +130,22 @@ def atari(name: str, preset: str = "machado", render_mode: str | None = None, **
     if chosen.fire and "FIRE" in game.unwrapped.get_action_meanings():  # pyright: ignore[reportAttributeAccessIssue]
         seen = Fire(seen)
     return Lives(seen) if chosen.lives else seen
+
+
+def games_like(name: str) -> list[str]:
+    """The id of the game that is called so, in whatever case, version or older fashion; nothing where there is none.
+
+    Args:
+        name: as somebody typed it.
+
+    >>> games_like("pong"), games_like("SpaceInvadersNoFrameskip-v4"), games_like("CartPole-v1")
+    (['ALE/Pong-v5'], ['ALE/SpaceInvaders-v5'], [])
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("ale_py")
+    plain = re.sub(r"(noframeskip|deterministic)?(-v\d+)?$", "", name.lower().removeprefix(PREFIX.lower()))
+    plain = re.sub("[-_ ]", "", plain)
+    return [game for game in gym.registry if game.startswith(PREFIX) and game[4:-3].lower() == plain]
 
 
 class Frames(gym.Wrapper):

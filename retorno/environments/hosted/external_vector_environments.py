@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from retorno.core.environment import episode_seed
 from retorno.core.time_step import TimeStep
-from retorno.environments.hosted.discounts import discounts, two_players
+from retorno.environments.hosted.discounts import discounts, has_lives, two_players
 from retorno.environments.hosted.legality import LegalReader, sample
 from retorno.environments.hosted.successes import Successes
 from retorno.environments.hosted.sync_environments import ActionLayout, WorldError, outside, reader, rows
@@ -46,6 +46,7 @@ class Vector:
         self._read = reader(vector.single_observation_space, batched=True)
         self._layout = ActionLayout(vector.single_action_space)
         self._legal, self._two_players = LegalReader(vector.single_action_space), two_players(vector)
+        self._lives = has_lives(vector)
         self._sampler = copy.deepcopy(vector.single_action_space)
         self._steps, self._looks = 0, 2
         self.successes = Successes(self.num_envs)
@@ -132,7 +133,7 @@ class Vector:
         # What is told beside an episode's final observation may be the next episode's.
         told = [{} if over else one for one, over in zip(self._told, last, strict=True)]
         legal = self._legally(self._legal.read, told, last, first)
-        discount = self._legally(discounts, self._discounts, terminated, first, self._two_players)
+        discount = self._legally(discounts, self._discounts, terminated, first, self._two_players, self._lives)
         try:
             read, reward = self._read(obs), np.asarray(reward, np.float32)
         except (ValueError, TypeError, KeyError, IndexError) as error:

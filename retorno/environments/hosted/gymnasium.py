@@ -21,7 +21,8 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from retorno.core.environment import HostedEnvironments, episode_seed
 from retorno.core.names import did_you_mean, near
-from retorno.environments.hosted.atari import PREFIX, atari, choices
+from retorno.environments.hosted.atari import PREFIX, RAW, atari, choices, games_like
+from retorno.environments.hosted.atari_threads import Consoles
 from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
 from retorno.environments.hosted.legality import told_by_a_step
@@ -83,7 +84,12 @@ class GymnasiumWorld:
     @property
     def why_not_resumable(self) -> str | None:
         """Why a run here could not be resumed exactly; None where it can."""
-        if self.native or isinstance(self.source, VectorEnv):
+        if self.native:
+            return (
+                f"{self.name}'s own vector environment keeps its state to itself, so a run cannot be resumed exactly: "
+                "leave out native=True for that"
+            )
+        if isinstance(self.source, VectorEnv):
             return OPAQUE.format(self.name)
         spec = find(self.source) if isinstance(self.source, str) else getattr(self.source, "spec", None)
         if spec is not None and spec.nondeterministic:
@@ -169,8 +175,11 @@ class GymnasiumWorld:
         return [partial(_make, self.name, make, self.kwargs, wraps)] * num_envs
 
     def _make_vector(self, num_envs: int) -> VectorEnv:
-        make = partial(gym.make_vec, find(str(self.source)), num_envs, vectorization_mode="vector_entry_point")
-        return _make(self.name, make, self.kwargs)
+        spec = find(str(self.source))
+        if not self.name.startswith(PREFIX):
+            make = partial(gym.make_vec, spec, num_envs, vectorization_mode="vector_entry_point")
+            return _make(self.name, make, self.kwargs)
+        return _make(self.name, partial(Consoles, self.name, num_envs), self.kwargs)
 
 
 def gymnasium(
@@ -196,7 +205,7 @@ def gymnasium(
         num_envs: how many; None leaves it to the algorithm.
         parallel: whether environments live in processes of their own: one for each core, or so many (environments
             that wait gain from more processes than cores).
-        native: whether an id's own vector environment is used, as ALE's.
+        native: whether an id's own vector environment is used; of Atari's games the emulator's, which has threads.
         wrappers: what each environment is wrapped in, the innermost first: functions of an environment, or by name, as
             `wrapper` reads them.
         **kwargs: what an id or a function is called with, for instance max_episode_steps; for a game of Atari ("ALE/…")
@@ -214,11 +223,13 @@ def gymnasium(
             raise WorldError(f"{source} has no vector environment of its own: leave out native=True")
         if native and wrappers:
             raise WorldError(f"{source}'s own vector environment takes no wrappers: leave one of them out")
-        if source.startswith(PREFIX) and not native:
+        if source.startswith(PREFIX):
             try:
                 kwargs = choices(**kwargs)
             except ValueError as error:
                 raise WorldError(f"{source}: {error}") from error
+            if native and kwargs.get("preset") == RAW:
+                raise WorldError(f"{source}'s own vector environment prepares what it shows: leave out preset={RAW!r}")
         return GymnasiumWorld(source, num_envs, parallel, native, kwargs, _checked(wrappers))
     if native:
         raise WorldError("native=True asks for an id's own vector environment: give an id, or the vector environment")
@@ -320,10 +331,12 @@ def _told_by(env: gym.Env | VectorEnv) -> tuple[spaces.Space[Any], spaces.Space[
 
 
 def _near(name: str) -> list[str]:
-    """Up to four ids like a name: the same one in other versions first, the newest before."""
+    """Up to four ids like a name: a game of Atari, or the same one in other versions first, the newest before."""
     stem = name.lower().split("-v")[0]
     versions = [known for known in gym.registry if known.lower().split("-v")[0] == stem]
-    return list(dict.fromkeys([*reversed(versions), *near(name, gym.registry, 4)]))[:4]
+    return list(dict.fromkeys([*games_like(name), *reversed(versions), *near(name, gym.registry.keys() - {name}, 4)]))[
+        :4
+    ]
 
 
 def _make(name: str, make: Callable[..., Any], kwargs: dict[str, Any], wrappers: Sequence[Wrap] = ()) -> Any:

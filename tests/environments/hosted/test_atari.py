@@ -15,10 +15,10 @@ import pytest
 
 from retorno.algorithms import DQN
 from retorno.core.environment import episode_seed
-from retorno.environments.hosted.atari import Frames
+from retorno.environments.hosted.atari import Frames, atari
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import WorldError
-from retorno.environments.registry import WorldName, make
+from retorno.environments.registry import UnknownNameError, WorldName, make
 from retorno.networks import CNN, ActionValueHead, Stack
 from retorno.run.resume import resume
 from retorno.run.train import train
@@ -60,6 +60,50 @@ def test_rows_and_stacks_are_gymnasiums_over_whole_episodes() -> None:
                 assert (reward, terminated or truncated) == (row.reward[env], row.last[env])
             np.testing.assert_array_equal(stacks[t, env], seen)
     assert Frames._starts[GAME] is not None, "no cartridge was read anew"
+
+
+@pytest.mark.parametrize("sticky", [0.0, 0.25])
+def test_the_emulators_threads_give_the_rows_of_single_games(sticky: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frame by frame: with what sticks by one seed, without it by the frames in which nothing was done at the start."""
+    world: Any = gymnasium(GAME, preset="mnih", sticky=sticky, noop_max=0 if sticky else 30, native=True)
+    assert "cannot be resumed exactly" in world.why_not_resumable
+    opened = world.open(2, seed=7)
+    consoles = opened._vector
+    told = list[Any]()
+    for name in ("reset", "step"):
+        call = getattr(consoles, name)
+        monkeypatch.setattr(consoles, name, lambda *a, call=call, **b: told.append(call(*a, **b)) or told[-1])
+    single: Any = atari(GAME, "mnih", sticky=sticky, noop_max=0, lives=False)
+    rng, rows, actions = np.random.default_rng(0), [opened.reset()], []
+    while not (episodes := np.sum([row.first for row in rows], 0)).min() > (1 if sticky else 2):
+        actions.append(rng.integers(0, 4, 2).astype(np.int32))
+        rows.append(opened.step(actions[-1]))
+    lost = 0
+    for env in range(2):
+        for t, (row, (*_, info)) in enumerate(zip(rows, told, strict=True)):
+            if row.first[env]:
+                single._written(int(episode_seed(7, 0, 0)) % (2**31 - 2) + env)
+                seen, left = begun(single, info["episode_frame_number"][env]), 5
+                if sticky and t:
+                    break
+                assert row.discount[env] == 1
+            else:
+                seen, reward, terminated, _, about = single.step(actions[t - 1][env])
+                fewer, left = about["lives"] < left, about["lives"]
+                lost += fewer
+                assert (reward, terminated, 0 if fewer else 1) == (row.reward[env], row.last[env], row.discount[env])
+            if not row.last[env]:
+                np.testing.assert_array_equal(row.obs[env], seen)
+    assert lost >= 10 and episodes.min() > 1
+
+
+def begun(single: Any, frames: int) -> np.ndarray:
+    """What a game shows after so many frames in which nothing was done."""
+    for _ in range(frames):
+        single._console.act(0)
+    single._shown(single._screens[0])
+    single._screens[1].fill(0)
+    return single._seen()
 
 
 def test_a_lost_life_ends_what_is_learnt_and_not_the_game() -> None:
@@ -108,11 +152,18 @@ def test_what_is_missing_or_misspelt_is_told(monkeypatch: pytest.MonkeyPatch) ->
         gymnasium(GAME, stiky=0.1)
     with pytest.raises(WorldError, match=r"no preset 'mnigh'.*mnih"):
         gymnasium(GAME, preset="mnigh")
+    with pytest.raises(WorldError, match="presses it for one frame"):
+        gymnasium(GAME, fire=True, native=True).open(1, seed=0)
+    with pytest.raises(WorldError, match="leave out preset='raw'"):
+        gymnasium(GAME, preset="raw", native=True)
     for wrong, said in (({"screen": 0}, "screen is a whole number of 8"), ({"sticky": 2}, "sticky is a probability")):
         with pytest.raises(WorldError, match=said):
             gymnasium(GAME, **wrong)
     with pytest.raises(WorldError, match=r"ALE/Breakot-v5.*did you mean ALE/Breakout-v5"):
         gymnasium("ALE/Breakot-v5")
+    for typed in ("pong", "Pong-v5"):
+        with pytest.raises((WorldError, UnknownNameError), match="did you mean ALE/Pong-v5"):
+            make(typed)
     monkeypatch.setitem(sys.modules, "ale_py", None)
     with pytest.raises(WorldError, match=r"pip install 'retorno\[atari\]'"):
         gymnasium(GAME)
