@@ -26,6 +26,7 @@ from retorno.cli.texts import USUAL_KL, of_language
 from retorno.cli.watch import LIVE, watch, watched_model
 from retorno.core.environment import Environment
 from retorno.core.mdp import MDP
+from retorno.core.memory import readable
 from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import REGISTERED, folder_of, snake_case
@@ -521,6 +522,8 @@ def start(
         note(f"{options.steps:,} steps, {named}, recorded in {folder}")
         if (told := training.until.told(training.every or training.steps)) is not None:
             note(told)
+        if training.row_bytes:
+            note(f"rows on the disk: up to {readable(training.row_bytes)}")
         if (told := told_keep(training)) is not None:
             note(told)
 

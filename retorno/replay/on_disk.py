@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import math
 import os
+import shutil
 import zlib
 from dataclasses import field
 from functools import partial
@@ -26,7 +28,7 @@ from jaxtyping import Int, PyTree, Shaped, UInt32
 
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import hyperparameters
-from retorno.core.memory import readable
+from retorno.core.memory import available, readable
 from retorno.replay.ring import Replay, ReplayConfig, Ring, Rows
 from retorno.replay.uniform import UniformReplay
 
@@ -161,6 +163,52 @@ def on_disk(tree: PyTree[Any], whole: bool = False) -> dict[str, np.ndarray]:
         return held.rows
 
     return {f"replay/{i}": rows(x) for i, x in enumerate(_found(tree))}
+
+
+def size(tree: PyTree[Any]) -> int:
+    """The bytes of a run's rows on the disk once all of them are written.
+
+    Args:
+        tree: the run, or its shapes.
+    """
+    return sum(_bytes(x) for x in _found(tree))
+
+
+def require_room(tree: PyTree[Any], in_memory: int) -> None:
+    """Refuse a run that does not fit, before anything of it is allocated.
+
+    Args:
+        tree: its shapes.
+        in_memory: the bytes of its arrays.
+
+    Raises:
+        DiskError: with what it takes, what is free, and where a replay's observations may lie instead.
+    """
+    free = available() if jax.default_backend() == "cpu" else None
+    if free is not None and in_memory > free:
+        rings = [x for x in jax.tree.leaves(tree, is_leaf=lambda x: isinstance(x, Ring)) if isinstance(x, Ring)]
+        seen = [x for ring in rings for x in jax.tree.leaves(ring.steps.obs) if not isinstance(x, Rows)]
+        much = sum(math.prod(x.shape) * x.dtype.itemsize for x in seen)
+        offer = f", or keep its observations, {readable(much)} of that, on the disk (--replay on_disk)" if much else ""
+        smaller = "a smaller --capacity of its replay" if rings else "fewer environments or a smaller network"
+        raise DiskError(
+            f"this run takes {readable(in_memory)} of memory, and {readable(free)} are free: take {smaller}{offer}"
+        )
+    for folder in {Path(x.file).parent for x in _found(tree)}:
+        rows = [x for x in _found(tree) if Path(x.file).parent == folder]
+        place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        # What lies there of an earlier run is written over.
+        there = sum(Path(x.file).stat().st_blocks * 512 for x in rows if Path(x.file).exists())
+        wanted, free = sum(map(_bytes, rows)), shutil.disk_usage(place).free + there
+        if wanted > free:
+            raise DiskError(
+                f"rows in {folder} take up to {readable(wanted)}, and {readable(free)} are free there: make room, name "
+                "another --replay.folder, or give the replay a smaller --capacity"
+            )
+
+
+def _bytes(x: DiskRows) -> int:
+    return math.prod(x.shape) * np.dtype(x.dtype).itemsize
 
 
 def returned(tree: PyTree[Any]) -> None:

@@ -137,8 +137,11 @@ class Training:
         """Sees every iteration of one seed; it may be read and replaced between two reports."""
         try:
             start, shapes, row = self._ready_to_begin(relabel, devices, at_once=ready is not None)
-            self.checkpoint_bytes = checkpoint.size(shapes)
+            in_memory, self.row_bytes = checkpoint.size(shapes), disk.size(shapes)
+            """What rows take in files of their own, beside checkpoints."""
+            self.checkpoint_bytes = in_memory + self.row_bytes
             """What a checkpoint takes on the disk at most."""
+            disk.require_room(shapes, in_memory)
             taken = None if origin is None else read_origin(origin, algorithm, self._spec(row), seeds, world)
             self.begun_from = None if taken is None else taken.record
             if ready is not None:

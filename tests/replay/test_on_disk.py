@@ -143,6 +143,18 @@ def test_a_full_disk_is_told_and_what_was_saved_stands(
         assert training.digest == digest
 
 
+def test_what_does_not_fit_is_refused_before_it_is_allocated(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what it takes, what there is, and the disk as the place for what is too much for the memory."""
+    monkeypatch.setattr(on_disk, "available", lambda: 1_000)
+    with pytest.raises(DiskError, match=r"takes .* kB of memory, and 1\.0 kB are free: .* bytes of that, on the disk"):
+        run(None)
+    monkeypatch.undo()
+    usage = on_disk.shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr(on_disk.shutil, "disk_usage", lambda place: usage)
+    with pytest.raises(DiskError, match=r"take up to 9.0 MB, and .* are free there: make room"):
+        run(disk, capacity=1_000_000)
+
+
 def test_several_seeds_in_one_folder_are_refused(tmp_path: Path) -> None:
     algorithm = DQN(network=Table(), capacity=64, replay=OnDisk(str(tmp_path)))
     with pytest.raises(DiskError, match="for one run on one device, not for 2 seeds"):
