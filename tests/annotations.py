@@ -41,7 +41,12 @@ with patch("random.getrandbits", Random(0).getrandbits):
 from jaxtyping import jaxtyped
 
 PACKAGE = "retorno"
-BY_NUMBA = ("retorno.bellman.kernels", "retorno.search.kernels")
+BY_NUMBA = (
+    "retorno.bellman.kernels",
+    "retorno.search.kernels",
+    "retorno.search.hex_kernels",
+    "retorno.search.othello_kernels",
+)
 """Modules whose functions are compiled by Numba, which reads their source."""
 HYPERPARAMETERS = "retorno.core.hyperparameters"
 """Their numbers, which programs hold as arrays, have been looked at by a check of their own."""

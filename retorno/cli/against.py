@@ -12,14 +12,13 @@ from retorno.cli.options import UsageError
 from retorno.cli.pages import require_web
 from retorno.cli.terminal import note
 from retorno.core.policy import Policy
-from retorno.environments.games.connect_four import ConnectFour
 from retorno.environments.games.game import GIVE_UP, Game
 from retorno.run.arena import ArenaError, known_player
 from retorno.run.engines import Engine
 from retorno.run.played import GameError, Mover, Played
 from retorno.search import SearchPolicy
-from retorno.search.connect_four import ConnectFourSolver
-from retorno.search.errors import SearchError
+from retorno.search.perfect import Perfect
+from retorno.search.solvers import judge_of
 from retorno.search.uct import UCTPolicy
 
 QUIT = ("quit", "exit", "q")
@@ -98,14 +97,13 @@ def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, w
             for count in sorted({*SEARCHES, policy.config.simulations}, key=lambda n: (n != 200, n))
         }
     for known in ("uct:1000", "uct:100", "exact", "alpha_beta:4", "random"):
-        with contextlib.suppress(ArenaError, SearchError):
+        with contextlib.suppress(ArenaError):
             found = known_player(known, world)
             if found is not None and not isinstance(found, Engine):
                 players.setdefault(known, found)
     searches = [each for each in players.values() if isinstance(each, SearchPolicy | UCTPolicy)]
-    solver = None
-    with contextlib.suppress(SearchError):  # Not all boards have one.
-        solver = ConnectFourSolver(world) if isinstance(world, ConnectFour) else None
+    exact = players.get("exact")
+    solver = exact.solver if isinstance(exact, Perfect) else judge_of(world)
     run = Path(what)
     address = Address(port, run / "play" if run.is_dir() else None)
     print(address.url("play"), flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,10 +12,8 @@ from jaxtyping import Float
 
 from retorno.core.environment import Environment
 from retorno.core.errors import RetornoError
-from retorno.core.mdp import ModelError
 from retorno.core.policy import Policy
 from retorno.core.waiting import waiting
-from retorno.environments.games.connect_four import ConnectFour
 from retorno.environments.games.game import Game
 from retorno.models.tabular import WorldModel
 from retorno.ops.ratings import Ratings, bradley_terry
@@ -26,9 +23,9 @@ from retorno.run.engines import Engine, engine
 from retorno.run.match import Match, meet
 from retorno.run.played import Played
 from retorno.run.thinking import in_time, seconds_of
-from retorno.search.connect_four import ConnectFourSolver
 from retorno.search.errors import SearchError
-from retorno.search.perfect import Exhaustive, Perfect
+from retorno.search.perfect import Perfect
+from retorno.search.solvers import solver_of, solver_to
 
 
 class ArenaError(RetornoError):
@@ -192,24 +189,22 @@ def known_player(name: str, world: Environment) -> Policy | Engine | None:
         if seconds is not None:
             return in_time(UCTPolicy(WorldModel(world), UCB()), world, seconds)
         return UCTPolicy(WorldModel(world), UCB(simulations=int(number)))
-    if not isinstance(world, ConnectFour):
-        raise ArenaError(f"alpha_beta plays Connect Four alone, got {world!r}")
-    return Perfect(ConnectFourSolver(world, depth=int(number)))
+    try:
+        return Perfect(solver_to(world, int(number)))
+    except SearchError as error:
+        raise ArenaError(str(error)) from None
 
 
 def _exact(world: Environment) -> Policy:
-    """Perfect play: by its own solver in Connect Four, else by minimax over all positions.
+    """Perfect play.
 
     Raises:
-        ArenaError: when there are too many.
+        ArenaError: when nobody knows the game so well.
     """
-    if isinstance(world, ConnectFour):
-        with contextlib.suppress(SearchError):  # Boards that it does not know may be small.
-            return Perfect(ConnectFourSolver(world))
     with waiting("solving the game"):
         try:
-            return Perfect(Exhaustive.of(world))
-        except ModelError as error:
+            return Perfect(solver_of(world))
+        except SearchError as error:
             raise ArenaError(f"exact cannot play this game: {error}") from None
 
 

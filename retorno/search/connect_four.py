@@ -9,6 +9,7 @@ from jaxtyping import Float, Integer
 
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.search.errors import SearchError
+from retorno.search.perfect import word
 
 ENTRIES = 8_388_617
 """Positions that the table remembers, a prime number: 75 MB."""
@@ -63,13 +64,12 @@ class ConnectFourSolver:
     def _asked(self, obs: Integer[np.ndarray, "R C"], weak: bool) -> Float[np.ndarray, " A"]:
         from retorno.search.kernels import LOST, scores
 
-        mine, theirs = (_word(np.asarray(obs) == mark) for mark in (1, 2))
+        mine, theirs = (word(_columns(np.asarray(obs) == mark)) for mark in (1, 2))
         table = self._table  # type: ignore[attr-defined]
         found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, *table).astype(float)
         return np.where(found < LOST, np.nan, np.clip(found, -1, 1) if weak else found)
 
 
-def _word(cells: np.ndarray) -> np.uint64:
-    """Cells as bits: columns one after another from below, with a free bit above each."""
-    padded = np.pad(cells[::-1], ((0, 1), (0, 0))).T.ravel()
-    return np.uint64(sum(1 << int(i) for i in np.flatnonzero(padded)))
+def _columns(cells: np.ndarray) -> np.ndarray:
+    """Columns one after another from below, with a free cell above each."""
+    return np.pad(cells[::-1], ((0, 1), (0, 0))).T

@@ -33,6 +33,10 @@ class Solver(Protocol):
         """The more the better for whoever moves; NaN for what is not legal."""
         ...
 
+    def values(self, obs: Any) -> Float[np.ndarray, " A"]:
+        """What whoever moves gets with perfect play behind each move; NaN for what is not legal, or not known."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class Exhaustive:
@@ -74,6 +78,8 @@ class Exhaustive:
         worth[model.action[own]] = self.solution.q[own]
         return worth
 
+    values = scores
+
 
 class Perfect(WithoutMemory):
     """Takes one of the best moves, as a solver says."""
@@ -87,3 +93,8 @@ class Perfect(WithoutMemory):
         like = jax.ShapeDtypeStruct((self.solver.actions,), np.float32)
         scores = jax.pure_callback(on_the_host, like, obs, vmap_method="sequential")
         return {"policy": Categorical(jnp.where(scores == scores.max(), 0.0, -1e3)), "q": scores}, ()
+
+
+def word(cells: Bool[np.ndarray, "*N"]) -> np.uint64:
+    """A set of up to 64 cells as bits, the first one the lowest: what the compiled searches work on."""
+    return np.uint64(sum(1 << int(i) for i in np.flatnonzero(cells)))

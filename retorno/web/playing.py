@@ -13,6 +13,7 @@ from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
+import jax
 import numpy as np
 from nicegui import run, ui
 
@@ -22,7 +23,7 @@ from retorno.environments.games.game import Game
 from retorno.run.engines import Engine
 from retorno.run.played import Mover, Played
 from retorno.run.thinking import Thought, think
-from retorno.search.connect_four import ConnectFourSolver
+from retorno.search.perfect import Solver
 from retorno.web.boards import Cell, Drawing, Preference, curve, drawn, kind_of
 from retorno.web.shown import harmless
 from retorno.web.site import Status, Visit, frame, on_key
@@ -49,7 +50,7 @@ class Table:
     """By the names that they are shown under; the first is played against at first."""
     analyst: Policy
     """Who says what is thought of a position: a search."""
-    solver: ConnectFourSolver | None = None
+    solver: Solver | None = None
     """Who knows what each move is worth, where somebody does."""
 
 
@@ -253,7 +254,7 @@ class Playing:
         """Whether the solver has said something new."""
         if self.table.solver is None or self.game.over or not self.shown.value or ply in self.verdicts:
             return False
-        version, obs = self.version, np.asarray(self.game.rows[ply].obs)
+        version, obs = self.version, jax.tree.map(np.asarray, self.game.rows[ply].obs)
         found = await run.io_bound(self.table.solver.values, obs)
         if found is None or version != self.version:
             return False

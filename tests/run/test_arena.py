@@ -67,7 +67,7 @@ def test_what_cannot_meet_is_refused() -> None:
         known_player("exact", native("2048"))
     with pytest.raises(ArenaError, match="needs a positive number, as in uct:100"):
         known_player("uct", WORLD)
-    with pytest.raises(ArenaError, match="alpha_beta plays Connect Four alone"):
+    with pytest.raises(ArenaError, match="alpha_beta plays ConnectFour and Othello alone"):
         known_player("alpha_beta:3", WORLD)
     with pytest.raises(UsageError, match="say which game is played"):
         arena_command(["random", "exact"])

@@ -1,0 +1,72 @@
+"""Perfect play in Hex on small boards: of each move whether it wins, by a search that keeps what a win needs.
+
+Whoever wins a position does so within some of its free cells. Where the other refuted a move, all moves outside of the
+cells that they needed for it are refuted as well (Hayward et al. 2003, "Solving 7×7 Hex: virtual connections and
+game-state reduction").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from retorno.environments.games.hex import Hex
+from retorno.search.errors import SearchError
+from retorno.search.perfect import word
+
+LARGEST = 5
+"""Rows of a board that is solved in seconds, and whose positions are a word each."""
+ENTRIES = 4_194_319
+"""Positions that the table remembers, a prime number: 67 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class HexSolver:
+    """What each move is worth for whoever moves: 1 where it wins, −1 where it loses.
+
+    >>> HexSolver(Hex(size=3), entries=1009).values(np.zeros((3, 3), np.int8))
+    array([-1., -1.,  1.,  1.,  1.,  1.,  1., -1., -1.])
+    """
+
+    game: Hex = field(default_factory=lambda: Hex(size=LARGEST))
+    entries: int = ENTRIES
+    """Positions that are remembered, with which it is faster; a prime number."""
+
+    def __post_init__(self) -> None:
+        if self.game.size > LARGEST:
+            raise SearchError(f"the perfect solver knows Hex up to {LARGEST}×{LARGEST}, got a size of {self.game.size}")
+        object.__setattr__(self, "_table", (np.zeros(self.entries, np.uint64), np.zeros(self.entries, np.uint64)))
+
+    @property
+    def actions(self) -> int:
+        return self.game.size**2
+
+    def values(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+        """Of each move: 1 or −1; NaN where the cell is taken.
+
+        Args:
+            obs: as the game shows it, 1 the mover's and 2 the opponent's, in which nobody has won yet.
+        """
+        return self._asked(obs)[0]
+
+    def scores(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+        """The same, but of moves that lose that one is the best after which the fewest answers win.
+
+        Of a full board, on which there is no move, zeros.
+        """
+        if (np.asarray(obs) != 0).all():
+            return np.zeros(self.actions)
+        values, answers = self._asked(obs)
+        return values if (values == 1).any() else values + (1 - answers) / 2
+
+    def _asked(self, obs: Integer[np.ndarray, "R C"]) -> tuple[Float[np.ndarray, " A"], Float[np.ndarray, " A"]]:
+        """Values, and the share of answers to each move that win, where all of them lose."""
+        from retorno.search.hex_kernels import answered
+
+        marks = np.asarray(obs)
+        mine, theirs = (word(np.pad(marks == mark, ((0, 0), (0, 1)))) for mark in (1, 2))
+        values, answers = answered(mine, theirs, self.game.size, *self._table)  # type: ignore[attr-defined]
+        values[marks.ravel() != 0] = np.nan
+        return values, answers
