@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -61,6 +62,36 @@ def require_one_player(spec: Spec, algorithm: str, why: str) -> None:
         )
 
 
+class Mixed(Space[np.ndarray]):
+    """Choices and real numbers in one vector of float32, as policies act in a Dict or Tuple that asks for both."""
+
+    def __init__(self, sizes: tuple[int, ...], reals: spaces.Box) -> None:
+        """The numbers of the choices stand first, of which there are so many each; then what the Box holds."""
+        self.sizes, self.reals = sizes, reals
+        super().__init__((len(sizes) + width(reals),), np.float32)
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        return False
+
+    def sample(self, mask: Any = None, probability: Any = None) -> np.ndarray:
+        chosen = [self.np_random.integers(size) for size in self.sizes]
+        self.reals.seed(int(self.np_random.integers(2**31)))
+        return np.concatenate([chosen, self.reals.sample()]).astype(np.float32)
+
+    def contains(self, x: Any) -> bool:
+        choices, reals = np.split(np.asarray(x, np.float32), [len(self.sizes)])
+        return bool(np.isin(choices, np.arange(max(self.sizes))).all() and (choices < self.sizes).all()) and (
+            self.reals.contains(reals)
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mixed) and (self.sizes, self.reals) == (other.sizes, other.reals)
+
+    def __repr__(self) -> str:
+        return f"choices of {', '.join(map(str, self.sizes))} beside {self.reals}"
+
+
 class Record(spaces.Box):
     """A Box that tells states apart and is nothing to compute with: `enter` reads it, and no network does."""
 
@@ -78,6 +109,8 @@ def width(space: Space[Any]) -> int:
             return int(np.prod(space.shape))
         case spaces.Dict() | spaces.Tuple():
             return sum(width(part) for part in parts(space))
+        case Mixed():
+            return sum(space.sizes) + width(space.reals)
     raise unsupported(space)
 
 
@@ -100,6 +133,10 @@ def encode(space: Space[Any], obs: PyTree[Any]) -> Float[Array, " D"]:
             return jnp.concatenate([encode(part, obs[name]) for name, part in space.spaces.items()])
         case spaces.Tuple():
             return jnp.concatenate([encode(part, o) for part, o in zip(space.spaces, obs, strict=True)])
+        case Mixed():
+            choices, reals = jnp.split(obs, [len(space.sizes)])
+            numbered = [jax.nn.one_hot(x.astype(jnp.int32), n) for x, n in zip(choices, space.sizes, strict=True)]
+            return jnp.concatenate([*numbered, reals])
     raise unsupported(space)
 
 
@@ -206,7 +243,8 @@ def require_bounded(space: Space[Any], algorithm: str) -> spaces.Box:
         SpaceError: when the space is of another kind, or a component has no bound.
     """
     if not isinstance(space, spaces.Box):
-        raise SpaceError(f"{algorithm} acts by real numbers (Box), got {space}: DQN and PPO choose among finitely many")
+        takes = "DQN and PPO choose among finitely many" if isinstance(space, spaces.Discrete) else "PPO takes it"
+        raise SpaceError(f"{algorithm} acts by real numbers (Box), got {space}: {takes}")
     if not space.is_bounded():
         raise SpaceError(
             f"{algorithm} acts between bounds, got {space}: give the world's action space finite low and high, or take "
@@ -232,12 +270,17 @@ def policy_space(space: Space[Any]) -> Space[Any]:
     """An action space as policies act in it: flat, numbers from 0, what is bounded in [−1, 1].
 
     Discrete stays Discrete, MultiDiscrete and MultiBinary have one axis, and so has Box, in float32: a
-    component between two bounds is in [−1, 1], any other in the world's own units.
+    component between two bounds is in [−1, 1], any other in the world's own units. What a Dict or Tuple holds is one
+    MultiDiscrete where it is finite, one Box where it is real, else `Mixed`.
 
     Raises:
         SpaceError: for other kinds of spaces.
     """
     match space:
+        case spaces.Dict() | spaces.Tuple() if parts(space):
+            return _joined([policy_space(part) for part in _leaves(space)])
+        case Mixed():
+            return space
         case spaces.Discrete():
             return spaces.Discrete(int(space.n))
         case spaces.MultiDiscrete():
@@ -249,9 +292,45 @@ def policy_space(space: Space[Any]) -> Space[Any]:
             between = np.isfinite(low) & np.isfinite(high)
             return spaces.Box(np.where(between, -1, low), np.where(between, 1, high), dtype=np.float32)
     raise SpaceError(
-        f"no policy can choose in {space}: Discrete, MultiDiscrete, MultiBinary and Box can be taken; "
-        "wrap the environment to turn its actions into one of those"
+        f"no policy can choose in {space}: Discrete, MultiDiscrete, MultiBinary and Box can be taken, and Dict and "
+        "Tuple of these; wrap the environment to turn its actions into one of those"
     )
+
+
+def _tree(space: Space[Any]) -> PyTree[Space[Any]]:
+    """The spaces inside of Dict and Tuple, as a pytree like their elements."""
+    match space:
+        case spaces.Dict():
+            return {name: _tree(part) for name, part in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(_tree(part) for part in space.spaces)
+    return space
+
+
+def _leaves(space: Space[Any]) -> list[Space[Any]]:
+    """Those that are neither Dict nor Tuple, in a pytree's order."""
+    return jax.tree.leaves(_tree(space))
+
+
+def _joined(held: list[Space[Any]]) -> Space[Any]:
+    """One space for what policies choose in several, which are flat."""
+    if len(held) == 1:
+        return held[0]
+    sizes: list[int] = []
+    boxes: list[spaces.Box] = []
+    for part in held:
+        match part:
+            case spaces.Box():
+                boxes.append(part)
+            case spaces.MultiBinary():
+                sizes += [2] * int(part.shape[0])
+            case _:
+                sizes += np.reshape(getattr(part, "nvec", getattr(part, "n", 0)), -1).tolist()
+    if not boxes:
+        return spaces.MultiDiscrete(sizes)
+    low, high = (np.concatenate([getattr(box, bound) for box in boxes]) for bound in ("low", "high"))
+    reals = spaces.Box(low, high, dtype=np.float32)
+    return Mixed(tuple(sizes), reals) if sizes else reals
 
 
 def _limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
@@ -263,6 +342,8 @@ def _limits(space: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
 
 def unbounded_note(space: Space[Any]) -> str | None:
     """What has to be said of a Box action without bounds; None where there is nothing to say."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        return next(filter(None, map(unbounded_note, _leaves(space))), None)
     if not isinstance(space, spaces.Box):
         return None
     free = ~(space.bounded_below & space.bounded_above).reshape(-1)
@@ -317,13 +398,75 @@ class ActionUnits:
         return xp.where(half > 0, (action - centre) / xp.where(half > 0, half, 1), 0)
 
 
-def action_units(space: Space[Any]) -> ActionUnits:
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class JoinedUnits:
+    """The same for Dict and Tuple: each part of a policy's vector becomes a leaf of what the world takes."""
+
+    leaves: tuple[ActionUnits, ...]
+    """In a pytree's order."""
+    places: tuple[tuple[int, int], ...] = field(metadata={"static": True})
+    """Where each lies in the policy's vector: choices first, then real numbers."""
+    structure: Any = field(metadata={"static": True})
+    """Of the pytree that the world takes."""
+
+    def to_world(self, action: Any) -> PyTree[Any]:
+        """A policy's action as the world takes it. NumPy in, NumPy out."""
+        if len(self.leaves) == 1:
+            return jax.tree.unflatten(self.structure, [self.leaves[0].to_world(action)])
+        given = []
+        for units, (start, stop) in zip(self.leaves, self.places, strict=True):
+            part = action[..., start:stop]
+            part = part.astype(np.int32) if units.scale is None else part
+            given.append(units.to_world(part[..., 0] if units.shape is None else part))
+        return jax.tree.unflatten(self.structure, given)
+
+    def to_policy(self, action: PyTree[Any]) -> Any:
+        """The world's action as the policy would have chosen it."""
+        own = [units.to_policy(leaf) for units, leaf in zip(self.leaves, jax.tree.leaves(action), strict=True)]
+        if len(own) == 1:
+            return own[0]
+        xp: Any = np if all(isinstance(x, np.ndarray | np.generic) for x in own) else jnp
+        own = [x[..., None] if units.shape is None else x for units, x in zip(self.leaves, own, strict=True)]
+        real = any(units.scale is not None for units in self.leaves)
+        placed = [part for _, part in sorted(zip(self.places, own, strict=True), key=lambda each: each[0])]
+        return xp.concatenate(placed, -1).astype(np.float32 if real else np.int32)
+
+
+Units = ActionUnits | JoinedUnits
+"""How a policy's actions become a world's, and back."""
+
+
+def action_units(space: Space[Any]) -> Units:
     """The units of a world's actions.
 
     Raises:
         SpaceError: when no policy can choose in the space.
     """
     policy_space(space)
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        return _units(space)
+    leaves, structure = jax.tree.flatten(_tree(space))
+    units = tuple(map(_units, leaves))
+    lengths = [1 if one.shape is None else math.prod(one.shape) for one in units]
+    choices_first = sorted(range(len(units)), key=lambda i: units[i].scale is not None)
+    starts = dict(zip(choices_first, accumulate([0, *(lengths[i] for i in choices_first)]), strict=False))
+    return JoinedUnits(units, tuple((starts[i], starts[i] + n) for i, n in enumerate(lengths)), structure)
+
+
+def given_units(space: Space[Any]) -> Units:
+    """How actions cross to a hosted environment: as one array, so that of Dict and Tuple they stay the policy's."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        return ActionUnits(None, None, None, False)
+    return action_units(space)
+
+
+def as_given(space: Space[Any], action: PyTree[Any]) -> Any:
+    """The world's action as one array, which crosses to a hosted environment: see `given_units`."""
+    return action_units(space).to_policy(action) if isinstance(space, spaces.Dict | spaces.Tuple) else action
+
+
+def _units(space: Space[Any]) -> ActionUnits:
     shape = None if isinstance(space, spaces.Discrete) else space.shape
     if isinstance(space, spaces.Box):
         low, high = (bound.astype(np.float64) for bound in _limits(space))
@@ -365,6 +508,8 @@ def _contents(space: Space[Any]) -> Any:
             numbers = tuple((name, _contents(part)) for name, part in space.spaces.items())
         case spaces.Tuple():
             numbers = tuple(_contents(part) for part in space.spaces)
+        case Mixed():
+            numbers = (space.sizes, _contents(space.reals))
         case _:
             numbers = repr(space)
     return type(space), space.shape, str(space.dtype), numbers

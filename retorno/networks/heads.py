@@ -20,7 +20,7 @@ from gymnasium import spaces
 from jax import Array
 from jaxtyping import Float
 
-from retorno.core.spaces import policy_space, require_bounded, width
+from retorno.core.spaces import Mixed, SpaceError, policy_space, require_bounded, width
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Linear, linear
 from retorno.ops.distributions import (
@@ -30,6 +30,7 @@ from retorno.ops.distributions import (
     Categorical,
     Deterministic,
     Gaussian,
+    Joint,
     LinearCategorical,
     MultiCategorical,
     SquashedGaussian,
@@ -221,6 +222,26 @@ class StateDependentNoise(eqx.Module):
 
 
 @dataclass(frozen=True)
+class JointHead(Head):
+    """Choices and real numbers beside each other, as actions of a Dict or Tuple may ask for."""
+
+    choices: MultiCategoricalHead
+    reals: Head
+    gain: ClassVar[float] = 0.01
+
+    @property
+    def outputs(self) -> int:
+        return self.choices.outputs + self.reals.outputs
+
+    def parameters(self) -> Parameters:
+        return self.reals.parameters()
+
+    def read(self, x: Float[Array, " outputs"], parameters: Parameters) -> Joint:
+        choices, reals = jnp.split(x, [self.choices.outputs])
+        return Joint(self.choices.read(choices, {}), self.reals.read(reals, parameters))
+
+
+@dataclass(frozen=True)
 class BetaHead(Head):
     """A beta distribution within [−1, 1], both of its numbers read from the observation. Chou et al. 2017."""
 
@@ -328,6 +349,13 @@ def policy_head(action_space: gymnasium.Space[Any], box: BoxPolicy = BoxPolicy.g
             return MultiCategoricalHead(tuple(int(n) for n in nvec))
         case spaces.MultiBinary(shape=(bits,)):
             return BernoulliHead(bits)
+        case Mixed(sizes=sizes, reals=reals):
+            if box is BoxPolicy.state_dependent:
+                raise SpaceError(
+                    f"a {box.name} policy draws real numbers alone, got {action_space}: choose box=gaussian, squashed "
+                    "or beta"
+                )
+            return JointHead(MultiCategoricalHead(sizes), policy_head(reals, box))
         case flat:
             if box in (BoxPolicy.squashed, BoxPolicy.beta):
                 require_bounded(flat, f"a {box.name} policy")

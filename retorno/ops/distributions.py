@@ -391,6 +391,40 @@ class Bernoulli(NamedTuple):
         return self
 
 
+class Joint(NamedTuple):
+    """Choices and real numbers, independent of each other, in one vector: the numbers of the choices stand first."""
+
+    choices: MultiCategorical
+    reals: Any
+    """A distribution over vectors."""
+
+    def sample(self, key: Key[Array, ""]) -> Float[Array, " N"]:
+        return self.sample_and_log_prob(key)[0]
+
+    def sample_and_log_prob(self, key: Key[Array, ""]) -> tuple[Float[Array, " N"], Float[Array, ""]]:
+        for_choices, for_reals = jax.random.split(key)
+        choices, chosen = self.choices.sample_and_log_prob(for_choices)
+        reals, drawn = self.reals.sample_and_log_prob(for_reals)
+        return jnp.concatenate([choices, reals]), chosen + drawn
+
+    def mode(self) -> Float[Array, " N"]:
+        return jnp.concatenate([self.choices.mode(), self.reals.mode()])
+
+    def log_prob(self, action: Float[Array, " N"]) -> Float[Array, ""]:
+        choices, reals = jnp.split(action, [len(self.choices.logits)])
+        return self.choices.log_prob(choices.astype(jnp.int32)) + self.reals.log_prob(reals)
+
+    def entropy(self) -> Float[Array, ""]:
+        return self.choices.entropy() + self.reals.entropy()
+
+    def kl(self, other: Joint) -> Float[Array, ""]:
+        return self.choices.kl(other.choices) + self.reals.kl(other.reals)
+
+    def masked(self, legal: Legal) -> Joint:
+        """`legal` holds one mask for each choice."""
+        return Joint(self.choices.masked(legal), self.reals)
+
+
 class Gaussian(NamedTuple):
     """A diagonal normal distribution over a Box action, unbounded. Sutton & Barto 2018, eq. 13.19."""
 

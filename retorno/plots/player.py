@@ -22,7 +22,7 @@ from retorno.core.errors import RetornoError
 from retorno.core.mdp import MDP
 from retorno.core.policy import Policy
 from retorno.core.runtime import IN_HASTE
-from retorno.core.spaces import action_units
+from retorno.core.spaces import action_units, as_given
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.hosted.legality import sample
@@ -181,7 +181,7 @@ class Player:
                 drawn = self._beside(_picture(environments, world.name), row) if self.scene.draws else None
                 yield Row(row, None if row.first else action, None, drawn)
                 action = self._act(row)
-                rows = environments.step(jax.tree.map(lambda x: np.asarray(x)[None], action))
+                rows = environments.step(np.asarray(as_given(self._actions, action))[None])
         finally:
             environments.close()
 

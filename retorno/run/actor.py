@@ -27,14 +27,14 @@ from retorno.core.policy import Policy
 from retorno.core.spaces import action_units
 from retorno.core.time_step import Legal, restart
 from retorno.environments.hosted.legality import as_legal, legal_in
-from retorno.environments.hosted.sync_environments import ActionLayout, row_dtype
+from retorno.environments.hosted.sync_environments import as_taken, row_dtype
 from retorno.run import policy_folder
 from retorno.run.episodes import decide
 from retorno.run.numpy_program import numpy_program
 from retorno.run.policy_folder import SavedPolicy, Step
 
 Program = Callable[[list[Any], Any, list[Any], Any], list[Any]]
-"""(an observation's arrays, first, the memory's arrays, legal) → the action and the memory's arrays."""
+"""(an observation's arrays, first, the memory's arrays, legal) → the action's arrays and the memory's."""
 
 
 class Actor:
@@ -71,7 +71,7 @@ class Actor:
         self.masked, self.step, self.world = masked, step, world or {}
         self._arrays = tuple(_arrays_of(observation_space))
         self._structure = jax.tree.structure(_skeleton(observation_space))
-        self._layout, self._units = ActionLayout(action_space), action_units(action_space)
+        self._units, self._taken = action_units(action_space), jax.tree.structure(_skeleton(action_space))
         self._acting = policy.select("policy")
         self._leaves, self._treedef = jax.tree.flatten(self._acting)
         self._empty, self._memory = jax.tree.flatten(self._acting.initial_carry())
@@ -132,8 +132,10 @@ class Actor:
         begins = np.broadcast_to(False if first is None else first, shape) if shape else bool(first)
         legal = as_legal(told, self.action_space)
         program = self._program(bool(shape), sample, leaves, begins, legal)
-        action, *self._carry = program(leaves, begins, self._carry, legal)
-        return self._layout.decode(action)[()]
+        decided = program(leaves, begins, self._carry, legal)
+        self._carry = decided[self._taken.num_leaves :]
+        action = jax.tree.unflatten(self._taken, decided[: self._taken.num_leaves])
+        return jax.tree.map(lambda x: x[()], as_taken(self.action_space, action))
 
     def arrays_of(self, obs: Any) -> list[np.ndarray]:
         """An observation's arrays, in the order of `program().inputs`.
@@ -146,7 +148,7 @@ class Actor:
     def program(self) -> ActorProgram:
         """What it computes on one row: for whoever writes that down in another form."""
         obs = [np.zeros(array.shape, array.dtype) for array in self._arrays]
-        names = [".".join(["obs", *map(str, array.path)]) for array in self._arrays]
+        names = _names("obs", self.observation_space)
         every = as_legal(_everything(self.action_space), self.action_space) if self.masked else None
         masks = jax.tree.leaves(every)
         memory = [f"memory.{i}" for i in range(len(self._empty))]
@@ -163,7 +165,7 @@ class Actor:
             module=self._acting,
             arguments=(obs, every, *carried),
             inputs=(*names, *legal_names, *(["first"] if memory else []), *memory),
-            outputs=("action", *(f"next_{name}" for name in memory)),
+            outputs=(*_names("action", self.action_space), *(f"next_{name}" for name in memory)),
         )
 
     def _program(self, batched: bool, sample: bool, *example: Any) -> Program:
@@ -296,6 +298,11 @@ def _arrays_of(space: gymnasium.Space[Any], path: tuple[Any, ...] = ()) -> Itera
             yield _Array(path, (), row_dtype(space), start, start + int(space.n))
         case _:
             yield _Array(path, tuple(space.shape or ()), row_dtype(space), None, 0)
+
+
+def _names(of: str, space: gymnasium.Space[Any]) -> list[str]:
+    """What the arrays of a space's elements are called."""
+    return [".".join([of, *map(str, array.path)]) for array in _arrays_of(space)]
 
 
 def _skeleton(space: gymnasium.Space[Any]) -> PyTree[int]:

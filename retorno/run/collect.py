@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, Key, PyTree, UInt32
 
 from retorno.core.environment import Environment, Episodes, advance, begin
 from retorno.core.policy import Algorithm, Carry, Learner
-from retorno.core.spaces import ActionUnits, SpaceError, action_units
+from retorno.core.spaces import SpaceError, Units, action_units
 from retorno.core.time_step import Only, TimeStep, Trajectory, one_after_another
 from retorno.environments.recordings import Reading, Recorded
 
@@ -84,7 +84,7 @@ class Choice(NamedTuple):
 def choose(
     algorithm: Algorithm,
     learner: Learner,
-    units: ActionUnits,
+    units: Units,
     row: TimeStep,
     carry: Carry,
     key: Key[Array, ""],

@@ -15,7 +15,7 @@ from retorno.core import constants
 from retorno.core.environment import HostedEnvironments, HostedWorld
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Carry, Policy
-from retorno.core.spaces import ActionUnits
+from retorno.core.spaces import Units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
 
@@ -50,7 +50,7 @@ class Lived(NamedTuple):
 
 
 def decide(
-    policy: Policy, row: TimeStep, carry: Carry, units: ActionUnits, key: Key[Array, ""] | None, greedy: bool
+    policy: Policy, row: TimeStep, carry: Carry, units: Units, key: Key[Array, ""] | None, greedy: bool
 ) -> tuple[Any, Carry]:
     """One action of a learnt policy, ready for the world: its best, or one drawn from it.
 
@@ -71,7 +71,7 @@ def decide(
 
 
 def decide_all(
-    policy: Policy, row: TimeStep, carry: Carry, units: ActionUnits, key: Key[Array, ""], t: Any, greedy: bool
+    policy: Policy, row: TimeStep, carry: Carry, units: Units, key: Key[Array, ""], t: Any, greedy: bool
 ) -> tuple[Any, Carry]:
     """`decide` for B environments, of which the key of each follows from `key` and the time."""
     keys = jax.random.split(jax.random.fold_in(key, t), row.first.shape[0])

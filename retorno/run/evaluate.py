@@ -20,7 +20,7 @@ from retorno.core.names import says_what_is_meant
 from retorno.core.notebook import as_text
 from retorno.core.policy import Carry, Policy
 from retorno.core.runtime import IN_HASTE, prepare
-from retorno.core.spaces import action_units
+from retorno.core.spaces import action_units, given_units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
 from retorno.environments.recordings import Recorded
@@ -248,7 +248,7 @@ def _play_native(policy: Policy, world: Environment, seed: UInt32[Array, ""], ep
 
 
 def _play_hosted(policy: Policy, world: HostedWorld, episodes: int, seed: int, greedy: bool) -> Lived:
-    units = action_units(world.action_space)
+    units = given_units(world.action_space)
 
     def choose(row: TimeStep, memory: Carry, sign: np.ndarray, t: int) -> tuple[Any, Carry]:
         return decide_hosted(policy, row, memory, units, jax.random.key(seed), np.int32(t), greedy)

@@ -24,7 +24,7 @@ from retorno.core.counter import Counter
 from retorno.core.environment import HostedEnvironments, HostedWorld
 from retorno.core.policy import Algorithm, Carry, RelabelConfig
 from retorno.core.runtime import IN_HASTE
-from retorno.core.spaces import ActionUnits, Spec, policy_space
+from retorno.core.spaces import Spec, Units, policy_space
 from retorno.core.time_step import Only, TimeStep, Trajectory, blank
 from retorno.run.collect import CollectState, choose, initial_carries, read, what_is_left
 from retorno.run.loop import (
@@ -108,7 +108,7 @@ class Reading(NamedTuple):
 
     read: Callable[[UInt32[np.ndarray, "P size"], Carry], tuple[Any, Carry]]
     """`read_packed`, compiled."""
-    units: ActionUnits
+    units: Units
 
     def left(self, row: TimeStep) -> Any:
         """What is left to do, as the world takes it; None where an environment has a choice."""
@@ -195,7 +195,7 @@ class Rollout:
 def choose_packed(
     algorithm: Algorithm,
     run: Run,
-    units: ActionUnits,
+    units: Units,
     layouts: tuple[Layout, Layout],
     row: UInt32[Array, " row_size"],
     carry: Carry,
@@ -210,7 +210,7 @@ def choose_packed(
 def read_packed(
     algorithm: Algorithm,
     run: Run,
-    units: ActionUnits,
+    units: Units,
     layouts: tuple[Layout, Layout],
     rows: UInt32[Array, "P row_size"],
     carry: Carry,
@@ -342,7 +342,7 @@ _finite = jax.jit(all_finite, compiler_options=IN_HASTE)
 class HostedLoop:
     """A run's loop over hosted environments: `advance` is what the fused one is."""
 
-    def __init__(self, algorithm: Algorithm, environments: HostedEnvironments, units: ActionUnits, run: Run) -> None:
+    def __init__(self, algorithm: Algorithm, environments: HostedEnvironments, units: Units, run: Run) -> None:
         self.environments, self.algorithm = environments, algorithm
         self.units, self._host_units = jax.tree.map(jnp.asarray, units), units
         stage = run.stage

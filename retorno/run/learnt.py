@@ -112,6 +112,8 @@ def _alike(there: Any, here: Any) -> bool:
             return same and all(_alike(part, here.spaces[name]) for name, part in there.spaces.items())
         case spaces.Tuple(), spaces.Tuple():
             return len(there) == len(here) and all(map(_alike, there, here))
+        case spaces.MultiBinary(), spaces.MultiBinary():  # Gymnasium tells MultiBinary(2) from MultiBinary((2,)).
+            return there.shape == here.shape
     return bool(there == here)
 
 

@@ -227,7 +227,7 @@ def space_from_json(value: Any, where: str = "space") -> gymnasium.Space[Any]:
                 kind = np.dtype(value["dtype"]).type
                 return spaces.MultiDiscrete(np.array(value["nvec"]), dtype=kind, start=np.array(value["start"]))
             case "MultiBinary":
-                return spaces.MultiBinary(value["shape"])
+                return spaces.MultiBinary(value["shape"] if len(value["shape"]) > 1 else value["shape"][0])
             case "Box" | "Record" as name:
                 made = Record if name == "Record" else spaces.Box
                 kind, shape = np.dtype(value["dtype"]), tuple(value["shape"])

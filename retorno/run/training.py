@@ -31,7 +31,7 @@ from retorno.core.names import as_typed
 from retorno.core.notebook import as_table
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
 from retorno.core.runtime import prepare
-from retorno.core.spaces import Spec, action_units
+from retorno.core.spaces import Spec, given_units
 from retorno.core.time_step import AnyTree, TimeStep
 from retorno.core.waiting import waiting
 from retorno.environments.recordings import Recorded
@@ -188,7 +188,7 @@ class Training:
 
     def _loop(self) -> HostedLoop:
         assert self.environments is not None
-        return HostedLoop(self.twin, self.environments, action_units(self.world.action_space), self.run)
+        return HostedLoop(self.twin, self.environments, given_units(self.world.action_space), self.run)
 
     def __repr__(self) -> str:
         name = self.called or getattr(self.world, "name", None) or (self.folder and self.folder.config["world"]["name"])

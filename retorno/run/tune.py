@@ -300,6 +300,7 @@ def _where_to_look(name: str, made: Any, over: Mapping[str, Any]) -> tuple[Any, 
     if isfunction(maker):  # A preset stays what it is.
         plain: Any = type(made)()
         kept = {place for place in places if len(place) == 1 and _at(maker(), place) != _at(plain, place)}
+        kept |= {(name,) for name in getattr(made, "without_effect", ())}
         places = {place: told for place, told in places.items() if place not in kept}
     for key, told in over.items():
         if (place := path(made, key)) is None:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.core.spaces import SpaceError, action_units, index, policy_space, unbounded_note
+from retorno.core.spaces import Mixed, SpaceError, action_units, encode, index, policy_space, unbounded_note, width
 
 INF = np.inf
 MIXED = spaces.Box(np.array([100, -0.01, 0, -INF, 2], np.float32), np.array([200, 0.01, INF, INF, 2], np.float32))
 
+PLACE, LEVER, BITS = spaces.Box(100, 200, (2,)), spaces.Discrete(3, start=5), spaces.MultiBinary(2)
 SPACES = {
     "number": (spaces.Discrete(5, start=3), spaces.Discrete(5)),
     "numbers": (spaces.MultiDiscrete([2, 3], start=[4, -1]), spaces.MultiDiscrete([2, 3])),
@@ -55,6 +56,50 @@ def test_there_and_back(name, xp):
     np.testing.assert_allclose(batch[1, 2], units.to_world(xp.asarray(chosen[5])), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("space", "own", "action", "taken"),
+    [
+        (
+            spaces.Dict(lever=LEVER, bits=BITS),
+            spaces.MultiDiscrete([2, 2, 3]),
+            np.int32([1, 0, 2]),
+            {"bits": [1, 0], "lever": 7},
+        ),
+        (
+            spaces.Tuple([PLACE, spaces.Dict(x=spaces.Box(-3, 3, ()))]),
+            spaces.Box(-1, 1, (3,)),
+            np.float32([0, 1, -1]),
+            ([150, 200], {"x": -3}),
+        ),
+        (spaces.Dict(lever=LEVER), spaces.Discrete(3), np.int32(1), {"lever": 6}),
+        (
+            spaces.Tuple([PLACE, LEVER, spaces.Tuple([BITS])]),
+            Mixed((3, 2, 2), spaces.Box(-1, 1, (2,))),
+            np.float32([2, 0, 1, 0, -1]),
+            ([150, 100], 7, ([0, 1],)),
+        ),
+    ],
+    ids=["choices", "real numbers", "one part", "both"],
+)
+@pytest.mark.parametrize("xp", [np, jnp])
+def test_parts_of_an_action_are_one_vector(space, own, action, taken, xp):
+    """There and back, alone and in batches."""
+    assert policy_space(space) == own and policy_space(own) == own and own.contains(action)
+    units = action_units(space)
+    given = units.to_world(xp.asarray(action))
+    assert jax.tree.map(lambda x: np.asarray(x).tolist(), given) == taken
+    many = units.to_world(xp.asarray(np.stack([action, action])))
+    np.testing.assert_array_equal(units.to_policy(many), np.stack([action, action]))
+    np.testing.assert_array_equal(units.to_policy(given), action)
+
+
+def test_choices_and_reals_are_read_as_what_they_are():
+    own = Mixed((3, 2), spaces.Box(-1, 1, (2,)))
+    assert width(own) == 7
+    np.testing.assert_allclose(encode(own, jnp.array([2, 0, 0.5, -1])), [0, 0, 1, 1, 0, 0.5, -1])
+    assert own.contains(own.sample()) and not own.contains([3, 0, 0, 0]) and not own.contains([0.5, 0, 0, 0])
+
+
 def own_is_one(space):
     """Where a Box leaves nothing to choose."""
     return (space.low == space.high).reshape(-1) if isinstance(space, spaces.Box) else False
@@ -86,7 +131,7 @@ def test_what_has_no_bounds_is_said():
     assert "no bounds in the components 2, 3:" in unbounded_note(MIXED)
 
 
-@pytest.mark.parametrize("space", [spaces.Text(3), spaces.Dict({"a": spaces.Discrete(2)})], ids=str)
+@pytest.mark.parametrize("space", [spaces.Text(3), spaces.Dict(), spaces.Tuple([spaces.Text(3)])], ids=str)
 def test_other_spaces_are_refused(space):
     with pytest.raises(SpaceError, match="Discrete, MultiDiscrete, MultiBinary and Box can be taken"):
         action_units(space)

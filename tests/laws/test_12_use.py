@@ -24,7 +24,7 @@ from retorno.core.policy import Policy
 from retorno.core.spaces import Spec, action_units, policy_space
 from retorno.core.time_step import TimeStep, restart
 from retorno.environments.hosted.gymnasium import gymnasium
-from retorno.environments.hosted.sync_environments import ActionLayout
+from retorno.environments.hosted.sync_environments import as_taken
 from retorno.environments.text.recall import Recall
 from retorno.models.tabular import Exact
 from retorno.networks import MLP, NETWORKS
@@ -141,14 +141,13 @@ def check_use(
     """On recorded rows, one at a time and as a batch: the actions are those of evaluation, in the world's units."""
     policy_folder.save(folder, SavedPolicy((policy,), (0,), *setting[:3], 7, "", {}))
     actor, rows = mistaken(load(folder)), recorded(setting)
-    layout, units = ActionLayout(setting.action_space), action_units(setting.action_space)
+    units = action_units(setting.action_space)
     carry, expected = empty_memories(policy, ENVS), []
     for t, row in enumerate(rows):
         action, carry = decide(policy, row, carry, units, jax.random.key(0), np.int32(t), greedy=True)
-        expected.append(layout.decode(np.asarray(action)))
+        expected.append(as_taken(setting.action_space, action))
     for row, wanted in zip(rows, expected, strict=True):
-        given = act(actor, row.obs, legal=row.legal, first=row.first)
-        np.testing.assert_allclose(given, wanted, 1e-4, 1e-4)
+        assert_alike(act(actor, row.obs, legal=row.legal, first=row.first), wanted)
     actor.reset()
     for row, wanted in zip(rows, expected, strict=True):
         one = jax.tree.map(lambda x: x[0], row)
@@ -157,11 +156,16 @@ def check_use(
         for array in jax.tree.leaves(seen):
             array[...] = 0  # An environment may write the next observation into the same array.
         assert setting.action_space.contains(given)
-        np.testing.assert_allclose(given, wanted[0], 1e-4, 1e-4)
+        assert_alike(given, jax.tree.map(lambda x: x[0], wanted))
     if exported:
         ones = [jax.tree.map(lambda x: x[0], row) for row in rows]
         check_export_of_rows(actor, list(zip(rows, expected, strict=True)))
-        check_export(actor, list(zip(ones, [wanted[0] for wanted in expected], strict=True)))
+        check_export(actor, list(zip(ones, [jax.tree.map(lambda x: x[0], wanted) for wanted in expected], strict=True)))
+
+
+def assert_alike(given: Any, wanted: Any) -> None:
+    """The same action, but for rounding."""
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 1e-4, 1e-4), given, wanted)
 
 
 def check_export_of_rows(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None:
@@ -175,9 +179,14 @@ def check_export_of_rows(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None
         legal = [] if row.legal is None else [row.legal]
         values = [*actor.arrays_of(row.obs), *legal, *([row.first] if memory else [])]
         given = dict(zip([name for name in taken if name not in memory], map(np.asarray, values), strict=True))
-        action, *kept = session.run(outputs, given | memory)
-        memory = dict(zip(memory, kept, strict=True))
-        np.testing.assert_allclose(action, wanted, 1e-4, 1e-4)
+        memory = check_outputs(session.run(outputs, given | memory), wanted, memory)
+
+
+def check_outputs(given: list[Any], wanted: Any, memory: dict[str, Any]) -> dict[str, Any]:
+    """The graph's action is the one that is wanted; what it remembers then."""
+    action = jax.tree.leaves(wanted)
+    assert_alike(given[: len(action)], action)
+    return dict(zip(memory, given[len(action) :], strict=True))
 
 
 def check_export(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None:
@@ -188,14 +197,13 @@ def check_export(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None:
     kinds = {"tensor(float)": np.float32, "tensor(int32)": np.int32, "tensor(bool)": bool}
     memory = {x: np.zeros(each.shape, kinds[each.type]) for x, each in taken.items() if x.startswith("memory.")}
     outputs = [each.name for each in session.get_outputs()]
-    assert outputs == ["action", *(f"next_{name}" for name in memory)]
+    actions = actor.program().outputs[: len(outputs) - len(memory)]
+    assert outputs == [*actions, *(f"next_{name}" for name in memory)]
     for row, wanted in rows:
         legal = [] if row.legal is None else [row.legal]
         values = [*actor.arrays_of(row.obs), *legal, *([row.first] if memory else [])]
         given = dict(zip([name for name in taken if name not in memory], map(np.asarray, values), strict=True))
-        action, *kept = session.run(outputs, given | memory)
-        memory = dict(zip(memory, kept, strict=True))
-        np.testing.assert_allclose(action, wanted, 1e-4, 1e-4)
+        memory = check_outputs(session.run(outputs, given | memory), wanted, memory)
 
 
 def on(world: Environment) -> Setting:
@@ -246,6 +254,7 @@ ACTIONS = {
     "discrete": spaces.Discrete(3, start=-1),
     "multi_discrete": spaces.MultiDiscrete([2, 3], start=[4, -2]),
     "box": spaces.Box(np.array([-2, 0.1], np.float32), np.array([0.3, 0.4], np.float32)),
+    "dict": spaces.Dict({"place": BOX, "mark": spaces.Discrete(3, start=2), "bits": spaces.MultiBinary(2)}),
 }
 
 

@@ -80,6 +80,18 @@ class Dial(Environment):
         return light, transition(light, -self.reward * jnp.square(action - jnp.array(self.lights)[state]).sum())
 
 
+class Panel(Dial):
+    """A dial and a lever, which belongs where the light shows. Actions: a choice and a real number in a Dict."""
+
+    @property
+    def action_space(self) -> spaces.Dict:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return spaces.Dict(dial=super().action_space, lever=spaces.Discrete(len(self.lights), start=1))
+
+    def step(self, state: Any, action: Any, key: Any) -> tuple[Any, TimeStep]:
+        light, row = super().step(state, action["dial"], key)
+        return light, row._replace(reward=row.reward - self.reward * (action["lever"] != state + 1))
+
+
 def game() -> MDP:
     """A model whose states have actions of their own, and in which two move in turn."""
     model = mdp(
@@ -103,5 +115,6 @@ KINDS: dict[str, Callable[[], Environment]] = {
     "choices": lambda: TimeLimit(Spelt(sampled(model("garnet")), taken=spaces.MultiDiscrete([2, 2])), 7),
     "pixels": lambda: TimeLimit(Breakout(), 7),
     "box": lambda: TimeLimit(Dial(), 7),
+    "panel": lambda: TimeLimit(Panel(), 7),
 }
 """By what is seen, what may be done, and what is hidden."""

@@ -20,8 +20,10 @@ from retorno.networks import (
     NETWORKS,
     ActionValueHead,
     BernoulliHead,
+    BoxPolicy,
     CategoricalHead,
     GaussianHead,
+    JointHead,
     MultiCategoricalHead,
     SquashedGaussianHead,
     Table,
@@ -303,9 +305,12 @@ def test_policy_head_picks_by_space() -> None:
     assert policy_head(spaces.Box(-1, 1, ())) == GaussianHead(1)
     assert policy_head(spaces.MultiDiscrete([[2, 4], [3, 3]])) == MultiCategoricalHead((2, 4, 3, 3))
     assert policy_head(spaces.MultiBinary((2, 2))) == BernoulliHead(4)
-    for space in (spaces.Text(3), spaces.Dict({"a": spaces.Discrete(2)})):
-        with pytest.raises(SpaceError, match="Discrete, MultiDiscrete, MultiBinary and Box can be taken"):
-            policy_head(space)
+    mixed = spaces.Tuple([spaces.Discrete(3), spaces.Box(-1, 1, (2,))])
+    assert policy_head(mixed) == JointHead(MultiCategoricalHead((3,)), GaussianHead(2))
+    with pytest.raises(SpaceError, match="Discrete, MultiDiscrete, MultiBinary and Box can be taken"):
+        policy_head(spaces.Text(3))
+    with pytest.raises(SpaceError, match="choose box=gaussian, squashed or beta"):
+        policy_head(mixed, BoxPolicy.state_dependent)
 
 
 def test_squashed_head_reads_mean_and_clipped_log_std() -> None:

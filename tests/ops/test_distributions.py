@@ -22,6 +22,7 @@ from retorno.ops.distributions import (
     Distribution,
     EpsilonGreedy,
     Gaussian,
+    Joint,
     LinearCategorical,
     MultiCategorical,
     SquashedGaussian,
@@ -262,6 +263,7 @@ PAIRS: dict[str, tuple[Any, Any]] = {
     "bernoulli": (Bernoulli(FLOATS[0]), Bernoulli(FLOATS[1])),
     "gaussian": (Gaussian(*FLOATS), Gaussian(*FLOATS[::-1])),
     "squashed gaussian": (SquashedGaussian(Gaussian(*FLOATS)), SquashedGaussian(Gaussian(*FLOATS[::-1]))),
+    "joint": tuple(Joint(MultiCategorical((x, LOGITS)), Gaussian(x, 0.3 * x)) for x in FLOATS),
     "ε-greedy": (EpsilonGreedy(LOGITS, jnp.float32(0.2)), EpsilonGreedy(LOGITS[::-1], jnp.float32(0.4))),
 }
 

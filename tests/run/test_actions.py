@@ -69,6 +69,32 @@ def test_every_kind_of_action_is_learnt(algorithm, kind):
     assert regret(algorithm, *KINDS[kind]) < 0.06
 
 
+class Parts(gym.Env):
+    """Takes a Dict and says at once whether it was one. Episodes of three steps."""
+
+    observation_space = spaces.Dict(bits=spaces.MultiBinary(2))
+    action_space = spaces.Dict(lever=spaces.Discrete(2, start=1), dial=spaces.Tuple([spaces.Box(100, 200, (1,))]))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 3
+        return {"bits": np.zeros(2, np.int8)}, {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.left -= 1
+        return {"bits": np.ones(2, np.int8)}, float(action["lever"]), self.left == 0, False, {}
+
+
+@pytest.mark.parametrize("mode", gym.vector.AutoresetMode)
+def test_vector_environments_take_parts(mode, tmp_path):
+    world = gym.vector.SyncVectorEnv([Parts] * 8, autoreset_mode=mode)
+    with rt.train(PPO, world, steps=256, seed=0, folder=tmp_path / "run") as run:
+        run.run_to_end()
+    # Not refused for being written as MultiBinary(2) where it was MultiBinary((2,)), or the other way round.
+    assert 3 <= rt.evaluate(rt.load(tmp_path / "run"), gymnasium(Parts), 8).mean <= 6
+
+
 def test_bounds_change_nothing():
     """The same task in other units is the same run, to rounding."""
     found = [regret(PPO, *KINDS[kind], steps=512) for kind in ("around 0", "far from 0", "tiny")]

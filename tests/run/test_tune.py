@@ -146,7 +146,7 @@ def test_ranges_are_declared_beside_fields_and_hold_what_is_there() -> None:
     ranges = ask("ppo", "CartPole-v1").ranges
     assert 1 in ranges["minibatches"].values  # Published, and no range that is declared.
     # A preset stays what it is: A2C has one epoch, and its rollouts are short.
-    assert {"epochs", "rollout"}.isdisjoint(ask("a2c", "CartPole-v1").ranges) and A2C().epochs == 1
+    assert {"epochs", "rollout", "clip"}.isdisjoint(ask("a2c", "CartPole-v1").ranges) and A2C().epochs == 1
     fixed = ask("q_learning", WORLD, {"step_size": 0.3, "discount": [0.9, 0.99]})
     assert fixed.algorithm.step_size == 0.3 and list(fixed.ranges) == ["exploration.epsilon", "discount"]
 

@@ -87,7 +87,7 @@ class _Rows(NamedTuple):
 
 @hyperparameters
 class PPO:
-    """Proximal policy optimisation (Schulman et al. 2017). Actions: Discrete, MultiDiscrete, Box."""
+    """Proximal policy optimisation (Schulman et al. 2017). Actions of every kind."""
 
     SMALL: ClassVar[dict[str, Any]] = {"epochs": 2, "minibatches": 2}
 
@@ -175,6 +175,11 @@ class PPO:
     def read(self, learner: PPOLearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
         extras, memory = read_and_record(_acting(learner), rows, self._memory(carry))
         return extras, (memory, carry[1]) if self._holds else memory
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """Hyperparameters that change nothing with these: before a first gradient step no ratio is clipped."""
+        return ("clip",) if self.epochs == self.minibatches == 1 else ()
 
     @property
     def _holds(self) -> bool:

@@ -68,7 +68,8 @@ class Vector:
         if resets and mode is AutoresetMode.DISABLED:
             self._reset(ended)
         if resets and mode is not AutoresetMode.NEXT_STEP:
-            action[ended] = [self._random(i) for i in np.flatnonzero(ended)]
+            for i in np.flatnonzero(ended):
+                jax.tree.map(lambda all, one, i=i: all.__setitem__(i, one), action, self._random(i))
         obs, reward, terminated, truncated, info = self._guard(self._vector.step, action)
         for name, flags in (("terminated", terminated), ("truncated", truncated)):
             if np.shape(flags) != (self.num_envs,):

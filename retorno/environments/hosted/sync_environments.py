@@ -24,7 +24,7 @@ from jaxtyping import PyTree
 
 from retorno.core.environment import episode_seed
 from retorno.core.errors import RetornoError
-from retorno.core.spaces import SpaceError, unsupported
+from retorno.core.spaces import action_units, policy_space, unsupported
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.discounts import discounts, has_lives, two_players
 from retorno.environments.hosted.legality import InfoError, LegalReader
@@ -233,16 +233,33 @@ def rows(obs: Any, reward: Any, discount: Any, first: Any, last: Any, legal: Any
 
 
 class ActionLayout:
-    """How actions [B, ...], in an environment's units, become what it takes."""
+    """How actions [B, ...], as `given_units` has them, become what an environment takes."""
 
     def __init__(self, space: spaces.Space[Any]) -> None:
-        if not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary | spaces.Box):
-            raise SpaceError(f"actions of {space} cannot be given: Discrete, MultiDiscrete, MultiBinary and Box can")
-        self.shape, self.stored, self.taken = tuple(space.shape or ()), row_dtype(space), space.dtype
+        crossing = policy_space(space) if isinstance(space, spaces.Dict | spaces.Tuple) else space
+        self.shape, self.stored = tuple(crossing.shape or ()), row_dtype(crossing)
+        self._space, self._units = space, None if crossing is space else action_units(space)
 
     def decode(self, action: Any) -> Any:
-        """A new array, which an environment may change."""
-        return np.array(action, self.taken)
+        """New arrays, which an environment may change."""
+        return as_taken(self._space, action if self._units is None else self._units.to_world(np.asarray(action)))
+
+    def each(self, action: Any) -> list[Any]:
+        """One after another, of B."""
+        decoded = self.decode(action)
+        if self._units is None:
+            return [*decoded]
+        return [jax.tree.map(lambda x, i=i: x[i], decoded) for i in range(len(action))]
+
+
+def as_taken(space: spaces.Space[Any], action: Any) -> Any:
+    """Actions in the types of their space, as new arrays."""
+    match space:
+        case spaces.Dict():
+            return {name: as_taken(part, action[name]) for name, part in space.spaces.items()}
+        case spaces.Tuple():
+            return tuple(as_taken(part, one) for part, one in zip(space.spaces, action, strict=True))
+    return np.array(action, space.dtype)
 
 
 class Keepers:
@@ -310,7 +327,7 @@ class Keepers:
 
     def step(self, action: np.ndarray) -> TimeStep:
         """The next rows [B]."""
-        sent = [*self._layout.decode(self._remember(action))]
+        sent = self._layout.each(self._remember(action))
         ended, observations, rewards, terminations, lasts, infos = self._last, [], [], [], [], []
         i = 0
         try:
@@ -412,7 +429,7 @@ class Keepers:
         """What environment i gives when it takes actions again: the last `TRAIL` rows."""
         lived: deque[tuple[Any, ...]] = deque([_kept(outcome)], TRAIL)
         try:
-            for t, action in enumerate(self._layout.decode(actions)):
+            for t, action in enumerate(self._layout.each(actions)):
                 if outcome[2] or outcome[3]:
                     raise self._astray(i)
                 outcome = self._outcome(i, self._envs[i].step(action))
