@@ -63,8 +63,8 @@ def serve(folder: Path, labels: str | None, task: str, port: int | None, patient
     from retorno.preferences.clips import Clips
     from retorno.web import Site
 
-    clips = Clips(recorded_world(folder).make())
-    if (why := clips.why_numbers) is not None:
+    clips = Clips(recorded_world(folder).make(), settings_of(folder)["seeds"][0])
+    if (why := clips.why_numbers) is not None and not patient:  # Who waits for a run has been told before.
         note(why)
     place = labels or asked_in(folder)
     opened = opened_labels(place if is_url(place) else Path(place))

@@ -37,6 +37,8 @@ from retorno.environments.registry import UnknownNameError, WorldName
 from retorno.language import Decoder
 from retorno.networks import GRU, LSTM, Transformer
 from retorno.networks.network import NetworkConfig
+from retorno.preferences.clips import Clips
+from retorno.preferences.learnt_reward import Preferences
 from retorno.run.folder import SEED
 from retorno.run.known import register_further
 from retorno.run.origin import Origin
@@ -513,6 +515,8 @@ def start(
         note(f"settings: {told_settings(name, algorithm, published)}")
         if relabel is not None:
             note(f"rewards: {told_relabel(relabel)}")
+        if isinstance(relabel, Preferences) and relabel.judge.begin().looks and (why := Clips(made).why_numbers):
+            note(why)
         if getattr(algorithm, "exploring_starts", False) and (told := few_starts(chosen.model())):
             note(told)
         if (origin := training.begun_from) is not None:

@@ -211,10 +211,9 @@ def _liked(reward: LearntReward, clips: Clips, width: float) -> Figure:
         figure, panes = panels(width, width / SHOWN * len(chosen) * 0.82, len(chosen), SHOWN)
         for k, i in enumerate(chosen):
             of = jax.tree.map(lambda x, i=i: np.asarray(x[:, i]).tolist(), (lived.steps.obs, lived.action))
-            frames = clips.frames({"obs": of[0], "action": of[1]})
-            for j, t in enumerate(shown):
-                pane = panes[k * SHOWN + j]
-                pane.imshow(frames[t])
+            segment = {"obs": of[0], "action": of[1]}
+            for pane, frame in zip(panes[k * SHOWN :], clips.frames(segment, shown.tolist()), strict=False):
+                pane.imshow(frame)
                 pane.set_axis_off()
             panes[k * SHOWN].set_title(number(float(sums[i]), 3), fontsize=8.5, loc="left")
     return figure

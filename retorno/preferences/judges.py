@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,12 @@ from retorno.core.hyperparameters import NonNegative, UnitInterval, settings
 from retorno.core.registry import Registry
 from retorno.core.waiting import waiting
 from retorno.environments.own_code import OwnCodeError, OwnFunction, guarded, located
+from retorno.preferences.lives import Life, Lives, known_lives
 from retorno.preferences.segments import Pairs
 from retorno.run.stopping import asked_to_stop
+
+if TYPE_CHECKING:
+    from retorno.labels import Labels
 
 QUERY = "segments"
 """The kind of query that people are asked."""
@@ -59,12 +63,18 @@ class Asked(Protocol):
         """What went wrong in an answer, if anything."""
         ...
 
-    def answer(self, pairs: Pairs, key: Key[Array, ""]) -> Float[Array, " N"]:
+    @property
+    def looks(self) -> bool:
+        """Whether segments are looked at, so that what leads to them has to be kept where they are not seen else."""
+        ...
+
+    def answer(self, pairs: Pairs, key: Key[Array, ""], lives: Lives | None) -> Float[Array, " N"]:
         """How much of the preference goes to the first of each pair.
 
         Args:
             pairs: N pairs.
             key: what is said by chance follows from it.
+            lives: what leads to them, where that is kept.
 
         Returns:
             1, ½ where both are alike, 0; NaN: cannot tell; infinite where something went wrong. Shape [N].
@@ -88,11 +98,16 @@ class TrueReward:
     def trouble(self) -> None:
         """Nothing can."""
 
+    @property
+    def looks(self) -> bool:
+        """It knows what was paid."""
+        return False
+
     def begin(self) -> TrueReward:
         """Itself."""
         return self
 
-    def answer(self, pairs: Pairs, key: Key[Array, ""]) -> Float[Array, " N"]:
+    def answer(self, pairs: Pairs, key: Key[Array, ""], lives: Lives | None = None) -> Float[Array, " N"]:
         """Which paid more."""
         apart = pairs.returns[:, 0] - pairs.returns[:, 1]
         wrong = jax.random.bernoulli(key, self.mistakes, apart.shape)
@@ -126,12 +141,16 @@ class _OnTheHost(abc.ABC):
     def trouble(self) -> str | None:
         return self._failed[-1] if self._failed else None
 
-    def answer(self, pairs: Pairs, key: Key[Array, ""]) -> Float[Array, " N"]:
-        leaves, structure = jax.tree.flatten(pairs)
+    @property
+    def looks(self) -> bool:
+        return False
+
+    def answer(self, pairs: Pairs, key: Key[Array, ""], lives: Lives | None = None) -> Float[Array, " N"]:
+        leaves, structure = jax.tree.flatten((pairs, lives))
 
         def ask(*leaves: Any) -> np.ndarray:
-            held = jax.tree.unflatten(structure, [np.asarray(x) for x in leaves])
-            return np.asarray(self.shares([both(held, i) for i in range(len(held.reward))]), np.float32)
+            held, lives = jax.tree.unflatten(structure, [np.asarray(x) for x in leaves])
+            return np.asarray(self.shares([both(held, i, lives) for i in range(len(held.reward))]), np.float32)
 
         like = jax.ShapeDtypeStruct(pairs.reward.shape[:1], jnp.float32)
         return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
@@ -166,13 +185,18 @@ class _Function(_OnTheHost):
         return np.inf
 
 
-def both(pairs: Pairs, i: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A pair as a function is given it."""
-    first, second = (
-        {name: jax.tree.map(lambda x: x[i, side], x) for name, x in pairs._asdict().items()}  # noqa: B023
-        for side in range(2)
-    )
-    return first, second
+def both(pairs: Pairs, i: int, lives: Lives | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A pair as a function is given it; with what was done before, where that is kept and found, as "lived"."""
+
+    def segment(side: int) -> dict[str, Any]:
+        named = {name: x for name, x in pairs._asdict().items() if x is not None}
+        held = {name: jax.tree.map(lambda x: x[i, side], x) for name, x in named.items()}
+        if lives is not None and (actions := lives.actions(held["place"])) is not None:
+            env, episode, age = map(int, held["place"])
+            held["lived"] = Life(env, episode, age, actions)
+        return held
+
+    return segment(0), segment(1)
 
 
 @settings
@@ -203,6 +227,10 @@ class _Waiting(_OnTheHost):
 
     place: str
 
+    @property
+    def looks(self) -> bool:
+        return True
+
     def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
         from retorno.labels import Labels, LabelsError
 
@@ -210,6 +238,7 @@ class _Waiting(_OnTheHost):
         unanswered = [np.inf] * len(pairs)
         try:
             with contextlib.closing(Labels.open(self.place)) as labels:
+                _as_before(labels, pairs, contents)
                 ids = labels.add(QUERY, contents)
                 said: Mapping[int, Any] = {}
                 asked = len(set(ids))
@@ -229,8 +258,27 @@ class _Waiting(_OnTheHost):
 
 
 def as_json(segment: dict[str, Any]) -> dict[str, Any]:
-    """A segment as it is asked about: observations and actions; what the world paid is nobody's business."""
-    return {name: jax.tree.map(lambda x: x.tolist(), segment[name]) for name in ("obs", "action")}
+    """A segment as it is asked about: observations and actions, and how it can be lived again, where that is known.
+
+    What the world paid is nobody's business.
+    """
+    written = {name: jax.tree.map(lambda x: x.tolist(), segment[name]) for name in ("obs", "action")}
+    return written if (lived := segment.get("lived")) is None else {**written, "lived": lived.as_json()}
+
+
+def _as_before(labels: Labels, pairs: list[tuple[dict[str, Any], dict[str, Any]]], contents: list[Any]) -> None:
+    """What is asked again is asked with what led to it, though that is kept here no more: it is with the old query."""
+    lost = [
+        (segment["place"].tolist(), written)
+        for pair, content in zip(pairs, contents, strict=True)
+        for segment, written in zip(pair, content["segments"], strict=True)
+        if "place" in segment and "lived" not in written and segment["place"][2] >= 0
+    ]
+    if lost:
+        known = known_lives(each for query in labels.queries(QUERY) for each in query.content["segments"])
+        for (env, episode, age), written in lost:
+            if (lived := known.get((env, episode, age))) is not None:
+                written["lived"] = lived
 
 
 JUDGES = Registry((TrueReward, FunctionJudge, People), of=Judge)

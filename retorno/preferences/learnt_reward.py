@@ -38,9 +38,11 @@ from retorno.ops.optimisers import Adam, Optimiser, decays, descend
 from retorno.ops.preferences import comparison
 from retorno.preferences.given import pairs as given_pairs
 from retorno.preferences.judges import Asked, Judge, TrueReward
+from retorno.preferences.lives import Lives
 from retorno.preferences.novelty import Novelty, StateEntropy
 from retorno.preferences.queries import Disagreement, Queries
 from retorno.preferences.segments import Pairs, chosen, draw_pairs, swapped, taken, within_episodes
+from retorno.preferences.written import is_picture
 from retorno.replay import Ring
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.relabel import register
@@ -87,6 +89,9 @@ class Preferences:
     known: str = ""
     """FILE.jsonl of labels that were given before (`retorno labels export`): learnt from before any is asked, and
     counted among the labels."""
+    longest: Count = 2_000
+    """Where people look at a world that lives in Python: so many steps of an episode are kept for it to be lived again
+    and drawn. What comes later in an episode shows its numbers instead."""
     read: str = field(init=False, repr=False, default="")
     """What that file held: programs that learnt from another are not used again."""
     pretraining: StateEntropy | None = None
@@ -155,10 +160,15 @@ class Preferences:
             rollout=1,
             length=self.segment,
         )
+        judge = self.judge.begin()
+        # A world that lives in Python is not in the spec.
+        looked_at = judge.looks and spec.world is None and not is_picture(spec.observation_space)
+        lives = Lives.start(recent.slots + self.longest, spec.num_envs, action) if looked_at else None
         pairs = Pairs(
             obs=jax.tree.map(lambda x: jnp.zeros((self.labels, 2, self.segment + 1, *x.shape), x.dtype), row.obs),
             action=jax.tree.map(lambda x: jnp.zeros((self.labels, 2, self.segment, *x.shape), x.dtype), action),
             reward=jnp.zeros((self.labels, 2, self.segment)),
+            place=None if lives is None else jnp.full((self.labels, 2, 3), -1),
         )
         labelled = Labelled(
             pairs,
@@ -169,16 +179,19 @@ class Preferences:
         )
         if self.known:
             given, share = given_pairs(Path(self.known), self.segment, spec.observation_space, spec.action_space)
+            unknown = None if lives is None else jnp.full((len(share), 2, 3), -1)
+            given = given._replace(place=unknown)
             labelled = labelled.before(given, share, jax.random.fold_in(key, self.members))
         sessions = labelled.count // self.session
         return LearntReward(
             settings=self,
-            judge=self.judge.begin(),
+            judge=judge,
             members=members,
             optimiser=self.optimiser.build().init(members),  # pyright: ignore[reportArgumentType]
             decay=jnp.full(self.members, self.decay),
             labelled=labelled,
             recent=recent,
+            lives=lives,
             observed=ObservationNormaliser.start(spec.observation_space),
             changed=ObservationNormaliser.start(spec.observation_space),
             normal=Normal(jnp.zeros(self.members), jnp.ones(self.members), jnp.float32(0)),
@@ -272,6 +285,8 @@ class LearntReward(Relabel):
     decay: Float[Array, " M"]
     labelled: Labelled
     recent: Ring
+    lives: Lives | None
+    """What leads to recent rows, where somebody looks at them who cannot see it else."""
     observed: ObservationNormaliser
     changed: ObservationNormaliser
     """Of how observations change: next to what they are it is often little."""
@@ -309,6 +324,7 @@ class LearntReward(Relabel):
         lived = replace(
             self,
             recent=_added(self.recent, trajectory),
+            lives=None if self.lives is None else self.lives.added(trajectory),
             observed=self.observed.update(jax.tree.map(lambda x: x[1:], trajectory.steps.obs)),
             changed=self.changed.update(_changes(trajectory.steps.obs), trajectory.transitions),
             clock=self.clock.advance(trajectory),
@@ -390,7 +406,7 @@ class LearntReward(Relabel):
         """Ask a few labels, and learn from all."""
         draw, choose, judge, bootstrap, learn, check, again = jax.random.split(key, 7)
         made, held = self.settings, self.labelled
-        pairs = draw_pairs(self.recent, draw, made.session * made.queries.candidates)
+        pairs = draw_pairs(self.recent, draw, made.session * made.queries.candidates, self.lives)
         sums = self._sums(pairs)
         interest = made.queries.interest(jax.nn.sigmoid(sums[:, 0] - sums[:, 1]), choose)
         best = jnp.argsort(interest, descending=True)[: made.session]
@@ -399,7 +415,7 @@ class LearntReward(Relabel):
         old, fresh = held.asked_once(earlier, made.session)
         repeated = jax.random.bernoulli(which, made.repeats, best.shape) & fresh
         asked = chosen(repeated, swapped(taken(held.pairs, old)), taken(pairs, best))
-        share = self.judge.answer(asked, judge)
+        share = self.judge.answer(asked, judge, self.lives)
         count = jnp.isfinite(share)
         place = jnp.where(count, held.count + jnp.cumsum(count) - 1, made.labels)
         times = jax.random.poisson(bootstrap, 1.0, (made.session, made.members))

@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.time_step import Trajectory
+from retorno.preferences.lives import Lives
 from retorno.replay import Ring
 
 
@@ -22,6 +23,8 @@ class Pairs(NamedTuple):
     """[N, 2, L]"""
     reward: Float[Array, "N 2 L"]
     """What the world paid; no reward model sees it."""
+    place: Int[Array, "N 2 3"] | None = None
+    """The environment, the episode and the age at which each begins, where that is kept; −1: not known."""
 
     @property
     def returns(self) -> Float[Array, "N 2"]:
@@ -41,17 +44,20 @@ def within_episodes(ring: Ring) -> Bool[Array, "C B"]:
     return until[ring.length :] == until[: ring.slots]
 
 
-def draw_pairs(ring: Ring, key: Key[Array, ""], count: int) -> Pairs:
+def draw_pairs(ring: Ring, key: Key[Array, ""], count: int, lives: Lives | None = None) -> Pairs:
     """Pairs of recent segments, uniformly among all that lie within an episode each; there has to be one.
 
     Args:
         ring: of recent rows; its windows are as long as a segment.
         key: what is drawn follows from it.
         count: N.
+        lives: of the same rows, where it is kept.
     """
     until = jnp.cumsum(within_episodes(ring).reshape(-1))
     drawn = jax.random.randint(key, (2 * count,), 0, jnp.maximum(until[-1], 1))
-    return pairs_of(ring.windows(jnp.searchsorted(until, drawn, side="right")).trajectory)
+    index = jnp.searchsorted(until, drawn, side="right")
+    place = None if lives is None else lives.of(ring, index).reshape(count, 2, 3)
+    return pairs_of(ring.windows(index).trajectory)._replace(place=place)
 
 
 def pairs_of(lived: Trajectory) -> Pairs:

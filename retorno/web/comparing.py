@@ -16,8 +16,6 @@ from retorno.web.desk import AGAIN, Desk
 from retorno.web.site import Status, Visit, frame, key_button, on_key, progress_line
 
 CLIP = (Path(__file__).parent / "clip.js").read_text(encoding="utf-8")
-SHOWN_FOR = 60
-"""Milliseconds of each picture."""
 KEYS = (
     ("← →", "key_better"),
     ("↑", "key_alike"),
@@ -105,10 +103,15 @@ class Comparing:
     async def _draw(self, query: Query, segments: list[Mapping[str, Any]]) -> None:
         clips = self.visit.site.clips
         assert clips is not None
-        drawn = await run.io_bound(lambda: [as_addresses(clips.frames(each)) for each in segments])
+
+        def draw() -> list[tuple[list[str], float]]:
+            films = [clips.film(each) for each in segments]
+            return [(as_addresses(film.frames), film.milliseconds) for film in films]
+
+        drawn = await run.io_bound(draw)
         if drawn is None or self.desk.query is not query:
             return
-        for clip, frames in zip(self.clips, drawn, strict=True):
+        for clip, (frames, milliseconds) in zip(self.clips, drawn, strict=True):
             with clip:
                 clip.clear()
-            ui.run_javascript(f"retornoClip({clip.id}, {json.dumps(frames)}, {SHOWN_FOR})")
+            ui.run_javascript(f"retornoClip({clip.id}, {json.dumps(frames)}, {milliseconds})")

@@ -207,7 +207,7 @@ def test_a_clip_shows_the_states_that_were(name: str) -> None:
     after, then = place.step(state, jnp.asarray(action), jax.random.key(4))
     segment = {"obs": [np.asarray(each.obs).tolist() for each in (row, then)], "action": [action.tolist()]}
     clips = Clips(place)
-    frames = clips.frames(segment)
+    frames = clips.frames(segment, range(2))
     assert clips.why_numbers is None and len(frames) == 2
     for frame, truth in zip(frames, (state, after), strict=True):
         assert np.mean(np.any(frame != place.render(truth), axis=-1)) < 0.001
@@ -234,11 +234,11 @@ class Seen(Environment):
 def test_what_cannot_be_drawn_is_shown_by_its_numbers() -> None:
     clips = Clips(world())
     assert clips.why_numbers == "clips of Sampled show its numbers as lines: drawing it takes render"
-    frames = clips.frames({"obs": [0, 1, 2, 3], "action": [1, 1, 1]})
+    frames = clips.frames({"obs": [0, 1, 2, 3], "action": [1, 1, 1]}, range(4))
     assert len(frames) == 4 and frames[0].shape == frames[3].shape and np.any(frames[0] != frames[3])
 
     picture = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
-    [frame] = Clips(Seen()).frames({"obs": [picture.tolist()], "action": []})
+    [frame] = Clips(Seen()).frames({"obs": [picture.tolist()], "action": []}, [0])
     assert np.array_equal(frame, np.repeat(picture, 3, -1))
 
 

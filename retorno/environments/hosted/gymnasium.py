@@ -10,7 +10,7 @@ import ast
 import importlib
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from retorno.environments.hosted.atari_threads import Consoles
 from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
 from retorno.environments.hosted.legality import told_by_a_step
-from retorno.environments.hosted.mujoco import Bodies, made_here, make_body, together
+from retorno.environments.hosted.mujoco import SMALL, Bodies, draw_plainly, made_here, make_body, together
 from retorno.environments.hosted.repeatability import why_not_repeated
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
@@ -128,6 +128,23 @@ class GymnasiumWorld:
         envs = [make() for make in self._makers(num_envs)]
         kind = Bodies if together(envs) else Keepers
         return kind(envs, range(num_envs), seed, self.name, True, late, group)
+
+    def drawing(self, quickly: bool = False) -> gym.Env:
+        """One environment that draws itself, by its `render()`.
+
+        Raises:
+            WorldError: when it cannot be made so.
+
+        Args:
+            quickly: whether what takes long is left out.
+        """
+        body = isinstance(self.source, str) and made_here(find(self.source))
+        size = SMALL if quickly and body else {}
+        kwargs = {**size, **self.kwargs, "render_mode": "rgb_array"}
+        env = replace(self, kwargs=kwargs)._makers(1)[0]()
+        if quickly and body:
+            draw_plainly(env)
+        return env
 
     def why_not_repeated(self, seed: int) -> str | None:
         """What differed when a stretch of an episode was lived again, in an environment made for that; None if nothing.

@@ -23,6 +23,9 @@ from jaxtyping import Bool, Float
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.sync_environments import Keepers
 
+SMALL = {"width": 320, "height": 320}
+"""How large pictures are that have to be drawn at once, without a graphics card."""
+
 Seen = tuple[Float[np.ndarray, "B obs"], Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]
 """Observations, rewards, and whether episodes terminated."""
 
@@ -42,7 +45,20 @@ def make_body(spec: EnvSpec, **kwargs: Any) -> gym.Env:
 
     if mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(tell)
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        # Without a screen Gymnasium would take what needs one, and fail only where it draws.
+        os.environ.setdefault("MUJOCO_GL", "egl")
     return gym.make(spec, **kwargs)
+
+
+def draw_plainly(env: gym.Env) -> None:
+    """Leave out shadows and smooth edges: without a graphics card they take six sevenths of a picture's time.
+
+    Args:
+        env: a body, that has drawn nothing yet.
+    """
+    body: Any = env.unwrapped
+    body.model.vis.quality.offsamples = body.model.vis.quality.shadowsize = 0
 
 
 def made_here(spec: EnvSpec) -> bool:
