@@ -28,6 +28,7 @@ from typing import Any
 
 import dictionary_results
 import equinox as eqx
+import gymnasium as gym
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -36,6 +37,7 @@ import retorno as rt
 from retorno.algorithms.published import settings
 from retorno.cli.arena import with_simulations
 from retorno.cli.train import as_options, part_name
+from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep
 from retorno.environments.registry import make, model
 from retorno.environments.wrappers import Wrapper
@@ -215,6 +217,26 @@ def share_of_gain(result: Result) -> dict[str, Any]:
     return {"mean": float(shares.mean()), "low": low, "high": high, "each": each, "unit": unit}
 
 
+class TurnsOver(gym.Wrapper):
+    """Pays 1 each time that a hopper has turned over backwards, whole, since its body was last lower than that."""
+
+    LOWEST = 0.5
+    """Metres; it stands at 1.25, and on its back is lower than .1."""
+
+    def reset(self, **given: Any) -> Any:
+        obs, info = self.env.reset(**given)
+        self.begun = obs[1]
+        return obs, info
+
+    def step(self, action: Any) -> Any:
+        obs, _, *over = self.env.step(action)
+        # What it turns forwards does not count against it: it begins anew there.
+        self.begun = obs[1] if obs[0] < self.LOWEST else max(self.begun, obs[1])
+        turned = self.begun - obs[1] >= 2 * np.pi
+        self.begun = obs[1] if turned else self.begun
+        return obs, float(turned), *over
+
+
 class Shown(Wrapper):
     """Pays what a row shows, instead of what its world pays."""
 
@@ -229,12 +251,19 @@ class Shown(Wrapper):
 class Done:
     """In which share of episodes what a rule taught is done: at least so much of it."""
 
-    worth: Callable[[Array], Array]
+    worth: Callable[[Array], Array] | type[gym.Wrapper]
+    """What a row shows, or of a world that lives in Python what pays for it."""
     least: float
     what: str
 
     def __call__(self, result: Result) -> dict[str, Any]:
-        evaluation = evaluate(_train(result), Shown(_world(result), self.worth), result.episodes)
+        world = _world(result)
+        shown = (
+            Shown(world, self.worth)
+            if isinstance(world, Environment)
+            else dataclasses.replace(world, wrappers=(self.worth,))
+        )
+        evaluation = evaluate(_train(result), shown, result.episodes)
         shares = (evaluation.returns >= self.least).mean(1)
         low, high = interval95(shares)
         bounds = {"low": max(low, 0.0), "high": min(high, 1.0)}
@@ -441,6 +470,23 @@ RESULTS = [
         judge=Done(
             lambda obs: obs[0] <= -1, 50, "the car is up the hill behind it, at −1 or beyond, in 50 of 999 steps"
         ),
+    ),
+    Result(
+        "ppo",
+        "Hopper-v5",
+        "≥ .8",
+        seeds=3,
+        taught=dataclasses.replace(_ruled("backflip"), waiting=0.02, segment=50),
+        of_world={"terminate_when_unhealthy": False, "max_episode_steps": 250},
+        changed={
+            "num_envs": 16,
+            "rollout": 128,
+            "entropy_coefficient": 0.01,
+            "normalise_observations": True,
+            "normalise_rewards": True,
+        },
+        steps=1_000_000,
+        judge=Done(TurnsOver, 1, "it turns over backwards, its body always above .5 m, in 250 steps"),
     ),
     Result("q_learning", "student", "0", judge=against_optimum),
     Result("q_learning", "FrozenLake-v1", "0", judge=against_optimum),

@@ -26,6 +26,17 @@ def backwards(first: dict[str, Any], second: dict[str, Any]) -> float:
     return _better(*(-each["obs"][:, 0].min() for each in (first, second)))
 
 
+def backflip(first: dict[str, Any], second: dict[str, Any]) -> float:
+    """A hopper shall turn over backwards, and in the air: what it turns counts by how high its body is, squared."""
+    return _better(*(_turned_high(each["obs"]) for each in (first, second)))
+
+
+def _turned_high(obs: np.ndarray) -> float:
+    height, backwards = obs[:, 0], -np.diff(obs[:, 1])
+    # Of two that do not turn the one that stands is better.
+    return float((backwards * np.clip(height[1:], 0, 1.5) ** 2).sum() + 0.02 * height.mean())
+
+
 def _stands_left(obs: np.ndarray) -> float:
     place, angle = obs[:, 0], obs[:, 2]
     stands = (np.abs(angle) < 0.2) & (np.abs(place) < 2.4)

@@ -164,10 +164,6 @@ def _count(labels: Labels, as_json: bool) -> None:
             console.print(f"{what} {agreement.share:.2f} of {agreement.pairs:,} pairs")
 
 
-ONE_SIDED = 20
-"""Answers all of one side from which on that is noticed."""
-
-
 def _compared(said: list[Labelled]) -> dict[str, dict[str, Any]]:
     """Of each person who compared segments: which side they chose, and whether they said the same twice."""
     from retorno.preferences.judges import QUERY, shown_swapped
@@ -196,7 +192,9 @@ def _in_words(told: dict[str, Any]) -> str:
     counts = ", ".join(f"{name.replace('_', ' ')} {told[name]:,}" for name in ("left", "right", "alike", "cannot_tell"))
     again = f"; of {told['asked_again']:,} asked again the same said of {told['same']:,}" if told["asked_again"] else ""
     sides = (told["left"], told["right"])
-    always = "; always the same side: are the clips looked at?" if min(sides) == 0 and max(sides) >= ONE_SIDED else ""
-    nothing = sum(sides) + told["alike"] == 0 and told["cannot_tell"] >= ONE_SIDED
+    from retorno.preferences.habits import SAME
+
+    always = "; always the same side: are the clips looked at?" if min(sides) == 0 and max(sides) >= SAME else ""
+    nothing = sum(sides) + told["alike"] == 0 and told["cannot_tell"] >= SAME
     unclear = "; nothing is learnt from these: is it said what is wanted?" if nothing else ""
     return counts + again + always + unclear

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import random
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -20,6 +21,7 @@ from retorno.core.hyperparameters import NonNegative, UnitInterval, settings
 from retorno.core.registry import Registry
 from retorno.core.waiting import waiting
 from retorno.environments.own_code import OwnCodeError, OwnFunction, guarded, located
+from retorno.preferences.habits import SAME, Habits, told
 from retorno.preferences.lives import Life, Lives, known_lives
 from retorno.preferences.segments import Pairs
 from retorno.run.stopping import asked_to_stop
@@ -136,6 +138,7 @@ class _OnTheHost(abc.ABC):
     """Who is asked outside of the compiled program, which waits for the answers."""
 
     _failed: list[str] = field(default_factory=list, compare=False, kw_only=True)
+    _habits: Habits = field(default_factory=Habits, compare=False, kw_only=True)
 
     @property
     def trouble(self) -> str | None:
@@ -155,6 +158,11 @@ class _OnTheHost(abc.ABC):
         like = jax.ShapeDtypeStruct(pairs.reward.shape[:1], jnp.float32)
         return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
 
+    def _notice(self, who: str, said: str) -> None:
+        """Tell, once each time, where somebody says the same again and again."""
+        if self._habits.again(who, said) == SAME:
+            warnings.warn(told(who, said), stacklevel=2)
+
     @abc.abstractmethod
     def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
         """As `answer` gives them, of pairs as a function is given them."""
@@ -168,7 +176,10 @@ class _Function(_OnTheHost):
     function: Callable[[dict[str, Any], dict[str, Any]], Any]
 
     def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
-        return [self._share(*each) for each in pairs]
+        shares = [self._share(*each) for each in pairs]
+        for share in shares:
+            self._notice(f"the judge {self.name}", _in_a_word(share, "first", "second"))
+        return shares
 
     def _share(self, first: dict[str, Any], second: dict[str, Any]) -> float:
         file, module, _ = located(self.name)
@@ -253,8 +264,18 @@ class _Waiting(_OnTheHost):
         except ValueError as error:  # JSON has no infinity.
             self._failed.append(f"people cannot be asked about observations that are NaN or infinite ({error})")
             return unanswered
+        for number, label in sorted(said.items(), key=lambda each: each[1].id):
+            sides = ("right", "left") if shown_swapped(number, label.labeller) else ("left", "right")
+            self._notice(label.labeller, _in_a_word(label.content["share"], *sides))
         shares = [said[number].content["share"] for number in ids]
         return [np.nan if share is None else share for share in shares]
+
+
+def _in_a_word(share: float | None, first: str, second: str) -> str:
+    """What was said, where the first of two was `first`."""
+    if share is None or not np.isfinite(share):
+        return "cannot tell"
+    return "alike" if share == 0.5 else first if share > 0.5 else second
 
 
 def as_json(segment: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from nicegui import run, ui
 
 from retorno.labels import Query
 from retorno.preferences.clips import as_addresses
+from retorno.preferences.habits import SAME, Habits
 from retorno.preferences.judges import QUERY, shown_swapped
 from retorno.web.desk import AGAIN, Desk
 from retorno.web.site import Status, Visit, frame, key_button, on_key, progress_line
@@ -25,9 +26,6 @@ KEYS = (
 )
 SHARES = {"ArrowLeft": 0, "ArrowRight": 1, "ArrowUp": 0.5, "ArrowDown": None}
 """How much of the preference goes to the clip on the right, by the keys of the paper; None: cannot tell."""
-SAME = 20
-"""Answers in a row that are all the same from which on whoever gives them is asked whether they look: sides are by
-chance."""
 
 
 def page(visit: Visit) -> None:
@@ -48,8 +46,7 @@ class Comparing:
         self.visit = visit
         self.swapped = False
         """Whether the first segment is on the right."""
-        self.row = ("", 0)
-        """The key that was pressed last, and how often in a row."""
+        self.habits = Habits()
         say = visit.say
         ui.label(visit.site.task or say("compare_task")).classes("task")
         refresh = progress_line(visit, QUERY)
@@ -79,9 +76,8 @@ class Comparing:
             share = SHARES[key]
             right = share if share is None or not self.swapped else 1 - share
             if await self.desk.save({"share": None if right is None else 1 - right}):
-                self.row = (key, self.row[1] + 1 if key == self.row[0] else 1)
-                if self.row[1] >= SAME:
-                    self.status.saved("same_again", count=self.row[1])
+                if (count := self.habits.again(self.visit.labeller, key)) >= SAME:
+                    self.status.saved("same_again", count=count)
         elif key in ("Backspace", "z"):
             await self.desk.undo()
         elif key == "s":

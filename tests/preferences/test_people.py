@@ -32,6 +32,7 @@ from retorno.environments.registry import native
 from retorno.labels import Labels
 from retorno.preferences import FunctionJudge, People
 from retorno.preferences.clips import Clips
+from retorno.preferences.judges import as_json, shown_swapped
 from retorno.run.resume import resume
 from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
 from retorno.run.train import train
@@ -178,6 +179,21 @@ def test_who_waits_is_told_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert People(str(tmp_path / "labels.db")).begin().shares(pairs) == [1.0, 1.0]
     go()
     assert told == ["people compare 2 pairs of clips: 2 done"]
+
+
+def test_who_says_the_same_again_and_again_is_told_of(tmp_path: Path) -> None:
+    """The side, and not the segment, is what somebody presses; a rule knows no sides."""
+    (tmp_path / "mine.py").write_text("def nothing(first, second):\n    return None\n")
+    each = [{"obs": np.array([i, i]), "action": np.array([0]), "reward": np.zeros(1)} for i in range(48)]
+    pairs = [(each[2 * i], each[2 * i + 1]) for i in range(24)]
+    place = tmp_path / "labels.db"
+    labels = Labels.open(place)
+    for query in labels.add("segments", [{"segments": [as_json(one) for one in pair]} for pair in pairs]):
+        labels.save(query, "Lefty", {"share": 0.0 if shown_swapped(query, "Lefty") else 1.0})
+    with pytest.warns(UserWarning, match="Lefty said 'left' 20 times in a row, and it is by chance which"):
+        assert {0.0, 1.0} == set(People(str(place)).begin().shares(pairs))
+    with pytest.warns(UserWarning, match=r"the judge .*mine.py:nothing said 'cannot tell' 20 times in a row: nothing"):
+        assert np.isnan(FunctionJudge(f"{tmp_path}/mine.py:nothing").begin().shares(pairs)).all()
 
 
 def test_observations_that_cannot_be_written_are_told(tmp_path: Path) -> None:

@@ -48,7 +48,13 @@ def make_body(spec: EnvSpec, **kwargs: Any) -> gym.Env:
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         # Without a screen Gymnasium would take what needs one, and fail only where it draws.
         os.environ.setdefault("MUJOCO_GL", "egl")
-    return gym.make(spec, **kwargs)
+    env = gym.make(spec, **kwargs)
+    if not {"camera_id", "camera_name"} & kwargs.keys():
+        body: Any = env.unwrapped
+        track = mujoco.mj_name2id(body.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
+        # Gymnasium 1.4 looks at where the body begins, and it soon is elsewhere; the models' own camera goes along.
+        body.mujoco_renderer.camera_id = track
+    return env
 
 
 def draw_plainly(env: gym.Env) -> None:
