@@ -40,6 +40,10 @@ class Activation(enum.Enum):
     def __repr__(self) -> str:
         return str(self)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # By its name: to another process what JAX wraps cannot be sent.
+        return getattr, (type(self), self.name)
+
 
 class Linear(eqx.Module):
     """y = xW + b, or xW."""

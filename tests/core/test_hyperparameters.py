@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pickle
 from typing import Any
 
 import jax
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 
 from retorno.algorithms import ALGORITHMS, DQN, PPO, EmphaticTD, QLearning, RMax
+from retorno.algorithms.published import PUBLISHED
 from retorno.core.hyperparameters import Count, UnitInterval, as_arrays, hyperparameters, preset
 from retorno.ops.optimisers import OPTIMISERS, SGD, Adam
 from retorno.policies import EXPLORATIONS, Epsilon
+from retorno.preferences import Preferences
 from retorno.run.config import from_json, to_json
 from retorno.run.known import known
 
@@ -109,3 +112,9 @@ def test_programs_put_what_they_like_in_the_places_of_numbers():
         jax.tree.map(lambda *x: jnp.stack(x), *(as_arrays(Method(optimiser=SGD(rate))) for rate in (1.0, 2.0)))
     )
     np.testing.assert_array_equal(swept, [1.0, 2.0])
+
+
+def test_settings_go_to_another_process() -> None:
+    """Where seeds are lived side by side; functions that JAX wraps, as activations are, go by their names."""
+    for made in (*(each.algorithm for each in PUBLISHED.values()), Preferences()):
+        assert pickle.loads(pickle.dumps(made)) == made
