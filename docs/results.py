@@ -41,7 +41,7 @@ from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep
 from retorno.environments.registry import make, model
 from retorno.environments.wrappers import Wrapper
-from retorno.figures.judged import connect_four, every_position
+from retorno.figures.judged import Judged, connect_four, critical_positions, every_position
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer
 from retorno.ops.intervals import interval95
 from retorno.policies import EpsilonGreedyPolicy
@@ -49,9 +49,13 @@ from retorno.preferences import FunctionJudge, Preferences, StateEntropy
 from retorno.replay import REPLAYS, UniformReplay
 from retorno.run.config import to_json
 from retorno.run.evaluate import Evaluation, evaluate
+from retorno.run.match import meet
 from retorno.run.oracle import ROUNDING, regret
 from retorno.run.resume import restore
 from retorno.run.training import Training
+from retorno.search.hex import HexSolver
+from retorno.search.othello import OthelloSolver
+from retorno.search.perfect import Perfect
 
 SEEDS = 10
 EPISODES = 100
@@ -325,13 +329,34 @@ def given_away(result: Result) -> dict[str, Any]:
 
 
 CRITICAL = 2_000
-"""Positions of Connect Four on which some moves keep the result and others do not."""
+"""Positions on which some moves keep the result and others do not."""
 
 
 def keeps_results(result: Result) -> dict[str, Any]:
-    """In Connect Four: the share of critical positions on which a move keeps what perfect play would get."""
-    judge = connect_four(CRITICAL)
+    """The share of critical positions on which a move keeps what perfect play would get."""
+    return _keeps(connect_four(CRITICAL), _train(result))
+
+
+def plays_hex(result: Result) -> dict[str, Any]:
+    """The same in Hex, and how many of the games that can be won against perfect play are."""
+    world, solver = _world(result), HexSolver()
     policies = _train(result)
+    found = _keeps(critical_positions(world, solver, CRITICAL, plies=2), policies)
+    # Who begins has won an opening, or who does not: of two games from it one can be won.
+    pairs = 50
+    won = [meet(with_simulations(p, 64), Perfect(solver), world, 2 * pairs, openings=2).wins / pairs for p in policies]
+    told = f"; of {pairs} openings that can be won against the perfect player {np.mean(won):.2f} are"
+    return found | {"unit": f"{found['unit']}{told} ({min(won):.2f} to {max(won):.2f})"}
+
+
+def plays_othello(result: Result) -> dict[str, Any]:
+    """The same in Othello, in the part of the game that is solved."""
+    world = _world(result)
+    found = _keeps(critical_positions(world, OthelloSolver(world), CRITICAL, plies=14), _train(result))
+    return found | {"unit": f"{found['unit']}; all of them within the last 18 moves, which are solved"}
+
+
+def _keeps(judge: Judged, policies: list[Any]) -> dict[str, Any]:
     alone = [judge.kept(policy.network).mean() for policy in policies]
     each = np.array([judge.kept(with_simulations(policy, 64)).mean() for policy in policies])
     (low, high), (low_alone, high_alone) = interval95(each), interval95(np.array(alone))
@@ -431,6 +456,8 @@ RESULTS = [
     Result("ppo", "tokens", "≥ .98", network=Transformer(), judge=share_of_optimum),
     Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
     Result("alpha_zero", "connect_four", "≥ .97; the network alone ≥ .93", seeds=3, judge=keeps_results),
+    Result("alpha_zero", "hex", "", seeds=3, of_world={"size": 5}, judge=plays_hex),
+    Result("alpha_zero", "othello", "", seeds=3, of_world={"size": 6}, judge=plays_othello),
     *(
         Result(algorithm, f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=3)
         for algorithm in ("pqn", "ppo", "dqn")

@@ -13,9 +13,10 @@ from jaxtyping import Bool, Float, Int, PyTree
 from retorno.core.environment import Environment
 from retorno.core.policy import Policy
 from retorno.environments.games.connect_four import ConnectFour
+from retorno.environments.games.game import Game
 from retorno.run.oracle import ROUNDING
 from retorno.search.connect_four import ConnectFourSolver
-from retorno.search.perfect import Exhaustive
+from retorno.search.perfect import Exhaustive, Solver
 
 TOGETHER = 64
 
@@ -62,15 +63,26 @@ def every_position(world: Environment) -> Judged:
 
 def connect_four(count: int, plies: int = 12) -> Judged:
     """Critical positions of Connect Four, all different: from games of mixed strength after so many random moves."""
-    game, solver, rng = ConnectFour(), ConnectFourSolver(), np.random.default_rng(7)
+    return critical_positions(ConnectFour(), ConnectFourSolver(), count, plies)
+
+
+def critical_positions(game: Game, solver: Solver, count: int, plies: int) -> Judged:
+    """Positions that a solver knows, on which some moves keep the result and others do not, all different.
+
+    Args:
+        game: on a board.
+        solver: who knows its positions, at least those near its end.
+        count: how many.
+        plies: random moves at each game's start; then it goes on with mixed strength.
+    """
+    rng = np.random.default_rng(7)
     step = jax.jit(lambda state, action: game.step(state, action, jax.random.key(0)))
     found: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
     while len(found) < count:
         (state, row), careless, ply = game.reset(jax.random.key(0)), rng.choice([0.1, 0.3, 0.6, 1.0]), 0
         while not row.last and len(found) < count:
             board, moves = np.asarray(row.obs), np.flatnonzero(np.asarray(row.legal))
-            if ply >= plies:
-                q = solver.values(board)
+            if ply >= plies and not np.isnan((q := solver.values(board))[moves]).any():
                 if len(set(q[moves])) > 1:
                     found[board.tobytes()] = (board, q)
                 if rng.random() >= careless:
