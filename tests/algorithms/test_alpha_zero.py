@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
+from jax import Array
 
 from retorno.algorithms import AlphaZero
+from retorno.algorithms.self_play.gating import Gate, points_of
 from retorno.algorithms.self_play.resignation import Hopes, Judged
 from retorno.core.counter import Counter
+from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import WithoutMemory, world_reward
 from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import SpaceError
@@ -210,6 +214,59 @@ def test_it_gives_up_below_a_bound_but_not_in_games_that_are_played_on() -> None
     assert 0 < told.wrongly.sum() < moved_last_first
     with pytest.raises(SpaceError, match="games of two"):
         AlphaZero(resign_below=-0.9).init(KEY, native_spec(native("CartPole-v1"), Counter.of(1), 4))
+
+
+def test_a_match_gives_both_the_same_beginnings() -> None:
+    """Who leaves a multiple of four beats who always takes one; anyone is as strong as themselves."""
+    perfect = lambda row, key: jnp.maximum(row.obs % 4 - 1, 0)  # noqa: E731
+    careless = lambda row, key: jnp.int32(0)  # noqa: E731
+    match = jax.jit(partial(points_of, world=Nim(), pairs=16, key=KEY), static_argnums=(0, 1))
+    assert match(perfect, perfect) == match(careless, careless) == 0.5
+    # With two moves at random 4 to 8 of ten are left to who began: of two players one wins a beginning, or both do.
+    assert match(perfect, careless) + match(careless, perfect) == 1 and match(perfect, careless) > 0.7
+
+
+class Weighed(Constant):
+    """One that can be told from others."""
+
+    weight: Array
+
+
+def test_a_network_plays_once_it_has_beaten_the_one_that_does() -> None:
+    new = Weighed(jnp.float32(1))
+    gate = Gate.closed(Weighed(jnp.float32(0)), 3)
+    for points, best in ((0.5, 0), (0.55, 1)):
+        for made in (1.0, 1.0, points):
+            assert gate.best.weight == 0  # type: ignore[attr-defined]
+            gate = gate.after(new, 3, 0.55, lambda one, other, made=made: jnp.float32(made))
+        assert gate.best.weight == best == gate.taken and gate.points == jnp.float32(points)  # type: ignore[attr-defined]
+    with pytest.raises(SpaceError, match="gate_period is for native games of two"):
+        AlphaZero(gate_period=2).init(KEY, native_spec(native("CartPole-v1"), Counter.of(1), 4))
+
+
+def test_behind_a_gate_the_best_network_plays() -> None:
+    """Two updates, a match after each: the network that learns is another one, and plays only where that is enough."""
+    method = AlphaZero(
+        network=Table(),
+        search=PUCT(simulations=2),
+        num_envs=2,
+        rollout=4,
+        gradient_steps=2,
+        batch_size=8,
+        optimiser=Adam(1.0),
+        gate_period=1,
+        gate_games=2,
+    )
+    begun = begin_runs(method, Nim(), None, jnp.uint32(0), Counter.of(4096), 2)
+    once = jax.jit(lambda method, run: iterate(method, Nim(), run).after, compiler_options=IN_HASTE)
+    same = lambda one, other: bool(jax.tree.all(jax.tree.map(jnp.array_equal, one, other)))  # noqa: E731
+    for needed, plays in ((0.0, True), (1.1, False)):
+        settings = as_arrays(replace(method, gate_points=0.5))
+        object.__setattr__(settings, "gate_points", jnp.float32(needed))
+        after = once(settings, once(settings, begun)).learner
+        player: Any = method.policy(after)
+        assert not same(after.network, begun.learner.network)
+        assert same(player.network, after.network if plays else begun.learner.network)
 
 
 def test_playing_against_itself_it_finds_minimax() -> None:

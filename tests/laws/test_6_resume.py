@@ -28,6 +28,7 @@ from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.sync_environments import Keepers
 from retorno.environments.registry import make
 from retorno.environments.text.recall import Recall
+from retorno.models.tabular import Exact
 from retorno.networks import MLP, NETWORKS
 from retorno.run import checkpoint
 from retorno.run.relabel import ICM, RELABELS, RND, ClipRewards, CountBonus, HashBonus, InTurn
@@ -158,6 +159,20 @@ CURIOUS = InTurn((HashBonus(bits=4), RND(network=SMALL, features=4), ICM(network
 @pytest.mark.parametrize("relabel", [ClipRewards(0.5), CountBonus(), CURIOUS], ids=["clip", "count", "curious"])
 def test_relabelling_goes_on(tmp_path: Path, relabel: RelabelConfig) -> None:
     check_resume(tmp_path / "run", small("q_learning"), busy_world(), relabel)
+
+
+def test_games_that_may_be_given_up_go_on(tmp_path: Path) -> None:
+    """What a game's players hoped, who was wrong to despair, and the network that plays until another one beats it."""
+    algorithm = small(
+        "alpha_zero",
+        network=MLP((8,)),
+        model=Exact(),
+        resign_below=-0.1,
+        played_on=0.5,
+        gate_period=3,
+        gate_games=2,
+    )
+    check_resume(tmp_path / "run", algorithm, make("tic_tac_toe_for_two"))
 
 
 def test_normalisers_go_on(tmp_path: Path) -> None:

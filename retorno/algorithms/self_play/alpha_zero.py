@@ -21,6 +21,7 @@ import optax
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
+from retorno.algorithms.self_play.gating import Gate, points_of
 from retorno.algorithms.self_play.resignation import Bound, Hopes, Judged
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward
@@ -48,6 +49,13 @@ class AlphaZeroLearner(NamedTuple):
     clock: Clock
     judged: Judged | None
     """Of games that were given up, where any are."""
+    gate: Gate | None
+    """Where not the newest network plays, but the best."""
+
+    @property
+    def player(self) -> Policy:
+        """The network that plays."""
+        return self.network if self.gate is None else self.gate.best
 
 
 class _Episode(NamedTuple):
@@ -117,6 +125,13 @@ class AlphaZero:
     """The value below which whoever moves gives the game up, −1 for a sure loss; None to play all to their end."""
     played_on: UnitInterval = 0.1
     """The share of games in which nobody gives up, which tell how often that would be wrong."""
+    gate_period: Whole = 0
+    """Updates between matches of the network that learns with the one that plays, whose place it takes where it makes
+    enough points (AlphaGo Zero). 0: the newest network plays (AlphaZero)."""
+    gate_games: Count = 64
+    """Games of such a match, rounded up to an even number."""
+    gate_points: UnitInterval = 0.55
+    """The share of its points that is enough."""
     reanalysed: Whole = 0
     """Rows of each batch whose policy is searched anew, with today's network (Schrittwieser et al. 2021)."""
 
@@ -135,8 +150,12 @@ class AlphaZero:
             extras={"policy": jnp.zeros(actions), "target": jnp.float32(0), "full": jnp.bool_(True)},
         )
         model = self.model.build(spec, actions, name)
-        if self.resign_below is not None and not (isinstance(game := imagined(model), Game) and game.two_players):
-            raise SpaceError("resign_below is for native games of two that are searched themselves: leave it out here")
+        for_two = isinstance(game := imagined(model), Game) and game.two_players
+        for setting, given in (("resign_below", self.resign_below is not None), ("gate_period", self.gate_period > 0)):
+            if given and not for_two:
+                raise SpaceError(
+                    f"{setting} is for native games of two that are searched themselves: leave it out here"
+                )
         return AlphaZeroLearner(
             network=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
@@ -145,6 +164,7 @@ class AlphaZero:
             seed=jax.random.bits(searching),
             clock=Clock.start(spec.steps),
             judged=None if self.resign_below is None else Judged.none(),
+            gate=Gate.closed(network, self.gate_period) if self.gate_period else None,
         )
 
     def initial_carry(self, learner: AlphaZeroLearner) -> Carry:
@@ -180,7 +200,7 @@ class AlphaZero:
         """What a search found, and whether it was a full one."""
 
         def search(config: SearchConfig, exploring: bool) -> Found:
-            evaluator = evaluator_of(learner.network)
+            evaluator = evaluator_of(learner.player)
             return config.search(learner.model, evaluator, row, key, self.discount, exploring)
 
         if self.quick_simulations == 0:
@@ -192,12 +212,12 @@ class AlphaZero:
         return jax.lax.cond(full, lambda: search(self.search, True), lambda: search(quick, False)), full
 
     def policy(self, learner: AlphaZeroLearner) -> Policy:
-        return SearchPolicy(learner.network, learner.model, learner.seed, self.search, jnp.float32(self.discount))
+        return SearchPolicy(learner.player, learner.model, learner.seed, self.search, jnp.float32(self.discount))
 
     def update(
         self, learner: AlphaZeroLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
     ) -> tuple[AlphaZeroLearner, Metrics]:
-        target = self._targets(learner.network, trajectory, reward)
+        target = self._targets(learner.player, trajectory, reward)
         kept = {name: trajectory.extras[name] for name in ("policy", "full")} | {"target": target}
         learner = learner._replace(
             replay=learner.replay.add(trajectory._replace(extras=kept)),
@@ -213,7 +233,20 @@ class AlphaZero:
             return self._gradient_step(learner, key)
 
         learner, metrics = jax.lax.scan(step, learner, jax.random.split(key, self.gradient_steps))
+        if learner.gate is not None:
+            match = partial(self._match, learner.model, key=jax.random.fold_in(key, 1))
+            gate = learner.gate.after(learner.network, self.gate_period, self.gate_points, match)
+            learner, told = learner._replace(gate=gate), told | gate.metrics
         return learner, jax.tree.map(jnp.mean, metrics) | told
+
+    def _match(self, model: SampleModel, one: Policy, other: Policy, key: Key[Array, ""]) -> Float[Array, ""]:
+        """The share of points that one network makes against another."""
+
+        def player(network: Policy, row: TimeStep, key: Key[Array, ""]) -> Int[Array, ""]:
+            return self.search.search(model, evaluator_of(network), row, key, self.discount).action
+
+        players = (partial(player, network) for network in (one, other))
+        return points_of(*players, imagined(model), (self.gate_games + 1) // 2, key)  # type: ignore[arg-type]
 
     def _targets(self, network: Policy, trajectory: Trajectory, reward: Reward) -> Float[Array, "T B"]:
         """λ-returns over the search's values. What was drawn at random tells nothing of how well one plays on."""
