@@ -198,7 +198,7 @@ def _train(result: Result) -> list[Any]:
 
 def returns(result: Result) -> dict[str, Any]:
     """The final policies' mean return over episodes, greedy."""
-    evaluation: Evaluation = evaluate(_train(result), make(result.world), result.episodes)
+    evaluation: Evaluation = evaluate(_train(result), _world(result), result.episodes)
     low, high = evaluation.ci95
     each = [round(float(x), 3) for x in evaluation.returns.mean(1)]
     return {"mean": evaluation.mean, "low": low, "high": high, "each": each, "unit": _unit(result)}
@@ -448,6 +448,15 @@ RESULTS = [
     Result("ppo", "CartPoleNoVel-v1", "≥ 450", network=Stack(frames=2, difference=50.0)),
     Result("dqn", "CartPoleNoVel-v1", "≥ 450"),
     Result("dqn", "bit_flip", "≥ −4.5 (best −4)"),
+    # Who dithers needs about 2²⁰ episodes of 20 steps.
+    Result(
+        "bootstrapped_dqn",
+        "deep_sea",
+        "≥ .98 (best .99)",
+        steps=60_000,
+        of_world={"size": 20},
+        changed={"members": 20},
+    ),
     Result("dqn", "bit_flip", "−10 (no goal reached)", replay=UniformReplay()),
     Result("ppo", "recall", "≥ .98", network=GRU()),
     Result("ppo", "recall", "≥ .98", network=LSTM()),

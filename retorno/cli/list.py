@@ -41,7 +41,10 @@ def run(arguments: list[str]) -> int:
             print(title)
             print("".join(f"  {name:<{width}}  {about}\n" for name, about in rows.items()))
     if given.what in ("worlds", "all"):
-        print("Any other Gymnasium id is a world too, a hosted one; and pgx/GAME is a native one, a game of pgx.")
+        print(
+            "Any other Gymnasium id is a world too, a hosted one; pgx/GAME is a native one, a game of pgx,\n"
+            "and bsuite/EXPERIMENT/NUMBER a setting of the behaviour suite."
+        )
     return 0
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "train": ("ALGORITHM WORLD", "train an agent, recorded so that it can be resumed"),
     "study": ("ALGORITHM… --world WORLD", "compare algorithms and settings over many seeds: curves, CSV, picture"),
     "tune": ("ALGORITHM WORLD", "search for the settings with which an algorithm learns a world best"),
+    "bsuite": ("ALGORITHM", "what an algorithm can do: the behaviour suite's experiments, scores and star"),
     "resume": ("RUN", "go on with a run to its own budget"),
     "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),
     "arena": ("PLAYER PLAYER… --world GAME", "let players of a game meet: runs, search, perfect play; ratings"),

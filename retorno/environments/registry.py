@@ -296,6 +296,8 @@ well, where Gymnasium's goes on for ever: a greedy policy that goes in circles w
 
 PGX = "pgx/"
 """How the names of pgx's games begin: `environments/games/pgx.py`."""
+BSUITE = "bsuite/"
+"""How the names of the behaviour suite's experiments begin: `environments/hosted/bsuite.py`."""
 FILE_LIMIT = 1000
 """Steps after which an episode in a model of one's own is cut: it may have no end of its own."""
 ASKED_OF_FILES = tuple(each.name for each in dataclasses.fields(Reading))
@@ -429,6 +431,10 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
         if settings or hosted:
             raise UnknownNameError(f"{name} is a native world that pgx makes, without settings: got {_told(settings)}")
         return _late("games.pgx:PgxGame", name.removeprefix(PGX))()
+    if name.startswith(BSUITE):
+        if hosted is False:
+            raise UnknownNameError(f"{name} is a hosted world: leave the choice open")
+        return _late("hosted.bsuite:world", name.removeprefix(BSUITE))(**settings)
     if name in WORLDS and not hosted:
         entry = WORLDS[name]
         if "max_episode_steps" in settings and "limit" in entry.settings()[0]:
