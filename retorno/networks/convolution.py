@@ -35,7 +35,10 @@ def _tangent(
     patches = _patches(x, kernel.shape)
     y = patches @ kernel.reshape(-1, kernel.shape[-1])
     (by_input,) = jax.linear_transpose(lambda dy: _back(dy, kernel), y)(dx)
-    return y, by_input + patches @ dkernel.reshape(-1, kernel.shape[-1])
+    # Turned round behind a barrier, which the gradient passes too: then XLA copies dy to its side and not the patches,
+    # of which there is eight times as much.
+    turned = jax.lax.optimization_barrier(dkernel.reshape(-1, kernel.shape[-1]).T)
+    return y, by_input + patches @ turned.T
 
 
 def _back(dy: Float[Array, "R S D"], kernel: Float[Array, "K L C D"]) -> Float[Array, "H W C"]:
