@@ -86,9 +86,10 @@ def _section(group: Group, rewards: Sequence[LearntReward], heading: str) -> Sec
         caption = "Labels as they were asked, and how often the ensemble was right on those it did not learn from"
         pictures.append(Picture.of(partial(_asked, asked), caption))
     if (clips := _clips(group.records[0])) is not None:
+        why = "of what led to them a run keeps nothing" if clips.lives_again else clips.why_numbers
         caption = (
             f"Segments lived lately that the ensemble likes most (above) and least, each from left to right; of "
-            f"{SEGMENTS} segments{'' if clips.why_numbers is None else '; ' + clips.why_numbers}"
+            f"{SEGMENTS} segments{'' if why is None else '; ' + why}"
         )
         pictures.append(Picture.of(partial(_liked, first, clips), caption))
     return Section(heading, pictures=pictures, tables=[_facts(rewards, lived)])

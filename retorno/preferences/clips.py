@@ -62,6 +62,11 @@ class Clips:
         if isinstance(world, GymnasiumWorld) and not is_picture(world.observation_space):
             self._lived = LivedAgain(world, seed)
 
+    @property
+    def lives_again(self) -> bool:
+        """Whether pictures take what led to a segment, and nothing else tells them."""
+        return self._lived is not None
+
     @cached_property
     def why_numbers(self) -> str | None:
         """Why clips show numbers and no pictures, where they do."""

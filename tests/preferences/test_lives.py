@@ -123,7 +123,7 @@ def test_who_draws_nothing_says_so_and_shows_numbers() -> None:
 
 
 def test_people_are_asked_about_what_can_be_lived_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it, though pairs are asked again whose episodes are kept no more; and a learnt run goes on to its end."""
+    """All of it, though pairs are asked again whose episodes are kept no more; and a second time nothing else is."""
     monkeypatch.setattr("retorno.preferences.judges.PATIENCE", 0.01)
     place, world = tmp_path / "labels.db", gymnasium("FrozenLake-v1", is_slippery=True)
     asked = small(gradient_steps=1, judge=People(str(place)), segment=2, repeats=0.5, recent=100, longest=60)
@@ -131,6 +131,9 @@ def test_people_are_asked_about_what_can_be_lived_again(tmp_path: Path, monkeypa
     try:
         with train(ALGORITHM, world, 800, seed=5, relabel=asked) as training:
             training.run_to_end()
+        with train(ALGORITHM, world, 800, seed=5, relabel=asked) as again:
+            again.run_to_end()
+            assert again.digest == training.digest
     finally:
         go()
     segments = [each for query in Labels.open(place).queries("segments") for each in query.content["segments"]]
