@@ -6,13 +6,14 @@
     python docs/figures.py --render  # only write docs/figures.md again
 
 What is found is kept in docs/figures.json with the machine and the commit; docs/figures.md is made from it. The
-pictures and their numbers go to the folder runs/figures.
+pictures and their numbers go to the folder runs/figures, those that a page shows to docs/images as well.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -28,13 +29,17 @@ from retorno.figures import FIGURES
 
 HERE = Path(__file__).parent
 KEPT = HERE / "figures.json"
+SHOWN = {"self_play": "self-play-parts"}
+"""Figures that a page shows, and the name of their picture there."""
 
 
 def measure(name: str) -> dict[str, Any]:
     """Make one figure."""
     entry, began = FIGURES[name], time.perf_counter()
     exhibit = entry.make(entry.seeds or 0)
-    exhibit.save(Path("runs/figures"), name, ".png")
+    picture, _ = exhibit.save(Path("runs/figures"), name, ".png")
+    if name in SHOWN:
+        shutil.copy(picture, HERE / "images" / f"{SHOWN[name]}.png")
     seconds = time.perf_counter() - began
     differing = [check.what for check in exhibit.checks if not check.agrees]
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE)
