@@ -341,10 +341,10 @@ def plays_hex(result: Result) -> dict[str, Any]:
     """The same in Hex, and how many of the games that can be won against perfect play are."""
     world, solver = _world(result), HexSolver()
     policies = _train(result)
-    found = _keeps(critical_positions(world, solver, CRITICAL, plies=2), policies)
+    found = _keeps(critical_positions(world, solver, CRITICAL, plies=4), policies)
     # Who begins has won an opening, or who does not: of two games from it one can be won.
     pairs = 50
-    won = [meet(with_simulations(p, 64), Perfect(solver), world, 2 * pairs, openings=2).wins / pairs for p in policies]
+    won = [meet(with_simulations(p, 64), Perfect(solver), world, 2 * pairs, openings=4).wins / pairs for p in policies]
     told = f"; of {pairs} openings that can be won against the perfect player {np.mean(won):.2f} are"
     return found | {"unit": f"{found['unit']}{told} ({min(won):.2f} to {max(won):.2f})"}
 

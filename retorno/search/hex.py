@@ -52,21 +52,18 @@ class HexSolver:
         return self._asked(obs)[0]
 
     def scores(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
-        """The same, but of moves that lose that one is the best after which the fewest answers win.
+        """The same, and of moves alike in that the better after which fewer stones are lacking than the other lacks.
 
         Of a full board, on which there is no move, zeros.
         """
-        if (np.asarray(obs) != 0).all():
-            return np.zeros(self.actions)
-        values, answers = self._asked(obs)
-        return values if (values == 1).any() else values + (1 - answers) / 2
+        values, ahead = self._asked(obs)
+        return np.zeros(self.actions) if np.isnan(values).all() else 4 * self.game.size * values + ahead
 
     def _asked(self, obs: Integer[np.ndarray, "R C"]) -> tuple[Float[np.ndarray, " A"], Float[np.ndarray, " A"]]:
-        """Values, and the share of answers to each move that win, where all of them lose."""
         from retorno.search.hex_kernels import answered
 
         marks = np.asarray(obs)
         mine, theirs = (word(np.pad(marks == mark, ((0, 0), (0, 1)))) for mark in (1, 2))
-        values, answers = answered(mine, theirs, self.game.size, *self._table)  # type: ignore[attr-defined]
+        values, ahead = answered(mine, theirs, self.game.size, *self._table)  # type: ignore[attr-defined]
         values[marks.ravel() != 0] = np.nan
-        return values, answers
+        return values, ahead

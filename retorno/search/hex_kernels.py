@@ -145,8 +145,8 @@ def loses(
 
 @njit(cache=True)
 def answered(mine: Word, theirs: Word, size: int, keys: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each cell whether the mover, who joins the rows, wins there (1) or loses (−1), and, where no cell wins, which
-    share of the answers to it does. What is said of cells that are taken means nothing.
+    """Of each cell whether the mover, who joins the rows, wins there (1) or loses (−1), and how many stones fewer than
+    the other they lack then. What is said of cells that are taken means nothing.
     """
     sides = np.zeros(4, np.uint64)
     board = EMPTY
@@ -158,18 +158,13 @@ def answered(mine: Word, theirs: Word, size: int, keys: np.ndarray, known: np.nd
                 if at == 0:
                     sides[k] |= cell
     orders = np.empty((2 * size * size, size * size), np.uint64)
-    values, answers = -np.ones(size * size), np.zeros(size * size)
+    values, ahead = -np.ones(size * size), np.zeros(size * size)
     free = board & ~(mine | theirs)
     for action in range(size * size):
         move = ONE << uint64(action // size * (size + 1) + action % size)
-        if free & move and loses(theirs, mine | move, 1, size, board, sides, keys, known, orders):
-            values[action] = 1.0
-    if values.max() < 0:
-        for action in range(size * size):
-            move = ONE << uint64(action // size * (size + 1) + action % size)
-            for cell in range(size * size):
-                answer = ONE << uint64(cell // size * (size + 1) + cell % size)
-                if free & move and free & answer and move != answer:
-                    lost = loses(mine | move, theirs | answer, 0, size, board, sides, keys, known, orders)
-                    answers[action] += lost / (popcount(free) - 1)
-    return values, answers
+        if free & move:
+            if loses(theirs, mine | move, 1, size, board, sides, keys, known, orders):
+                values[action] = 1.0
+            left = free ^ move
+            ahead[action] = lacking(theirs, left, sides[2:], size) - lacking(mine | move, left, sides[:2], size)
+    return values, ahead
