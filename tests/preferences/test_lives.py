@@ -99,6 +99,26 @@ def test_a_clip_shows_the_episode_that_was() -> None:
         assert other[0].shape != frames[0].shape
 
 
+def test_a_body_is_lived_again_and_drawn_at_its_own_speed() -> None:
+    """A hopper by MuJoCo: what is seen is what was seen, or numbers would be shown."""
+    world = gymnasium("Hopper-v5", terminate_when_unhealthy=False)
+    clips = Clips(world)
+    if clips.why_numbers is not None:
+        pytest.skip(clips.why_numbers)
+    there = world.open(1, 0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (30, 1, 3)).astype(np.float32)
+    seen = [there.reset().obs[0], *(there.step(action).obs[0] for action in actions)]
+    there.close()
+    segment = {
+        "obs": np.array(seen[18:]).tolist(),
+        "action": actions[18:, 0].tolist(),
+        "lived": Life(0, 0, 18, actions[:18, 0]).as_json(),
+    }
+    film = clips.film(segment)
+    assert film.milliseconds == pytest.approx(40) and len(film.frames) == 3
+    assert all(frame.shape == (320, 320, 3) for frame in film.frames) and np.any(film.frames[0] != film.frames[-1])
+
+
 class Dark(gym.Env):
     """Nothing draws it."""
 

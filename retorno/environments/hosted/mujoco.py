@@ -45,11 +45,13 @@ def make_body(spec: EnvSpec, **kwargs: Any) -> gym.Env:
 
     if mujoco.get_mju_user_warning() is None:
         mujoco.set_mju_user_warning(tell)
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        # Without a screen Gymnasium would take what needs one, and fail only where it draws.
+    draws = kwargs.get("render_mode") is not None
+    if draws and sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        # Without a screen Gymnasium would take what needs one, and fail only where it draws. Only who draws says so:
+        # where that is not installed, MuJoCo itself could not be imported any more.
         os.environ.setdefault("MUJOCO_GL", "egl")
     env = gym.make(spec, **kwargs)
-    if not {"camera_id", "camera_name"} & kwargs.keys():
+    if draws and not {"camera_id", "camera_name"} & kwargs.keys():
         body: Any = env.unwrapped
         track = mujoco.mj_name2id(body.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
         # Gymnasium 1.4 looks at where the body begins, and it soon is elsewhere; the models' own camera goes along.
