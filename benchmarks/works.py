@@ -115,7 +115,7 @@ def off_policy(kind: Any) -> Callable[[], float]:
 
 def evolution() -> Callable[[], float]:
     """Evolution strategies on CartPole: 64 perturbed policies of 2 × 64 side by side."""
-    return running(rt.algorithms.ES(), "CartPole-v1", 64_000)
+    return running(rt.algorithms.ES(factored=True), "CartPole-v1", 64_000)
 
 
 def evolution_in_python() -> Callable[[], float]:

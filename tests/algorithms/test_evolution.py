@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from retorno.algorithms import ARS, CMAES, ES
 from retorno.algorithms.evolution.evolution_strategies import CentredRanks, TopDirections
 from retorno.core.policy import world_reward
 from retorno.core.spaces import Spec
-from retorno.core.time_step import TimeStep, Trajectory, blank
+from retorno.core.time_step import TimeStep, Trajectory, blank, restart
 from retorno.environments.registry import make, model
 from retorno.environments.sampled_world import sampled
 from retorno.networks import MLP, Table
@@ -128,9 +129,42 @@ def test_who_holds_too_much_or_compares_too_few_says_so() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", [ES(), ARS(), CMAES()], ids=["es", "ars", "cma_es"])
+@pytest.mark.parametrize("method", [ES(factored=True), ARS(), CMAES()], ids=["es", "ars", "cma_es"])
 def test_a_pole_is_balanced(method: Any) -> None:
     """Two seeds of ES and ARS and three of CMA-ES got 500."""
     training = train(method, "CartPole-v1", 200_000 if isinstance(method, CMAES) else 400_000)
     training.run_to_end()
     assert evaluate(training.policy, make("CartPole-v1"), 50).mean >= 475
+
+
+def begun(method: ES, space: Any) -> Any:
+    """A learner before its first step, of two actions."""
+    obs = jnp.asarray(space.sample())
+    return method.init(jax.random.key(0), Spec(space, spaces.Discrete(2), 1, 100, restart(obs)))
+
+
+@pytest.mark.parametrize("space", [spaces.Box(-1, 1, (3,)), spaces.Discrete(3)], ids=["box", "discrete"])
+@pytest.mark.parametrize("factored", [True, False])
+def test_what_acts_with_noise_is_what_is_moved_along(factored: bool, space: Any) -> None:
+    """The network with σε gives what the network gives to which σ times the direction of ε was added."""
+    method = ES(factored=factored, network=MLP((5, 4)), table=64)
+    learner, place, scale = begun(method, space), jnp.int32(7), jnp.float32(-0.3)
+    moved = jax.tree.map(lambda w, e: w + scale * e, learner.network, method._noise(learner, place))
+    obs = jnp.asarray(space.sample())
+    acting, expected, without = (
+        policy.step(obs, jnp.array(True), ())[0]["policy"].logits
+        for policy in (method._with_noise(learner, place, scale), moved, learner.network)
+    )
+    np.testing.assert_allclose(acting, expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(acting - without).max() > 1e-3
+
+
+def test_factored_noise_has_the_mean_and_covariance_of_the_other() -> None:
+    """Of a layer of 2 × 2 over 20,000 draws: 0, and the identity, each within four standard errors."""
+    method = ES(factored=True, network=MLP((2,)), table=400_000)
+    learner = begun(method, spaces.Box(-1, 1, (2,)))
+    drawn = jax.jit(jax.vmap(lambda place: method._noise(learner, place)))(jnp.arange(20_000) * 20)
+    layer = next(x for x in jax.tree.leaves(drawn) if x.shape == (20_000, 2, 2)).reshape(20_000, 4)
+    # Products of two normal numbers have variance 1, their squares variance 8.
+    np.testing.assert_allclose(layer.mean(0), 0, atol=4 / np.sqrt(20_000))
+    np.testing.assert_allclose(np.cov(layer.T), np.eye(4), atol=4 * np.sqrt(8 / 20_000))
