@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,7 +94,8 @@ def log_probs_and_entropies(
     """`log_prob_and_entropy` of many rows.
 
     Where actions are many, one environment is taken after the other: so the rows of a network with a memory lie as it
-    read them, and its logits, which are larger than all else, are turned around neither here nor in the gradient.
+    read them, and its logits, which are larger than all else, are turned around neither here nor in the gradient. Of a
+    vocabulary's no more are computed than rows choose from, so that prompts and what waits cost nothing.
 
     Args:
         policy: π(·|s) of each row. Shapes [T, B].
@@ -101,10 +103,90 @@ def log_probs_and_entropies(
         action: what was done. Shapes [T, B].
     """
     each = jax.vmap(jax.vmap(log_prob_and_entropy))
+    if isinstance(policy, LinearCategorical) and (legal is None or isinstance(legal, Only)):
+        return _of_a_vocabulary(policy, legal, action)
     if not (isinstance(policy, Categorical) and policy.logits.shape[-1] >= MANY):
         return each(policy, legal, action)
     turned = lambda tree: jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), tree)  # noqa: E731
     return turned(each(*turned((policy, legal, action))))
+
+
+def _of_a_vocabulary(policy: LinearCategorical, legal: Only | None, action: Int[Array, "T B"]) -> tuple[Array, Array]:
+    """The same, a few rows of each environment at a time.
+
+    First those that choose; where no environment has any left, nothing is computed.
+    """
+    length, environments = action.shape
+    free = jnp.ones(action.shape, bool) if legal is None else legal.action < 0
+    size = min(max(LOGITS // (policy.actions * environments), 1), length)
+    order = jnp.argsort(~free, axis=0, stable=True)
+    ordered = lambda x: jnp.take_along_axis(x, order.reshape(*order.shape, *[1] * (x.ndim - 2)), 0)  # noqa: E731
+    features, taken, free = map(ordered, (policy.features, action, free))
+    # The last rows fill up what is left over: they are computed twice, to the same.
+    parts = jnp.minimum(jnp.arange(0, length, size), length - size)[:, None] + jnp.arange(size)
+    of_part = lambda rows: _of_rows((features[rows], policy.layer), taken[rows], free[rows].any())  # noqa: E731
+    found = (x.reshape(-1, environments) for x in jax.lax.map(of_part, parts))
+    columns = jnp.arange(environments)
+    log_prob, entropy = (jnp.zeros(action.shape).at[order[parts.ravel()], columns].set(x) for x in found)
+    if legal is None:
+        return log_prob, entropy
+    return jax.vmap(jax.vmap(_where_free))(legal, action, log_prob, entropy)
+
+
+Learnable = tuple[Float[Array, "R B D"], Any]
+"""Features, and the layer that makes logits of them."""
+Chosen = tuple[Float[Array, "R B"], Float[Array, "R B"]]
+"""Log-probabilities and entropies."""
+
+
+@eqx.filter_custom_vjp
+def _of_rows(learnable: Learnable, action: Int[Array, "R B"], wanted: Bool[Array, ""]) -> Chosen:
+    """What a layer's softmax says of actions where it is wanted, else zeros."""
+
+    def computed() -> Chosen:
+        features, layer = learnable
+        logits = layer(features)
+        # Of XLA's forms of a softmax this one leaves the logits as they are: else it multiplies anew for each sum.
+        most = logits.max(axis=-1)
+        below = logits - most[..., None]
+        odds = jnp.exp(below)
+        total = odds.sum(axis=-1)
+        return _of(logits, action) - most - jnp.log(total), jnp.log(total) - (odds * below).sum(axis=-1) / total
+
+    nothing = jnp.zeros(action.shape)
+    return jax.lax.cond(wanted, computed, lambda: (nothing, nothing))
+
+
+@_of_rows.def_fwd
+def _of_rows_forward(_: Any, learnable: Learnable, action: Array, wanted: Array) -> tuple[Chosen, Chosen]:
+    told = _of_rows(learnable, action, wanted)
+    return told, told
+
+
+@_of_rows.def_bwd
+def _of_rows_backward(told: Chosen, slope: Any, moves: Any, learnable: Learnable, action: Array, wanted: Array) -> Any:
+    """Through the logits, computed again; how they move both is in `_log_prob_and_entropy_tangent`."""
+    log_prob, entropy = told
+    for_log_prob, for_entropy = (jnp.zeros(action.shape) if x is None else x for x in slope)
+    learnt, constant = eqx.partition(learnable, moves)
+
+    def logits_of(learnt: Any) -> Float[Array, "R B A"]:
+        features, layer = eqx.combine(learnt, constant)
+        return layer(features)
+
+    def computed() -> Any:
+        logits, pull = jax.vjp(logits_of, learnt)
+        log_probs = logits - (_of(logits, action) - log_prob)[..., None]
+        taken = jnp.arange(logits.shape[-1]) == action[..., None]
+        uncertain = for_log_prob[..., None] + for_entropy[..., None] * (log_probs + entropy[..., None])
+        return pull(for_log_prob[..., None] * taken - uncertain * jnp.exp(log_probs))[0]
+
+    return jax.lax.cond(wanted, computed, lambda: jax.tree.map(jnp.zeros_like, learnt))
+
+
+def _of(logits: Float[Array, "R B A"], action: Int[Array, "R B"]) -> Float[Array, "R B"]:
+    """The logit of each action."""
+    return jnp.take_along_axis(logits, action[..., None], axis=-1)[..., 0]
 
 
 def _where_free(legal: Only, action: Int[Array, ""], log_prob: Float[Array, ""], spread: Float[Array, ""]) -> Any:
@@ -205,6 +287,8 @@ class Categorical(NamedTuple):
 
 CHUNK = 1024
 """So many actions' logits are computed at once where there are more."""
+LOGITS = 1 << 22
+"""So many logits are computed at once, of rows that choose from all actions."""
 
 
 class LinearCategorical:

@@ -13,6 +13,7 @@ from scipy import integrate, stats
 
 from retorno.core.time_step import Only
 from retorno.networks.layers import Rows
+from retorno.ops import distributions
 from retorno.ops.distributions import (
     CHUNK,
     EDGE,
@@ -121,6 +122,31 @@ def test_rows_are_judged_one_by_one_however_many_actions_there_are(actions: int)
     for t, b in np.ndindex(2, 3):
         one = log_prob_and_entropy(Categorical(logits[t, b]), Only(legal.action[t, b]), action[t, b])
         np.testing.assert_allclose([x[t, b] for x in told], one, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_rows_that_choose_from_a_vocabulary_are_judged_some_at_a_time(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one by one, in the gradient too, of the layer or of features alone; prompts of all lengths stand between."""
+    monkeypatch.setattr(distributions, "LOGITS", rows * 2 * (CHUNK + 1))
+    rng = np.random.default_rng(0)
+    numbers = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
+    layer, features = Rows(numbers(CHUNK + 1, 3), numbers(CHUNK + 1)), numbers(5, 2, 3)
+    action = jnp.asarray(rng.integers(0, CHUNK + 1, (5, 2)))
+    free = np.array([[0, 0], [1, 0], [0, 1], [1, 0], [1, 0]], bool)
+    legal = Only(jnp.where(free, -1, action))
+
+    def of(together: bool, layer: Any, features: Any) -> Any:
+        policy = jax.vmap(jax.vmap(lambda x: LinearCategorical(x, layer)))(features)
+        one_by_one = jax.vmap(jax.vmap(log_prob_and_entropy))
+        told = (log_probs_and_entropies if together else one_by_one)(policy, legal, action)
+        return jnp.sin(told[0]).sum() + jnp.cos(told[1]).sum(), told
+
+    for of_what in (1, 2, (1, 2)):
+        slope = jax.jit(jax.grad(of, of_what, has_aux=True), static_argnums=0)
+        for ours, theirs in zip(*(jax.tree.leaves(slope(x, layer, features)) for x in (True, False)), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_multi_categorical_is_a_product() -> None:
