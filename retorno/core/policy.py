@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -24,6 +24,17 @@ Learner = PyTree[Any]
 Metrics = dict[str, Any]
 Reward = Callable[[Trajectory], Float[Array, "T B"]]
 """The rewards of a trajectory's or window's transitions, into rows 1 … T."""
+
+
+class Foreseen(NamedTuple):
+    """Observations as each part of a policy is to be given them, by the part's name or place."""
+
+    parts: Any
+
+    @staticmethod
+    def by(part: Any, obs: PyTree[Any]) -> PyTree[Any]:
+        """What one part is to be given."""
+        return obs.parts[part] if isinstance(obs, Foreseen) else obs
 
 
 class Policy(eqx.Module):
@@ -68,6 +79,13 @@ class Policy(eqx.Module):
             return self.initial_carry()
         return self._steps(obs, first, carry)[0]
 
+    def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> PyTree[Any]:
+        """What `unroll` takes in place of these observations: they, as far as what never changes has read them.
+
+        So what is unrolled again and again with other weights, and the same rows, reads the rest alone.
+        """
+        return obs
+
     def select(self, *heads: str) -> Policy:
         """The policy without what only its other heads need: that does not run, and is not remembered."""
         return self
@@ -102,6 +120,13 @@ def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], ca
     of_one = lambda obs, first: policy.step(obs, first, policy.initial_carry())[0]  # noqa: E731
     heads = jax.vmap(of_one, axis_name=ROWS)(*flat)
     return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), heads)
+
+
+def foresee_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry = None) -> PyTree[Any]:
+    """`policy.foresee` for B environments: rows [T, B], carry [B] or None."""
+    if policy.context is not None:
+        return obs
+    return jax.vmap(policy.foresee, in_axes=(1, 1, 0), out_axes=1)(obs, first, carry)
 
 
 def initial_carries(policy: Policy, num_envs: int) -> Carry:

@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Bool, Key, PyTree
 
 from retorno.core.hyperparameters import settings
-from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.policy import Carry, Foreseen, Heads, Policy
 from retorno.core.spaces import SpaceError
 from retorno.networks.heads import CategoricalHead, Head
 from retorno.networks.mlp import MLP
@@ -41,11 +41,15 @@ class Parts(Policy):
         return _joined(told), () if self.context == 0 else after
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        return _joined(part.unroll(obs, first, own) for part, own in self._with(carry))
+        parts = enumerate(self._with(carry))
+        return _joined(part.unroll(Foreseen.by(place, obs), first, own) for place, (part, own) in parts)
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         after = tuple(part.read(obs, first, own) for part, own in self._with(carry))
         return () if self.context == 0 else after
+
+    def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Foreseen:
+        return Foreseen([part.foresee(obs, first, own) for part, own in self._with(carry)])
 
     def select(self, *heads: str) -> Parts:
         kept = [(part, own) for part, own in zip(self.parts, self.heads, strict=True) if set(own) & set(heads)]
@@ -110,6 +114,9 @@ class AtTemperature(Policy):
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         return self.policy.read(obs, first, carry)
+
+    def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> PyTree[Any]:
+        return self.policy.foresee(obs, first, carry)
 
     def select(self, *heads: str) -> AtTemperature:
         return replace(self, policy=self.policy.select(*heads))

@@ -196,6 +196,10 @@ class Trunk(eqx.Module):
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         """The memory after T rows: the same as after T calls of `step`; `carry` as in `unroll`."""
 
+    def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> PyTree[Any]:
+        """What `unroll` takes in place of the observations; see `Policy.foresee`."""
+        return obs
+
     def transposed(self) -> Rows:
         """The first layer backwards, from features to what is observed, where the two are tied."""
         raise NotImplementedError

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
-from retorno.core.policy import Carry, Heads, Policy
+from retorno.core.policy import Carry, Foreseen, Heads, Policy
 from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep
 from retorno.networks.heads import Head, LayeredHead, Readout
@@ -65,7 +65,7 @@ class Network(Policy):
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         before = self._before(carry)
         features = {
-            name: trunk.unroll(obs, first, before[name] if trunk.context != 0 else ())
+            name: trunk.unroll(Foreseen.by(name, obs), first, before[name] if trunk.context != 0 else ())
             for name, trunk in self.trunks.items()
         }
         layers = {name: of_many(layer) for name, layer in self._layers().items()}
@@ -74,6 +74,10 @@ class Network(Policy):
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         before = self._before(carry)
         return {name: trunk.read(obs, first, before[name]) for name, trunk in self._remembering.items()} or ()
+
+    def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Foreseen:
+        before = self._before(carry)
+        return Foreseen({name: trunk.foresee(obs, first, before.get(name)) for name, trunk in self.trunks.items()})
 
     def select(self, *heads: str) -> Network:
         kept = [name for name in self.readouts if name in heads]

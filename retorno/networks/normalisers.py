@@ -154,6 +154,9 @@ class Normalised(Policy):
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         return self.policy.read(jax.vmap(self._see)(obs), first, carry)
 
+    def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> PyTree[Any]:
+        return self.policy.foresee(obs, first, carry) if self.normaliser is None else obs
+
     def select(self, *heads: str) -> Normalised:
         return Normalised(self.policy.select(*heads), self.normaliser)
 

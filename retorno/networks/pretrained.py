@@ -109,6 +109,9 @@ class Frozen(Policy):
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         return thaw(self.policy).read(obs, first, carry)
 
+    def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> PyTree[Any]:
+        return self.policy.foresee(obs, first, carry)
+
     def select(self, *heads: str) -> Frozen:
         return Frozen(self.policy.select(*heads))
 

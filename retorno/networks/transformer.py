@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
+from retorno.core.constants import thaw
 from retorno.core.hyperparameters import settings
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
@@ -44,6 +45,14 @@ class Cache(NamedTuple):
     values: tuple[Float[Array, "K W D"], ...]
     position: Int[Array, ""]
     """How many rows of the present episode were seen: the next row's position."""
+
+
+class Below(eqx.Module):
+    """Rows, as the lowest blocks have left them: what the next one reads."""
+
+    x: Float[Array, "*T width"]
+    blocks: int = eqx.field(static=True)
+    """How many those are."""
 
 
 class Block(eqx.Module):
@@ -127,7 +136,7 @@ class Causal(Trunk):
         slot = position % self.window
         # Slot j holds the newest position ≤ this one that is congruent to j; a negative one was never written.
         visible = held(position, self.window) >= 0
-        x, turn = self._embed(self.input(obs), position)
+        x, turn = self._embed(self.input(obs), position), self._turn(position)
         keys, values = [], []
         for block, old_keys, old_values in zip(self.blocks, carry.keys, carry.values, strict=True):
             query, key, value = block.project(x, turn)
@@ -144,20 +153,34 @@ class Causal(Trunk):
             return self.initial_carry() if carry is None else carry
         return self._sequence(obs, first, carry)[1]
 
+    def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache | None) -> PyTree[Any]:
+        learnt = [bool(jax.tree.leaves((self.input, self.positions))), *(bool(jax.tree.leaves(x)) for x in self.blocks)]
+        below = [*learnt, True].index(True) - 1
+        return obs if below < 1 else Below(thaw(self)._sequence(obs, first, carry, below)[0], below)
+
     def transposed(self) -> Rows:
         return self.input.tokens if isinstance(self.input, Embedding) else Rows(self.input.linear.weight)
 
-    def _embed(self, x: Float[Array, "*T width"], position: Int[Array, "*T"]) -> tuple[Array, Turn | None]:
-        """What enters the blocks, and how far their queries and keys are turned."""
+    def _embed(self, x: Float[Array, "*T width"], position: Int[Array, "*T"]) -> Float[Array, "*T width"]:
+        """What enters the blocks."""
         x = x.astype(self.norm.scale.dtype)
-        if self.positions is not None:
-            x = x + self.positions.row(position)
-        return x, None if self.rotary is None else self.rotary.turn(position, self.blocks[0].head_width)
+        return x if self.positions is None else x + self.positions.row(position)
+
+    def _turn(self, position: Int[Array, "*T"]) -> Turn | None:
+        """How far the blocks' queries and keys are turned."""
+        return None if self.rotary is None else self.rotary.turn(position, self.blocks[0].head_width)
 
     def _sequence(
-        self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache | None
+        self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Cache | None, until: int | None = None
     ) -> tuple[Float[Array, "T width"], Cache]:
-        """All rows through each block at once: (what comes out of the last, the cache after the last row)."""
+        """All rows through each block at once: (what comes out of the last, the cache after the last row).
+
+        Args:
+            obs: what is observed, or how the lowest blocks have left it.
+            first: whether each row begins an episode.
+            carry: what was remembered before row 0; None for nothing.
+            until: how many blocks they go through; None for all.
+        """
         time = jnp.arange(first.shape[0])
         began = jax.lax.cummax(jnp.where(first, time, 0 if carry is None else -1))
         distance = time[:, None] - time
@@ -175,8 +198,10 @@ class Causal(Trunk):
         source = time[-1] - (position[-1] - newest)
         fresh = (newest >= 0) & (source >= 0)
         into = lambda cache, rows: jnp.where(fresh[:, None], rows[:, jnp.maximum(source, 0)], cache)  # noqa: E731
-        x, turn = self._embed(jax.vmap(self.input)(obs), position)
-        caches = []
+        turn = self._turn(position)
+        below, x = (
+            (obs.blocks, obs.x) if isinstance(obs, Below) else (0, self._embed(jax.vmap(self.input)(obs), position))
+        )
 
         def through(block: Block, x: Array, old_keys: Array, old_values: Array) -> tuple[Array, tuple[Array, Array]]:
             query, key, value = block.project(x, turn)
@@ -187,9 +212,9 @@ class Causal(Trunk):
 
         if self.rematerialise:
             through = jax.checkpoint(through)
-        for block, old_keys, old_values in zip(self.blocks, before.keys, before.values, strict=True):
-            x, cache = through(block, x, old_keys, old_values)
-            caches.append(cache)
+        caches = list(zip(before.keys, before.values, strict=True))
+        for place, block in list(enumerate(self.blocks))[below:until]:
+            x, caches[place] = through(block, x, *caches[place])
         keys, values = zip(*caches, strict=True)
         return x, Cache(keys, values, position[-1] + 1)
 

@@ -33,6 +33,8 @@ from retorno.language.decoder import network_of, trunk_of, with_window
 from retorno.language.stored import scale_of
 from retorno.language.weights import places
 from retorno.networks import CategoricalHead, ValueHead
+from retorno.networks.composed import AtTemperature, Parts
+from retorno.networks.normalisers import normalised
 from retorno.networks.pretrained import named
 from retorno.run.config import from_json, to_json
 from retorno.run.known import known
@@ -210,6 +212,25 @@ def test_only_what_is_trained_has_leaves(trained: Any, leaves: set[str]) -> None
     if isinstance(trained, LoRA):
         assert all("narrow" in name or "widen" in name for name in names if "trunks" in name)
     assert bool(constants_of(policy)) != isinstance(trained, Everything)
+
+
+@pytest.mark.parametrize(("trained", "below"), [(UpperLayers(1), 1), (UpperLayers(0), 2), (LoRA(rank=2), 0)], ids=str)
+def test_what_constant_layers_make_of_rows_is_read_once(trained: Any, below: int) -> None:
+    """From a memory in the middle of a text, and from none, the rest says of it what all layers say of the tokens."""
+    policy, tokens = (
+        Parts((AtTemperature(built("qwen3", trained, "value"), 2.0),), (("policy", "value"),)),
+        jnp.arange(9),
+    )
+    remembered = policy.read(tokens[:3], first_of(tokens[:3]), None)
+    for first, carry in ((first_of(tokens), None), (jnp.zeros(9, bool).at[5].set(True), remembered)):
+        seen = policy.foresee(tokens, first, carry)
+        assert getattr(seen.parts[0].parts["shared"], "blocks", 0) == below
+        for foreseen, whole in zip(
+            *(jax.tree.leaves(policy.unroll(x, first, carry)) for x in (seen, tokens)), strict=True
+        ):
+            np.testing.assert_allclose(foreseen, whole, rtol=1e-5, atol=1e-6)
+    normalised_too = normalised(policy, None).foresee(tokens, first_of(tokens), None)
+    assert jax.tree.structure(normalised_too) == jax.tree.structure(policy.foresee(tokens, first_of(tokens), None))
 
 
 def test_at_first_low_rank_layers_change_nothing_and_learn() -> None:

@@ -33,7 +33,16 @@ from retorno.core.hyperparameters import (
     hyperparameters,
     preset,
 )
-from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, initial_carries, unroll_batch
+from retorno.core.policy import (
+    Carry,
+    Metrics,
+    Policy,
+    Reward,
+    carry_before,
+    foresee_batch,
+    initial_carries,
+    unroll_batch,
+)
 from retorno.core.spaces import Spec
 from retorno.core.time_step import AnyTree, Clock, Legal, TimeStep, Trajectory
 from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
@@ -226,6 +235,7 @@ class PPO:
             carry = carry_before(network, rows.obs, rows.first, carry)
             carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
             rows = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), rows)
+        rows = rows._replace(obs=foresee_batch(network, rows.obs, rows.first, carry))
         progress = learner.clock.progress
         network, optimiser, mixed, metrics = self._optimise(learner, rows, carry, progress, key)
 

@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.algorithms.policy_gradient.groups import over_groups, require_groups
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, foresee_batch, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Legal, TimeStep, Trajectory, several
 from retorno.networks import MLP, NetworkConfig, policy_head
@@ -163,7 +163,7 @@ class GRPO:
         length = over_envs(episode_return)(choices.astype(jnp.float32), last, 1.0)
         log_prob, reference = lived.extras["log_prob"], learner.reference
         return _Rows(
-            obs=before.obs,
+            obs=foresee_batch(learner.network, before.obs, before.first),
             first=before.first,
             legal=before.legal,
             action=lived.action,
