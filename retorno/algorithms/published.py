@@ -448,7 +448,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("alpha_zero", "tic_tac_toe_for_two"): Published(_BOARD, 150_000, "retorno"),
     ("alpha_zero", "connect_four"): Published(_FOUR, 600_000, "retorno"),
     ("alpha_zero", "hex"): Published(dataclasses.replace(_FOUR, openings=16), 300_000, "retorno, for 5×5"),
-    ("alpha_zero", "othello"): Published(dataclasses.replace(_FOUR, openings=28), 300_000, "retorno, for 6×6"),
+    ("alpha_zero", "othello"): Published(dataclasses.replace(_FOUR, openings=28), 100_000, "retorno, for 6×6"),
     ("mu_zero", "CartPole-v1"): Published(MuZero(rollout=64, lambda_=1.0), 30_000, "retorno"),
     ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
     ("sarsa", "cliff"): Published(SARSA(step_size=0.1, step_size_end=0.0, discount=1.0), 1_000_000, "retorno"),

@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 import retorno
 from retorno.core.counter import WORD, Countdown, Counter, counts
 from retorno.core.environment import Episodes, episode_seed, step_key
 from retorno.core.time_step import Clock
 from retorno.environments import student
+from retorno.environments.games.game import Game, Moved
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.registry import make
 from retorno.environments.sampled_world import sampled
@@ -117,6 +119,32 @@ def test_what_is_not_finite_is_found_and_named(hosted: bool) -> None:
     with train(algorithm, world, 10_000) as training, pytest.raises(TrainingError, match=told):
         training.run_to_end()
     assert training.step < 10_000
+
+
+class Stuck(Game):
+    """A game that goes on though nothing is legal any more."""
+
+    @property
+    def observation_space(self) -> spaces.Discrete:
+        return spaces.Discrete(4)
+
+    @property
+    def action_space(self) -> spaces.Discrete:
+        return spaces.Discrete(2)
+
+    def start(self, key: Any) -> Any:
+        return jnp.int32(0)
+
+    def legal(self, position: Any) -> Any:
+        return jnp.full(2, position < 3)
+
+    def move(self, position: Any, action: Any, key: Any) -> Moved:
+        return Moved(jnp.minimum(position + 1, 3))
+
+
+def test_a_world_that_allows_nothing_is_to_blame() -> None:
+    with train(retorno.QLearning(), Stuck(), 100) as training, pytest.raises(TrainingError, match="nothing is legal"):
+        training.run_to_end()
 
 
 def test_nothing_is_read_to_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
