@@ -119,6 +119,12 @@ FIGURES: dict[str, Entry] = {
     "pixels": Entry(
         "MinAtar's Breakout learnt from pixels, and what is seen", "Young & Tian 2019", 1, _late("pixels:film")
     ),
+    "deep_q_network": Entry(
+        "what the deep Q-network's replay, target network and clipped rewards are worth, on MinAtar's Breakout",
+        "Mnih et al. 2015, extended data table 3",
+        3,
+        _late("deep_q_network:parts"),
+    ),
     "preferences": Entry(
         "what learning from preferences loses where a part is left out",
         "Christiano et al. 2017",

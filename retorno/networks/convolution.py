@@ -4,16 +4,22 @@ XLA's own gradient of a convolution runs, within a compiled loop on a CPU, throu
 the same sums written otherwise: the weights' as one matrix product of all patches with dy, the input's as one more
 convolution, of dy with the kernel turned round. Both are said here as the rule of a tangent, which is linear, so that
 JAX transposes it whatever is vmapped; a batch stays one product. The patches, which the weights' gradient needs, then
-give the outcome as well, which without a gradient is XLA's convolution. A stride is taken out of the convolution first
-(space to depth), so that this holds with one as well.
+give the outcome as well, which without a gradient is XLA's convolution, but for kernels of few places. A stride is
+taken out of the convolution first (space to depth), so that this holds with one as well; its kernel has few places.
 """
 
 from __future__ import annotations
+
+import math
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+
+FEW = 4
+"""Of kernels with so many places or fewer the patches are little, and one product with them is quicker than XLA's
+convolution: three layers that read screens take 66 ms instead of 112 for 256 of them, 5.5 instead of 6.1 for 32."""
 
 
 @jax.custom_jvp
@@ -23,7 +29,7 @@ def convolve(x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"]) -> Float
     >>> convolve(jnp.arange(6.0).reshape(2, 3, 1), jnp.ones((2, 2, 1, 1)))[..., 0]
     Array([[ 8., 12.]], dtype=float32)
     """
-    return _by_xla(x, kernel)
+    return _by_patches(x, kernel)[0] if math.prod(kernel.shape[:2]) <= FEW else _by_xla(x, kernel)
 
 
 @convolve.defjvp
@@ -32,8 +38,7 @@ def _tangent(
     tangents: tuple[Float[Array, "H W C"], Float[Array, "K L C D"]],
 ) -> tuple[Float[Array, "R S D"], Float[Array, "R S D"]]:
     (x, kernel), (dx, dkernel) = primals, tangents
-    patches = _patches(x, kernel.shape)
-    y = patches @ kernel.reshape(-1, kernel.shape[-1])
+    y, patches = _by_patches(x, kernel)
     (by_input,) = jax.linear_transpose(lambda dy: _back(dy, kernel), y)(dx)
     # Turned round behind a barrier, which the gradient passes too: then XLA copies dy to its side and not the patches,
     # of which there is eight times as much.
@@ -53,6 +58,14 @@ def _patches(x: Float[Array, "H W C"], shape: tuple[int, ...]) -> Float[Array, "
     rows, columns = shape[:2]
     height, width = x.shape[0] - rows + 1, x.shape[1] - columns + 1
     return jnp.concatenate([x[i : i + height, j : j + width] for i in range(rows) for j in range(columns)], -1)
+
+
+def _by_patches(
+    x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"]
+) -> tuple[Float[Array, "R S D"], Float[Array, "R S KLC"]]:
+    """The outcome as one product, and the patches."""
+    patches = _patches(x, kernel.shape)
+    return patches @ kernel.reshape(-1, kernel.shape[-1]), patches
 
 
 def _by_xla(x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"]) -> Float[Array, "R S D"]:
