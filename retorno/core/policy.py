@@ -158,7 +158,8 @@ class Algorithm(Protocol):
     environments that have the same number begin alike, with the same prompt.
 
     It may have one method more, `read(learner, rows, carry) -> (extras, carry)`: what `act` would record, and remember,
-    of a stretch of rows [P] on which there is nothing to choose. With it a prompt is read at once, not row by row.
+    of a stretch of rows [P] on which there is nothing to choose; `carry` is None where they begin their episodes. With
+    it a prompt is read at once, not row by row.
     """
 
     @property

@@ -112,22 +112,33 @@ def log_probs_and_entropies(
 
 
 def _of_a_vocabulary(policy: LinearCategorical, legal: Only | None, action: Int[Array, "T B"]) -> tuple[Array, Array]:
-    """The same, a few rows of each environment at a time.
+    """The same, a few rows of each environment at a time, and of environments whose rows are too many some at a time.
 
     First those that choose; where no environment has any left, nothing is computed.
     """
     length, environments = action.shape
     free = jnp.ones(action.shape, bool) if legal is None else legal.action < 0
-    size = min(max(LOGITS // (policy.actions * environments), 1), length)
     order = jnp.argsort(~free, axis=0, stable=True)
-    ordered = lambda x: jnp.take_along_axis(x, order.reshape(*order.shape, *[1] * (x.ndim - 2)), 0)  # noqa: E731
-    features, taken, free = map(ordered, (policy.features, action, free))
-    # The last rows fill up what is left over: they are computed twice, to the same.
-    parts = jnp.minimum(jnp.arange(0, length, size), length - size)[:, None] + jnp.arange(size)
-    of_part = lambda rows: _of_rows((features[rows], policy.layer), taken[rows], free[rows].any())  # noqa: E731
-    found = (x.reshape(-1, environments) for x in jax.lax.map(of_part, parts))
     columns = jnp.arange(environments)
-    log_prob, entropy = (jnp.zeros(action.shape).at[order[parts.ravel()], columns].set(x) for x in found)
+    within = [n for n in range(1, environments + 1) if environments % n == 0 and n * policy.actions <= LOGITS]
+    together = max(within, default=1)
+    size = min(max(LOGITS // (policy.actions * together), 1), action.size // together)
+
+    def cut(x: Array) -> Array:
+        x = x[order, columns]
+        apart = x.reshape(length, together, -1, *x.shape[2:])
+        return jnp.swapaxes(apart, 1, 2).reshape(-1, together, *x.shape[2:])
+
+    def joined(x: Array) -> Array:
+        told = jnp.zeros((action.size // together, together)).at[parts].set(x)
+        told = jnp.swapaxes(told.reshape(length, -1, together), 1, 2).reshape(action.shape)
+        return jnp.zeros(action.shape).at[order, columns].set(told)
+
+    features, taken, wanted = map(cut, (policy.features, action, free))
+    # The last rows fill up what is left over: they are computed twice, to the same.
+    parts = jnp.minimum(jnp.arange(0, len(wanted), size), len(wanted) - size)[:, None] + jnp.arange(size)
+    of_part = lambda rows: _of_rows((features[rows], policy.layer), taken[rows], wanted[rows].any())  # noqa: E731
+    log_prob, entropy = map(joined, jax.lax.map(of_part, parts))
     if legal is None:
         return log_prob, entropy
     return jax.vmap(jax.vmap(_where_free))(legal, action, log_prob, entropy)

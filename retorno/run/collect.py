@@ -31,7 +31,7 @@ class CollectState(NamedTuple):
     row: TimeStep
     """[B]"""
     carry: Carry
-    """[B]"""
+    """[B]; None where each rollout is of whole episodes whose prompts are read: nothing is remembered between two."""
 
 
 def initial_carries(algorithm: Algorithm, learner: Learner, num_envs: int) -> Carry:
@@ -55,7 +55,8 @@ def opening(
     episodes, row = jax.vmap(lambda env: begin(world, seed, env))(_numbers(algorithm, num_envs))
     if isinstance(world, Recorded):
         episodes = world.opening(num_envs)
-    return CollectState(episodes, row, initial_carries(algorithm, learner, num_envs))
+    carry = None if reads(algorithm, world) else initial_carries(algorithm, learner, num_envs)
+    return CollectState(episodes, row, carry)
 
 
 def group_of(algorithm: Algorithm) -> int:
@@ -171,9 +172,9 @@ def collect(
 
     def read_and_answer(stage: CollectState, times: Int[Array, " answer"]) -> tuple[CollectState, Any]:
         stage, rows = jax.lax.scan(follow, stage, None, length=together.prompt)  # pyright: ignore[reportOptionalMemberAccess]
-        action, extras, carry = read(algorithm, learner, rows, stage.carry)
+        action, extras, carry = read(algorithm, learner, rows, None)
         after, answer = jax.lax.scan(interact, stage._replace(carry=carry), times)
-        return after, jax.tree.map(lambda *x: jnp.concatenate(x), (rows, action, extras), answer)
+        return after._replace(carry=None), jax.tree.map(lambda *x: jnp.concatenate(x), (rows, action, extras), answer)
 
     together, times = world.lockstep, jnp.arange(algorithm.rollout)
     if together is not None and reads(algorithm, world):

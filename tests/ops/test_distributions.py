@@ -124,12 +124,12 @@ def test_rows_are_judged_one_by_one_however_many_actions_there_are(actions: int)
         np.testing.assert_allclose([x[t, b] for x in told], one, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("rows", [0.5, 1, 2, 5])
 def test_rows_that_choose_from_a_vocabulary_are_judged_some_at_a_time(
-    rows: int, monkeypatch: pytest.MonkeyPatch
+    rows: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one by one, in the gradient too, of the layer or of features alone; prompts of all lengths stand between."""
-    monkeypatch.setattr(distributions, "LOGITS", rows * 2 * (CHUNK + 1))
+    monkeypatch.setattr(distributions, "LOGITS", int(rows * 2) * (CHUNK + 1))
     rng = np.random.default_rng(0)
     numbers = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
     layer, features = Rows(numbers(CHUNK + 1, 3), numbers(CHUNK + 1)), numbers(5, 2, 3)

@@ -183,7 +183,9 @@ class PPO:
 
     def read(self, learner: PPOLearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
         extras, memory = read_and_record(_acting(learner), rows, self._memory(carry))
-        return extras, (memory, carry[1]) if self._holds else memory
+        if not self._holds:
+            return extras, memory
+        return extras, (memory, HeldNoise.start() if carry is None else carry[1])
 
     @property
     def without_effect(self) -> tuple[str, ...]:
@@ -195,8 +197,8 @@ class PPO:
         return self.noise_period > 1
 
     def _memory(self, carry: Carry) -> Carry:
-        """The policy's, without the noise that is held beside it."""
-        return carry[0] if self._holds else carry
+        """The policy's, without the noise that is held beside it; of None, nothing, there is none."""
+        return carry[0] if self._holds and carry is not None else carry
 
     def policy(self, learner: PPOLearner) -> Policy:
         return normalised(learner.network if learner.average is None else learner.average, learner.observations)
