@@ -352,8 +352,8 @@ def plays_hex(result: Result) -> dict[str, Any]:
 def plays_othello(result: Result) -> dict[str, Any]:
     """The same in Othello, in the part of the game that is solved."""
     world = _world(result)
-    found = _keeps(critical_positions(world, OthelloSolver(world), CRITICAL, plies=14), _train(result))
-    return found | {"unit": f"{found['unit']}; all of them within the last 18 moves, which are solved"}
+    found = _keeps(critical_positions(world, OthelloSolver(world), CRITICAL, plies=18), _train(result))
+    return found | {"unit": f"{found['unit']}; all of them after 18 moves or more, from where the game is solved"}
 
 
 def _keeps(judge: Judged, policies: list[Any]) -> dict[str, Any]:
