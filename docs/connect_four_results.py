@@ -26,7 +26,7 @@ from results import CRITICAL, HERE, KEPT, commit, processor
 from retorno.cli.arena import with_simulations
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.figures.judged import connect_four
-from retorno.plots.curves import seed_curves
+from retorno.plots.curves import seed_panels
 from retorno.plots.style import save
 from retorno.run.actor import load
 from retorno.run.thinking import think
@@ -34,7 +34,7 @@ from retorno.search.connect_four import ConnectFourSolver
 
 FOUND = KEPT / "connect-four-steps.json"
 PLAYERS = {"the network alone": 0, "with 64 simulations": 64}
-ASKED = {"asked of the network alone": 0.93, "asked of 64 simulations": 0.97}
+ASKED = {"the network alone": 0.93, "with 64 simulations": 0.97}
 GAMES, SIMULATIONS = 20, 600
 SOLVED_FROM = 7
 """Moves after which the perfect player knows each position in seconds; its replies before are drawn."""
@@ -110,21 +110,19 @@ def draw() -> None:
     everything = {openings: kept["shares"] for openings, kept in _kept().items() if openings.isdigit()}
     steps = {openings: np.array(sorted(map(int, shares))) for openings, shares in everything.items()}
     millions = np.unique(np.concatenate([np.round(each / 1e6, 1) for each in steps.values()]))
-    series: dict[str, np.ndarray] = {}
-    for openings, shares in everything.items():
-        for name in PLAYERS:
-            line = np.full((1, len(millions)), np.nan)
-            line[0, np.searchsorted(millions, np.round(steps[openings] / 1e6, 1))] = [
-                shares[str(step)][name] for step in steps[openings]
-            ]
-            series[f"{name}, up to {openings} random moves"] = line
-    figure = seed_curves(
-        millions,
-        series,
-        xlabel="moves of self-play, in millions",
-        ylabel="critical positions where the result is kept",
-        references=ASKED,
+    panels: dict[str, tuple[np.ndarray, dict[str, np.ndarray]]] = {}
+    for name in PLAYERS:
+        series = {f"up to {n} random moves at a game's start": np.full((1, len(millions)), np.nan) for n in everything}
+        for line, (openings, shares) in zip(series.values(), everything.items(), strict=True):
+            at = np.searchsorted(millions, np.round(steps[openings] / 1e6, 1))
+            line[0, at] = [shares[str(step)][name] for step in steps[openings]]
+        panels[f"{name} (dashed: asked)"] = (millions, series)
+    figure = seed_panels(
+        panels, xlabel="moves of self-play, in millions", ylabel="critical positions where the result is kept"
     )
+    for axes, asked in zip(figure.axes, ASKED.values(), strict=True):
+        axes.axhline(asked, color="grey", linestyle="--", linewidth=1.5)
+        axes.set_ylim(0.65, 1)
     save(figure, HERE / "images" / "self-play-connect-four.png")
 
 
