@@ -165,6 +165,8 @@ def _grown(result: Result) -> Path:
 def _seed(result: Result, seed: int) -> None:
     """Train one seed to its end, from where it was stopped."""
     folder, world = _grown(result) / str(seed), _world(result)
+    if result.taught is not None:
+        dataclasses.replace(result.taught.judge)  # Made here, a rule of one's own is named, and may be gone on with.
     if folder.exists():
         training = rt.resume(folder, world=world, warn=print)
     else:
