@@ -158,6 +158,8 @@ def _world(result: Result) -> Any:
 
 def _grown(result: Result) -> Path:
     """Where the seeds of a result lie that is under way: others where its settings are."""
+    if result.taught is not None:
+        result.taught.judge.begin()  # A rule that was called in this process may be gone on with.
     parts = [to_json(_algorithm(result)), result.world, dict(result.of_world), to_json(result.taught), result.budget]
     return GROWING / f"{result.name}-{sha256(json.dumps(parts).encode()).hexdigest()[:8]}"
 
@@ -165,8 +167,6 @@ def _grown(result: Result) -> Path:
 def _seed(result: Result, seed: int) -> None:
     """Train one seed to its end, from where it was stopped."""
     folder, world = _grown(result) / str(seed), _world(result)
-    if result.taught is not None:
-        dataclasses.replace(result.taught.judge)  # Made here, a rule of one's own is named, and may be gone on with.
     if folder.exists():
         training = rt.resume(folder, world=world, warn=print)
     else:
