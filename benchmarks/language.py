@@ -36,6 +36,7 @@ WORKS = {
     "reward": ("reward model's step, 16 pairs of 32 tokens", "trl", 7),
     "dpo": ("DPO's step, 16 pairs of 32 tokens", "trl", 7),
     "ppo": ("PPO's iteration, 64 answers of 24 tokens, 4 epochs, a reward model and a reference", "trl 1.12", 5),
+    "loop": ("the same, over what it writes and learns as one bare program", "retorno", 5),
     "grpo": ("GRPO's iteration, 64 answers of 24 tokens, a function's scores", "trl", 7),
     "ppo_smollm2": ("PPO's iteration, the same with SmolLM2-135M, upper 4 layers, 16 answers", "trl 1.12", 3),
     "grpo_smollm2": ("GRPO's iteration, the same with SmolLM2-135M, upper 4 layers, 16 answers", "trl", 3),
@@ -106,9 +107,10 @@ def main() -> None:
             "CLOCK": "cpu" if given.cpu else "wall",
         }
         for name in given.names:
+            peer = sys.executable if WORKS[name][1] == "retorno" else given.peers
             with (
                 Worker(sys.executable, "language_works.py", f"retorno_{name}", **models) as mine,
-                Worker(given.peers, "language_works.py", f"peer_{name}", **models) as theirs,
+                Worker(peer, "language_works.py", f"peer_{name}", **models) as theirs,
             ):
                 measured = ratio(*in_turn(mine.measure, theirs.measure, given.pairs or WORKS[name][2]))
             machine = f"{platform.machine()}, {os.cpu_count()} cores"

@@ -64,8 +64,8 @@ def texts(count: int) -> list[dict[str, str]]:
     return [{"prompt": words(i, 8), "chosen": words(i + 3, 24), "rejected": words(i + 5, 24)} for i in range(count)]
 
 
-def learning(kind: str) -> Callable[[], float]:
-    """Steps of learning a second, in retorno."""
+def training(kind: str) -> Any:
+    """What learns, in retorno."""
     from dataclasses import replace
 
     import retorno as rt
@@ -101,8 +101,12 @@ def learning(kind: str) -> Callable[[], float]:
         world = language.rankings(records, stored)
         made = {"reward": rt.algorithms.RewardModel, "dpo": rt.algorithms.DPO}[kind]
         algorithm = made(network=decoder, num_envs=32, optimiser=optimiser)
-    training = rt.train(algorithm, world, 2_000_000_000, relabel=relabel)
-    reports = iter(training)
+    return rt.train(algorithm, world, 2_000_000_000, relabel=relabel)
+
+
+def learning(kind: str) -> Callable[[], float]:
+    """Steps of learning a second, in retorno."""
+    reports = iter(training(kind))
     told, clock = next(reports), _clock()
 
     def measure() -> float:
@@ -111,6 +115,29 @@ def learning(kind: str) -> Callable[[], float]:
         while told.updates < before + STEPS:
             told = next(reports)
         return (told.updates - before) / (clock() - began)
+
+    return measure
+
+
+def bare(kind: str) -> Callable[[], float]:
+    """The same steps a second of what is written and learnt, compiled as one program, and nothing else."""
+    from jax.lax import scan
+
+    from retorno.core.constants import jit
+    from retorno.core.hyperparameters import as_arrays
+    from retorno.run.loop import iterate
+
+    begun = training(kind)
+    algorithm = as_arrays(begun.algorithm)
+    one = lambda run, _: (iterate(algorithm, begun.world, run).after, None)  # noqa: E731
+    many = jit(lambda run: scan(one, run, length=STEPS)[0], donate_argnums=0)
+    state, clock = {"run": begun.run}, _clock()
+
+    def measure() -> float:
+        began = clock()
+        state["run"] = many(state["run"])
+        state["run"].step.block_until_ready()
+        return STEPS / (clock() - began)
 
     return measure
 
@@ -295,6 +322,7 @@ if __name__ == "__main__":
         works[f"retorno_{kind}"] = lambda kind=kind: learning(kind)
         works[f"peer_{kind}"] = lambda kind=kind: trl(kind)
     works["retorno_ppo"], works["peer_ppo"] = lambda: learning("ppo"), trl_ppo
+    works["retorno_loop"], works["peer_loop"] = lambda: learning("ppo"), lambda: bare("ppo")
     for kind in ("ppo", "grpo"):
         works |= {f"{who}_{kind}_smollm2": works[f"{who}_{kind}"] for who in ("retorno", "peer")}
     # What the libraries themselves print goes to stderr: stdout has the rates alone.
