@@ -121,7 +121,7 @@ def learning(kind: str) -> Callable[[], float]:
 
 def bare(kind: str) -> Callable[[], float]:
     """The same steps a second of what is written and learnt, compiled as one program, and nothing else."""
-    from jax.lax import scan
+    import jax
 
     from retorno.core.constants import jit
     from retorno.core.hyperparameters import as_arrays
@@ -130,13 +130,13 @@ def bare(kind: str) -> Callable[[], float]:
     begun = training(kind)
     algorithm = as_arrays(begun.algorithm)
     one = lambda run, _: (iterate(algorithm, begun.world, run).after, None)  # noqa: E731
-    many = jit(lambda run: scan(one, run, length=STEPS)[0], donate_argnums=0)
+    many = jit(lambda run: jax.lax.scan(one, run, length=STEPS)[0], donate_argnums=0)
     state, clock = {"run": begun.run}, _clock()
 
     def measure() -> float:
         began = clock()
         state["run"] = many(state["run"])
-        state["run"].step.block_until_ready()
+        jax.block_until_ready(state["run"])
         return STEPS / (clock() - began)
 
     return measure
