@@ -199,14 +199,17 @@ def _meet(
         standing, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
             now.standing, now.row, action, numbers
         )
+        over = now.over | row.last
+        # A game that is over stays before its last move: who searches is not asked about one more, begun anew.
+        stay = jax.vmap(lambda over, old, new: jax.tree.map(partial(jnp.where, over), old, new))
         return _Meeting(
-            standing=standing,
-            row=row,
+            standing=stay(over, now.standing, standing),
+            row=stay(over, now.row, row),
             carries=(after, other_after),
-            sign=next_sign(now.sign, row),
+            sign=stay(over, now.sign, next_sign(now.sign, row)),
             returns=now.returns + jnp.where(now.over, 0.0, now.sign * row.reward),
             lengths=now.lengths + ~now.over,
-            over=now.over | row.last,
+            over=over,
         ), t + 1
 
     start = _Meeting(standing, row, carries, sign, zeros, zeros, zeros > 0)
