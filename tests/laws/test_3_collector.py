@@ -30,7 +30,7 @@ from retorno.environments.text.recall import Recall
 from retorno.environments.text.tokens import Tokens
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table, policy_head
-from retorno.run.collect import CollectState, choose, collect, no_episodes, reads
+from retorno.run.collect import CollectState, choose, collect, initial_carries, no_episodes, reads
 from retorno.run.hosted import HostedLoop, Reading, choose_packed, lived_in, read_packed
 from retorno.run.loop import begin_native
 from retorno.run.resume import restore
@@ -132,15 +132,17 @@ def test_prompts_that_are_read_at_once_are_as_if_row_by_row(monkeypatch: pytest.
     algorithm = reading()
     assert reads(algorithm, PROMPTED) and not reads(small("ppo", rollout=21), PROMPTED)
     begun = begin_native(algorithm, PROMPTED, None, jnp.uint32(3), jnp.int32(1000), 4)
+    assert begun.stage.carry is None, "nothing is remembered between two rollouts"
 
-    def live() -> Any:
+    def live(carry: Any) -> Any:
         """The second of two rollouts, and what comes after it."""
         once = jax.jit(lambda stage, key: collect(algorithm, begun.learner, PROMPTED, stage, begun.seed, key))
-        return once(once(begun.stage, jax.random.key(0))[0], jax.random.key(1))
+        after, lived = once(once(begun.stage._replace(carry=carry), jax.random.key(0))[0], jax.random.key(1))
+        return after._replace(carry=None), lived._replace(carry=None)
 
-    after, lived = live()
+    after, lived = live(None)
     monkeypatch.setattr("retorno.run.collect.reads", lambda *_: False)
-    assert_close((after, lived), live())
+    assert_close((after, lived), live(initial_carries(algorithm, begun.learner, 4)))
     first, last = (np.asarray(x)[:-1] for x in (lived.steps.first, lived.steps.last))
     assert (first == (np.arange(20) % 10 == 0)[:, None]).all(), "they begin together"
     assert last.sum() > 2 * 4 and not (first & last).any(), "texts that have ended wait"

@@ -255,7 +255,8 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_function_of_ones_own_judges(file: Path) -> None:
     """It likes two neighbouring states, which the world does not pay alike; what it cannot tell is no label."""
-    relabel = learnt(judge=FunctionJudge(f"{file}:by_rule"))
+    with pytest.warns(UserWarning, match="said 'cannot tell' 20 times in a row"):
+        relabel = learnt(judge=FunctionJudge(f"{file}:by_rule"))
     seen = run_file(file).seen
     first, second = seen[0]
     assert first["obs"].shape == (6,) and second["action"].shape == second["reward"].shape == (5,)
