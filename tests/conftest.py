@@ -177,6 +177,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         if nextitem is None or pace(item) is not pace(nextitem) or Patched.one or crowded():
             forget_compiled_programs()
         Patched.one = False
+    elif crowded(TOO_MUCH):
+        forget_compiled_programs()
 
 
 class Patched:
@@ -187,18 +189,20 @@ class Patched:
 
 MUCH = 1.7e9
 """Bytes of a process's memory: to forget and trace anew takes as long as a law of an algorithm."""
+TOO_MUCH = 2.3e9
+"""Of these no group may wait for its end."""
 MANY = 30_000
 """Pieces of it. Linux lets a process map 65,530, beyond which XLA crashes."""
 
 
-def crowded() -> bool:
+def crowded(much: float = MUCH) -> bool:
     """Whether compiled programs, which are large, fill much of the memory, or nobody can tell."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         pieces = Path("/proc/self/maps").read_bytes().count(b"\n")
     except OSError:
         return True
-    return pages * os.sysconf("SC_PAGE_SIZE") > MUCH or pieces > MANY
+    return pages * os.sysconf("SC_PAGE_SIZE") > much or pieces > MANY
 
 
 def forget_compiled_programs() -> None:
