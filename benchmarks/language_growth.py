@@ -5,7 +5,9 @@
 From a decoder of 4 layers of 256 with 1,024 tokens, 16 texts of 16 + 48, one number grows at a time. A token costs two
 floating-point operations for each weight and for each number of the cache that it attends to; the floor is how many
 tokens these would take at the rate that a product of two square matrices reaches, which is measured beside each. All by
-CPU time, the median of three. The table goes to docs/language-growth.md.
+CPU time, the median of three.
+
+The table goes to docs/language-growth.md.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Reward = Callable[[Trajectory], Float[Array, "T B"]]
 
 
 class Foreseen(NamedTuple):
-    """Observations as each part of a policy is to be given them, by the part's name or place."""
+    """Observations as each part of a policy is to be given them, by the part's name or its heads."""
 
     parts: Any
 

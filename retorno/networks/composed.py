@@ -41,15 +41,16 @@ class Parts(Policy):
         return _joined(told), () if self.context == 0 else after
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
-        parts = enumerate(self._with(carry))
-        return _joined(part.unroll(Foreseen.by(place, obs), first, own) for place, (part, own) in parts)
+        parts = zip(self.heads, self._with(carry), strict=True)
+        return _joined(part.unroll(Foreseen.by(heads, obs), first, own) for heads, (part, own) in parts)
 
     def read(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Carry:
         after = tuple(part.read(obs, first, own) for part, own in self._with(carry))
         return () if self.context == 0 else after
 
     def foresee(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Foreseen:
-        return Foreseen([part.foresee(obs, first, own) for part, own in self._with(carry)])
+        parts = zip(self.heads, self._with(carry), strict=True)
+        return Foreseen({heads: part.foresee(obs, first, own) for heads, (part, own) in parts})
 
     def select(self, *heads: str) -> Parts:
         kept = [(part, own) for part, own in zip(self.parts, self.heads, strict=True) if set(own) & set(heads)]

@@ -224,13 +224,23 @@ def test_what_constant_layers_make_of_rows_is_read_once(trained: Any, below: int
     remembered = policy.read(tokens[:3], first_of(tokens[:3]), None)
     for first, carry in ((first_of(tokens), None), (jnp.zeros(9, bool).at[5].set(True), remembered)):
         seen = policy.foresee(tokens, first, carry)
-        assert getattr(seen.parts[0].parts["shared"], "blocks", 0) == below
+        assert getattr(seen.parts[("policy", "value")].parts["shared"], "blocks", 0) == below
         for foreseen, whole in zip(
             *(jax.tree.leaves(policy.unroll(x, first, carry)) for x in (seen, tokens)), strict=True
         ):
             np.testing.assert_allclose(foreseen, whole, rtol=1e-5, atol=1e-6)
     normalised_too = normalised(policy, None).foresee(tokens, first_of(tokens), None)
     assert jax.tree.structure(normalised_too) == jax.tree.structure(policy.foresee(tokens, first_of(tokens), None))
+
+
+def test_what_was_read_for_an_actor_and_a_critic_serves_the_critic_alone() -> None:
+    trained = UpperLayers(1)
+    parts, tokens = (built("qwen3", trained, "value"), built("llama", trained, "value")), jnp.arange(9)
+    chosen = tuple(part.select(head) for part, head in zip(parts, ("policy", "value"), strict=True))
+    both, first = Parts(chosen, (("policy",), ("value",))), first_of(tokens)
+    seen, critic = both.foresee(tokens, first, None), both.select("value")
+    given, plain = (critic.unroll(x, first, None)["value"] for x in (seen, tokens))
+    np.testing.assert_allclose(given, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_at_first_low_rank_layers_change_nothing_and_learn() -> None:
