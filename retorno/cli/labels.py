@@ -20,7 +20,7 @@ from retorno.cli.terminal import note, print_json
 from retorno.core.errors import RetornoError
 
 if TYPE_CHECKING:
-    from retorno.labels import Labelled, Labels
+    from retorno.labels import Labelled, Labels, Taken
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ def run(arguments: list[str]) -> int:
     place: str | Path = given.where if "://" in given.where else place_of(path) if is_run(path) else path
     if given.do != "import" and isinstance(place, Path) and not place.exists():
         return _judged(path, given)
+    # What cannot be read leaves no database behind.
+    taken = _read(given.file) if given.do == "import" and given.file is not None else []
     labels = opened_labels(place)
     from retorno import labels as people
     from retorno.preferences.judges import QUERY
@@ -57,9 +59,9 @@ def run(arguments: list[str]) -> int:
         count = people.write_records(given.file, getattr(people, kind)(labels))
         note(f"{given.file}: {kind}, {count:,}")
     elif given.do == "import":
-        assert given.file is not None
-        taken = _taken(labels, given.file)
-        note(f"taken into {given.where}: {', '.join(f'{kind} {count:,}' for kind, count in taken.items())}")
+        labels.take(taken)
+        counts = Counter(each.kind for each in taken)
+        note(f"taken into {given.where}: {', '.join(f'{kind} {count:,}' for kind, count in counts.items())}")
     else:
         _count(labels, given.json)
     return 0
@@ -113,16 +115,14 @@ def _told_of_judge(rewards: list[Any], as_json: bool) -> int:
     return 0
 
 
-def _taken(labels: Labels, file: Path) -> Counter[str]:
-    """Take what a file holds: comparisons of segments, or what was said of texts."""
-    from retorno.language.labelled import take
-    from retorno.preferences.given import lines, taken
+def _read(file: Path) -> list[Taken]:
+    """What a file holds: comparisons of segments, or what was said of texts."""
+    from retorno.language import labelled
+    from retorno.preferences import given
 
-    if file.suffix == ".jsonl" and file.is_file() and "segments" in next((x for _, x in lines(file)), {}):
-        given = list(taken(lines(file)))
-        labels.take(given)
-        return Counter(each.kind for each in given)
-    return take(labels, file)
+    if file.suffix == ".jsonl" and file.is_file() and "segments" in next((x for _, x in given.lines(file)), {}):
+        return list(given.taken(given.lines(file)))
+    return list(labelled.taken(file))
 
 
 def _count(labels: Labels, as_json: bool) -> None:

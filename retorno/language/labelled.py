@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from retorno.labels import Labels, Taken
+from retorno.labels import Taken
 from retorno.language.records import TURNS, DataError, Source, Text, answer_of, asked_of, prompt_of, ranking_of, records
 
 IMPORTED = "imported"
@@ -46,25 +46,18 @@ def questions(source: Source) -> tuple[list[dict[str, Any]], list[Prompt]]:
     return ranked, alone
 
 
-def take(labels: Labels, source: Source) -> Counter[str]:
-    """Take rankings, pairs and demonstrations into a database of labels: how many of each.
+def taken(source: Source) -> Iterator[Taken]:
+    """Rankings, pairs and demonstrations as labels that a database takes.
 
-    What was taken before is not taken twice. Labels of people who are not named are of "imported"; where there are
-    several of the same answers, of "imported 2", …
+    Labels of people who are not named are of "imported"; where there are several of the same answers, of
+    "imported 2", …
 
     Args:
-        labels: where to.
         source: a file, a folder of files, or records.
 
     Raises:
         DataError: when a record is neither of them.
     """
-    taken = list(_taken(source))
-    labels.take(taken)
-    return Counter(each.kind for each in taken)
-
-
-def _taken(source: Source) -> Iterator[Taken]:
     nameless: Counter[str] = Counter()
     for where, record in records(source):
         kind, asked, said = _label_of(record, where)

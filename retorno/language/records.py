@@ -64,7 +64,8 @@ def records(
         for number, record in enumerate(source):
             yield f"record {number}", record
     if number < 0:
-        raise DataError(f"{source!r:.80} holds no records: expected one or more")
+        told = f"{source}" if isinstance(source, str | Path) else "what was given"
+        raise DataError(f"{told:.80} holds no records: expected one or more")
 
 
 def is_database(source: Source) -> bool:

@@ -177,19 +177,34 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 @functools.cache
-def choices_of(cls: Any) -> tuple[type[enum.Enum], ...]:
-    """The enums of which the fields of settings are members.
+def parts_of(cls: Any) -> tuple[type, ...]:
+    """The enums and the dataclasses that the fields of settings name, and those that these name in turn.
 
     Args:
         cls: a class.
 
-    >>> from retorno.networks import MLP
-    >>> [each.__name__ for each in choices_of(MLP)]
+    >>> from retorno.networks import GRU
+    >>> [each.__name__ for each in parts_of(GRU)]
     ['Activation', 'Precision']
     """
-    hints = _hints(cls).values() if isinstance(cls, type) and dataclasses.is_dataclass(cls) else ()
-    options = dict.fromkeys(option for hint in hints for option in (hint, *typing.get_args(hint)))
-    return tuple(each for each in options if isinstance(each, type) and issubclass(each, enum.Enum))
+    found: dict[type, None] = {}
+    asked = [cls]
+    while asked:
+        each = asked.pop()
+        hints = _hints(each).values() if isinstance(each, type) and dataclasses.is_dataclass(each) else ()
+        for option in (option for hint in hints for option in _options(hint)):
+            if isinstance(option, type) and option not in found:
+                if issubclass(option, enum.Enum) or dataclasses.is_dataclass(option):
+                    found[option] = None
+                    asked.append(option)
+    return tuple(found)
+
+
+def _options(hint: Any) -> Iterable[Any]:
+    """An annotation, and what it is put together from."""
+    yield hint
+    for each in typing.get_args(hint):
+        yield from _options(each)
 
 
 def _fits(value: Any, hint: Any) -> bool:

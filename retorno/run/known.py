@@ -10,7 +10,7 @@ from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.imitation.mixing import MIXES
 from retorno.core.registry import REGISTERED
 from retorno.networks.pretrained import PRETRAINED, SOURCES
-from retorno.run.config import choices_of
+from retorno.run.config import parts_of
 from retorno.run.relabel import RELABELS
 
 FURTHER = ("retorno.language", "retorno.preferences")
@@ -29,4 +29,4 @@ def known() -> dict[str, type]:
     algorithms = [type(make()) for make in ALGORITHMS.values()]
     kinds: list[Mapping[str, Any]] = [*REGISTERED.values(), PRETRAINED, SOURCES, RELABELS, MIXES]
     parts = [kind for each in kinds for kind in each.values()]
-    return {kind.__name__: kind for each in (*algorithms, *parts) for kind in (each, *choices_of(each))}
+    return {kind.__name__: kind for each in (*algorithms, *parts) for kind in (each, *parts_of(each))}

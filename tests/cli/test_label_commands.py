@@ -51,6 +51,8 @@ def test_a_file_is_ranked_exported_and_taken_back(cli, site: dict[str, Any], tmp
     record = json.loads(exported.read_text())
     assert record == {"prompt": "a?", "answers": ["b", "c"], "ranks": [1, 0], "labeller": "Ana", "seconds": 2.0}
     other = tmp_path / "other.db"
+    code, _, err = cli("labels", "import", other, written(tmp_path / "poem.jsonl", {"verse": "x"}))
+    assert code == 2 and "poem.jsonl" in err and not other.exists()
     assert cli("labels", "import", other, exported)[0] == 0
     assert cli("labels", "export", other, tmp_path / "again.jsonl")[0] == 0
     assert (tmp_path / "again.jsonl").read_text() == exported.read_text()

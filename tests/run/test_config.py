@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from retorno.algorithms import ALGORITHMS
 from retorno.networks import NETWORKS
 from retorno.run import config
-from retorno.run.config import ConfigError, differences, from_json, to_json
+from retorno.run.config import ConfigError, differences, from_json, parts_of, to_json
 from retorno.run.known import known
 
 
@@ -232,3 +232,19 @@ def test_the_version_follows_the_sources(tmp_path, monkeypatch):
 def test_what_is_registered_is_read_as_it_was_written(registered: dict[str, Any]) -> None:
     for make in registered.values():
         assert from_json(to_json(make()), known()) == make()
+
+
+@dataclass(frozen=True)
+class Course:
+    teachers: tuple[Learner | None, ...] = ()
+
+
+def test_what_settings_name_can_be_made_of_them() -> None:
+    assert set(parts_of(Course)) == {Learner, Adam, Mode}
+
+
+def test_what_the_preset_of_preferences_pays_at_first_is_read_back() -> None:
+    from retorno.preferences import Preferences, StateEntropy
+
+    paid = Preferences(pretraining=StateEntropy(neighbour=3))
+    assert from_json(to_json(paid), known()) == paid
