@@ -103,6 +103,9 @@ def run(arguments: list[str]) -> int:
         low, high = row["ci95"]
         between = f"{low:+.0f} to {high:+.0f}"
         print(f"{row['player']:<{width}}  {row['rating']:+6.0f}  {between:<15}  {row['points']:>6g} of {row['games']}")
+    if given.openings:
+        drawn = f"{given.openings} move{'s' if given.openings > 1 else ''} at random"
+        note(f"each game began with {drawn}, after which perfect play may lose as well; --openings 0: none")
     return 0
 
 
