@@ -1,6 +1,6 @@
 """The same by `imitation`, with what its tutorial takes for Pendulum; run by preferences.py with the peers' own Python.
 
-python benchmarks/preferences_peers.py WORLD STEPS LABELS SEED   # prints the mean return and CPU seconds, as JSON
+It is given a world, steps, labels, iterations and a seed, and prints mean return and CPU seconds, as JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Errs(preferences.SyntheticGatherer):
 
 
 def main() -> None:
-    world, (steps, labels, seed) = sys.argv[1], map(int, sys.argv[2:5])
+    world, (steps, labels, iterations, seed) = sys.argv[1], map(int, sys.argv[2:6])
     rng = np.random.default_rng(seed)
     venv = make_vec_env(world, rng=rng)
     reward = BasicRewardNet(venv.observation_space, venv.action_space, normalize_input_layer=RunningNorm)
@@ -62,7 +62,7 @@ def main() -> None:
     comparisons = preferences.PreferenceComparisons(
         preferences.AgentTrainer(algorithm=agent, reward_fn=reward, venv=venv, exploration_frac=0.05, rng=rng),
         reward,
-        num_iterations=60,
+        num_iterations=iterations,
         fragmenter=preferences.RandomFragmenter(warning_threshold=0, rng=rng),
         preference_gatherer=Errs(rng=rng, temperature=0),
         reward_trainer=trainer,

@@ -24,6 +24,7 @@ from retorno.cli.runs import recorded_world
 from retorno.labels import Labels
 from retorno.preferences.clips import Clips
 from retorno.preferences.judges import QUERY
+from retorno.preferences.lives import Life
 from retorno.preferences.recorded import learnt_rewards, records
 from retorno.web import Address, Served, Site
 
@@ -64,6 +65,9 @@ def main() -> None:
         else:
             world = rt.make("Pendulum-v1")
             compared(visit, world, {"segments": [swung(world, push) for push in (-1.0, 1.0)]}, IMAGES)
+            body = rt.make("Hopper-v5", terminate_when_unhealthy=False)
+            hops = {"segments": [hopped(body, seed) for seed in (0, 4)]}
+            compared(visit, body, hops, IMAGES, "compare-hopper", "A backflip, please.")
             of_texts(visit)
 
 
@@ -72,6 +76,16 @@ def swung(world: rt.Environment, push: float) -> dict[str, Any]:
     env = rt.to_gymnasium(world)
     obs = [env.reset(seed=3)[0], *(env.step(np.array([push], np.float32))[0] for _ in range(25))]
     return {"obs": np.array(obs).tolist(), "action": [[push]] * 25}
+
+
+def hopped(world: Any, seed: int) -> dict[str, Any]:
+    """A segment of a body that does anything, which is lived again to be drawn."""
+    actions = np.random.default_rng(seed).uniform(-1, 1, (60, 1, 3)).astype(np.float32)
+    there, begins = world.open(1, 0), 35
+    seen = [there.reset().obs[0], *(there.step(each).obs[0] for each in actions)]
+    there.close()
+    life = Life(0, 0, begins, actions[:begins, 0]).as_json()
+    return {"obs": np.array(seen[begins:]).tolist(), "action": actions[begins:, 0].tolist(), "lived": life}
 
 
 @contextlib.contextmanager
@@ -97,14 +111,21 @@ def browsed() -> Iterator[Callable[..., Any]]:
     thread.join()
 
 
-def compared(visit: Callable[..., Any], world: Any, asked: Mapping[str, Any], out: Path) -> None:
+def compared(
+    visit: Callable[..., Any],
+    world: Any,
+    asked: Mapping[str, Any],
+    out: Path,
+    name: str = "compare",
+    task: str = "Make it go round and round.",
+) -> None:
     """The page of clips."""
     labels = Labels.open(Path(tempfile.mkdtemp()) / "labels.db")
     labels.add(QUERY, [{"segments": asked["segments"]}])
-    task = "Make it go round and round."
-    page = visit(Site("runs/pendulum", labels, clips=Clips(world), task=task, pages=("compare",)), "compare")
+    site = Site("runs/taught", labels, clips=Clips(world), task=task, pages=("compare",))
+    page = visit(site, "compare")
     page.locator("input[type=range]").nth(1).wait_for()
-    taken(page, "compare", out)
+    taken(page, name, out)
 
 
 def of_texts(visit: Callable[..., Any]) -> None:
@@ -137,7 +158,7 @@ def taken(page: Any, name: str, out: Path = IMAGES) -> None:
     """A picture of what the page shows, once nothing moves."""
     page.mouse.move(0, 0)
     page.wait_for_timeout(600)
-    page.set_viewport_size({"width": 1000, "height": HEIGHTS[name]})
+    page.set_viewport_size({"width": 1000, "height": HEIGHTS[name.partition("-")[0]]})
     page.screenshot(path=out / f"page-{name}.png")
     print(out / f"page-{name}.png")
 

@@ -3,6 +3,7 @@
     python docs/results.py                 # all of them: hours on two cores
     python docs/results.py ppo-CartPole-v1 # the named ones
     python docs/results.py --render        # only write docs/results.md again
+    python docs/results.py --film ppo-Hopper-v5-backflip  # the first seed's film of what a rule taught, in docs/images
 
 Each seed is a recorded run in runs/results/, as many at once as there are cores: a result whose measuring is stopped,
 however it is, goes on where it was, so that one can be made over days. Once it is there its runs are taken away. Each
@@ -36,14 +37,16 @@ from jax import Array
 import retorno as rt
 from retorno.algorithms.published import settings
 from retorno.cli.arena import with_simulations
+from retorno.cli.play import write
 from retorno.cli.train import as_options, part_name
 from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep
-from retorno.environments.registry import make, model
+from retorno.environments.registry import WorldName, make, model
 from retorno.environments.wrappers import Wrapper
 from retorno.figures.judged import Judged, connect_four, critical_positions, every_position
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer
 from retorno.ops.intervals import interval95
+from retorno.plots.player import Player, staged
 from retorno.policies import EpsilonGreedyPolicy
 from retorno.preferences import FunctionJudge, Preferences, StateEntropy
 from retorno.replay import REPLAYS, UniformReplay
@@ -62,6 +65,8 @@ EPISODES = 100
 HERE = Path(__file__).parent
 KEPT = HERE / "results"
 GROWING = HERE.parent / "runs" / "results"
+FILMED, LONGEST = 1_000_000, 250
+"""The seed of the episode that is filmed, and how many of its steps."""
 
 
 KINDS = {"network": NETWORKS, "replay": REPLAYS}
@@ -574,9 +579,20 @@ def measure(result: Result) -> None:
     }
     KEPT.mkdir(exist_ok=True)
     (KEPT / f"{result.name}.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    if result.rule:
+        film(result)
     for folder in grown:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"  {kept['mean']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}] asked {result.asked}", flush=True)
+
+
+def film(result: Result) -> None:
+    """Draw an episode of what a rule has taught with the first seed, which is trained where it is not yet."""
+    _seed(dataclasses.replace(result, judge=returns), result.first_seed)
+    with restore(_grown(result) / str(result.first_seed), world=_world(result), warn=print) as training:
+        scene = staged(WorldName(result.world, settings=dict(result.of_world)))
+        player = Player(scene, training.policy, seed=FILMED, longest=LONGEST)
+        print(write(player, HERE / "images" / f"preferences-{result.rule}.gif", scene.fps), player.remarks)
 
 
 def commit() -> str:
@@ -645,11 +661,15 @@ def render() -> None:
 
 def main() -> None:
     """Measure the named results, or all of them, and write the page."""
-    names = [name for name in sys.argv[1:] if name != "--render"]
+    names = [name for name in sys.argv[1:] if name not in ("--render", "--film")]
     unknown = set(names) - {result.name for result in RESULTS}
     if unknown:
         sys.exit(f"no result {', '.join(sorted(unknown))}; there are {', '.join(r.name for r in RESULTS)}")
-    if "--render" not in sys.argv:
+    if "--film" in sys.argv:
+        for result in RESULTS:
+            if result.rule and (not names or result.name in names):
+                film(result)
+    elif "--render" not in sys.argv:
         for result in RESULTS:
             if not names or result.name in names:
                 measure(result)

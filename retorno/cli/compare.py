@@ -84,7 +84,9 @@ def asked_in(folder: Path) -> str:
     judge = (settings_of(folder).get("relabel") or {}).get("judge") or {}
     if not judge.get("labels"):
         raise RetornoError(f"{folder} asks nobody: `retorno prefer ALGORITHM WORLD` begins a run that does")
-    return judge["labels"]
+    from retorno.preferences.judges import labels_of
+
+    return labels_of(folder, judge["labels"])
 
 
 def _news(folder: Path) -> Callable[[], Mapping[str, float]]:

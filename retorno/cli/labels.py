@@ -70,9 +70,11 @@ def run(arguments: list[str]) -> int:
 def place_of(run: Path) -> str | Path:
     """Where the labels of a run are: where it looks for them, or in its folder."""
     judge = (settings_of(run).get("relabel") or {}).get("judge") or {}
-    said = judge.get("labels")
-    if not said:
+    if not judge.get("labels"):
         return run / LABELS
+    from retorno.preferences.judges import labels_of
+
+    said = labels_of(run, judge["labels"])
     return said if "://" in said else Path(said)
 
 

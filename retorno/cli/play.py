@@ -103,9 +103,9 @@ def run(arguments: list[str]) -> int:
         note(scene.why)
     if given.out is not None:
         with waiting("drawing", lambda: f"{len(player.returns):,} of {given.episodes:,} episodes are over"):
-            count = _write(player, given.out, fps)
+            told = write(player, given.out, fps)
         print(given.out)
-        note(f"{count:,} pictures, {fps} a second (--fps)")
+        note(told)
     elif scene.windowed and _display():
         _window(player, given.what, fps)
     else:
@@ -223,19 +223,38 @@ def _line(moment: Moment, model: MDP | None) -> Text:
     return text.append(f"   {moment.remark}", "yellow") if moment.remark else text
 
 
-def _write(player: Player, out: Path, fps: int) -> int:
-    """All pictures into one file; how many there are."""
+def write(player: Player, out: Path, fps: int) -> str:
+    """All pictures into one file, a .gif or an .mp4.
+
+    Args:
+        player: what lives them.
+        out: the file.
+        fps: pictures a second. Of a .gif those are left out that would follow others more quickly than browsers show.
+
+    Returns:
+        How many there are, in words.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".mp4":
-        return _write_mp4(player, out, fps)
+        return f"{_write_mp4(player, out, fps):,} pictures, {fps} a second (--fps)"
     from PIL import Image
 
     from retorno.plots.player import pictures
+    from retorno.preferences.clips import SHORTEST
 
-    first, *rest = (Image.fromarray(drawn) for drawn in pictures(player))
-    each = [round(1000 / fps)] * len(rest) + [2000]
-    first.save(out, save_all=True, append_images=rest, duration=each, loop=0, optimize=True)
-    return 1 + len(rest)
+    every = max(1, round(fps * SHORTEST / 1000))
+    drawn = pictures(player)
+    kept, last = [], None
+    for i, last in enumerate(drawn):
+        if i % every == 0:
+            kept.append(Image.fromarray(last))
+    assert last is not None
+    if i % every:
+        kept.append(Image.fromarray(last))
+    each = [round(1000 * every / fps)] * (len(kept) - 1) + [2000]
+    kept[0].save(out, save_all=True, append_images=kept[1:], duration=each, loop=0, optimize=True)
+    left_out = "" if every == 1 else f"; of {every} one is in a .gif"
+    return f"{len(kept):,} pictures, {fps} a second (--fps){left_out}"
 
 
 def _write_mp4(player: Player, out: Path, fps: int) -> int:

@@ -130,11 +130,14 @@ class OwnFunction:
             object.__setattr__(self, "function", name)
             object.__setattr__(self, "written", written)
 
-    def recorded(self: Named) -> Named:
+    def recorded(self: Named, folder: Path) -> Named:
         """As a run recorded it.
 
         Raises:
             OwnCodeError: when it stands in a file that was not named in this process: then it is not run.
+
+        Args:
+            folder: the run's.
         """
         return replace(self, function=require_named(self.function, self.WHAT))
 

@@ -278,7 +278,7 @@ def _hosted_scene(world: GymnasiumWorld, letters: bool) -> Scene:
     fps = int(said.get("render_fps") or SMOOTH)
     if letters and "ansi" in said.get("render_modes", ()):
         return Scene(replace(plain, kwargs={**world.kwargs, "render_mode": "ansi"}), None, Words(), True, fps)
-    drawing = replace(plain, kwargs={**world.kwargs, "render_mode": "rgb_array"})
+    drawing = plain.drawn()
     try:
         environments = drawing.open(1, 0)
         try:

@@ -193,7 +193,7 @@ class LivedAgain:
         """An environment that draws itself, or why there is none."""
 
         def opened() -> gym.Env:
-            env = self.world.drawing(quickly=True)
+            env = self.world.drawing()
             env.reset(seed=0)
             _picture_of(env)
             return env

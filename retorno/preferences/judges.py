@@ -8,7 +8,8 @@ import random
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -221,6 +222,10 @@ class People:
     labels: str = ""
     """Where labels are kept: a file, or postgresql://…"""
 
+    def __post_init__(self) -> None:
+        if self.labels and "://" not in self.labels:  # A run is gone on with from anywhere.
+            object.__setattr__(self, "labels", str(Path(self.labels).expanduser().resolve()))
+
     def begin(self) -> _Waiting:
         """Nobody is asked yet.
 
@@ -230,6 +235,25 @@ class People:
         if not self.labels:
             raise ValueError("people's labels need a place: labels=FILE.db, or take `retorno prefer`, which chooses it")
         return _Waiting(self.labels)
+
+    def recorded(self, folder: Path) -> People:
+        """As a run recorded it: labels that lie in its folder go with it, wherever that is now.
+
+        Args:
+            folder: the run's.
+        """
+        return replace(self, labels=labels_of(folder, self.labels))
+
+
+def labels_of(folder: Path, said: str) -> str:
+    """Where the labels of a run are: where it says so, or in its folder, when that was moved or copied with them.
+
+    Args:
+        folder: the run's.
+        said: where they were when it began.
+    """
+    own = folder.resolve() / Path(said).name
+    return str(own) if said and "://" not in said and own.is_file() else said
 
 
 @dataclass(frozen=True)

@@ -130,14 +130,17 @@ class Preferences:
             object.__setattr__(self, "known", str(Path(self.known).resolve()))
             object.__setattr__(self, "read", digest)
 
-    def recorded(self) -> Preferences:
+    def recorded(self, folder: Path) -> Preferences:
         """As a run recorded it.
 
         Raises:
             OwnCodeError: when its judge stands in a file that was not named in this process.
+
+        Args:
+            folder: the run's.
         """
         again = getattr(self.judge, "recorded", None)
-        return self if again is None else replace(self, judge=again())
+        return self if again is None else replace(self, judge=again(folder))
 
     def build(self, key: Key[Array, ""], spec: Spec) -> LearntReward:
         inputs = [spec.observation_space]

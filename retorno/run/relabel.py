@@ -6,6 +6,7 @@ Several are `InTurn`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 import equinox as eqx
@@ -36,7 +37,7 @@ RELABELS = Registry((CountBonus, HashBonus, RND, ICM, GAIL))
 register = RELABELS.register
 
 
-def as_recorded(relabel: Settings) -> Settings:
+def as_recorded(relabel: Settings, folder: Path) -> Settings:
     """Settings that were read from a run's folder, if they may be used.
 
     Raises:
@@ -44,9 +45,10 @@ def as_recorded(relabel: Settings) -> Settings:
 
     Args:
         relabel: as it was read; None where the world alone pays.
+        folder: the run's, which may have been moved.
     """
     again = getattr(relabel, "recorded", None)
-    return relabel if again is None else again()
+    return relabel if again is None else again(folder)
 
 
 @register
@@ -172,9 +174,9 @@ class InTurn:
     relabels: tuple[RelabelConfig, ...] = ()
     """The settings of each, in order."""
 
-    def recorded(self) -> InTurn:
+    def recorded(self, folder: Path) -> InTurn:
         """As a run recorded it; see `as_recorded`."""
-        return InTurn(tuple(map(as_recorded, self.relabels)))
+        return InTurn(tuple(as_recorded(each, folder) for each in self.relabels))
 
     def build(self, key: Key[Array, ""], spec: Spec) -> Successive:
         keys = jax.random.split(key, max(len(self.relabels), 1))

@@ -86,7 +86,8 @@ def restore(
             "retorno.resume(folder, world=...)"
         )
     if relabel is None:
-        relabel = as_recorded(from_json(checkpoint.facts(folder).get("relabel", settings["relabel"]), known()))
+        relabel = from_json(checkpoint.facts(folder).get("relabel", settings["relabel"]), known())
+        relabel = as_recorded(relabel, folder)
     recorded = from_json(settings["algorithm"], known())
     if algorithm is not None:
         require_step_size(algorithm)

@@ -9,6 +9,7 @@ from PIL import Image
 from rich.text import Text
 
 from retorno.algorithms import QLearning
+from retorno.cli.play import write
 from retorno.environments.grids.ascii_map import ascii_map
 from retorno.environments.registry import WorldName
 from retorno.plots.board import shown_map
@@ -137,6 +138,11 @@ def test_a_gif_has_a_picture_for_each_row(cli, tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.gif") as film:
         assert code == 0 and film.n_frames == length + 1 > 8  # type: ignore[attr-defined]
     assert f"{length + 1:.0f} pictures, 30 a second (--fps)" in err
+    # Browsers hold back what follows too quickly: of a hundred a second they would make ten.
+    told = write(Player(staged(WorldName("CartPole-v1")), None, seed=3), tmp_path / "b.gif", 100)
+    with Image.open(tmp_path / "b.gif") as film:
+        assert film.n_frames == -(-length // 4) + 1 and film.info["duration"] == 40  # type: ignore[attr-defined]
+    assert told.endswith("of 4 one is in a .gif")
 
 
 def test_an_mp4_has_a_picture_for_each_row(cli, tmp_path: Path) -> None:

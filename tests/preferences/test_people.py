@@ -95,7 +95,9 @@ def test_what_people_say_is_what_counts_and_not_when(tmp_path: Path, monkeypatch
 
 
 def test_a_run_that_waits_is_stopped_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while the compiled program waits for somebody who is away: no label is lost, and no bit is another."""
+    """Ctrl-C while the compiled program waits for somebody who is away: no label is lost, and no bit is another, though
+    the run and its labels lie elsewhere by then.
+    """
     monkeypatch.setattr("retorno.preferences.judges.PATIENCE", 0.01)
     place, folder = tmp_path / "labels.db", tmp_path / "run"
 
@@ -112,12 +114,14 @@ def test_a_run_that_waits_is_stopped_and_gone_on_with(tmp_path: Path, monkeypatc
     go()
     kept = len(Labels.open(place).said_of(range(1, 100)))
     assert 7 <= kept < 20
+    folder, place = folder.rename(tmp_path / "moved"), place.rename(tmp_path / "moved" / "labels.db")
     go = somebody(place, lambda first, second: 1.0)
     with resume(folder, world=world()) as on, lived(People(str(place))) as whole:
         on.run_to_end()
         whole.run_to_end()
         assert on.digest == whole.digest
     go()
+    assert asked_in(folder) == str(place) and not (tmp_path / "labels.db").exists()
 
 
 def test_a_signal_is_heard_by_all_threads_before_the_main_one_notes_it() -> None:

@@ -26,7 +26,15 @@ from retorno.environments.hosted.atari_threads import Consoles
 from retorno.environments.hosted.discounts import two_players
 from retorno.environments.hosted.external_vector_environments import OPAQUE, Vector
 from retorno.environments.hosted.legality import told_by_a_step
-from retorno.environments.hosted.mujoco import SMALL, Bodies, draw_plainly, made_here, make_body, together
+from retorno.environments.hosted.mujoco import (
+    SMALL,
+    Bodies,
+    draw_plainly,
+    graphics_card,
+    made_here,
+    make_body,
+    together,
+)
 from retorno.environments.hosted.repeatability import why_not_repeated
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
@@ -129,22 +137,25 @@ class GymnasiumWorld:
         kind = Bodies if together(envs) else Keepers
         return kind(envs, range(num_envs), seed, self.name, True, late, group)
 
-    def drawing(self, quickly: bool = False) -> gym.Env:
-        """One environment that draws itself, by its `render()`.
+    def drawn(self) -> GymnasiumWorld:
+        """The same, of environments that draw themselves, by their `render()`: where there is no graphics card, what
+        takes it long is left out.
+        """
+        body = isinstance(self.source, str) and made_here(find(self.source))
+        plainly = body and not graphics_card()
+        return replace(
+            self,
+            kwargs={**(SMALL if plainly else {}), **self.kwargs, "render_mode": "rgb_array"},
+            wrappers=(*([draw_plainly] if plainly else []), *self.wrappers),
+        )
+
+    def drawing(self) -> gym.Env:
+        """One environment that draws itself.
 
         Raises:
             WorldError: when it cannot be made so.
-
-        Args:
-            quickly: whether what takes long is left out.
         """
-        body = isinstance(self.source, str) and made_here(find(self.source))
-        size = SMALL if quickly and body else {}
-        kwargs = {**size, **self.kwargs, "render_mode": "rgb_array"}
-        env = replace(self, kwargs=kwargs)._makers(1)[0]()
-        if quickly and body:
-            draw_plainly(env)
-        return env
+        return self.drawn()._makers(1)[0]()
 
     def why_not_repeated(self, seed: int) -> str | None:
         """What differed when a stretch of an episode was lived again, in an environment made for that; None if nothing.
