@@ -98,13 +98,27 @@ assert jax.config.jax_compilation_cache_dir.startswith(str(__import__("pathlib")
     assert any((tmp_path / "cache" / "xla").iterdir()), "a cache that is set late is used all the same"
 
 
-@pytest.mark.parametrize("world", ['"CartPole-v1"', 'rt.gymnasium("Blackjack-v1")'])
-def test_a_run_that_comes_first_is_in_time(world: str, tmp_path: Path) -> None:
-    """Nothing of a run touches JAX before it is set up: no warning, and XLA's flag is there."""
-    code = f"import os, retorno as rt; rt.train(rt.QLearning(network=rt.networks.MLP()), {world}, steps=2)"
-    code += "; assert 'small_while_loop' in os.environ['XLA_FLAGS']"
+@pytest.mark.parametrize(
+    "begin",
+    [
+        'rt.train(rt.QLearning(network=rt.networks.MLP()), "CartPole-v1", steps=2)',
+        'rt.train(rt.QLearning(network=rt.networks.MLP()), rt.gymnasium("Blackjack-v1"), steps=2)',
+        'rt.load("run"), rt.make("CartPole-v1")',
+    ],
+    ids=["native", "hosted", "learnt"],
+)
+def test_what_comes_first_is_in_time(begin: str, tmp_path: Path) -> None:
+    """Nothing of a run, or of what one learnt, touches JAX before it is set up: no warning, and XLA's flag is there."""
+    if "load" in begin:
+        with retorno.train(retorno.QLearning(), "student", steps=10, folder=tmp_path / "run") as training:
+            training.run_to_end()
+    code = f"import os, retorno as rt; {begin}; assert 'small_while_loop' in os.environ['XLA_FLAGS']"
     environ = {name: x for name, x in os.environ.items() if name != "XLA_FLAGS"} | {"JAX_NUM_CPU_DEVICES": "1"}
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", code], env=environ, capture_output=True, text=True
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]

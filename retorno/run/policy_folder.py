@@ -24,6 +24,7 @@ from safetensors.numpy import save as save_tensors
 
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
+from retorno.core.runtime import prepare
 from retorno.run.checkpoint import sync_folder
 from retorno.run.folder import SEED, best_step
 from retorno.run.structure import StructureError, from_structure, space_from_json, space_to_json, to_structure
@@ -222,6 +223,7 @@ def read(path: Path) -> SavedPolicy:
         raise PolicyError(f"{path / STRUCTURE} is not a policy of format {FORMAT}: another version of retorno wrote it")
     if hashlib.sha256(tensors).hexdigest() != facts.get("sha256"):
         raise PolicyError(f"{path / TENSORS} is damaged: its bytes are not those that were written (SHA-256 differs)")
+    prepare()  # Before its arrays are made.
     try:
         arrays = load_tensors(tensors)
         seeds = tuple(map(int, facts["seeds"]))
