@@ -43,6 +43,14 @@ def over(part: str, whole: str) -> Measure:
     return measure
 
 
+def two_devices(python: str) -> dict[str, Any]:
+    """What a second host device brings, by the clock: of use on a machine that does nothing else."""
+    one = Worker(sys.executable, MINE, "one_device", JAX_NUM_CPU_DEVICES="1")
+    two = Worker(sys.executable, MINE, "two_devices", JAX_NUM_CPU_DEVICES="2")
+    with one, two:
+        return ratio(*in_turn(two.measure, one.measure, PAIRS))
+
+
 def timed(act: Callable[[Any], Any], given: list[Any]) -> dict[str, Any]:
     """The median of seconds of CPU over what is given, the first of which is a warm-up."""
     seconds = []
@@ -143,6 +151,7 @@ PARTS: dict[str, tuple[str, str, Measure]] = {
         "≤ 1.15 (goal 1.05)",
         over("parts_mlp", "whole_mlp"),
     ),
+    "devices": ("two host devices over one, the whole loop by the clock, MLP", "≥ 1.7", two_devices),
     "move": ("a move on the page, 200 simulations, residual network, seconds", "≤ .15 (goal .05)", move),
     "tic_tac_toe": ("minimax of tic-tac-toe, seconds", "≤ .2 (goal .05)", tic_tac_toe),
     "perfect": ("a perfect move in Connect Four after 8 plies, seconds", "≤ 1 (goal .1)", perfect),
@@ -156,7 +165,7 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "",
         "Made by `make bench` ([benchmarks/self_play.py](../benchmarks/self_play.py)): retorno beside pgx, mctx and",
         "OpenSpiel in one run, in turn, warmed up; the median of the ratios pair by pair, with the least and the",
-        "largest. Rates are moves by seconds of CPU.",
+        "largest. Rates are moves by seconds of CPU where nothing else is said.",
         "",
         "| work | bar | measured | least to largest | ours | the other's |",
         "|---|---|---|---|---|---|",

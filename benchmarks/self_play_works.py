@@ -19,6 +19,7 @@ from retorno.environments.registry import native
 from retorno.networks import MLP, NetworkConfig, Residual
 from retorno.run.collect import collect
 from retorno.run.loop import begin_runs, iterate, keys_of
+from retorno.run.train import train
 from retorno.search import PUCT
 from retorno.search.trees import evaluator_of
 
@@ -143,6 +144,22 @@ def self_play(network: NetworkConfig) -> Callable[[], float]:
     return repeated(play, run, GAMES * MOVES)
 
 
+def spread(devices: int) -> Callable[[], float]:
+    """Moves that are played and learnt from, by the clock, the games spread over host devices."""
+    method = AlphaZero(network=PLAIN, search=PUCT(simulations=SIMULATIONS), num_envs=GAMES, rollout=MOVES)
+    training = train(method, "connect_four", 2**40, devices=devices)
+    reports = iter(training)
+    next(reports)
+
+    def measure(seconds: float = 4.0) -> float:
+        began, step = time.perf_counter(), training.step
+        while time.perf_counter() - began < seconds:
+            next(reports)
+        return (training.step - step) / (time.perf_counter() - began)
+
+    return measure
+
+
 WORKS: dict[str, Callable[[], Callable[[], float]]] = {
     **{f"steps_{name}": partial(random_steps, name) for name in ("connect_four", "othello", "go")},
     "play_mlp": partial(self_play, PLAIN),
@@ -152,6 +169,8 @@ WORKS: dict[str, Callable[[], Callable[[], float]]] = {
     "gradient": gradients,
     "whole_mlp": partial(whole, PLAIN),
     "parts_mlp": partial(parts, PLAIN),
+    "one_device": partial(spread, 1),
+    "two_devices": partial(spread, 2),
 }
 
 if __name__ == "__main__":

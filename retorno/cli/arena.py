@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
+import equinox as eqx
+import jax
+import numpy as np
 import tyro
 
 from retorno.cli.options import Flag, UsageError, parse
@@ -18,11 +23,11 @@ from retorno.core.policy import Policy
 from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
 from retorno.run.arena import KNOWN, arena, fitting, known_player
+from retorno.run.arena_folder import ArenaFolder
 from retorno.run.duel import Forfeit
 from retorno.run.engines import PATIENCE, Engine
 from retorno.run.learnt import require_fitting
 from retorno.run.match import Match
-from retorno.run.played import Played
 from retorno.run.thinking import in_time, seconds_of
 from retorno.search import SearchPolicy
 
@@ -51,8 +56,8 @@ class Arena:
     """Games of each pair, however wide the intervals are."""
     patience: Positive = PATIENCE
     """Seconds that a program may take for an answer."""
-    sgf: Path | None = None
-    """A folder: each game with a program in it is written there as SGF."""
+    folder: Path | None = None
+    """Where games are kept as they come, those with a program in them as SGF: the same command goes on there."""
     seed: int = 0
     """Of the games."""
     json: Flag = False
@@ -78,9 +83,15 @@ def run(arguments: list[str]) -> int:
     for player in players.values():
         if isinstance(player, Engine):
             player.patience = given.patience
-    if given.sgf is not None:
-        given.sgf.mkdir(parents=True, exist_ok=True)
-    with waiting("playing"):
+    asked = {
+        "players": {name: _told(player) for name, player in players.items()},
+        "world": name.as_json(),
+        **{each: getattr(given, each) for each in ("games", "openings", "seed")},
+    }
+    with (
+        contextlib.nullcontext() if given.folder is None else ArenaFolder(given.folder, asked) as folder,
+        waiting("playing"),
+    ):
         found = arena(
             players,
             world,
@@ -91,7 +102,7 @@ def run(arguments: list[str]) -> int:
             given.within,
             given.most,
             forfeited,
-            None if given.sgf is None else Written(given.sgf),
+            folder,
         )
     rows = found.as_row()
     if given.json:
@@ -109,17 +120,10 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-class Written:
-    """Games as files of a folder, numbered from where others stand."""
-
-    def __init__(self, folder: Path) -> None:
-        """Write into a folder that is there."""
-        self.folder, self.number = folder, sum(1 for _ in folder.glob("game-*.sgf"))
-
-    def __call__(self, first: str, second: str, game: Played) -> None:
-        """One game more."""
-        self.number += 1
-        (self.folder / f"game-{self.number:04}.sgf").write_text(game.sgf((first, second)), encoding="utf-8")
+def _told(player: Policy | Engine) -> str:
+    """What tells a player from another one of its name: of one that has learnt, its numbers."""
+    leaves = [] if isinstance(player, Engine) else jax.tree.leaves(eqx.filter(player, eqx.is_array))
+    return sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).hexdigest()[:16]
 
 
 def _world_of(players: tuple[str, ...]) -> WorldName:

@@ -18,12 +18,16 @@ from jaxtyping import Int, PyTree, UInt8
 
 from retorno.core.environment import Environment, ListsChances
 from retorno.core.mdp import MDP, ModelError
-from retorno.core.time_step import TimeStep, legal_mask
+from retorno.core.time_step import TimeStep, allowed, legal_mask
 from retorno.environments.games.game import SIGNS, Game
 
 MOST = 1_000_000
 TOGETHER = 256
 """Positions that are explored by one call of a compiled program."""
+EARLY = 20_000
+"""Positions after which it is asked whether there are far too many, before all that are allowed were gone through."""
+AT_RANDOM = 64
+"""Steps of the courses at random that tell so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +77,20 @@ def positions(world: Environment, *, limit: int = MOST) -> Positions:
     rows = [np.asarray(leaf)[None] for leaf in jax.tree.leaves(first)]
     numbers, frontier, planned = {_keys(rows)[0].tobytes(): 0}, np.zeros(1, np.int64), {0}
     table: list[tuple[np.ndarray, ...]] = []
+    refused = ModelError(
+        f"{name} has more than {limit:,} positions: solve a smaller one (of a game its size is a setting), or raise "
+        "`limit`"
+    )
+    asked = False
     while len(frontier):
         further: list[int] = []
         for now in np.split(frontier, range(TOGETHER, len(frontier), TOGETHER)):
             if len(numbers) > limit:
-                raise ModelError(
-                    f"{name} has more than {limit:,} positions: solve a smaller one (of a game its size is a setting), "
-                    "or raise `limit`"
-                )
+                raise refused
+            if len(numbers) > EARLY and not asked:
+                asked = True
+                if _surely_more(world, limit):
+                    raise refused
             obs = [leaf[np.resize(now, TOGETHER)] for leaf in rows]
             reached, legal, chance = jax.device_get(explore(jax.tree.unflatten(tree, obs)))
             happens = legal[..., None] & (chance > 0)
@@ -148,6 +158,39 @@ def _explorer(world: Environment) -> Any:
         return led, jnp.ones(actions, bool) if legal is None else legal, jax.nn.softmax(jax.vmap(odds)(every))
 
     return jax.jit(jax.vmap(one))
+
+
+def _surely_more(world: Environment, limit: int) -> bool:
+    """Whether courses at random show that a world has more positions than a limit.
+
+    However likely each of N positions is at some step, two courses are in the same one there with a probability of 1/N
+    or more. So many are lived that 50 pairs of them would meet, on average, if there were no more positions than the
+    limit: where fewer than a fourth of that do, there are more, but for one time in a million.
+    """
+    courses = int(10 * limit**0.5)
+
+    @jax.jit
+    def on(state: Any, row: TimeStep, key: Any) -> tuple[Any, TimeStep]:
+        def one(state: Any, row: TimeStep, key: Any) -> tuple[Any, TimeStep]:
+            choosing, stepping = jax.random.split(key)
+            free = jnp.zeros(int(world.action_space.n))  # pyright: ignore[reportAttributeAccessIssue]
+            return world.step(state, jax.random.categorical(choosing, allowed(row.legal, free)), stepping)
+
+        return jax.vmap(one)(state, row, jax.random.split(key, courses))
+
+    state, row = jax.vmap(world.reset)(jax.random.split(jax.random.key(0), courses))
+    live = np.ones(courses, bool)
+    for step in range(AT_RANDOM):
+        state, row = on(state, row, jax.random.key(step))
+        shown = _keys([np.asarray(leaf)[live] for leaf in jax.tree.leaves(row.obs)])
+        expected = len(shown) * (len(shown) - 1) / 2 / limit
+        if expected < 32:
+            return False
+        together = np.unique(shown.view(f"V{shown.shape[1]}").ravel(), return_counts=True)[1]
+        if (together * (together - 1) / 2).sum() < expected / 4:
+            return True
+        live &= ~np.asarray(row.last)
+    return False
 
 
 def _require_whole(name: str, last: np.ndarray, reward: np.ndarray, discount: np.ndarray) -> None:

@@ -18,6 +18,7 @@ from retorno.environments.games.game import Game
 from retorno.models.tabular import WorldModel
 from retorno.ops.ratings import Ratings, bradley_terry
 from retorno.policies import Uniform
+from retorno.run.arena_folder import ArenaFolder
 from retorno.run.duel import Forfeit, duel
 from retorno.run.engines import Engine, engine
 from retorno.run.match import Match, meet
@@ -84,7 +85,7 @@ def arena(
     within: float | None = None,
     most: int = 2_000,
     forfeited: Callable[[str, Forfeit], None] | None = None,
-    over: Callable[[str, str, Played], None] | None = None,
+    folder: ArenaFolder | None = None,
 ) -> Arena:
     """Let each player meet each other one.
 
@@ -98,7 +99,7 @@ def arena(
         within: go on, as many games each time, until no rating's 95% interval reaches further than so many points.
         most: games of each pair, however wide the intervals are.
         forfeited: is called for each game that a program lost by a fault, with its name.
-        over: is called for each game with a program in it, with the names of who moved first and second.
+        folder: where games are kept as they come; what is there already is not played again.
 
     Raises:
         ArenaError: when the world is no game of two, or there are too few players.
@@ -111,7 +112,7 @@ def arena(
             f"games and {openings} moves as an opening"
         )
     names, found = tuple(players), Arena(tuple(players), {})
-    pair = Pairing(world, openings, forfeited, over)
+    pair = Pairing(world, openings, forfeited, folder)
     for number in range(max(1, most // (games + games % 2))):
         matches: dict[tuple[int, int], Match] = {}
         for i, j in combinations(range(len(names)), 2):
@@ -132,30 +133,35 @@ class Pairing:
     world: Environment
     openings: int
     forfeited: Callable[[str, Forfeit], None] | None
-    over: Callable[[str, str, Played], None] | None
+    folder: ArenaFolder | None
 
     def meet(
         self, one: tuple[str, Policy | Engine], other: tuple[str, Policy | Engine], games: int, seed: int
     ) -> Match:
         """What came of it, for the first of them."""
         (name, player), (other_name, opponent) = one, other
+        meeting, folder = (name, other_name, seed), self.folder
+        before = None if folder is None else folder.found(meeting)
         if not isinstance(player, Engine) and not isinstance(opponent, Engine):
-            return meet(player, opponent, self.world, games, seed, openings=self.openings)
+            if before is None:
+                before = meet(player, opponent, self.world, games, seed, openings=self.openings)
+                if folder is not None:
+                    folder.add(meeting, before)
+            return before
         if not isinstance(self.world, Game):
             raise ArenaError(f"programs play games, got {self.world!r}")
-        names, number = (name, other_name), 0
 
         def forfeited(what: Forfeit) -> None:
             if self.forfeited is not None:
-                self.forfeited(names[what.second != bool(what.game % 2)], what)
+                self.forfeited((name, other_name)[what.second != bool(what.game % 2)], what)
 
-        def over(game: Played) -> None:
-            nonlocal number
-            if self.over is not None:
-                self.over(names[number % 2], names[1 - number % 2], game)
-            number += 1
+        def over(game: Played, got: Match) -> None:
+            if folder is not None:
+                folder.add(meeting, got, game)
 
-        return duel(player, opponent, self.world, games, seed, self.openings, forfeited, over)
+        begun = 0 if before is None else before.episodes
+        rest = duel(player, opponent, self.world, games, seed, self.openings, forfeited, over, begun)
+        return rest if before is None else before.and_then(rest)
 
 
 KNOWN = ("random", "exact", "uct:SIMULATIONS", "alpha_beta:DEPTH", "gnugo:LEVEL", "gtp:COMMAND", "uci:COMMAND")

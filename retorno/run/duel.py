@@ -32,7 +32,8 @@ def duel(
     seed: int = 0,
     openings: int = 0,
     forfeited: Callable[[Forfeit], None] | None = None,
-    over: Callable[[Played], None] | None = None,
+    over: Callable[[Played, Match], None] | None = None,
+    begun: int = 0,
 ) -> Match:
     """Let two players meet, each from both sides.
 
@@ -44,32 +45,33 @@ def duel(
         seed: of openings and of what chance does.
         openings: first moves of each game that are drawn evenly; the same for both sides.
         forfeited: is called for each game that a fault decided.
-        over: is called with each game, decided or not.
+        over: is called with each game, and what came of it.
+        begun: games of these that were played before: it is gone on behind them.
 
     Raises:
         GameError: when the world is no game of two.
     """
     players = [player if isinstance(player, Engine) else Mover(player, world) for player in (one, other)]
     games += games % 2
-    returns, lengths = np.zeros(games), np.zeros(games)
+    found = Match(np.zeros(0), np.zeros(0, bool), np.zeros(0))
     try:
-        for number in range(games):
-            sides = players if number % 2 == 0 else players[::-1]
+        for number in range(begun, games):
+            first = number % 2 == 0
             game = Played(world, seed + number // 2)
             draws = np.random.default_rng((seed, number // 2))
-            result, fault = _one_game(game, sides, draws, openings)
+            result, fault = _one_game(game, players if first else players[::-1], draws, openings)
             game.decided = result
             if fault is not None and forfeited is not None:
                 forfeited(Forfeit(number, *fault))
+            got = Match(np.array([result if first else -result]), np.array([first]), np.array([float(len(game.moves))]))
             if over is not None:
-                over(game)
-            returns[number] = result if number % 2 == 0 else -result
-            lengths[number] = len(game.moves)
+                over(game, got)
+            found = found.and_then(got)
     finally:
         for player in players:
             if isinstance(player, Engine):
                 player.end()
-    return Match(returns, np.arange(games) % 2 == 0, lengths)
+    return found
 
 
 def _one_game(

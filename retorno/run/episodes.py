@@ -83,20 +83,6 @@ def empty_memories(policy: Policy, num_envs: int) -> Carry:
     return jax.tree.map(lambda x: jnp.repeat(jnp.asarray(x)[None], num_envs, 0), policy.initial_carry())
 
 
-def next_sign(sign: Float[Array, "*B"], row: TimeStep) -> Float[Array, "*B"]:
-    """Whose reward the next one is, 1 or −1: an opponent moves where the discount is negative.
-
-    Args:
-        sign: whose the last one was. Shape [B], or [].
-        row: the rows that followed. The same shape.
-
-    >>> from retorno.core.time_step import transition
-    >>> next_sign(jnp.array(1.0), transition((), 0.0)._replace(discount=jnp.array(-1.0)))
-    Array(-1., dtype=float32, weak_type=True)
-    """
-    return jnp.where(row.discount < 0, -sign, sign)
-
-
 def told_episodes(number: int) -> str:
     """How many episodes, in words.
 

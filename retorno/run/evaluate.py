@@ -23,6 +23,7 @@ from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import action_units, given_units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
+from retorno.environments.games.pairs import next_sign
 from retorno.environments.recordings import Recorded
 from retorno.ops.intervals import (
     interquartile_interval95,
@@ -40,7 +41,6 @@ from retorno.run.episodes import (
     empty_memories,
     endless,
     live_hosted,
-    next_sign,
     told_episodes,
 )
 from retorno.run.learnt import Learnt, given_world, policies_of, read, require_fitting, world_of

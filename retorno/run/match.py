@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, UInt32
+from jaxtyping import Int, UInt32
 
 from retorno.core import constants
-from retorno.core.environment import Environment, Episodes, HostedWorld, World, advance, begin
+from retorno.core.environment import Environment, HostedWorld, World
 from retorno.core.policy import Carry, Policy
-from retorno.core.spaces import action_units, num_actions
-from retorno.core.time_step import TimeStep, allowed
+from retorno.core.spaces import action_units
+from retorno.core.time_step import TimeStep
+from retorno.environments.games.pairs import Games, play_pairs
 from retorno.ops.intervals import interval95_within
 from retorno.run.episodes import (
     LONGEST_EPISODE,
@@ -26,7 +27,6 @@ from retorno.run.episodes import (
     empty_memories,
     endless,
     live_hosted,
-    next_sign,
 )
 
 
@@ -92,19 +92,6 @@ class Match:
         sides = f"{self.moving_first:.3f} moving first, {self.moving_second:.3f} second"
         interval = f"95% interval {low:.3f} to {high:.3f}"
         return f"return {self.mean:.3f}, {interval} ({self.episodes} episodes: {ended}; {sides})"
-
-
-class _Meeting(NamedTuple):
-    """One episode in each environment [B], under way."""
-
-    standing: Episodes
-    row: TimeStep
-    carries: tuple[Carry, Carry]
-    sign: Float[Array, " B"]
-    """1 where the first player is to move, −1 where the other is."""
-    returns: Float[Array, " B"]
-    lengths: Float[Array, " B"]
-    over: Bool[Array, " B"]
 
 
 def meet(
@@ -175,48 +162,15 @@ def _meet_hosted(
 @partial(constants.jit, static_argnames=("pairs", "greedy", "openings"))
 def _meet(
     one: Policy, other: Policy, world: Environment, seed: UInt32[Array, ""], pairs: int, greedy: bool, openings: int
-) -> _Meeting:
-    numbers = jnp.repeat(jnp.arange(pairs, dtype=jnp.uint32), 2)
+) -> Games:
     units, keys = action_units(world.action_space), jax.random.split(jax.random.key(seed))
-    standing, row = jax.vmap(lambda n: begin(world, seed, n))(numbers)
-    carries = (empty_memories(one, 2 * pairs), empty_memories(other, 2 * pairs))
-    sign = jnp.tile(jnp.array([1.0, -1.0]), pairs)
-    zeros = jnp.zeros(2 * pairs)
 
-    def going(state: tuple[_Meeting, Array]) -> Array:
-        return ~state[0].over.all() & (state[1] < LONGEST_EPISODE)
-
-    def step(state: tuple[_Meeting, Array]) -> tuple[_Meeting, Array]:
-        now, t = state
+    def choose(row: TimeStep, carries: tuple[Carry, Carry], t: Int[Array, ""]) -> tuple[Any, Any, tuple[Carry, Carry]]:
         (a, after), (b, other_after) = (
-            decide_all(policy, now.row, carry, units, key, t, greedy)
-            for policy, carry, key in zip((one, other), now.carries, keys, strict=True)
+            decide_all(policy, row, carry, units, key, t, greedy)
+            for policy, carry, key in zip((one, other), carries, keys, strict=True)
         )
-        action = jax.vmap(jnp.where)(now.sign > 0, a, b)
-        if openings:
-            evenly = jax.vmap(lambda row, n: _any(world, row, jax.random.fold_in(jax.random.fold_in(keys[0], n), t)))
-            action = jnp.where(t < openings, evenly(now.row, numbers), action)
-        standing, row = jax.vmap(lambda e, r, a, n: advance(world, e, r, a, seed, n))(
-            now.standing, now.row, action, numbers
-        )
-        over = now.over | row.last
-        # A game that is over stays before its last move: who searches is not asked about one more, begun anew.
-        stay = jax.vmap(lambda over, old, new: jax.tree.map(partial(jnp.where, over), old, new))
-        return _Meeting(
-            standing=stay(over, now.standing, standing),
-            row=stay(over, now.row, row),
-            carries=(after, other_after),
-            sign=stay(over, now.sign, next_sign(now.sign, row)),
-            returns=now.returns + jnp.where(now.over, 0.0, now.sign * row.reward),
-            lengths=now.lengths + ~now.over,
-            over=over,
-        ), t + 1
+        return a, b, (after, other_after)
 
-    start = _Meeting(standing, row, carries, sign, zeros, zeros, zeros > 0)
-    return jax.lax.while_loop(going, step, (start, jnp.int32(0)))[0]
-
-
-def _any(world: Environment, row: TimeStep, key: Key[Array, ""]) -> Int[Array, ""]:
-    """A legal action, each as likely as another."""
-    actions = num_actions(world.action_space, "an opening")
-    return jax.random.categorical(key, allowed(row.legal, jnp.zeros(actions)))
+    memory = (empty_memories(one, 2 * pairs), empty_memories(other, 2 * pairs))
+    return play_pairs(choose, memory, world, seed, pairs, openings, keys[0], LONGEST_EPISODE)

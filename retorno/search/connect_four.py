@@ -12,7 +12,7 @@ from retorno.search.errors import SearchError
 from retorno.search.perfect import word
 
 ENTRIES = 8_388_617
-"""Positions that the table remembers, a prime number: 75 MB."""
+"""Positions that the table remembers, a prime number: 67 MB."""
 TO_THE_END = 1_000
 
 
@@ -31,7 +31,7 @@ class ConnectFourSolver:
     depth: int = TO_THE_END
     """Moves that are looked ahead: what lies beyond counts as a draw."""
     entries: int = ENTRIES
-    """Positions that are remembered, with which it is faster; a prime number."""
+    """Positions that are remembered, with which it is faster; a prime number above 256."""
 
     def __post_init__(self) -> None:
         rows, columns, length = self.game.rows, self.game.columns, self.game.length
@@ -40,7 +40,7 @@ class ConnectFourSolver:
                 f"the perfect solver knows Connect Four with four in a row on boards of 64 cells or fewer, a row above "
                 f"the others counted; got {rows} × {columns} with {length} in a row"
             )
-        object.__setattr__(self, "_table", (np.zeros(self.entries, np.uint64), np.zeros(self.entries, np.int8)))
+        object.__setattr__(self, "_table", np.zeros(self.entries, np.uint64))
 
     def values(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
         """Of each move: 1, 0 or −1; NaN where the column is full.
@@ -66,7 +66,7 @@ class ConnectFourSolver:
 
         mine, theirs = (word(_columns(np.asarray(obs) == mark)) for mark in (1, 2))
         table = self._table  # type: ignore[attr-defined]
-        found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, *table).astype(float)
+        found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, table).astype(float)
         return np.where(found < LOST, np.nan, np.clip(found, -1, 1) if weak else found)
 
 

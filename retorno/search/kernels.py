@@ -4,6 +4,9 @@ A position is two words: the mover's discs, and all discs; each column has a bit
 free, so that lines never run over a column's end. The search is Pascal Pons's ("Solving Connect 4", 2015): moves that
 do not lose at once, those first that make most threats, and bounds on the score kept in a table. A score counts how
 long before the board is full the mover wins; it is negative where they lose.
+
+Beside it stands what is known of a position without a search, since whoever answers each disc with one on top of it
+gets every second cell (Victor Allis, "A knowledge-based approach of Connect-Four", 1988): `proven`.
 """
 
 from __future__ import annotations
@@ -19,6 +22,11 @@ Word = Any
 ONE = np.uint64(1)
 EMPTY = np.uint64(0)
 LOST = -64
+UNKNOWN = 64
+"""More than any score."""
+LOW = np.uint64((1 << 56) - 1)
+"""What a table's entry keeps of a position; its place says the rest. Above lies a bound with one of these two:"""
+AT_MOST, AT_LEAST = 64, 192
 
 
 @intrinsic
@@ -58,8 +66,58 @@ def not_losing(mine: Word, taken: Word, rows: int, bottom: Word, board: Word) ->
     return moves & ~(threats >> ONE)
 
 
+@njit(cache=True)
+def has_four(cells: Word, rows: int) -> bool:
+    """Whether four of some cells lie in a row."""
+    pair = cells & (cells >> ONE)
+    if pair & (pair >> uint64(2)):
+        return True
+    for k in range(3):
+        step = uint64(rows + k)
+        pair = cells & (cells >> step)
+        if pair & (pair >> (step + step)):
+            return True
+    return False
+
+
+@njit(cache=True)
+def proven(mine: Word, taken: Word, rows: int, bottom: Word, board: Word, upper: Word) -> int:
+    """What a position in which nobody can win at once is worth for its mover at most; `UNKNOWN` where nothing is known.
+
+    Where an even number of columns has an odd number of free cells the other has an answer to every move: on top of it,
+    or at the bottom of another such column. They get each second cell from the top, but perhaps not the lowest one of
+    such a column. If nothing that is left to the mover makes a four, the mover does not win; if what is the other's
+    does, the mover loses.
+
+    With one such column the other answers on top as well. If a cell there that they get so makes a four, the mover has
+    to lay the disc under it at last, unless what is left to them until then makes one.
+
+    Args:
+        mine: the mover's discs.
+        taken: all discs.
+        rows: of the board.
+        bottom: the lowest cells.
+        board: all cells.
+        upper: each second cell of a column, from the top.
+    """
+    free, odd = board & ~taken, (taken + bottom) & upper
+    if popcount(odd) % 2 == 0:
+        theirs = upper & free & ~odd
+        if has_four(mine | (free & ~theirs), rows):
+            return UNKNOWN
+        return -1 if has_four((mine ^ taken) | theirs, rows) else 0
+    if odd & (odd - ONE):
+        return UNKNOWN
+    column = (free ^ (free + odd)) & free
+    fours = winning_cells(mine ^ taken, taken, rows, board) & column & ~upper
+    if not fours:
+        return UNKNOWN
+    under = (fours & (~fours + ONE)) - ONE
+    return UNKNOWN if has_four(mine | (free & ~column & ~upper) | (column & upper & under), rows) else -1
+
+
 @njit(
-    "int64(uint64, uint64, int64, int64, int64, int64, int64, uint64, uint64, uint64[::1], int8[::1], uint64[:, ::1])",
+    "int64(uint64, uint64, int64, int64, int64, int64, int64, uint64, uint64, uint64, uint64[::1], uint64[:, ::1])",
     cache=True,
 )
 def negamax(
@@ -72,8 +130,8 @@ def negamax(
     depth: int,
     bottom: Word,
     board: Word,
-    keys: np.ndarray,
-    bounds: np.ndarray,
+    upper: Word,
+    table: np.ndarray,
     orders: np.ndarray,
 ) -> int:
     """The score of a position in which nobody can win at once, within alpha and beta; 0 beyond the depth.
@@ -98,18 +156,19 @@ def negamax(
         beta = most
         if alpha >= beta:
             return beta
+    to_the_end = depth > cells
     key = mine + taken
-    place = int(key % uint64(len(keys)))
-    if keys[place] == key:
-        bound = bounds[place]
-        # Upper bounds are kept as they are, lower ones a hundred below.
-        if bound > -50:
-            if bound < beta:
-                beta = int(bound)
+    place = int(key % uint64(len(table)))
+    entry = table[place]
+    bound = int(entry >> uint64(56))
+    if bound and not (entry ^ key) & LOW:
+        if bound < AT_MOST + UNKNOWN:
+            if bound - AT_MOST < beta:
+                beta = bound - AT_MOST
                 if alpha >= beta:
                     return beta
-        elif bound + 100 > alpha:
-            alpha = int(bound) + 100
+        elif bound - AT_LEAST > alpha:
+            alpha = bound - AT_LEAST
             if alpha >= beta:
                 return alpha
     order, worth = orders[2 * played], orders[2 * played + 1]
@@ -121,6 +180,12 @@ def negamax(
             column = 0
         move = moves & (((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1)))
         if move:
+            if to_the_end:
+                gained = -proven(mine ^ taken, taken | move, rows, bottom, board, upper)
+                if gained > alpha:
+                    alpha = gained
+                    if alpha >= beta:
+                        return alpha
             score = uint64(popcount(winning_cells(mine | move, taken | move, rows, board)))
             at = count
             while at > 0 and worth[at - 1] < score:
@@ -131,17 +196,29 @@ def negamax(
     for k in range(count):
         move = order[k]
         score = -negamax(
-            mine ^ taken, taken | move, -beta, -alpha, rows, columns, depth - 1, bottom, board, keys, bounds, orders
+            mine ^ taken, taken | move, -beta, -alpha, rows, columns, depth - 1, bottom, board, upper, table, orders
         )
         if score >= beta:
-            if depth > cells:
-                keys[place], bounds[place] = key, score - 100
+            if to_the_end:
+                table[place] = (key & LOW) | (uint64(AT_LEAST + score) << uint64(56))
             return score
         if score > alpha:
             alpha = score
-    if depth > cells:
-        keys[place], bounds[place] = key, alpha
+    if to_the_end:
+        table[place] = (key & LOW) | (uint64(AT_MOST + alpha) << uint64(56))
     return alpha
+
+
+@njit(cache=True)
+def masks(rows: int, columns: int) -> tuple[Word, Word, Word]:
+    """The lowest cell of each column, all cells, and each second one from the top."""
+    bottom, board, upper = EMPTY, EMPTY, EMPTY
+    for column in range(columns):
+        bottom |= ONE << uint64(column * (rows + 1))
+        board |= ((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1))
+        for row in range(rows - 1, -1, -2):
+            upper |= ONE << uint64(column * (rows + 1) + row)
+    return bottom, board, upper
 
 
 @njit(cache=True)
@@ -152,21 +229,17 @@ def score(
     columns: int,
     depth: int,
     weak: bool,
-    keys: np.ndarray,
-    bounds: np.ndarray,
+    table: np.ndarray,
 ) -> int:
     """The score of a position that is not over, or (weak) its sign alone."""
-    bottom, board = EMPTY, EMPTY
-    for column in range(columns):
-        bottom |= ONE << uint64(column * (rows + 1))
-        board |= ((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1))
+    bottom, board, upper = masks(rows, columns)
     cells, played = rows * columns, popcount(taken)
     if winning_cells(mine, taken, rows, board) & (taken + bottom):
         return 1 if weak else (cells + 1 - played) // 2
     orders = np.empty((2 * cells, columns), np.uint64)
     if weak or depth <= cells:
         low, high = (-1, 1) if weak else (-cells, cells)
-        return negamax(mine, taken, low, high, rows, columns, depth, bottom, board, keys, bounds, orders)
+        return negamax(mine, taken, low, high, rows, columns, depth, bottom, board, upper, table, orders)
     low, high = -((cells - played) // 2), (cells + 1 - played) // 2
     while low < high:
         middle = low + (high - low) // 2
@@ -174,7 +247,7 @@ def score(
             middle = low // 2
         elif middle >= 0 and high // 2 > middle:
             middle = high // 2
-        found = negamax(mine, taken, middle, middle + 1, rows, columns, depth, bottom, board, keys, bounds, orders)
+        found = negamax(mine, taken, middle, middle + 1, rows, columns, depth, bottom, board, upper, table, orders)
         if found <= middle:
             high = found
         else:
@@ -190,16 +263,12 @@ def scores(
     columns: int,
     depth: int,
     weak: bool,
-    keys: np.ndarray,
-    bounds: np.ndarray,
+    table: np.ndarray,
 ) -> np.ndarray:
     """The score of each column for the mover; `LOST` − 1 where it is full."""
     found = np.full(columns, LOST - 1)
     cells, played = rows * columns, popcount(taken)
-    bottom, board = EMPTY, EMPTY
-    for column in range(columns):
-        bottom |= ONE << uint64(column * (rows + 1))
-        board |= ((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1))
+    bottom, board, _ = masks(rows, columns)
     wins = winning_cells(mine, taken, rows, board)
     for column in range(columns):
         move = (taken + bottom) & (((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1)))
@@ -210,5 +279,5 @@ def scores(
         elif played + 1 == cells:
             found[column] = 0
         else:
-            found[column] = -score(mine ^ taken, taken | move, rows, columns, depth - 1, weak, keys, bounds)
+            found[column] = -score(mine ^ taken, taken | move, rows, columns, depth - 1, weak, table)
     return found

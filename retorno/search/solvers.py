@@ -30,13 +30,16 @@ def solver_of(world: Environment) -> Solver:
     """
     if isinstance(world, Othello) and world.size > 4:
         raise SearchError("nobody knows it from its beginning: alpha_beta:18 plays its last 18 moves perfectly")
-    with contextlib.suppress(SearchError):  # Boards that it does not know may be small.
-        if (own := OWN.get(type(world))) is not None:
+    refused = None
+    if (own := OWN.get(type(world))) is not None:
+        try:
             return own(world)
+        except SearchError as error:
+            refused = error  # Boards that it does not know may be small.
     try:
         return Exhaustive.of(world)
     except ModelError as error:
-        raise SearchError(str(error)) from None
+        raise refused or SearchError(str(error)) from None
 
 
 def solver_to(world: Environment, depth: int) -> Solver:

@@ -20,6 +20,7 @@ from retorno.policies import Uniform
 from retorno.run.arena import arena, known_player
 from retorno.run.duel import Forfeit, duel
 from retorno.run.engines import GTP, UCI, EngineError, engine
+from retorno.run.folder import FolderError
 from retorno.run.played import GameError, Played
 
 WORLD = TicTacToe()
@@ -75,7 +76,7 @@ def program(tmp_path: Path) -> Any:
 def test_a_program_plays_whole_games(program: Any) -> None:
     games: list[Played] = []
     both = [program("none"), program("none", UCI)]
-    match = duel(*both, WORLD, games=3, seed=1, openings=1, over=games.append)
+    match = duel(*both, WORLD, games=3, seed=1, openings=1, over=lambda game, _: games.append(game))
     assert match.episodes == 4 and not [player.process for player in both if player.process]
     # What comes after the opening is the first free cell.
     for game in games:
@@ -148,19 +149,32 @@ def test_no_such_program() -> None:
 
 
 def test_a_program_in_the_command(program: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its games lie in a folder, in which the command goes on after whatever stopped it: no game is counted twice."""
+    folder = tmp_path / "arena"
     command = " ".join(program("dies").command)
-    given = [f"gtp:{command}", "random", "--world", "tic_tac_toe_for_two", "--games", "2", "--sgf", str(tmp_path / "g")]
-    assert arena_command(given) == 0
+    given = [f"gtp:{command}", "random", "exact", "--world", "tic_tac_toe_for_two", "--games", "2"]
+    assert arena_command([*given, "--folder", str(folder)]) == 0
     said = capsys.readouterr()
-    assert "has lost game 1 at move 3: it died (exit status 3)" in said.err and "0 of 2" in said.out
-    written = sorted((tmp_path / "g").iterdir())
-    assert [file.name for file in written] == ["game-0001.sgf", "game-0002.sgf"]
+    assert said.err.count("has lost game 1 at move 3: it died (exit status 3)") == 2 and "0 of 4" in said.out
+    written = sorted(folder.glob("*.sgf"))
+    assert [file.name for file in written] == [f"game-000{number}.sgf" for number in (1, 2, 3, 4)]
     # Who was at fault has lost in the file too: the program moves first in the first game, second in the other.
-    assert ["RE[W+]" in file.read_text() for file in written] == [True, False]
+    assert ["RE[W+]" in file.read_text() for file in written] == [True, False] * 2
     assert "RE[B+]" in written[1].read_text()
     game = Played(WORLD)
     game.follow_sgf(written[0].read_text())
     assert len(game.moves) == 2
+
+    # Stopped while the line of its fourth game was written.
+    kept = (folder / "games.jsonl").read_text()
+    assert len(kept.splitlines()) == 5
+    (folder / "games.jsonl").write_text("".join(kept.splitlines(keepends=True)[:3]) + kept.splitlines()[3][:40])
+    assert arena_command([*given, "--folder", str(folder)]) == 0
+    again = capsys.readouterr()
+    assert again.out == said.out and again.err.count("has lost game") == 1
+    assert (folder / "games.jsonl").read_text() == kept and sorted(folder.glob("*.sgf")) == written
+    with pytest.raises(FolderError, match="holds an arena of other players, or of other games"):
+        arena_command([*given, "--folder", str(folder), "--seed", "1"])
 
 
 @pytest.mark.skipif(
@@ -170,7 +184,14 @@ def test_gnu_go_plays_by_our_rules() -> None:
     """Every move of its games against random play is legal here, and it wins them."""
     world, faults, games = Go(size=5, komi=0.5), list[Forfeit](), list[Played]()
     anyone = Uniform().build(world.observation_space, world.action_space)
-    match = duel(known_player("gnugo:0", world), anyone, world, 2, forfeited=faults.append, over=games.append)  # type: ignore[arg-type]
+    match = duel(
+        known_player("gnugo:0", world),
+        anyone,
+        world,
+        2,
+        forfeited=faults.append,
+        over=lambda game, _: games.append(game),
+    )  # type: ignore[arg-type]
     assert not faults and match.wins == 2
     again = Played(world)
     again.follow_sgf(games[0].sgf(("GNU Go", "random")))

@@ -96,7 +96,7 @@ def test_who_solves_a_game() -> None:
     with pytest.raises(SearchError, match="alpha_beta plays ConnectFour and Othello alone, got Hex"):
         solver_to(Hex(size=5), 3)
     with pytest.raises(SearchError, match="up to 5×5, got a size of 6"):
-        HexSolver(Hex(size=6))
+        solver_of(Hex(size=6))
     with pytest.raises(SearchError, match="up to 8×8, got a size of 10"):
         solver_to(Othello(size=10), 3)
     assert isinstance(judge_of(Othello(size=6)), OthelloSolver)

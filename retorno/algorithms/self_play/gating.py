@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key
+from jaxtyping import Float, Int, Key
 
 from retorno.core.policy import Metrics, Policy
 from retorno.core.scalar import Scalar
-from retorno.core.time_step import TimeStep, allowed
+from retorno.core.time_step import TimeStep
 from retorno.environments.games.game import Game
+from retorno.environments.games.pairs import play_pairs
 
 OPENING = 2
 """Moves at each game's start that are drawn evenly, the same for both sides: else all games were alike."""
@@ -72,18 +73,6 @@ class Gate(NamedTuple):
         return {"gate_points": self.points, "gate_taken": self.taken}
 
 
-class _Games(NamedTuple):
-    """Games [N] under way."""
-
-    state: Any
-    row: TimeStep
-    mine: Bool[Array, " N"]
-    """Whether the first of the players is to move."""
-    points: Float[Array, " N"]
-    """What it made."""
-    over: Bool[Array, " N"]
-
-
 def points_of(one: Player, other: Player, world: Game, pairs: int, key: Key[Array, ""]) -> Float[Array, ""]:
     """The share of points that the first of two players makes: a win is one, a draw a half.
 
@@ -94,28 +83,13 @@ def points_of(one: Player, other: Player, world: Game, pairs: int, key: Key[Arra
         pairs: of games that begin alike, one from either side.
         key: of what is drawn.
     """
-    of_pair = jax.random.split(key, pairs)
-    alike, own = jnp.repeat(of_pair, 2), jax.random.split(jax.random.fold_in(key, 0), 2 * pairs)
-    state, row = jax.vmap(world.reset)(alike)
+    seeding, drawing, opening = jax.random.split(key, 3)
 
-    def step(at: tuple[_Games, Int[Array, ""]]) -> tuple[_Games, Int[Array, ""]]:
-        now, t = at
-        moved = lambda keys, number: jax.vmap(lambda k: jax.random.fold_in(k, 3 * t + number))(keys)  # noqa: E731
-        evenly = jax.vmap(lambda legal, k: jax.random.categorical(k, allowed(legal, jnp.zeros(len(legal)))))
-        chosen = (jax.vmap(player)(now.row, moved(own, k)) for k, player in enumerate((one, other)))
-        action = jnp.where(t < OPENING, evenly(now.row.legal, moved(alike, 2)), jnp.where(now.mine, *chosen))
-        state, row = jax.vmap(world.step)(now.state, action, moved(alike, 2))
-        won = jnp.where(now.mine, row.reward, -row.reward)
-        return _Games(
-            state=state,
-            row=row,
-            mine=now.mine ^ (row.discount < 0),
-            points=now.points + jnp.where(now.over, 0.0, won),
-            over=now.over | row.last,
-        ), t + 1
+    def choose(row: TimeStep, memory: tuple[()], t: Int[Array, ""]) -> tuple[Any, Any, tuple[()]]:
+        keys = jax.random.split(jax.random.fold_in(drawing, t), (2, 2 * pairs))
+        mine, theirs = (jax.vmap(player)(row, each) for player, each in zip((one, other), keys, strict=True))
+        return mine, theirs, memory
 
-    sides = jnp.tile(jnp.array([True, False]), pairs)
-    begun = _Games(state, row, sides, jnp.zeros(2 * pairs), jnp.zeros(2 * pairs, bool))
-    going = lambda at: ~at[0].over.all() & (at[1] < LONGEST)  # noqa: E731
-    games, _ = jax.lax.while_loop(going, step, (begun, jnp.int32(0)))
-    return (1 + games.points.mean()) / 2
+    seed = jax.random.bits(seeding, dtype=jnp.uint32)
+    games = play_pairs(choose, (), world, seed, pairs, OPENING, opening, LONGEST)
+    return (1 + games.returns.mean()) / 2

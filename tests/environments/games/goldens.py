@@ -62,12 +62,9 @@ def ours(name: str, state: Any, action: int) -> int:
     return action
 
 
-def repeats(state: Any, action: int) -> bool:
+def repeats(state: Any, action: int, cells: int, played: int) -> bool:
     """Whether a move of Go repeats a position: OpenSpiel ends the game with it, by our rules it is not legal."""
-    parameters = state.get_game().get_parameters()
-    after = state.child(action)
-    played, cells = len(state.history()) + 1, int(parameters["board_size"]) ** 2
-    return after.is_terminal() and action != cells and played < int(parameters.get("max_game_length", 2 * cells))
+    return action != cells and played + 1 < 2 * cells and state.child(action).is_terminal()
 
 
 def play(name: str, make: Callable[[], Any], game: int) -> list[float]:
@@ -85,7 +82,8 @@ def play(name: str, make: Callable[[], Any], game: int) -> list[float]:
             state.apply_action(64)
             continue
         if name == "go":
-            legal = [action for action in legal if not repeats(state, action)]
+            cells = state.num_distinct_actions() - 1
+            legal = [action for action in legal if not repeats(state, action, cells, length)]
         by_ours = {ours(name, state, action): action for action in legal}
         action = chosen(sorted(by_ours))
         digest, length = mixed(digest, told(list(by_ours)), action), length + 1

@@ -55,10 +55,10 @@ def programs(name: str) -> tuple[Game, Callable[..., Any], Callable[..., Any]]:
 
 def played(name: str, games: int) -> list[list[float]]:
     """Random games as `goldens` plays them: length, result and digest of each."""
-    return [one for start in range(0, games, SIDE) for one in _side_by_side(name, range(start, start + SIDE))][:games]
+    return [one for start in range(0, games, SIDE) for one in side_by_side(name, range(start, start + SIDE))][:games]
 
 
-def _side_by_side(name: str, numbers: range) -> list[list[float]]:
+def side_by_side(name: str, numbers: range) -> list[list[float]]:
     world, odds, step = programs(name)
     random = [draws(number) for number in numbers]
     digest, length, result = [0] * SIDE, [0] * SIDE, [0.0] * SIDE

@@ -19,12 +19,13 @@ from retorno.core.solution import Solution
 from retorno.core.spaces import HashableSpace, index
 from retorno.core.time_step import TimeStep
 from retorno.environments.enumeration import enumerated
+from retorno.environments.games.hex import Hex
 from retorno.environments.games.pig import Pig
 from retorno.environments.games.tic_tac_toe import LINES
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.environments.games.twenty48 import Twenty48
 from retorno.environments.hosted.export import to_gymnasium
-from retorno.environments.positions import Positions, positions
+from retorno.environments.positions import Positions, _surely_more, positions
 from retorno.environments.registry import model
 from retorno.policies import Uniform
 from retorno.policies.exploration import Epsilon
@@ -125,6 +126,13 @@ def test_chance_and_small_boards_are_solved() -> None:
 def test_what_has_no_such_model_is_refused(world: Any, why: str) -> None:
     with pytest.raises(ModelError, match=why):
         positions(world, limit=500)
+
+
+def test_far_too_many_positions_are_known_at_once() -> None:
+    """By courses at random: none of a game is refused that has as many positions as are allowed, or far fewer."""
+    assert _surely_more(Hex(size=5), 1_000_000)
+    number = found().model.num_states
+    assert not _surely_more(WORLD, number) and not _surely_more(WORLD, 100 * number)
 
 
 def test_two_perfect_players_draw_and_a_random_one_loses() -> None:
