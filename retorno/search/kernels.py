@@ -81,39 +81,54 @@ def has_four(cells: Word, rows: int) -> bool:
 
 
 @njit(cache=True)
-def proven(mine: Word, taken: Word, rows: int, bottom: Word, board: Word, upper: Word) -> int:
+def run_from(cell: Word, free: Word) -> Word:
+    """A free cell and all above it."""
+    return (free ^ (free + cell)) & free
+
+
+@njit(cache=True)
+def proven(mine: Word, taken: Word, fours: Word, rows: int, bottom: Word, board: Word, upper: Word) -> int:
     """What a position in which nobody can win at once is worth for its mover at most; `UNKNOWN` where nothing is known.
 
-    Where an even number of columns has an odd number of free cells the other has an answer to every move: on top of it,
-    or at the bottom of another such column. They get each second cell from the top, but perhaps not the lowest one of
-    such a column. If nothing that is left to the mover makes a four, the mover does not win; if what is the other's
-    does, the mover loses.
+    Where an even number of columns has an odd number of free cells, the other has an answer to every move: on top of
+    it, or at the bottom of another such column. They get each second cell from the top, but perhaps not the lowest one
+    of such a column; where one of these makes a four the game ends there, and nobody lays a disc above. If nothing that
+    is left to the mover makes a four, the mover does not win; if what is the other's does, the mover loses.
 
-    With one such column the other answers on top as well. If a cell there that they get so makes a four, the mover has
-    to lay the disc under it at last, unless what is left to them until then makes one.
+    Where the number is odd, the other may leave one such column to the mover and answer there on top as well. If a cell
+    there that they get so makes a four, the mover has to lay the disc under it at last, and loses if nothing that is
+    left to them until then makes one.
 
     Args:
         mine: the mover's discs.
         taken: all discs.
+        fours: the free cells that would make four of the other's in a row.
         rows: of the board.
         bottom: the lowest cells.
         board: all cells.
         upper: each second cell of a column, from the top.
     """
     free, odd = board & ~taken, (taken + bottom) & upper
+    theirs = upper & free & ~odd
+    left, ends = free & ~theirs, fours & theirs
+    threatened = ends != EMPTY
+    while ends:
+        above = run_from(ends & (~ends + ONE), free)
+        left &= ~above
+        ends &= ~above
     if popcount(odd) % 2 == 0:
-        theirs = upper & free & ~odd
-        if has_four(mine | (free & ~theirs), rows):
+        if has_four(mine | left, rows):
             return UNKNOWN
-        return -1 if has_four((mine ^ taken) | theirs, rows) else 0
-    if odd & (odd - ONE):
-        return UNKNOWN
-    column = (free ^ (free + odd)) & free
-    fours = winning_cells(mine ^ taken, taken, rows, board) & column & ~upper
-    if not fours:
-        return UNKNOWN
-    under = (fours & (~fours + ONE)) - ONE
-    return UNKNOWN if has_four(mine | (free & ~column & ~upper) | (column & upper & under), rows) else -1
+        return -1 if threatened or has_four((mine ^ taken) | theirs, rows) else 0
+    while odd:
+        column = run_from(odd & (~odd + ONE), free)
+        ends = fours & column & ~upper
+        if ends:
+            under = (ends & (~ends + ONE)) - ONE
+            if not has_four(mine | (left & ~column) | (column & upper & under), rows):
+                return -1
+        odd &= ~column
+    return UNKNOWN
 
 
 @njit(
@@ -180,13 +195,14 @@ def negamax(
             column = 0
         move = moves & (((ONE << uint64(rows)) - ONE) << uint64(column * (rows + 1)))
         if move:
+            fours = winning_cells(mine | move, taken | move, rows, board)
             if to_the_end:
-                gained = -proven(mine ^ taken, taken | move, rows, bottom, board, upper)
+                gained = -proven(mine ^ taken, taken | move, fours, rows, bottom, board, upper)
                 if gained > alpha:
                     alpha = gained
                     if alpha >= beta:
                         return alpha
-            score = uint64(popcount(winning_cells(mine | move, taken | move, rows, board)))
+            score = uint64(popcount(fours))
             at = count
             while at > 0 and worth[at - 1] < score:
                 order[at], worth[at] = order[at - 1], worth[at - 1]
@@ -237,9 +253,15 @@ def score(
     if winning_cells(mine, taken, rows, board) & (taken + bottom):
         return 1 if weak else (cells + 1 - played) // 2
     orders = np.empty((2 * cells, columns), np.uint64)
-    if weak or depth <= cells:
-        low, high = (-1, 1) if weak else (-cells, cells)
-        return negamax(mine, taken, low, high, rows, columns, depth, bottom, board, upper, table, orders)
+    if weak:
+        # Two questions whose answer is yes or no are settled sooner than one with three answers.
+        found = negamax(mine, taken, -1, 0, rows, columns, depth, bottom, board, upper, table, orders)
+        if found < 0:
+            return -1
+        found = negamax(mine, taken, 0, 1, rows, columns, depth, bottom, board, upper, table, orders)
+        return 1 if found > 0 else 0
+    if depth <= cells:
+        return negamax(mine, taken, -cells, cells, rows, columns, depth, bottom, board, upper, table, orders)
     low, high = -((cells - played) // 2), (cells + 1 - played) // 2
     while low < high:
         middle = low + (high - low) // 2

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from retorno.environments.games.connect_four import ConnectFour
-from retorno.search.connect_four import ConnectFourSolver
+from retorno.search.connect_four import ConnectFourSolver, _columns
 from retorno.search.errors import SearchError
+from retorno.search.kernels import UNKNOWN, masks, proven, winning_cells
+from retorno.search.perfect import word
 
 KNOWN = {
     "2252576253462244111563365343671351441": -1,
@@ -94,6 +96,26 @@ def test_every_move_is_solved_as_by_a_plain_search() -> None:
             led[np.flatnonzero(board[:, column] == 0)[-1], column] = 1
             expected = 1 if won(led == 1) else 0 if (led != 0).all() else -plain(np.array([0, 2, 1], np.int8)[led])
             assert value == expected
+
+
+def test_what_is_proven_without_a_search_is_so() -> None:
+    """Random positions on the small board in which nobody can win at once: no more is got than is said, as a plain
+    search tells; of both kinds there are enough, those that are not won and those that are lost.
+    """
+    rng, told = np.random.default_rng(1), {-1: 0, 0: 0}
+    bottom, board, upper = masks(*SMALL)
+    while min(told.values()) < 15:
+        said = "".join(map(str, rng.permutation([1, 2, 3, 4, 5] * SMALL[0])[: rng.integers(8, 16)]))
+        cells = after(said, *SMALL)
+        mine, theirs = (word(_columns(cells == mark)) for mark in (1, 2))
+        taken, rows = mine | theirs, SMALL[0]
+        fours, wins = winning_cells(theirs, taken, rows, board), winning_cells(mine, taken, rows, board)
+        if won(cells == 1) or won(cells == 2) or wins & (taken + bottom):
+            continue
+        most = proven(mine, taken, fours, rows, bottom, board, upper)
+        if most != UNKNOWN:
+            told[most] += 1
+            assert plain(cells) <= most
 
 
 def test_a_shallow_solver_sees_what_is_near() -> None:
