@@ -1,6 +1,8 @@
-"""Learning from pixels, side by side with PyTorch and Stable-Baselines3, in one run.
+"""Learning from pixels, side by side with PyTorch, Stable-Baselines3 and gymnax, in one run.
 
-    .venv/bin/python benchmarks/pixels.py --peers PYTHON [NAME …]   # PYTHON has torch, MinAtar, stable-baselines3
+    .venv/bin/python benchmarks/pixels.py --peers PYTHON [NAME …]
+
+PYTHON has torch, MinAtar, stable-baselines3 and, beside jax, gymnax, flax and distrax.
 
 Each side has one thread, and rates are by seconds of CPU, so that other work on the machine weighs less; measured in
 turn (A B A B …), both warmed up. Results go to docs/pixels-speed.json and docs/pixels-speed.md.
@@ -20,13 +22,13 @@ PAIRS = 5
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 
 
-def against_torch(work: str) -> Callable[[str], dict[str, Any]]:
-    """Our rate over PyTorch's."""
+def beside(work: str, script: str = "pixels_peers.py") -> Callable[[str], dict[str, Any]]:
+    """Our rate over the other's."""
 
     def measure(python: str) -> dict[str, Any]:
         with (
             Worker(sys.executable, "pixels_works.py", work) as mine,
-            Worker(python, "pixels_peers.py", work) as theirs,
+            Worker(python, script, work) as theirs,
         ):
             return ratio(*in_turn(mine.measure, theirs.measure, PAIRS))
 
@@ -55,24 +57,34 @@ PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
     "nature": (
         "one gradient step of DQN, Nature network, batch 32, in the compiled loop, over PyTorch's",
         "≥ 1.2 (goal 1.5)",
-        against_torch("nature"),
+        beside("nature"),
     ),
     "dqn": (
         "MinAtar Breakout, DQN of Young & Tian, whole loop, over PyTorch on the `minatar` package",
         "≥ 5 (goal 10)",
-        against_torch("dqn"),
+        beside("dqn"),
     ),
     "pong_dqn": (
         "DQN on Pong, Nature network, whole loop, over Stable-Baselines3",
         "≥ 1.5 (goal 2.5)",
-        against_torch("pong_dqn"),
+        beside("pong_dqn"),
     ),
     "pong_ppo": (
         "PPO on Pong, 8 environments, whole loop, over Stable-Baselines3",
         "≥ 1.5 (goal 2.5)",
-        against_torch("pong_ppo"),
+        beside("pong_ppo"),
     ),
     "pqn": ("PQN on MinAtar Breakout, 128 environments, over our own DQN", "≥ 5 (goal 10)", pqn_over_dqn),
+    "gymnax_mlp": (
+        "PPO on MinAtar Breakout, 64 environments, two layers of 64, over PureJaxRL's loop on gymnax",
+        "(none)",
+        beside("gymnax_mlp", "pixels_gymnax.py"),
+    ),
+    "gymnax_cnn": (
+        "the same with sixteen 3×3 kernels and a layer of 128",
+        "(none)",
+        beside("gymnax_cnn", "pixels_gymnax.py"),
+    ),
     "replay": ("replay of 10⁶ screens, bytes over 84·84·10⁶", "≤ 1.05 (goal 1.02)", replay),
 }
 
@@ -82,9 +94,9 @@ def render(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# How fast it learns from pixels",
         "",
-        "Made by [benchmarks/pixels.py](../benchmarks/pixels.py): retorno beside PyTorch and",
-        "Stable-Baselines3, in turn, warmed up, one thread each, by seconds of CPU; the median of the ratios pair by "
-        "pair, the least and the largest.",
+        "Made by [benchmarks/pixels.py](../benchmarks/pixels.py): retorno beside PyTorch, Stable-Baselines3 and",
+        "gymnax, in turn, warmed up, one thread each, by seconds of CPU; the median of the ratios pair by pair, the",
+        "least and the largest.",
         "",
         "| work | bar | measured | least to largest | ours | the other's | pairs |",
         "|---|---|---|---|---|---|---|",
@@ -105,4 +117,4 @@ def render(results: dict[str, dict[str, Any]]) -> str:
 
 if __name__ == "__main__":
     os.environ.update(ONE_THREAD)
-    publish(__doc__, PARTS, render, "pixels-speed", peers="torch and MinAtar")
+    publish(__doc__, PARTS, render, "pixels-speed", peers="torch, MinAtar, stable-baselines3 and gymnax")

@@ -20,6 +20,7 @@ from retorno.algorithms.published import settings
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep, restart, transition
+from retorno.networks import Activation
 from retorno.run.loop import native_spec
 
 FOREVER = 2**30
@@ -89,6 +90,17 @@ def pqn() -> Callable[[], float]:
     return going_on(published("pqn", "minatar/breakout"), "minatar/breakout", 8_192)
 
 
+def gymnax_cnn() -> Callable[[], float]:
+    """PPO on Breakout with the settings of PureJaxRL's example, and the network that is published here."""
+    return going_on(published("ppo", "minatar/breakout"), "minatar/breakout", 4 * 8_192)
+
+
+def gymnax_mlp() -> Callable[[], float]:
+    """The same with the example's network."""
+    network = rt.networks.MLP(hidden=(64, 64), activation=Activation.relu)
+    return going_on(replace(published("ppo", "minatar/breakout"), network=network), "minatar/breakout", 4 * 8_192)
+
+
 def pong_dqn() -> Callable[[], float]:
     """The Nature network on Pong, a gradient step for four actions, as Stable-Baselines3 has it."""
     optimiser = rt.Adam(1e-4, max_gradient_norm=10.0)
@@ -115,4 +127,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "replay":
         print(replay_share())
     else:
-        serve({"nature": nature, "dqn": dqn, "pqn": pqn, "pong_dqn": pong_dqn, "pong_ppo": pong_ppo})
+        serve({each.__name__: each for each in (nature, dqn, pqn, pong_dqn, pong_ppo, gymnax_mlp, gymnax_cnn)})

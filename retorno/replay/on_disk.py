@@ -145,7 +145,7 @@ def failure() -> DiskError | None:
 
 
 def on_disk(tree: PyTree[Any], whole: bool = False) -> dict[str, np.ndarray]:
-    """The arrays that a run has on the disk, by a name for each.
+    """What lies in the files of a run's rows, by the names of `named`.
 
     Args:
         tree: the run.
@@ -162,7 +162,16 @@ def on_disk(tree: PyTree[Any], whole: bool = False) -> dict[str, np.ndarray]:
             held = _OPEN[x.file] = held.with_room(held.rows.nbytes)
         return held.rows
 
-    return {f"replay/{i}": rows(x) for i, x in enumerate(_found(tree))}
+    return {name: rows(x) for name, x in named(tree).items()}
+
+
+def named(tree: PyTree[Any]) -> dict[str, DiskRows]:
+    """The arrays that a run has on the disk, by a name for each.
+
+    Args:
+        tree: the run, or its shapes.
+    """
+    return {f"replay/{i}": x for i, x in enumerate(_found(tree))}
 
 
 def size(tree: PyTree[Any]) -> int:

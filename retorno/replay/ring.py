@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int, Key, PyTree, Shaped
+from jaxtyping import Float, Int, Key, PyTree, Shaped, UInt32
 
 from retorno.core.policy import Carry, Policy
 from retorno.core.scalar import Scalar
@@ -115,6 +115,8 @@ class Ring(eqx.Module):
     """The slot of the newest row."""
     filled: Int[Array, ""]
     """How many of the rows before the newest may be learnt from: at most C − 1 − context."""
+    stored: UInt32[Array, ""]
+    """How many rows were stored behind the very first, modulo 2³²: which slots have changed since follows from it."""
     length: int = eqx.field(static=True)
     """Transitions of a window."""
     context: int = eqx.field(static=True)
@@ -163,6 +165,7 @@ class Ring(eqx.Module):
             extras=store(self.extras, trajectory.extras, slots[:-1]),
             newest=slots[-1],
             filled=jnp.minimum(self.filled + length, self.slots - 1 - self.context),
+            stored=self.stored + jnp.uint32(length),
             length=self.length,
             context=self.context,
         )
@@ -254,6 +257,7 @@ def ring(
         extras=jax.tree.map(empty, extras),
         newest=jnp.int32(0),
         filled=jnp.int32(0),
+        stored=jnp.uint32(0),
         length=length,
         context=context,
     )

@@ -4,8 +4,9 @@ A checkpoint is a folder `checkpoints/<step>/`. `state.safetensors` holds the ar
 which arrays there must be, with checksums of the other file and of itself. A large array, such as a replay's
 frames, is cut into pieces, each a file in `pieces/` that is named by its SHA-256: of one checkpoint to the next
 only the pieces that changed are written, the others are hard links to those that are there, and what is still
-all zeros has no file. Of constants it says the digest alone. It is written beside, synced, and renamed into place, so
-a crash at any moment leaves the checkpoints before it as they were. Nothing is ever unpickled.
+all zeros has no file; those that are known to be unchanged are not looked at (`run/written.py`). Of constants it
+says the digest alone. It is written beside, synced, and renamed into place, so a crash at any moment leaves the
+checkpoints before it as they were. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -127,6 +128,7 @@ def save(
     facts: Mapping[str, Any] | None = None,
     keep: int | None = 3,
     spare: Collection[int] = (),
+    unchanged: Mapping[str, Sequence[str | None]] = MappingProxyType({}),
 ) -> Path:
     """Write `folder/checkpoints/<step>`, whole and synced to the disk, and drop all but the newest `keep` up to it.
 
@@ -138,6 +140,7 @@ def save(
         facts: JSON values to note in the manifest.
         keep: how many checkpoints to keep, at least 1; None for all.
         spare: steps whose checkpoints stay, however old they are.
+        unchanged: of large arrays, by their leaf: the SHA-256 of each piece where it is known, else None.
 
     Raises:
         CheckpointError: when a leaf cannot be stored, or the disk is full, read-only or broken.
@@ -149,7 +152,7 @@ def save(
     """
     if step < 0 or (keep is not None and keep < 1):
         raise CheckpointError(f"step must not be negative and keep at least 1, got step={step}, keep={keep}")
-    leaves, arrays = _arrays(state, hosted)
+    leaves, arrays = _arrays(state, hosted, unchanged)
     try:
         noted = json.loads(json.dumps(dict(facts or {}), allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -204,7 +207,7 @@ def load(
         MismatchError: when leaves are missing, unexpected, or of another dtype or shape.
         CheckpointError: when the checkpoint is not whole, or not one at all.
     """
-    manifest = _read_manifest(Path(path))
+    manifest = read_manifest(Path(path))
     wanted, treedef = jax.tree.flatten(like)
     leaves = described(like)
     into = {f"hosted/{name}": array for name, array in (into or {}).items()}
@@ -231,7 +234,7 @@ def verify(path: Path) -> Manifest:
     Args:
         path: `<run>/checkpoints/<step>`.
     """
-    manifest = _read_manifest(Path(path))
+    manifest = read_manifest(Path(path))
     for _ in _read(Path(path), manifest):
         pass
     return manifest
@@ -295,7 +298,7 @@ def facts(folder: Path) -> dict[str, Any]:
     """
     for step in steps(folder):
         with contextlib.suppress(CheckpointError):
-            return _read_manifest(Path(folder) / CHECKPOINTS / str(step)).facts
+            return read_manifest(Path(folder) / CHECKPOINTS / str(step)).facts
     return {}
 
 
@@ -399,7 +402,11 @@ def _harmless(name: str) -> bool:
     return parts[0] in ("state", "hosted") and not {"", ".", ".."} & set(parts) and not set("\\\0") & set(name)
 
 
-def _arrays(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None) -> tuple[tuple[Leaf, ...], list[np.ndarray]]:
+def _arrays(
+    state: PyTree[Any],
+    hosted: Mapping[str, np.ndarray] | None,
+    unchanged: Mapping[str, Sequence[str | None]] = MappingProxyType({}),
+) -> tuple[tuple[Leaf, ...], list[np.ndarray]]:
     """Every leaf and its contiguous, little-endian NumPy array, empty for constants; on a CPU no copy is made."""
     outside = {f"hosted/{name}": array for name, array in sorted((hosted or {}).items())}
     leaves = (*described(state), *(_leaf(name, array) for name, array in outside.items()))
@@ -414,7 +421,10 @@ def _arrays(state: PyTree[Any], hosted: Mapping[str, np.ndarray] | None) -> tupl
     arrays = [np.asarray(x, order="C") for x in jax.device_get(plain)]
     arrays = [a.astype(a.dtype.newbyteorder("<")) if a.dtype.byteorder == ">" else a for a in arrays]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        named = [tuple(threads.map(_piece_name, _pieces(array))) for array in arrays]
+        named = [
+            tuple(threads.map(_piece_name, pieces, unchanged.get(leaf.name, [None] * len(pieces))))
+            for leaf, pieces in zip(leaves, map(_pieces, arrays), strict=True)
+        ]
     return tuple(dataclasses.replace(leaf, pieces=n) for leaf, n in zip(leaves, named, strict=True)), arrays
 
 
@@ -424,8 +434,8 @@ def _pieces(array: np.ndarray) -> list[np.ndarray]:
     return [raw[i : i + PIECE_BYTES] for i in range(0, len(raw), PIECE_BYTES)] if len(raw) > PIECE_BYTES else []
 
 
-def _piece_name(piece: np.ndarray) -> str:
-    return hashlib.sha256(piece.data).hexdigest() if piece.any() else ""
+def _piece_name(piece: np.ndarray, known: str | None = None) -> str:
+    return known if known is not None else hashlib.sha256(piece.data).hexdigest() if piece.any() else ""
 
 
 def _digest(arrays: Iterable[tuple[Leaf, np.ndarray]]) -> str:
@@ -617,7 +627,15 @@ def _refuse_pickle(file: Path, head: bytes) -> None:
         )
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """What a checkpoint says of itself; of its arrays nothing is read.
+
+    Args:
+        path: `<run>/checkpoints/<step>`.
+
+    Raises:
+        CheckpointError: when there is none, or it is damaged.
+    """
     file = _plain_file(path, MANIFEST)
     try:
         with open(file, "rb") as stream:

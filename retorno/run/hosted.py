@@ -245,7 +245,7 @@ class Kept(NamedTuple):
     def of(cls, tree: PyTree[Any]) -> Kept:
         """How such a tree is held."""
         leaves, structure = jax.tree.flatten(tree)
-        small = tuple(x.size <= SMALL and x.dtype in WORDS for x in leaves)
+        small = tuple(map(_is_small, leaves))
         return cls(structure, small, Layout.of([x for x, goes in zip(leaves, small, strict=True) if goes]))
 
     def split(self, tree: PyTree[Any]) -> tuple[list[Any], list[Any]]:
@@ -260,8 +260,16 @@ class Kept(NamedTuple):
 
     def unpack(self, packed: Packed) -> PyTree[Array]:
         """The tree again, inside of a compiled program."""
-        small, large = iter(self.layout.unpack(packed.words)), iter(packed.large)
-        return jax.tree.unflatten(self.structure, [next(small if goes else large) for goes in self.small])
+        return self.join(self.layout.unpack(packed.words), packed.large)
+
+    def join(self, small: list[Any], large: list[Any]) -> PyTree[Any]:
+        """The tree of the leaves that are small, and the others."""
+        each, other = iter(small), iter(large)
+        return jax.tree.unflatten(self.structure, [next(each if goes else other) for goes in self.small])
+
+
+def _is_small(x: Any) -> bool:
+    return x.size <= SMALL and x.dtype in WORDS
 
 
 class Packed(NamedTuple):
@@ -277,8 +285,9 @@ class Programs(NamedTuple):
     It goes in and out packed: to flatten modules at every call costs more than to act.
     """
 
-    pack: Callable[..., Packed]
-    unpack: Callable[..., Any]
+    pack: Callable[[list[Array]], Array]
+    unpack: Callable[[Array], list[Array]]
+    """The small leaves alone: what a program only hands on it copies, gigabytes of a replay too."""
     act: Callable[..., tuple[Array, Carry]]
     read: Callable[..., tuple[Array, Carry]]
     learn: Callable[..., Packed]
@@ -332,7 +341,7 @@ def programs(kept: Kept, layouts: tuple[Layout, Layout]) -> Programs:
 
     kept_programs = [jax.jit(with_constants(fun)) for fun in (act, read)]
     donated = [jax.jit(with_constants(fun), donate_argnums=at) for fun, at in ((learn_and_see, 0), (in_one, 1))]
-    once = [jax.jit(fun, compiler_options=IN_HASTE) for fun in (kept.pack, kept.unpack)]
+    once = [jax.jit(fun, compiler_options=IN_HASTE) for fun in (kept.layout.pack, kept.layout.unpack)]
     return Programs(*once, *kept_programs, *donated)
 
 
@@ -358,6 +367,9 @@ class HostedLoop:
         choice = (shapes.action, shapes.given, shapes.extras)
         self.layouts = (Layout.of((stage.row, np.int32(0))), Layout.of(choice))
         self.rollout = Rollout(self.layouts, algorithm.rollout)
+        self.kept: Kept | None = None
+        self.packed: Packed | None = None
+        """What was learnt last by the present `advance`, and how it is held."""
         rows = jax.ShapeDtypeStruct(self.rollout.rows.shape, jnp.uint32)
         choices = jax.ShapeDtypeStruct(self.rollout.choices.shape, jnp.uint32)
         self.lived: Trajectory = jax.eval_shape(partial(lived_in, self.layouts), rows, choices, stage.carry)
@@ -370,15 +382,37 @@ class HostedLoop:
         return self.algorithm.rollout * self.environments.num_envs
 
     def advance(self, run: Run, observer: Observer | None, steps: int, most: int) -> Advanced:
-        """Go on for `steps` steps or `most` updates."""
+        """Go on for `steps` steps or `most` updates. The run's arrays are given away; `left` has what became of them.
+
+        Args:
+            run: where it stands.
+            observer: what sees each update.
+            steps: at most, but for those of the last rollout.
+            most: updates.
+        """
+        self.packed = None
         row, carry = run.stage.row, run.stage.carry
-        whole = (self.algorithm, self.units, run._replace(stage=None), nothing_seen(self.metrics, observer))  # type: ignore[arg-type]
+        ours = jax.tree.map(lambda x: x if _is_small(x) else jnp.copy(x), (self.algorithm, self.units, observer))
+        whole = (*ours[:2], run._replace(stage=None), nothing_seen(self.metrics, ours[2]))  # type: ignore[arg-type]
         kept = Kept.of(whole)
         compiled = programs(kept, self.layouts)
         live = self._every_step if self.algorithm.rollout == 1 else self._every_rollout
-        packed, row, carry = live(compiled, compiled.pack(whole), arrays_of(run), row, carry, steps, most)
-        _, _, run, seen = compiled.unpack(packed)
+        small, large = kept.split(whole)
+        self.kept, self.packed = kept, Packed(compiled.pack(small), large)
+        packed, row, carry = live(compiled, self.packed, arrays_of(run), row, carry, steps, most)
+        _, _, run, seen = kept.join(compiled.unpack(packed.words), packed.large)
         return Advanced(run._replace(stage=CollectState(None, row, carry)), seen, _finite((run.learner, seen.sums)))
+
+    def left(self, run: Run) -> Run:
+        """What was learnt by an `advance` of this run that was broken off; the environments have gone on since.
+
+        Args:
+            run: as it was handed over.
+        """
+        if self.kept is None or self.packed is None:
+            return run
+        small = programs(self.kept, self.layouts).unpack(self.packed.words)
+        return self.kept.join(small, self.packed.large)[2]._replace(stage=run.stage)
 
     def _every_rollout(
         self, compiled: Programs, packed: Packed, held: Given, row: TimeStep, carry: Carry, steps: int, most: int
@@ -393,7 +427,7 @@ class HostedLoop:
             row, carry = rollout.collect(act, self.environments, row, carry, reading)
             lived += rollout.transitions
             updates += 1
-            packed = compiled.learn(packed, before, rollout.rows, rollout.choices, constants=held)
+            self.packed = packed = compiled.learn(packed, before, rollout.rows, rollout.choices, constants=held)
         return packed, row, carry
 
     def _every_step(
@@ -405,15 +439,18 @@ class HostedLoop:
         rollout.write(0, row)
         rollout.choices[0], after = compiled.act(packed, rollout.rows[0], carry, constants=held)
         large, lived, updates = packed.large, 0, 0
-        while lived < steps and updates < most:
-            lived += rollout.transitions
-            updates += 1
-            row = self.environments.step(rollout.given[0])
-            rollout.write(1, row)
-            before, carry = carry, after
-            learnt, large, after = compiled.learn_and_act(rollout.line, large, before, carry, constants=held)
-            rollout.line[:-1] = np.asarray(learnt)[:-1]
-        return Packed(jnp.array(rollout.state), large), row, carry
+        try:
+            while lived < steps and updates < most:
+                lived += rollout.transitions
+                updates += 1
+                row = self.environments.step(rollout.given[0])
+                rollout.write(1, row)
+                before, carry = carry, after
+                learnt, large, after = compiled.learn_and_act(rollout.line, large, before, carry, constants=held)
+                rollout.line[:-1] = np.asarray(learnt)[:-1]
+        finally:
+            self.packed = packed = Packed(jnp.array(rollout.state), large)
+        return packed, row, carry
 
 
 class Spaces:

@@ -33,6 +33,7 @@ from retorno.run.relabel import as_recorded
 from retorno.run.train import require_keep, require_step_size
 from retorno.run.training import NEWEST, Keep, Training, TrainingError, world_settings
 from retorno.run.until import Until
+from retorno.run.written import Written
 
 
 @says_what_is_meant
@@ -125,6 +126,7 @@ def restore(
         rows = disk.on_disk(training.run, whole=True)
         with waiting("reading the checkpoint"):
             training.run, hosted, manifest = checkpoint.load_newest(folder, training.run, warn, rows)
+        training.written = Written.of(manifest, training.run)
         training.rescore(manifest.facts.get("scored"))
         training.scores = {at: score for at, score in returns_at(folder).items() if at <= training.step}
         training.ended = training.until.reached(training.scores)

@@ -66,9 +66,12 @@ from retorno.run.report import Counters, Report, report, told_answers
 from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
 from retorno.run.structure import StructureError
 from retorno.run.until import TEST_EPISODES, Until
+from retorno.run.written import Written
 
 REPORT_SECONDS = 0.5
 CHECKPOINT_SECONDS = 60.0
+CHECKPOINT_SHARE = 0.01
+"""Between boundaries: of the time, writing checkpoints takes at most this share; they are rarer where it is slow."""
 SPANS = 100
 """Of a recorded run's budget: it reports at the end of each."""
 NEWEST = 3
@@ -133,6 +136,8 @@ class Training:
         """The name by which the world was given, if it was."""
         self.pauses: Sequence[int] = ()
         """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
+        self.written: Written | None = None
+        """What its last checkpoint holds: the next one is told what has not changed."""
         self.observer: Observer | None = None
         """Sees every iteration of one seed; it may be read and replaced between two reports."""
         try:
@@ -298,7 +303,9 @@ class Training:
         best = best_step(path, [*checkpoint.steps(path), self.step]) if self.keep == "best" else None
         spare = () if best is None else (best,)
         with waiting(f"writing the checkpoint of step {self.step:,}"):
-            saved = checkpoint.save(path, self.step, self.run, self._hosted(), facts, newest, spare)
+            unchanged = {} if self.written is None else self.written.unchanged(self.run)
+            saved = checkpoint.save(path, self.step, self.run, self._hosted(), facts, newest, spare, unchanged)
+            self.written = Written.of(checkpoint.read_manifest(saved), self.run)
             self._save_policy(self.folder)
         return saved
 
@@ -342,6 +349,7 @@ class Training:
 
     def __iter__(self) -> Iterator[Report]:
         began = saved = time.perf_counter()
+        pause = CHECKPOINT_SECONDS
         if self.folder is None:
             for told in self._advance_to_end():
                 self._judge(told, self._score() if told.boundary else None, time.perf_counter() - began)
@@ -364,10 +372,12 @@ class Training:
                 finally:
                     # Only now, so that what was done between two reports (a relabel taught, an evaluation noted) is
                     # either in the checkpoint with all before it, or done again by a run that is resumed.
-                    due = told.boundary or self.ended or time.perf_counter() - saved > CHECKPOINT_SECONDS
+                    at = time.perf_counter()
+                    due = told.boundary or self.ended or at - saved > pause
                     if due and not self.folder.closed:
                         self.save()
                         saved = time.perf_counter()
+                        pause = max(CHECKPOINT_SECONDS, (saved - at) / CHECKPOINT_SHARE)
 
     def run_to_end(self, progress: Progress | bool | None = None) -> Report | None:
         """Iterate to the end: the last report, None where the budget was used up before.
@@ -403,6 +413,11 @@ class Training:
                 if (why := disk.failure()) is None:
                     raise
                 raise why from None
+            except BaseException:
+                # A world that fails, or Ctrl-C: what was learnt until then can be looked at.
+                if self.environments is not None:
+                    self.run = self.hosted_loop.left(self.run)
+                raise
             most, told_once = _next_pace(most, seconds), True
             if not np.asarray(advanced.finite).all():
                 if self.folder is not None and (number := asked_to_stop()) is not None:

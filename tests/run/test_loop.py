@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,9 +21,10 @@ from retorno.core.time_step import Clock
 from retorno.environments import student
 from retorno.environments.games.game import Game, Moved
 from retorno.environments.hosted.export import to_gymnasium
+from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import make
 from retorno.environments.sampled_world import sampled
-from retorno.networks import MLP
+from retorno.networks import MLP, Table
 from retorno.policies.exploration import Epsilon
 from retorno.run.hosted import Layout
 from retorno.run.loop import Iteration, Observer
@@ -190,6 +192,39 @@ def test_an_observer_sees_every_iteration_and_changes_nothing(hosted: bool) -> N
         training.run_to_end()
     assert isinstance(watched.observer, Lived) and int(watched.observer.steps) == watched.step
     assert watched.digest == plain.digest
+
+
+class FailsLate(gymnasium.Env):
+    """Two places; the 300th step fails."""
+
+    observation_space, action_space = spaces.Discrete(2), spaces.Discrete(2)
+    steps = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[int, dict[str, Any]]:
+        super().reset(seed=seed)
+        return 0, {}
+
+    def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps == 300:
+            raise RuntimeError("the world is broken")
+        return int(action), float(action), self.steps % 5 == 0, False, {}
+
+
+@pytest.mark.parametrize("rollout", [1, 4])
+def test_a_replay_stays_where_it_is_and_what_was_learnt_outlives_a_world_that_fails(rollout: int) -> None:
+    """No report copies a replay of hosted environments, which may be gigabytes."""
+    method = retorno.DQN(network=Table(), capacity=4096, rollout=rollout, learning_starts=8)
+    with train(method, retorno.gymnasium(FailsLate), 1000) as training:
+        reports, places = iter(training), []
+        for _ in range(3):
+            next(reports)
+            places.append(training.run.learner.replay.ring.steps.obs.unsafe_buffer_pointer())
+        with pytest.raises(WorldError, match="the world is broken"):
+            list(reports)
+        assert len(set(places)) == 1
+        assert 200 < training.step <= 300, "steps lived are fewer than interactions, of which a fifth only begins"
+        assert int(training.policy.step(jnp.int32(0), jnp.array(False), ())[0]["policy"].mode()) == 1
 
 
 def test_what_is_packed_is_what_is_unpacked() -> None:
