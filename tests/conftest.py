@@ -23,7 +23,11 @@ from jax._src import compiler
 annotations.hold()
 annotations.Looking.on = False  # Until the first test: what files make while they are collected is made by tests too.
 
+from retorno.cli import waiting  # noqa: E402
 from retorno.core.runtime import SIDE_BY_SIDE, prepare  # noqa: E402
+
+# What a command says does not depend on how fast the machine is.
+waiting.PATIENCE = 1e6
 
 # Traces make many objects that live for long.
 gc.set_threshold(50_000, 20, 50)

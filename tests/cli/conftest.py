@@ -2,18 +2,16 @@
 
 import pytest
 
-from retorno.cli import waiting
 from retorno.cli.main import main
 from retorno.environments import own_code
 
 
 @pytest.fixture
 def cli(capsys, monkeypatch):
-    """Run a command in this process: (exit code, stdout, stderr). However slow the machine, nothing is waited for.
+    """Run a command in this process: (exit code, stdout, stderr).
 
     As in a process of its own, no file of somebody's own has been named before.
     """
-    monkeypatch.setattr(waiting, "PATIENCE", 1e6)
     monkeypatch.setattr(own_code, "_modules", {})
 
     def call(*arguments):

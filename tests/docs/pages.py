@@ -19,6 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = re.compile(
@@ -68,13 +69,15 @@ def executed(text: str, name: str, folder: Path) -> str:
 
 
 def command(line: str) -> str:
-    """What a line `$ retorno …` prints, notes included."""
+    """What a line `$ retorno …` prints, notes included; but for what is waited for, on a slow machine."""
+    from retorno.cli import waiting
     from retorno.cli.main import main
 
     program, *arguments = shlex.split(line.removeprefix("$ "), comments=True)
     if program != "retorno":
         raise ValueError(f"a page runs retorno alone, got {line!r}")
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+    patient = mock.patch.object(waiting, "PATIENCE", 1e6)
+    with patient, contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
         main(arguments)
     return out.getvalue()
 

@@ -1,5 +1,6 @@
 """What a page shows is what its code prints, and its pictures are there."""
 
+import difflib
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ def test_a_page_shows_what_its_code_prints(page, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     told = executed(text, str(page), tmp_path)
     same = comparable(told) == comparable(text) if page.name in EXACT else alike(told, text)
-    assert same, f"run: python tests/docs/pages.py --write docs/{page.name}"
+    other = "\n".join(difflib.unified_diff(text.splitlines(), told.splitlines(), "shown", "printed", "", "", 0, ""))
+    assert same, f"run: python tests/docs/pages.py --write docs/{page.name}\n{other}"
     for name in PICTURE.findall(text):
         assert (DOCS / name).exists(), name
         assert (tmp_path / name).exists() or name.startswith(SEEN), f"{name}: no code of the page makes it"
