@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -33,7 +34,7 @@ from retorno.networks import (
     semi_gradient_step,
 )
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Input, Precision, linear
+from retorno.networks.layers import Input, Precision, linear, standardised
 from retorno.networks.recurrent import GRUCell, LSTMCell
 from retorno.networks.rotary import ByWavelength, Interpolated, Rotary, YaRN
 from retorno.networks.transformer import attend, held
@@ -285,6 +286,30 @@ def test_a_nudge_of_a_network_follows_the_finite_difference() -> None:
             spot = np.unravel_index(entry, before.shape)
             up, down = ([*leaves[:i], before.at[spot].add(s * h), *leaves[i + 1 :]] for s in (1, -1))
             assert float((after - before)[spot]) == pytest.approx(change * (q(up) - q(down)) / (2 * h), abs=1e-4)
+
+
+def test_the_gradient_of_a_layer_norm_is_that_of_its_formula() -> None:
+    """For whole arrays of rows and row by row; and its change along a direction, which TRPO asks for."""
+
+    def formula(x: Any, scale: Any, bias: Any) -> Any:
+        centred = x - x.mean(-1, keepdims=True)
+        return scale * centred / jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + 0.1) + bias
+
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        given = tuple(jnp.asarray(rng.normal(size=size)) for size in ((2, 3, 5), 5, 5))
+        weight = jnp.asarray(rng.normal(size=(2, 3, 5)))
+
+        def answers(norm: Any) -> Any:
+            loss = lambda *given: (weight * jnp.square(norm(*given))).sum()  # noqa: E731
+            slope = lambda *given: jax.grad(loss, argnums=(0, 1, 2))(*given)  # noqa: E731
+            return norm(*given), jax.jvp(slope, given, given)
+
+        whole = lambda *given: standardised(*given, 0.1)  # noqa: E731
+        by_row = jax.vmap(jax.vmap(whole, (0, None, None)), (0, None, None))
+        expected = answers(formula)
+        for found in (answers(whole), answers(by_row)):
+            jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-10), found, expected)
 
 
 def test_a_nudge_of_a_table_is_its_gradient_step() -> None:
