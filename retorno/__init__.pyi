@@ -44,6 +44,7 @@ from .run.evaluate import Evaluation as Evaluation
 from .run.evaluate import evaluate as evaluate
 from .run.match import Match as Match
 from .run.origin import Origin as Origin
+from .run.record import record as record
 from .run.resume import restore as restore
 from .run.resume import resume as resume
 from .run.study import Study as Study

@@ -26,6 +26,7 @@ COMMANDS = {
     "bsuite": ("ALGORITHM", "what an algorithm can do: the behaviour suite's experiments, scores and star"),
     "resume": ("RUN", "go on with a run to its own budget"),
     "evaluate": ("RUN…", "mean return with its 95% interval, and the regret where the optimum is known"),
+    "record": ("RUN… --out data.npz", "episodes that learnt policies live, as a data set from which others learn"),
     "arena": ("PLAYER PLAYER… --world GAME", "let players of a game meet: runs, search, perfect play; ratings"),
     "play": ("RUN|WORLD", "show an episode in the terminal or a window, or write a GIF or MP4"),
     "export": ("RUN --out policy.onnx", "a learnt policy for other programs: ONNX, or safetensors and JSON"),

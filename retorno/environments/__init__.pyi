@@ -14,6 +14,7 @@ from .control.classic import mountain_car_continuous as mountain_car_continuous
 from .control.classic import pendulum as pendulum
 from .datasets import DatasetError as DatasetError
 from .datasets import dataset as dataset
+from .datasets import save_dataset as save_dataset
 from .desired_returns import desired as desired
 from .desired_returns import told_returns as told_returns
 from .empirical_models import empirical_model as empirical_model

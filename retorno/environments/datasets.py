@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -42,6 +44,8 @@ NAMES = {
 """What arrays are called by those who record them."""
 OPTIONAL = ("timeouts", "next_observations")
 HDF5 = (".hdf5", ".h5")
+OF_TUPLE = "_index_"
+"""How Minari names the parts of a tuple."""
 DATASET = "retorno.environments.datasets:dataset"
 """By which a run records it."""
 
@@ -105,6 +109,112 @@ def dataset(
         "retorno.environments.datasets:dataset", settings={k: x for k, x in settings.items() if x is not None}
     )
     return replace(made, named=name)
+
+
+def save_dataset(path: str | Path, recorded: Recorded) -> Path:
+    """Write recordings where `dataset`, and others, read them.
+
+    Args:
+        path: an `.npz` that is not there yet, for observations and actions that are one array each; or else a new
+            folder as Minari's, with data/main_data.hdf5 and the spaces beside it.
+        recorded: what was lived, as `retorno.record` gives it.
+
+    Raises:
+        DatasetError: when something is there, or it cannot be written so.
+    """
+    path = Path(path)
+    require_new(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.part")
+    try:
+        (_save_flat if path.suffix else _save_minari)(beside, recorded, path.name)
+        os.replace(beside, path)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def require_new(path: Path) -> None:
+    """Refuse a place where no data set can be written.
+
+    Raises:
+        DatasetError: when something is there, or it is called otherwise.
+    """
+    if path.exists():
+        raise DatasetError(f"{path} is there: name another file or folder, or remove it first")
+    if path.suffix not in ("", ".npz"):
+        raise DatasetError(
+            f"{path}: data sets are written as NAME.npz, or as a folder (Minari's), not as {path.suffix}"
+        )
+
+
+def _save_minari(folder: Path, recorded: Recorded, name: str) -> None:
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        raise DatasetError("Minari's format is written by h5py, which is not installed: pip install h5py") from error
+    about = {
+        "dataset_id": name,
+        "data_format": "hdf5",
+        "observation_space": json.dumps(told_space(recorded.observation_space)),
+        "action_space": json.dumps(told_space(recorded.action_space)),
+        "total_episodes": 0,
+        "total_steps": recorded.transitions,
+    }
+    (folder / "data").mkdir(parents=True)
+    with h5py.File(folder / "data" / "main_data.hdf5", "w") as file:
+        for number, lived in enumerate(recorded.episodes()):
+            group = file.create_group(f"episode_{number}")
+            group.attrs.update({"id": number, "total_steps": len(lived.steps.last) - 1})
+            for what, x in {"observations": lived.steps.obs, "actions": lived.action, **_ends(lived)}.items():
+                _put(group, what, x)
+            about["total_episodes"] = number + 1
+        file.attrs.update({what: about[what] for what in ("total_episodes", "total_steps")})
+    (folder / "data" / "metadata.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+
+def _ends(lived: Episode) -> dict[str, Any]:
+    """What was paid on each step, and how the episode ended."""
+    over = np.asarray(lived.steps.last)[1:]
+    terminated = over & (np.asarray(lived.steps.discount)[1:] == 0)
+    return {"rewards": lived.steps.reward[1:], "terminations": terminated, "truncations": over & ~terminated}
+
+
+def _put(group: Any, name: str, x: Any) -> None:
+    """An array of HDF5, or a group of them."""
+    if not isinstance(x, Mapping | tuple):
+        group[name] = x
+        return
+    parts = x if isinstance(x, Mapping) else {f"{OF_TUPLE}{place}": part for place, part in enumerate(x)}
+    for key, part in parts.items():
+        _put(group.require_group(name), key, part)
+
+
+def _save_flat(file: Path, recorded: Recorded, name: str) -> None:
+    held: dict[str, list[Any]] = {}
+    for lived in recorded.episodes():
+        obs, ends = lived.steps.obs, _ends(lived)
+        if not (isinstance(obs, np.ndarray) and isinstance(lived.action, np.ndarray)):
+            raise DatasetError(
+                f"observations or actions have several parts, and {name} would hold one array of each: name a folder, "
+                "which is written as Minari's"
+            )
+        parts = {
+            "observations": obs[:-1],
+            "next_observations": obs[1:],
+            "actions": lived.action,
+            "rewards": ends["rewards"],
+            "terminals": ends["terminations"],
+            "timeouts": ends["truncations"],
+        }
+        for what, x in parts.items():
+            held.setdefault(what, []).append(x)
+    arrays: dict[str, Any] = {what: np.concatenate(parts) for what, parts in held.items()}
+    with open(file, "wb") as stream:
+        np.savez(stream, **arrays)
 
 
 def _flat(path: Path) -> tuple[list[Episode], None]:
@@ -195,7 +305,12 @@ def is_dataset(name: str) -> bool:
 
 def _read(node: Any) -> Any:
     """Arrays as they lie in groups."""
-    return {name: _read(node[name]) for name in node if name != "infos"} if hasattr(node, "keys") else node[()]
+    if not hasattr(node, "keys"):
+        return node[()]
+    parts = {name: _read(node[name]) for name in node if name != "infos"}
+    if parts and all(name.startswith(OF_TUPLE) for name in parts):
+        return tuple(parts[f"{OF_TUPLE}{place}"] for place in range(len(parts)))
+    return parts
 
 
 def _of_group(held: dict[str, Any], where: str) -> Episode:
@@ -234,6 +349,32 @@ def space_of(told: Mapping[str, Any]) -> Space[Any]:
         case "Tuple":
             return spaces.Tuple([space_of(part) for part in told["subspaces"]])
     raise DatasetError(f"spaces of type {told.get('type')} are not taken: name the world instead, world=…")
+
+
+def told_space(space: Space[Any]) -> dict[str, Any]:
+    """A Gymnasium space as Minari writes it down: what `space_of` reads.
+
+    Raises:
+        DatasetError: when it is of another kind than those that retorno takes.
+
+    >>> told_space(spaces.Discrete(3))
+    {'type': 'Discrete', 'n': 3, 'start': 0}
+    """
+    match space:
+        case spaces.Discrete():
+            return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+        case spaces.MultiDiscrete():
+            return {"type": "MultiDiscrete", "nvec": space.nvec.tolist()}
+        case spaces.MultiBinary():
+            return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
+        case spaces.Box():
+            ends = {"low": space.low.tolist(), "high": space.high.tolist()}
+            return {"type": "Box", "dtype": str(space.dtype), "shape": list(space.shape), **ends}
+        case spaces.Dict():
+            return {"type": "Dict", "subspaces": {name: told_space(part) for name, part in space.spaces.items()}}
+        case spaces.Tuple():
+            return {"type": "Tuple", "subspaces": [told_space(part) for part in space.spaces]}
+    raise DatasetError(f"spaces of type {type(space).__name__} are not written")
 
 
 def _space(recorded: list[Any]) -> Space[Any]:

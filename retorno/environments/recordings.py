@@ -7,7 +7,7 @@ were taken then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -82,6 +82,17 @@ class Recorded(Environment):
     def transitions(self) -> int:
         """How many there are in all: environment steps of one epoch."""
         return int(np.asarray(self.lived.transitions).sum())
+
+    def episodes(self) -> Iterator[Episode]:
+        """The episodes, one after another, on the host."""
+        lived = jax.tree.map(np.asarray, self.lived)
+        for column in range(self.columns):
+            first, last = lived.steps.first[:, column], lived.steps.last[:, column]
+            for begin in np.flatnonzero(first):
+                end = begin + int(np.argmax(last[begin:]))
+                steps = jax.tree.map(lambda x, a=begin, b=end + 1, c=column: x[a:b, c], lived.steps)
+                done, extras = jax.tree.map(lambda x, a=begin, b=end, c=column: x[a:b, c], (lived.action, lived.extras))
+                yield Episode(steps, done, extras)
 
     def reset(self, key: Key[Array, ""]) -> tuple[Place, TimeStep]:
         place = Place(jax.random.randint(key, (), 0, self.columns), jnp.int32(0))

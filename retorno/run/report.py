@@ -186,8 +186,11 @@ def told_fit(metrics: dict[str, float]) -> str:
 
     >>> told_fit({"loss": 0.3567, "accuracy": 0.9})
     'loss 0.357, accuracy 90%'
+    >>> told_fit({"critic_loss": 0.25, "q": 3.0, "actor_loss": -1.5})
+    'critic loss 0.250, actor loss -1.500'
     """
-    told = [f"loss {metrics['loss']:.3f}"] if "loss" in metrics else []
+    losses = {name: x for name, x in metrics.items() if name.endswith("loss")}
+    told = [f"{name.replace('_', ' ')} {x:.3f}" for name, x in losses.items()]
     return ", ".join([*told, f"accuracy {metrics['accuracy']:.0%}"] if "accuracy" in metrics else told)
 
 

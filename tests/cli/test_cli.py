@@ -216,6 +216,7 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["solve", "student", "--picture", "x.gif"], ".png or .svg"),
         (["evaluate"], "which run?"),
         (["evaluate", "nowhere"], "does not exist"),
+        (["record"], "which run?"),
         (["inspect", "."], "not the folder of a run"),
         (["resume", "nowhere"], "does not exist"),
         (["play", "CartPole-v1", "--out", "x.png"], ".gif or .mp4"),
@@ -331,6 +332,16 @@ def test_evaluate_prints_exactly_one_json_object(cli, finished):
     assert json.loads(cli("evaluate", finished, "--json", "--episodes", "1")[1])["ci95"] == [None, None]
     human = cli("evaluate", finished, "--episodes", "30")[1]
     assert "in each of 30 episodes" in human and "regret" in human
+
+
+def test_what_a_run_does_is_recorded_for_others(cli, finished, tmp_path):
+    code, out, err = cli("record", finished, "--episodes", "5", "--out", tmp_path / "data.npz")
+    assert code == 0 and "data.npz: 5 episodes" in out and "next: retorno train behaviour_cloning" in err
+    call = ["train", "behaviour_cloning", tmp_path / "data.npz", "--num-envs", "1", "--steps", "50"]
+    code, out, err = cli(*call, "--folder", tmp_path / "cloned")
+    assert code == 0 and "loss" in out, err
+    code, _, err = cli("record", finished, "--out", tmp_path / "data.npz")
+    assert code == 2 and "is there" in err
 
 
 def test_many_seeds_native_and_hosted(cli, tmp_path):
