@@ -44,6 +44,8 @@ NAMES = {
 """What arrays are called by those who record them."""
 OPTIONAL = ("timeouts", "next_observations")
 HDF5 = (".hdf5", ".h5")
+MINARI = "0.5.3"
+"""The version of its format that is written."""
 OF_TUPLE = "_index_"
 """How Minari names the parts of a tuple."""
 DATASET = "retorno.environments.datasets:dataset"
@@ -159,6 +161,7 @@ def _save_minari(folder: Path, recorded: Recorded, name: str) -> None:
     about = {
         "dataset_id": name,
         "data_format": "hdf5",
+        "minari_version": MINARI,
         "observation_space": json.dumps(told_space(recorded.observation_space)),
         "action_space": json.dumps(told_space(recorded.action_space)),
         "total_episodes": 0,
@@ -338,7 +341,7 @@ def space_of(told: Mapping[str, Any]) -> Space[Any]:
         case "Discrete":
             return spaces.Discrete(told["n"], start=told.get("start", 0))
         case "MultiDiscrete":
-            return spaces.MultiDiscrete(told["nvec"])
+            return spaces.MultiDiscrete(told["nvec"], start=told.get("start"))
         case "MultiBinary":
             return spaces.MultiBinary(told["n"])
         case "Box":
@@ -358,13 +361,14 @@ def told_space(space: Space[Any]) -> dict[str, Any]:
         DatasetError: when it is of another kind than those that retorno takes.
 
     >>> told_space(spaces.Discrete(3))
-    {'type': 'Discrete', 'n': 3, 'start': 0}
+    {'type': 'Discrete', 'dtype': 'int64', 'n': 3, 'start': 0}
     """
     match space:
         case spaces.Discrete():
-            return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+            return {"type": "Discrete", "dtype": "int64", "n": int(space.n), "start": int(space.start)}
         case spaces.MultiDiscrete():
-            return {"type": "MultiDiscrete", "nvec": space.nvec.tolist()}
+            parts = {"nvec": space.nvec.tolist(), "start": space.start.tolist()}
+            return {"type": "MultiDiscrete", "dtype": str(space.dtype), **parts}
         case spaces.MultiBinary():
             return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
         case spaces.Box():

@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 import retorno as rt
 from retorno.algorithms import BehaviourCloning
-from retorno.environments.datasets import DatasetError, dataset
+from retorno.environments.datasets import DatasetError, dataset, space_of, told_space
 from retorno.networks import MLP
 
 OBS = np.arange(14, dtype=np.float32).reshape(7, 2)
@@ -116,3 +116,9 @@ def test_a_run_finds_its_data_again_or_says_that_it_changed(tmp_path: Path) -> N
     written(tmp_path, rewards=FLAT["rewards"] + 1)
     with pytest.raises(Exception, match="is not what it was when the run began"):
         rt.resume(tmp_path / "run")
+
+
+def test_spaces_are_read_as_they_are_written() -> None:
+    parts = [spaces.Discrete(3, start=2), spaces.MultiBinary(4), spaces.Box(-1, np.inf, (2, 3), np.float64)]
+    whole = spaces.Dict({"all": spaces.Tuple(parts), "many": spaces.MultiDiscrete([2, 5], start=[1, -1])})
+    assert space_of(json.loads(json.dumps(told_space(whole)))) == whole
