@@ -36,8 +36,8 @@ FOUND = KEPT / "connect-four-steps.json"
 PLAYERS = {"the network alone": 0, "with 64 simulations": 64}
 ASKED = {"the network alone": 0.93, "with 64 simulations": 0.97}
 GAMES, SIMULATIONS = 20, 600
-SOLVED_FROM = 7
-"""Moves after which the perfect player knows each position in seconds; its replies before are drawn."""
+SOLVED_FROM = 5
+"""Moves after which the perfect player knows each position in seconds; its two replies before are drawn."""
 
 
 def boundaries(run: Path, apart: int) -> list[int]:
@@ -69,7 +69,7 @@ def measure(run: Path, steps: list[int]) -> None:
 
 
 def play_first(run: Path) -> None:
-    """Games as first player against a player that is perfect as soon as that is known in seconds."""
+    """Games as first player against a player that is perfect, and loses as late as it can, once that takes seconds."""
     policy: Any = with_simulations(load(run).policy, SIMULATIONS)  # type: ignore[arg-type]
     game, solver, rng = ConnectFour(), ConnectFourSolver(), np.random.default_rng(0)
     step = jax.jit(lambda state, action: game.step(state, action, jax.random.key(0)))
@@ -82,7 +82,7 @@ def play_first(run: Path) -> None:
                 action = think(policy, row).action
             else:
                 if ply >= SOLVED_FROM:
-                    q = solver.values(np.asarray(row.obs))
+                    q = solver.scores(np.asarray(row.obs))
                     still_won += ply == SOLVED_FROM and np.nanmax(q) < 0
                     moves = np.flatnonzero(q == np.nanmax(q))
                 action = int(rng.choice(moves))
