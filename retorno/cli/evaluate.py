@@ -18,6 +18,7 @@ from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
 from retorno.core.waiting import waiting
 from retorno.environments.recordings import Recorded
+from retorno.environments.registry import WorldName
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.fit import fit
 from retorno.run.oracle import Regret, observes_states, regret
@@ -64,7 +65,12 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"the runs are of different worlds ({told}): evaluate them one by one, or all in one --world")
     world = names[0].make()
     if isinstance(world, Recorded):
-        return fits(list(given.runs), world, given)
+        fits(list(given.runs), world, given)
+        whose = world.named.settings.get("world") if world.named else None
+        if whose is None or given.json:
+            return 0
+        names = [WorldName(whose)]
+        world = names[0].make()
     actors, greedy = learnt(list(given.runs), step_of(given.step)), not given.sampled
     policies = [actor.policy for actor in actors]
     given_policy = predicts(policies)  # The same one with every seed.
@@ -88,7 +94,7 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
-def fits(folders: list[Path], world: Recorded, asked: Evaluate) -> int:
+def fits(folders: list[Path], world: Recorded, asked: Evaluate) -> None:
     """How well what was learnt from recordings fits them, or others: nothing can be lived in those."""
     for folder in (member for given in folders for member in members(given)):
         with closing(restore(folder, warn=note)) as training:
@@ -97,7 +103,6 @@ def fits(folders: list[Path], world: Recorded, asked: Evaluate) -> int:
             else:
                 told = told_fits(training) if asked.world is None else told_fit(fit(training, world))
                 print(f"{folder}: {told}")
-    return 0
 
 
 def against_optimum(

@@ -19,8 +19,8 @@ from retorno.run.record import record
 class Record:
     """Live whole episodes with what was learnt, and keep each step: a data set from which others learn without acting.
 
-    Actions are drawn from the policies, unless --best is said. Behaviour cloning, IQL, TD3+BC, CQL and the decision
-    transformer take the file in the place of a world, as do other libraries.
+    Actions are drawn from the policies, unless --best is said. Behaviour cloning, IQL, TD3+BC and CQL take the file in
+    the place of a world, as do other libraries.
     """
 
     runs: Runs

@@ -18,6 +18,7 @@ import tyro
 
 from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
+from retorno.cli.datasets import EPOCHS, fitted
 from retorno.cli.options import Flag, UsageError, keep_of, parse, spelled, step_of
 from retorno.cli.runs import complete, finish, next_steps, use_cores
 from retorno.cli.spelling import with_bare, without_places, world_settings
@@ -148,6 +149,11 @@ def run(arguments: list[str]) -> int:
     usual = None if texts is None else texts.algorithm
     options, algorithm, relabel, published = choose(name, world, with_bare(rest, BARE), usual)
     assert world is not None, "the help has exited"
+    if world == DATASET:
+        recorded, settings = fitted(algorithm, settings)
+        if asked("steps", rest) is None:
+            options = dataclasses.replace(options, steps=max(options.steps, EPOCHS * recorded.transitions))
+        return start(name, world, settings, options, algorithm, relabel, published, recorded)
     if texts is None:
         return start(name, world, settings, options, algorithm, relabel, published)
     algorithm = texts.completed(algorithm)
@@ -482,15 +488,15 @@ def start(
     algorithm: Algorithm,
     relabel: RelabelConfig | None,
     published: Published | None,
-    texts: Any = None,
+    read: Any = None,
 ) -> int:
     """Tell what is about to happen, and do it. What cannot be is refused before anything is told.
 
-    A world of texts is read already: it is given beside its name.
+    A world of texts or recordings is read already: it is given beside its name.
     """
     hosted = checked(options)
     chosen = WorldName(world, hosted, parallel_of(options), options.wrappers, settings=settings)
-    made = texts or chosen.make()
+    made = read or chosen.make()
     watched = None if options.watch is None else watched_model(world, chosen.model(), options.watch)
     if watched is not None:
         require_watchable(algorithm, made, watched, options.seeds)
@@ -542,7 +548,7 @@ def start(
     if native or len(seeds) == 1:
         use_cores(len(seeds))
         seed = seeds[0] if len(seeds) == 1 else seeds
-        begun = train(algorithm, texts or chosen, options.steps, seed=seed, folder=folder, ready=ready, **more)
+        begun = train(algorithm, read or chosen, options.steps, seed=seed, folder=folder, ready=ready, **more)
         with begun as training:
             if watched is not None and options.watch is not None:
                 watch(training, watched, options.watch, f"{name} on {world}")

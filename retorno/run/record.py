@@ -50,8 +50,8 @@ def record(
 ) -> Recorded:
     """Live whole episodes and keep every row of them, as a world of recordings from which others learn.
 
-    Behaviour cloning, IQL, TD3+BC, CQL and the decision transformer learn from it, and
-    `retorno.environments.save_dataset` writes it to a file.
+    Behaviour cloning, IQL, TD3+BC and CQL learn from it, a decision transformer from what
+    `retorno.environments.told_returns` makes of it, and `retorno.environments.save_dataset` writes it to a file.
 
     Args:
         policy: a policy, a run, what `load` gives, or a run's folder; or several, each of which lives as many episodes.

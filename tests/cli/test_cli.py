@@ -337,9 +337,11 @@ def test_evaluate_prints_exactly_one_json_object(cli, finished):
 def test_what_a_run_does_is_recorded_for_others(cli, finished, tmp_path):
     code, out, err = cli("record", finished, "--episodes", "5", "--out", tmp_path / "data.npz")
     assert code == 0 and "data.npz: 5 episodes" in out and "next: retorno train behaviour_cloning" in err
-    call = ["train", "behaviour_cloning", tmp_path / "data.npz", "--num-envs", "1", "--steps", "50"]
-    code, out, err = cli(*call, "--folder", tmp_path / "cloned")
+    of = ["--world.world", "student", "--world.cut", "2", "--num-envs", "2", "--steps", "50"]
+    code, out, err = cli("train", "behaviour_cloning", tmp_path / "data.npz", *of, "--folder", tmp_path / "cloned")
     assert code == 0 and "loss" in out, err
+    out = cli("evaluate", tmp_path / "cloned", "--episodes", "5")[1]
+    assert "on what was learnt from" in out and "5 episodes" in out
     code, _, err = cli("record", finished, "--out", tmp_path / "data.npz")
     assert code == 2 and "is there" in err
 

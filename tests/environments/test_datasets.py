@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 import retorno as rt
 from retorno.algorithms import BehaviourCloning
+from retorno.cli.datasets import fitted
 from retorno.environments.datasets import DatasetError, dataset, space_of, told_space
 from retorno.networks import MLP
 
@@ -122,3 +123,22 @@ def test_spaces_are_read_as_they_are_written() -> None:
     parts = [spaces.Discrete(3, start=2), spaces.MultiBinary(4), spaces.Box(-1, np.inf, (2, 3), np.float64)]
     whole = spaces.Dict({"all": spaces.Tuple(parts), "many": spaces.MultiDiscrete([2, 5], start=[1, -1])})
     assert space_of(json.loads(json.dumps(told_space(whole)))) == whole
+
+
+def test_episodes_are_cut_for_who_remembers_nothing(tmp_path: Path) -> None:
+    steps = 40
+    held = {
+        "observations": np.zeros((steps, 2), np.float32),
+        "next_observations": np.zeros((steps, 2), np.float32),
+        "actions": np.arange(steps) % 2,
+        "rewards": np.ones(steps, np.float32),
+        "terminals": np.arange(steps) == steps - 1,
+    }
+    np.savez(tmp_path / "long.npz", **held)
+    source = {"source": str(tmp_path / "long.npz")}
+    rows = lambda network, **more: fitted(  # noqa: E731
+        BehaviourCloning(num_envs=32, network=network), source | more
+    )[0].lived.steps.last.shape[0]
+    assert rows(MLP()) == 256 // 32 + 1
+    assert rows(rt.networks.GRU()) == steps + 1
+    assert rows(MLP(), cut=20) == 21

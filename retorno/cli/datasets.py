@@ -1,0 +1,55 @@
+"""What `retorno train` makes of a data set: how it is cut for who learns from it, and how often it is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from retorno.cli.terminal import note
+from retorno.core.policy import Algorithm
+from retorno.environments.datasets import DATASET
+from retorno.environments.recordings import Recorded
+from retorno.environments.registry import WorldName
+from retorno.networks import policy_head
+
+BATCH = 256
+"""Transitions of a gradient step, as all who learn from recordings publish them."""
+EPOCHS = 40
+"""How often a data set is read, where that is more than the usual steps."""
+
+
+def fitted(algorithm: Algorithm, settings: dict[str, Any]) -> tuple[Recorded, dict[str, Any]]:
+    """A data set, and its settings, in pieces for who remembers nothing: whole for others.
+
+    What is learnt from transitions one by one is the same in pieces, of which each gradient step takes fewer.
+
+    Args:
+        algorithm: learns from it.
+        settings: of the data set.
+    """
+    world: Any = WorldName(DATASET, settings=settings).make()
+    cut = max(BATCH // algorithm.num_envs, 1)
+    if "cut" in settings or world.lived.steps.last.shape[0] <= cut + 1 or remembers(algorithm, world):
+        return world, settings
+    note(
+        f"episodes are learnt from in pieces of {cut} steps, {algorithm.num_envs} in each gradient step (--world.cut, "
+        "--num-envs)"
+    )
+    settings = {**settings, "cut": cut}
+    return WorldName(DATASET, settings=settings).make(), settings  # pyright: ignore[reportReturnType]
+
+
+def remembers(algorithm: Any, world: Recorded) -> bool:
+    """Whether the policy that is learnt reads more of an episode than the row at hand.
+
+    Args:
+        algorithm: learns it.
+        world: of recordings.
+    """
+    network = getattr(algorithm, "network", None)
+    if network is None:
+        return True
+    heads = {"policy": policy_head(world.action_space)}
+    shaped = jax.eval_shape(lambda key: network.build(key, world.observation_space, heads), jax.random.key(0))
+    return shaped.context != 0
