@@ -79,8 +79,9 @@ def ppo(cnn: bool) -> Callable[[], float]:
         policy, value = network.apply(learner.params, obs)
         action = policy.sample(seed=for_action)
         each = jax.random.split(for_step, ENVS)
-        after, state, reward, done, _ = jax.vmap(env.step, in_axes=(0, 0, 0, None))(each, state, action, params)
-        return (learner, state, after, key), Transition(done, action, value, reward, policy.log_prob(action), obs)
+        step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
+        after, state, reward, terminated, truncated, _info = step(each, state, action, params)
+        return (learner, state, after, key), Transition(terminated | truncated, action, value, reward, policy.log_prob(action), obs)
 
     def advantages(lived: Transition, last_value: Any) -> Any:
         def back(carry: Any, row: Transition) -> Any:
