@@ -81,7 +81,8 @@ def ppo(cnn: bool) -> Callable[[], float]:
         each = jax.random.split(for_step, ENVS)
         step = jax.vmap(env.step, in_axes=(0, 0, 0, None))
         after, state, reward, terminated, truncated, _info = step(each, state, action, params)
-        return (learner, state, after, key), Transition(terminated | truncated, action, value, reward, policy.log_prob(action), obs)
+        over, log_prob = terminated | truncated, policy.log_prob(action)
+        return (learner, state, after, key), Transition(over, action, value, reward, log_prob, obs)
 
     def advantages(lived: Transition, last_value: Any) -> Any:
         def back(carry: Any, row: Transition) -> Any:
