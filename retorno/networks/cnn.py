@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import gymnasium
 import jax.numpy as jnp
+import numpy as np
+from gymnasium import spaces
 from jax import Array
-from jaxtyping import Float, Key, PyTree
+from jaxtyping import Float, Key, PyTree, UInt8
 
 from retorno.core.hyperparameters import settings
 from retorno.core.spaces import HashableSpace
@@ -51,7 +53,7 @@ class Convolution(eqx.Module):
     bias: Float[Array, " D"]
     stride: int = eqx.field(static=True)
 
-    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "R S D"]:
+    def __call__(self, x: Float[Array, "H W C"] | UInt8[Array, "H W C"]) -> Float[Array, "R S D"]:
         return strided(x, self.kernel, self.stride) + self.bias
 
 
@@ -66,7 +68,10 @@ class Convolved(Feedforward):
     """Of each layer's outcome, over its channels or units; none where nothing is normalised."""
 
     def __call__(self, obs: PyTree[Any]) -> Float[Array, " D"]:
-        x = planes(self.observed.space, obs).astype(self.convolutions[0].kernel.dtype)
+        space = self.observed.space
+        x = obs.reshape(board(space)) if _is_bytes(space, obs) else planes(space, obs)
+        if x.dtype != jnp.uint8:
+            x = x.astype(self.convolutions[0].kernel.dtype)
         for k, layer in enumerate(self.convolutions):
             x = self._after(k, layer(x))
         x = x.reshape(-1)
@@ -76,6 +81,14 @@ class Convolved(Feedforward):
 
     def _after(self, k: int, x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
         return self.activation(self.norms[k](x) if self.norms else x)
+
+
+def _is_bytes(space: gymnasium.Space[Any], obs: PyTree[Any]) -> bool:
+    """Whether what is seen is an image of bytes, as they are: what is normalised before is not."""
+    match space:
+        case spaces.Box(low=low, high=high, shape=(_, _) | (_, _, _)) if space.dtype == np.uint8:
+            return obs.dtype == jnp.uint8 and not low.any() and bool((high == 255).all())
+    return False
 
 
 @settings

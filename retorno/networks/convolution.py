@@ -15,7 +15,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Shaped, UInt8
 
 FEW = 4
 """Of kernels with so many places or fewer the patches are little, and one product with them is quicker than XLA's
@@ -73,17 +73,21 @@ def _by_xla(x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"]) -> Float[
 
 
 def strided(
-    x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"], stride: int = 1, pad: bool = False
+    x: Float[Array, "H W C"] | UInt8[Array, "H W C"],
+    kernel: Float[Array, "K L C D"],
+    stride: int = 1,
+    pad: bool = False,
 ) -> Float[Array, "R S D"]:
     """A convolution with a stride, of the image itself or (`pad`) of one with zeros around it that is as large.
 
     With a stride s, s × s places of the image are taken as one with s² times the channels, and of the kernel alike.
+    Bytes are shares of 255: they are brought into place before they become floats, which are four times as much.
     """
     rows, columns = kernel.shape[:2]
     if pad:
         x = jnp.pad(x, ((rows // 2, (rows - 1) // 2), (columns // 2, (columns - 1) // 2), (0, 0)))
     if stride == 1:
-        return convolve(x, kernel)
+        return convolve(_as_shares(x, kernel), kernel)
     height, width = ((size - k) // stride + 1 for size, k in zip(x.shape, (rows, columns), strict=False))
     taken = tuple(-(-k // stride) for k in (rows, columns))
     filled = [(0, k * stride - size) for k, size in zip(taken, (rows, columns), strict=True)]
@@ -91,10 +95,23 @@ def strided(
     needed = [(out + k - 1) * stride for out, k in zip((height, width), taken, strict=True)]
     beyond = [(0, max(0, need - size)) for need, size in zip(needed, x.shape, strict=False)]
     x = jnp.pad(x, (*beyond, (0, 0)))[: needed[0], : needed[1]]
-    return convolve(_in_depth(x[..., None], stride)[..., 0], kernel)
+    return convolve(_as_shares(_squares(x, stride), kernel), kernel)
 
 
-def _in_depth(x: Float[Array, "H W C D"], stride: int) -> Float[Array, "R S CC D"]:
+def _as_shares(x: Array, kernel: Array) -> Float[Array, "H W C"]:
+    return (x.astype(jnp.float32) / 255).astype(kernel.dtype) if x.dtype == jnp.uint8 else x
+
+
+def _squares(x: Shaped[Array, "H W C"], stride: int) -> Shaped[Array, "R S CC"]:
+    """Squares of s × s places of an image as single ones. Bytes go by fours, as one word, where channels allow it."""
+    if x.dtype != jnp.uint8 or x.shape[-1] % 4:
+        return _in_depth(x[..., None], stride)[..., 0]
+    words = jax.lax.bitcast_convert_type(x.reshape(*x.shape[:2], -1, 4), jnp.uint32)
+    placed = jax.lax.bitcast_convert_type(_in_depth(words[..., None], stride)[..., 0], jnp.uint8)
+    return placed.reshape(*placed.shape[:2], -1)
+
+
+def _in_depth(x: Shaped[Array, "H W C D"], stride: int) -> Shaped[Array, "R S CC D"]:
     """Squares of s × s places as single ones."""
     height, width, channels, last = x.shape
     squares = x.reshape(height // stride, stride, width // stride, stride, channels, last)

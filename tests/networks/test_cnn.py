@@ -27,11 +27,13 @@ def test_screens_are_read_by_the_nature_papers_network_and_small_images_by_young
     assert size(spaces.Box(0, 255, (10, 10, 4), np.uint8)) == convolution + hidden + last
 
 
-def test_bytes_are_seen_as_shares_of_their_range() -> None:
-    screen = spaces.Box(0, 255, (9, 8, 1), np.uint8)
-    network = CNN((3,), (3,), (2,), (5,)).build(KEY, screen, {"q": ActionValueHead(2)})
-    shares = CNN((3,), (3,), (2,), (5,)).build(KEY, spaces.Box(0, 1, (9, 8, 1)), {"q": ActionValueHead(2)})
-    image = np.random.default_rng(0).integers(0, 256, (9, 8, 1)).astype(np.uint8)
+@pytest.mark.parametrize(("channels", "stride"), [(1, 2), (8, 2), (4, 1)])
+def test_bytes_are_seen_as_shares_of_their_range(channels: int, stride: int) -> None:
+    """Those of four channels go into place as one word."""
+    shape, config = (9, 8, channels), CNN((3,), (3,), (stride,), (5,))
+    network = config.build(KEY, spaces.Box(0, 255, shape, np.uint8), {"q": ActionValueHead(2)})
+    shares = config.build(KEY, spaces.Box(0, 1, shape), {"q": ActionValueHead(2)})
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     one, other = (
         net.step(jnp.asarray(seen), jnp.array(True), ())[0]["q"]
         for net, seen in ((network, image), (shares, image.astype(np.float32) / 255))
