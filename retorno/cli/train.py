@@ -527,7 +527,8 @@ def start(
             note(told)
         if (origin := training.begun_from) is not None:
             what = "the network" if origin["network_only"] else "what was learnt"
-            note(f"begins with {what} in {origin['step']:,} steps of {origin['run']}")
+            anew = f"; {', '.join(origin['anew'])} begin anew" if origin.get("anew") else ""
+            note(f"begins with {what} in {origin['step']:,} steps of {origin['run']}{anew}")
         named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
         note(f"{options.steps:,} steps, {named}, recorded in {folder}")
         if (told := training.until.told(training.every or training.steps)) is not None:

@@ -5,10 +5,14 @@ visits, counted models. What was *lived* begins anew, for it belongs to the othe
 replayed, and all that there is once for each environment, such as traces and memories. So do the clocks by which
 schedules run. What was *given*, such as the policy that prediction judges or the world that is planned in, is this
 run's own.
+
+Of networks alone (`network_only`) what both runs have is taken: a clone of demonstrations has no critic, so that of a
+PPO that goes on from there begins anew.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +42,10 @@ ANEW = (Clock, Countdown, Lived, Followed, FixedPolicy, WorldModel, LatestModel)
 """What of a learner counts, remembers when, or was given."""
 
 
+PART = re.compile(r".*?/(?:trunks|last)/[^/]+")
+"""A trunk or a head: what one network may have and another not."""
+
+
 class OriginError(RetornoError):
     """A run that another cannot begin with: the message says which leaf, shape or space is in the way."""
 
@@ -51,7 +59,8 @@ class Origin:
     step: Step = None
     """Of which step's checkpoint; "best" for the one with the highest return, None for the newest whole one."""
     network_only: bool = False
-    """Take its networks, and the normaliser of what they see, and nothing of the optimiser or of what is counted."""
+    """Take its networks, and the normaliser of what they see, and nothing of the optimiser or of what is counted. Heads
+    that it lacks begin anew, and with them their trunks."""
 
 
 class Taken(NamedTuple):
@@ -93,7 +102,7 @@ def read(origin: Origin, algorithm: Algorithm, spec: Spec, seeds: Sequence[int],
         )
     places = [known[0] if len(known) == 1 else known[numbers.index(seed)] for seed in seeds]
 
-    def read_all(origin: Origin) -> dict[Path, tuple[Learner, checkpoint.Manifest]]:
+    def read_all(origin: Origin) -> dict[Path, tuple[Learner, checkpoint.Manifest, list[str]]]:
         return {path: _read_one(origin, path, len(found[path]), algorithm, spec, world) for path, _ in places}
 
     try:
@@ -111,12 +120,14 @@ def read(origin: Origin, algorithm: Algorithm, spec: Spec, seeds: Sequence[int],
         return read[path][0] if len(found[path]) == 1 else jax.tree.map(lambda x: x[place], read[path][0])
 
     each = [one(path, place) for path, place in places]
-    first, manifest = places[0][0], read[places[0][0]][1]
+    first = places[0][0]
+    _, manifest, anew = read[first]
     record = {
         "run": str((folder if len(places) > 1 else first).resolve()),
         "step": manifest.step,
         "digest": manifest.digest,
         "network_only": origin.network_only,
+        **({"anew": anew} if anew else {}),
     }
     return Taken(each[0] if len(seeds) == 1 else jax.tree.map(lambda *x: jnp.stack(x), *each), record)
 
@@ -168,8 +179,8 @@ def _members(folder: Path) -> list[Path]:
 
 def _read_one(
     origin: Origin, run: Path, seeds: int, algorithm: Algorithm, spec: Spec, world: World
-) -> tuple[Learner, checkpoint.Manifest]:
-    """What is taken of one run's folder, with an axis [seeds] where it has several."""
+) -> tuple[Learner, checkpoint.Manifest, list[str]]:
+    """What is taken of one run's folder, with an axis [seeds] where it has several, and which parts it lacks."""
     settings, own = read_config(run)["algorithm"], to_json(algorithm)
     try:
         path = policy_folder.find(run)
@@ -188,6 +199,12 @@ def _read_one(
     shapes = _shapes(algorithm, spec)
     stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape) if seeds > 1 else x.shape, x.dtype), shapes)
     wanted = eqx.filter(stacked, learnt(algorithm, spec, origin.network_only))
+    names, parts = _names(wanted), {_part(leaf.name) for leaf in checkpoint.read_manifest(place).leaves}
+    lacking = {part for part in map(_part, names) if part not in parts} if origin.network_only else set()
+    if lacking and lacking != set(map(_part, names)):
+        leaves, structure = jax.tree.flatten(wanted)
+        kept = [None if _part(name) in lacking else x for name, x in zip(names, leaves, strict=True)]
+        wanted = jax.tree.unflatten(structure, kept)
     if not any(jnp.issubdtype(x.dtype, jnp.inexact) for x in jax.tree.leaves(wanted)):
         what = "no network" if origin.network_only else "nothing that is learnt"
         raise OriginError(f"{type(algorithm).__name__} has {what}, with which a run could begin")
@@ -195,19 +212,27 @@ def _read_one(
     other = "" if kinds[0] == kinds[1] else f" ({run} is a run of {kinds[0]}, this one is of {kinds[1]})"
     advice = f"begin with settings like those of {run}{other}"
     found, _, manifest = checkpoint.load(place, {"learner": wanted}, advice=advice, part=True)
-    fields, places = {name.split("/")[2] for name in _names(wanted)}, _names(shapes)
+    fields, places = {name.split("/")[2] for name in names}, _names(shapes)
+    own_parts = {_part(name) for name in places}
     for leaf in manifest.leaves:
         inside, _, name = leaf.name.partition("state/learner/")
-        if not inside and name.split("/")[0] in fields and leaf.name not in places:
+        beside = origin.network_only and _part(leaf.name) not in own_parts
+        if not inside and name.split("/")[0] in fields and leaf.name not in places and not beside:
             raise checkpoint.MismatchError(
                 f"{place} has a leaf {leaf.name!r} of {leaf}, which has no place here: {advice}"
             )
-    return found["learner"], manifest
+    return found["learner"], manifest, sorted(part.removeprefix("state/learner/") for part in lacking)
 
 
-def _names(learner: Learner) -> set[str]:
+def _names(learner: Learner) -> list[str]:
     """What the leaves of a learner are called in a checkpoint."""
-    return {leaf.name for leaf in checkpoint.described({"learner": learner})}
+    return [leaf.name for leaf in checkpoint.described({"learner": learner})]
+
+
+def _part(leaf: str) -> str:
+    """Of which trunk or head a leaf is; of none, itself."""
+    found = PART.match(leaf)
+    return found[0] if found else leaf
 
 
 def find(run: Path, step: Step) -> Path:

@@ -21,7 +21,7 @@ from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.registry import make, native
 from retorno.networks import MLP
 from retorno.ops.optimisers import SGD
-from retorno.policies import Tabulated
+from retorno.policies import Tabulated, Uniform
 from retorno.run.folder import read_config
 from retorno.run.loop import native_spec
 from retorno.run.origin import Origin, learnt
@@ -191,3 +191,25 @@ def test_the_policy_that_is_judged_is_the_new_runs_own(tmp_path: Path) -> None:
     found = learner_of(train(other, "student", 40, init_from=first))
     assert same(found.followed, learner_of(train(other, "student", 40)).followed)
     assert same(found.network, learner_of(rt.restore(first)).network)
+
+
+def test_a_clone_goes_on_with_a_critic_of_its_own(tmp_path: Path) -> None:
+    recorded = rt.record(
+        Uniform().build(native("student").observation_space, native("student").action_space), "student", 4
+    )
+    cloned = trained(tmp_path / "clone", rt.algorithms.BehaviourCloning(network=MLP((8,)), num_envs=1), recorded)
+    clone, fresh = (
+        learner_of(rt.restore(cloned, world=recorded)).network,
+        learner_of(train(DEEP, "student", 40)).network,
+    )
+    with pytest.raises(RetornoError, match="network alone fits: --network-only"):
+        train(DEEP, "student", 40, init_from=cloned)
+    begun = train(DEEP, "student", 40, init_from=Origin(cloned, network_only=True))
+    network = learner_of(begun).network
+    assert same(network.select("policy"), clone) and same(network.select("value"), fresh.select("value"))
+    assert begun.begun_from is not None and begun.begun_from["anew"] == ["network/last/value", "network/trunks/value"]
+    # And back: a critic is not asked for.
+    deep = trained(tmp_path / "deep", DEEP)
+    method = rt.algorithms.BehaviourCloning(network=MLP((8,)), num_envs=1)
+    back = learner_of(train(method, recorded, 40, init_from=Origin(deep, network_only=True))).network
+    assert same(back, learner_of(rt.restore(deep)).network.select("policy"))
