@@ -23,10 +23,25 @@ SMALLEST = 8
 """Letters of fewer pixels are not written."""
 STEPS = 200
 """Of how many steps the value is drawn."""
+READABLE = 300
+"""Rows or columns of a picture beside which there is room for names and numbers."""
 BLOCKS = 12
 """Into how many rows an image is cut, at most, to find what counts in it."""
 LIT, LAID = (235, 64, 20), 0.75
 """The colour of what counts, and how much of a picture it covers at most."""
+
+
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    """A small picture by whole pixels, so that what is drawn and written beside it can be read.
+
+    Args:
+        picture: the game. Shape [height, width, 3].
+
+    >>> enlarged(np.zeros((210, 160, 3), np.uint8)).shape, enlarged(np.zeros((400, 600, 3), np.uint8)).shape
+    ((420, 320, 3), (400, 600, 3))
+    """
+    times = -(-READABLE // max(picture.shape[:2]))
+    return picture.repeat(times, 0).repeat(times, 1)
 
 
 def with_values(
@@ -85,7 +100,7 @@ def _curve(past: Sequence[float], wide: int, high: int) -> np.ndarray:
     level = (lately - low) / max(high_value - low, 1e-6)
     canvas = Canvas(0, wide, 0, high, wide)
     across = np.linspace(0.02 * wide, 0.98 * wide, max(len(lately), STEPS // 4))[: len(lately)]
-    up = high * (0.12 + 0.76 * level)
+    up = high * (0.1 + 0.6 * level)  # Below what is written at the top.
     canvas.line([*zip(across, up, strict=True)] if len(lately) > 1 else [(across[0], up[0])] * 2, 1.2, ORANGE)
     image = canvas.picture()
     if high < 2 * SMALLEST:

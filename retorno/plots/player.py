@@ -30,7 +30,7 @@ from retorno.environments.registry import WorldName, make
 from retorno.environments.sampled_world import Sampled
 from retorno.environments.wrappers import Limited, Wrapper
 from retorno.plots.graph import readable
-from retorno.plots.pixels import BLOCKS, saliency, values_of, with_saliency, with_values
+from retorno.plots.pixels import BLOCKS, enlarged, saliency, values_of, with_saliency, with_values
 from retorno.plots.stages import Arms, InGraph, Moment, OnMap, Rendered, Stage, Words, picture
 from retorno.plots.style import PlotError
 from retorno.run.episodes import decide
@@ -194,6 +194,7 @@ class Player:
             self._values = False
             return picture
         self._past = [*([] if row.first else self._past), float(np.max(values))]
+        picture = enlarged(picture)
         if self._salient:
             block = -(-np.shape(row.obs)[0] // BLOCKS)
             picture = with_saliency(picture, saliency(self.policy, row.obs, block, row.first, self._carry))
