@@ -17,7 +17,7 @@ def spins(first: dict[str, Any], second: dict[str, Any]) -> float:
 
 
 def kept_left(first: dict[str, Any], second: dict[str, Any]) -> float:
-    """A pole shall stand, and its cart be near −1, well at the left of the middle."""
+    """A pole shall stand, wherever that is, and its cart be near −1, well at the left of the middle."""
     return _better(*(_stands_left(each["obs"]) for each in (first, second)))
 
 
@@ -40,7 +40,7 @@ def _turned_high(obs: np.ndarray) -> float:
 def _stands_left(obs: np.ndarray) -> float:
     place, angle = obs[:, 0], obs[:, 2]
     stands = (np.abs(angle) < 0.2) & (np.abs(place) < 2.4)
-    return float((stands * np.maximum(1.5 - np.abs(place + 1), 0)).mean())
+    return float((stands * np.exp(-np.abs(place + 1))).mean())
 
 
 def _better(first: float, second: float) -> float:
