@@ -1,65 +1,125 @@
-"""What learning from preferences loses where a part of it is left out. Christiano et al. 2017, section 3.3."""
+"""What learning from preferences loses where a part of it is left out. Christiano et al. 2017, section 3.3.
+
+On the pendulum, whose untaught swings show most of what matters, and on an acrobot that waits where it has swung up,
+which an untaught policy hardly ever shows.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retorno.algorithms.published import settings
+from retorno.core.environment import World
+from retorno.core.policy import Algorithm
 from retorno.environments.registry import make
 from retorno.figures.exhibit import Exhibit
 from retorno.ops.intervals import interval95
 from retorno.plots.style import number, style
-from retorno.preferences import Preferences, Random
+from retorno.preferences import Preferences, Random, StateEntropy
 from retorno.run.evaluate import evaluate
 from retorno.run.train import train
 
-WORLD = "Pendulum-v1"
-STEPS = 100_000
 EPISODES = 50
 WHOLE = Preferences()
-WITHOUT: dict[str, Preferences] = {
-    "as it is": WHOLE,
-    "any pairs are asked about": dataclasses.replace(WHOLE, queries=Random()),
-    "one member": dataclasses.replace(WHOLE, members=1),
-    "no regularisation": dataclasses.replace(WHOLE, decay=0.0),
-    "segments of one step": dataclasses.replace(WHOLE, segment=1),
-    "all labels before learning": dataclasses.replace(WHOLE, first=1.0),
-}
-"""The ablations of the paper, by what is left out. With one member nothing is disagreed on: any pair is asked about."""
+SEEN_FIRST = Preferences(labels=2_000, waiting=0.04, recent=20_000, gradient_steps=30, pretraining=StateEntropy())
+BEFORE = "all labels before learning"
 
 
-def returns(relabel: Preferences | None, seeds: int, taught: bool = True) -> Float[np.ndarray, " S"]:
-    """The mean return of what PPO learns by some labels, or by what the world pays, with each of S seeds."""
-    published, world = settings("ppo", WORLD), make(WORLD)
+class Task(NamedTuple):
+    """A world, what learns there, and what it is taught by."""
+
+    world: World
+    algorithm: Algorithm
+    steps: int
+    taught: dict[str, Preferences]
+    """By what is left out."""
+
+    def returns(self, relabel: Preferences | None, seeds: int, taught: bool = True) -> Float[np.ndarray, " S"]:
+        """The mean return of what is learnt by some labels, or by what the world pays, with each of S seeds."""
+        with train(self.algorithm, self.world, self.steps, seed=range(seeds), relabel=relabel) as training:
+            if taught:
+                training.run_to_end()
+            return evaluate(training.policies, self.world, EPISODES, greedy=taught).returns.mean(1)
+
+
+def _changed(name: str, **changed: Any) -> Algorithm:
+    published = settings("ppo", name)
     assert published is not None
-    with train(published.algorithm, world, STEPS, seed=range(seeds), relabel=relabel) as training:
-        if taught:
-            training.run_to_end()
-        return evaluate(training.policies, world, EPISODES, greedy=taught).returns.mean(1)
+    return dataclasses.replace(published.algorithm, **changed)
+
+
+def tasks() -> dict[str, Task]:
+    """The ablations of the paper. With one member nothing is disagreed on: any pair is asked about."""
+    return {
+        "Pendulum-v1": Task(
+            make("Pendulum-v1"),
+            _changed("Pendulum-v1"),
+            100_000,
+            {
+                "as it is": WHOLE,
+                "any pairs are asked about": dataclasses.replace(WHOLE, queries=Random()),
+                "one member": dataclasses.replace(WHOLE, members=1),
+                "no regularisation": dataclasses.replace(WHOLE, decay=0.0),
+                "segments of one step": dataclasses.replace(WHOLE, segment=1),
+                BEFORE: dataclasses.replace(WHOLE, first=1.0),
+            },
+        ),
+        "Acrobot-v1": Task(
+            make("Acrobot-v1", waits=True),
+            _changed("Acrobot-v1", entropy_coefficient=0.01),
+            200_000,
+            {
+                "as it is": SEEN_FIRST,
+                BEFORE: dataclasses.replace(SEEN_FIRST, first=1.0),
+                f"{BEFORE}, on what an untaught policy does": dataclasses.replace(
+                    SEEN_FIRST, first=1.0, waiting=WHOLE.waiting, pretraining=None
+                ),
+            },
+        ),
+    }
 
 
 def ablations(seeds: int) -> Exhibit:
     """The return on the true reward, of which no agent but the first was paid anything."""
-    paid, untaught = returns(None, seeds), returns(None, seeds, taught=False)
-    found = {f"{name}, {WHOLE.labels} labels": returns(each, seeds) for name, each in WITHOUT.items()}
-    found = {"the world's own reward": paid, **found}
+    found: dict[str, dict[str, Float[np.ndarray, " S"]]] = {}
+    notes = [f"PPO; {seeds} seeds, {EPISODES} episodes each; one answer in ten is wrong"]
+    made = tasks()
+    for name, task in made.items():
+        found[name] = {"the world's own reward": task.returns(None, seeds)}
+        for what, each in task.taught.items():
+            found[name][f"{what}, {each.labels:,} labels"] = task.returns(each, seeds)
+        untaught = task.returns(None, seeds, taught=False).mean()
+        notes.append(f"{name}: {task.steps:,} steps; untaught {untaught:.0f}")
+    sizes = [len(each) for each in found.values()]
     with style():
-        figure = Figure((7.2, 0.45 * len(found) + 1.2), layout="constrained")
-        axes = figure.subplots()
-        for place, each in enumerate(found.values()):
-            low, high = interval95(each) if seeds > 1 else (np.nan, np.nan)
-            axes.plot(each, np.full(seeds, place), "o", color="C0", alpha=0.35, markersize=5)
-            axes.errorbar(each.mean(), place, xerr=[[each.mean() - low], [high - each.mean()]], fmt="|", color="C0",
-                          markersize=14, capsize=3)  # fmt: skip
-            axes.annotate(number(each.mean(), 4), (1.01, place), xycoords=("axes fraction", "data"), va="center")
-        axes.axvline(paid.mean(), color="0.6", linewidth=1, zorder=0)
-        axes.set_yticks(range(len(found)), found)
-        axes.invert_yaxis()
-        axes.set_xlabel(f"mean return of {WORLD} after {STEPS:,} steps")
-    rows = [(name, seed, float(x)) for name, each in found.items() for seed, x in enumerate(each)]
-    note = f"PPO; {seeds} seeds, {EPISODES} episodes each; one answer in ten is wrong; untaught {untaught.mean():.0f}"
-    return Exhibit(figure, ("what", "seed", "return"), rows, notes=(note,))
+        figure = Figure((8.2, 0.45 * sum(sizes) + 1.8), layout="constrained")
+        panels = figure.subplots(len(found), height_ratios=sizes)
+        for axes, (name, each) in zip(panels, found.items(), strict=True):
+            _panel(axes, each, seeds)
+            axes.set_xlabel(f"mean return of {name} after {made[name].steps:,} steps")
+    rows = [
+        (name, what, seed, float(x))
+        for name, each in found.items()
+        for what, returns in each.items()
+        for seed, x in enumerate(returns)
+    ]
+    return Exhibit(figure, ("world", "what", "seed", "return"), rows, notes=tuple(notes))
+
+
+def _panel(axes: Axes, found: dict[str, Float[np.ndarray, " S"]], seeds: int) -> None:
+    """Each seed as a point, their mean with its interval, and the first one's mean as a line."""
+    for place, each in enumerate(found.values()):
+        low, high = interval95(each) if seeds > 1 else (np.nan, np.nan)
+        axes.plot(each, np.full(seeds, place), "o", color="C0", alpha=0.35, markersize=5)
+        axes.errorbar(each.mean(), place, xerr=[[each.mean() - low], [high - each.mean()]], fmt="|", color="C0",
+                      markersize=14, capsize=3)  # fmt: skip
+        axes.annotate(number(each.mean(), 4), (1.01, place), xycoords=("axes fraction", "data"), va="center")
+    axes.axvline(next(iter(found.values())).mean(), color="0.6", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(found)), found)
+    axes.invert_yaxis()
