@@ -521,8 +521,9 @@ RESULTS = [
         "ppo",
         "CartPole-v1",
         "≥ .8",
-        taught=dataclasses.replace(_ruled("kept_left"), waiting=0.02),
-        first_seed=100,
+        # Most of what an untaught policy shows has fallen: more is asked once it stands.
+        taught=dataclasses.replace(_ruled("kept_left"), waiting=0.02, first=0.1, half_rate=1.0),
+        first_seed=200,
         of_world=FALLEN_POLE,
         # Paid what the rule says, they learn it with four seeds of four, and the published ones with three.
         changed=PAID_LESS | STEADY,
