@@ -285,6 +285,7 @@ def _hosted_scene(world: GymnasiumWorld, letters: bool) -> Scene:
         try:
             environments.reset()
             _picture(environments, drawing.name)
+            fps = int(getattr(environments, "fps", None) or fps)
         finally:
             environments.close()
     except RetornoError as error:

@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,10 +12,11 @@ from rich.text import Text
 from retorno.algorithms import QLearning
 from retorno.cli.play import write
 from retorno.environments.grids.ascii_map import ascii_map
+from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.registry import WorldName
 from retorno.plots.board import shown_map
 from retorno.plots.places import whole_map
-from retorno.plots.player import LONGEST_PERIOD, REPEATED, Player, Repetition, pictures, staged
+from retorno.plots.player import LONGEST_PERIOD, REPEATED, Player, Repetition, _hosted_scene, pictures, staged
 from retorno.plots.stages import Arms, InGraph, Moment, OnMap, Rendered, Words, caption, picture
 from retorno.run.train import train
 
@@ -143,6 +145,17 @@ def test_a_gif_has_a_picture_for_each_row(cli, tmp_path: Path) -> None:
     with Image.open(tmp_path / "b.gif") as film:
         assert film.n_frames == -(-length // 4) + 1 and film.info["duration"] == 40  # type: ignore[attr-defined]
     assert told.endswith("of 4 one is in a .gif")
+
+
+def test_a_world_that_knows_its_speed_once_it_is_made_is_shown_at_it() -> None:
+    """As MuJoCo's bodies do, whose class says nothing."""
+
+    def body(render_mode: str) -> gym.Env:
+        env = gym.make("Pendulum-v1", render_mode=render_mode).unwrapped
+        env.metadata = {**env.metadata, "render_fps": 125}
+        return env
+
+    assert _hosted_scene(gymnasium(body), False).fps == 125
 
 
 def test_an_mp4_has_a_picture_for_each_row(cli, tmp_path: Path) -> None:

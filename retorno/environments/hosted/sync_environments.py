@@ -446,6 +446,11 @@ class Keepers:
         return self._envs[i].render()
 
     @property
+    def fps(self) -> float | None:
+        """Pictures a second at their own speed, where they say it: a body knows only once it is made."""
+        return (self._envs[0].metadata or {}).get("render_fps")
+
+    @property
     def action_names(self) -> tuple[str, ...]:
         """What the environments call their actions, as Atari's do; nothing where they do not say."""
         told = getattr(self._envs[0].unwrapped, "get_action_meanings", None)
