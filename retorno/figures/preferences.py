@@ -51,7 +51,8 @@ class Task(NamedTuple):
 def _changed(name: str, **changed: Any) -> Algorithm:
     published = settings("ppo", name)
     assert published is not None
-    return dataclasses.replace(published.algorithm, **changed)
+    algorithm: Any = published.algorithm
+    return dataclasses.replace(algorithm, **changed)
 
 
 def tasks() -> dict[str, Task]:
@@ -77,7 +78,7 @@ def tasks() -> dict[str, Task]:
             {
                 "as it is": SEEN_FIRST,
                 BEFORE: dataclasses.replace(SEEN_FIRST, first=1.0),
-                f"{BEFORE}, on what an untaught policy does": dataclasses.replace(
+                "all labels on an untaught policy": dataclasses.replace(
                     SEEN_FIRST, first=1.0, waiting=WHOLE.waiting, pretraining=None
                 ),
             },
