@@ -36,12 +36,13 @@ from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import UnknownNameError, WorldName
 from retorno.language import Decoder
-from retorno.networks import GRU, LSTM, Transformer
+from retorno.networks import GRU, LSTM, NETWORKS, Transformer
 from retorno.networks.network import NetworkConfig
 from retorno.preferences.clips import Clips
 from retorno.preferences.learnt_reward import Preferences
 from retorno.run.folder import SEED
 from retorno.run.known import register_further
+from retorno.run.of_run import OfRun
 from retorno.run.origin import Origin
 from retorno.run.relabel import RELABELS, InTurn
 from retorno.run.table_monitor import require_watchable
@@ -59,7 +60,7 @@ MOST_SEEDS = 100_000
 MUCH_MB = 100
 """Megabytes of checkpoints from which on they are told."""
 
-OFFERED: dict[Any, Mapping[str, Any]] = {NetworkConfig: {"decoder": Decoder}}
+OFFERED: dict[Any, Mapping[str, Any]] = {NetworkConfig: {"decoder": Decoder, "of_run": OfRun}}
 """What the command line offers of a kind beside what is registered."""
 NONE: Mapping[str, Any] = {"none": type(None)}
 RELABEL = ChainMap(dict(NONE), RELABELS)
@@ -525,6 +526,8 @@ def start(
             note(why)
         if getattr(algorithm, "exploring_starts", False) and (told := few_starts(chosen.model())):
             note(told)
+        if type(getattr(algorithm, "expert", None)) in NETWORKS.values():
+            note("the expert is a fresh network, which knows nothing: name one, as --expert of_run --expert.run RUN")
         if (origin := training.begun_from) is not None:
             what = "the network" if origin["network_only"] else "what was learnt"
             anew = f"; {', '.join(origin['anew'])} begin anew" if origin.get("anew") else ""

@@ -10,6 +10,7 @@ from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.imitation.mixing import MIXES
 from retorno.core.registry import REGISTERED
 from retorno.networks.pretrained import PRETRAINED, SOURCES
+from retorno.run import of_run as of_run
 from retorno.run.config import parts_of
 from retorno.run.relabel import RELABELS
 
