@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retorno.algorithms.published import settings
@@ -34,6 +33,7 @@ BEFORE = "all labels before learning"
 class Task(NamedTuple):
     """A world, what learns there, and what it is taught by."""
 
+    name: str
     world: World
     algorithm: Algorithm
     steps: int
@@ -48,79 +48,56 @@ class Task(NamedTuple):
             return evaluate(training.policies, self.world, EPISODES, greedy=taught).returns.mean(1)
 
 
-def _changed(name: str, **changed: Any) -> Algorithm:
-    published = settings("ppo", name)
-    assert published is not None
-    algorithm: Any = published.algorithm
-    return dataclasses.replace(algorithm, **changed)
-
-
-def tasks() -> dict[str, Task]:
-    """The ablations of the paper. With one member nothing is disagreed on: any pair is asked about."""
-    return {
-        "Pendulum-v1": Task(
-            make("Pendulum-v1"),
-            _changed("Pendulum-v1"),
-            100_000,
-            {
-                "as it is": WHOLE,
-                "any pairs are asked about": dataclasses.replace(WHOLE, queries=Random()),
-                "one member": dataclasses.replace(WHOLE, members=1),
-                "no regularisation": dataclasses.replace(WHOLE, decay=0.0),
-                "segments of one step": dataclasses.replace(WHOLE, segment=1),
-                BEFORE: dataclasses.replace(WHOLE, first=1.0),
-            },
-        ),
-        "Acrobot-v1": Task(
-            make("Acrobot-v1", waits=True),
-            _changed("Acrobot-v1", entropy_coefficient=0.01),
-            200_000,
-            {
-                "as it is": SEEN_FIRST,
-                BEFORE: dataclasses.replace(SEEN_FIRST, first=1.0),
-                "all labels on an untaught policy": dataclasses.replace(
-                    SEEN_FIRST, first=1.0, waiting=WHOLE.waiting, pretraining=None
-                ),
-            },
-        ),
-    }
-
-
 def ablations(seeds: int) -> Exhibit:
-    """The return on the true reward, of which no agent but the first was paid anything."""
-    found: dict[str, dict[str, Float[np.ndarray, " S"]]] = {}
-    notes = [f"PPO; {seeds} seeds, {EPISODES} episodes each; one answer in ten is wrong"]
-    made = tasks()
-    for name, task in made.items():
-        found[name] = {"the world's own reward": task.returns(None, seeds)}
-        for what, each in task.taught.items():
-            found[name][f"{what}, {each.labels:,} labels"] = task.returns(each, seeds)
-        untaught = task.returns(None, seeds, taught=False).mean()
-        notes.append(f"{name}: {task.steps:,} steps; untaught {untaught:.0f}")
-    sizes = [len(each) for each in found.values()]
+    """The ablations of the paper. With one member nothing is disagreed on: any pair is asked about."""
+    taught = {
+        "as it is": WHOLE,
+        "any pairs are asked about": dataclasses.replace(WHOLE, queries=Random()),
+        "one member": dataclasses.replace(WHOLE, members=1),
+        "no regularisation": dataclasses.replace(WHOLE, decay=0.0),
+        "segments of one step": dataclasses.replace(WHOLE, segment=1),
+        BEFORE: dataclasses.replace(WHOLE, first=1.0),
+    }
+    return _shown(Task("Pendulum-v1", make("Pendulum-v1"), _published("Pendulum-v1"), 100_000, taught), seeds)
+
+
+def offline(seeds: int) -> Exhibit:
+    """Labels that are all asked before anything is learnt: after what is new was looked for, and without."""
+    untaught = dataclasses.replace(SEEN_FIRST, first=1.0, waiting=WHOLE.waiting, pretraining=None)
+    taught = {
+        "as it is": SEEN_FIRST,
+        BEFORE: dataclasses.replace(SEEN_FIRST, first=1.0),
+        f"{BEFORE}, of an untaught policy": untaught,
+    }
+    algorithm = dataclasses.replace(_published("Acrobot-v1"), entropy_coefficient=0.01)
+    return _shown(Task("Acrobot-v1", make("Acrobot-v1", waits=True), algorithm, 200_000, taught), seeds)
+
+
+def _published(world: str) -> Any:
+    published = settings("ppo", world)
+    assert published is not None
+    return published.algorithm
+
+
+def _shown(task: Task, seeds: int) -> Exhibit:
+    """The return on the true reward, of which no agent but the first was paid anything: each seed, and their mean."""
+    untaught = task.returns(None, seeds, taught=False).mean()
+    found = {"the world's own reward": task.returns(None, seeds)}
+    found |= {f"{name}, {each.labels:,} labels": task.returns(each, seeds) for name, each in task.taught.items()}
+    paid = found["the world's own reward"].mean()
     with style():
-        figure = Figure((8.2, 0.45 * sum(sizes) + 1.8), layout="constrained")
-        panels = figure.subplots(len(found), height_ratios=sizes)
-        for axes, (name, each) in zip(panels, found.items(), strict=True):
-            _panel(axes, each, seeds)
-            axes.set_xlabel(f"mean return of {name} after {made[name].steps:,} steps")
-    rows = [
-        (name, what, seed, float(x))
-        for name, each in found.items()
-        for what, returns in each.items()
-        for seed, x in enumerate(returns)
-    ]
-    return Exhibit(figure, ("world", "what", "seed", "return"), rows, notes=tuple(notes))
-
-
-def _panel(axes: Axes, found: dict[str, Float[np.ndarray, " S"]], seeds: int) -> None:
-    """Each seed as a point, their mean with its interval, and the first one's mean as a line."""
-    for place, each in enumerate(found.values()):
-        low, high = interval95(each) if seeds > 1 else (np.nan, np.nan)
-        axes.plot(each, np.full(seeds, place), "o", color="C0", alpha=0.35, markersize=5)
-        axes.errorbar(each.mean(), place, xerr=[[each.mean() - low], [high - each.mean()]], fmt="|", color="C0",
-                      markersize=14, capsize=3)  # fmt: skip
-        axes.annotate(number(each.mean(), 4), (1.01, place), xycoords=("axes fraction", "data"), va="center")
-    axes.axvline(next(iter(found.values())).mean(), color="0.6", linewidth=1, zorder=0)
-    axes.set_yticks(range(len(found)), found)
-    axes.invert_yaxis()
+        figure = Figure((7.8, 0.45 * len(found) + 1.2), layout="constrained")
+        axes = figure.subplots()
+        for place, each in enumerate(found.values()):
+            low, high = interval95(each) if seeds > 1 else (np.nan, np.nan)
+            axes.plot(each, np.full(seeds, place), "o", color="C0", alpha=0.35, markersize=5)
+            axes.errorbar(each.mean(), place, xerr=[[each.mean() - low], [high - each.mean()]], fmt="|", color="C0",
+                          markersize=14, capsize=3)  # fmt: skip
+            axes.annotate(number(each.mean(), 4), (1.01, place), xycoords=("axes fraction", "data"), va="center")
+        axes.axvline(paid, color="0.6", linewidth=1, zorder=0)
+        axes.set_yticks(range(len(found)), found)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"mean return of {task.name} after {task.steps:,} steps")
+    rows = [(name, seed, float(x)) for name, each in found.items() for seed, x in enumerate(each)]
+    note = f"PPO; {seeds} seeds, {EPISODES} episodes each; one answer in ten is wrong; untaught {untaught:.0f}"
+    return Exhibit(figure, ("what", "seed", "return"), rows, notes=(note,))

@@ -131,5 +131,11 @@ FIGURES: dict[str, Entry] = {
         5,
         _late("preferences:ablations"),
     ),
+    "preferences_offline": Entry(
+        "what labels are worth that are all asked before anything is learnt",
+        "Christiano et al. 2017",
+        3,
+        _late("preferences:offline"),
+    ),
 }
 """In the order of the book; the student's come first."""
