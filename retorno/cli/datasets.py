@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -38,6 +39,22 @@ def fitted(algorithm: Algorithm, settings: dict[str, Any]) -> tuple[Recorded, di
     )
     settings = {**settings, "cut": cut}
     return WorldName(DATASET, settings=settings).make(), settings  # pyright: ignore[reportReturnType]
+
+
+def within(algorithm: Any, world: Any) -> Any:
+    """The algorithm with no more columns in each gradient step than there are, and whole groups of them.
+
+    Args:
+        algorithm: with as many as is usual.
+        world: of recordings, or another.
+    """
+    if not isinstance(world, Recorded):
+        return algorithm
+    most = min(algorithm.num_envs // world.group or 1, world.groups) * world.group
+    if most == algorithm.num_envs:
+        return algorithm
+    note(f"columns in each gradient step: {most:,}, of {world.columns:,} that there are (--num-envs)")
+    return replace(algorithm, num_envs=most)
 
 
 def remembers(algorithm: Any, world: Recorded) -> bool:

@@ -52,6 +52,8 @@ def run(arguments: list[str]) -> int:
     if any(name != names[0] for name in names):
         told = ", ".join(dict.fromkeys(name.name for name in names))
         raise UsageError(f"the runs are of different worlds ({told}): record them one by one, or all in one --world")
+    if names[0].of_texts:
+        raise UsageError(f"{given.runs[0]} writes texts: `retorno sample` shows them, `retorno rank` asks about them")
     actors = learnt(list(given.runs), step_of(given.step))
     recorded = record(actors, names[0].make(), given.episodes, seed=given.seed, greedy=given.best)
     save_dataset(given.out, recorded)

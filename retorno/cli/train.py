@@ -18,7 +18,7 @@ import tyro
 
 from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
-from retorno.cli.datasets import EPOCHS, fitted
+from retorno.cli.datasets import EPOCHS, fitted, within
 from retorno.cli.options import Flag, UsageError, keep_of, parse, spelled, step_of
 from retorno.cli.runs import complete, finish, next_steps, use_cores
 from retorno.cli.spelling import with_bare, without_places, world_settings
@@ -154,10 +154,14 @@ def run(arguments: list[str]) -> int:
         recorded, settings = fitted(algorithm, settings)
         if asked("steps", rest) is None:
             options = dataclasses.replace(options, steps=max(options.steps, EPOCHS * recorded.transitions))
+        if asked("num_envs", rest) is None:
+            algorithm = within(algorithm, recorded)
         return start(name, world, settings, options, algorithm, relabel, published, recorded)
     if texts is None:
         return start(name, world, settings, options, algorithm, relabel, published)
     algorithm = texts.completed(algorithm)
+    if asked("num_envs", rest) is None:
+        algorithm = within(algorithm, texts.world)
     return start(name, world, settings, options, algorithm, texts.rewarded(relabel), published, texts.world)
 
 

@@ -393,7 +393,13 @@ def _read(
         where = f"answer {number}"
         said = writer.answer(answer, where) if ended else writer.tokens(answer, where)
         texts.append(text_episode([Piece(writer.prompt(prompt, where), False), Piece(said, True)], writer))
-    longest = max(len(text.steps.last) for text in texts)
+    lengths = [len(text.steps.last) for text in texts]
+    longest = max(lengths)
+    if longest > writer.longest:
+        raise JudgeError(
+            f"answer {lengths.index(longest)} is {longest} tokens long with its prompt, and who judges it reads "
+            f"{writer.longest} at most: let answers be shorter (--tokens), or judge by a model that reads more"
+        )
     rows = min(math.ceil(longest / ROOM) * ROOM, writer.longest)
     texts += [texts[0]] * (-len(texts) % BATCH)
     for start in range(0, len(texts), BATCH):

@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 import retorno as rt
 from retorno.algorithms import BehaviourCloning
-from retorno.cli.datasets import fitted
+from retorno.cli.datasets import fitted, within
 from retorno.environments.datasets import DatasetError, dataset, space_of, told_space
 from retorno.networks import MLP
 
@@ -142,3 +142,10 @@ def test_episodes_are_cut_for_who_remembers_nothing(tmp_path: Path) -> None:
     assert rows(MLP()) == 256 // 32 + 1
     assert rows(rt.networks.GRU()) == steps + 1
     assert rows(MLP(), cut=20) == 21
+
+
+def test_of_little_data_no_more_columns_are_drawn_than_there_are(tmp_path: Path) -> None:
+    few = dataset(written(tmp_path), cut=1)
+    assert within(BehaviourCloning(), few).num_envs == few.columns == 5
+    assert within(BehaviourCloning(num_envs=4), few).num_envs == 4
+    assert within(BehaviourCloning(), rt.make("student")).num_envs == BehaviourCloning().num_envs

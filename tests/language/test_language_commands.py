@@ -91,7 +91,7 @@ def test_what_cannot_be_is_said(texts: Path, capsys: pytest.CaptureFixture[str])
         ("train", "dpo", "told.jsonl", "--model", MODEL): "expected answers and ranks, or chosen and rejected",
         ("train", "sft", "nowhere.jsonl", "--model", MODEL): "there is no nowhere.jsonl",
         ("train", "sft", "told.jsonl", "--model", "smolm2"): "no model 'smolm2'",
-        ("train", "sft", "told.jsonl", "--model", MODEL): "only 2 were recorded: choose num_envs=2 or fewer",
+        ("train", "sft", "told.jsonl", "--model", MODEL, "--num-envs", "9"): "only 2 were recorded: choose num_envs=2",
         ("sample", MODEL, "--prompt", "a", "--prompt", "b"): "--prompt is given twice",
         ("train", "ppo", "told.jsonl", "--model", MODEL, "--world.answer", "8", "--relabel", "function_score"): (
             "function must say where the reward is"
