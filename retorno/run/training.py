@@ -8,6 +8,7 @@ none of them changes what is learnt.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import time
@@ -416,7 +417,8 @@ class Training:
             except BaseException:
                 # A world that fails, or Ctrl-C: what was learnt until then can be looked at.
                 if self.environments is not None:
-                    self.run = self.hosted_loop.left(self.run)
+                    with contextlib.suppress(RuntimeError):  # What a program was given that did not end is gone.
+                        self.run = self.hosted_loop.left(self.run)
                 raise
             most, told_once = _next_pace(most, seconds), True
             if not np.asarray(advanced.finite).all():
