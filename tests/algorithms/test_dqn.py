@@ -10,21 +10,19 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.algorithms import DQN, R2D2, QLearning
+from retorno.algorithms import DQN, QLearning
 from retorno.algorithms.values.dqn import DQNLearner
 from retorno.core.counter import Counter
 from retorno.core.policy import Relabel, world_reward
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.registry import make
-from retorno.environments.text.recall import Recall
 from retorno.environments.textbook.bit_flip import BitFlip
 from retorno.environments.wrappers import TimeLimit
-from retorno.networks import GRU, MLP, ActionValueHead, Stack, Table
-from retorno.ops.optimisers import SGD, Adam
+from retorno.networks import MLP, ActionValueHead, Stack, Table
+from retorno.ops.optimisers import SGD
 from retorno.ops.returns import n_step_returns
 from retorno.replay import Hindsight, Proportional, Sparse, ring
-from retorno.run.evaluate import evaluate
 from retorno.run.train import train
 
 
@@ -104,47 +102,6 @@ def test_in_any_units_the_same_is_learnt() -> None:
         for learner, scale, shift in ((plain, 1.0, 0.0), (large, 1000.0, 5000.0))
     ]
     np.testing.assert_allclose(q[0], q[1], atol=0.01)
-
-
-RECALL = DQN(
-    network=GRU(24, (24,)),
-    num_envs=8,
-    gradient_steps=2,
-    length=6,
-    burn_in=2,
-    capacity=20_000,
-    learning_starts=500,
-    target_period=200,
-    optimiser=Adam(3e-3, max_gradient_norm=10.0),
-    discount=0.9,
-    exploration_fraction=0.5,
-)
-
-
-@pytest.mark.slow
-def test_a_memory_is_learnt_from_replayed_windows() -> None:
-    """By all of R2D2: stored memories, burn-in, squashed returns, priorities. Three of three seeds got 1."""
-    world = Recall(delay=4)
-    method = R2D2(
-        network=GRU(16, (16,)),
-        optimiser=Adam(3e-3, max_gradient_norm=10.0),
-        learning_starts=500,
-        target_period=250,
-        length=6,
-        burn_in=2,
-        n=1,
-    )
-    training = train(method, world, 16_000, seed=0)
-    training.run_to_end()
-    assert evaluate(training.policy, world, 200).mean >= 0.95
-
-
-@pytest.mark.slow
-def test_without_memory_recall_stays_at_chance() -> None:
-    world = Recall(cues=3, delay=3)
-    training = train(dataclasses.replace(RECALL, network=Table(), length=1, burn_in=0), world, 24_000, seed=0)
-    training.run_to_end()
-    assert evaluate(training.policy, world, 2000).mean < 0.4  # a third
 
 
 def test_goals_are_exchanged_in_what_dqn_learns_from() -> None:
