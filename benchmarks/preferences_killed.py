@@ -32,7 +32,7 @@ from typing import Any
 from playwright.sync_api import Error, sync_playwright
 
 WHO, KIND = "Ana", "segments"
-LABELS_A_KILL = 4
+LABELS_A_KILL = 10
 WORLD = ("q_learning", "garnet")
 OPTIONS = ("--steps", "20000", "--every", "2000", "--episodes", "0", "--num-envs", "4", "--rollout", "10")
 ASKED = ("--relabel.session", "4", "--relabel.segment", "5", "--relabel.recent", "1000", "--relabel.members", "1")
