@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from retorno.cli.options import parse
+from retorno.cli.options import Flag, parse
 from retorno.cli.pages import LabelsPlace, Port, last_record, opened_labels, require_web, serve_pages
 from retorno.cli.runs import recorded_world, settings_of
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
 from retorno.run.folder import CONFIG
+
+if TYPE_CHECKING:
+    from retorno.labels import Labels
+    from retorno.preferences.clips import Clips
 
 PATIENCE = 600.0
 """Seconds that are waited for a run that begins beside this."""
@@ -36,11 +41,35 @@ class Compare:
     """What is wanted of the agent, in words: it stands above the clips."""
     port: Port = None
     """Of this machine; 8420 or one after it where it is not said."""
+    terminal: Flag = False
+    """Ask here, in the terminal, instead of in a page."""
+    name: str = "me"
+    """Who is asked in the terminal."""
 
 
 def run(arguments: list[str]) -> int:
     given = parse(Compare, arguments, "retorno compare")
+    if given.terminal:
+        return ask_here(given.run, given.labels, given.task, given.name)
     return serve(given.run, given.labels, given.task, given.port)
+
+
+def ask_here(folder: Path, labels: str | None, task: str, name: str) -> int:
+    """Ask one person in the terminal, until they have had enough.
+
+    Args:
+        folder: the run's.
+        labels: where labels are; None for the run's own.
+        task: what is wanted.
+        name: who is asked.
+    """
+    clips, opened = clips_of(folder), labels_in(folder, labels)
+    from retorno.preferences.by_hand import compare
+
+    note(task or "which of the two does better what you want?")
+    given = compare(opened, clips, name, wait=sys.stdin.isatty())
+    note(f"{given:,} answered")
+    return 0
 
 
 def serve(folder: Path, labels: str | None, task: str, port: int | None, patient: bool = False) -> int:
@@ -58,18 +87,33 @@ def serve(folder: Path, labels: str | None, task: str, port: int | None, patient
         if time.monotonic() >= until:
             raise RetornoError(f"{folder} is no run: `retorno prefer ALGORITHM WORLD` begins one that asks people")
         time.sleep(0.2)
-    require_web()
-    from retorno.labels import is_url
-    from retorno.preferences.clips import Clips
+    clips, opened = clips_of(folder), labels_in(folder, labels)
     from retorno.web import Site
 
-    clips = Clips(recorded_world(folder).make(), settings_of(folder)["seeds"][0])
     if (why := clips.why_numbers) is not None and not patient:  # Who waits for a run has been told before.
         note(why)
-    place = labels or asked_in(folder)
-    opened = opened_labels(place if is_url(place) else Path(place))
     site = Site(folder.name, opened, clips=clips, task=task, pages=("compare",), news=_news(folder))
     return serve_pages(site, port, "compare")
+
+
+def clips_of(folder: Path) -> Clips:
+    """What draws the clips of a run."""
+    require_web()
+    from retorno.preferences.clips import Clips
+
+    return Clips(recorded_world(folder).make(), settings_of(folder)["seeds"][0])
+
+
+def labels_in(folder: Path, labels: str | None) -> Labels:
+    """What people are asked of a run, and what they said.
+
+    Raises:
+        RetornoError: when it asks nobody, or the database cannot be opened.
+    """
+    place = labels or asked_in(folder)
+    from retorno.labels import is_url
+
+    return opened_labels(place if is_url(place) else Path(place))
 
 
 def asked_in(folder: Path) -> str:

@@ -1,0 +1,80 @@
+"""Comparing in a terminal or a notebook says the same as the page, and nothing is lost when somebody leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retorno.labels import Labels
+from retorno.preferences.by_hand import GAP, beside, compare, in_notebook, in_terminal
+from retorno.preferences.clips import Clips, Film
+from retorno.preferences.judges import QUERY, shown_swapped
+
+
+class Drawn(Clips):
+    """Draws a segment as one picture of its number."""
+
+    def __init__(self) -> None:
+        pass
+
+    def film(self, segment: Any) -> Film:
+        return Film([np.full((4, 6, 3), segment["number"], np.uint8)], 40.0)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Any:
+    opened = Labels.open(tmp_path / "labels.db")
+    opened.add(QUERY, [{"segments": [{"number": 2 * n}, {"number": 2 * n + 1}]} for n in range(4)])
+    yield opened
+    opened.close()
+
+
+def answering(*typed: str) -> Any:
+    left = iter(typed)
+
+    def ask(_: str) -> str:
+        try:
+            return next(left)
+        except StopIteration:
+            raise EOFError from None
+
+    return ask
+
+
+def test_who_is_asked_sees_what_their_answer_is_about(labels: Labels) -> None:
+    shown: list[np.ndarray] = []
+    keep = lambda frames, _: shown.append(frames[-1])  # noqa: E731
+    assert compare(labels, Drawn(), "Ana", ask=answering("1", "2", "oh", "=", "?"), show=keep) == 4
+    said = {one.query.id: one.label.content["share"] for one in labels.labelled(QUERY)}
+    for (query, share), picture, chosen in zip(sorted(said.items()), shown, (1.0, 0.0, 0.5, None), strict=True):
+        left, right = int(picture[0, 0, 0]), int(picture[0, -1, 0])
+        assert (left > right) == shown_swapped(query, "Ana")
+        first = chosen if chosen is None or left < right else 1 - chosen
+        assert share == first
+
+
+def test_an_answer_is_taken_back_and_what_is_left_is_asked_of_others(labels: Labels) -> None:
+    typed = ("1", "u", "2", "s", "r", "=")
+    assert compare(labels, Drawn(), "Ana", ask=answering(*typed), show=lambda *_: None) == 2
+    held = list(labels.labelled(QUERY))
+    assert len(held) == 2
+    assert held[0].label.content["share"] == (1.0 if shown_swapped(held[0].query.id, "Ana") else 0.0)
+    # Ana left before the last one; it is nobody's.
+    assert compare(labels, Drawn(), "Bea", ask=answering("1", "1"), show=lambda *_: None) == 2
+
+
+def test_two_clips_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    short, long = (
+        Film([np.zeros((4, 6, 3), np.uint8)], 40.0),
+        Film([np.full((6, 5, 3), n, np.uint8) for n in (1, 2)], 40.0),
+    )
+    both = beside(short, long)
+    assert [frame.shape for frame in both.frames] == [(6, 6 + GAP + 5, 3)] * 2
+    assert both.frames[1][0, 0, 0] == 0 and both.frames[1][0, -1, 0] == 2 and both.frames[1][5, 0, 0] == 255
+    in_terminal(*both)
+    lines = capsys.readouterr().out.splitlines()
+    assert all("▀" in line for line in lines) and "2;2;2" in lines[0]
+    in_notebook(*both)
