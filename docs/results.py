@@ -652,7 +652,7 @@ def render() -> None:
         "−119.2 ± .5 and −111.9 ± .1 with two seeds and A2C −115.7 ± .6 with one, in 2,000 episodes each. DQN gave",
         "−104.8 with one there, in 200; here with the newest weights −110, −139 and −119, in 100, where those averaged",
         "over the last tenth of a run gave −145, −115 and −199, and with ten seeds −161.5 (−187.9 to −135.2): on this",
-        "world nothing is averaged any more.",
+        "world nothing is averaged any more. On LunarLander SB3's A2C got 40.7, −39.6 and 62.4 with three seeds.",
         "",
         "| command | steps | asked | mean | 95% interval | worst and best seed | of what |",
         "|---|---|---|---|---|---|---|",
