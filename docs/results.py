@@ -509,6 +509,27 @@ RESULTS = [
         steps=500_000,
         judge=share_of_gain,
     ),
+    Result(
+        "ppo",
+        "MountainCarContinuous-v0",
+        "≥ .95",
+        # Nobody reaches the hill by chance: what is new is paid first, so that labels are about arriving too.
+        taught=Preferences(
+            labels=2_000, waiting=0.1, recent=30_000, gradient_steps=30, segment=50, pretraining=StateEntropy()
+        ),
+        first_seed=200,
+        of_world={"waits": True},
+        changed={
+            "num_envs": 8,
+            "rollout": 256,
+            "entropy_coefficient": 0.01,
+            "discount": 0.99,
+            "normalise_observations": True,
+            "normalise_rewards": True,
+        },
+        steps=200_000,
+        judge=share_of_gain,
+    ),
     *(_body(world, labels) for labels in (700, 1_400) for world in ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")),
     Result(
         "ppo",
