@@ -181,8 +181,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if nextitem is None or group(item) != group(nextitem):
         if nextitem is None or pace(item) is not pace(nextitem) or Patched.one or crowded():
             forget_compiled_programs()
-        Patched.one = False
-    elif crowded(TOO_MUCH) and threading.active_count() <= ALONE:
+        Patched.one, Threads.before = False, threading.active_count()
+    elif crowded(TOO_MUCH) and threading.active_count() <= Threads.before:
         # While the group's own server is up, one of its threads may be in the middle of a program.
         forget_compiled_programs()
 
@@ -193,12 +193,16 @@ class Patched:
     one = False
 
 
+class Threads:
+    """How many there were when this group of tests began."""
+
+    before = threading.active_count()
+
+
 MUCH = 1.7e9
 """Bytes of a process's memory: to forget and trace anew takes as long as a law of an algorithm."""
 TOO_MUCH = 2.3e9
 """Of these no group may wait for its end, unless it has threads of its own."""
-ALONE = threading.active_count()
-"""Threads of a process that runs no test yet."""
 MANY = 30_000
 """Pieces of it. Linux lets a process map 65,530, beyond which XLA crashes."""
 

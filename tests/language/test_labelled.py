@@ -9,7 +9,7 @@ import pytest
 
 from retorno import labels as people
 from retorno import language
-from retorno.language.labelled import questions, take
+from retorno.language.labelled import questions, taken
 from retorno.language.records import DataError, records
 
 HERONS = {"prompt": "what is a heron?", "answers": ["a bird", "a fish", "go away"]}
@@ -38,8 +38,8 @@ def test_records_are_written_and_taken_back(labels: people.Labels, tmp_path: Pat
     assert people.write_records(tmp_path / "demonstrations.jsonl", people.demonstrations(labels)) == 1
     again = people.Labels.open(tmp_path / "again.db")
     for _ in range(2):  # The second time nothing is new.
-        assert take(again, tmp_path / "rankings.jsonl") == {"ranking": 3}
-        assert take(again, tmp_path / "demonstrations.jsonl") == {"demonstration": 1}
+        again.take(taken(tmp_path / "rankings.jsonl"))
+        again.take(taken(tmp_path / "demonstrations.jsonl"))
         assert list(people.rankings(again)) == said
         assert list(people.demonstrations(again)) == [
             {"prompt": "what is an oak?", "answer": "a tree", "labeller": "Ana", "seconds": 9.0}
@@ -51,7 +51,7 @@ def test_pairs_and_labels_without_a_name_are_taken(labels: people.Labels, tmp_pa
     file = tmp_path / "pairs.jsonl"
     pair = {"prompt": "p", "chosen": "a", "rejected": "b"}
     file.write_text("\n".join(map(json.dumps, [pair, pair, {"prompt": "p", "answers": ["a", "b"], "ranks": [1, 0]}])))
-    take(labels, file)
+    labels.take(taken(file))
     assert [(r["ranks"], r["labeller"]) for r in people.rankings(labels)] == [
         ([0, 1], "imported"),
         ([0, 1], "imported 2"),
@@ -79,13 +79,13 @@ def test_records_that_cannot_be_taken(labels: people.Labels, tmp_path: Path, lin
     file = tmp_path / "bad.jsonl"
     file.write_text(line)
     with pytest.raises(DataError, match=said):
-        take(labels, file)
+        labels.take(taken(file))
     assert list(labels.labelled()) == []
 
 
 def test_a_conversation_ends_with_a_demonstration(labels: people.Labels) -> None:
     said = [{"role": "user", "content": "what is an oak?"}, {"role": "assistant", "content": "a tree"}]
-    assert take(labels, [{"messages": said}]) == {"demonstration": 1}
+    labels.take(taken([{"messages": said}]))
     assert list(people.demonstrations(labels)) == [{"prompt": said[:1], "answer": "a tree", "labeller": "imported"}]
 
 

@@ -284,7 +284,7 @@ def test_a_judge_is_named_by_place(tmp_path: Path, file: Path) -> None:
     with pytest.raises(OwnCodeError, match=r"math:pi is no function"):
         FunctionJudge("math:pi").begin()
     with pytest.raises(OwnCodeError, match="no file is run because a run's folder names it"):
-        FunctionJudge(f"{tmp_path}/elsewhere.py:by_rule").recorded()
+        FunctionJudge(f"{tmp_path}/elsewhere.py:by_rule").recorded(tmp_path)
 
 
 def test_segments_that_no_episode_holds_stop_the_run() -> None:
