@@ -252,6 +252,8 @@ OF_NUMBERS: dict[str, tuple[Any, int]] = {
     "crossq": (CrossQ(**SOFT, critic_network=BatchRenormMLP((16,), warm_up=200)), 150),
     "simba_sac": (SimBaSAC(**SOFT | {"network": SimBa(8), "critic_network": SimBa(8)}), 150),
 }
+DEARER = ("iqn", "qr_sac", "redq", "droq", "simba_sac")
+"""Of two kinds that differ in little, which take twice as long as the others: of every run with `--all`."""
 REMEMBERING: dict[str, Any] = {"network": GRU(8, (8,))}
 WINDOWS: dict[str, Any] = REMEMBERING | {"length": 2, "burn_in": 1}
 OF_MEMORY: dict[str, tuple[Any, int]] = {
@@ -263,7 +265,11 @@ OF_MEMORY: dict[str, tuple[Any, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", OF_SIDES)
+def asked_of(methods: dict[str, Any]) -> list[Any]:
+    return [pytest.param(name, marks=[pytest.mark.only_all] if name in DEARER else []) for name in methods]
+
+
+@pytest.mark.parametrize("name", asked_of(OF_SIDES))
 def test_of_two_sides_the_right_one_is_taken(name: str) -> None:
     method, updates = OF_SIDES[name]
     # ARS follows the mean of its directions, which from where it begins leads to the nearer reward.
@@ -271,7 +277,7 @@ def test_of_two_sides_the_right_one_is_taken(name: str) -> None:
     check(method, asked, real=False, updates=updates)
 
 
-@pytest.mark.parametrize("name", OF_NUMBERS)
+@pytest.mark.parametrize("name", asked_of(OF_NUMBERS))
 @pytest.mark.slow
 def test_the_best_number_is_found(name: str) -> None:
     method, updates = OF_NUMBERS[name]
