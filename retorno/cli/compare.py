@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from retorno.cli.options import Flag, parse
+from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.pages import LabelsPlace, Port, last_record, opened_labels, require_web, serve_pages
 from retorno.cli.runs import recorded_world, settings_of
 from retorno.cli.terminal import note
@@ -43,14 +43,18 @@ class Compare:
     """Of this machine; 8420 or one after it where it is not said."""
     terminal: Flag = False
     """Ask here, in the terminal, instead of in a page."""
-    name: str = "me"
-    """Who is asked in the terminal."""
+    name: str | None = None
+    """Who is asked in the terminal; "me" where it is not said."""
 
 
 def run(arguments: list[str]) -> int:
     given = parse(Compare, arguments, "retorno compare")
     if given.terminal:
-        return ask_here(given.run, given.labels, given.task, given.name)
+        if given.port is not None:
+            raise UsageError("--port is of the page, and --terminal asks here: give one of them")
+        return ask_here(given.run, given.labels, given.task, given.name or "me")
+    if given.name is not None:
+        raise UsageError("--name says who is asked in the terminal (--terminal); in the page people say it themselves")
     return serve(given.run, given.labels, given.task, given.port)
 
 

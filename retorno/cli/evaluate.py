@@ -9,7 +9,7 @@ from pathlib import Path
 
 from retorno import bellman
 from retorno.cli.options import Flag, Runs, UsageError, parse, step_of
-from retorno.cli.runs import learnt, members, predicted, settings_of, told_fits, world_for
+from retorno.cli.runs import learnt, members, predicted, settings_of, told_fits, world_for_all
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import World
@@ -59,32 +59,29 @@ def run(arguments: list[str]) -> int:
     if not given.runs:
         raise UsageError("which run? Give its folder, as in `retorno evaluate runs/ppo-CartPole-v1-1`")
     prepare()
-    names = [world_for(folder, given.world, settings) for folder in given.runs]
-    if any(name != names[0] for name in names):
-        told = ", ".join(dict.fromkeys(name.name for name in names))
-        raise UsageError(f"the runs are of different worlds ({told}): evaluate them one by one, or all in one --world")
-    world = names[0].make()
+    name = world_for_all(given.runs, given.world, settings, "evaluate")
+    world = name.make()
     if isinstance(world, Recorded):
         fits(list(given.runs), world, given)
         whose = world.named.settings.get("world") if world.named else None
         if whose is None or given.json:
             return 0
-        names = [WorldName(whose)]
-        world = names[0].make()
+        name = WorldName(whose)
+        world = name.make()
     actors, greedy = learnt(list(given.runs), step_of(given.step)), not given.sampled
     policies = [actor.policy for actor in actors]
     given_policy = predicts(policies)  # The same one with every seed.
     result = evaluate(actors[:1] if given_policy else actors, world, given.episodes, seed=given.seed, greedy=greedy)
     discount = settings_of(members(given.runs[0])[0])["algorithm"].get("discount", 1.0)
     if given_policy:
-        found = predicted(policies, world, names[0].model(), discount)
+        found = predicted(policies, world, name.model(), discount)
         if given.json:
             print_json({**result.as_row(), **({"prediction": found.as_row()} if found else {})})
         else:
             print(result)
             print(found or "there is no exact model to hold the learnt values against")
         return 0
-    lacking = against_optimum(policies, world, discount, names[0].model(), greedy, result)
+    lacking = against_optimum(policies, world, discount, name.model(), greedy, result)
     if given.json:
         print_json({**result.as_row(), **({"regret": lacking.as_row()} if lacking else {})})
     else:

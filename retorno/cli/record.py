@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retorno.cli.options import Flag, Runs, UsageError, parse, step_of
-from retorno.cli.runs import learnt, world_for
+from retorno.cli.runs import learnt, world_for_all
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note
 from retorno.core.names import as_typed
-from retorno.core.runtime import prepare
 from retorno.environments.datasets import require_new, save_dataset
 from retorno.run.record import record
 
@@ -47,21 +46,17 @@ def run(arguments: list[str]) -> int:
     if not given.runs:
         raise UsageError("which run? Give its folder, as in `retorno record runs/ppo-CartPole-v1-1 --out data.npz`")
     require_new(given.out)
-    prepare()
-    names = [world_for(folder, given.world, settings) for folder in given.runs]
-    if any(name != names[0] for name in names):
-        told = ", ".join(dict.fromkeys(name.name for name in names))
-        raise UsageError(f"the runs are of different worlds ({told}): record them one by one, or all in one --world")
-    if names[0].of_texts:
+    name = world_for_all(given.runs, given.world, settings, "record")
+    if name.of_texts:
         raise UsageError(f"{given.runs[0]} writes texts: `retorno sample` shows them, `retorno rank` asks about them")
     actors = learnt(list(given.runs), step_of(given.step))
-    recorded = record(actors, names[0].make(), given.episodes, seed=given.seed, greedy=given.best)
+    recorded = record(actors, name.make(), given.episodes, seed=given.seed, greedy=given.best)
     save_dataset(given.out, recorded)
     returns = [float(each.steps.reward.sum()) for each in recorded.episodes()]
     print(
         f"{given.out}: {len(returns):,} episodes, {recorded.transitions:,} steps, "
         f"mean return {sum(returns) / len(returns):z.2f}"
     )
-    named = f" --world.world {as_typed(names[0].name)}" if given.out.suffix and not names[0].settings else ""
+    named = f" --world.world {as_typed(name.name)}" if given.out.suffix and not name.settings else ""
     note(f"next: retorno train behaviour_cloning {as_typed(given.out)}{named}")
     return 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from retorno.cli.options import UsageError
 from retorno.cli.terminal import follow, note
 from retorno.core.environment import World
 from retorno.core.mdp import MDP
@@ -118,6 +119,26 @@ def world_for(folder: Path, other: str | None, settings: dict[str, Any]) -> Worl
         return WorldName(other, settings=settings)
     own = recorded_world(folder)
     return replace(own, settings={**own.settings, **settings}) if settings else own
+
+
+def world_for_all(folders: Sequence[Path], other: str | None, settings: dict[str, Any], what: str) -> WorldName:
+    """Where what several runs have learnt is to act: `world_for` of each, and one and the same.
+
+    Raises:
+        UsageError: when they are of different worlds.
+        FolderError, OwnCodeError: as of one.
+
+    Args:
+        folders: the runs'.
+        other: another world; None for their own.
+        settings: what it is made with.
+        what: is done with them, in the message.
+    """
+    names = [world_for(folder, other, settings) for folder in folders]
+    if any(name != names[0] for name in names):
+        told = ", ".join(dict.fromkeys(name.name for name in names))
+        raise UsageError(f"the runs are of different worlds ({told}): {what} them one by one, or all in one --world")
+    return names[0]
 
 
 def next_steps(folder: Path) -> str:

@@ -150,19 +150,16 @@ def run(arguments: list[str]) -> int:
     usual = None if texts is None else texts.algorithm
     options, algorithm, relabel, published = choose(name, world, with_bare(rest, BARE), usual)
     assert world is not None, "the help has exited"
+    read = None
     if world == DATASET:
-        recorded, settings = fitted(algorithm, settings)
+        read, settings = fitted(algorithm, settings)
         if asked("steps", rest) is None:
-            options = dataclasses.replace(options, steps=max(options.steps, EPOCHS * recorded.transitions))
-        if asked("num_envs", rest) is None:
-            algorithm = within(algorithm, recorded)
-        return start(name, world, settings, options, algorithm, relabel, published, recorded)
-    if texts is None:
-        return start(name, world, settings, options, algorithm, relabel, published)
-    algorithm = texts.completed(algorithm)
+            options = dataclasses.replace(options, steps=max(options.steps, EPOCHS * read.transitions))
+    elif texts is not None:
+        algorithm, relabel, read = texts.completed(algorithm), texts.rewarded(relabel), texts.world
     if asked("num_envs", rest) is None:
-        algorithm = within(algorithm, texts.world)
-    return start(name, world, settings, options, algorithm, texts.rewarded(relabel), published, texts.world)
+        algorithm = within(algorithm, read)
+    return start(name, world, settings, options, algorithm, relabel, published, read)
 
 
 def known_algorithm(name: str) -> str:

@@ -126,9 +126,9 @@ def save_dataset(path: str | Path, recorded: Recorded) -> Path:
     """
     path = Path(path)
     require_new(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         (_save_flat if path.suffix else _save_minari)(beside, recorded, path.name)
         os.replace(beside, path)
     except OSError as error:

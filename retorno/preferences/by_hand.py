@@ -52,39 +52,38 @@ def compare(
         How many answers were given and stand.
     """
     show = show or (in_notebook if _notebook() else in_terminal)
-    given, told = 0, False
-    while True:
-        query = labels.lend(QUERY, labeller)
-        if query is None:
-            if not wait:
+    given, told, query = 0, False, None
+    try:
+        while True:
+            query = labels.lend(QUERY, labeller)
+            if query is not None:
+                given, told = given + _asked(query, labels, clips, labeller, ask, show), False
+            elif not wait:
                 return given
-            if not told:
-                print("the agent acts; there is nothing to compare yet (Ctrl-C ends)", file=sys.stderr)
-            told = True
-            time.sleep(AGAIN)
-            continue
-        told = False
-        said = _asked(query, labels, clips, labeller, ask, show)
-        if said is None:
+            else:
+                if not told:
+                    print("the agent acts; there is nothing to compare yet (Ctrl-C ends)", file=sys.stderr)
+                told = True
+                time.sleep(AGAIN)
+    except (EOFError, KeyboardInterrupt):  # What was asked last is for others again.
+        if query is not None:
             labels.give_back(query.id, labeller)
-            return given
-        given += said
+        return given
 
 
-def _asked(
-    query: Query, labels: Labels, clips: Clips, labeller: str, ask: Callable[[str], str], show: Show
-) -> int | None:
-    """One comparison: 1 when it was answered, −1 when the one before was taken back, 0 for neither; None at the end."""
+def _asked(query: Query, labels: Labels, clips: Clips, labeller: str, ask: Callable[[str], str], show: Show) -> int:
+    """One comparison: 1 when it was answered, −1 when the one before was taken back, 0 for neither.
+
+    Raises:
+        EOFError: when the person has had enough.
+    """
     swapped = shown_swapped(query.id, labeller)
     segments = query.content["segments"]
     film = beside(*(clips.film(each) for each in (segments[::-1] if swapped else segments)))
     show(*film)
     began = time.monotonic()
     while True:
-        try:
-            typed = ask(f"{KEYS}\n> ").strip().lower()
-        except EOFError:
-            return None
+        typed = ask(f"{KEYS}\n> ").strip().lower()
         if typed in SHARES:
             left = SHARES[typed]
             first = left if left is None or not swapped else 1 - left
@@ -99,7 +98,7 @@ def _asked(
                 labels.skip(query.id, labeller)
                 return 0
             case "q":
-                return None
+                raise EOFError
             case _:
                 print(f"{typed!r} is none of these", file=sys.stderr)
 

@@ -43,7 +43,7 @@ from retorno.run.episodes import (
     live_hosted,
     told_episodes,
 )
-from retorno.run.learnt import Learnt, given_world, policies_of, read, require_fitting, world_of
+from retorno.run.learnt import Learnt, learnt_and_world, policies_of, require_fitting
 from retorno.run.match import Match, meet
 from retorno.run.prediction import predicts
 
@@ -304,11 +304,7 @@ def evaluate(
     if (policy is None) == (policies is None):
         raise ValueError("pass one policy (or one for each seed), or two players as policies=(one, other)")
     prepare()
-    given = policies or policy
-    named = None if world is None else given_world(world)
-    several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
-    learnt = [one for each in several for one in read(each)]
-    where = world_of(learnt[0]) if named is None else named
+    learnt, where = learnt_and_world(policies or policy, world)
     if isinstance(where, Recorded):
         raise EvaluationError(
             "in a world of recordings all happens as it was recorded, whatever a policy chooses: evaluate it in "

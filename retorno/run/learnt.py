@@ -134,6 +134,22 @@ def given_world(world: Any) -> World:
     return as_world(world)
 
 
+def learnt_and_world(given: Any, world: Any) -> tuple[list[Any], World]:
+    """What was learnt, one for each that was given or of each seed in a folder, and the world in which it is to act.
+
+    Raises:
+        ValueError: when it is not clear who is to live where.
+
+    Args:
+        given: a policy, a run, what `load` gives, or a run's folder; or several of them.
+        world: where; None for that of the first.
+    """
+    named = None if world is None else given_world(world)
+    several = given if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    learnt = [one for each in several for one in read(each)]
+    return learnt, world_of(learnt[0]) if named is None else named
+
+
 def world_of(learnt: Any) -> World:
     """The world in which something was learnt.
 

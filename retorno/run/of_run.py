@@ -16,8 +16,6 @@ from retorno.networks.normalisers import Normalised
 from retorno.networks.pretrained import PRETRAINED
 from retorno.run import policy_folder
 
-SOONER = "from which another algorithm goes on by --from RUN --network-only"
-
 
 @PRETRAINED.register
 @dataclass(frozen=True)
@@ -50,5 +48,8 @@ class OfRun:
         policy = saved.policies[0].select(*heads)
         inner: Any = policy.policy if isinstance(policy, Normalised) else policy
         if lacking := heads.keys() - getattr(inner, "readouts", heads).keys():
-            raise ValueError(f"{self.run} has learnt no {', '.join(sorted(lacking))}: its policy alone, {SOONER}")
+            raise ValueError(
+                f"{self.run} has learnt no {', '.join(sorted(lacking))}: its policy alone, from which another "
+                "algorithm goes on by --from RUN --network-only"
+            )
         return policy

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ from retorno.run.episodes import (
     endless,
     told_episodes,
 )
-from retorno.run.learnt import given_world, policies_of, read, require_fitting, world_of
+from retorno.run.learnt import learnt_and_world, policies_of, require_fitting
 
 MOST_ENVIRONMENTS = 16
 """Side by side."""
@@ -68,10 +68,7 @@ def record(
     if not isinstance(episodes, int | np.integer) or episodes < 1:
         raise ValueError(f"episodes must be positive and whole, got {episodes!r}: pass for instance episodes=100")
     prepare()
-    named = None if world is None else given_world(world)
-    several = policy if isinstance(policy, Sequence) and not isinstance(policy, str) else [policy]
-    learnt = [one for each in several for one in read(each)]
-    where = world_of(learnt[0]) if named is None else named
+    learnt, where = learnt_and_world(policy, world)
     if isinstance(where, Recorded):
         raise EvaluationError("what is recorded already is not lived again: name another world")
     if isinstance(where, Environment) and where.two_players:
@@ -160,10 +157,11 @@ def _hosted(policy: Policy, world: HostedWorld, seed: int, num_envs: int, greedy
     environments = world.open(num_envs, seed)
     try:
         row, carry, t = environments.reset(), empty_memories(policy, environments.num_envs), 0
+        key = jax.random.key(seed)
         while True:
             lived = []
             for _ in range(STRETCH):
-                action, carry = decide_hosted(policy, row, carry, given, jax.random.key(seed), np.int32(t), greedy)
+                action, carry = decide_hosted(policy, row, carry, given, key, np.int32(t), greedy)
                 action = jax.tree.map(np.asarray, action)
                 taken = action if given == whole else jax.tree.map(np.asarray, whole.to_world(jnp.asarray(action)))
                 lived.append(jax.tree.map(np.array, (row, taken)))

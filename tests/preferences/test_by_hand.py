@@ -66,6 +66,15 @@ def test_an_answer_is_taken_back_and_what_is_left_is_asked_of_others(labels: Lab
     assert compare(labels, Drawn(), "Bea", ask=answering("1", "1"), show=lambda *_: None) == 2
 
 
+def test_who_is_interrupted_leaves_what_was_asked_to_others(labels: Labels) -> None:
+    def interrupted(_: str) -> str:
+        raise KeyboardInterrupt
+
+    assert compare(labels, Drawn(), "Ana", ask=interrupted, show=lambda *_: None, wait=True) == 0
+    lent = [labels.lend(QUERY, "Bea"), labels.lend(QUERY, "Cai"), labels.lend(QUERY, "Dan"), labels.lend(QUERY, "Eva")]
+    assert len({each.id for each in lent if each is not None}) == 4
+
+
 def test_two_clips_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     short, long = (
         Film([np.zeros((4, 6, 3), np.uint8)], 40.0),
