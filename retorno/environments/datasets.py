@@ -15,6 +15,7 @@ is downloaded, and nothing unpickled.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -167,8 +168,9 @@ def _save_minari(folder: Path, recorded: Recorded, name: str) -> None:
         "total_episodes": 0,
         "total_steps": recorded.transitions,
     }
-    (folder / "data").mkdir(parents=True)
-    with h5py.File(folder / "data" / "main_data.hdf5", "w") as file:
+    # In memory first: where a disk is full HDF5 itself kills the process.
+    whole = io.BytesIO()
+    with h5py.File(whole, "w") as file:
         for number, lived in enumerate(recorded.episodes()):
             group = file.create_group(f"episode_{number}")
             group.attrs.update({"id": number, "total_steps": len(lived.steps.last) - 1})
@@ -176,6 +178,8 @@ def _save_minari(folder: Path, recorded: Recorded, name: str) -> None:
                 _put(group, what, x)
             about["total_episodes"] = number + 1
         file.attrs.update({what: about[what] for what in ("total_episodes", "total_steps")})
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "main_data.hdf5").write_bytes(whole.getbuffer())
     (folder / "data" / "metadata.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
 
 
