@@ -17,7 +17,7 @@ from typing import IO, Any
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
-Results = dict[str, dict[str, Any]]
+Results = dict[str, Any]
 
 
 class Worker:
@@ -141,14 +141,29 @@ def publish(
         parser.add_argument("--peers", required=needed, default=sys.executable, help=f"the Python that has {peers}")
     asked = parser.parse_args()
     given = () if peers is None else (asked.peers,)
-    kept = ROOT / "docs" / f"{page}.json"
-    results: Results = json.loads(kept.read_text()) if kept.exists() else {}
-    machine, measured = f"{processor()}, {os.cpu_count()} cores", commit()
+    measured = commit()
     for name in asked.names or parts:
         title, bar, measure = parts[name]
         result = measure(*given)
-        load = round(os.getloadavg()[0], 1)
-        results[name] = {**result, "machine": machine, "commit": measured, "load": load}
+        keep(page, render, lambda results, name=name, result=result: {**results, name: result | here(measured)})
         print(f"{title} (bar {bar}): {json.dumps(result)}", flush=True)
-        kept.write_text(json.dumps(results, indent=1) + "\n")
-        kept.with_suffix(".md").write_text(render(results))
+
+
+def here(measured: str) -> dict[str, Any]:
+    """What is told of where something was measured: the machine, the commit, and what else it did."""
+    load = round(os.getloadavg()[0], 1)
+    return {"machine": f"{processor()}, {os.cpu_count()} cores", "commit": measured, "load": load}
+
+
+def keep(page: str, render: Callable[[Results], str], add: Callable[[Results], Results]) -> None:
+    """Write docs/PAGE.json with what was measured now, and the page that tells it.
+
+    Args:
+        page: PAGE.
+        render: results as docs/PAGE.md.
+        add: makes of all that was kept what is kept from now on.
+    """
+    kept = ROOT / "docs" / f"{page}.json"
+    results = add(json.loads(kept.read_text()) if kept.exists() else {})
+    kept.write_text(json.dumps(results, indent=1) + "\n")
+    kept.with_suffix(".md").write_text(render(results))

@@ -27,6 +27,8 @@ SEEDS = 1
 SEGMENT = 25
 CLIPS = 10
 """Pairs of clips that are drawn."""
+KILLED = "killed"
+"""Where it is kept what benchmarks/preferences_killed.py found, run after run."""
 
 
 def ours(world: str, seed: int) -> dict[str, float]:
@@ -154,9 +156,20 @@ def render(results: Results) -> str:
         if (result := results.get(name)) is not None:
             seconds = " | ".join(f"{1000 * result[each]:.0f} ms" for each in ("first", "median", "longest", "cpu"))
             lines.append(f"| {PARTS[name][0]} | {PARTS[name][1]} | {seconds} | {result['pictures']} |")
-    measured = "; ".join(
-        f"{PARTS[name][0]} at {r['commit']} on {r['machine']}, load {r['load']}" for name, r in results.items()
-    )
+    if rounds := results.get(KILLED):
+        total = {name: sum(each[name] for each in rounds) for name in ("trainer", "server", "labels", "saved")}
+        lines += [
+            "",
+            "[benchmarks/preferences_killed.py](../benchmarks/preferences_killed.py) killed trainers and their pages",
+            f"{total['trainer'] + total['server']} times by SIGKILL, at random moments while a browser clicked, in "
+            f"{len(rounds)} runs: {total['trainer']} times the",
+            f"trainer, {total['server']} times the server of the page. {total['saved']:,} labels were called saved, "
+            f"and {total['labels']:,} were in the databases,",
+            "each once and as it was given; each run ended with the bits of one that nobody disturbed.",
+        ]
+    places = [(PARTS[name][0], each) for name, each in results.items() if name in PARTS]
+    places += [(f"run {i} that was killed", each) for i, each in enumerate(results.get(KILLED, ()), start=1)]
+    measured = "; ".join(f"{what} at {r['commit']} on {r['machine']}, load {r['load']}" for what, r in places)
     return "\n".join([*lines, "", f"Measured: {measured}.", ""])
 
 

@@ -1,12 +1,14 @@
 """An agent that learns from people and the page they judge in are killed again and again: no label is lost or doubled.
 
-    python benchmarks/preferences_killed.py [KILLS]   # 40 where it is not said; needs `web`, Playwright, Chromium
+    python benchmarks/preferences_killed.py [KILLS]   # 25 where it is not said; needs `web`, Playwright, Chromium
 
 `retorno prefer` teaches a small table by what a real browser presses in its page, by a rule: whose states have the
 larger numbers. The trainer or the server of the page gets a SIGKILL within 3 s after the first clips are shown, and is
 started anew by `retorno resume` or `retorno compare`, while the other goes on. Each label that the page called saved
 has to be in the database, once and as it was given, and at the end the run's arrays are those of a run that nobody
 disturbed. The first that is killed is `retorno prefer` itself: its page has to end with it.
+
+Each time it is called, it begins another run, with other moments, and adds it to docs/preferences-speed.md.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from measure import commit, here, keep
 from playwright.sync_api import Error, sync_playwright
+from preferences import KILLED, render
 
 WHO, KIND = "Ana", "segments"
 LABELS_A_KILL = 10
@@ -181,7 +185,8 @@ class Person:
 
 
 def main() -> None:
-    kills, rng = int(sys.argv[1]) if sys.argv[1:] else 40, random.Random(0)
+    kills, measured = int(sys.argv[1]) if sys.argv[1:] else 25, commit()
+    rng = random.Random()
     # Forked before JAX has begun: a process of its own for the machine, without Python's start.
     forked, began = multiprocessing.get_context("fork"), time.monotonic()
     import retorno.cli.main
@@ -246,11 +251,9 @@ def main() -> None:
     whole.join()
     ends = [arrays(each) for each in (run, top / "whole")]
     assert ends[0].keys() == ends[1].keys() and all((ends[0][name] == ends[1][name]).all() for name in ends[0])
-    print(
-        f"{sum(fallen.values())} SIGKILLs in {time.monotonic() - began:.0f} s ({fallen['trainer']} of the trainer, "
-        f"{fallen['server']} of the server): {len(person.promised)} labels were called saved, {there} are in the "
-        "database, each once and as it was given, and the run ends with the bits of one that nobody disturbed"
-    )
+    found = {**fallen, "labels": there, "saved": len(person.promised), "seconds": round(time.monotonic() - began)}
+    keep("preferences-speed", render, lambda kept: kept | {KILLED: [*kept.get(KILLED, []), found | here(measured)]})
+    print(f"no label lost or doubled, and the bits of a run that nobody disturbed: {json.dumps(found)}")
     shutil.rmtree(top)
 
 
