@@ -132,14 +132,26 @@ PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
     "recurrent": (
         "PPO with two LSTMs of 256, hosted, over sb3-contrib",
         "≥ 6 (goal 10)",
-        against("recurrent", "recurrent", 5),
+        against("recurrent", "recurrent", 3),
     ),
     "sac_sb3": (
         "SAC on Pendulum, an update of 256 a step, fused, over SB3",
         "≥ 2 (goal 2.5)",
-        against("sac", "sac", 5),
+        against("sac", "sac", 3),
     ),
-    "td3_sb3": ("TD3, the same, over SB3", "≥ 2 (goal 2)", against("td3", "td3", 5)),
+    "sac_sbx": ("the same over SBX", "≥ 1.5 (goal 1.7)", against("sac", "sac_sbx", 3)),
+    "td3_sb3": ("TD3, the same, over SB3", "≥ 2 (goal 2.5)", against("td3", "td3", 3)),
+    "td3_sbx": ("the same over SBX", "≥ 1.4 (goal 1.7)", against("td3", "td3_sbx", 3)),
+    "tqc_sbx": ("TQC, two critics, the same, over SBX", "≥ 1.3 (goal 1.6)", against("tqc", "tqc_sbx", 3)),
+    "crossq_sbx": ("CrossQ, the same, over SBX", "≥ 1.3 (goal 1.6)", against("crossq", "crossq_sbx", 3)),
+    "droq_sbx": ("DroQ, 20 updates a step, over SBX", "≥ 1.3 (goal 1.6)", against("droq", "droq_sbx", 3)),
+    "sac_body": ("SAC on HalfCheetah, hosted, over SB3", "≥ 1.8 (goal 2.2)", against("sac_hosted", "sac_body", 3)),
+    "sac_body_sbx": ("the same over SBX", "≥ 1.3 (goal 1.6)", against("sac_hosted", "sac_body_sbx", 3)),
+    "ppo_bodies": (
+        "PPO on 16 HalfCheetahs × 128, 10 epochs of batches of 64, over SB3",
+        "≥ 4 (goal 6)",
+        against("ppo_bodies", "ppo_bodies", 3),
+    ),
     "pqn": ("PQN, 1,024 environments, over our PPO's rate", "≥ 2 (goal 4)", beside("pqn_many", "ppo_many", 5)),
     "evolution": (
         "ES on CartPole over a loop in Python, on two cores as fast as on one twice",
@@ -179,7 +191,8 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "Made by `make bench` ([benchmarks/deep.py](../benchmarks/deep.py)): both sides in one run, in turn, warmed",
         "up; the median of the ratios pair by pair, with the least and the largest. Peers: Stable-Baselines3 2.9.2",
         "(PyTorch 2.13, one thread, which is its fastest here), sb3-contrib 2.9.0 and SBX 0.28, with the same settings",
-        "and Gymnasium's worlds. Where a load is told so much other work ran beside it, and only ratios say something.",
+        "and Gymnasium's worlds. Where a load is told so much other work ran beside it, and only ratios say something;",
+        "where one core's time is, rates are by the seconds that both sides had of one and the same core.",
         "",
         "| work | bar | measured | least to largest | ours | theirs | pairs |",
         "|---|---|---|---|---|---|---|",
@@ -192,6 +205,7 @@ def render(results: dict[str, dict[str, Any]]) -> str:
             spread = f"{result['low']:.2f} to {result['high']:.2f}"
             unit = " s" if name.startswith("whole") else "/s"
             beside = f", load {result['load']:.0f}" if result.get("load", 0) > QUIET else ""
+            beside += ", one core's time" if result.get("by") == "processor" else ""
             sides = f"{result['mine']:,.4g}{unit} | {result['theirs']:,.4g}{unit} | {result['pairs']}{beside}"
             lines.append(f"| {title} | {bar} | **{result['ratio']:.2f}** | {spread} | {sides} |")
         elif "seconds" in result:

@@ -19,6 +19,14 @@ ROOT = HERE.parent
 
 Results = dict[str, Any]
 
+BY_PROCESSOR = "MEASURED_BY_PROCESSOR"
+"""Set for workers where rates are by the processor's time."""
+
+
+def clock() -> float:
+    """Seconds: of the clock, or of this process on the processor, where other work would take its turns away."""
+    return time.process_time() if BY_PROCESSOR in os.environ else time.perf_counter()
+
 
 class Worker:
     """A process that has warmed up and does its work each time it is asked to; it answers with a number."""
@@ -139,7 +147,13 @@ def publish(
     parser.add_argument("names", nargs="*", choices=[[], *parts], help="parts to measure; all where none is named")
     if peers is not None:
         parser.add_argument("--peers", required=needed, default=sys.executable, help=f"the Python that has {peers}")
+    parser.add_argument(
+        "--processor", action="store_true", help="rates by the time of one core: where other work runs beside"
+    )
     asked = parser.parse_args()
+    if asked.processor:
+        os.environ[BY_PROCESSOR] = "1"
+        os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
     given = () if peers is None else (asked.peers,)
     measured = commit()
     for name in asked.names or parts:
@@ -150,9 +164,10 @@ def publish(
 
 
 def here(measured: str) -> dict[str, Any]:
-    """What is told of where something was measured: the machine, the commit, and what else it did."""
+    """What is told of where something was measured: the machine, the commit, what else it did, and by which clock."""
     load = round(os.getloadavg()[0], 1)
-    return {"machine": f"{processor()}, {os.cpu_count()} cores", "commit": measured, "load": load}
+    by = {"by": "processor"} if BY_PROCESSOR in os.environ else {}
+    return by | {"machine": f"{processor()}, {os.cpu_count()} cores", "commit": measured, "load": load}
 
 
 def keep(page: str, render: Callable[[Results], str], add: Callable[[Results], Results]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import importlib
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from measure import serve
+from measure import clock, serve
 
 
 def _linear(start: float) -> Callable[[float], float]:
@@ -64,6 +65,11 @@ def dqn_sbx(steps: int = 1_500) -> Callable[[], float]:
     return _rate(Model("MlpPolicy", "CartPole-v1", **DQN), steps)
 
 
+CROSSQ = dict(net_arch=dict(pi=[256, 256], qf=[1024, 1024]))
+DROQ = dict(net_arch=[256, 256], dropout_rate=0.01, layer_norm=True)
+TWENTY = dict(gradient_steps=20, policy_delay=20)
+
+
 def a2c(steps: int = 2_000) -> Callable[[], float]:
     """A2C with the zoo's settings for CartPole: 8 environments, 5 steps."""
     import torch
@@ -95,21 +101,35 @@ def recurrent(steps: int = 1_024) -> Callable[[], float]:
     return _rate(RecurrentPPO("MlpLstmPolicy", make_vec_env("CartPole-v1", 8), device="cpu", **settings), steps)
 
 
-def off_policy(name: str, steps: int = 200) -> Callable[[], float]:
-    """One update of 256 a step, networks of 2 × 256."""
-    import stable_baselines3
+def off_policy(
+    library: str, name: str, world: str = "Pendulum-v1", steps: int = 200, policy: Any = None, **settings: Any
+) -> Callable[[], float]:
+    """One update of 256 a step, or as many as are set; networks of 2 × 256, or the library's own."""
+    given = dict(learning_starts=10, buffer_size=100_000, policy_kwargs=policy or dict(net_arch=[256, 256]))
+    if library == "stable_baselines3":
+        import torch
+
+        torch.set_num_threads(1)
+        settings["device"] = "cpu"
+    return _rate(getattr(importlib.import_module(library), name)("MlpPolicy", world, **given, **settings), steps)
+
+
+def ppo_of_bodies(steps: int = 2_048) -> Callable[[], float]:
+    """PPO on 16 HalfCheetahs × 128 steps, 10 epochs in batches of 64."""
     import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
 
     torch.set_num_threads(1)
-    settings = dict(learning_starts=100, buffer_size=100_000, policy_kwargs=dict(net_arch=[256, 256]))
-    return _rate(getattr(stable_baselines3, name)("MlpPolicy", "Pendulum-v1", device="cpu", **settings), steps)
+    model = PPO("MlpPolicy", make_vec_env("HalfCheetah-v5", 16), n_steps=128, n_epochs=10, batch_size=64, device="cpu")
+    return _rate(model, steps)
 
 
 def _rate(model: object, steps: int) -> Callable[[], float]:
     def measure() -> float:
-        began = time.perf_counter()
+        began = clock()
         model.learn(steps, reset_num_timesteps=False)  # type: ignore[attr-defined]
-        return steps / (time.perf_counter() - began)
+        return steps / (clock() - began)
 
     return measure
 
@@ -153,7 +173,17 @@ if __name__ == "__main__":
                 "a2c": a2c,
                 "qrdqn": qrdqn,
                 "recurrent": recurrent,
-                "sac": partial(off_policy, "SAC"),
-                "td3": partial(off_policy, "TD3"),
+                "sac": partial(off_policy, "stable_baselines3", "SAC"),
+                "td3": partial(off_policy, "stable_baselines3", "TD3"),
+                "sac_sbx": partial(off_policy, "sbx", "SAC"),
+                "td3_sbx": partial(off_policy, "sbx", "TD3"),
+                "tqc_sbx": partial(off_policy, "sbx", "TQC"),
+                "crossq_sbx": partial(off_policy, "sbx", "CrossQ", policy=CROSSQ),
+                "droq_sbx": partial(
+                    off_policy, "sbx", "SAC", steps=40, policy=DROQ, gradient_steps=20, policy_delay=20
+                ),
+                "sac_body": partial(off_policy, "stable_baselines3", "SAC", "HalfCheetah-v5"),
+                "sac_body_sbx": partial(off_policy, "sbx", "SAC", "HalfCheetah-v5"),
+                "ppo_bodies": ppo_of_bodies,
             }
         )

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from measure import serve
+from measure import clock, serve
 
 import retorno as rt
 from retorno.algorithms.published import settings
 from retorno.networks import MLP, Activation
+from retorno.networks.ensembles import Truncated
 from retorno.networks.returns import QuantileRegression
 
 FOREVER = 2**30
@@ -25,10 +26,10 @@ def running(algorithm: object, world: object, steps: int, **options: object) -> 
     reports = iter(training)
 
     def measure() -> float:
-        before, began = training.step, time.perf_counter()
+        before, began = training.step, clock()
         while training.step - before < steps:
             next(reports)
-        return (training.step - before) * len(training.seeds) / (time.perf_counter() - began)
+        return (training.step - before) * len(training.seeds) / (clock() - began)
 
     return measure
 
@@ -107,10 +108,19 @@ def recurrent() -> Callable[[], float]:
     return running(algorithm, rt.make("CartPole-v1", hosted=True), 1_024)
 
 
-def off_policy(kind: Any) -> Callable[[], float]:
-    """One update of 256 a step, networks of 2 × 256."""
-    network = MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
-    return running(kind(network=network, learning_starts=100, capacity=100_000), "Pendulum-v1", 400)
+def off_policy(kind: Any, world: str = "Pendulum-v1", steps: int = 400, **settings: Any) -> Callable[[], float]:
+    """One update of 256 a step, or as many as the kind asks for; networks of 2 × 256, or the kind's own."""
+    return running(kind(learning_starts=10, capacity=100_000, **settings), world, steps)
+
+
+def td3() -> Callable[[], float]:
+    """TD3 with the same."""
+    return off_policy(rt.TD3, network=MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False))
+
+
+def ppo_of_bodies() -> Callable[[], float]:
+    """PPO on 16 HalfCheetahs × 128 steps, 10 epochs in batches of 64."""
+    return running(rt.PPO(num_envs=16, rollout=128, epochs=10, minibatches=32), "HalfCheetah-v5", 4_096)
 
 
 def evolution() -> Callable[[], float]:
@@ -127,7 +137,7 @@ def evolution_in_python() -> Callable[[], float]:
     centre = [rng.normal(size=size).astype(np.float32) / size[0] ** 0.5 for size in sizes]
 
     def measure() -> float:
-        steps, began = 0, time.perf_counter()
+        steps, began = 0, clock()
         while steps < 4_000:
             first, second, last = (w + 0.1 * rng.normal(size=w.shape).astype(np.float32) for w in centre)
             (obs, _), over = env.reset(), False
@@ -135,7 +145,7 @@ def evolution_in_python() -> Callable[[], float]:
                 action = int(np.argmax(np.tanh(np.tanh(obs @ first) @ second) @ last))
                 obs, _, terminated, truncated, _ = env.step(action)
                 steps, over = steps + 1, terminated or truncated
-        return steps / (time.perf_counter() - began)
+        return steps / (clock() - began)
 
     return measure
 
@@ -199,9 +209,9 @@ def iterations(method: Any, number: int) -> Callable[[], float]:
     state = {"run": training.run}
 
     def measure() -> float:
-        before, began = int(counts(state["run"].step)), time.perf_counter()
+        before, began = int(counts(state["run"].step)), clock()
         state["run"] = many(state["run"])
-        return (int(counts(state["run"].step)) - before) / (time.perf_counter() - began)
+        return (int(counts(state["run"].step)) - before) / (clock() - began)
 
     return measure
 
@@ -241,7 +251,12 @@ if __name__ == "__main__":
                 "qrdqn": qrdqn,
                 "recurrent": recurrent,
                 "sac": partial(off_policy, rt.SAC),
-                "td3": partial(off_policy, rt.TD3),
+                "td3": td3,
+                "tqc": partial(off_policy, rt.algorithms.TQC, ensemble=Truncated(members=2)),
+                "crossq": partial(off_policy, rt.algorithms.CrossQ, steps=200),
+                "droq": partial(off_policy, rt.algorithms.DroQ, steps=40),
+                "sac_hosted": partial(off_policy, rt.SAC, "HalfCheetah-v5"),
+                "ppo_bodies": ppo_of_bodies,
                 "evolution": evolution,
                 "evolution_in_python": evolution_in_python,
                 "draws_uniform": partial(draws, False),
