@@ -100,6 +100,9 @@ _UPHILL = DQN(
     # It gets better until the end: averaged weights lag behind (docs/results.md).
     average=None,
 )
+_UPHILL_STEADY = dataclasses.replace(
+    _UPHILL, optimiser=Adam(4e-3, Schedule.linear, max_gradient_norm=10.0), double=True
+)
 
 
 def _by_quantiles(settings: DQN, quantiles: int) -> DQN:
@@ -395,7 +398,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "Andrychowicz et al. 2017, section 3.1, with a smaller network",
     ),
     ("dqn", "Acrobot-v1"): Published(_EVERY_FOURTH, 100_000, _ZOO),
-    ("dqn", "MountainCar-v0"): Published(_UPHILL, 120_000, _ZOO),
+    ("dqn", "MountainCar-v0"): Published(_UPHILL_STEADY, 120_000, f"{_ZOO}'s, with double and a step size that falls"),
     ("dqn", "LunarLander-v3"): Published(_EVERY_FOURTH, 100_000, _ZOO),
     ("qrdqn", "CartPole-v1"): Published(_by_quantiles(_POLE_BY_VALUES, 10), 50_000, _ZOO),
     ("qrdqn", "Acrobot-v1"): Published(_by_quantiles(_EVERY_FOURTH, 25), 100_000, _ZOO),
