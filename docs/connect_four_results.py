@@ -6,8 +6,8 @@
     python docs/connect_four_results.py runs/four first    # games as first player against the perfect player
     python docs/connect_four_results.py                    # only draw the picture again
 
-What is found is kept in docs/results/connect-four-steps.json, by how many moves a game's start may have that are drawn
-at random; steps that were measured are not measured again.
+What is found is kept in docs/results/connect-four-steps.json, by network, by how many moves at a game's start are drawn
+at random at most, and by when the step size is down to 0; steps that were measured are not measured again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from retorno.environments.games.connect_four import ConnectFour
 from retorno.figures.judged import connect_four
 from retorno.plots.curves import seed_panels
 from retorno.plots.style import save
+from retorno.run import policy_folder
 from retorno.run.actor import load
 from retorno.run.thinking import think
 from retorno.search.connect_four import ConnectFourSolver
@@ -40,21 +41,21 @@ SOLVED_FROM = 5
 """Moves after which the perfect player knows each position in seconds; its two replies before are drawn."""
 
 
-def boundaries(run: Path, apart: int) -> list[int]:
+def kept_steps(run: Path, apart: int) -> list[int]:
     """The steps at which a run's policy is kept, some distance apart."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     found: list[int] = []
-    for step in (line["step"] for line in lines if "boundary" in line):
-        if step - (found[-1] if found else 0) >= 0.9 * apart:
+    for step in sorted(policy_folder.steps(run)):
+        if step > 0 and step - (found[-1] if found else 0) >= 0.9 * apart:
             found.append(step)
     return found
 
 
 def measure(run: Path, steps: list[int]) -> None:
     """The share of critical positions on which each player keeps the result, by step."""
-    everything = _kept()
-    openings = str(json.loads((run / "config.json").read_text())["algorithm"]["openings"])
-    kept = everything.setdefault(openings, {"shares": {}})
+    everything, config = _kept(), json.loads((run / "config.json").read_text())
+    network, openings = config["algorithm"]["network"]["type"], config["algorithm"]["openings"]
+    name = f"{network}, up to {openings} random moves first, {config['steps'] / 1e6:g} million in all"
+    kept = everything.setdefault(name, {"shares": {}})
     new = [step for step in steps if str(step) not in kept["shares"]]
     judge = connect_four(CRITICAL) if new else None
     for step in new:
@@ -107,16 +108,16 @@ def play_first(run: Path) -> None:
 
 def draw() -> None:
     """The picture of what is kept."""
-    everything = {openings: kept["shares"] for openings, kept in _kept().items() if openings.isdigit()}
-    steps = {openings: np.array(sorted(map(int, shares))) for openings, shares in everything.items()}
+    everything = {series: kept["shares"] for series, kept in _kept().items() if "shares" in kept}
+    steps = {series: np.array(sorted(map(int, shares))) for series, shares in everything.items()}
     millions = np.unique(np.concatenate([np.round(each / 1e6, 1) for each in steps.values()]))
     panels: dict[str, tuple[np.ndarray, dict[str, np.ndarray]]] = {}
     for name in PLAYERS:
-        series = {f"up to {n} random moves at a game's start": np.full((1, len(millions)), np.nan) for n in everything}
-        for line, (openings, shares) in zip(series.values(), everything.items(), strict=True):
-            at = np.searchsorted(millions, np.round(steps[openings] / 1e6, 1))
-            line[0, at] = [shares[str(step)][name] for step in steps[openings]]
-        panels[f"{name} (dashed: asked)"] = (millions, series)
+        lines = {series: np.full((1, len(millions)), np.nan) for series in everything}
+        for series, shares in everything.items():
+            at = np.searchsorted(millions, np.round(steps[series] / 1e6, 1))
+            lines[series][0, at] = [shares[str(step)][name] for step in steps[series]]
+        panels[f"{name} (dashed: asked)"] = (millions, lines)
     figure = seed_panels(
         panels, xlabel="moves of self-play, in millions", ylabel="critical positions where the result is kept"
     )
@@ -136,7 +137,7 @@ def main() -> None:
         return play_first(Path(sys.argv[1]))
     if sys.argv[1:]:
         run, *apart = sys.argv[1:]
-        measure(Path(run), boundaries(Path(run), int(apart[0]) if apart else 0))
+        measure(Path(run), kept_steps(Path(run), int(apart[0]) if apart else 0))
     draw()
 
 

@@ -480,7 +480,15 @@ RESULTS = [
     Result("ppo", "recall", ".25 (chance)", network=MLP()),
     Result("ppo", "tokens", "≥ .98", network=Transformer(), judge=share_of_optimum),
     Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
-    Result("alpha_zero", "connect_four", "≥ .97; the network alone ≥ .93", seeds=3, judge=keeps_results),
+    Result(
+        "alpha_zero",
+        "connect_four",
+        "≥ .97; the network alone ≥ .93",
+        # Four hours of CPU a seed.
+        steps=50_000_000,
+        seeds=3,
+        judge=keeps_results,
+    ),
     Result("alpha_zero", "hex", "", seeds=3, of_world={"size": 5}, judge=plays_hex),
     Result("alpha_zero", "othello", "", seeds=3, of_world={"size": 6}, judge=plays_othello),
     *(
