@@ -174,6 +174,7 @@ _YOUNG = DQN(
 """Young & Tian 2019, their examples/dqn.py."""
 _PARALLEL = PQN(
     network=CNN(layer_norm=True),
+    at_once=32,
     num_envs=128,
     rollout=32,
     epochs=2,
@@ -184,6 +185,7 @@ _PARALLEL = PQN(
 )
 _CLIPPED = PPO(
     network=CNN(),
+    at_once=32,
     num_envs=64,
     rollout=128,
     epochs=4,
@@ -257,6 +259,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("ppo", ATARI): Published(
         PPO(
             network=_SCREEN_ACTOR,
+            at_once=16,
             num_envs=8,
             rollout=128,
             epochs=4,
@@ -286,6 +289,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         dataclasses.replace(
             _PARALLEL,
             network=Stack(frames=4, network=CNN(layer_norm=True)),
+            at_once=16,
             optimiser=RAdam(2.5e-4, max_gradient_norm=10.0),
             epsilon_end=0.001,
         ),

@@ -122,6 +122,17 @@ def unroll_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], ca
     return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), heads)
 
 
+def unroll_in_parts(
+    policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry, at_once: int | None
+) -> Heads:
+    """`unroll_batch`, but of so many rows at once, one part after another, where their context has an end."""
+    if at_once is None or policy.context is None:
+        return unroll_batch(policy, obs, first, carry)
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (obs, first, carry_before(policy, obs, first, carry)))
+    heads = jax.lax.map(lambda row: policy.step(*row)[0], rows, batch_size=at_once)
+    return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), heads)
+
+
 def foresee_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry = None) -> PyTree[Any]:
     """`policy.foresee` for B environments: rows [T, B], carry [B] or None."""
     if policy.context is not None:

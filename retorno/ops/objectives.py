@@ -128,7 +128,9 @@ def clipped_value_error(value: Scalar, old_value: Scalar, target: Scalar, clip: 
     return jnp.maximum((value - target) ** 2, (near - target) ** 2)
 
 
-def masked_mean(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Array, ""]:
+def masked_mean(
+    x: Float[Array, "*N"], mask: Bool[Array, "*N"], whole: Bool[Array, "*M"] | None = None
+) -> Float[Array, ""]:
     r"""The mean of the entries where `mask` is true.
 
     .. math:: \bar x = \frac{\sum_i m_i x_i}{\max(\sum_i m_i, 1)}
@@ -136,6 +138,7 @@ def masked_mean(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Array, 
     Args:
         x: of any shape.
         mask: m, of the same shape.
+        whole: the mask of all, where these are a part: then it is their share, and the mean what all parts add up to.
 
     Returns:
         x̄, 0 where no entry counts. Shape [].
@@ -143,7 +146,7 @@ def masked_mean(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Array, 
     >>> masked_mean(jnp.array([1.0, 3.0, 99.0]), jnp.array([True, True, False]))
     Array(2., dtype=float32)
     """
-    return jnp.sum(jnp.where(mask, x, 0.0)) / jnp.maximum(mask.sum(), 1)
+    return jnp.sum(jnp.where(mask, x, 0.0)) / jnp.maximum((mask if whole is None else whole).sum(), 1)
 
 
 def masked_variance(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Array, ""]:
@@ -164,7 +167,11 @@ def masked_variance(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Arr
     return masked_mean((x - masked_mean(x, mask)) ** 2, mask)
 
 
-def masked_standardise(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[Array, "*N"]:
+def masked_standardise(
+    x: Float[Array, "*N"],
+    mask: Bool[Array, "*N"],
+    whole: tuple[Float[Array, "*M"], Bool[Array, "*M"]] | None = None,
+) -> Float[Array, "*N"]:
     r"""All entries, moved and scaled so that those where `mask` is true have mean 0 and standard deviation 1.
 
     .. math:: \frac{x - \bar x}{\sqrt{\text{Var}\, x} + 10^{-8}}
@@ -172,6 +179,7 @@ def masked_standardise(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[
     Args:
         x: of any shape.
         mask: of the same shape.
+        whole: all entries and their mask, where these are a part: they are moved and scaled as all are.
 
     Returns:
         Of the same shape.
@@ -179,7 +187,8 @@ def masked_standardise(x: Float[Array, "*N"], mask: Bool[Array, "*N"]) -> Float[
     >>> masked_standardise(jnp.array([1.0, 3.0]), jnp.array([True, True]))
     Array([-1.,  1.], dtype=float32)
     """
-    return (x - masked_mean(x, mask)) / (jnp.sqrt(masked_variance(x, mask)) + 1e-8)
+    every, counted = (x, mask) if whole is None else whole
+    return (x - masked_mean(every, counted)) / (jnp.sqrt(masked_variance(every, counted)) + 1e-8)
 
 
 def linear(start: Scalar, end: Scalar | None, progress: Float[Array, ""]) -> Float[Array, ""]:

@@ -42,13 +42,14 @@ from retorno.core.policy import (
     foresee_batch,
     initial_carries,
     unroll_batch,
+    unroll_in_parts,
 )
 from retorno.core.spaces import Spec
 from retorno.core.time_step import AnyTree, Clock, Legal, TimeStep, Trajectory
 from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
 from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
 from retorno.ops.distributions import log_probs_and_entropies
-from retorno.ops.minibatches import equal_parts, shuffled
+from retorno.ops.minibatches import equal_parts, in_parts, shuffled, subset
 from retorno.ops.objectives import (
     clipped_policy_gradient,
     clipped_value_error,
@@ -111,6 +112,9 @@ class PPO:
     minibatches: Annotated[Count | None, Among((4, 8, 16, 32, 64, 128))] = None
     """Gradient steps in each pass. None for 32, or as many as divide what a network with a memory learns from: one
     sequence for each environment."""
+    at_once: Count | None = None
+    """Of how many of a minibatch (transitions, or sequences with a memory) the gradient is computed at once; None for
+    all. It needs less memory, and on a CPU convolutions are faster where what they make stays in its cache."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4, max_gradient_norm=0.5, eps=1e-5))
     """How a gradient becomes a step. This clipping and this ε matter (Huang et al. 2022): give them to another too."""
     discount: Discount = 0.99
@@ -215,7 +219,7 @@ class PPO:
 
         memory = learner.memory
         carry = self._memory(trajectory.carry) if memory == () else memory
-        value = unroll_batch(network, steps.obs, steps.first, carry)["value"]
+        value = unroll_in_parts(network, steps.obs, steps.first, carry, self.at_once)["value"]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
         )
@@ -262,23 +266,25 @@ class PPO:
 
         def step(state: tuple[Policy, optax.OptState, Mixed | None, Bool[Array, ""]], chosen: Array | None):
             network, optimiser, mixed, going = state
-            shown = None
+            batch, memory = subset(rows, carry, chosen)
+
+            def of_part(part: Array | None) -> Any:
+                def loss(network: Policy) -> tuple[Float[Array, ""], Metrics]:
+                    network = normalised(network, learner.observations)
+                    return self._loss(network, *subset(batch, memory, part), batch, clip, entropy)
+
+                return jax.value_and_grad(loss, has_aux=True)(network)
+
+            (_, metrics), gradient = in_parts(of_part, batch.first.shape[1], self.at_once)
             if self.mix is not None and mixed is not None:
                 mixed, shown = mixed.drawn(self.mix.columns)
-            batch, memory = rows, carry
-            if chosen is not None:
-                batch = jax.tree.map(lambda x: x[:, chosen], rows)
-                memory = jax.tree.map(lambda x: x[chosen], carry)
 
-            def loss(network: Policy) -> tuple[Float[Array, ""], Metrics]:
-                network = normalised(network, learner.observations)
-                own, metrics = self._loss(network, batch, memory, clip, entropy)
-                if self.mix is None or shown is None:
-                    return own, metrics
-                beside, _ = cloning_loss(network.select("policy"), shown)
-                return own + self.mix.coefficient * beside, metrics | {"demonstrations_loss": beside}
+                def beside(network: Policy) -> Float[Array, ""]:
+                    return cloning_loss(normalised(network, learner.observations).select("policy"), shown)[0]
 
-            (_, metrics), gradient = jax.value_and_grad(loss, has_aux=True)(network)
+                metrics["demonstrations_loss"], more = jax.value_and_grad(beside)(network)
+                weight = self.mix.coefficient
+                gradient = jax.tree.map(lambda own, more: own + weight * more, gradient, more)
             before = network, optimiser
             network, optimiser = descend(self.optimiser, network, gradient, optimiser, progress)
             if self.target_kl is not None:
@@ -295,13 +301,22 @@ class PPO:
         return network, optimiser, mixed, {name: x.mean() for name, x in metrics.items()} | {"first_ratio": first}
 
     def _loss(
-        self, network: Policy, rows: _Rows, carry: Carry, clip: Float[Array, ""], entropy_coefficient: Float[Array, ""]
+        self,
+        network: Policy,
+        rows: _Rows,
+        carry: Carry,
+        whole: _Rows,
+        clip: Float[Array, ""],
+        entropy_coefficient: Float[Array, ""],
     ) -> tuple[Float[Array, ""], Metrics]:
+        """Of some rows of a whole minibatch, their share of its losses and metrics, which are means over all of it."""
         heads = unroll_batch(network, rows.obs, rows.first, carry)
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
         log_prob, entropy = log_probs_and_entropies(heads["policy"], rows.legal, rows.action)
         ratio = over_rows(importance_weight)(log_prob, rows.log_prob)
-        advantage = masked_standardise(rows.advantage, rows.choices) if self.normalise_advantages else rows.advantage
+        advantage = rows.advantage
+        if self.normalise_advantages:
+            advantage = masked_standardise(advantage, rows.choices, (whole.advantage, whole.choices))
         clipped = clipped_policy_gradient
         if self.dual_clip is not None:
             clipped = partial(dual_clipped_policy_gradient, most=self.dual_clip)
@@ -312,18 +327,18 @@ class PPO:
         value_losses = over_rows(lambda v, old, y: clipped_value_error(v, old, y, value_clip))(
             heads["value"], rows.value, target
         )
-        policy_loss = masked_mean(policy_losses, rows.choices)
-        value_loss = masked_mean(value_losses, rows.transitions)
-        mean_entropy = masked_mean(entropy, rows.choices)
+        over_choices = lambda x: masked_mean(x, rows.choices, whole.choices)  # noqa: E731
+        policy_loss, mean_entropy = over_choices(policy_losses), over_choices(entropy)
+        value_loss = masked_mean(value_losses, rows.transitions, whole.transitions)
         loss = policy_loss + self.value_coefficient * value_loss - entropy_coefficient * mean_entropy
         return loss, {
             "policy_loss": policy_loss,
             "value_loss": value_loss,
             "entropy": mean_entropy,
-            "ratio": masked_mean(ratio, rows.choices),
+            "ratio": over_choices(ratio),
             # Schulman 2020, "Approximating KL divergence": never negative, low variance.
-            "kl": masked_mean(ratio - 1 - jnp.log(ratio), rows.choices),
-            "clip_fraction": masked_mean((jnp.abs(ratio - 1) > clip).astype(jnp.float32), rows.choices),
+            "kl": over_choices(ratio - 1 - jnp.log(ratio)),
+            "clip_fraction": over_choices((jnp.abs(ratio - 1) > clip).astype(jnp.float32)),
         }
 
 
