@@ -157,7 +157,7 @@ class Person:
             over: whether it is.
             begun: is told when the first clips are there.
         """
-        from retorno.preferences.judges import shown_swapped
+        from retorno.labels import shown_order
 
         token, waiting = Path(f"{self.place}-token").read_text().strip(), True
         page = self.context.new_page()
@@ -175,7 +175,7 @@ class Person:
                     begun()
                     waiting = False
                 query, content = lent
-                left = share(content) != float(shown_swapped(query, WHO))
+                left = share(content) != shown_order(query, WHO, 2)[0]
                 page.keyboard.press("ArrowLeft" if left else "ArrowRight")
                 page.get_by_text(f"{int(mine[1].replace(',', '')) + 1:,} by you").wait_for()
                 self.promised.add(query)

@@ -1,7 +1,7 @@
 """What people might want of an agent, said as rules: judges for `retorno prefer … --judge docs/rules.py:NAME`.
 
-Each says which of two segments is better, as somebody would who looks at them: 1 the first, 0 the second, .5 alike.
-No reward function of these worlds asks for any of it.
+Each says which of two segments is better, as somebody would who looks at them: 1 the first, 0 the second, .5 alike; of
+more (`--relabel.clips`) how good each is. No reward function of these worlds asks for any of it.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from typing import Any
 import numpy as np
 
 
-def spins(first: dict[str, Any], second: dict[str, Any]) -> float:
+def spins(*segments: dict[str, Any]) -> float | list[float]:
     """A pendulum shall go round and round, always the same way, the faster the better: its speed is positive."""
-    return _better(*(each["obs"][:, 2].mean() for each in (first, second)))
+    return _better(*(each["obs"][:, 2].mean() for each in segments))
 
 
-def kept_left(first: dict[str, Any], second: dict[str, Any]) -> float:
+def kept_left(*segments: dict[str, Any]) -> float | list[float]:
     """A pole shall stand, wherever that is, and its cart be near −1, well at the left of the middle."""
-    return _better(*(_stands_left(each["obs"]) for each in (first, second)))
+    return _better(*(_stands_left(each["obs"]) for each in segments))
 
 
-def backwards(first: dict[str, Any], second: dict[str, Any]) -> float:
+def backwards(*segments: dict[str, Any]) -> float | list[float]:
     """A car between two hills shall drive backwards, as far up the hill behind it as it can."""
-    return _better(*(-each["obs"][:, 0].min() for each in (first, second)))
+    return _better(*(-each["obs"][:, 0].min() for each in segments))
 
 
-def backflip(first: dict[str, Any], second: dict[str, Any]) -> float:
+def backflip(*segments: dict[str, Any]) -> float | list[float]:
     """A hopper shall turn over backwards, and in the air: what it turns counts by how high its body is, squared."""
-    return _better(*(_turned_high(each["obs"]) for each in (first, second)))
+    return _better(*(_turned_high(each["obs"]) for each in segments))
 
 
 def _turned_high(obs: np.ndarray) -> float:
@@ -43,5 +43,5 @@ def _stands_left(obs: np.ndarray) -> float:
     return float((stands * np.exp(-np.abs(place + 1))).mean())
 
 
-def _better(first: float, second: float) -> float:
-    return float((np.sign(first - second) + 1) / 2)
+def _better(*worth: float) -> float | list[float]:
+    return list(worth) if len(worth) > 2 else float((np.sign(worth[0] - worth[1]) + 1) / 2)

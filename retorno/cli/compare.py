@@ -70,7 +70,7 @@ def ask_here(folder: Path, labels: str | None, task: str, name: str) -> int:
     clips, opened = clips_of(folder), labels_in(folder, labels)
     from retorno.preferences.by_hand import compare
 
-    note(task or "which of the two does better what you want?")
+    note(task or "which does better what you want?")
     given = compare(opened, clips, name, wait=sys.stdin.isatty())
     note(f"{given:,} answered")
     return 0
@@ -96,7 +96,8 @@ def serve(folder: Path, labels: str | None, task: str, port: int | None, patient
 
     if (why := clips.why_numbers) is not None and not patient:  # Who waits for a run has been told before.
         note(why)
-    site = Site(folder.name, opened, clips=clips, task=task, pages=("compare",), news=_news(folder))
+    at_once = (settings_of(folder).get("relabel") or {}).get("clips", 2)
+    site = Site(folder.name, opened, clips=clips, at_once=at_once, task=task, pages=("compare",), news=_news(folder))
     return serve_pages(site, port, "compare")
 
 

@@ -168,35 +168,39 @@ def _count(labels: Labels, as_json: bool) -> None:
 
 def _compared(said: list[Labelled]) -> dict[str, dict[str, Any]]:
     """Of each person who compared segments: which side they chose, and whether they said the same twice."""
-    from retorno.preferences.judges import QUERY, shown_swapped
+    from retorno.labels import shown_order
+    from retorno.preferences.given import said_by, shares_of
+    from retorno.preferences.habits import in_a_word
+    from retorno.preferences.judges import QUERY
 
     found: dict[str, dict[str, Any]] = {}
-    shares: dict[str, dict[str, float | None]] = defaultdict(dict)
+    before: dict[str, dict[str, Any]] = defaultdict(dict)
     for one in said:
         if one.query.kind != QUERY:
             continue
-        who, share = one.label.labeller, one.label.content["share"]
-        told = found.setdefault(who, {"left": 0, "right": 0, "alike": 0, "cannot_tell": 0, "asked_again": 0, "same": 0})
-        if share in (0, 1):
-            told["left" if (share == 1) != shown_swapped(one.query.id, who) else "right"] += 1
-        else:
-            told["cannot_tell" if share is None else "alike"] += 1
-        both = [json.dumps(each) for each in one.query.content["segments"]]
-        before = shares[who].get(json.dumps(both[::-1]))
-        if before is not None and share is not None:
+        who, segments = one.label.labeller, one.query.content["segments"]
+        shares = shares_of(one.label.content, range(len(segments)))
+        nothing = {"left": 0, "right": 0, "ordered": 0, "alike": 0, "cannot_tell": 0, "asked_again": 0, "same": 0}
+        told = found.setdefault(who, nothing)
+        word = in_a_word([shares[i] for i in shown_order(one.query.id, who, len(segments))], ("left", "right"))
+        told[name if (name := word.replace(" ", "_")) in told else "ordered"] += 1
+        asked = [json.dumps(each) for each in segments]
+        turned = before[who].get(json.dumps(asked[::-1]))
+        if turned is not None and word != "cannot tell":
             told["asked_again"] += 1
-            told["same"] += share == 1 - before
-        shares[who][json.dumps(both)] = share
+            told["same"] += turned == said_by(shares[::-1])
+        before[who][json.dumps(asked)] = None if word == "cannot tell" else said_by(shares)
     return found
 
 
 def _in_words(told: dict[str, Any]) -> str:
-    counts = ", ".join(f"{name.replace('_', ' ')} {told[name]:,}" for name in ("left", "right", "alike", "cannot_tell"))
+    sides = ("left", "right", "ordered") if told["ordered"] else ("left", "right")
+    counts = ", ".join(f"{name.replace('_', ' ')} {told[name]:,}" for name in (*sides, "alike", "cannot_tell"))
     again = f"; of {told['asked_again']:,} asked again the same said of {told['same']:,}" if told["asked_again"] else ""
-    sides = (told["left"], told["right"])
+    chosen = (told["left"], told["right"])
     from retorno.preferences.habits import SAME
 
-    always = "; always the same side: are the clips looked at?" if min(sides) == 0 and max(sides) >= SAME else ""
-    nothing = sum(sides) + told["alike"] == 0 and told["cannot_tell"] >= SAME
+    always = "; always the same side: are the clips looked at?" if min(chosen) == 0 and max(chosen) >= SAME else ""
+    nothing = sum(chosen) + told["ordered"] + told["alike"] == 0 and told["cannot_tell"] >= SAME
     unclear = "; nothing is learnt from these: is it said what is wanted?" if nothing else ""
     return counts + again + always + unclear

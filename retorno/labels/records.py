@@ -2,8 +2,8 @@
 
 A ranking is `{"prompt": …, "answers": […], "ranks": […]}`: 0 the best, equal numbers tie, null was not ranked. A
 demonstration is `{"prompt": …, "answer": …}`. A comparison of two stretches of behaviour is `{"segments": [{"obs": …,
-"action": …}, …], "share": …}`: 1 where the first is better, 0 the second, ½ alike, null cannot tell. All say who
-(`labeller`) and how long it took (`seconds`).
+"action": …}, …], "share": …}`: 1 where the first is better, 0 the second, ½ alike, null cannot tell; of more it has
+`ranks` as a ranking has, or `ratings`, the more the better. All say who (`labeller`) and how long it took (`seconds`).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def segments(labels: Labels, until: float | None = None) -> Iterator[dict[str, A
         until: those that stood at that time, in seconds since 1970; None for now.
     """
     for one in labels.labelled("segments", until):
-        yield {"segments": one.query.content["segments"], "share": one.label.content["share"], **_by(one)}
+        yield {"segments": one.query.content["segments"], **one.label.content, **_by(one)}
 
 
 def _by(one: Labelled) -> dict[str, Any]:

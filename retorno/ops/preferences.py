@@ -32,6 +32,21 @@ def preferred(rank: Int[Array, " K"]) -> Bool[Array, "K K"]:
     return (rank[:, None] < rank[None, :]) & ranked[:, None] & ranked[None, :]
 
 
+def ranks(worth: Float[Array, " K"]) -> Int[Array, " K"]:
+    """The ranks of numbers, the more the better; of what is NaN nothing is said.
+
+    Args:
+        worth: of each answer. Shape [K].
+
+    Returns:
+        0 the best, equal ones tie, −1 was not ranked. Shape [K].
+
+    >>> ranks(jnp.array([1.0, 2.0, jnp.nan, 1.0])).tolist()
+    [1, 0, -1, 1]
+    """
+    return jnp.where(jnp.isnan(worth), -1, (worth[None, :] > worth[:, None]).sum(axis=1))
+
+
 def bradley_terry(score: Float[Array, " K"], rank: Int[Array, " K"], mistakes: Scalar = 0.0) -> Float[Array, ""]:
     r"""How unlikely a ranking is, by all pairs that it tells apart (Bradley & Terry 1952).
 
@@ -84,18 +99,20 @@ def comparison(score: Float[Array, " 2"], share: Float[Array, ""], mistakes: Sca
     return -(share * log_prob[0] + (1 - share) * log_prob[1])
 
 
-def plackett_luce(score: Float[Array, " K"], rank: Int[Array, " K"]) -> Float[Array, ""]:
+def plackett_luce(score: Float[Array, " K"], rank: Int[Array, " K"], mistakes: Scalar = 0.0) -> Float[Array, ""]:
     r"""How unlikely a ranking is, chosen from the best one down (Luce 1959; Plackett 1975).
 
-    .. math:: L = -\frac{1}{m} \sum_{i\ \text{preferred to some}} \log
-              \frac{e^{r_i}}{e^{r_i} + \sum_{j\ \text{worse than}\ i} e^{r_j}}
+    .. math:: L = -\frac{1}{m} \sum_{i\ \text{preferred to some}} \log \left( (1 - \epsilon)
+              \frac{e^{r_i}}{\sum_{j \in C_i} e^{r_j}} + \frac{\epsilon}{|C_i|} \right), \quad
+              C_i = \{i\} \cup \{j\ \text{worse than}\ i\}
 
     Of answers that tie, each is chosen before all that are worse, and the two are not compared; m is how many are
-    preferred to some.
+    preferred to some. With ε > 0 somebody errs sometimes; of two that is `comparison` (Christiano et al. 2017).
 
     Args:
         score: r, of each answer. Shape [K].
         rank: of each answer: 0 the best, equal ones tie, −1 was not ranked. Shape [K].
+        mistakes: ε, the share of choices that are made blindly. Shape [].
 
     Returns:
         L, 0 where no pair is told apart. Shape [].
@@ -106,8 +123,9 @@ def plackett_luce(score: Float[Array, " K"], rank: Int[Array, " K"]) -> Float[Ar
     pairs = preferred(rank)
     against = pairs | jnp.eye(len(rank), dtype=bool)
     total = jax.nn.logsumexp(jnp.where(against, score[None, :], -jnp.inf), axis=1)
+    log_prob = jnp.logaddexp(jnp.log1p(-mistakes) + score - total, jnp.log(mistakes / against.sum(axis=1)))
     chooses = pairs.any(axis=1)
-    return jnp.sum(jnp.where(chooses, total - score, 0.0)) / jnp.maximum(chooses.sum(), 1)
+    return -jnp.sum(jnp.where(chooses, log_prob, 0.0)) / jnp.maximum(chooses.sum(), 1)
 
 
 def told_apart(score: Float[Array, " K"], rank: Int[Array, " K"]) -> tuple[Float[Array, ""], Int[Array, ""]]:

@@ -1,20 +1,20 @@
-"""Human feedback on behaviour: short stretches of it, which of two is better, and a reward that says so everywhere."""
+"""Human feedback on behaviour: short stretches of it, which of them is better, and a reward that says so everywhere."""
 
 from retorno.preferences.judges import JUDGES, FunctionJudge, Judge, People, TrueReward
 from retorno.preferences.learnt_reward import LearntReward, Preferences
 from retorno.preferences.novelty import StateEntropy
 from retorno.preferences.queries import QUERIES, Disagreement, InformationGain, Queries, Random
-from retorno.preferences.segments import Pairs
+from retorno.preferences.segments import Compared
 
 __all__ = [
     "JUDGES",
     "QUERIES",
+    "Compared",
     "Disagreement",
     "FunctionJudge",
     "InformationGain",
     "Judge",
     "LearntReward",
-    "Pairs",
     "People",
     "Preferences",
     "Queries",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import sys
 import time
@@ -11,15 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from retorno.labels import Labels, Query
+from retorno.labels import Labels, Order, Query, shown_order
 from retorno.preferences.clips import Clips, Film
-from retorno.preferences.judges import QUERY, shown_swapped
+from retorno.preferences.judges import QUERY
 
 SHARES: dict[str, float | None] = {"1": 1.0, "left": 1.0, "2": 0.0, "right": 0.0, "=": 0.5, "?": None}
 """How much of the preference goes to the clip at the left, by what is typed; None: cannot tell."""
-KEYS = "1 the left one is better · 2 the right one · = alike · ? cannot tell · r again · u undo · s skip · q quit"
+KEYS = "1 the left one is better · 2 the right one · = alike · ? cannot tell"
+ORDER_KEYS = "the best first, as 2 1=3 where 1 and 3 are alike · ? cannot tell"
+OTHER_KEYS = "r again · u undo · s skip · q quit"
 GAP = 4
-"""Pixels between the two."""
+"""Pixels between clips."""
 AGAIN = 1.0
 """Seconds until it is asked again whether there is something to compare."""
 MOST_COLUMNS = 64
@@ -38,7 +41,9 @@ def compare(
     show: Show | None = None,
     wait: bool = False,
 ) -> int:
-    """Ask a person which of two clips is better, again and again; each answer is in the database before the next.
+    """Ask a person which of two clips is better, or how to put more in order, again and again.
+
+    Each answer is in the database before the next.
 
     Args:
         labels: where what is asked stands, and what is said is kept.
@@ -77,17 +82,15 @@ def _asked(query: Query, labels: Labels, clips: Clips, labeller: str, ask: Calla
     Raises:
         EOFError: when the person has had enough.
     """
-    swapped = shown_swapped(query.id, labeller)
     segments = query.content["segments"]
-    film = beside(*(clips.film(each) for each in (segments[::-1] if swapped else segments)))
+    shown = shown_order(query.id, labeller, len(segments))
+    film = beside([clips.film(segments[i]) for i in shown])
     show(*film)
     began = time.monotonic()
     while True:
-        typed = ask(f"{KEYS}\n> ").strip().lower()
-        if typed in SHARES:
-            left = SHARES[typed]
-            first = left if left is None or not swapped else 1 - left
-            labels.save(query.id, labeller, {"share": first}, time.monotonic() - began)
+        typed = ask(f"{KEYS if len(shown) == 2 else ORDER_KEYS} · {OTHER_KEYS}\n> ").strip().lower()
+        if (said := understood(typed, shown)) is not None:
+            labels.save(query.id, labeller, said, time.monotonic() - began)
             return 1
         match typed:
             case "r":
@@ -103,18 +106,67 @@ def _asked(query: Query, labels: Labels, clips: Clips, labeller: str, ask: Calla
                 print(f"{typed!r} is none of these", file=sys.stderr)
 
 
-def beside(left: Film, right: Film) -> Film:
-    """Two clips as one: side by side, the shorter one ending on its last picture."""
-    count = max(len(left.frames), len(right.frames))
-    height = max(each.shape[0] for film in (left, right) for each in film.frames)
+def understood(typed: str, shown: Sequence[int]) -> dict[str, Any] | None:
+    """What a label says of clips by what was typed; None where that is no answer.
 
-    def at(film: Film, number: int) -> np.ndarray:
+    Args:
+        typed: in small letters.
+        shown: the segments in the order in which they were shown.
+
+    >>> understood("2 1=3", [2, 0, 1]), understood("1", [1, 0]), understood("2 2", [2, 0, 1])
+    ({'ranks': [0, 1, 1]}, {'share': 0.0}, None)
+    """
+    if len(shown) == 2:
+        if typed not in SHARES:
+            return None
+        left = SHARES[typed]
+        return {"share": left if left is None or shown[0] == 0 else 1 - left}
+    order, tied = Order(len(shown)), False
+    for sign in "" if typed == "?" else typed.replace(" ", "").replace(",", ""):
+        before = len(order.ranked)
+        if sign != "=":
+            order = order.pressed(sign, shown) if sign.isdecimal() else order
+            if len(order.ranked) != before + 1:
+                return None
+            order = order.tie() if tied else order
+        tied = sign == "="
+    return {"ranks": order.ranks} if order.says_something or typed == "?" else None
+
+
+def beside(films: Sequence[Film]) -> Film:
+    """Clips as one: side by side, more than three in rows; each that ends earlier shows its last picture."""
+    count = max(len(film.frames) for film in films)
+    height = max(frame.shape[0] for film in films for frame in film.frames)
+    columns = len(films) if len(films) <= 3 else math.ceil(math.sqrt(len(films)))
+
+    def at(which: int, number: int) -> np.ndarray:
+        film = films[which]
         frame = np.asarray(film.frames[min(number, len(film.frames) - 1)], np.uint8)
-        return np.pad(frame, [(0, height - frame.shape[0]), (0, 0), (0, 0)], constant_values=255)
+        frame = np.pad(frame, [(0, height - frame.shape[0]), (0, 0), (0, 0)], constant_values=255)
+        return frame if len(films) == 2 else numbered(frame, which + 1)
 
-    gap = np.full((height, GAP, 3), 255, np.uint8)
-    frames = [np.concatenate([at(left, number), gap, at(right, number)], axis=1) for number in range(count)]
-    return Film(frames, left.milliseconds)
+    def row(first: int, number: int) -> np.ndarray:
+        gap = np.full((height, GAP, 3), 255, np.uint8)
+        cells = [at(which, number) for which in range(first, min(first + columns, len(films)))]
+        return np.concatenate([x for cell in cells for x in (gap, cell)][1:], axis=1)
+
+    def picture(number: int) -> np.ndarray:
+        rows = [row(first, number) for first in range(0, len(films), columns)]
+        width = max(each.shape[1] for each in rows)
+        wide = [np.pad(x, [(0, GAP), (0, width - x.shape[1]), (0, 0)], constant_values=255) for x in rows]
+        return np.concatenate(wide)[:-GAP]
+
+    return Film([picture(number) for number in range(count)], films[0].milliseconds)
+
+
+def numbered(frame: np.ndarray, number: int) -> np.ndarray:
+    """A picture with a number in its corner."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture, size = Image.fromarray(np.ascontiguousarray(frame)), max(8, frame.shape[0] // 6)
+    font, outline = ImageFont.load_default(size), {"stroke_width": 1, "stroke_fill": (255, 255, 255)}
+    ImageDraw.Draw(picture).text((size // 4, 0), str(number), (0, 0, 0), font, **outline)
+    return np.asarray(picture)
 
 
 def in_terminal(frames: Sequence[np.ndarray], milliseconds: float) -> None:

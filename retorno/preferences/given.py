@@ -1,15 +1,18 @@
 """Labels that were given before, as lines of JSON: `{"segments": [{"obs": …, "action": …}, …], "share": …}`.
 
 `retorno labels export` writes such files, whoever the judge was, and `import` takes them; a run may begin with one.
-A line may hold more than two segments, with "ranks" (0 the best, equal ones tie) or "ratings" (the more the better): it
-says as much as all its pairs. What is longer than a segment is cut into pieces, so that ranked demonstrations teach a
-reward as in Brown, Goo, Nagarajan & Niekum 2019 ("Extrapolating beyond suboptimal demonstrations", T-REX).
+A line may hold more than two segments, with "ranks" (0 the best, equal ones tie) or "ratings" (the more the better). A
+run that asks about as many at a time learns from it as from its own; one that asks about fewer learns as much as all
+choices of so many say: of two, all pairs. What is longer than a segment is cut into pieces, so that ranked
+demonstrations teach a reward as in Brown, Goo, Nagarajan & Niekum 2019 ("Extrapolating beyond suboptimal
+demonstrations", T-REX).
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +23,7 @@ import numpy as np
 from gymnasium import spaces
 
 from retorno.core.errors import RetornoError
-from retorno.preferences.segments import Pairs
+from retorno.preferences.segments import Compared
 from retorno.preferences.written import as_rows
 
 if TYPE_CHECKING:
@@ -45,12 +48,12 @@ def taken(records: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Taken]:
         seconds = record.get("seconds")
         known = seconds if isinstance(seconds, int | float) else None
         who = str(record.get("labeller") or IMPORTED)
-        for asked, share in comparisons(record, where):
-            yield Taken("segments", {"segments": asked}, who, {"share": share}, known)
+        asked, said = checked(record, where)
+        yield Taken("segments", {"segments": asked}, who, said, known)
 
 
-def comparisons(record: Mapping[str, Any], where: str) -> list[tuple[list[Mapping[str, Any]], float | None]]:
-    """What a record says of two segments each: which, and how much of the preference went to the first.
+def checked(record: Mapping[str, Any], where: str) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
+    """The segments of a record, and what was said of them: "share", "ranks" or "ratings".
 
     Raises:
         RetornoError: when it is something else; it says where and what.
@@ -59,52 +62,77 @@ def comparisons(record: Mapping[str, Any], where: str) -> list[tuple[list[Mappin
         record: a line of a file.
         where: that stands.
 
-    >>> a, b, c = ({"obs": [i, i + 1], "action": [1]} for i in range(3))
-    >>> [share for _, share in comparisons({"segments": [a, b, c], "ranks": [1, 0, 1]}, "line 1")]
-    [0.0, 1.0]
-    >>> [share for _, share in comparisons({"segments": [a, b], "ratings": [4, 4]}, "line 2")]
-    [0.5]
+    >>> checked({"segments": [{"obs": [0, 1], "action": [1]}, {"obs": [1, 2], "action": [0]}], "share": 1}, "line 1")[1]
+    {'share': 1.0}
     """
-    for name, better in (("ranks", -1), ("ratings", 1)):
+    segments: Any = record.get("segments")
+    several = isinstance(segments, list) and len(segments) >= 2 and all(map(_is_segment, segments))
+    for name in ("ranks", "ratings"):
         if (said := record.get(name)) is None:
             continue
-        segments = record.get("segments")
-        if not (
-            isinstance(segments, list)
-            and isinstance(said, list)
-            and len(said) == len(segments) >= 2
-            and all(_is_segment(each) for each in segments)
-            and all(x is None or (isinstance(x, int | float) and not isinstance(x, bool)) for x in said)
-        ):
+        if not (several and isinstance(said, list) and len(said) == len(segments) and all(map(_is_worth, said))):
             raise RetornoError(
                 f"{where} has {name} that are none: expected a number, or null, for each of two segments or more, each "
                 "with obs and action"
             )
-        worth = [(segment, better * x) for segment, x in zip(segments, said, strict=True) if x is not None]
-        pairs = [([a, b], (1.0 + (x > y) - (x < y)) / 2) for (a, x), (b, y) in itertools.combinations(worth, 2)]
-        # Equal ranks say nothing of the two, equal ratings that both are alike.
-        return [(both, share) for both, share in pairs if name == "ratings" or share != 0.5]
-    return [checked(record, where)]
+        return segments, {name: said}
+    if not (several and len(segments) == 2):
+        raise RetornoError(f"{where} is no comparison: expected two segments, each with obs and action")
+    share = record.get("share", "nothing")
+    if share is not None and (not _is_worth(share) or not 0 <= share <= 1):
+        raise RetornoError(
+            f"{where} has the share {share!r}: expected 1 (the first is better), 0 (the second), .5 (alike) or null"
+        )
+    return segments, {"share": None if share is None else float(share)}
 
 
 def _is_segment(each: Any) -> bool:
     return isinstance(each, Mapping) and {"obs", "action"} <= set(each)
 
 
-def checked(record: Mapping[str, Any], where: str) -> tuple[list[Mapping[str, Any]], float | None]:
-    """Both segments of a record, and how much of the preference went to the first.
+def _is_worth(x: Any) -> bool:
+    return x is None or (isinstance(x, int | float) and not isinstance(x, bool))
 
-    >>> checked({"segments": [{"obs": [0, 1], "action": [1]}, {"obs": [1, 2], "action": [0]}], "share": 1}, "line 1")[1]
-    1.0
+
+def won(worth: Sequence[float]) -> list[float]:
+    """Than how many of the others each is better, half of those that are alike; of what is NaN nothing is said.
+
+    >>> won([3, 1, 1]), won([2, math.nan, 5])
+    ([2.0, 0.5, 0.5], [0.0, nan, 1.0])
     """
-    both, share = record.get("segments"), record.get("share", "nothing")
-    if not (isinstance(both, list) and len(both) == 2 and all(_is_segment(each) for each in both)):
-        raise RetornoError(f"{where} is no comparison: expected two segments, each with obs and action")
-    if share is not None and (not isinstance(share, int | float) or isinstance(share, bool) or not 0 <= share <= 1):
-        raise RetornoError(
-            f"{where} has the share {share!r}: expected 1 (the first is better), 0 (the second), .5 (alike) or null"
-        )
-    return both, None if share is None else float(share)
+    known = [x for x in worth if not math.isnan(x)]
+    points = lambda x: sum((x > y) + (x == y) / 2 for y in known) - 0.5  # noqa: E731 (each is alike to itself)
+    return [math.nan if math.isnan(x) else points(x) for x in worth]
+
+
+def shares_of(said: Mapping[str, Any], which: Sequence[int]) -> list[float]:
+    """How much of the preference goes to each of some segments, as judges say it (`Labelled.share`).
+
+    Args:
+        said: of all of them: "share", "ranks" or "ratings".
+        which: of them.
+
+    >>> shares_of({"ranks": [2, 0, None, 1]}, range(4)), shares_of({"ratings": [7, 3, 3]}, [1, 2])
+    ([0.0, 2.0, nan, 1.0], [0.5, 0.5])
+    """
+    if "share" in said:
+        first = math.nan if said["share"] is None else float(said["share"])
+        both = [first, 1 - first]
+        return [both[i] for i in which]
+    name, better = ("ranks", -1) if "ranks" in said else ("ratings", 1)
+    return won([math.nan if (x := said[name][i]) is None else better * float(x) for i in which])
+
+
+def said_by(shares: Sequence[float]) -> dict[str, Any]:
+    """What a label says of segments that were preferred so, as it is written.
+
+    >>> said_by([0.5, 0.5]), said_by([0.0, 2.0, math.nan, 1.0])
+    ({'share': 0.5}, {'ranks': [2, 0, None, 1]})
+    """
+    if len(shares) == 2:
+        return {"share": shares[0]}
+    tiers = sorted({x for x in shares if not math.isnan(x)}, reverse=True)
+    return {"ranks": [None if math.isnan(x) else tiers.index(x) for x in shares]}
 
 
 def lines(file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -130,25 +158,46 @@ def _rows(held: Any, start: int, count: int) -> Any:
     return jax.tree.map(lambda x: x[start : start + count], held)
 
 
-def _pieces(steps: Sequence[int], length: int, share: float, seed: int) -> list[tuple[int, int]]:
-    """Where pieces begin that two segments are cut into, as many as the shorter one has in a row.
+def _choices(said: Mapping[str, Any], count: int, clips: int) -> Iterator[tuple[list[int], list[float]]]:
+    """So many segments of a record, in all ways, and how much of the preference goes to each.
 
-    Whole ones where they are no longer. That of the better one begins no earlier than the other's: most demonstrations
-    end better than they begin, and whoever comes later is then not worse for it (Brown et al. 2019, section 4.1).
+    Where fewer were judged, the first of them stands for those that lack, of which nothing is said. What tells none of
+    them apart is left out, unless two are said to be alike: equal ranks say nothing of the two, equal ratings do.
+    """
+    known = [i for i, share in enumerate(shares_of(said, range(count))) if not math.isnan(share)]
+    if len(known) < 2:
+        return
+    for some in itertools.combinations(known, min(clips, len(known))):
+        shares, lacking = shares_of(said, some), clips - len(some)
+        if len(set(shares)) > 1 or (clips == 2 and "ranks" not in said):
+            yield [*some, *[some[0]] * lacking], [*shares, *[math.nan] * lacking]
+
+
+def _pieces(steps: Sequence[int], length: int, shares: Sequence[float], seed: int) -> list[list[int]]:
+    """Where pieces begin that segments are cut into, as many as the shortest one has in a row.
+
+    Whole ones where they are no longer. That of a better one begins no earlier than those of worse ones: most
+    demonstrations end better than they begin, and whoever comes later is then not worse for it (Brown et al. 2019,
+    section 4.1).
     """
     drawn = np.random.default_rng(seed)
+    judged = [i for i, share in enumerate(shares) if not math.isnan(share)]
+    worst_first = sorted(judged, key=lambda i: shares[i])
+    apart = len({shares[i] for i in judged}) > 1
     found = []
     for _ in range(min(steps) // length):
-        first, second = (int(drawn.integers(0, each - length + 1)) for each in steps)
-        if (share > 0.5 and first < second) or (share < 0.5 and second < first):
-            most = [each - length for each in steps]
-            first, second = min(second, most[0]), min(first, most[1])
-        found.append((first, second))
+        begins = [int(drawn.integers(0, each - length + 1)) for each in steps]
+        if apart:
+            for i, begin in zip(worst_first, sorted(begins[i] for i in judged), strict=True):
+                begins[i] = min(begin, steps[i] - length)
+        found.append(begins)
     return found
 
 
-def pairs(file: Path, length: int, observed: spaces.Space[Any], acted: spaces.Space[Any]) -> tuple[Pairs, np.ndarray]:
-    """All comparisons of a file as arrays, and how much of each preference went to the first; no others' rewards.
+def known_labels(
+    file: Path, clips: int, length: int, observed: spaces.Space[Any], acted: spaces.Space[Any]
+) -> tuple[Compared, np.ndarray]:
+    """All labels of a file as arrays, and how much of the preference went to each segment; no others' rewards.
 
     What is longer than a segment is cut into pieces.
 
@@ -157,35 +206,35 @@ def pairs(file: Path, length: int, observed: spaces.Space[Any], acted: spaces.Sp
 
     Args:
         file: as `retorno labels export` writes it.
+        clips: how many segments are compared at once.
         length: steps of a segment.
         observed: what is observed.
         acted: how the policy acts.
     """
     obs: list[Any] = []
     action: list[Any] = []
-    shares: list[float] = []
+    found: list[list[float]] = []
     for where, record in lines(file):
-        for both, share in comparisons(record, where):
-            if share is None:
-                continue
+        segments, said = checked(record, where)
+        for some, shares in _choices(said, len(segments), clips):
             try:
-                rows = [as_rows(each["obs"], observed) for each in both]
-                acts = [as_rows(each["action"], acted) for each in both]
+                rows = [as_rows(segments[i]["obs"], observed) for i in some]
+                acts = [as_rows(segments[i]["action"], acted) for i in some]
                 steps = [{len(x) for x in jax.tree.leaves(each)} for each in (*acts, *rows)]
             except (ValueError, KeyError, TypeError) as error:
                 raise RetornoError(f"{where} is not of this world: {error}") from error
-            lived = [max(each) for each in steps[:2]]
-            if steps != [{lived[0]}, {lived[1]}, {lived[0] + 1}, {lived[1] + 1}] or min(lived) < length:
+            lived = [max(each) for each in steps[:clips]]
+            if steps != [*({n} for n in lived), *({n + 1} for n in lived)] or min(lived) < length:
                 raise RetornoError(
                     f"{where} has segments of {min(lived)} steps, and {length} are expected: see `segment`"
                 )
-            for start in _pieces(lived, length, share, len(shares)):
+            for start in _pieces(lived, length, shares, len(found)):
                 for kept, part, more in ((obs, rows, 1), (action, acts, 0)):
                     cut = [_rows(each, at, length + more) for each, at in zip(part, start, strict=True)]
                     kept.append(jax.tree.map(lambda *x: np.stack(x), *cut))
-                shares.append(share)
-    if not shares:
+                found.append(shares)
+    if not found:
         raise RetornoError(f"{file} holds no comparisons")
     stacked = lambda of: jax.tree.map(lambda *x: np.stack(x), *of)  # noqa: E731
-    unknown = jnp.zeros((len(shares), 2, length))
-    return Pairs(stacked(obs), stacked(action), unknown), np.asarray(shares, np.float32)
+    unknown = jnp.zeros((len(found), clips, length))
+    return Compared(stacked(obs), stacked(action), unknown), np.asarray(found, np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SAME = 20
@@ -27,12 +29,33 @@ class Habits:
         return self.row[who][1]
 
 
+def in_a_word(shares: Sequence[float], sides: tuple[str, str]) -> str:
+    """What was said of clips, in the order in which they were shown.
+
+    Args:
+        shares: how much of the preference goes to each; NaN where nothing was said.
+        sides: what two of them are called.
+
+    >>> in_a_word([1, 0], ("left", "right")), in_a_word([0.5, 0.5], ("left", "right"))
+    ('left', 'alike')
+    >>> in_a_word([1, 2, 0, math.nan], ("left", "right"))
+    '2, 1, 3'
+    """
+    known = [i for i, share in enumerate(shares) if math.isfinite(share)]
+    if len(known) < 2:
+        return "cannot tell"
+    if len({shares[i] for i in known}) == 1:
+        return "alike"
+    best_first = sorted(known, key=lambda i: -shares[i])
+    return sides[best_first[0]] if len(shares) == 2 else ", ".join(str(i + 1) for i in best_first)
+
+
 def told(who: str, said: str) -> str:
     """A sentence for whoever trains by that.
 
     Args:
         who: they are.
-        said: by them, again and again: "cannot tell", "alike", or the side that they chose.
+        said: by them, again and again: "cannot tell", "alike", the side that they chose, or an order.
     """
     often = f"{who} said {said!r} {SAME} times in a row"
     if said == "cannot tell":
@@ -41,5 +64,5 @@ def told(who: str, said: str) -> str:
             "show it (--relabel.segment)?"
         )
     if said == "alike":
-        return f"{often}: that both are worth the same is all that is learnt. Do clips show what is wanted?"
-    return f"{often}, and it is by chance which of two comes {said}: are they looked at?"
+        return f"{often}: at most that all are worth the same is learnt. Do clips show what is wanted?"
+    return f"{often}, and it is by chance which clip stands where: are they looked at?"

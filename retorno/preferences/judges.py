@@ -1,10 +1,9 @@
-"""Who says which of two segments is better: the world's own reward, for experiments, a function, or people."""
+"""Who says which segment is better: the world's own reward, for experiments, a function, or people."""
 
 from __future__ import annotations
 
 import abc
 import contextlib
-import random
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +21,10 @@ from retorno.core.hyperparameters import NonNegative, UnitInterval, settings
 from retorno.core.registry import Registry
 from retorno.core.waiting import waiting
 from retorno.environments.own_code import OwnCodeError, OwnFunction, guarded, located
-from retorno.preferences.habits import SAME, Habits, told
+from retorno.preferences.given import shares_of, won
+from retorno.preferences.habits import SAME, Habits, in_a_word, told
 from retorno.preferences.lives import Life, Lives, known_lives
-from retorno.preferences.segments import Pairs
+from retorno.preferences.segments import Compared
 from retorno.run.stopping import asked_to_stop
 
 if TYPE_CHECKING:
@@ -36,17 +36,9 @@ PATIENCE = 0.2
 """Seconds between two looks at what people have said."""
 
 
-def shown_swapped(query: int, labeller: str) -> bool:
-    """Whether a person sees the second segment at the left: by chance, but the same whenever the page is loaded.
-
-    So nobody prefers a side for ever.
-    """
-    return random.Random(f"{query} {labeller}").random() < 0.5
-
-
 @runtime_checkable
 class Judge(Protocol):
-    """Settings of somebody who says which of two segments is better."""
+    """Settings of somebody who says which segment is better."""
 
     def begin(self) -> Asked:
         """Ready to be asked.
@@ -71,16 +63,17 @@ class Asked(Protocol):
         """Whether segments are looked at, so that what leads to them has to be kept where they are not seen else."""
         ...
 
-    def answer(self, pairs: Pairs, key: Key[Array, ""], lives: Lives | None) -> Float[Array, " N"]:
-        """How much of the preference goes to the first of each pair.
+    def answer(self, asked: Compared, key: Key[Array, ""], lives: Lives | None) -> Float[Array, "N K"]:
+        """How much of the preference goes to each.
 
         Args:
-            pairs: N pairs.
+            asked: N times K segments.
             key: what is said by chance follows from it.
             lives: what leads to them, where that is kept.
 
         Returns:
-            1, ½ where both are alike, 0; NaN: cannot tell; infinite where something went wrong. Shape [N].
+            Of two 1, ½ where both are alike, 0; of more to how many of the others it is preferred, half to those that
+            are alike; NaN: cannot tell; infinite where something went wrong. Shape [N, K].
         """
         ...
 
@@ -93,7 +86,7 @@ class TrueReward:
     """
 
     mistakes: UnitInterval = 0.1
-    """The share of answers that say the opposite."""
+    """The share of answers that say the opposite; where several are put in order, of neighbours that change places."""
     indifference: NonNegative = 0.0
     """Where two sums of rewards differ by no more, both are said to be alike."""
 
@@ -110,12 +103,21 @@ class TrueReward:
         """Itself."""
         return self
 
-    def answer(self, pairs: Pairs, key: Key[Array, ""], lives: Lives | None = None) -> Float[Array, " N"]:
+    def answer(self, asked: Compared, key: Key[Array, ""], lives: Lives | None = None) -> Float[Array, "N K"]:
         """Which paid more."""
-        apart = pairs.returns[:, 0] - pairs.returns[:, 1]
-        wrong = jax.random.bernoulli(key, self.mistakes, apart.shape)
-        share = jnp.where((apart > 0) ^ wrong, 1.0, 0.0)
-        return jnp.where(jnp.abs(apart) <= self.indifference, 0.5, share)
+        paid = asked.returns
+        order = jnp.argsort(paid, axis=1, descending=True)
+        best_first = jnp.take_along_axis(paid, order, axis=1)
+        less = best_first[:, :-1] - best_first[:, 1:] > self.indifference
+        tier = jnp.cumsum(jnp.pad(less, ((0, 0), (1, 0))), axis=1)
+        wrong = jax.random.bernoulli(key, self.mistakes, less.shape)
+        for i in range(wrong.shape[1]):
+            exchanged = [*range(i), i + 1, i, *range(i + 2, paid.shape[1])]
+            order = jnp.where(wrong[:, i : i + 1], order[:, np.array(exchanged)], order)
+        tier = jnp.take_along_axis(tier, jnp.argsort(order, axis=1), axis=1)
+        others = tier[:, None, :] - tier[:, :, None]
+        # Each is alike to itself.
+        return (others > 0).sum(axis=2) + (others == 0).sum(axis=2) / 2 - 0.5
 
 
 @settings
@@ -124,7 +126,8 @@ class FunctionJudge(OwnFunction):
 
     `judge(first, second)` gets two segments, each a dictionary of arrays: "obs" [L + 1, …], "action" [L, …] and
     "reward" [L], what the world paid. It gives 1 where the first is better, 0 where the second is, ½ where both are
-    alike, None where it cannot tell.
+    alike, None where it cannot tell. Of more than two, `judge(first, second, third, …)` gives a number of each, the
+    more the better, None where it cannot tell.
     """
 
     WHAT: ClassVar[str] = "judge"
@@ -149,14 +152,14 @@ class _OnTheHost(abc.ABC):
     def looks(self) -> bool:
         return False
 
-    def answer(self, pairs: Pairs, key: Key[Array, ""], lives: Lives | None = None) -> Float[Array, " N"]:
-        leaves, structure = jax.tree.flatten((pairs, lives))
+    def answer(self, asked: Compared, key: Key[Array, ""], lives: Lives | None = None) -> Float[Array, "N K"]:
+        leaves, structure = jax.tree.flatten((asked, lives))
 
         def ask(*leaves: Any) -> np.ndarray:
             held, lives = jax.tree.unflatten(structure, [np.asarray(x) for x in leaves])
-            return np.asarray(self.shares([both(held, i, lives) for i in range(len(held.reward))]), np.float32)
+            return np.asarray(self.shares([each_of(held, i, lives) for i in range(len(held.reward))]), np.float32)
 
-        like = jax.ShapeDtypeStruct(pairs.reward.shape[:1], jnp.float32)
+        like = jax.ShapeDtypeStruct(asked.reward.shape[:2], jnp.float32)
         return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
 
     def _notice(self, who: str, said: str) -> None:
@@ -165,8 +168,8 @@ class _OnTheHost(abc.ABC):
             warnings.warn(told(who, said), stacklevel=2)
 
     @abc.abstractmethod
-    def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
-        """As `answer` gives them, of pairs as a function is given them."""
+    def shares(self, asked: list[list[dict[str, Any]]]) -> Sequence[Sequence[float]]:
+        """As `answer` gives them, of segments as a function is given them."""
 
 
 @dataclass(frozen=True)
@@ -174,46 +177,62 @@ class _Function(_OnTheHost):
     """A function that is called."""
 
     name: str
-    function: Callable[[dict[str, Any], dict[str, Any]], Any]
+    function: Callable[..., Any]
 
-    def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
-        shares = [self._share(*each) for each in pairs]
-        for share in shares:
-            self._notice(f"the judge {self.name}", _in_a_word(share, "first", "second"))
-        return shares
+    def shares(self, asked: list[list[dict[str, Any]]]) -> Sequence[Sequence[float]]:
+        found = [self._shares(each) for each in asked]
+        for shares in found:
+            self._notice(f"the judge {self.name}", in_a_word(shares, ("first", "second")))
+        return found
 
-    def _share(self, first: dict[str, Any], second: dict[str, Any]) -> float:
+    def _shares(self, segments: list[dict[str, Any]]) -> Sequence[float]:
         file, module, _ = located(self.name)
+        count = len(segments)
         try:
-            said = guarded(str(file or module), lambda: self.function(first, second), "judgement")
+            said = guarded(str(file or module), lambda: self.function(*segments), "judgement")
             if said is None:
-                return np.nan
-            if isinstance(said, int | float | np.number | np.ndarray) and np.ndim(said) == 0 and 0 <= said <= 1:
-                return float(said)
-            problem = f"gave {said!r:.60}: expected 1 (the first is better), 0, .5 for alike, or None"
+                return [np.nan] * count
+            if count == 2:
+                if _is_number(said) and 0 <= said <= 1:
+                    return [float(said), 1 - float(said)]
+                problem = f"gave {said!r:.60}: expected 1 (the first is better), 0, .5 for alike, or None"
+            elif isinstance(said, Sequence | np.ndarray) and len(said) == count and all(map(_is_worth, said)):
+                return won([np.nan if x is None else float(x) for x in said])
+            else:
+                problem = f"gave {said!r:.60}: expected {count} numbers, the more the better, or None"
         except (OwnCodeError, OSError) as error:
             problem = f"failed: {error}"
         self._failed.append(f"the judge {self.name} {problem}")
-        return np.inf
+        return [np.inf] * count
 
 
-def both(pairs: Pairs, i: int, lives: Lives | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A pair as a function is given it; with what was done before, where that is kept and found, as "lived"."""
+def _is_number(said: Any) -> bool:
+    return isinstance(said, int | float | np.number | np.ndarray) and np.ndim(said) == 0
 
-    def segment(side: int) -> dict[str, Any]:
-        named = {name: x for name, x in pairs._asdict().items() if x is not None}
-        held = {name: jax.tree.map(lambda x: x[i, side], x) for name, x in named.items()}
+
+def _is_worth(said: Any) -> bool:
+    return said is None or (_is_number(said) and not np.isinf(said))
+
+
+def each_of(asked: Compared, i: int, lives: Lives | None = None) -> list[dict[str, Any]]:
+    """The segments of one question as a function is given them; with what was done before, where that is kept and
+    found, as "lived".
+    """
+
+    def segment(which: int) -> dict[str, Any]:
+        named = {name: x for name, x in asked._asdict().items() if x is not None}
+        held = {name: jax.tree.map(lambda x: x[i, which], x) for name, x in named.items()}
         if lives is not None and (actions := lives.actions(held["place"])) is not None:
             env, episode, age = map(int, held["place"])
             held["lived"] = Life(env, episode, age, actions)
         return held
 
-    return segment(0), segment(1)
+    return [segment(which) for which in range(asked.reward.shape[1])]
 
 
 @settings
 class People:
-    """Asks people, who see both segments in a page (`retorno compare RUN`), and waits for what they say.
+    """Asks people, who see the segments in a page (`retorno compare RUN`), and waits for what they say.
 
     What is asked follows from the run alone, and what was answered is kept: a run that is gone on with asks the same
     again and finds the answers, so that it ends with the same bits, however long somebody took.
@@ -266,19 +285,21 @@ class _Waiting(_OnTheHost):
     def looks(self) -> bool:
         return True
 
-    def shares(self, pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> Sequence[float]:
-        from retorno.labels import Labels, LabelsError
+    def shares(self, asked: list[list[dict[str, Any]]]) -> Sequence[Sequence[float]]:
+        from retorno.labels import Labels, LabelsError, shown_order
 
-        contents = [{"segments": [as_json(each) for each in pair]} for pair in pairs]
-        unanswered = [np.inf] * len(pairs)
+        contents = [{"segments": [as_json(segment) for segment in each]} for each in asked]
+        count = len(asked[0])
+        unanswered = [[np.inf] * count] * len(asked)
         try:
             with contextlib.closing(Labels.open(self.place)) as labels:
-                _as_before(labels, pairs, contents)
+                _as_before(labels, asked, contents)
                 ids = labels.add(QUERY, contents)
                 said: Mapping[int, Any] = {}
-                asked = len(set(ids))
-                with waiting(f"people compare {asked} pairs of clips", lambda: f"{len(said)} done"):
-                    while len(said := labels.said_of(ids)) < asked:
+                wanted = len(set(ids))
+                asking = f"{wanted} pairs of clips" if count == 2 else f"{wanted} times {count} clips"
+                with waiting(f"people compare {asking}", lambda: f"{len(said)} done"):
+                    while len(said := labels.said_of(ids)) < wanted:
                         if asked_to_stop() is not None:
                             return unanswered
                         time.sleep(PATIENCE)
@@ -288,18 +309,11 @@ class _Waiting(_OnTheHost):
         except ValueError as error:  # JSON has no infinity.
             self._failed.append(f"people cannot be asked about observations that are NaN or infinite ({error})")
             return unanswered
+        shares = {number: shares_of(label.content, range(count)) for number, label in said.items()}
         for number, label in sorted(said.items(), key=lambda each: each[1].id):
-            sides = ("right", "left") if shown_swapped(number, label.labeller) else ("left", "right")
-            self._notice(label.labeller, _in_a_word(label.content["share"], *sides))
-        shares = [said[number].content["share"] for number in ids]
-        return [np.nan if share is None else share for share in shares]
-
-
-def _in_a_word(share: float | None, first: str, second: str) -> str:
-    """What was said, where the first of two was `first`."""
-    if share is None or not np.isfinite(share):
-        return "cannot tell"
-    return "alike" if share == 0.5 else first if share > 0.5 else second
+            seen = [shares[number][i] for i in shown_order(number, label.labeller, count)]
+            self._notice(label.labeller, in_a_word(seen, ("left", "right")))
+        return [shares[number] for number in ids]
 
 
 def as_json(segment: dict[str, Any]) -> dict[str, Any]:
@@ -311,12 +325,12 @@ def as_json(segment: dict[str, Any]) -> dict[str, Any]:
     return written if (lived := segment.get("lived")) is None else {**written, "lived": lived.as_json()}
 
 
-def _as_before(labels: Labels, pairs: list[tuple[dict[str, Any], dict[str, Any]]], contents: list[Any]) -> None:
+def _as_before(labels: Labels, asked: list[list[dict[str, Any]]], contents: list[Any]) -> None:
     """What is asked again is asked with what led to it, though that is kept here no more: it is with the old query."""
     lost = [
         (segment["place"].tolist(), written)
-        for pair, content in zip(pairs, contents, strict=True)
-        for segment, written in zip(pair, content["segments"], strict=True)
+        for each, content in zip(asked, contents, strict=True)
+        for segment, written in zip(each, content["segments"], strict=True)
         if "place" in segment and "lived" not in written and segment["place"][2] >= 0
     ]
     if lost:

@@ -1,9 +1,9 @@
 """A reward learnt from which of two segments somebody preferred, while an agent learns from it. Christiano et al. 2017.
 
 It is a relabel, so that any algorithm learns from it and knows nothing of it. Each time that a few labels are due
-(often at first, then ever more seldom) pairs of segments are drawn from what was lived lately, those that tell most
-are judged, and the members learn from all labels so far. What is paid is their mean, each normalised over all that was
-judged; replayed rows are paid what is thought of them now.
+(often at first, then ever more seldom) segments are drawn from what was lived lately, two of which are compared or more
+put in order, those that tell most are judged, and the members learn from all labels so far. What is paid is their mean,
+each normalised over all that was judged; replayed rows are paid what is thought of them now.
 
 What we do differently: rewards are of observations alone unless asked otherwise; bootstrap samples are drawn as labels
 arrive, by a Poisson number for each (Oza & Russell 2001), whose zeros, 1/e of them, are what a member is validated on;
@@ -35,13 +35,13 @@ from retorno.networks import MLP, NetworkConfig, ValueHead
 from retorno.networks.layers import Activation
 from retorno.networks.normalisers import ObservationNormaliser
 from retorno.ops.optimisers import Adam, Optimiser, decays, descend
-from retorno.ops.preferences import comparison
-from retorno.preferences.given import pairs as given_pairs
+from retorno.ops.preferences import comparison, plackett_luce, ranks
+from retorno.preferences.given import known_labels
 from retorno.preferences.judges import Asked, Judge, TrueReward
 from retorno.preferences.lives import Lives
 from retorno.preferences.novelty import Novelty, StateEntropy
 from retorno.preferences.queries import Disagreement, Queries
-from retorno.preferences.segments import Pairs, chosen, draw_pairs, swapped, taken, within_episodes
+from retorno.preferences.segments import Compared, apart, chosen, draw_segments, taken, turned, within_episodes
 from retorno.preferences.written import is_picture
 from retorno.replay import Ring
 from retorno.replay.ring import ring as empty_ring
@@ -63,12 +63,15 @@ class Preferences:
     """Pays what somebody prefers, learnt from which of two short segments is better (Christiano et al. 2017).
 
     Reported are the labels so far, and after each session of them the ensemble's "accuracy" on labels that its members
-    did not learn from, its loss, how its rewards of recent steps correlate with what the world paid, and in how many of
-    the pairs that were asked again the judge said the same ("consistency").
+    did not learn from, its loss, how its rewards of recent steps correlate with what the world paid, and of how many
+    that were asked again the judge said the same ("consistency").
     """
 
     labels: Count = 700
-    """How many pairs are judged in all."""
+    """How often somebody is asked in all."""
+    clips: Count = 2
+    """Segments that are asked about at once: of two the better one, or more to be put in order, from the best one down
+    (Plackett–Luce, as a model of language learns from rankings)."""
     judge: Judge = field(default_factory=TrueReward)
     """Who judges them."""
     segment: Count = 25
@@ -82,10 +85,10 @@ class Preferences:
     session: Count = 20
     """Labels that are asked, and then learnt from, at once."""
     queries: Queries = field(default_factory=Disagreement)
-    """Which pairs are asked about, of those that were drawn."""
+    """Which are asked about, of those that were drawn. Of several segments the mean over all pairs of them counts."""
     repeats: UnitInterval = 0.0
-    """The share of the labels that ask again about a pair that was judged before, the other way round: how often the
-    same is said tells how far the judge is to be believed."""
+    """The share of the labels that ask again about what was judged before, the other way round: how often the same is
+    said tells how far the judge is to be believed."""
     known: str = ""
     """FILE.jsonl of labels that were given before (`retorno labels export`): learnt from before any is asked, and
     counted among the labels."""
@@ -122,6 +125,8 @@ class Preferences:
     """The standard deviation of what is paid; .05 for Atari in the paper."""
 
     def __post_init__(self) -> None:
+        if self.clips < 2:
+            raise ValueError(f"two clips or more are compared, got {self.clips}")
         if self.known:
             try:
                 digest = hashlib.sha256(Path(self.known).read_bytes()).hexdigest()
@@ -167,22 +172,24 @@ class Preferences:
         # A world that lives in Python is not in the spec.
         looked_at = judge.looks and spec.world is None and not is_picture(spec.observation_space)
         lives = Lives.start(recent.slots + self.longest, spec.num_envs, action) if looked_at else None
-        pairs = Pairs(
-            obs=jax.tree.map(lambda x: jnp.zeros((self.labels, 2, self.segment + 1, *x.shape), x.dtype), row.obs),
-            action=jax.tree.map(lambda x: jnp.zeros((self.labels, 2, self.segment, *x.shape), x.dtype), action),
-            reward=jnp.zeros((self.labels, 2, self.segment)),
-            place=None if lives is None else jnp.full((self.labels, 2, 3), -1),
+        each = (self.labels, self.clips)
+        asked = Compared(
+            obs=jax.tree.map(lambda x: jnp.zeros((*each, self.segment + 1, *x.shape), x.dtype), row.obs),
+            action=jax.tree.map(lambda x: jnp.zeros((*each, self.segment, *x.shape), x.dtype), action),
+            reward=jnp.zeros((*each, self.segment)),
+            place=None if lives is None else jnp.full((*each, 3), -1),
         )
         labelled = Labelled(
-            pairs,
-            jnp.zeros(self.labels),
+            asked,
+            jnp.zeros(each),
             jnp.zeros((self.labels, self.members), jnp.int32),
             jnp.full(self.labels, -1),
             jnp.int32(0),
         )
         if self.known:
-            given, share = given_pairs(Path(self.known), self.segment, spec.observation_space, spec.action_space)
-            unknown = None if lives is None else jnp.full((len(share), 2, 3), -1)
+            spaces_of = spec.observation_space, spec.action_space
+            given, share = known_labels(Path(self.known), self.clips, self.segment, *spaces_of)
+            unknown = None if lives is None else jnp.full((*share.shape, 3), -1)
             given = given._replace(place=unknown)
             labelled = labelled.before(given, share, jax.random.fold_in(key, self.members))
         sessions = labelled.count // self.session
@@ -213,18 +220,19 @@ def _action(space: spaces.Space[Any]) -> Array:
 class Labelled(NamedTuple):
     """All labels so far."""
 
-    pairs: Pairs
-    share: Float[Array, " N"]
-    """How much of the preference went to the first of each."""
+    asked: Compared
+    share: Float[Array, "N K"]
+    """How much of the preference went to each: of two 1, ½ where both are alike, 0; of more to how many of the others
+    it was preferred, half to those that are alike; NaN where nothing was said."""
     times: Int[Array, "N M"]
     """How often each is in each member's bootstrap sample; where it is not, the member is validated on it."""
     again: Int[Array, " N"]
-    """Which earlier one asked about the same pair, the other way round; −1: none."""
+    """Which earlier one asked about the same, the other way round; −1: none."""
     count: Int[Array, ""]
     """How many there are."""
 
-    def before(self, pairs: Pairs, share: Float[np.ndarray, " K"], key: Key[Array, ""]) -> Labelled:
-        """With K that were given before, where there are none yet.
+    def before(self, asked: Compared, share: Float[np.ndarray, "G K"], key: Key[Array, ""]) -> Labelled:
+        """With G that were given before, where there are none yet.
 
         Raises:
             RetornoError: when there is no room for them.
@@ -236,15 +244,15 @@ class Labelled(NamedTuple):
         put = lambda old, new: old.at[: len(share)].set(new)  # noqa: E731
         times = jax.random.poisson(key, 1.0, (len(share), self.times.shape[1])).astype(jnp.int32)
         return Labelled(
-            jax.tree.map(put, self.pairs, pairs),
+            jax.tree.map(put, self.asked, asked),
             put(self.share, share),
             put(self.times, times),
             self.again,
             jnp.int32(len(share)),
         )
 
-    def asked_once(self, key: Key[Array, ""], count: int) -> tuple[Int[Array, " K"], Bool[Array, " K"]]:
-        """Different pairs by chance, and which of them were asked once."""
+    def asked_once(self, key: Key[Array, ""], count: int) -> tuple[Int[Array, " S"], Bool[Array, " S"]]:
+        """Different ones by chance, and which of them were asked once."""
         place = jnp.arange(len(self.share))
         twice = jnp.zeros(len(self.share), bool).at[jnp.where(self.again >= 0, self.again, len(place))].set(True)
         once = (place < self.count) & (self.again < 0) & ~twice
@@ -254,9 +262,10 @@ class Labelled(NamedTuple):
 
     @property
     def consistency(self) -> Float[Array, ""]:
-        """In how many of the pairs that were asked again the same was said; 0 where there is none."""
+        """Of how many that were asked again the same was said; 0 where there is none."""
         repeated = self.again >= 0
-        same = self.share == 1 - self.share[self.again]
+        order = jax.vmap(ranks)
+        same = (order(self.share) == order(self.share[self.again][:, ::-1])).all(axis=1)
         return (repeated & same).sum() / jnp.maximum(repeated.sum(), 1)
 
 
@@ -387,18 +396,18 @@ class LearntReward(Relabel):
         """What all members say of them."""
         return jnp.stack([self._of(member, obs, action) for member in self.members], axis=-1)
 
-    def _sum(self, member: Policy, pairs: Pairs) -> Float[Array, "N 2"]:
+    def _sum(self, member: Policy, asked: Compared) -> Float[Array, "N K"]:
         """What a member says of whole segments."""
-        return self._steps(member, pairs).sum(0).reshape(-1, 2)
+        return self._steps(member, asked).sum(0).reshape(-1, self.settings.clips)
 
-    def _steps(self, member: Policy, pairs: Pairs) -> Float[Array, "L S"]:
+    def _steps(self, member: Policy, asked: Compared) -> Float[Array, "L S"]:
         """What a member says of each step of all segments."""
         flat = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)  # noqa: E731
-        return self._of(member, jax.tree.map(flat, pairs.obs), jax.tree.map(flat, pairs.action))
+        return self._of(member, jax.tree.map(flat, asked.obs), jax.tree.map(flat, asked.action))
 
-    def _sums(self, pairs: Pairs) -> Float[Array, "N 2 M"]:
+    def _sums(self, asked: Compared) -> Float[Array, "N K M"]:
         """What all members say of them."""
-        return jnp.stack([self._sum(member, pairs) for member in self.members], axis=-1)
+        return jnp.stack([self._sum(member, asked) for member in self.members], axis=-1)
 
     def _studied(self, key: Key[Array, ""]) -> LearntReward:
         """Learn from what is known, without asking."""
@@ -409,24 +418,26 @@ class LearntReward(Relabel):
         """Ask a few labels, and learn from all."""
         draw, choose, judge, bootstrap, learn, check, again = jax.random.split(key, 7)
         made, held = self.settings, self.labelled
-        pairs = draw_pairs(self.recent, draw, made.session * made.queries.candidates, self.lives)
-        sums = self._sums(pairs)
-        interest = made.queries.interest(jax.nn.sigmoid(sums[:, 0] - sums[:, 1]), choose)
+        drawn = draw_segments(self.recent, draw, made.session * made.queries.candidates, made.clips, self.lives)
+        chance = jax.nn.sigmoid(apart(self._sums(drawn)))  # [N, P, M]
+        interest = (
+            made.queries.interest(chance.reshape(-1, made.members), choose).reshape(chance.shape[:2]).mean(axis=1)
+        )
         best = jnp.argsort(interest, descending=True)[: made.session]
         which, earlier = jax.random.split(again)
-        # Each once at most: the other way round a pair is another query, and a second time it would be the first.
+        # Each once at most: the other way round it is another query, and a second time it would be the first.
         old, fresh = held.asked_once(earlier, made.session)
         repeated = jax.random.bernoulli(which, made.repeats, best.shape) & fresh
-        asked = chosen(repeated, swapped(taken(held.pairs, old)), taken(pairs, best))
+        asked = chosen(repeated, turned(taken(held.asked, old)), taken(drawn, best))
         share = self.judge.answer(asked, judge, self.lives)
-        count = jnp.isfinite(share)
+        count = jnp.isfinite(share).sum(axis=1) >= 2
         place = jnp.where(count, held.count + jnp.cumsum(count) - 1, made.labels)
         times = jax.random.poisson(bootstrap, 1.0, (made.session, made.members))
         put = lambda old, new: old.at[place].set(new, mode="drop")  # noqa: E731
         labelled = Labelled(
-            pairs=jax.tree.map(put, held.pairs, asked),
+            asked=jax.tree.map(put, held.asked, asked),
             share=put(held.share, share),
-            # Who has learnt from a pair is not validated on its repetition.
+            # Who has learnt from a label is not validated on its repetition.
             times=put(held.times, jnp.where(repeated[:, None], held.times[old], times.astype(jnp.int32))),
             again=put(held.again, jnp.where(repeated, old, -1)),
             count=jnp.minimum(held.count + count.sum(), made.labels),
@@ -451,7 +462,7 @@ class LearntReward(Relabel):
                 losses = []
                 for m, member in enumerate(members):
                     index = jnp.searchsorted(until[:, m], drawn[m], side="right")
-                    fit = self._losses(self._sum(member, taken(held.pairs, index)), index).mean()
+                    fit = self._losses(self._sum(member, taken(held.asked, index)), index).mean()
                     losses.append(fit * (total[m] > 0) + self.decay[m] * _square(member))
                 return jnp.stack(losses).sum()
 
@@ -461,20 +472,24 @@ class LearntReward(Relabel):
         members, state = jax.lax.fori_loop(0, made.gradient_steps, step, (self.members, self.optimiser))
         return replace(self, members=members, optimiser=state)
 
-    def _losses(self, sums: Float[Array, "N 2"], index: Int[Array, " N"]) -> Float[Array, " N"]:
+    def _losses(self, sums: Float[Array, "N K"], index: Int[Array, " N"]) -> Float[Array, " N"]:
         """How unlikely some labels are by what a member says of their segments."""
-        return jax.vmap(comparison, (0, 0, None))(sums, self.labelled.share[index], self.settings.mistakes)
+        share, mistakes = self.labelled.share[index], self.settings.mistakes
+        if self.settings.clips == 2:  # Who finds both alike says something as well.
+            return jax.vmap(comparison, (0, 0, None))(sums, share[:, 0], mistakes)
+        return jax.vmap(plackett_luce, (0, 0, None))(sums, jax.vmap(ranks)(share), mistakes)
 
     def _normalised(self, key: Key[Array, ""], failed: Float[Array, ""]) -> LearntReward:
         """With members that are validated, and alike over all that was judged."""
         labels, steps = jax.random.split(key)
         held = self.labelled
         index = jax.random.randint(labels, (CHECKED,), 0, jnp.maximum(held.count, 1))
-        said = jnp.stack([self._steps(member, taken(held.pairs, index)) for member in self.members], axis=-1)
-        sums = said.sum(0).reshape(CHECKED, 2, -1)
+        said = jnp.stack([self._steps(member, taken(held.asked, index)) for member in self.members], axis=-1)
+        sums = said.sum(0).reshape(CHECKED, self.settings.clips, -1)
         losses = jax.vmap(self._losses, (-1, None), -1)(sums, index)
-        # ½ where the label says nothing.
-        right = (1 + jnp.sign(sums[:, 0] - sums[:, 1]) * jnp.sign(held.share[index] - 0.5)[:, None]) / 2
+        # Of all pairs; ½ where the label says nothing of one.
+        told_apart = jnp.nan_to_num(jnp.sign(apart(held.share[index])))
+        right = ((1 + jnp.sign(apart(sums)) * told_apart[..., None]) / 2).mean(axis=1)
         mean = lambda x, of: (x * of).sum(0) / jnp.maximum(of.sum(0), 1)  # noqa: E731
         learnt = held.times[index] > 0
         training, validation = mean(losses, learnt), mean(losses, ~learnt)

@@ -15,7 +15,7 @@ from retorno.ops.preferences import disagreement, information_gain
 
 @runtime_checkable
 class Queries(Protocol):
-    """How pairs are chosen among candidates that were drawn uniformly."""
+    """How questions are chosen among candidates that were drawn uniformly."""
 
     @property
     def candidates(self) -> int:

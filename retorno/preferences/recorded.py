@@ -16,7 +16,8 @@ from retorno.core.errors import RetornoError
 from retorno.core.spaces import Spec, policy_space
 from retorno.core.time_step import TimeStep
 from retorno.environments.registry import WorldName
-from retorno.preferences.judges import TrueReward, as_json, both
+from retorno.preferences.given import said_by
+from retorno.preferences.judges import TrueReward, as_json, each_of
 from retorno.preferences.learnt_reward import LearntReward, Preferences
 from retorno.run import checkpoint
 from retorno.run.config import from_json
@@ -71,7 +72,7 @@ def records(rewards: Iterable[LearntReward], labeller: str) -> Iterator[dict[str
     """
     for reward in rewards:
         held = reward.labelled
-        pairs = jax.tree.map(np.asarray, held.pairs)
+        asked, shares = jax.tree.map(np.asarray, held.asked), np.asarray(held.share)
         for i in range(int(held.count)):
-            segments = [as_json(each) for each in both(pairs, i)]
-            yield {"segments": segments, "share": float(held.share[i]), "labeller": labeller}
+            segments = [as_json(each) for each in each_of(asked, i)]
+            yield {"segments": segments, **said_by(shares[i].tolist()), "labeller": labeller}

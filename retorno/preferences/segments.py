@@ -1,4 +1,4 @@
-"""Segments: short stretches of what was lived, two of which are compared. Christiano et al. 2017, section 2.2.2."""
+"""Segments: short stretches of what was lived, some of which are compared. Christiano et al. 2017, section 2.2.2."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
@@ -14,20 +15,20 @@ from retorno.preferences.lives import Lives
 from retorno.replay import Ring
 
 
-class Pairs(NamedTuple):
-    """N pairs of segments of L steps each."""
+class Compared(NamedTuple):
+    """N times K segments of L steps each: two of which one is better, or more that are put in order."""
 
     obs: PyTree[Array]
-    """[N, 2, L + 1]"""
+    """[N, K, L + 1]"""
     action: PyTree[Array]
-    """[N, 2, L]"""
-    reward: Float[Array, "N 2 L"]
+    """[N, K, L]"""
+    reward: Float[Array, "N K L"]
     """What the world paid; no reward model sees it."""
-    place: Int[Array, "N 2 3"] | None = None
+    place: Int[Array, "N K 3"] | None = None
     """The environment, the episode and the age at which each begins, where that is kept; −1: not known."""
 
     @property
-    def returns(self) -> Float[Array, "N 2"]:
+    def returns(self) -> Float[Array, "N K"]:
         """The sum of what the world paid on each."""
         return self.reward.sum(-1)
 
@@ -44,45 +45,52 @@ def within_episodes(ring: Ring) -> Bool[Array, "C B"]:
     return until[ring.length :] == until[: ring.slots]
 
 
-def draw_pairs(ring: Ring, key: Key[Array, ""], count: int, lives: Lives | None = None) -> Pairs:
-    """Pairs of recent segments, uniformly among all that lie within an episode each; there has to be one.
+def draw_segments(ring: Ring, key: Key[Array, ""], count: int, clips: int, lives: Lives | None = None) -> Compared:
+    """Recent segments, uniformly among all that lie within an episode each; there has to be one.
 
     Args:
         ring: of recent rows; its windows are as long as a segment.
         key: what is drawn follows from it.
         count: N.
+        clips: K.
         lives: of the same rows, where it is kept.
     """
     until = jnp.cumsum(within_episodes(ring).reshape(-1))
-    drawn = jax.random.randint(key, (2 * count,), 0, jnp.maximum(until[-1], 1))
+    drawn = jax.random.randint(key, (clips * count,), 0, jnp.maximum(until[-1], 1))
     index = jnp.searchsorted(until, drawn, side="right")
-    place = None if lives is None else lives.of(ring, index).reshape(count, 2, 3)
-    return pairs_of(ring.windows(index).trajectory)._replace(place=place)
+    place = None if lives is None else lives.of(ring, index).reshape(count, clips, 3)
+    return side_by_side(ring.windows(index).trajectory, clips)._replace(place=place)
 
 
-def pairs_of(lived: Trajectory) -> Pairs:
-    """Windows [L + 1, 2N] as N pairs of neighbours."""
+def side_by_side(lived: Trajectory, clips: int) -> Compared:
+    """Windows [L + 1, K · N], K neighbours of which are compared each."""
 
-    def paired(x: Array) -> Array:
-        return jnp.moveaxis(x, 0, 1).reshape(-1, 2, x.shape[0], *x.shape[2:])
+    def grouped(x: Array) -> Array:
+        return jnp.moveaxis(x, 0, 1).reshape(-1, clips, x.shape[0], *x.shape[2:])
 
-    return Pairs(
-        obs=jax.tree.map(paired, lived.steps.obs),
-        action=jax.tree.map(paired, lived.action),
-        reward=paired(lived.steps.reward[1:]),
+    return Compared(
+        obs=jax.tree.map(grouped, lived.steps.obs),
+        action=jax.tree.map(grouped, lived.action),
+        reward=grouped(lived.steps.reward[1:]),
     )
 
 
-def taken(pairs: Pairs, index: Int[Array, " K"]) -> Pairs:
+def taken(held: Compared, index: Int[Array, " S"]) -> Compared:
     """Some of them."""
-    return jax.tree.map(lambda x: x[index], pairs)
+    return jax.tree.map(lambda x: x[index], held)
 
 
-def swapped(pairs: Pairs) -> Pairs:
-    """The same, the second of each first."""
-    return jax.tree.map(lambda x: x[:, ::-1], pairs)
+def turned(held: Compared) -> Compared:
+    """The same, the other way round."""
+    return jax.tree.map(lambda x: x[:, ::-1], held)
 
 
-def chosen(which: Bool[Array, " N"], some: Pairs, others: Pairs) -> Pairs:
+def chosen(which: Bool[Array, " N"], some: Compared, others: Compared) -> Compared:
     """Some where it is said so, and others elsewhere."""
     return jax.tree.map(lambda a, b: jnp.where(which.reshape(-1, *[1] * (a.ndim - 1)), a, b), some, others)
+
+
+def apart(number: Float[Array, "N K ..."]) -> Float[Array, "N P ..."]:
+    """By how much one of K is more than another, for all P = K (K − 1) / 2 of two."""
+    first, second = np.triu_indices(number.shape[1], 1)
+    return number[:, first] - number[:, second]

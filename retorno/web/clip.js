@@ -9,6 +9,7 @@ function retornoClip(id, frames, milliseconds) {
   host.replaceChildren(picture, slider);
   let now = 0, held = false;
   const show = () => { picture.src = frames[now]; slider.value = now; };
+  slider.addEventListener("click", (event) => event.stopPropagation());
   slider.addEventListener("pointerdown", () => (held = true));
   slider.addEventListener("pointerup", () => { held = false; slider.blur(); });
   slider.addEventListener("input", () => { now = Number(slider.value); show(); });

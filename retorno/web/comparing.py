@@ -1,37 +1,37 @@
-"""The page on which two short clips of behaviour are compared, with the keys of Christiano et al. 2017."""
+"""The page on which short clips are compared: two with the keys of Christiano et al. 2017; more are put in order."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nicegui import run, ui
 
-from retorno.labels import Query
+from retorno.labels import Draft, Order, Query, shown_order
 from retorno.preferences.clips import as_addresses
-from retorno.preferences.habits import SAME, Habits
-from retorno.preferences.judges import QUERY, shown_swapped
+from retorno.preferences.given import shares_of
+from retorno.preferences.habits import SAME, Habits, in_a_word
+from retorno.preferences.judges import QUERY
 from retorno.web.desk import AGAIN, Desk
 from retorno.web.site import Status, Visit, frame, key_button, on_key, progress_line
 
 CLIP = (Path(__file__).parent / "clip.js").read_text(encoding="utf-8")
-KEYS = (
-    ("← →", "key_better"),
-    ("↑", "key_alike"),
-    ("↓", "key_cannot_tell"),
-    ("⌫ z", "key_write_undo"),
-    ("s", "key_skip"),
-)
-SHARES = {"ArrowLeft": 0, "ArrowRight": 1, "ArrowUp": 0.5, "ArrowDown": None}
+CANNOT_TELL = "ArrowDown"
+SHARES = {"ArrowLeft": 0, "ArrowRight": 1, "ArrowUp": 0.5, CANNOT_TELL: None}
 """How much of the preference goes to the clip on the right, by the keys of the paper; None: cannot tell."""
+PAIR_KEYS = (("← →", "key_better"), ("↑", "key_alike"))
+ORDER_KEYS = (("1 … 9", "key_clip"), ("=", "key_tie"), ("r", "key_rest"), ("Enter", "key_save"))
+MOST_IN_A_ROW = 4
 
 
 def page(visit: Visit) -> None:
     """Build it."""
     ui.add_head_html(f"<script>{CLIP}</script>")
-    with frame(visit, "compare", KEYS):
+    pairs = visit.site.at_once == 2
+    own, undo = (PAIR_KEYS, "key_write_undo") if pairs else (ORDER_KEYS, "key_undo")
+    with frame(visit, "compare", (*own, ("↓", "key_cannot_tell"), ("⌫ z", undo), ("s", "key_skip"))):
         comparing = Comparing(visit)
     on_key(comparing.key)
     ui.timer(0, comparing.desk.next, once=True)
@@ -44,70 +44,136 @@ class Comparing:
     def __init__(self, visit: Visit) -> None:
         """Place it here."""
         self.visit = visit
-        self.swapped = False
-        """Whether the first segment is on the right."""
+        self.shown: list[int] = []
+        """The segments in the order in which they are shown: the first is the left one, or has key 1."""
+        self.draft = Draft(Order(0))
+        self.clips: list[Clip] = []
         self.habits = Habits()
         say = visit.say
-        ui.label(visit.site.task or say("compare_task")).classes("task")
+        ui.label(visit.site.task or say("compare_task" if visit.site.at_once == 2 else "order_task")).classes("task")
         refresh = progress_line(visit, QUERY)
         with ui.element("div").classes("empty") as self.empty:
             ui.label(say("agent_acts"))
             ui.label(say("comes")).classes("muted")
-        with ui.element("div").classes("work pair clips") as self.work:
-            self.clips = [ui.element("figure").classes("clip") for _ in range(2)]
+        self.work = ui.element("div").classes("work clips")
         with ui.element("footer").classes("dock") as self.dock:
             self.status = Status(visit)
             with ui.element("div").classes("actions middle"):
-                for key, sign, what in (
-                    ("ArrowLeft", "←", "left_clip"),
-                    ("ArrowUp", "↑", "alike"),
-                    ("ArrowDown", "↓", "cannot_tell"),
-                    ("ArrowRight", "→", "right_clip"),
-                ):
-                    key_button(visit, what, sign, lambda key=key: self.key(key)).props("outline")
-                key_button(visit, "undo", "⌫", lambda: self.desk.undo()).props("flat").classes("undo")
-                key_button(visit, "skip", "s", lambda: self.desk.skip()).props("flat")
+                button = lambda key, sign, what: key_button(visit, what, sign, lambda: self.key(key))  # noqa: E731
+                self.of_pairs = [
+                    button("ArrowLeft", "←", "left_clip").props("outline"),
+                    button("ArrowUp", "↑", "alike").props("outline"),
+                ]
+                self.of_orders = [
+                    button("Enter", "Enter", "save").props("unelevated"),
+                    button("=", "=", "tie").props("outline"),
+                    button("r", "r", "rest_worse").props("outline"),
+                ]
+                button(CANNOT_TELL, "↓", "cannot_tell").props("outline")
+                self.of_pairs.append(button("ArrowRight", "→", "right_clip").props("outline"))
+                button("Backspace", "⌫", "undo").props("flat").classes("undo")
+                button("s", "s", "skip").props("flat")
         self.desk = Desk(visit, QUERY, self.status, self._ask, refresh)
         self._ask(None, None)
 
     async def key(self, key: str) -> None:
         """What a key does."""
-        if key in SHARES and self.desk.query is not None:
-            share = SHARES[key]
-            right = share if share is None or not self.swapped else 1 - share
-            if await self.desk.save({"share": None if right is None else 1 - right}):
-                if (count := self.habits.again(self.visit.labeller, key)) >= SAME:
-                    self.status.saved("same_again", count=count)
-        elif key in ("Backspace", "z"):
-            await self.desk.undo()
-        elif key == "s":
-            await self.desk.skip()
+        match key:
+            case "s":
+                await self.desk.skip()
+            case "Backspace" | "z":
+                if not self.draft.back():
+                    return await self.desk.undo()
+                self._show()
+            case _ if self.desk.query is None or self.desk.busy:
+                return
+            case _ if len(self.shown) == 2:
+                if key in SHARES:
+                    right = SHARES[key]
+                    await self._save({"share": right if right is None or self.shown[0] == 1 else 1 - right})
+            case _ if key == CANNOT_TELL:
+                await self._save({"ranks": [None for _ in self.shown]})
+            case "Enter":
+                if not self.draft.order.says_something:
+                    return self.status.hint("order_first")
+                await self._save({"ranks": self.draft.order.ranks})
+            case _ if key != "0":  # None of them is good or bad by itself.
+                self.becomes(self.draft.order.pressed(key, self.shown))
+
+    def becomes(self, order: Order) -> None:
+        """The clips are in another order."""
+        self.draft.becomes(order)
+        self._show()
+
+    async def _save(self, said: Mapping[str, Any]) -> None:
+        seen = shares_of(said, self.shown)
+        if await self.desk.save(said):
+            if (count := self.habits.again(self.visit.labeller, in_a_word(seen, ("left", "right")))) >= SAME:
+                self.status.saved("same_again", count=count)
 
     def _ask(self, query: Query | None, said: Mapping[str, Any] | None) -> None:
-        """Show a query, or that there is none."""
+        """Show a query, and what was said of it; or that there is none."""
         self.empty.set_visibility(query is None)
         self.work.set_visibility(query is not None)
         self.dock.classes(**{"add" if query is None else "remove": "idle"})
-        for clip in self.clips:
-            clip.clear()
-        if query is None:
-            return
-        self.swapped = shown_swapped(query.id, self.visit.labeller)
-        segments = query.content["segments"]
-        ui.timer(0, lambda: self._draw(query, segments[::-1] if self.swapped else segments), once=True)
+        self.work.clear()
+        segments = [] if query is None else query.content["segments"]
+        count = len(segments)
+        self.shown = [] if query is None else shown_order(query.id, self.visit.labeller, count)
+        self.draft = Draft(Order.of(said["ranks"]) if said is not None and "ranks" in said else Order(count))
+        for buttons, wanted in ((self.of_pairs, count <= 2), (self.of_orders, count > 2)):
+            for each in buttons:
+                each.set_visibility(wanted)
+        columns = count if count <= MOST_IN_A_ROW else (count + 1) // 2
+        self.work.style(f"--columns: {min(columns, MOST_IN_A_ROW)}")
+        with self.work:
+            self.clips = [Clip(self, which, key) for key, which in enumerate(self.shown, start=1)]
+        self._show()
+        if query is not None:
+            ui.timer(0, lambda: self._draw(query, [segments[i] for i in self.shown]), once=True)
 
-    async def _draw(self, query: Query, segments: list[Mapping[str, Any]]) -> None:
-        clips = self.visit.site.clips
-        assert clips is not None
+    def _show(self) -> None:
+        """Where each clip stands."""
+        order = self.draft.order
+        for clip in self.clips:
+            clip.show(order)
+        if order.tiers:
+            self.status.hint("left_out" if order.rest and order.says_something else "")
+
+    async def _draw(self, query: Query, segments: Sequence[Mapping[str, Any]]) -> None:
+        drawer = self.visit.site.clips
+        assert drawer is not None
 
         def draw() -> list[tuple[list[str], float]]:
-            films = [clips.film(each) for each in segments]
+            films = [drawer.film(each) for each in segments]
             return [(as_addresses(film.frames), film.milliseconds) for film in films]
 
         drawn = await run.io_bound(draw)
         if drawn is None or self.desk.query is not query:
             return
         for clip, (frames, milliseconds) in zip(self.clips, drawn, strict=True):
-            with clip:
-                clip.clear()
-            ui.run_javascript(f"retornoClip({clip.id}, {json.dumps(frames)}, {milliseconds})")
+            ui.run_javascript(f"retornoClip({clip.film.id}, {json.dumps(frames)}, {milliseconds})")
+
+
+class Clip:
+    """One of them; of several with its number, and where it stands so far."""
+
+    def __init__(self, comparing: Comparing, which: int, key: int) -> None:
+        """Place it here."""
+        self.which = which
+        self.rank: ui.label | None = None
+        with ui.element("figure").classes("clip") as self.element:
+            if len(comparing.shown) > 2:
+                self.element.on("click", lambda: comparing.becomes(comparing.draft.order.choose(which)))
+                with ui.element("figcaption").classes("top"):
+                    ui.label(str(key)).classes("key")
+                    self.rank = ui.label().classes("rank").props('aria-live="polite"')
+            self.film = ui.element("div")
+
+    def show(self, order: Order) -> None:
+        """By the order of all."""
+        if self.rank is not None:
+            rank = order.ranks[self.which]
+            tied = rank is not None and order.ranks.count(rank) > 1
+            self.rank.set_text("" if rank is None else f"{rank + 1}.{' =' if tied else ''}")
+            self.element.classes(**{"remove" if rank is None else "add": "placed"})

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 from typing import Any
 
 from nicegui import ui
 
-from retorno.labels import Query
+from retorno.labels import Draft, Order, Query, shown_order
 from retorno.web.desk import AGAIN, Desk
-from retorno.web.ordering import Order
 from retorno.web.shown import show_prompt, show_text
 from retorno.web.site import Status, Visit, frame, key_button, on_key, progress_line
 
@@ -43,9 +41,7 @@ class Ranking:
     def __init__(self, visit: Visit) -> None:
         """Place it here."""
         self.visit = visit
-        self.order = Order(0)
-        self.before: list[Order] = []
-        """What undoing gives back, one after another."""
+        self.draft = Draft(Order(0))
         self.ratings: list[int | None] = []
         self.shown: list[int] = []
         """The answers in the order in which they are shown: the first has key 1."""
@@ -86,27 +82,29 @@ class Ranking:
         self.desk = Desk(visit, "ranking", self.status, self._ask, refresh)
         self._show()
 
+    @property
+    def order(self) -> Order:
+        """So far."""
+        return self.draft.order
+
     async def key(self, key: str) -> None:
         """What a key does."""
         if self.desk.query is None and key not in ("Backspace", "z"):
             return
         match key:
-            case "0":
-                self.all_bad()
-            case "=" | "t":
-                self.tie()
-            case "r":
-                self.rest_worse()
             case "Backspace" | "z":
                 await self.undo()
             case "Enter":
                 await self.save()
             case "s":
                 await self.desk.skip()
-            case _ if key.isdecimal() and len(key) == 1 and int(key) <= len(self.shown):
-                self.choose(self.shown[int(key) - 1])
-            case _ if key.startswith("Shift+") and self.touched is not None and 1 <= int(key[6:]) <= RATINGS:
-                self.rate(self.touched, int(key[6:]))
+            case _ if key.startswith("Shift+"):
+                if self.touched is not None and 1 <= int(key[6:]) <= RATINGS:
+                    self.rate(self.touched, int(key[6:]))
+            case _:
+                if key.isdecimal() and 1 <= int(key) <= len(self.shown):
+                    self.touched = self.shown[int(key) - 1]
+                self._becomes(self.order.pressed(key, self.shown))
 
     def choose(self, answer: int) -> None:
         """The next best one, or out of the ranking."""
@@ -142,16 +140,13 @@ class Ranking:
     def _becomes(self, order: Order) -> None:
         if self.desk.busy:
             return
-        if order != self.order:
-            self.before.append(self.order)
-            self.order = order
+        self.draft.becomes(order)
         self._show()
 
     async def undo(self) -> None:
         """Take back the last step; where there is none, the label before."""
-        if not self.before:
+        if not self.draft.back():
             return await self.desk.undo()
-        self.order = self.before.pop()
         self._show()
 
     async def save(self) -> None:
@@ -168,15 +163,13 @@ class Ranking:
     def _ask(self, query: Query | None, said: Mapping[str, Any] | None) -> None:
         """Show a query, and what was said of it; or that there is none."""
         answers = [] if query is None else query.content["answers"]
-        self.before, self.touched = [], None
-        self.order = Order(len(answers))
+        self.touched = None
+        self.draft = Draft(Order(len(answers)))
         self.ratings = [None for _ in answers]
         if said is not None:
-            self.order = Order.of(said["ranks"], bool(said.get("all_bad")))
+            self.draft = Draft(Order.of(said["ranks"], bool(said.get("all_bad"))))
             self.ratings = list(said.get("ratings") or self.ratings)
-        # The same for the same person, so that a page that is loaded again is the same page.
-        self.shown = list(range(len(answers)))
-        random.Random(f"{query.id if query else 0} {self.visit.labeller}").shuffle(self.shown)
+        self.shown = [] if query is None else shown_order(query.id, self.visit.labeller, len(answers))
         self.prompt.clear()
         self.ranked.clear()
         self.rest.clear()
@@ -220,7 +213,7 @@ class Ranking:
             self.status.hint("is_all_bad")
         elif self.order.rest and self.order.says_something:
             self.status.hint("left_out")
-        elif self.before or self.order.ranked:
+        elif self.draft.begun or self.order.ranked:
             self.status.hint("")
 
 

@@ -48,6 +48,8 @@ class Site:
     """How training goes: `step`, and `accuracy` of the reward model."""
     clips: Clips | None = None
     """What draws segments of behaviour, where these are compared."""
+    at_once: int = 2
+    """How many of them are compared at a time."""
     task: str = ""
     """What is wanted of the agent, in words, for those who compare."""
     table: Table | None = None

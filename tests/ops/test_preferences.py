@@ -9,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.ops.preferences import bradley_terry, plackett_luce, preferred, told_apart
+from retorno.ops.preferences import bradley_terry, comparison, plackett_luce, preferred, told_apart
 
 SCORES = jnp.array([0.3, -1.2, 2.0, 0.9])
 
 
-def test_the_rankings_of_plackett_and_luce_are_a_distribution() -> None:
+@pytest.mark.parametrize("mistakes", [0.0, 0.3])
+def test_the_rankings_of_plackett_and_luce_are_a_distribution(mistakes: float) -> None:
     rankings = jnp.array(list(itertools.permutations(range(4))))
-    losses = jax.vmap(lambda rank: plackett_luce(SCORES, rank))(rankings)
+    losses = jax.vmap(lambda rank: plackett_luce(SCORES, rank, mistakes))(rankings)
     # Each loss is a mean over the three choices that are made.
     np.testing.assert_allclose(jnp.exp(-3 * losses).sum(), 1.0, rtol=1e-5)
 
@@ -34,6 +35,8 @@ def test_of_two_answers_all_likelihoods_are_one() -> None:
         expected = -jax.nn.log_sigmoid((SCORES[0] - SCORES[1]) * (1 if rank == [0, 1] else -1))
         np.testing.assert_allclose(bradley_terry(SCORES[:2], pair), expected, rtol=1e-6)
         np.testing.assert_allclose(plackett_luce(SCORES[:2], pair), expected, rtol=1e-6)
+        said = comparison(SCORES[:2], jnp.float32(rank[1]), 0.1)
+        np.testing.assert_allclose(plackett_luce(SCORES[:2], pair, 0.1), said, rtol=1e-6)
 
 
 def test_what_was_not_ranked_and_what_ties_says_nothing() -> None:

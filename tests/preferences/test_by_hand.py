@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retorno.labels import Labels
+from retorno.labels import Labels, shown_order
 from retorno.preferences.by_hand import GAP, beside, compare, in_notebook, in_terminal
 from retorno.preferences.clips import Clips, Film
-from retorno.preferences.judges import QUERY, shown_swapped
+from retorno.preferences.judges import QUERY
 
 
 class Drawn(Clips):
@@ -21,7 +21,7 @@ class Drawn(Clips):
         pass
 
     def film(self, segment: Any) -> Film:
-        return Film([np.full((4, 6, 3), segment["number"], np.uint8)], 40.0)
+        return Film([np.full((24, 24, 3), segment["number"], np.uint8)], 40.0)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_who_is_asked_sees_what_their_answer_is_about(labels: Labels) -> None:
     said = {one.query.id: one.label.content["share"] for one in labels.labelled(QUERY)}
     for (query, share), picture, chosen in zip(sorted(said.items()), shown, (1.0, 0.0, 0.5, None), strict=True):
         left, right = int(picture[0, 0, 0]), int(picture[0, -1, 0])
-        assert (left > right) == shown_swapped(query, "Ana")
+        assert [left % 2, right % 2] == shown_order(query, "Ana", 2)
         first = chosen if chosen is None or left < right else 1 - chosen
         assert share == first
 
@@ -61,7 +61,7 @@ def test_an_answer_is_taken_back_and_what_is_left_is_asked_of_others(labels: Lab
     assert compare(labels, Drawn(), "Ana", ask=answering(*typed), show=lambda *_: None) == 2
     held = list(labels.labelled(QUERY))
     assert len(held) == 2
-    assert held[0].label.content["share"] == (1.0 if shown_swapped(held[0].query.id, "Ana") else 0.0)
+    assert held[0].label.content["share"] == float(shown_order(held[0].query.id, "Ana", 2)[0])
     # Ana left before the last one; it is nobody's.
     assert compare(labels, Drawn(), "Bea", ask=answering("1", "1"), show=lambda *_: None) == 2
 
@@ -75,12 +75,24 @@ def test_who_is_interrupted_leaves_what_was_asked_to_others(labels: Labels) -> N
     assert len({each.id for each in lent if each is not None}) == 4
 
 
+def test_several_are_put_in_order_by_the_numbers_at_which_they_are_shown(labels: Labels) -> None:
+    [query] = labels.add(QUERY, [{"segments": [{"number": n} for n in range(3)]}])
+    labels.keep_only(QUERY, [query])
+    shown: list[np.ndarray] = []
+    typed = answering("2 2", "3", "2 1=3")
+    assert compare(labels, Drawn(), "Ana", ask=typed, show=lambda frames, _: shown.append(frames[0])) == 1
+    [one] = labels.labelled(QUERY)
+    order = shown[0][-1, 23 :: 24 + GAP, 0].tolist()
+    assert order == shown_order(query, "Ana", 3)
+    assert [one.label.content["ranks"][each] for each in order] == [1, 0, 1]
+
+
 def test_two_clips_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     short, long = (
         Film([np.zeros((4, 6, 3), np.uint8)], 40.0),
         Film([np.full((6, 5, 3), n, np.uint8) for n in (1, 2)], 40.0),
     )
-    both = beside(short, long)
+    both = beside([short, long])
     assert [frame.shape for frame in both.frames] == [(6, 6 + GAP + 5, 3)] * 2
     assert both.frames[1][0, 0, 0] == 0 and both.frames[1][0, -1, 0] == 2 and both.frames[1][5, 0, 0] == 255
     in_terminal(*both)

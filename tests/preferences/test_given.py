@@ -13,10 +13,9 @@ from test_learnt_reward import ALGORITHM, small
 
 from retorno.cli import labels as command
 from retorno.core.errors import RetornoError
-from retorno.labels import Labels
+from retorno.labels import Labels, shown_order
 from retorno.preferences import FunctionJudge, LearntReward, People, TrueReward
-from retorno.preferences.given import pairs
-from retorno.preferences.judges import shown_swapped
+from retorno.preferences.given import known_labels, shares_of
 from retorno.run.train import train
 
 
@@ -53,14 +52,32 @@ def test_a_run_that_is_lived_again_from_the_file_ends_with_the_same_bits(
         assert again.digest == digest
 
 
+def test_orders_of_three_are_lived_again_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exported, taken into a database, and said again by people, as a run that was killed finds them."""
+    place, made = tmp_path / "labels.db", {"clips": 3, "labels": 20}
+    with lived(tmp_path / "run", judge=TrueReward(mistakes=0), **made) as first:
+        first.run_to_end()
+    command.run(["export", str(tmp_path / "run"), str(tmp_path / "labels.jsonl")])
+    command.run(["import", str(place), str(tmp_path / "labels.jsonl")])
+    labels = Labels.open(place)
+    assert all(set(one.label.content) == {"ranks"} for one in labels.labelled("segments"))
+    monkeypatch.setattr("retorno.preferences.judges._Waiting.shares", only_known(labels))
+    with lived(judge=People(str(place)), **made) as again:
+        again.run_to_end()
+        assert again.digest == first.digest
+    with lived(known=str(tmp_path / "labels.jsonl"), **made) as taught:
+        taught.run_to_end()
+        assert np.array_equal(taught.relabel.labelled.share, again.relabel.labelled.share)
+
+
 def only_known(labels: Labels) -> Any:
     """As people answer, but nobody is waited for."""
     from retorno.preferences.judges import as_json
 
-    def shares(_: Any, pairs: Any) -> list[float]:
-        ids = labels.add("segments", [{"segments": [as_json(each) for each in pair]} for pair in pairs])
+    def shares(_: Any, asked: Any) -> list[list[float]]:
+        ids = labels.add("segments", [{"segments": [as_json(each) for each in several]} for several in asked])
         said = labels.said_of(ids)
-        return [said[each].content["share"] for each in ids]
+        return [shares_of(said[each].content, range(len(asked[0]))) for each in ids]
 
     return shares
 
@@ -76,7 +93,7 @@ def test_a_model_is_trained_tomorrow_by_the_labels_of_today(
         training.run_to_end()
         taught = training.relabel
     assert isinstance(taught, LearntReward) and int(taught.labelled.count) == int(relabel.labelled.count) == 40
-    assert np.array_equal(taught.labelled.pairs.obs, relabel.labelled.pairs.obs)
+    assert np.array_equal(taught.labelled.asked.obs, relabel.labelled.asked.obs)
     assert float(taught.told.accuracy) > 0.6
 
 
@@ -124,12 +141,42 @@ def test_rankings_and_ratings_say_as_much_as_their_pairs(tmp_path: Path) -> None
     segments = [{"obs": [i, i + 1, i + 2], "action": [0, 1]} for i in range(4)]
     ranked, rated = {"segments": segments, "ranks": [2, 0, 0, None]}, {"segments": segments[:3], "ratings": [5, 2, 5]}
     (tmp_path / "given.jsonl").write_text(f"{json.dumps(ranked)}\n{json.dumps(rated)}\n")
-    found, share = pairs(tmp_path / "given.jsonl", 2, spaces.Discrete(9), spaces.Discrete(2))
+    found, share = known_labels(tmp_path / "given.jsonl", 2, 2, spaces.Discrete(9), spaces.Discrete(2))
     assert np.asarray(found.obs)[:, :, 0].tolist() == [[0, 1], [0, 2], [0, 1], [0, 2], [1, 2]]
-    assert share.tolist() == [0, 0, 1, 0.5, 0] and np.asarray(found.action).tolist() == [[[0, 1]] * 2] * 5
+    assert share[:, 0].tolist() == [0, 0, 1, 0.5, 0] and np.asarray(found.action).tolist() == [[[0, 1]] * 2] * 5
     command.run(["import", str(tmp_path / "labels.db"), str(tmp_path / "given.jsonl")])
-    said = [each.label.content["share"] for each in Labels.open(tmp_path / "labels.db").labelled()]
-    assert sorted(said) == [0, 0.5, 1], "of two answers to the same pair the newer one counts"
+    command.run(["export", str(tmp_path / "labels.db"), str(tmp_path / "again.jsonl"), "--kind", "segments"])
+    again = known_labels(tmp_path / "again.jsonl", 2, 2, spaces.Discrete(9), spaces.Discrete(2))
+    assert np.array_equal(again[0].obs, found.obs) and np.array_equal(again[1], share)
+
+
+def test_a_run_that_asks_about_three_learns_from_orders_of_more_and_of_fewer(tmp_path: Path) -> None:
+    """All choices of three; where one lacks nothing is said of it, and what tells none apart is left out."""
+    segments = [{"obs": [i, i + 1], "action": [0]} for i in range(4)]
+    lines = [
+        {"segments": segments, "ranks": [1, 0, 1, 2]},
+        {"segments": segments[:2], "share": 0},
+        {"segments": segments[:2], "share": 0.5},
+        {"segments": segments[:3], "ratings": [1, None, 7]},
+    ]
+    (tmp_path / "given.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found, share = known_labels(tmp_path / "given.jsonl", 3, 1, spaces.Discrete(9), spaces.Discrete(2))
+    assert np.asarray(found.obs)[:, :, 0].tolist() == [[0, 1, 2], [0, 1, 3], [0, 2, 3], [1, 2, 3], [0, 1, 0], [0, 2, 0]]
+    nan = np.nan
+    assert np.array_equal(
+        share,
+        [[0.5, 2, 0.5], [1, 2, 0], [1.5, 1.5, 0], [2, 1, 0], [0, 1, nan], [0, 1, nan]],
+        equal_nan=True,
+    )
+
+
+def test_of_several_demonstrations_pieces_of_better_ones_begin_no_earlier(tmp_path: Path) -> None:
+    three = [{"obs": list(range(n + 1)), "action": [0] * n} for n in (20, 31, 25)]
+    (tmp_path / "given.jsonl").write_text(json.dumps({"segments": three, "ranks": [1, 0, 2]}) + "\n")
+    found, share = known_labels(tmp_path / "given.jsonl", 3, 3, spaces.Discrete(40), spaces.Discrete(2))
+    begins = np.asarray(found.obs)[:, :, 0]
+    assert np.array_equal(share, [[1, 2, 0]] * 6) and np.all(np.diff(begins[:, [2, 0, 1]], axis=1)[:, 1] >= 0)
+    assert np.all((begins[:, 2] <= begins[:, 0]) | (begins[:, 0] == 17)) and np.all(begins <= [17, 28, 22])
 
 
 def test_ranked_demonstrations_are_cut_into_pieces(tmp_path: Path) -> None:
@@ -137,9 +184,9 @@ def test_ranked_demonstrations_are_cut_into_pieces(tmp_path: Path) -> None:
     short, long = ({"obs": list(range(n + 1)), "action": [0] * n} for n in (20, 31))
     for ranks, better in (([1, 0], 1), ([0, 1], 0)):
         (tmp_path / "given.jsonl").write_text(json.dumps({"segments": [short, long], "ranks": ranks}) + "\n")
-        found, share = pairs(tmp_path / "given.jsonl", 3, spaces.Discrete(40), spaces.Discrete(2))
+        found, share = known_labels(tmp_path / "given.jsonl", 2, 3, spaces.Discrete(40), spaces.Discrete(2))
         begins = np.asarray(found.obs)[:, :, 0]
-        assert len(share) == 6 and np.all(share == 1 - better)
+        assert len(share) == 6 and np.all(share == [1 - better, better])
         assert np.array_equal(found.obs, begins[:, :, None] + np.arange(4))
         assert np.all(begins[:, better] >= begins[:, 1 - better]) and np.all(begins <= [17, 28])
         assert len(np.unique(begins, axis=0)) > 3
@@ -152,7 +199,7 @@ def test_statistics_tell_who_presses_one_side_and_who_contradicts_themselves(
     both = [[{"obs": [i], "action": []}, {"obs": [-i - 1], "action": []}] for i in range(30)]
     ids = labels.add("segments", [{"segments": pair} for pair in [*both, *(pair[::-1] for pair in both[:10])]])
     for i in ids:
-        labels.save(i, "Lefty", {"share": 0 if shown_swapped(i, "Lefty") else 1})
+        labels.save(i, "Lefty", {"share": 1 - shown_order(i, "Lefty", 2)[0]})
         labels.save(i, "Mute", {"share": None})
         if i in ids[:8] + ids[30:]:
             labels.save(i, "Ana", {"share": float(i in ids[:8])})

@@ -24,17 +24,17 @@ from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import GRU, MLP
 from retorno.preferences import (
+    Compared,
     Disagreement,
     FunctionJudge,
     InformationGain,
     LearntReward,
-    Pairs,
     Preferences,
     Random,
     StateEntropy,
     TrueReward,
 )
-from retorno.preferences.segments import draw_pairs
+from retorno.preferences.segments import draw_segments
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.loop import native_spec
 from retorno.run.resume import resume
@@ -100,9 +100,10 @@ def everywhere(relabel: LearntReward) -> np.ndarray:
     return np.asarray(paid).reshape(STATES, 2)
 
 
-def test_what_is_best_by_what_was_learnt_is_best_by_what_the_world_pays() -> None:
-    """From 100 comparisons that never say a number. The exact optimum of the learnt reward is the model's own."""
-    relabel, model = learnt(labels=100, session=25, gradient_steps=200), merry_go_round()
+@pytest.mark.parametrize(("labels", "clips"), [(100, 2), (50, 4)])
+def test_what_is_best_by_what_was_learnt_is_best_by_what_the_world_pays(labels: int, clips: int) -> None:
+    """From answers that never say a number. The exact optimum of the learnt reward is the model's own."""
+    relabel, model = learnt(labels=labels, clips=clips, session=25, gradient_steps=200), merry_go_round()
     paid = everywhere(relabel)
     assert np.corrcoef(paid.mean(1), PAID)[0, 1] > 0.95
     believed = dataclasses.replace(model, reward=np.repeat(paid.reshape(-1), 2))
@@ -129,7 +130,7 @@ def test_nothing_is_paid_before_the_first_label_and_then_what_has_the_deviation_
     fresh = small().build(jax.random.key(0), spec())
     assert not everywhere(fresh).any()
     relabel = learnt(deviation=0.5)
-    held = relabel.labelled.pairs
+    held = relabel.labelled.asked
     flat = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)  # noqa: E731
     paid = relabel.normal.scale * jnp.mean(
         (relabel._said(flat(held.obs), flat(held.action)) - relabel.normal.mean) / relabel.normal.deviation, axis=-1
@@ -158,10 +159,10 @@ def test_pairs_that_are_asked_again_tell_how_far_a_judge_is_to_be_believed() -> 
     old = np.asarray(held.again)[repeated]
     assert 200 < len(repeated) < 300 and np.all(old < repeated)
     assert len({*old, *repeated}) == 2 * len(old), "a third time it would be the first query again"
-    assert np.array_equal(held.pairs.obs[repeated], np.asarray(held.pairs.obs)[old][:, ::-1])
+    assert np.array_equal(held.asked.obs[repeated], np.asarray(held.asked.obs)[old][:, ::-1])
     assert np.array_equal(held.times[repeated], np.asarray(held.times)[old])
-    ties = np.ptp(np.asarray(held.pairs.returns)[repeated], axis=1) == 0
-    said = np.asarray(held.share)
+    ties = np.ptp(np.asarray(held.asked.returns)[repeated], axis=1) == 0
+    said = np.asarray(held.share)[:, 0]
     same = (said[repeated] == 1 - said[old])[~ties]
     assert abs(same.mean() - 0.68) < 4 * np.sqrt(0.68 * 0.32 / len(same))
     assert float(given.told.consistency) == pytest.approx(np.mean(said[repeated] == 1 - said[old]))
@@ -202,7 +203,7 @@ def test_segments_lie_within_an_episode() -> None:
     for since in (0, 9):
         rows = jax.tree.map(lambda x, since=since: x[since : since + 10], steps)
         ring = ring.add(Trajectory(rows, rows.obs[:-1], (), ()))
-    pairs = draw_pairs(ring, jax.random.key(0), 500)
+    pairs = draw_segments(ring, jax.random.key(0), 500, 2)
     assert pairs.obs.shape == (500, 2, 4) and pairs.action.shape == pairs.reward.shape == (500, 2, 3)
     oldest = 19 - ring.slots
     whole = {100 * env + t for env in range(2) for t in range(oldest, 16) if not ends[t : t + 3, env].any()}
@@ -227,10 +228,24 @@ def test_labels_that_cannot_be_asked_yet_are_asked_later() -> None:
 
 def test_a_judge_prefers_what_paid_more_and_errs_as_often_as_it_says() -> None:
     reward = jnp.stack([jnp.full((4_000, 2), 1.0), jnp.full((4_000, 2), 0.8)], 1)
-    pairs = Pairs(jnp.zeros((4_000, 2, 3)), jnp.zeros((4_000, 2, 2)), reward)
+    pairs = Compared(jnp.zeros((4_000, 2, 3)), jnp.zeros((4_000, 2, 2)), reward)
     said = TrueReward(mistakes=0.1).answer(pairs, jax.random.key(0))
-    assert abs(float(said.mean()) - 0.9) < 4 * np.sqrt(0.09 / 4_000)
+    assert np.all(np.asarray(said.sum(axis=1)) == 1)
+    assert abs(float(said[:, 0].mean()) - 0.9) < 4 * np.sqrt(0.09 / 4_000)
     assert np.all(np.asarray(TrueReward(indifference=0.5).answer(pairs, jax.random.key(0))) == 0.5)
+
+
+def test_neighbours_in_an_order_change_places_as_often_as_a_judge_errs() -> None:
+    """First the two best, then whoever is second now and the last one."""
+    reward = jnp.broadcast_to(jnp.array([2.0, 3.0, 1.0])[:, None], (4_000, 3, 1))
+    asked = Compared(jnp.zeros((4_000, 3, 2)), jnp.zeros((4_000, 3, 1)), reward)
+    assert np.all(np.asarray(TrueReward(mistakes=0).answer(asked, jax.random.key(0))) == [1, 2, 0])
+    assert np.all(np.asarray(TrueReward(0, indifference=1).answer(asked, jax.random.key(0))) == [1, 1, 1])
+    said = np.asarray(TrueReward(mistakes=0.1).answer(asked, jax.random.key(0)))
+    chances = {(1, 2, 0): 0.81, (2, 1, 0): 0.09, (0, 2, 1): 0.09, (2, 0, 1): 0.01}
+    found = {order: np.mean(np.all(said == order, axis=1)) for order in chances}
+    assert sum(found.values()) == pytest.approx(1)
+    assert all(abs(found[x] - p) < 4 * np.sqrt(p * (1 - p) / 4_000) for x, p in chances.items())
 
 
 JUDGE = """
@@ -244,6 +259,10 @@ def broken(first, second):
     return first["nothing"]
 def odd(first, second):
     return "left"
+def several(*segments):
+    return [None if each["obs"][0] == 9 else each["obs"].sum() for each in segments]
+def few(*segments):
+    return [1.0]
 """
 
 
@@ -264,6 +283,17 @@ def test_a_function_of_ones_own_judges(file: Path) -> None:
     assert len(seen) == 40 and 0 < int(relabel.labelled.count) < 40
     paid = everywhere(relabel).mean(1)
     assert min(paid[3:]) > max(paid[:3])
+
+
+def test_a_function_says_how_good_each_of_several_is(file: Path) -> None:
+    segments = [{"obs": np.array([x, x])} for x in (1, 3, 9, 1)]
+    shares = FunctionJudge(f"{file}:several").begin().shares([segments, segments[:3]])
+    assert np.array_equal(np.concatenate(shares), [0.5, 2, np.nan, 0.5, 0, 1, np.nan], equal_nan=True)
+    wrong = FunctionJudge(f"{file}:few").begin()
+    assert np.isinf(wrong.shares([segments])).all()
+    assert wrong.trouble is not None and "gave [1.0]: expected 4 numbers, the more the better" in wrong.trouble
+    with pytest.raises(ValueError, match="two clips or more are compared, got 1"):
+        small(clips=1)
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,10 @@ from retorno.core.environment import Environment
 from retorno.core.errors import RetornoError
 from retorno.core.waiting import listening
 from retorno.environments.registry import native
-from retorno.labels import Labels
+from retorno.labels import Labels, shown_order
 from retorno.preferences import FunctionJudge, People
 from retorno.preferences.clips import Clips
-from retorno.preferences.judges import as_json, shown_swapped
+from retorno.preferences.judges import as_json
 from retorno.run.resume import resume
 from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
 from retorno.run.train import train
@@ -179,8 +179,8 @@ def test_who_waits_is_told_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     go = somebody(tmp_path / "labels.db", lambda first, second: 1.0)
     segments = [{"obs": np.array([i, i]), "action": np.array([0]), "reward": np.zeros(1)} for i in range(4)]
     with listening(tell):
-        pairs = [(segments[0], segments[1]), (segments[2], segments[3])]
-        assert People(str(tmp_path / "labels.db")).begin().shares(pairs) == [1.0, 1.0]
+        pairs = [segments[:2], segments[2:]]
+        assert People(str(tmp_path / "labels.db")).begin().shares(pairs) == [[1, 0], [1, 0]]
     go()
     assert told == ["people compare 2 pairs of clips: 2 done"]
 
@@ -189,13 +189,13 @@ def test_who_says_the_same_again_and_again_is_told_of(tmp_path: Path) -> None:
     """The side, and not the segment, is what somebody presses; a rule knows no sides."""
     (tmp_path / "mine.py").write_text("def nothing(first, second):\n    return None\n")
     each = [{"obs": np.array([i, i]), "action": np.array([0]), "reward": np.zeros(1)} for i in range(48)]
-    pairs = [(each[2 * i], each[2 * i + 1]) for i in range(24)]
+    pairs = [each[2 * i : 2 * i + 2] for i in range(24)]
     place = tmp_path / "labels.db"
     labels = Labels.open(place)
     for query in labels.add("segments", [{"segments": [as_json(one) for one in pair]} for pair in pairs]):
-        labels.save(query, "Lefty", {"share": 0.0 if shown_swapped(query, "Lefty") else 1.0})
+        labels.save(query, "Lefty", {"share": 1.0 - shown_order(query, "Lefty", 2)[0]})
     with pytest.warns(UserWarning, match="Lefty said 'left' 20 times in a row, and it is by chance which"):
-        assert {0.0, 1.0} == set(People(str(place)).begin().shares(pairs))
+        assert {(0, 1), (1, 0)} == set(map(tuple, People(str(place)).begin().shares(pairs)))
     with pytest.warns(UserWarning, match=r"the judge .*mine.py:nothing said 'cannot tell' 20 times in a row: nothing"):
         assert np.isnan(FunctionJudge(f"{tmp_path}/mine.py:nothing").begin().shares(pairs)).all()
 
@@ -203,7 +203,7 @@ def test_who_says_the_same_again_and_again_is_told_of(tmp_path: Path) -> None:
 def test_observations_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     judge = People(str(tmp_path / "labels.db")).begin()
     segment = {"obs": np.array([[np.inf]]), "action": np.zeros((0, 1)), "reward": np.zeros(0)}
-    assert judge.shares([(segment, segment)]) == [np.inf]
+    assert judge.shares([[segment, segment]]) == [[np.inf, np.inf]]
     assert "cannot be asked about observations that are NaN or infinite" in str(judge.trouble)
 
 

@@ -18,7 +18,7 @@ from retorno import labels as people
 from retorno import language
 from retorno.algorithms.preferences.reward_model import scores
 from retorno.environments.recordings import rankings as ranks_of
-from retorno.labels import Labels
+from retorno.labels import Labels, shown_order
 from retorno.preferences.clips import Clips
 from retorno.web import Questions, Site
 
@@ -82,7 +82,7 @@ def test_answers_are_ranked_by_keys_taps_and_drags(visit: Callable[..., Any], la
     page.locator(".ranked .card", has_text="a tree").drag_to(page.locator(".rest .cards"))
     page.locator(".rest .card", has_text="a tree").wait_for()
     assert texts(page, ".ranked") == ["a fish", "a bird"]
-    page.get_by_text("Nothing is said of the answers that are not ranked").wait_for()
+    page.get_by_text("Nothing is said of those that are not ranked").wait_for()
     page.keyboard.press("Enter")
     saved(page, labels)
     [one] = labels.labelled("ranking")
@@ -221,8 +221,48 @@ def test_clips_are_compared(visit: Callable[..., Any], labels: Labels, monkeypat
     page.get_by_role("button", name="Left is better").click()
     saved(page, labels, 2)
     [alike, better] = [one.label.content["share"] for one in labels.labelled("segments")]
-    swapped = random.Random(f"2 {page.get_by_role('button', name='Your name').inner_text().split()[-1]}").random() < 0.5
-    assert saved_again[0] == alike == 0.5 and better == (0 if swapped else 1)
+    who = page.get_by_role("button", name="Your name").inner_text().split()[-1]
+    assert saved_again[0] == alike == 0.5 and better == 1 - shown_order(2, who, 2)[0]
+
+
+def test_clips_are_put_in_order(visit: Callable[..., Any], labels: Labels) -> None:
+    """By keys alone, and on a phone by touch alone; what is taken back stands as it was said."""
+    angles = [[np.cos(x), np.sin(x), 0.0] for x in np.linspace(0, 1, 4)]
+    asked = [[{"obs": angles, "action": [[float(i)]] * 3} for i in range(n, n + 4)] for n in (0, 4)]
+    first, second = labels.add("segments", [{"segments": each} for each in asked])
+    site = Site("up", labels, clips=Clips(rt.make("Pendulum-v1")), at_once=4, pages=("compare",))
+    page = visit(site, "compare")
+    page.get_by_text("Put the clips in order, the best first.").wait_for()
+    page.locator(".clip img").nth(3).wait_for()
+    page.keyboard.press("Enter")
+    page.get_by_text("Press the numbers of two clips or more").wait_for()
+    for key in ("2", "4", "z", "3", "1", "="):
+        page.keyboard.press(key)
+    ranks = page.locator(".clip .rank")
+    page.get_by_text("Nothing is said of those that are not ranked.").wait_for()
+    assert ranks.all_inner_texts() == ["2. =", "1.", "2. =", ""]
+    page.keyboard.press("Enter")
+    saved(page, labels)
+    told = lambda: {one.query.id: one.label.content["ranks"] for one in labels.labelled("segments")}  # noqa: E731
+    shown = lambda query, name="Ana": [told()[query][i] for i in shown_order(query, name, 4)]  # noqa: E731
+    assert shown(first) == [1, 0, 1, None]
+    page.get_by_text("1 by you").wait_for()
+    page.keyboard.press("z")
+    page.get_by_text("0 by you").wait_for()
+    assert ranks.all_inner_texts() == ["2. =", "1.", "2. =", ""]
+
+    phone = visit(site, "compare", "Bea", viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    phone.locator(".clip img").nth(3).wait_for()
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+    assert all(each.bounding_box()["y"] < 500 for each in phone.locator(".clip").all())
+    for which in (3, 0):
+        phone.locator(".clip").nth(which).tap()
+        phone.locator(".clip .rank").nth(which).get_by_text(".").wait_for()
+    phone.get_by_role("button", name="The rest is worse").tap()
+    phone.locator(".clip .rank").nth(1).get_by_text("3. =").wait_for()
+    phone.get_by_role("button", name="Save").tap()
+    saved(phone, labels)
+    assert shown(second, "Bea") == [1, 2, 2, 0]
 
 
 def test_two_models_are_compared_blindly(visit: Callable[..., Any], labels: Labels) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from retorno.web.ordering import Order
+from retorno.labels.ordering import Order
 
 
 def test_answers_are_chosen_one_after_another() -> None:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+def shown_order(query: int, labeller: str, count: int) -> list[int]:
+    """In which order somebody sees what a query asks about: by chance, but the same whenever it is shown.
+
+    So nobody prefers a place for ever.
+    """
+    order = list(range(count))
+    random.Random(f"{query} {labeller}").shuffle(order)
+    return order
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,27 @@ class Order:
         """
         tiers = sorted({rank for rank in ranks if rank is not None})
         return cls(len(ranks), tuple(tuple(i for i, x in enumerate(ranks) if x == tier) for tier in tiers), all_bad)
+
+    def pressed(self, key: str, shown: Sequence[int]) -> Order:
+        """What a key makes of it: a digit the next best one, = a tie with the one above, r all others below, 0 all bad.
+
+        Args:
+            key: any; those that say nothing change nothing.
+            shown: the answers in the order in which they are shown: the first has key 1.
+
+        >>> Order(3).pressed("3", [2, 0, 1]).pressed("1", [2, 0, 1]).ranks
+        [None, 0, 1]
+        """
+        match key:
+            case "0":
+                return self.bad()
+            case "=" | "t":
+                return self.tie()
+            case "r":
+                return self.rest_is_worse()
+            case _ if key.isdecimal() and len(key) == 1 and int(key) <= len(shown):
+                return self.choose(shown[int(key) - 1])
+        return self
 
     def choose(self, answer: int) -> Order:
         """The next best one; out of the ranking where it was in it."""
@@ -101,3 +134,29 @@ class Order:
     def _without(self, answer: int) -> Order:
         left = (tuple(each for each in tier if each != answer) for tier in self.tiers)
         return Order(self.count, tuple(tier for tier in left if tier))
+
+
+@dataclass
+class Draft:
+    """An order that somebody is making, and the way back."""
+
+    order: Order
+    _before: list[Order] = field(default_factory=list)
+
+    def becomes(self, order: Order) -> None:
+        """Another one."""
+        if order != self.order:
+            self._before.append(self.order)
+            self.order = order
+
+    def back(self) -> bool:
+        """As it was before the last step, if there was one."""
+        if self._before:
+            self.order = self._before.pop()
+            return True
+        return False
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was done."""
+        return bool(self._before)
