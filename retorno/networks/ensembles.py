@@ -17,6 +17,7 @@ from retorno.core.registry import Registry
 from retorno.core.spaces import SpaceError
 from retorno.networks.heads import ActionValueHead, Head, Parameters, ValueHead
 from retorno.ops.estimates import middles, quantile_huber
+from retorno.ops.objectives import least
 
 
 @runtime_checkable
@@ -68,11 +69,11 @@ class Least:
 
     def target(self, q: Float[Array, "K ..."], key: Key[Array, ""]) -> Float[Array, "*A"]:
         if self.subset is None:
-            return q.min(0)
+            return least(q)
         return q[jax.random.permutation(key, self.members)[: self.subset]].min(0)
 
     def judgement(self, q: Float[Array, "K ..."]) -> Float[Array, "*A"]:
-        return q.min(0) if self.subset is None else q.mean(0)
+        return least(q) if self.subset is None else q.mean(0)
 
     def loss(self, q: Float[Array, " K"], target: Float[Array, " 1"]) -> Float[Array, ""]:
         return 0.5 * jnp.sum(jnp.square(q - target))
@@ -140,7 +141,7 @@ class LeastQuantiles:
         return q[jnp.argmin(q.mean(-1))]
 
     def judgement(self, q: Float[Array, "K ..."]) -> Float[Array, "*A"]:
-        return q.mean(-1).min()
+        return least(q.mean(-1))
 
     def loss(self, q: Float[Array, "K ..."], target: Float[Array, " m"]) -> Float[Array, ""]:
         return self.members * _quantile_regression(q, target)

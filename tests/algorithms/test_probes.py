@@ -278,7 +278,6 @@ def test_of_two_sides_the_right_one_is_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", asked_of(OF_NUMBERS))
-@pytest.mark.slow
 def test_the_best_number_is_found(name: str) -> None:
     method, updates = OF_NUMBERS[name]
     # SimBa's values of so few rows are up to a third off when its actions are the best ones.

@@ -9,6 +9,7 @@ from retorno.ops.objectives import (
     clipped_policy_gradient,
     clipped_value_error,
     huber,
+    least,
     linear,
     masked_mean,
     masked_standardise,
@@ -56,6 +57,15 @@ def test_clipped_value_error_by_hand(value, target, loss):
     """The old value is 1, the clip .2: the larger of the error and the clipped one's."""
     np.testing.assert_allclose(clipped_value_error(value, 1.0, target, 0.2), loss, rtol=1e-5)
     np.testing.assert_allclose(clipped_value_error(value, 1.0, target, jnp.inf), (value - target) ** 2, rtol=1e-5)
+
+
+def test_the_least_of_several_is_one_of_them_with_its_gradient():
+    """Where several say the same, too: the first."""
+    judged = jnp.asarray([[1.0, 2.0, -jnp.inf, 7.0], [3.0, 2.0, 0.0, -1.0]])
+    assert (least(judged) == judged.min(0)).all()
+    gradient = jax.grad(lambda q: least(q).sum())(judged)
+    np.testing.assert_array_equal(gradient, [[1, 1, 1, 0], [0, 0, 0, 1]])
+    assert jax.grad(least)(judged[:, 3])[1] == 1
 
 
 def test_masked_moments_equal_those_of_the_rest():

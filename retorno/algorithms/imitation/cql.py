@@ -40,7 +40,7 @@ from retorno.networks import (
 )
 from retorno.networks.ensembles import Least
 from retorno.ops.distributions import Categorical, Distribution, uniform_sample
-from retorno.ops.objectives import masked_mean
+from retorno.ops.objectives import least, masked_mean
 from retorno.ops.optimisers import Adam, Optimiser, descend, polyak
 from retorno.ops.returns import backup, expectation
 
@@ -181,10 +181,10 @@ def _valued(
     def of_row(policy: Distribution, row: TimeStep, carry: Carry, key: Key[Array, ""]) -> tuple[Array, Array]:
         policy = policy.masked(row.legal)
         if isinstance(policy, Categorical):
-            q = critics(row.obs, row.first, None, carry).min(0)
+            q = least(critics(row.obs, row.first, None, carry))
             return expectation(policy.probs(), q), policy.entropy()
         action, log_prob = policy.sample_and_log_prob(key)
-        return critics(row.obs, row.first, action, carry).min(0), -log_prob
+        return least(critics(row.obs, row.first, action, carry)), -log_prob
 
     return _each_row(of_row, policy, rows, carry, key)
 
