@@ -26,7 +26,7 @@ from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, RelabelConfig, world_reward
 from retorno.core.runtime import IN_HASTE, SIDE_BY_SIDE
 from retorno.core.spaces import SpaceError, Spec, policy_space
-from retorno.core.time_step import Trajectory, blank
+from retorno.core.time_step import AnyTree, Trajectory, blank
 from retorno.ops.optimisers import FLAT
 from retorno.run.collect import CollectState, EpisodeStatistics, collect, no_episodes, opening
 
@@ -213,6 +213,17 @@ def all_finite(tree: PyTree[Any]) -> Bool[Array, ""]:
     return jnp.isfinite(sum(((0 * x).sum() for x in parts), jnp.float32(0)))
 
 
+def strongly_typed(tree: AnyTree) -> AnyTree:
+    """The same arrays, none of a weak type, which a Python number has that a world or a learner holds.
+
+    A program gives back what it was given with types that are strong: of weak ones there would be another program.
+
+    >>> jnp.asarray(0.5).weak_type, strongly_typed(jnp.asarray(0.5)).weak_type
+    (True, False)
+    """
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype), tree)
+
+
 class Advanced(NamedTuple):
     """Where a run stands after many iterations."""
 
@@ -240,7 +251,7 @@ def _advance(
         return (run.step.low - begun < steps) & (seen.updates < most) & seen.finite
 
     run, seen = repeat(one, Seen.see, run, seen, going)
-    return Advanced(run, seen, seen.finite & all_finite(run.learner))
+    return Advanced(strongly_typed(run), seen, seen.finite & all_finite(run.learner))
 
 
 @partial(constants.jit, donate_argnames=("run",))
@@ -404,7 +415,7 @@ def _begin_learners(
 ) -> tuple[Learner, Relabel | None]:
     """Learners and relabels [S] for a native world, or those of one seed []."""
     one = partial(initial_learner, algorithm, native_spec(world, steps, num_envs, algorithm.rollout), relabel)
-    return one(seeds) if seeds.ndim == 0 else jax.lax.map(one, seeds)
+    return strongly_typed(one(seeds) if seeds.ndim == 0 else jax.lax.map(one, seeds))
 
 
 def _begin_stages(
@@ -419,7 +430,8 @@ def _begin_stages(
     def one(learner: Learner, seed: UInt32[Array, ""]) -> Run:
         return fresh(None, opening(algorithm, learner, world, seed, num_envs), None, seed, num_envs)
 
-    return one(learners, seeds) if seeds.ndim == 0 else jax.lax.map(lambda each: one(*each), (learners, seeds))
+    runs = one(learners, seeds) if seeds.ndim == 0 else jax.lax.map(lambda each: one(*each), (learners, seeds))
+    return strongly_typed(runs)
 
 
 def begin_runs(

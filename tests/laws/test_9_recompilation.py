@@ -9,11 +9,15 @@ from typing import Any
 
 import jax
 import jax.monitoring
+import jax.numpy as jnp
 import pytest
 from cases import Case, main, mostly
+from gymnasium import spaces
 from small import ALGORITHMS, Judged, busy_world, small
 
+from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm
+from retorno.core.time_step import TimeStep, restart, transition
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.networks import Table
@@ -56,6 +60,25 @@ def test_fused(case: Case) -> None:
         again = judged(case.method(), case.place(), 700, seed=9, every=100)
         again.run_to_end()
     assert names == []
+
+
+class Plain(Environment):
+    """A world of Python's own numbers, whose types are weak: of one of them from the second step on not, and so on."""
+
+    observation_space, action_space = spaces.Discrete(5), spaces.Discrete(2)
+
+    def reset(self, key: Any) -> tuple[Any, TimeStep]:
+        return (0, 0, 0.5), restart(0)
+
+    def step(self, state: Any, action: Any, key: Any) -> tuple[Any, TimeStep]:
+        at = (state[0] + jnp.int32(action)) % 5
+        return (at, state[0], 0.5 * state[1]), transition(at, state[2], terminated=at == 4)
+
+
+def test_numbers_of_weak_types_are_compiled_for_once() -> None:
+    with compiled() as names:
+        train(small("q_learning"), Plain(), 400, every=50).run_to_end()
+    assert names.count("jit(advance)") == 1
 
 
 def changed(algorithm: Algorithm) -> Algorithm:
