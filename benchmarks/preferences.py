@@ -22,7 +22,7 @@ from measure import HERE, Results, publish
 ITERATIONS, ITERATION = 48, 2_048
 """Of `imitation`, whose agent lives whole rollouts between two sessions of labels: as many as there is room for."""
 STEPS, LABELS, EPISODES = ITERATIONS * ITERATION, 700, 100
-SEEDS = 1
+SEEDS = 3
 """Of each: one of `imitation` takes minutes."""
 SEGMENT = 25
 CLIPS = 10

@@ -102,6 +102,7 @@ class Result:
         world = self.world.replace("/", "-")
         parts = (part_name(KINDS[part], made) for part, made in self.parts.items())
         preferred = [] if self.taught is None else [self.rule or f"{self.taught.labels}-labels"]
+        preferred += [] if self.taught is None or self.taught.clips == 2 else [f"{self.taught.clips}-clips"]
         return "-".join([self.algorithm, world, *parts, *preferred])
 
     @property
@@ -497,6 +498,14 @@ RESULTS = [
         for game, chance in RANDOM.items()
     ),
     Result("ppo", "Pendulum-v1", "≥ .95", taught=Preferences(), judge=share_of_gain),
+    # Put in order, from the best one down.
+    Result(
+        "ppo",
+        "Pendulum-v1",
+        "≥ .95",
+        taught=Preferences(labels=200, clips=4, gradient_steps=30),
+        judge=share_of_gain,
+    ),
     Result(
         "ppo",
         "CartPole-v1",
