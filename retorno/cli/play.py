@@ -23,6 +23,7 @@ from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
 from retorno.core.waiting import waiting
+from retorno.environments.canvas import one_in
 from retorno.environments.games.game import Game
 from retorno.environments.registry import WorldName
 from retorno.run.learnt import require_fitting
@@ -240,9 +241,8 @@ def write(player: Player, out: Path, fps: int) -> str:
     from PIL import Image
 
     from retorno.plots.player import pictures
-    from retorno.preferences.clips import SHORTEST
 
-    every = max(1, round(fps * SHORTEST / 1000))
+    every = one_in(1000 / fps)
     drawn = pictures(player)
     kept, last = [], None
     for i, last in enumerate(drawn):

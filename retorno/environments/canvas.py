@@ -29,6 +29,17 @@ GREY: Colour = (176, 180, 186)
 
 SMOOTHING = 2
 """Pictures are drawn this much larger and then reduced, which smooths their edges."""
+SHORTEST = 40
+"""Milliseconds of a picture in a film that browsers show at its own speed."""
+
+
+def one_in(milliseconds: float) -> int:
+    """One in how many pictures a film shows, where they follow each other so quickly.
+
+    >>> one_in(1000 / 60), one_in(60)
+    (2, 1)
+    """
+    return max(1, round(SHORTEST / milliseconds))
 
 
 @runtime_checkable

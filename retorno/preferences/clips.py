@@ -17,6 +17,7 @@ import numpy as np
 from retorno.core.environment import Environment, World, episode_seed
 from retorno.core.errors import RetornoError
 from retorno.core.spaces import action_units, policy_space
+from retorno.environments.canvas import one_in
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.hosted.sync_environments import ActionLayout, reader
 from retorno.environments.wrappers import TimeLimit, Waiting, Wrapper
@@ -29,8 +30,6 @@ LINES = 8
 """Numbers of an observation that are drawn as lines, at most."""
 USUAL = 60
 """Milliseconds of each picture where a world does not say how quickly it goes."""
-SHORTEST = 40
-"""Of a picture, in a film: where more of them happen in a second, some are left out."""
 
 
 class Film(NamedTuple):
@@ -93,7 +92,7 @@ class Clips:
             segment: as it was asked about.
         """
         step = USUAL if self._lived is None else self._lived.milliseconds
-        every = max(1, round(SHORTEST / step))
+        every = one_in(step)
         rows = len(jax.tree.leaves(as_rows(segment["obs"], self.world.observation_space))[0])
         # The last row is where it ends: it is shown.
         return Film(self.frames(segment, range((rows - 1) % every, rows, every)), every * step)

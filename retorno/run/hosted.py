@@ -141,7 +141,7 @@ class Rollout:
     def collect(
         self,
         act: Callable[[UInt32[np.ndarray, " size"], Carry], tuple[Any, Carry]],
-        environments: HostedEnvironments,
+        step: Callable[[np.ndarray], TimeStep],
         row: TimeStep,
         carry: Carry,
         reading: Reading | None = None,
@@ -150,7 +150,7 @@ class Rollout:
 
         Args:
             act: the compiled choice.
-            environments: B of them.
+            step: of B environments.
             row: [B], where they stand.
             carry: [B], the policy's memory of them.
             reading: how rows that leave no choice are passed, where they are not acted on one by one.
@@ -168,7 +168,7 @@ class Rollout:
                 carry, unread = self._read(reading, t - unread, t, carry), 0
                 self.choices[t], carry = act(self.rows[t], carry)
                 given = self.given[t]
-            row = environments.step(given)
+            row = step(given)
             self.write(t + 1, row)
         return row, self._read(reading, len(self.choices) - unread, len(self.choices), carry)
 
@@ -370,6 +370,10 @@ class HostedLoop:
         self.kept: Kept | None = None
         self.packed: Packed | None = None
         """What was learnt last by the present `advance`, and how it is held."""
+        self.learnt_to = stage.row, stage.carry
+        """The newest rows that were learnt from, and the memory of them."""
+        self.begins_anew = False
+        """Whether the next rows are the first ones of fresh episodes."""
         rows = jax.ShapeDtypeStruct(self.rollout.rows.shape, jnp.uint32)
         choices = jax.ShapeDtypeStruct(self.rollout.choices.shape, jnp.uint32)
         self.lived: Trajectory = jax.eval_shape(partial(lived_in, self.layouts), rows, choices, stage.carry)
@@ -391,7 +395,7 @@ class HostedLoop:
             most: updates.
         """
         self.packed = None
-        row, carry = run.stage.row, run.stage.carry
+        row, carry = self.learnt_to = run.stage.row, run.stage.carry
         ours = jax.tree.map(lambda x: x if _is_small(x) else jnp.copy(x), (self.algorithm, self.units, observer))
         whole = (*ours[:2], run._replace(stage=None), nothing_seen(self.metrics, ours[2]))  # type: ignore[arg-type]
         kept = Kept.of(whole)
@@ -404,7 +408,7 @@ class HostedLoop:
         return Advanced(run._replace(stage=CollectState(None, row, carry)), seen, _finite((run.learner, seen.sums)))
 
     def left(self, run: Run) -> Run:
-        """What was learnt by an `advance` of this run that was broken off; the environments have gone on since.
+        """What was learnt by an `advance` of this run that was broken off, which goes on with fresh episodes.
 
         Args:
             run: as it was handed over.
@@ -412,7 +416,23 @@ class HostedLoop:
         if self.kept is None or self.packed is None:
             return run
         small = programs(self.kept, self.layouts).unpack(self.packed.words)
-        return self.kept.join(small, self.packed.large)[2]._replace(stage=run.stage)
+        learnt = self.kept.join(small, self.packed.large)[2]
+        return self.begin_anew(learnt._replace(stage=CollectState(None, *self.learnt_to)))
+
+    def begin_anew(self, run: Run) -> Run:
+        """Go on with fresh episodes, where the environments do not stand at the rows that were learnt from last.
+
+        What was open is cut there, as by a time limit: no transition leads from it into an episode that it is not of.
+        """
+        self.begins_anew = True
+        cut = run.stage.row._replace(last=np.ones_like(run.stage.row.last))
+        return run._replace(stage=run.stage._replace(row=cut))
+
+    def _step(self, action: np.ndarray) -> TimeStep:
+        """The environments' next rows."""
+        row = self.environments.reset() if self.begins_anew else self.environments.step(action)
+        self.begins_anew = False
+        return row
 
     def _every_rollout(
         self, compiled: Programs, packed: Packed, held: Given, row: TimeStep, carry: Carry, steps: int, most: int
@@ -424,10 +444,11 @@ class HostedLoop:
             act, read = (partial(program, packed, constants=held) for program in (compiled.act, compiled.read))
             reading = Reading(read, self._host_units) if self.reads else None
             before = carry
-            row, carry = rollout.collect(act, self.environments, row, carry, reading)
+            row, carry = rollout.collect(act, self._step, row, carry, reading)
             lived += rollout.transitions
             updates += 1
             self.packed = packed = compiled.learn(packed, before, rollout.rows, rollout.choices, constants=held)
+            self.learnt_to = row, carry
         return packed, row, carry
 
     def _every_step(
@@ -443,11 +464,12 @@ class HostedLoop:
             while lived < steps and updates < most:
                 lived += rollout.transitions
                 updates += 1
-                row = self.environments.step(rollout.given[0])
+                row = self._step(rollout.given[0])
                 rollout.write(1, row)
                 before, carry = carry, after
                 learnt, large, after = compiled.learn_and_act(rollout.line, large, before, carry, constants=held)
                 rollout.line[:-1] = np.asarray(learnt)[:-1]
+                self.learnt_to = row, carry
         finally:
             self.packed = packed = Packed(jnp.array(rollout.state), large)
         return packed, row, carry

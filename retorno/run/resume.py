@@ -122,7 +122,6 @@ def restore(
         )
     training.begun_from = begun_from
     if checkpoint.steps(folder):
-        fresh = training.run.stage
         rows = disk.on_disk(training.run, whole=True)
         with waiting("reading the checkpoint"):
             training.run, hosted, manifest = checkpoint.load_newest(folder, training.run, warn, rows)
@@ -133,7 +132,7 @@ def restore(
         disk.returned(training.run)
         if training.why_not_resumable is not None:
             warn(f"not the same bits: {training.why_not_resumable}")
-            training.run = training.run._replace(stage=fresh)
+            training.run = training.hosted_loop.begin_anew(training.run)
         elif training.environments is not None:
             if (astray := settings.get("not_repeated")) is not None:
                 warn(f"perhaps not the same bits: {astray.split('. ')[0]}")
@@ -148,8 +147,7 @@ def restore(
                         f"{as_typed(folder)} --inexact` goes on with fresh episodes, not to the same bits"
                     ) from error
                 warn(f"not the same bits, fresh episodes begin: {error}")
-                training.environments.reset()
-                training.run = training.run._replace(stage=fresh)
+                training.run = training.hosted_loop.begin_anew(training.run)
                 training.fresh_episodes_from = training.step
         _refuse_to_read_midway(folder, training)
     if steps is not None:

@@ -79,7 +79,7 @@ def collect_outside(training: Training, stage: CollectState, key: Any) -> tuple[
     """A rollout as the hosted loop lives it, drawn from another key."""
     loop, before = training.hosted_loop, stage.carry
     act = partial(act_outside, training.algorithm, loop.layouts, training.run.learner, loop.units, key)
-    row, carry = loop.rollout.collect(act, loop.environments, stage.row, before)
+    row, carry = loop.rollout.collect(act, loop.environments.step, stage.row, before)
     lived = lived_in(loop.layouts, jnp.array(loop.rollout.rows), jnp.array(loop.rollout.choices), before)
     return CollectState(None, row, carry), lived
 
@@ -164,7 +164,7 @@ def test_hosted_prompts_that_are_read_at_once_are_as_if_row_by_row() -> None:
         def live(loop: HostedLoop, reading: Reading | None) -> tuple[int, Any]:
             """How often the policy acted, and what was lived."""
             acted = Mock(side_effect=act)
-            after = loop.rollout.collect(acted, loop.environments, run.stage.row, run.stage.carry, reading)
+            after = loop.rollout.collect(acted, loop.environments.step, run.stage.row, run.stage.carry, reading)
             lived = lived_in(loop.layouts, jnp.array(loop.rollout.rows), jnp.array(loop.rollout.choices), ())
             return acted.call_count, (after, lived)
 

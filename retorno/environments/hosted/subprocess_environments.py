@@ -59,6 +59,8 @@ class Processes:
         count = min(processes or os.cpu_count() or 1, self.num_envs)
         self._groups = np.array_split(np.arange(self.num_envs), count)
         self._bounds = np.cumsum([len(group) for group in self._groups])[:-1]
+        self._calls = 0
+        """How many were made: answers carry their number. Ctrl-C may have left one that nobody waits for any more."""
         self._pipes, self._processes = zip(*(_launch() for _ in self._groups), strict=True)
         self._finish = weakref.finalize(self, _finish, self._pipes, self._processes)
         for pipe, part in zip(self._pipes, self._groups, strict=True):
@@ -94,9 +96,10 @@ class Processes:
 
     def _call(self, method: str, arguments: Sequence[Any] | None = None) -> list[Any]:
         """Call a method of every group at once: their answers, in order."""
+        self._calls += 1
         for k, pipe in enumerate(self._pipes):
             try:
-                pipe.send((method, () if arguments is None else (arguments[k],)))
+                pipe.send((self._calls, method, () if arguments is None else (arguments[k],)))
             except (BrokenPipeError, OSError) as error:
                 raise self._lost(k) from error
         return self._receive()
@@ -105,7 +108,10 @@ class Processes:
         answers = []
         for k, pipe in enumerate(self._pipes):
             try:
-                answers.append(pipe.recv())
+                number, good, answer = pipe.recv()
+                while number < self._calls:
+                    number, good, answer = pipe.recv()
+                answers.append((good, answer))
             except (EOFError, OSError) as error:
                 raise self._lost(k) from error
         for good, answer in answers:
@@ -156,10 +162,10 @@ def serve(descriptor: int) -> None:
     keepers = None
     try:
         opened = lambda: Keepers([make() for make in makers], numbers, seed, name, late=late, group=group)  # noqa: E731
-        keepers = _answer(pipe, opened)
+        keepers = _answer(pipe, 0, opened)
         while keepers is not None:
-            method, arguments = pipe.recv()
-            _answer(pipe, lambda: getattr(keepers, method)(*arguments))  # noqa: B023
+            number, method, arguments = pipe.recv()
+            _answer(pipe, number, lambda: getattr(keepers, method)(*arguments))  # noqa: B023
     except (EOFError, OSError):
         pass
     finally:
@@ -167,13 +173,13 @@ def serve(descriptor: int) -> None:
             keepers.close()
 
 
-def _answer(pipe: Connection, call: Callable[[], Any]) -> Any:
-    """Send what a call returns, or the error that it raises as one that surely pickles."""
+def _answer(pipe: Connection, number: int, call: Callable[[], Any]) -> Any:
+    """Send what a call of this number returns, or the error that it raises as one that surely pickles."""
     try:
         answer = call()
     except Exception as error:
         told = error if isinstance(error, WorldError | ValueError) else f"{type(error).__name__}: {error}"
-        pipe.send((False, type(error)(str(error)) if told is error else WorldError(told)))
+        pipe.send((number, False, type(error)(str(error)) if told is error else WorldError(told)))
         return None
-    pipe.send((True, None if isinstance(answer, Keepers) else answer))
+    pipe.send((number, True, None if isinstance(answer, Keepers) else answer))
     return answer
