@@ -26,13 +26,13 @@ TAIL = 8192
 
 
 def require_web() -> None:
-    """Say what to install where the pages' libraries are missing."""
+    """Say what to install where the libraries of pages and of their database are missing."""
     try:
         import alembic  # noqa: F401
         import nicegui  # noqa: F401
         import sqlalchemy  # noqa: F401
     except ImportError as error:
-        raise RetornoError(f"pages need {error.name}: pip install 'retorno[web]'") from error
+        raise RetornoError(f"pages, and the labels of people, need {error.name}: pip install 'retorno[web]'") from error
 
 
 def is_run(where: str | Path) -> bool:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from retorno.plots.player import Player, Scene
     from retorno.plots.stages import Moment, Stage
 
+SHOWN = ("out", "episodes", "sampled", "saliency", "fps", "longest")
+"""Options that say nothing where somebody plays."""
 TOLD = 12
 """Lines of an episode that stay in the terminal."""
 
@@ -70,11 +72,12 @@ class Play:
     opponent: Literal["me"] | None = None
     """me: play yourself, in a game of two, against the run, or against whoever is named with --against."""
     against: str | None = None
-    """Another opponent than the run: random, exact, uct:SIMULATIONS, alpha_beta:DEPTH, RUN or RUN:SIMULATIONS."""
+    """Whom the run plays in a game of two, and whom you play instead of the run: random, exact, uct:SIMULATIONS,
+    alpha_beta:DEPTH, RUN or RUN:SIMULATIONS."""
     second: Flag = False
-    """Let the other begin, where the opponent is me."""
+    """Let the other begin."""
     page: Flag = False
-    """Play in a page in the browser, with what is thought of each move."""
+    """Play yourself, in a page in the browser, with what is thought of each move."""
     port: Port = None
     """Of the page; 8420 or one after it where it is not said."""
 
@@ -90,15 +93,29 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--episodes, --fps and --longest must be positive")
     if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
-    if given.opponent is not None:
+    if given.opponent is not None or given.page:
         return _against_me(given, settings)
     scene, policy = _what(given, settings)
+    game = scene.world if isinstance(scene.world, Game) and scene.world.two_players else None
+    if (given.against is not None or given.second) and game is None:
+        raise UsageError(f"--against and --second are for a game of two, got {given.what}")
+    if given.second and given.against is None:
+        raise UsageError("--second lets the other begin: say who that is, with --against or --opponent me")
+    if given.port is not None:
+        raise UsageError("--port is the page's: give --page as well")
+    from retorno.cli.arena import player_of
     from retorno.plots.player import Player
 
     if given.saliency and (policy is None or len(scene.world.observation_space.shape or ()) not in (2, 3)):
         seen = "random actions" if policy is None else f"a policy that sees {scene.world.observation_space}"
         raise UsageError(f"--saliency is for a run that learnt action values from images, got {seen}")
-    player = Player(scene, policy, given.seed, given.episodes, given.longest, not given.sampled, given.saliency)
+    other = None if given.against is None or game is None else player_of(given.against, game)
+    player = Player(
+        scene, policy, given.seed, given.episodes, given.longest, not given.sampled, given.saliency, other, given.second
+    )
+    if given.against is not None:
+        sides = ["random" if policy is None else given.what, given.against]
+        note("{} begins against {}".format(*sides[::-1] if given.second else sides))
     fps = given.fps or scene.fps
     if scene.why:
         note(scene.why)
@@ -124,14 +141,22 @@ def _what(given: Play, settings: dict[str, Any]) -> tuple[Scene, Policy | None]:
     from retorno.plots.player import staged
 
     letters = given.out is None and not _display()
+    name, policy = _named(given, settings)
+    return staged(name, letters), policy
+
+
+def _named(given: Play, settings: dict[str, Any]) -> tuple[WorldName, Policy | None]:
+    """A world by its name; or a run's, and what its first seed has learnt."""
     if not Path(given.what).is_dir():
         if given.world is not None:
             raise UsageError(f"--world is for the policy of a run, and {given.what} is a world: play {given.world}")
-        return staged(WorldName(given.what, settings=settings), letters), None
+        if given.step is not None:
+            raise UsageError(f"--step is of a run's policy, and {given.what} is a world")
+        return WorldName(given.what, settings=settings), None
     run = members(Path(given.what))[0]
     name, actor = world_for(run, given.world, settings), learnt([run], step_of(given.step))[0]
     require_fitting(actor, name.make())
-    return staged(name, letters), actor.policy
+    return name, actor.policy
 
 
 def _against_me(given: Play, settings: dict[str, Any]) -> int:
@@ -139,14 +164,15 @@ def _against_me(given: Play, settings: dict[str, Any]) -> int:
     from retorno.cli.against import play_against, play_on_page
     from retorno.cli.arena import player_of
 
-    if Path(given.what).is_dir():
-        run = members(Path(given.what))[0]
-        name, actor = world_for(run, given.world, settings), learnt([run], step_of(given.step))[0]
-        world = name.make()
-        require_fitting(actor, world)
-        policy = actor.policy
-    else:
-        world, policy = WorldName(given.what, settings=settings).make(), None
+    for name in SHOWN:
+        if getattr(given, name) != getattr(Play, name):
+            raise UsageError(f"--{name} is for episodes that are shown: leave it out to play yourself")
+    if given.port is not None and not given.page:
+        raise UsageError("--port is the page's: give --page as well")
+    if given.page and given.second:
+        raise UsageError("--second is for the terminal: on the page you choose who begins")
+    name, policy = _named(given, settings)
+    world = name.make()
     if not isinstance(world, Game):
         raise UsageError("only a game of two can be played against somebody, for instance connect_four")
     if given.against is not None:
@@ -218,9 +244,9 @@ def _line(moment: Moment, model: MDP | None) -> Text:
 
     from retorno.plots.stages import caption
 
-    text = Text(f"{caption(moment)}   ")
-    if model is None or model.num_states > 1:
-        text.append(f"→ {moment.place}" if moment.step else moment.place, "bold")
+    text = Text(caption(moment))
+    if moment.place and (model is None or model.num_states > 1):
+        text.append(f"   → {moment.place}" if moment.step else f"   {moment.place}", "bold")
     return text.append(f"   {moment.remark}", "yellow") if moment.remark else text
 
 

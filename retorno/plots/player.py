@@ -24,6 +24,7 @@ from retorno.core.policy import Policy
 from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import action_units, as_given
 from retorno.core.time_step import TimeStep
+from retorno.environments.games.game import Game
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.hosted.legality import sample
 from retorno.environments.registry import WorldName, make
@@ -33,7 +34,9 @@ from retorno.plots.graph import readable
 from retorno.plots.pixels import BLOCKS, enlarged, saliency, values_of, with_saliency, with_values
 from retorno.plots.stages import Arms, InGraph, Moment, OnMap, Rendered, Stage, Words, picture
 from retorno.plots.style import PlotError
+from retorno.run.engines import Engine
 from retorno.run.episodes import decide
+from retorno.run.played import Mover, Played
 
 FOLLOWED, SMOOTH = 4, 30
 """Pictures a second: of steps that are read one by one, and of motion."""
@@ -81,6 +84,8 @@ class Player:
         longest: steps after which an episode is shown no further, and the film ends.
         greedy: take the policy's best action, or draw one from it.
         salient: lay over each picture what the best action's value hangs on, where an image is observed.
+        other: who plays the other side of a game of two; None for the policy itself.
+        second: whether the other begins.
     """
 
     def __init__(
@@ -92,8 +97,10 @@ class Player:
         longest: int = 1000,
         greedy: bool = True,
         salient: bool = False,
+        other: Policy | Engine | None = None,
+        second: bool = False,
     ) -> None:
-        self._salient = salient
+        self._salient, self._other, self._second = salient, other, second
         self._names: tuple[str, ...] = action_names(scene.world)
         self._past: list[float] = []
         """The best action's value on each row of the episode."""
@@ -116,6 +123,9 @@ class Player:
     def moments(self) -> Iterator[Moment]:
         """Every row, episode after episode. One that does not end is shown no further when it only repeats itself."""
         world = self.scene.world
+        if isinstance(world, Game) and world.two_players:
+            yield from self._games(world)
+            return
         rows = self._native(world) if isinstance(world, Environment) else self._hosted(world)
         total, length = 0.0, 0
         lately = Repetition()
@@ -131,6 +141,42 @@ class Player:
                 self.remarks.append(remark)
                 if len(self.returns) == self.episodes or not row.last:
                     return
+
+    def _games(self, world: Game) -> Iterator[Moment]:
+        """The positions of games of two; what is got is the first player's."""
+        other = self._other if self._other is None or isinstance(self._other, Engine) else Mover(self._other, world)
+        with contextlib.ExitStack() as ending:
+            if isinstance(other, Engine):
+                ending.callback(other.end)
+            for number in range(self.episodes):
+                yield from self._game(Played(world, self.seed + number), other)
+
+    def _game(self, game: Played, other: Mover | Engine | None) -> Iterator[Moment]:
+        said, remark = "", ""
+        self._carry = None if self.policy is None else self.policy.initial_carry()
+        if isinstance(other, Mover):
+            other.begin()
+        while not remark:
+            reward = float(game.row.reward) * (-1 if game.moves and game.movers()[-1] else 1)
+            remark = _outcome(game) or self._remark(game.row, len(game.moves), 0)
+            drawn = self._beside(game.world.render(game.standing), game.row) if self.scene.draws else None
+            yield Moment(len(game.moves), said, reward, game.result, "", None, None, drawn, game.text(), remark)
+            if not remark:
+                action = self._move(game, other)
+                said = game.world.say(action, game.second)
+                game.play(action)
+        self.returns.append(game.result)
+        self.remarks.append(remark)
+
+    def _move(self, game: Played, other: Mover | Engine | None) -> int:
+        """Of whoever's turn it is; a memory sees the rows of both."""
+        if other is None or game.second == self._second:
+            if isinstance(other, Mover):
+                other.watch(game.row)
+            return int(self._act(game.row))
+        if jax.tree.leaves(self._carry):
+            self._act(game.row)
+        return other.move(game.row) if isinstance(other, Mover) else other.move(game)
 
     def _remark(self, row: TimeStep, length: int, period: int) -> str:
         """Why an episode is shown no further, or "" where it goes on."""
@@ -208,6 +254,13 @@ class Player:
         return action
 
 
+def _outcome(game: Played) -> str:
+    """Who won, of a game that is over; "" while it is not."""
+    if not game.over:
+        return ""
+    return "the first player wins" if game.result > 0 else "the second player wins" if game.result < 0 else "a draw"
+
+
 class Repetition:
     """Notices that what is seen and done repeats itself."""
 
@@ -262,7 +315,7 @@ def staged(name: WorldName, letters: bool = False) -> Scene:
             return Scene(world, model, Arms({i: f"arm {a}" for i, a in enumerate(names)}))
     with contextlib.suppress(NotImplementedError):
         world.render(start)
-        return Scene(world, model, Rendered(), draws=True, fps=SMOOTH)
+        return Scene(world, model, Rendered(), draws=True, fps=FOLLOWED if isinstance(world, Game) else SMOOTH)
     if model is not None and readable(model):
         return Scene(world, model, InGraph(model))
     if name.name in gymnasium.registry and not name.settings:

@@ -53,6 +53,11 @@ class Played:
         self._stood: list[tuple[Episodes, TimeStep, bool, float]] = [(*_begun(world, *self._number), False, 0.0)]
 
     @property
+    def standing(self) -> Any:
+        """The game's own state."""
+        return self._stood[-1][0].state
+
+    @property
     def row(self) -> TimeStep:
         """What whoever moves sees."""
         return self._stood[-1][1]

@@ -1,5 +1,6 @@
 """`retorno play`: what each world is shown as, films and their numbers, and policies that get nowhere."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -66,6 +67,32 @@ def test_an_episode_in_the_terminal(cli, tmp_path: Path, no_display: None) -> No
 def test_what_moves_is_told_in_words_where_there_is_no_display(cli, no_display: None) -> None:
     code, out, err = cli("play", "CartPole-v1", "--longest", "2")
     assert code == 0 and "--out episode.gif draws it" in err and len(out.splitlines()) == 3
+
+
+def test_a_game_of_two_is_told_by_its_board_and_its_winner(cli, no_display: None) -> None:
+    """Chance begins against who never loses; what is got is the first player's."""
+    code, out, _ = cli("play", "tic_tac_toe_for_two", "--against", "exact", "--episodes", "2")
+    first, second = re.findall(r"step 0   the start(.+?)(the second player wins|a draw)\n(.+?)a b c", out, re.S)
+    assert code == 0 and " 3 . . .\n" in first[0] and "X" in first[2] and "O" in first[2]
+    returns = re.findall(r"return (−?\d) +(?:the second|a draw)", out)
+    assert [r == "−1" for r in returns] == [each[1] == "the second player wins" for each in (first, second)]
+    assert re.search(r"step 1   [abc][123]   reward 0", out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cliff", "--against", "random"], "are for a game of two, got cliff"),
+        (["tic_tac_toe_for_two", "--second"], "say who that is"),
+        (["tic_tac_toe_for_two", "--port", "8500"], "give --page as well"),
+        (["tic_tac_toe_for_two", "--step", "3"], "is of a run's policy"),
+        (["tic_tac_toe_for_two", "--opponent", "me", "--out", "x.gif"], "leave it out to play yourself"),
+        (["tic_tac_toe_for_two", "--page", "--second"], "on the page you choose who begins"),
+    ],
+)
+def test_options_that_would_say_nothing_are_refused(cli, arguments: list[str], message: str) -> None:
+    code, _, err = cli("play", *arguments)
+    assert code == 2 and message in err, err
 
 
 def test_letters_of_gymnasium_are_shown_where_there_is_no_display(cli, no_display: None) -> None:

@@ -237,7 +237,8 @@ class Game(Environment):
     def render(self, state: Standing) -> np.ndarray:
         if self.board is None:
             raise NotImplementedError(f"{type(self).__name__} cannot be drawn: it is not played on a board")
-        marks = self.marks(jax.tree.map(np.asarray, self.show(state.position)))
+        shown = self.show(jax.tree.map(jnp.asarray, state.position))
+        marks = self.marks(jax.tree.map(np.asarray, shown))
         return drawn(self.upright(marks, bool(state.second)))
 
 
