@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
+TINY = jnp.finfo(jnp.float32).tiny
 LEAST = jnp.finfo(jnp.float32).min
 """The logit of what may not be done: minus infinity would be no number where nothing may be."""
 
@@ -40,7 +41,7 @@ class Seen(NamedTuple):
     prior: Float[Array, " A"]
     """Logits."""
     probability: Float[Array, " A"]
-    """The same, as probabilities."""
+    """The same, as probabilities: 0 for what may not be chosen, and for nothing else."""
     raw: Float[Array, ""]
     """What was thought of the place at first, …"""
     value: Float[Array, ""]
@@ -61,15 +62,22 @@ class Tree(NamedTuple):
     probability: Float[Array, "N A"]
     raw: Float[Array, " N"]
     value: Float[Array, " N"]
-    counted: Float[Array, "N+1 2"]
-    """Simulations through each place, and what it is worth in the place before."""
-    way: Float[Array, "N 3"]
-    """The place before (−1 of the first), reward and discount of the way from there."""
+    visits: Float[Array, " N+1"]
+    """Simulations through each place."""
+    worth: Float[Array, " N+1"]
+    """What each is worth in the place before."""
+    before: Int[Array, " N"]
+    """The place before; −1 of the first."""
+    reward: Float[Array, " N"]
+    """Of the way from there, …"""
+    discount: Float[Array, " N"]
+    """… as this."""
     states: PyTree[Any]
 
     def seen(self, place: Int[Array, ""] | int) -> Seen:
         """What one place knows."""
-        visits, q = self.counted[self.children[place]].T
+        behind = self.children[place]
+        visits, q = self.visits[behind], self.worth[behind]
         state = jax.tree.map(lambda x: x[place], self.states)
         return Seen(self.prior[place], self.probability[place], self.raw[place], self.value[place], visits, q, state)
 
@@ -127,8 +135,11 @@ def _planted(root: Evaluated, places: int) -> Tree:
         probability=jnp.zeros((places, actions)),
         raw=jnp.zeros(places),
         value=jnp.zeros(places),
-        counted=jnp.zeros((places + 1, 2)),
-        way=jnp.zeros((places, 3)),
+        visits=jnp.zeros(places + 1),
+        worth=jnp.zeros(places + 1),
+        before=jnp.zeros(places, jnp.int32),
+        reward=jnp.zeros(places),
+        discount=jnp.zeros(places),
         states=jax.tree.map(lambda x: jnp.zeros((places, *jnp.shape(x)), jnp.result_type(x)), root.state),
     )
     return _with_place(tree, jnp.int32(0), jnp.int32(-1), root)
@@ -138,13 +149,17 @@ def _with_place(tree: Tree, number: Int[Array, ""], before: Int[Array, ""], foun
     """The tree with one place more, which was visited once."""
     write = lambda array, value: jax.lax.dynamic_update_index_in_dim(array, value, number, 0)  # noqa: E731
     worth = found.reward + found.discount * found.value
+    likely = jnp.maximum(jax.nn.softmax(found.prior), TINY)
     return tree._replace(
         prior=write(tree.prior, found.prior),
-        probability=write(tree.probability, jax.nn.softmax(found.prior)),
+        probability=write(tree.probability, jnp.where(found.prior > LEAST, likely, 0)),
         raw=write(tree.raw, found.value),
         value=write(tree.value, found.value),
-        counted=write(tree.counted, jnp.stack([1.0, worth])),
-        way=write(tree.way, jnp.stack([before.astype(jnp.float32), found.reward, found.discount])),
+        visits=write(tree.visits, jnp.float32(1)),
+        worth=write(tree.worth, worth),
+        before=write(tree.before, before),
+        reward=write(tree.reward, found.reward),
+        discount=write(tree.discount, found.discount),
         states=jax.tree.map(write, tree.states, found.state),
     )
 
@@ -170,13 +185,15 @@ def _updated(tree: Tree, number: Int[Array, ""], place: Int[Array, ""], choice: 
     def back(way: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         at, gain, gains, passed = way
         here = places == at
-        before, reward, discount = tree.way[at]
-        return before.astype(jnp.int32), reward + discount * gain, jnp.where(here, gain, gains), passed | here
+        onward = tree.reward[at] + tree.discount[at] * gain
+        return tree.before[at], onward, jnp.where(here, gain, gains), passed | here
 
     begun = (place, new.reward + new.discount * new.value, jnp.zeros(len(places)), places < 0)
     _, _, gains, passed = jax.lax.while_loop(lambda way: way[0] >= 0, back, begun)
-    visits = tree.counted[:-1, 0]
+    visits = tree.visits[:-1]
     value = jnp.where(passed, (tree.value * visits + gains) / (visits + 1), tree.value)
-    counted = jnp.stack([visits + passed, tree.way[:, 1] + tree.way[:, 2] * value], 1)
-    tree = tree._replace(value=value, counted=jax.lax.dynamic_update_slice(tree.counted, counted, (0, 0)))
+    worth = tree.reward + tree.discount * value
+    tree = tree._replace(
+        value=value, visits=tree.visits.at[:-1].set(visits + passed), worth=tree.worth.at[:-1].set(worth)
+    )
     return _with_place(tree, number, place, new)._replace(children=tree.children.at[place, choice].set(number))

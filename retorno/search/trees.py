@@ -31,13 +31,12 @@ from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import SampleModel, WorldModel
 from retorno.ops.distributions import Categorical
 from retorno.ops.returns import lambda_returns
-from retorno.search.tree import LEAST, Evaluated, Seen, Tree, best, grow, size
+from retorno.search.tree import LEAST, TINY, Evaluated, Seen, Tree, best, grow, size
 
 Evaluator = Callable[[PyTree[Any]], tuple[Float[Array, " A"], Float[Array, ""]]]
 """A network: of what is observed, logits of the actions and the value for whoever moves."""
 LINE = 6
 """Moves of a line that is told."""
-TINY = jnp.finfo(jnp.float32).tiny
 BASE = 19_652.0
 """c₂ of PUCT's bound, in visits."""
 
@@ -181,9 +180,9 @@ class PUCT(TreeSearch):
         ties = 1e-7 * jax.random.uniform(choosing, root.prior.shape)
 
         def select(seen: Seen) -> Int[Array, ""]:
-            bound = jnp.where(seen.prior > LEAST, self._bound(seen) + ties, -jnp.inf)
+            bound = jnp.where(seen.probability > 0, self._bound(seen) + ties, -jnp.inf)
             if isinstance(seen.state, Undecided):
-                likely = jnp.where(seen.prior > LEAST, seen.probability / (seen.visits + 1), -jnp.inf)
+                likely = jnp.where(seen.probability > 0, seen.probability / (seen.visits + 1), -jnp.inf)
                 bound = jnp.where(seen.state.action < 0, bound, likely)
             return best(bound)
 
@@ -338,10 +337,10 @@ def _lines(tree: Tree) -> Int[Array, "A L"]:
     def after(place: Int[Array, ""], action: Int[Array, ""]) -> Int[Array, ""]:
         """The place that a move leads to; −1 where all is over, or nobody looked."""
         child = jnp.where(place < 0, places, tree.children[place, action])
-        return jnp.where((child < places) & (tree.way[child, 2] != 0), child, -1)
+        return jnp.where((child < places) & (tree.discount[child] != 0), child, -1)
 
     def follow(place: Int[Array, ""], _: None) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        visits = tree.counted[tree.children[place], 0]
+        visits = tree.visits[tree.children[place]]
         best = jnp.argmax(visits)
         ends = (place < 0) | (visits[best] == 0)
         return jnp.where(ends, -1, after(place, best)), jnp.where(ends, -1, best)
