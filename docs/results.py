@@ -131,7 +131,7 @@ class Result:
         seeds = f" --seed {self.first_seed}" if self.first_seed else ""
         seeds += f" --seeds {self.seeds}"
         if self.taught is not None:
-            own = as_options(self.taught, Preferences(self.taught.labels, self.taught.judge), "--relabel.")
+            own = as_options(self.taught, Preferences(labels=self.taught.labels, judge=self.taught.judge), "--relabel.")
             who = f"docs/rules.py:{self.rule}" if self.rule else "reward"
             judged = " ".join([f"--judge {who} --labels {self.taught.labels}", *own])
             return f"retorno prefer {self.algorithm} {self.world} {judged}{parts}{steps}{seeds}"

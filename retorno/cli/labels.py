@@ -44,7 +44,9 @@ def run(arguments: list[str]) -> int:
     path = Path(given.where).expanduser()
     if given.do != "statistics" and given.file is None:
         raise UsageError(f"retorno labels {given.do}: give the file, as rankings.jsonl")
-    place: str | Path = given.where if "://" in given.where else place_of(path) if is_run(path) else path
+    # People may have been asked before a run has learnt anything.
+    own = path / LABELS if (path / LABELS).is_file() else path
+    place: str | Path = given.where if "://" in given.where else place_of(path) if is_run(path) else own
     if given.do != "import" and isinstance(place, Path) and not place.exists():
         return _judged(path, given)
     # What cannot be read leaves no database behind.
@@ -194,7 +196,7 @@ def _compared(said: list[Labelled]) -> dict[str, dict[str, Any]]:
 
 
 def _in_words(told: dict[str, Any]) -> str:
-    sides = ("left", "right", "ordered") if told["ordered"] else ("left", "right")
+    sides = [name for name in ("left", "right", "ordered") if told[name] or not (name == "ordered" or told["ordered"])]
     counts = ", ".join(f"{name.replace('_', ' ')} {told[name]:,}" for name in (*sides, "alike", "cannot_tell"))
     again = f"; of {told['asked_again']:,} asked again the same said of {told['same']:,}" if told["asked_again"] else ""
     chosen = (told["left"], told["right"])

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -195,10 +196,13 @@ def as_characters(frame: np.ndarray, columns: int) -> list[str]:
     height = max(2, 2 * round(frame.shape[0] * columns / frame.shape[1] / 2))
     small = np.asarray(Image.fromarray(np.ascontiguousarray(frame, np.uint8)).resize((columns, height)))
     ink = lambda x: ";".join(map(str, x.tolist()))  # noqa: E731
-    return [
-        "".join(f"\033[38;2;{ink(over)};48;2;{ink(under)}m▀" for over, under in zip(*pair, strict=True)) + "\033[0m"
-        for pair in small.reshape(height // 2, 2, columns, 3)
-    ]
+
+    def line(over: np.ndarray, under: np.ndarray) -> str:
+        # Neighbours of the same colours are written at once: a still background takes next to nothing.
+        cells = groupby(zip(map(ink, over), map(ink, under), strict=True))
+        return "".join(f"\033[38;2;{a};48;2;{b}m{'▀' * len(list(alike))}" for (a, b), alike in cells) + "\033[0m"
+
+    return [line(*pair) for pair in small.reshape(height // 2, 2, columns, 3)]
 
 
 def in_notebook(frames: Sequence[np.ndarray], milliseconds: float) -> None:

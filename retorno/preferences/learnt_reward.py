@@ -69,13 +69,13 @@ class Preferences:
 
     labels: Count = 700
     """How often somebody is asked in all."""
-    clips: Count = 2
-    """Segments that are asked about at once: of two the better one, or more to be put in order, from the best one down
-    (Plackett–Luce, as a model of language learns from rankings)."""
     judge: Judge = field(default_factory=TrueReward)
     """Who judges them."""
     segment: Count = 25
     """Steps of a segment."""
+    clips: Count = 2
+    """Segments that are asked about at once: of two the better one, or more to be put in order, from the best one down
+    (Plackett–Luce, as a model of language learns from rankings)."""
     first: UnitInterval = 0.25
     """The share of the labels that is asked before anything is paid, on what the untaught policy does."""
     waiting: UnitInterval = 0.02

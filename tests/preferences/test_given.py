@@ -203,11 +203,14 @@ def test_statistics_tell_who_presses_one_side_and_who_contradicts_themselves(
         labels.save(i, "Mute", {"share": None})
         if i in ids[:8] + ids[30:]:
             labels.save(i, "Ana", {"share": float(i in ids[:8])})
-    labels.close()
-    command.run(["statistics", str(tmp_path / "labels.db")])
+    command.run(["statistics", str(tmp_path)])
     told = " ".join(capsys.readouterr().out.split())
     assert "Lefty: left 40, right 0, alike 0, cannot tell 0" in told and told.count("always the same side") == 1
     assert "cannot tell 40; nothing is learnt from these" in told and told.count("nothing is learnt") == 1
     assert "of 8 asked again the same said of 8" in told
+    [three] = labels.add("segments", [{"segments": [{"obs": [i], "action": []} for i in range(3)]}])
+    labels.save(three, "Cai", {"ranks": [1, 0, None]})
+    command.run(["statistics", str(tmp_path)])
+    assert "Cai: ordered 1, alike 0, cannot tell 0" in capsys.readouterr().out
     command.run(["export", str(tmp_path / "labels.db"), str(tmp_path / "all.jsonl")])
-    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 98
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 99
