@@ -57,9 +57,10 @@ def measure(run: Path, steps: list[int]) -> None:
     name = f"{network}, up to {openings} random moves first, {config['steps'] / 1e6:g} million in all"
     kept = everything.setdefault(name, {"shares": {}})
     new = [step for step in steps if str(step) not in kept["shares"]]
+    # Read before the positions are made: a run that goes on drops what it keeps between boundaries.
+    policies: dict[int, Any] = {step: load(run, step).policy for step in new}
     judge = connect_four(CRITICAL) if new else None
-    for step in new:
-        policy: Any = load(run, step).policy
+    for step, policy in policies.items():
         shares = {name: float(judge.kept(with_simulations(policy, n)).mean()) for name, n in PLAYERS.items()}  # type: ignore[union-attr]
         kept["shares"][str(step)] = {name: round(share, 4) for name, share in shares.items()}
         kept |= {"positions": CRITICAL, "commit": commit(), "machine": f"{processor()}, {os.cpu_count()} cores"}
