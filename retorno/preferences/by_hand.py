@@ -28,6 +28,8 @@ AGAIN = 1.0
 """Seconds until it is asked again whether there is something to compare."""
 MOST_COLUMNS = 64
 """Of a clip in a terminal."""
+BELOW = 4
+"""Lines that are left free under clips in a terminal."""
 
 Show = Callable[[Sequence[np.ndarray], float], None]
 """Shows pictures [height, width, 3] one after another, each for so many milliseconds."""
@@ -173,7 +175,10 @@ def numbered(frame: np.ndarray, number: int) -> np.ndarray:
 def in_terminal(frames: Sequence[np.ndarray], milliseconds: float) -> None:
     """Play pictures in a terminal of 24-bit colours, once; where output goes elsewhere, show the last one."""
     moving = sys.stdout.isatty()
-    columns = min(shutil.get_terminal_size().columns - 1, 2 * MOST_COLUMNS)
+    height, width = frames[0].shape[:2]
+    terminal = shutil.get_terminal_size()
+    # What is taller than the terminal could not be drawn over.
+    columns = min(terminal.columns - 1, 2 * MOST_COLUMNS, 2 * max(terminal.lines - BELOW, 1) * width // height)
     for number, frame in enumerate(frames if moving else frames[-1:]):
         lines = as_characters(frame, columns)
         print(("" if number == 0 else f"\033[{len(lines)}A") + "\n".join(lines), flush=True)

@@ -239,7 +239,8 @@ class Labelled(NamedTuple):
         """
         if len(share) > len(self.share):
             raise RetornoError(
-                f"{len(share):,} labels are known already, and {len(self.share):,} are to be had in all: ask for more"
+                f"{len(share):,} labels are known already, and {len(self.share):,} are to be had in all: ask for "
+                f"more, or for {len(share)}, and nobody is asked any more"
             )
         put = lambda old, new: old.at[: len(share)].set(new)  # noqa: E731
         times = jax.random.poisson(key, 1.0, (len(share), self.times.shape[1])).astype(jnp.int32)

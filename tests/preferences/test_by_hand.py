@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from retorno.labels import Labels, shown_order
-from retorno.preferences.by_hand import GAP, beside, compare, in_notebook, in_terminal
+from retorno.preferences.by_hand import BELOW, GAP, beside, compare, in_notebook, in_terminal
 from retorno.preferences.clips import Clips, Film
 from retorno.preferences.judges import QUERY
 
@@ -99,3 +99,6 @@ def test_two_clips_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert all("▀" in line for line in lines) and "2;2;2" in lines[0]
     in_notebook(*both)
+    capsys.readouterr()
+    in_terminal([np.zeros((60, 20, 3), np.uint8)], 40.0)
+    assert len(capsys.readouterr().out.splitlines()) <= 24 - BELOW, "what is taller than a terminal is not drawn over"
