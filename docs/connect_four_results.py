@@ -54,7 +54,7 @@ def measure(run: Path, steps: list[int]) -> None:
     """The share of critical positions on which each player keeps the result, by step."""
     everything, config = _kept(), json.loads((run / "config.json").read_text())
     network, openings = config["algorithm"]["network"]["type"], config["algorithm"]["openings"]
-    name = f"{network}, up to {openings} random moves first, {config['steps'] / 1e6:g} million in all"
+    name = f"{network}, ≤ {openings} at random, {config['steps'] / 1e6:g} million in all"
     kept = everything.setdefault(name, {"shares": {}})
     new = [step for step in steps if str(step) not in kept["shares"]]
     # Read before the positions are made: a run that goes on drops what it keeps between boundaries.
@@ -123,6 +123,8 @@ def draw() -> None:
         panels, xlabel="moves of self-play, in millions", ylabel="critical positions where the result is kept"
     )
     for axes, asked in zip(figure.axes, ASKED.values(), strict=True):
+        for line in axes.lines:
+            line.set_marker("o")  # Of a run that has just begun there is one point.
         axes.axhline(asked, color="grey", linestyle="--", linewidth=1.5)
         axes.set_ylim(0.65, 1)
     save(figure, HERE / "images" / "self-play-connect-four.png")
