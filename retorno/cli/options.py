@@ -384,4 +384,6 @@ def _gist(complaint: str, command: str) -> str:
     told = " ".join("".join(paragraphs[:1]).split()).rstrip(".") or "the command line cannot be understood"
     if choice := re.search(r"invalid choice '(.*?)' .* one of \((.*)\)", told):
         told += did_you_mean(choice[1], [each.strip("' ") for each in choice[2].split(",")])
+        if file := re.match(r".*\.py(?=:|$)", choice[1]):
+            told += f"; what {file[0]} registers has a name: retorno {file[0]} {command.split()[1]} …"
     return told

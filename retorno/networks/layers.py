@@ -202,8 +202,12 @@ class Dropout(Chance):
         if self.key is None or self.rate == 0:
             return x
         seen = jax.lax.bitcast_convert_type(x.astype(jnp.float32).sum(), jnp.uint32)
-        kept = jax.random.bernoulli(jax.random.fold_in(self.key, seen), 1 - self.rate, x.shape)
-        return jnp.where(kept, x / (1 - self.rate), 0.0)
+        left_out = min(round(self.rate * 2**16), 2**16 - 1)
+        # Sixteen bits decide, and all of each hash is used: that is a quarter of a step of DroQ, not two fifths.
+        with jax.threefry_partitionable(False):
+            words = jax.random.bits(jax.random.fold_in(self.key, seen), (-(-x.size // 2),))
+        drawn = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[: x.size]
+        return jnp.where(drawn >= left_out, x / (1 - left_out / 2**16), 0.0)
 
 
 class Input(eqx.Module):
