@@ -29,7 +29,7 @@ from retorno.core.spaces import SpaceError
 from retorno.core.time_step import Legal, TimeStep, Trajectory, legal_mask
 from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import SampleModel, WorldModel
-from retorno.ops.distributions import Categorical
+from retorno.ops.distributions import Categorical, dirichlet
 from retorno.ops.returns import lambda_returns
 from retorno.search.tree import LEAST, TINY, Evaluated, Seen, Tree, best, grow, size
 
@@ -173,7 +173,7 @@ class PUCT(TreeSearch):
         stepping, disturbing, choosing = jax.random.split(key, 3)
         if exploring:
             actions = len(root.prior)
-            noise = jax.random.dirichlet(disturbing, jnp.full(actions, jnp.float32(self.concentration) / actions))
+            noise = dirichlet(disturbing, jnp.full(actions, jnp.float32(self.concentration) / actions))
             likely = (1 - self.noise) * jax.nn.softmax(root.prior) + self.noise * noise
             root = root._replace(prior=masked(jnp.log(jnp.maximum(likely, TINY)), root.prior > LEAST))
         # Of two that are alike the same one is taken in the whole tree, but not always the one with the lower number.

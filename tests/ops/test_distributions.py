@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate, stats
+from scipy.special import digamma
 
 from retorno.core.time_step import Only
 from retorno.networks.layers import Rows
@@ -28,6 +29,7 @@ from retorno.ops.distributions import (
     MultiCategorical,
     SquashedGaussian,
     StateDependentGaussian,
+    dirichlet,
     log_prob_and_entropy,
     log_probs_and_entropies,
 )
@@ -397,3 +399,18 @@ def test_epsilon_greedy_by_hand(q: list[float], legal: list[bool] | None, probs:
 def test_epsilon_greedy_without_exploration_never_errs() -> None:
     distribution = EpsilonGreedy(jnp.array([0.0, -1.0, 1.0]), jnp.float32(0.0))
     assert set(draw(distribution).tolist()) == {2}
+
+
+@pytest.mark.parametrize("concentration", [[1.4, 1.4, 1.4], [0.05, 0.3, 4.0]])
+def test_what_dirichlet_draws_has_its_moments(concentration: list[float]) -> None:
+    draws, given = 20_000, np.array(concentration)
+    drawn = jax.vmap(lambda key: dirichlet(key, jnp.array(concentration)))(jax.random.split(jax.random.key(0), draws))
+    mean, total = given / given.sum(), given.sum()
+    # Of small α the logarithms tell draws apart that have the same mean; of those near 0 they are cut.
+    moments = [
+        (drawn, mean),
+        (drawn**2, mean * (1 - mean) / (total + 1) + mean**2),
+        (np.log(np.asarray(drawn)[:, given > 0.1]), (digamma(given) - digamma(total))[given > 0.1]),
+    ]
+    for found, expected in moments:
+        assert (np.abs(found.mean(0) - expected) < 5 * found.std(0) / np.sqrt(draws)).all()

@@ -20,6 +20,7 @@ from retorno.environments.positions import positions
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import WorldModel
+from retorno.ops.distributions import dirichlet
 from retorno.search import PUCT, Gumbel
 from retorno.search.trees import Found
 from retorno.search.uct import UCB, rollouts
@@ -96,8 +97,9 @@ def thinks(obs: Array) -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize("search", [PUCT(simulations=40), Gumbel(simulations=40, considered=6)], ids=["puct", "gumbel"])
-def test_the_tree_grows_as_mctx_grows_it(late: Any, search: Any) -> None:
+def test_the_tree_grows_as_mctx_grows_it(late: Any, search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Action by action, visit by visit, and weight by weight, with the same noise at the root."""
+    monkeypatch.setattr(jax.random, "dirichlet", lambda key, alpha, shape: dirichlet(key, alpha)[None])
     keys = jax.random.split(KEY, len(late[0]))
 
     def both(board: Array, key: Any) -> tuple[Found, Any]:
