@@ -64,7 +64,7 @@ class Play:
     sampled: Flag = False
     """Draw actions from the policy instead of taking its best one."""
     saliency: Flag = False
-    """Lay over each picture what the best action's value hangs on: of a policy of action values that sees images."""
+    """Lay over each picture what the best action's value hangs on, or the state's, of a policy that sees images."""
     fps: int | None = None
     """Pictures a second; 4 where steps are followed one by one, 30 where something moves."""
     longest: int = 1000
@@ -108,7 +108,7 @@ def run(arguments: list[str]) -> int:
 
     if given.saliency and (policy is None or len(scene.world.observation_space.shape or ()) not in (2, 3)):
         seen = "random actions" if policy is None else f"a policy that sees {scene.world.observation_space}"
-        raise UsageError(f"--saliency is for a run that learnt action values from images, got {seen}")
+        raise UsageError(f"--saliency is for a run that learnt values from images, got {seen}")
     other = None if given.against is None or game is None else player_of(given.against, game)
     player = Player(
         scene, policy, given.seed, given.episodes, given.longest, not given.sampled, given.saliency, other, given.second

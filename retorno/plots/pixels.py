@@ -138,15 +138,17 @@ def saliency(
 ) -> Float[np.ndarray, "R S"]:
     """How much the best action's value changes when a block of the image is emptied (as Greydanus et al. 2018 blur it).
 
+    Of a policy without action values it is the state's.
+
     Args:
-        policy: of action values.
+        policy: of action values, or with a value.
         obs: one image. Shape [H, W, C].
         block: rows and columns of what is emptied at a time.
         first: whether it is an episode's first.
         carry: what the policy remembers of what came before; None for nothing.
 
     Raises:
-        PlotError: when the policy has no action values, or sees no image.
+        PlotError: when the policy has no values, or sees no image.
 
     Returns:
         Absolute changes, one for each block. Shape [H / block, W / block].
@@ -156,25 +158,30 @@ def saliency(
     carry = policy.initial_carry() if carry is None else carry
     changed = _changes(policy, jnp.asarray(obs), jnp.asarray(first), carry, block=block)
     if changed is None:
-        raise PlotError("saliency is of action values: this policy has none, DQN's and PQN's have")
+        raise PlotError("saliency is of values: this policy has none, DQN's, PQN's and PPO's have")
     return np.asarray(changed)
 
 
 @partial(constants.jit, static_argnames="block")
 def _changes(policy: Policy, image: Any, first: Any, carry: Any, block: int) -> Any:
-    """What `saliency` says; None where there are no action values."""
+    """What `saliency` says; None where there are no values."""
     rows, columns = -(-image.shape[0] // block), -(-image.shape[1] // block)
-    q = values_of(policy, image, first, carry)
-    if q is None:
+
+    def judged(image: Any) -> Any:
+        heads = policy.step(image, first, carry)[0]
+        return heads.get("q", heads.get("value"))
+
+    value = judged(image)
+    if value is None:
         return None
-    action = jnp.argmax(q)
+    best = jnp.argmax(value)
     place = jnp.arange(image.shape[0])[:, None] // block * columns + jnp.arange(image.shape[1]) // block
 
     def without(number: Any) -> Any:
         emptied = (place == number).reshape(place.shape + (1,) * (image.ndim - 2))
-        return values_of(policy, jnp.where(emptied, jnp.zeros_like(image), image), first, carry)[action]
+        return judged(jnp.where(emptied, jnp.zeros_like(image), image)).reshape(-1)[best]
 
-    return abs(jax.lax.map(without, jnp.arange(rows * columns)) - q[action]).reshape(rows, columns)
+    return abs(jax.lax.map(without, jnp.arange(rows * columns)) - value.reshape(-1)[best]).reshape(rows, columns)
 
 
 def convolved(policy: Policy) -> Convolved:

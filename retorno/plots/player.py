@@ -233,17 +233,19 @@ class Player:
 
     def _beside(self, picture: Any, row: TimeStep) -> Any:
         """A picture of a row with the values of its actions beside it, where the policy has such values."""
-        if not self._values or self.policy is None or not isinstance(picture, np.ndarray):
+        if not isinstance(picture, np.ndarray):
             return picture
-        values = self._value(self.policy, row.obs, row.first, self._carry)
+        picture = enlarged(picture)
+        if self.policy is None:
+            return picture
+        if self._salient:
+            block = -(-np.shape(row.obs)[0] // BLOCKS)
+            picture = with_saliency(picture, saliency(self.policy, row.obs, block, row.first, self._carry))
+        values = self._value(self.policy, row.obs, row.first, self._carry) if self._values else None
         if values is None or np.ndim(values) != 1:
             self._values = False
             return picture
         self._past = [*([] if row.first else self._past), float(np.max(values))]
-        picture = enlarged(picture)
-        if self._salient:
-            block = -(-np.shape(row.obs)[0] // BLOCKS)
-            picture = with_saliency(picture, saliency(self.policy, row.obs, block, row.first, self._carry))
         return with_values(picture, np.asarray(values), self._names, self._past)
 
     def _act(self, row: TimeStep) -> Any:

@@ -46,6 +46,15 @@ def test_what_counts_is_what_is_emptied_by_hand() -> None:
     np.testing.assert_allclose(saliency(Weighed(weights), image, block=2), blocks)
 
 
+def test_without_action_values_it_is_the_states_value_that_counts() -> None:
+    class Valued(Weighed):
+        def step(self, obs: Any, first: Any, carry: Any) -> Any:
+            return {"value": super().step(obs, first, carry)[0]["q"][1]}, carry
+
+    weights, image = np.arange(16.0).reshape(4, 4), np.full((4, 4, 1), 2.0, np.float32)
+    np.testing.assert_allclose(saliency(Valued(weights), image), 2 * weights)
+
+
 def test_the_best_action_has_the_longest_bar() -> None:
     picture = with_values(np.zeros((90, 90, 3), np.uint8), [0.5, 1.0, 0.25])
     bars = picture[:, 90:]
