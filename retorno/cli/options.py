@@ -17,6 +17,7 @@ import tyro
 
 from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
+from retorno.core.hyperparameters import out_of_range
 from retorno.core.names import did_you_mean, meant
 from retorno.environments.formats.numbers import exact_number, number
 from retorno.environments.formats.reading import Reading
@@ -277,6 +278,10 @@ def parse(
         raise UsageError(f"{told} (see {command} --help)") from None
     if unknown:
         raise UsageError(f"{_unknown(unknown[0], kind)} (see {command} --help)")
+    for name, asked in out_of_range(made).items():
+        raise UsageError(
+            f"--{name.replace('_', '-')} must be {asked}, got {getattr(made, name)} (see {command} --help)"
+        )
     return made
 
 

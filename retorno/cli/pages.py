@@ -11,7 +11,7 @@ import tyro
 
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
-from retorno.core.hyperparameters import Count
+from retorno.core.hyperparameters import Range
 from retorno.run.folder import CONFIG, METRICS
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 LABELS = "labels.db"
 LabelsPlace = Annotated[str | None, tyro.conf.arg(metavar="FILE|URL")]
-Port = Annotated[Count | None, tyro.conf.arg(metavar="PORT")]
+PortNumber = Annotated[int, Range(int, lambda x: 1 <= x <= 65535, "from 1 to 65535")]
+Port = Annotated[PortNumber | None, tyro.conf.arg(metavar="PORT")]
 TAIL = 8192
 """Bytes at the end of a run's figures that are looked at."""
 

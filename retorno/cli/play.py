@@ -22,6 +22,7 @@ from retorno.cli.runs import learnt, members, world_for
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
+from retorno.core.hyperparameters import Count
 from retorno.core.waiting import waiting
 from retorno.environments.canvas import one_in
 from retorno.environments.games.game import Game
@@ -52,7 +53,7 @@ class Play:
     """A run's folder, or the name of a world: there actions are random."""
     out: Path | None = None
     """Write a .gif or .mp4 instead."""
-    episodes: int = 1
+    episodes: Count = 1
     """How many episodes, one after another."""
     step: str | None = None
     """Of which step's policy: a number, or best for the one whose return was the highest while it was learnt. The
@@ -65,9 +66,9 @@ class Play:
     """Draw actions from the policy instead of taking its best one."""
     saliency: Flag = False
     """Lay over each picture what the best action's value hangs on, or the state's, of a policy that sees images."""
-    fps: int | None = None
+    fps: Count | None = None
     """Pictures a second; 4 where steps are followed one by one, 30 where something moves."""
-    longest: int = 1000
+    longest: Count = 1000
     """Steps after which an episode is shown no further."""
     opponent: Literal["me"] | None = None
     """me: play yourself, in a game of two, against the run, or against whoever is named with --against."""
@@ -89,8 +90,6 @@ class CannotShow(RetornoError):
 def run(arguments: list[str]) -> int:
     settings, rest = world_settings(arguments)
     given = parse(Play, rest, "retorno play")
-    if given.episodes < 1 or given.longest < 1 or (given.fps is not None and given.fps < 1):
-        raise UsageError("--episodes, --fps and --longest must be positive")
     if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
     if given.opponent is not None or given.page:

@@ -193,12 +193,31 @@ def _check(made: Any) -> None:
         value = getattr(made, name)
         if value is None or isinstance(value, jax.Array):
             continue
-        words, fits = allowed.words if allowed else "a number", isinstance(value, int | float | np.number)
-        if fits and kind is int and value != int(value):
-            fits, words = False, f"{words} and whole"
-        if not fits or isinstance(value, bool) or (allowed is not None and not allowed.accepts(value)):
+        if words := _asked(value, kind, allowed):
             raise ValueError(f"{type(made).__name__}: {name} must be {words}, got {value!r}")
         object.__setattr__(made, name, kind(value))
+
+
+def _asked(value: Any, kind: type, allowed: Range | None) -> str:
+    """What a field asks of its number, where that is not so; "" where it is."""
+    words, fits = allowed.words if allowed else "a number", isinstance(value, int | float | np.number)
+    if fits and kind is int and value != int(value):
+        fits, words = False, f"{words} and whole"
+    return words if not fits or isinstance(value, bool) or (allowed is not None and not allowed.accepts(value)) else ""
+
+
+def out_of_range(made: Any) -> dict[str, str]:
+    """The numbers of any dataclass that do not lie where their annotations say: what is asked of each, by its name.
+
+    >>> @dataclasses.dataclass
+    ... class Options:
+    ...     tokens: Count = 8
+    >>> out_of_range(Options()), out_of_range(Options(tokens=0))
+    ({}, {'tokens': 'at least 1'})
+    """
+    ranged = {name: number for name, number in _numbers(type(made)).items() if number[1] is not None}
+    values = {name: value for name in ranged if isinstance(value := getattr(made, name), int | float)}
+    return {name: words for name, value in values.items() if (words := _asked(value, *ranged[name]))}
 
 
 def _shown(made: Any, inside: bool = False) -> str:

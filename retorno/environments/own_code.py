@@ -219,7 +219,8 @@ def require_named(name: str, what: str = "world") -> str:
     if not moved:
         raise OwnCodeError(
             f"this run's {what} is {inside} in {file}, and no file is run because a run's folder names it: name it "
-            f"yourself, as in `retorno {file.name} evaluate …`, or in Python as retorno.make('{file}:{inside}')"
+            f"yourself before the command, `retorno {file.name} COMMAND …`, or in Python as "
+            f"retorno.make('{file}:{inside}')"
         )
     return f"{moved[-1]}:{inside}"
 

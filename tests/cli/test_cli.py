@@ -221,6 +221,8 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["inspect", "."], "not the folder of a run"),
         (["resume", "nowhere"], "does not exist"),
         (["play", "CartPole-v1", "--out", "x.png"], ".gif or .mp4"),
+        (["play", "connect_four", "--page", "--port", "70000"], "--port must be from 1 to 65535, got 70000"),
+        (["arena", "random", "exact", "--most", "-3"], "--most must be at least 1, got -3"),
         (["list", "everything"], "algorithms"),
     ],
 )
