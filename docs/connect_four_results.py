@@ -124,7 +124,9 @@ def draw() -> None:
     )
     for axes, asked in zip(figure.axes, ASKED.values(), strict=True):
         for line in axes.lines:
-            line.set_marker("o")  # Of a run that has just begun there is one point.
+            at, share = np.array(line.get_data())
+            line.set_data(at[known := ~np.isnan(share)], share[known])  # Each is measured at steps of its own.
+            line.set_marker("o")
         axes.axhline(asked, color="grey", linestyle="--", linewidth=1.5)
         axes.set_ylim(0.65, 1)
     save(figure, HERE / "images" / "self-play-connect-four.png")
