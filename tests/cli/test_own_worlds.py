@@ -168,7 +168,7 @@ def test_a_run_in_a_world_of_ones_own(shop, cli, monkeypatch):
     own_code._modules.clear()
     del sys.modules["shop"], gymnasium.registry["OwnShop-v0"]
     code, out, err = cli("evaluate", "../run", "--episodes", "2")
-    assert (code, out) == (2, "") and "name it yourself, as in `retorno shop.py evaluate …`" in err
+    assert (code, out) == (2, "") and "`retorno shop.py COMMAND …`" in err
     assert "shop" not in sys.modules
     # Moved, and named: what it prints does not stand in the JSON.
     (shop / "shop.py").rename(shop / "elsewhere" / "shop.py")
