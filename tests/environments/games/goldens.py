@@ -63,8 +63,13 @@ def ours(name: str, state: Any, action: int) -> int:
 
 
 def repeats(state: Any, action: int, cells: int, played: int) -> bool:
-    """Whether a move of Go repeats a position: OpenSpiel ends the game with it, by our rules it is not legal."""
-    return action != cells and played + 1 < 2 * cells and state.child(action).is_terminal()
+    """Whether a move of Go repeats a position: OpenSpiel ends the game with it, by our rules it is not legal.
+
+    The last move that there is time for ends it as well: there a repetition is told by the draw, which komi of half a
+    point leaves no other way to.
+    """
+    after = state.child(action)
+    return action != cells and after.is_terminal() and (played + 1 < 2 * cells or after.returns()[0] == 0)
 
 
 def play(name: str, make: Callable[[], Any], game: int) -> list[float]:
