@@ -96,6 +96,8 @@ class Result:
     of_world: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """How the world is made."""
     judge: Callable[[Result], dict[str, Any]] = dataclasses.field(default=lambda result: returns(result))
+    called: str = ""
+    """What its name ends with, where nothing else in it tells it from another."""
 
     @property
     def name(self) -> str:
@@ -103,7 +105,7 @@ class Result:
         parts = (part_name(KINDS[part], made) for part, made in self.parts.items())
         preferred = [] if self.taught is None else [self.rule or f"{self.taught.labels}-labels"]
         preferred += [] if self.taught is None or self.taught.clips == 2 else [f"{self.taught.clips}-clips"]
-        return "-".join([self.algorithm, world, *parts, *preferred])
+        return "-".join([self.algorithm, world, *parts, *preferred, *([self.called] if self.called else [])])
 
     @property
     def rule(self) -> str | None:
@@ -481,6 +483,7 @@ RESULTS = [
     Result("ppo", "recall", ".25 (chance)", network=MLP()),
     Result("ppo", "tokens", "≥ .98", network=Transformer(), judge=share_of_optimum),
     Result("alpha_zero", "tic_tac_toe_for_two", "0", judge=given_away),
+    Result("alpha_zero", "connect_four", "", steps=3_000_000, seeds=3, judge=keeps_results, called="quickly"),
     Result(
         "alpha_zero",
         "connect_four",
