@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import io
 import re
+import sys
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -17,7 +18,6 @@ import tyro
 
 from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
-from retorno.core.hyperparameters import out_of_range
 from retorno.core.names import did_you_mean, meant
 from retorno.environments.formats.numbers import exact_number, number
 from retorno.environments.formats.reading import Reading
@@ -278,11 +278,20 @@ def parse(
         raise UsageError(f"{told} (see {command} --help)") from None
     if unknown:
         raise UsageError(f"{_unknown(unknown[0], kind)} (see {command} --help)")
-    for name, asked in out_of_range(made).items():
+    for name, asked in _out_of_range(made).items():
         raise UsageError(
             f"--{name.replace('_', '-')} must be {asked}, got {getattr(made, name)} (see {command} --help)"
         )
     return made
+
+
+def _out_of_range(made: Any) -> dict[str, str]:
+    """What is asked of numbers that do not lie where their annotations say, by the fields' names.
+
+    Whoever annotates ranges has imported what knows them; for others it, and JAX with it, need not be.
+    """
+    ranges = sys.modules.get("retorno.core.hyperparameters")
+    return {} if ranges is None else ranges.out_of_range(made)
 
 
 def _appended(kind: Any) -> set[str]:

@@ -82,11 +82,13 @@ class Playing:
         self.verdicts: dict[int, np.ndarray] = {}
         self.version = 0
         """How often the game was another one: what was thought of the one before is dropped."""
-        self.busy = self.considering = self.gone = False
+        self.busy = True
+        """Nothing can be done: until the moves of the address were made, and while the opponent moves."""
+        self.considering = self.gone = False
         self.picked: list[Cell] = []
         self.hinted = False
         self.begun = False
-        """Whether the moves of the address were made: until then it stays as it is."""
+        """Whether the moves of the address were made: until then it stays as it is, and there is nothing to save."""
         self._place()
 
     def _place(self) -> None:
@@ -140,7 +142,7 @@ class Playing:
                 await run.io_bound(self.game.follow, said)
             except RetornoError as error:
                 self.status.say("bad_moves", why=error)
-        self.begun = True
+        self.begun, self.busy = True, False
         await self.go_on()
 
     async def clicked(self, event: Any) -> None:
@@ -314,6 +316,8 @@ class Playing:
 
     def save(self) -> None:
         """The game as a file."""
+        if not self.begun:
+            return
         you = self.visit.labeller
         names = (self.against, you) if self.second else (you, self.against)
         ui.download(self.game.sgf(names).encode(), "game.sgf", "application/x-go-sgf")
@@ -321,6 +325,8 @@ class Playing:
     async def load(self, event: Any) -> None:
         """A game from a file."""
         self.loader.reset()
+        if not self.begun:
+            return
         game = Played(self.table.world)
         try:
             text = (await event.file.read()).decode("utf-8", errors="replace")
@@ -391,7 +397,7 @@ class Playing:
         game, say = self.game, self.visit.say
         won = -game.result if self.second else game.result
         ended = "won" if won > 0 else "lost_game" if won < 0 else "drawn"
-        turn = say(ended) if game.over else say("your_move" if mine else "thinking")
+        turn = say(ended) if game.over else say("your_move" if mine and self.begun else "thinking")
         you, other = ("second", "first") if self.second else ("first", "second")
         kind = "" if not game.over else " ended"
         self.sides.set_content(

@@ -112,7 +112,10 @@ def test_a_value_that_has_moved_far_is_moved_no_further(reward_model: Any) -> No
             advantage=10 + moved, transitions=~waits, choices=~waits,
         )  # fmt: skip
         carry = initial_carries(network, 2)
-        loss = lambda network: algorithm._loss(network, rows, carry, jnp.float32(0.2), jnp.float32(0))[1]["value_loss"]  # noqa: E731
+
+        def loss(network: Any) -> Any:
+            return algorithm._loss(network, rows, carry, rows, jnp.float32(0.2), jnp.float32(0))[1]["value_loss"]
+
         return jnp.stack([jnp.abs(x).max() for x in jax.tree.leaves(jax.grad(loss)(network))]).max()
 
     clipped, free = (as_arrays(rt.PPO(value_clip=clip)) for clip in (0.2, 100.0))
