@@ -458,7 +458,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
     ("alpha_zero", "tic_tac_toe_for_two"): Published(_BOARD, 150_000, "retorno"),
     ("alpha_zero", "connect_four"): Published(
-        dataclasses.replace(_FOUR, network=_LINES_OF_FOUR, capacity=500_000), 600_000, "retorno"
+        dataclasses.replace(_FOUR, network=_LINES_OF_FOUR, capacity=500_000), 500_000, "retorno"
     ),
     ("alpha_zero", "hex"): Published(dataclasses.replace(_FOUR, openings=16), 300_000, "retorno, for 5×5"),
     ("alpha_zero", "othello"): Published(dataclasses.replace(_FOUR, openings=28), 100_000, "retorno, for 6×6"),
