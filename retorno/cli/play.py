@@ -92,6 +92,8 @@ def run(arguments: list[str]) -> int:
     given = parse(Play, rest, "retorno play")
     if given.out is not None and given.out.suffix not in (".gif", ".mp4"):
         raise UsageError(f"--out must end in .gif or .mp4, got {given.out.name!r}")
+    if given.port is not None and not given.page:
+        raise UsageError("--port is the page's: give --page as well")
     if given.opponent is not None or given.page:
         return _against_me(given, settings)
     scene, policy = _what(given, settings)
@@ -100,8 +102,6 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"--against and --second are for a game of two, got {given.what}")
     if given.second and given.against is None:
         raise UsageError("--second lets the other begin: say who that is, with --against or --opponent me")
-    if given.port is not None:
-        raise UsageError("--port is the page's: give --page as well")
     from retorno.cli.arena import player_of
     from retorno.plots.player import Player
 
@@ -166,8 +166,6 @@ def _against_me(given: Play, settings: dict[str, Any]) -> int:
     for name in SHOWN:
         if getattr(given, name) != getattr(Play, name):
             raise UsageError(f"--{name} is for episodes that are shown: leave it out to play yourself")
-    if given.port is not None and not given.page:
-        raise UsageError("--port is the page's: give --page as well")
     if given.page and given.second:
         raise UsageError("--second is for the terminal: on the page you choose who begins")
     name, policy = _named(given, settings)
