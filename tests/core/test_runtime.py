@@ -16,11 +16,9 @@ from retorno.core.runtime import prepare
 prepare()
 program = jax.jit(lambda x: jnp.sin(x @ x[:4]).sum())  # 64 MB for a while, at each call
 x = jnp.ones((2**22, 4))
-calls = lambda n: [program(x).block_until_ready() for _ in range(n)]
-calls(8)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-calls(5)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fetched = lambda: -faults() + (program(x).block_until_ready(), faults())[1]
+print(min(fetched() for _ in range(12)))  # the least: now and then a call finds its room taken
 """
 PAGES = 2**26 // 4096
 
@@ -31,4 +29,4 @@ def test_what_a_program_gives_back_is_there_at_its_next_call(chosen: bool, monke
     if chosen:
         monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(2**20))
     told = subprocess.run([sys.executable, "-c", CALLS], capture_output=True, text=True, check=True).stdout
-    assert (int(told) > PAGES) == chosen
+    assert (int(told) > PAGES // 2) == chosen
