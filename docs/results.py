@@ -44,7 +44,7 @@ from retorno.core.time_step import TimeStep
 from retorno.environments.registry import WorldName, make, model
 from retorno.environments.wrappers import Wrapper
 from retorno.figures.judged import Judged, connect_four, critical_positions, every_position
-from retorno.networks import GRU, LSTM, MLP, NETWORKS, Stack, Transformer
+from retorno.networks import CNN, GRU, LSTM, MLP, NETWORKS, Stack, Transformer
 from retorno.ops.intervals import interval95
 from retorno.plots.player import Player, staged
 from retorno.policies import EpsilonGreedyPolicy
@@ -500,6 +500,18 @@ RESULTS = [
         Result(algorithm, f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=seeds)
         for algorithm, seeds in (("pqn", 3), ("ppo", 3), ("dqn", 1))
         for game, chance in RANDOM.items()
+    ),
+    # Two hours of a core a seed, a third of them the console's.
+    Result(
+        "pqn",
+        "ALE/Pong-v5",
+        "≥ 18 (of 21)",
+        network=Stack(frames=4, network=CNN((16, 32), (8, 4), (4, 2), (256,), layer_norm=True)),
+        changed={"num_envs": 32, "rollout": 32, "minibatches": 8},
+        of_world={"preset": "mnih"},
+        steps=6_000_000,
+        seeds=1,
+        episodes=20,
     ),
     Result("ppo", "Pendulum-v1", "≥ .95", taught=Preferences(), judge=share_of_gain),
     # Put in order, from the best one down.
