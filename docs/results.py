@@ -219,19 +219,34 @@ def _unit(result: Result) -> str:
 
 
 def share_of_gain(result: Result) -> dict[str, Any]:
-    """The share that is gained of what the same algorithm gains, over its untaught policy, where the world pays it."""
+    """The share that is gained of what the same algorithm gains, over its untaught policy, where the world pays it.
+
+    What a share comes from is kept beside it, of each seed: what the taught policy gets, what the paid one gets, and
+    how often the reward model was right, after its newest labels, on those that it did not learn from.
+    """
     world = _world(result)
-    paid = evaluate(_train(dataclasses.replace(result, taught=None)), world, result.episodes).mean
+    paid = evaluate(_train(dataclasses.replace(result, taught=None)), world, result.episodes)
     untaught = []
     for seed in result.each_seed:
         with rt.train(_algorithm(result), world, result.budget, seed=seed) as begun:
             untaught.append(begun.policy)
     random = evaluate(untaught, world, result.episodes, greedy=False).mean
-    shares = (evaluate(_train(result), world, result.episodes).returns.mean(1) - random) / (paid - random)
+    learnt = [(training.policy, float(training.run.relabel.told.accuracy)) for training in _trained(result)]
+    policies, accuracies = zip(*learnt, strict=True)
+    taught = evaluate(policies, world, result.episodes).returns.mean(1)
+    shares = (taught - random) / (paid.mean - random)
     low, high = interval95(shares)
-    unit = f"share of what is gained on the true reward ({random:.4g} untaught, {paid:.4g} then)"
-    each = [round(float(x), 4) for x in shares]
-    return {"mean": float(shares.mean()), "low": low, "high": high, "each": each, "unit": unit}
+    rounded = lambda numbers, places: [round(float(x), places) for x in numbers]  # noqa: E731
+    return {
+        "mean": float(shares.mean()),
+        "low": low,
+        "high": high,
+        "each": rounded(shares, 4),
+        "taught": rounded(taught, 3),
+        "paid": rounded(paid.returns.mean(1), 3),
+        "accuracy": rounded(accuracies, 4),
+        "unit": f"share of what is gained on the true reward ({random:.4g} untaught, {paid.mean:.4g} then)",
+    }
 
 
 class TurnsOver(gym.Wrapper):
@@ -687,6 +702,10 @@ def possible(result: Result, kept: dict[str, Any]) -> dict[str, Any]:
     return {**kept, **bounded, "each": [max(x, 0.0) + 0.0 for x in kept["each"]] if exact else kept["each"]}
 
 
+def _right(accuracies: list[float]) -> str:
+    return f"; the reward models were right in {min(accuracies):.2f} to {max(accuracies):.2f} of held-out comparisons"
+
+
 def render() -> None:
     """Write docs/results.md from what is kept."""
     lines = [
@@ -719,11 +738,12 @@ def render() -> None:
             lines.append(f"| `{result.command}` | {result.budget:,} | {result.asked} | not measured yet | | | |")
             continue
         kept = possible(result, json.loads(file.read_text()))
+        right = "" if "accuracy" not in kept else _right(kept["accuracy"])
         interval = f"{kept['low']:.4g} to {kept['high']:.4g}" if kept["seeds"] > 1 else "one seed"
         marks.update(f"{each} on {kept['machine']}" for each in kept["commit"].split(", "))
         lines.append(
             f"| `{kept['command']}` | {kept['steps']:,} | {kept['asked']} | {kept['mean']:.4g} | "
-            f"{interval} | {min(kept['each']):g}, {max(kept['each']):g} | {kept['unit']} |"
+            f"{interval} | {min(kept['each']):g}, {max(kept['each']):g} | {kept['unit']}{right} |"
         )
     lines += ["", f"Measured at commit {'; '.join(sorted(marks))}.", "", *dictionary_results.table()]
     (HERE / "results.md").write_text("\n".join(lines))
