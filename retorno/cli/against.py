@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from retorno.cli.arena import with_simulations
-from retorno.cli.options import UsageError
 from retorno.cli.pages import require_web
 from retorno.cli.terminal import note
 from retorno.core.policy import Policy
 from retorno.environments.games.game import GIVE_UP, Game
 from retorno.run.arena import ArenaError, known_player
 from retorno.run.engines import Engine
-from retorno.run.played import GameError, Mover, Played
+from retorno.run.played import Mover, Played
 from retorno.search import SearchPolicy
 from retorno.search.perfect import Perfect
 from retorno.search.solvers import judge_of
@@ -34,14 +33,19 @@ def play_against(policy: Policy | Engine, world: object, seed: int, second: bool
         second: whether the opponent moves first.
 
     Raises:
-        UsageError: when the world is no game of two.
+        GameError: when the world is no game of two.
         EngineError: when a program does not play on.
     """
+    game = Played(world, seed)
+    if not isinstance(policy, Engine):
+        return _played(game, Mover(policy, game.world, np.random.default_rng(seed)), second)
     try:
-        game = Played(world, seed)  # type: ignore[arg-type]
-    except GameError as error:
-        raise UsageError(str(error)) from None
-    opponent = policy if isinstance(policy, Engine) else Mover(policy, game.world)
+        return _played(game, policy, second)
+    finally:
+        policy.end()
+
+
+def _played(game: Played, opponent: Mover | Engine, second: bool) -> int:
     print(f"You are {'O' if second else 'X, and begin'}. A move, resign, or quit.")
     while not game.over:
         print(f"\n{game.text()}\n")
@@ -56,7 +60,7 @@ def play_against(policy: Policy | Engine, world: object, seed: int, second: bool
             if isinstance(opponent, Mover):
                 opponent.watch(game.row)
         else:
-            action = opponent.move(game.row if isinstance(opponent, Mover) else game)  # type: ignore[arg-type]
+            action = opponent.move(game.row) if isinstance(opponent, Mover) else opponent.move(game)
             print(f"I play {game.world.say(action, game.second)}")
         game.play(action)
     mine = -game.result if second else game.result
@@ -78,17 +82,12 @@ def play_on_page(what: str, policy: Policy | Engine | None, named: str | None, w
         named: what it was called, where it is not the run.
         world: a game of two.
         port: of the page.
-
-    Raises:
-        UsageError: when it is no game of two.
     """
     require_web()
     from retorno.web import Site
     from retorno.web.playing import Table
     from retorno.web.serving import Address, serve
 
-    if not world.two_players:
-        raise UsageError("only a game of two can be played against somebody, for instance connect_four")
     players: dict[str, Policy | Engine] = {} if policy is None else {named or Path(what).name: policy}
     if isinstance(policy, SearchPolicy):
         name = (named or Path(what).name).partition(":")[0]

@@ -18,11 +18,11 @@ from retorno.cli.runs import learnt, members, recorded_world
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import Environment
-from retorno.core.hyperparameters import Count, Positive
+from retorno.core.hyperparameters import Count, Positive, Whole
 from retorno.core.policy import Policy
 from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
-from retorno.run.arena import KNOWN, arena, fitting, known_player
+from retorno.run.arena import KNOWN, MOST, arena, fitting, known_player
 from retorno.run.arena_folder import ArenaFolder
 from retorno.run.duel import Forfeit
 from retorno.run.engines import PATIENCE, Engine
@@ -30,6 +30,7 @@ from retorno.run.learnt import require_fitting
 from retorno.run.match import Match
 from retorno.run.thinking import in_time, seconds_of
 from retorno.search import SearchPolicy
+from retorno.search.uct import UCTPolicy
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,16 @@ class Arena:
     """Two or more."""
     world: str | None = None
     """The game; that of the first run where it is not said. What it is made with: --world.KEY VALUE."""
-    games: int = 20
+    games: Count = 20
     """Of each pair."""
-    openings: int = 2
+    openings: Whole = 2
     """First moves of each game that are drawn at random, the same for both sides."""
-    within: float | None = None
+    within: Positive | None = None
     """Go on, so many games each time, until no rating's 95% interval reaches further than so many points."""
-    most: Count = 2_000
-    """Games of each pair, however wide the intervals are."""
-    patience: Positive = PATIENCE
-    """Seconds that a program may take for an answer."""
+    most: Count | None = None
+    """With --within: games of each pair, however wide the intervals are; 2000 where it is not said."""
+    patience: Positive | None = None
+    """Seconds that a program may take for an answer; 30 where it is not said."""
     folder: Path | None = None
     """Where games are kept as they come, those with a program in them as SGF: the same command goes on there."""
     seed: int = 0
@@ -67,6 +68,10 @@ class Arena:
 def run(arguments: list[str]) -> int:
     settings, rest = world_settings(arguments)
     given = parse(Arena, rest, "retorno arena")
+    if given.most is not None and given.within is None:
+        raise UsageError("--most ends what --within goes on with: give --within as well, or the number as --games")
+    if given.most is not None and given.most < given.games:
+        raise UsageError(f"--most {given.most} is less than the --games {given.games} that are played at once")
     name = WorldName(given.world, settings=settings) if given.world else _world_of(given.players)
     world = name.make()
     if not isinstance(world, Environment):
@@ -80,9 +85,14 @@ def run(arguments: list[str]) -> int:
     def forfeited(name: str, fault: Forfeit) -> None:
         note(f"{name} has lost game {fault.game + 1} at move {fault.move}: {fault.why}")
 
-    for player in players.values():
-        if isinstance(player, Engine):
-            player.patience = given.patience
+    programs = [player for player in players.values() if isinstance(player, Engine)]
+    if given.patience is not None and not programs:
+        raise UsageError("--patience is for programs, and none plays: leave it out")
+    for program in programs:
+        program.patience = given.patience or PATIENCE
+    for shown, player in players.items():
+        if shown.endswith("s") and isinstance(player, SearchPolicy | UCTPolicy):
+            note(f"{shown} looks ahead by {player.config.simulations:,} simulations")
     asked = {
         "players": {name: _told(player) for name, player in players.items()},
         "world": name.as_json(),
@@ -100,7 +110,7 @@ def run(arguments: list[str]) -> int:
             given.seed,
             told,
             given.within,
-            given.most,
+            given.most or MOST,
             forfeited,
             folder,
         )
@@ -117,6 +127,8 @@ def run(arguments: list[str]) -> int:
     if given.openings:
         drawn = f"{given.openings} move{'s' if given.openings > 1 else ''} at random"
         note(f"each game began with {drawn}, after which perfect play may lose as well; --openings 0: none")
+    else:
+        note("without openings two players that draw nothing only repeat themselves: intervals are wider than told")
     return 0
 
 

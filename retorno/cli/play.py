@@ -162,16 +162,16 @@ def _against_me(given: Play, settings: dict[str, Any]) -> int:
     """A game against what a run has learnt, or against somebody else."""
     from retorno.cli.against import play_against, play_on_page
     from retorno.cli.arena import player_of
+    from retorno.run.played import game_of_two
 
-    for name in SHOWN:
+    for name in SHOWN + ("seed",) * given.page:
         if getattr(given, name) != getattr(Play, name):
-            raise UsageError(f"--{name} is for episodes that are shown: leave it out to play yourself")
+            what = "a page's games are all different" if name == "seed" else f"--{name} is for episodes that are shown"
+            raise UsageError(f"{what}: leave --{name} out to play yourself")
     if given.page and given.second:
         raise UsageError("--second is for the terminal: on the page you choose who begins")
     name, policy = _named(given, settings)
-    world = name.make()
-    if not isinstance(world, Game):
-        raise UsageError("only a game of two can be played against somebody, for instance connect_four")
+    world = game_of_two(name.make())
     if given.against is not None:
         policy = player_of(given.against, world)
     if given.page:

@@ -144,7 +144,10 @@ class Player:
 
     def _games(self, world: Game) -> Iterator[Moment]:
         """The positions of games of two; what is got is the first player's."""
-        other = self._other if self._other is None or isinstance(self._other, Engine) else Mover(self._other, world)
+        draws = np.random.default_rng(self.seed)
+        other = self._other
+        if other is not None and not isinstance(other, Engine):
+            other = Mover(other, world, draws)
         with contextlib.ExitStack() as ending:
             if isinstance(other, Engine):
                 ending.callback(other.end)

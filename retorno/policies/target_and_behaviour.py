@@ -37,6 +37,10 @@ class FixedPolicy(WithoutMemory):
         return {"policy": Categorical(self.log_prob[row])}, ()
 
 
+class AtRandom(FixedPolicy):
+    """A player to whom all legal actions are alike: it draws one also where best ones are asked for."""
+
+
 @runtime_checkable
 class FixedConfig(Protocol):
     """The settings of a policy that does not learn: a frozen dataclass that can build it."""

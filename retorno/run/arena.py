@@ -18,6 +18,7 @@ from retorno.environments.games.game import Game
 from retorno.models.tabular import WorldModel
 from retorno.ops.ratings import Ratings, bradley_terry
 from retorno.policies import Uniform
+from retorno.policies.target_and_behaviour import AtRandom
 from retorno.run.arena_folder import ArenaFolder
 from retorno.run.duel import Forfeit, duel
 from retorno.run.engines import Engine, engine
@@ -27,6 +28,9 @@ from retorno.run.thinking import in_time, seconds_of
 from retorno.search.errors import SearchError
 from retorno.search.perfect import Perfect
 from retorno.search.solvers import solver_of, solver_to
+
+MOST = 2_000
+"""Games of each pair, however wide intervals are."""
 
 
 class ArenaError(RetornoError):
@@ -83,7 +87,7 @@ def arena(
     seed: int = 0,
     told: Callable[[str, str, Match], None] | None = None,
     within: float | None = None,
-    most: int = 2_000,
+    most: int = MOST,
     forfeited: Callable[[str, Forfeit], None] | None = None,
     folder: ArenaFolder | None = None,
 ) -> Arena:
@@ -185,7 +189,10 @@ def known_player(name: str, world: Environment) -> Policy | Engine | None:
     if kind in ("random", "exact"):
         if number:
             raise ArenaError(f"{kind} takes no number, got {name!r}")
-        return Uniform().build(world.observation_space, world.action_space) if kind == "random" else _exact(world)
+        if kind == "exact":
+            return _exact(world)
+        anyone = Uniform().build(world.observation_space, world.action_space)
+        return AtRandom(anyone.log_prob, anyone.observed)
     seconds = seconds_of(number) if kind == "uct" else None
     if seconds is None and (not number.isdigit() or int(number) < 1):
         raise ArenaError(f"{kind} needs a positive number, as in {kind}:{100 if kind == 'uct' else 4}, got {name!r}")

@@ -51,15 +51,15 @@ def duel(
     Raises:
         GameError: when the world is no game of two.
     """
-    players = [player if isinstance(player, Engine) else Mover(player, world) for player in (one, other)]
     games += games % 2
-    found = Match(np.zeros(0), np.zeros(0, bool), np.zeros(0))
+    players, found = (one, other), Match(np.zeros(0), np.zeros(0, bool), np.zeros(0))
     try:
         for number in range(begun, games):
             first = number % 2 == 0
-            game = Played(world, seed + number // 2)
-            draws = np.random.default_rng((seed, number // 2))
-            result, fault = _one_game(game, players if first else players[::-1], draws, openings)
+            game = Played(world, seed, number // 2)
+            draws, chances = (np.random.default_rng((seed, number // 2, *more)) for more in ((), (number,)))
+            sides = [player if isinstance(player, Engine) else Mover(player, world, chances) for player in players]
+            result, fault = _one_game(game, sides if first else sides[::-1], draws, openings)
             game.decided = result
             if fault is not None and forfeited is not None:
                 forfeited(Forfeit(number, *fault))

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from retorno.core.errors import RetornoError
+from retorno.environments.games.chance import by_chance
 from retorno.environments.games.game import Game
 from retorno.environments.games.go import Go
 from retorno.run.played import Played
@@ -47,8 +48,10 @@ class Engine(ABC):
             patience: seconds that an answer may take.
 
         Raises:
-            EngineError: when there is no such program.
+            EngineError: when there is no such program, or chance has a say in the game.
         """
+        if by_chance(world):
+            raise EngineError(f"{world!r} draws, and no program is told what chance does: give a player of ours")
         self.command = shlex.split(command) if isinstance(command, str) else list(command)
         # Debian keeps its games apart, where not everybody looks.
         found = [shutil.which(self.command[0], path=path) for path in (None, "/usr/games")] if self.command else []
@@ -221,7 +224,7 @@ class GTP(Engine):
         """Nothing: the board's size is said at each game."""
 
     def set_up(self) -> None:
-        rows, columns = self.world.board or (0, 0)
+        rows, columns = self.world.board or (0, 1)
         if rows == columns:
             self.ask(f"boardsize {rows}")
         self.ask("clear_board")
@@ -241,8 +244,10 @@ class GTP(Engine):
 class UCI(Engine):
     """A program that speaks as chess programs do: it is told all moves, and says its best one."""
 
-    seconds: float = 1.0
-    """That it may think about a move."""
+    @property
+    def seconds(self) -> float:
+        """That it may think about a move."""
+        return min(1.0, self.patience / 2)
 
     def until(self, command: str, word: str) -> str:
         """Say a command, and listen until a line begins with a word."""

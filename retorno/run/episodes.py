@@ -18,6 +18,7 @@ from retorno.core.policy import Carry, Policy
 from retorno.core.spaces import Units
 from retorno.core.time_step import TimeStep
 from retorno.core.waiting import waiting
+from retorno.policies.target_and_behaviour import AtRandom
 
 LONGEST_EPISODE = 100_000
 
@@ -68,6 +69,16 @@ def decide(
     heads, carry = policy.step(row.obs, row.first, carry)
     choice = heads["policy"].masked(row.legal)
     return units.to_world(choice.mode() if greedy else choice.sample(key)), carry
+
+
+def surely(policy: Policy, greedy: bool) -> bool:
+    """Whether a player takes its best action: where it is asked for, and there is one.
+
+    Args:
+        policy: who plays.
+        greedy: whether best actions are asked for.
+    """
+    return greedy and not isinstance(policy, AtRandom)
 
 
 def decide_all(

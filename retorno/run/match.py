@@ -27,6 +27,7 @@ from retorno.run.episodes import (
     empty_memories,
     endless,
     live_hosted,
+    surely,
 )
 
 
@@ -111,7 +112,7 @@ def meet(
         world: a game, native or hosted: its discount is −1 where the opponent moves next.
         episodes: how many, rounded up to an even number.
         seed: of the episodes.
-        greedy: take a policy's best action, or draw from it.
+        greedy: take a policy's best action, or draw from it; who plays at random does so either way.
         openings: first moves that are drawn evenly, alike where episodes begin alike.
 
     Raises:
@@ -148,7 +149,7 @@ def _meet_hosted(
 
     def choose(row: TimeStep, memories: list[Carry], sign: np.ndarray, t: int) -> tuple[Any, list[Carry]]:
         decided = [
-            decide_hosted(policy, row, memory, units, key, np.int32(t), greedy)
+            decide_hosted(policy, row, memory, units, key, np.int32(t), surely(policy, greedy))
             for policy, memory, key in zip(players, memories, keys, strict=True)
         ]
         (mine, _), (theirs, _) = decided
@@ -167,7 +168,7 @@ def _meet(
 
     def choose(row: TimeStep, carries: tuple[Carry, Carry], t: Int[Array, ""]) -> tuple[Any, Any, tuple[Carry, Carry]]:
         (a, after), (b, other_after) = (
-            decide_all(policy, row, carry, units, key, t, greedy)
+            decide_all(policy, row, carry, units, key, t, surely(policy, greedy))
             for policy, carry, key in zip((one, other), carries, keys, strict=True)
         )
         return a, b, (after, other_after)

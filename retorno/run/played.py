@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Integer
+from jax import Array
+from jaxtyping import Bool, Integer, UInt32
 
 from retorno.core import constants
 from retorno.core.environment import Episodes, advance, begin
@@ -18,9 +19,10 @@ from retorno.core.policy import Policy
 from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import action_units
 from retorno.core.time_step import TimeStep
+from retorno.environments.games.chance import by_chance
 from retorno.environments.games.game import Game
 from retorno.environments.games.sgf import read_sgf, write_sgf
-from retorno.run.episodes import decide
+from retorno.run.episodes import decide, surely
 
 
 class GameError(RetornoError):
@@ -31,26 +33,42 @@ _begun = partial(constants.jit, compiler_options=IN_HASTE)(begin)
 _moved = partial(constants.jit, compiler_options=IN_HASTE)(advance)
 
 
+def game_of_two(world: object) -> Game:
+    """A world that can be played against somebody.
+
+    Raises:
+        GameError: when it cannot.
+    """
+    if not isinstance(world, Game) or not world.two_players:
+        raise GameError("only a game of two can be played against somebody, for instance connect_four")
+    return world
+
+
 class Played:
     """The moves of a game so far, and where it stands. What chance does follows from the seed."""
 
-    def __init__(self, world: Game, seed: int = 0) -> None:
+    def __init__(self, world: object, seed: int = 0, number: int = 0) -> None:
         """Begin.
 
         Args:
             world: which game.
-            seed: of what chance does.
+            seed: of what chance does, …
+            number: … in which of the games with that seed.
 
         Raises:
             GameError: when it is no game of two.
         """
-        if not isinstance(world, Game) or not world.two_players:
-            raise GameError("only a game of two can be played against somebody, for instance connect_four")
-        self.world, self._number = world, (jnp.uint32(seed), jnp.uint32(0))
+        self.world = game_of_two(world)
+        self._begin((seed, number))
+
+    def _begin(self, chance: tuple[int, int]) -> None:
+        self.chance = chance
+        """What all that chance does follows from."""
+        self._number = (jnp.uint32(chance[0]), jnp.uint32(chance[1]))
         self.moves: list[int] = []
         self.decided: float | None = None
         """What the first player got of a game that was given up, or lost by a fault, before it was over."""
-        self._stood: list[tuple[Episodes, TimeStep, bool, float]] = [(*_begun(world, *self._number), False, 0.0)]
+        self._stood: list[tuple[Episodes, TimeStep, float]] = [(*_begun(self.world, *self._number), 0.0)]
 
     @property
     def standing(self) -> Any:
@@ -65,12 +83,12 @@ class Played:
     @property
     def rows(self) -> list[TimeStep]:
         """All rows from the beginning on."""
-        return [row for _, row, _, _ in self._stood]
+        return [row for _, row, _ in self._stood]
 
     @property
     def second(self) -> bool:
         """Whether it is the second player's move; of a game that is over, whoever would have moved."""
-        return self._stood[-1][2]
+        return bool(self.standing.second)
 
     @property
     def over(self) -> bool:
@@ -79,7 +97,7 @@ class Played:
     @property
     def result(self) -> float:
         """What the first player has got: 1 for a win, −1 for a loss; the other got as much less."""
-        return self._stood[-1][3]
+        return self._stood[-1][2]
 
     @property
     def legal(self) -> Bool[np.ndarray, " A"]:
@@ -95,10 +113,9 @@ class Played:
         if not 0 <= action < len(self.legal) or not self.legal[action]:
             what = "the game is over" if self.over else f"{self.world.say(action, self.second)} is no legal move here"
             raise GameError(f"after {len(self.moves)} moves {what}")
-        standing, _, second, result = self._stood[-1]
-        standing, row = _moved(self.world, standing, self.row, jnp.int32(action), *self._number)
-        result += float(row.reward) * (-1 if second else 1)
-        self._stood.append((standing, row, second != bool(row.discount < 0 or row.last), result))
+        before, row, result = self._stood[-1]
+        standing, row = _moved(self.world, before, row, jnp.int32(action), *self._number)
+        self._stood.append((standing, row, result + float(row.reward) * (-1 if self.second else 1)))
         self.moves.append(action)
 
     def undo(self) -> None:
@@ -113,21 +130,25 @@ class Played:
 
     def movers(self) -> list[bool]:
         """Of each move whether the second player made it."""
-        return [second for _, _, second, _ in self._stood[: len(self.moves)]]
+        return [bool(standing.state.second) for standing, _, _ in self._stood[: len(self.moves)]]
 
     def sgf(self, players: tuple[str, str] = ("", "")) -> str:
         """The game as a file."""
         moves = zip(self.movers(), self.said(), strict=True)
-        return write_sgf(self.world, moves, self.result if self.over else self.decided, players)
+        result, chance = self.result if self.over else self.decided, self.chance if by_chance(self.world) else None
+        return write_sgf(self.world, moves, result, players, chance=chance)
 
     def follow_sgf(self, text: str) -> None:
-        """Make the moves that a file holds.
+        """Make the moves that a file holds, before any was made; chance does what it did there.
 
         Raises:
             SGFError: when it is none of this game.
             GameError: when a move is not legal, or not that player's; the moves before it are made.
         """
-        for second, said in read_sgf(text, self.world).moves:
+        recorded = read_sgf(text, self.world)
+        if recorded.chance is not None:
+            self._begin(recorded.chance)
+        for second, said in recorded.moves:
             if second != self.second and not self.over:
                 turn = "second" if self.second else "first"
                 raise GameError(
@@ -162,14 +183,15 @@ class Played:
 class Mover:
     """A policy that is asked for one move after another."""
 
-    def __init__(self, policy: Policy, world: Game) -> None:
+    def __init__(self, policy: Policy, world: Game, draws: np.random.Generator) -> None:
         """It is compiled when it is asked first.
 
         Args:
             policy: who moves.
             world: in which game.
+            draws: what follows from chance, of who plays at random.
         """
-        self.policy, self.world = policy, world
+        self.policy, self.world, self._draws = policy, world, draws
         self.begin()
 
     def begin(self) -> None:
@@ -178,7 +200,8 @@ class Mover:
 
     def move(self, row: TimeStep) -> int:
         """What it does on a row."""
-        action, self._carry = _answered(self.policy, self.world, row, self._carry)
+        drawn = np.uint32(self._draws.integers(2**32))
+        action, self._carry = _answered(self.policy, self.world, row, self._carry, drawn)
         return int(action)
 
     def watch(self, row: TimeStep) -> None:
@@ -188,5 +211,5 @@ class Mover:
 
 
 @constants.jit
-def _answered(policy: Policy, world: Game, row: TimeStep, carry: Any) -> tuple[Any, Any]:
-    return decide(policy, row, carry, action_units(world.action_space), None, True)
+def _answered(policy: Policy, world: Game, row: TimeStep, carry: Any, drawn: UInt32[Array, ""]) -> tuple[Any, Any]:
+    return decide(policy, row, carry, action_units(world.action_space), jax.random.key(drawn), surely(policy, True))

@@ -11,7 +11,7 @@ import abc
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -115,6 +115,9 @@ class SearchConfig(Protocol):
 class TreeSearch(abc.ABC):
     """What the searches share: what a tree asks of a world."""
 
+    WEIGHS_CHANCE: ClassVar[bool] = True
+    """Whether it knows what to do where chance has a say."""
+
     simulations: Count = 32
     """Places that the tree gets, each evaluated by the network once."""
 
@@ -136,7 +139,12 @@ class TreeSearch(abc.ABC):
         logits, value = evaluator(row.obs)
         actions, state, over = len(logits), world.enter(row.obs)[0], row.discount == 0
         if isinstance(world, ListsChances) and world.chances > 1:
-            step, node = self._step_by_chance(world, evaluator, discount), Undecided(state, over, jnp.int32(-1))
+            if not self.WEIGHS_CHANCE:
+                raise SpaceError(
+                    f"{type(self).__name__} is for worlds in which chance has no say, and in this one it does: "
+                    "search=PUCT()"
+                )
+            step, node = _step_by_chance(world, evaluator, discount), Undecided(state, over, jnp.int32(-1))
             logits = jnp.pad(logits, (0, max(0, world.chances - actions)))
         else:
             step, node = _step(world, evaluator, discount), Node(state, over)
@@ -145,12 +153,8 @@ class TreeSearch(abc.ABC):
         tree, action, weights = self.grown(root, step, key, exploring)
         policy, (visits, q) = weights[:actions], (x[:actions] for x in tree.seen(0)[-3:-1])
         visits = visits.astype(jnp.int32)
-        return Found(action, policy, _value(policy, q, visits), q, visits, _lines(tree)[:actions])
-
-    def _step_by_chance(self, world: Any, evaluator: Evaluator, discount: Scalar) -> Step:
-        raise SpaceError(
-            f"{type(self).__name__} is for worlds in which chance has no say, and in this one it does: search=PUCT()"
-        )
+        lines = jnp.full((actions, LINE), -1) if isinstance(node, Undecided) else _lines(tree)
+        return Found(action, policy, _value(policy, q, visits), q, visits, lines)
 
 
 @hyperparameters
@@ -180,11 +184,7 @@ class PUCT(TreeSearch):
         ties = 1e-7 * jax.random.uniform(choosing, root.prior.shape)
 
         def select(seen: Seen) -> Int[Array, ""]:
-            bound = jnp.where(seen.probability > 0, self._bound(seen) + ties, -jnp.inf)
-            if isinstance(seen.state, Undecided):
-                likely = jnp.where(seen.probability > 0, seen.probability / (seen.visits + 1), -jnp.inf)
-                bound = jnp.where(seen.state.action < 0, bound, likely)
-            return best(bound)
+            return best(or_chance(seen, jnp.where(seen.probability > 0, self._bound(seen) + ties, -jnp.inf)))
 
         tree = grow(root, step, lambda seen, _: select(seen), select, stepping, self.simulations)
         visits = tree.seen(0).visits
@@ -196,9 +196,6 @@ class PUCT(TreeSearch):
         weight = self.exploration + jnp.log((count + BASE + 1) / BASE)
         return _stretched(seen) + jnp.sqrt(count) * weight * seen.probability / (seen.visits + 1)
 
-    def _step_by_chance(self, world: Any, evaluator: Evaluator, discount: Scalar) -> Step:
-        return _step_by_chance(world, evaluator, discount)
-
 
 @hyperparameters
 class Gumbel(TreeSearch):
@@ -209,6 +206,8 @@ class Gumbel(TreeSearch):
 
     considered: Count = 16
     """Actions that are looked at first, at most."""
+
+    WEIGHS_CHANCE: ClassVar[bool] = False
 
     def grown(self, root: Evaluated, step: Step, key: Key[Array, ""], exploring: bool) -> Grown:
         stepping, drawing = jax.random.split(key)
@@ -230,6 +229,14 @@ class Gumbel(TreeSearch):
         seen = tree.seen(0)
         improved = jax.nn.softmax(jnp.where(seen.prior > LEAST, seen.prior + _completed(seen), LEAST))
         return tree, halved(seen, seen.visits.max()), improved
+
+
+def or_chance(seen: Seen, bound: Float[Array, " A"]) -> Float[Array, " A"]:
+    """A bound where somebody chooses; where chance does, the more the rarer an outcome was for how likely it is."""
+    if not isinstance(seen.state, Undecided):
+        return bound
+    likely = jnp.where(seen.probability > 0, seen.probability / (seen.visits + 1), -jnp.inf)
+    return jnp.where(seen.state.action < 0, bound, likely)
 
 
 def _stretched(seen: Seen) -> Float[Array, " A"]:
@@ -331,7 +338,7 @@ def _value(policy: Float[Array, " A"], q: Float[Array, " A"], visits: Int[Array,
 
 
 def _lines(tree: Tree) -> Int[Array, "A L"]:
-    """What follows most often behind each action of the root. A tree with chance in it has no such lines."""
+    """What follows most often behind each action of the root, in a tree without chance in it."""
     places = len(tree.children)
 
     def after(place: Int[Array, ""], action: Int[Array, ""]) -> Int[Array, ""]:

@@ -19,7 +19,7 @@ from retorno.core.time_step import allowed
 from retorno.models.tabular import SampleModel
 from retorno.ops.distributions import Categorical
 from retorno.search.tree import LEAST, Evaluated, Seen, best, grow
-from retorno.search.trees import Evaluator, Grown, Step, TreeSearch, imagined
+from retorno.search.trees import Evaluator, Grown, Step, TreeSearch, imagined, or_chance
 
 LONGEST = 1_000
 """Steps of a rollout, at most; what lies beyond counts for nothing."""
@@ -39,7 +39,7 @@ class UCB(TreeSearch):
         def select(seen: Seen) -> Int[Array, ""]:
             bonus = jnp.sqrt(jnp.log(jnp.maximum(seen.visits.sum(), 1)) / jnp.maximum(seen.visits, 1))
             bound = jnp.where(seen.visits > 0, seen.q + self.confidence * bonus, untried)
-            return best(jnp.where(seen.prior > LEAST, bound, -jnp.inf))
+            return best(or_chance(seen, jnp.where(seen.prior > LEAST, bound, -jnp.inf)))
 
         tree = grow(root, step, lambda seen, _: select(seen), select, stepping, self.simulations)
         visits = tree.seen(0).visits

@@ -19,6 +19,7 @@ from nicegui import run, ui
 
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
+from retorno.environments.games.chance import by_chance
 from retorno.environments.games.game import Game
 from retorno.run.engines import Engine
 from retorno.run.played import Mover, Played
@@ -72,7 +73,8 @@ class Playing:
         """Place it here; `begin` begins it."""
         self.visit, self.table = visit, table
         self.asked = asked
-        self.game = Played(table.world)
+        given = asked.get("chance", "")
+        self.game = self._anew_begun(int(given) if given.isdecimal() and int(given) < 2**32 else None)
         self.second = asked.get("second") == "1"
         self.against = asked.get("against", "")
         if self.against not in table.players:
@@ -90,6 +92,13 @@ class Playing:
         self.begun = False
         """Whether the moves of the address were made: until then it stays as it is, and there is nothing to save."""
         self._place()
+
+    def _anew_begun(self, number: int | None = None) -> Played:
+        """A game in which chance does what it likes, or what follows from a number."""
+        world = self.table.world
+        if not by_chance(world):
+            return Played(world)
+        return Played(world, 0, int(np.random.default_rng().integers(2**32)) if number is None else number)
 
     def _place(self) -> None:
         say = self.visit.say
@@ -217,7 +226,7 @@ class Playing:
                 game = Played(world)
                 game.follow(said)
                 return player.move(game)
-            mover = Mover(player, world)
+            mover = Mover(player, world, np.random.default_rng())
             for row in rows[:-1]:
                 mover.watch(row)
             return mover.move(rows[-1])
@@ -280,7 +289,7 @@ class Playing:
         """Another game, in which one moves first or second."""
         if self.busy:
             return
-        self.game, self.second = Played(self.table.world), second
+        self.game, self.second = self._anew_begun(), second
         self.thoughts = {}
         await self._anew()
 
@@ -391,6 +400,8 @@ class Playing:
         if not self.begun:
             return
         address = {"moves": "-".join(game.said()), "second": str(int(self.second)), "against": self.against}
+        if by_chance(world):
+            address["chance"] = str(game.chance[1])
         ui.run_javascript(f"history.replaceState(null, '', '/play?{urlencode(address)}')")
 
     def _tell(self, mine: bool) -> None:

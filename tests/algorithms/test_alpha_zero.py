@@ -71,6 +71,14 @@ def test_a_world_that_cannot_be_entered_is_refused(world: str) -> None:
         method.init(KEY, native_spec(place, Counter.of(1), 4))
 
 
+def test_a_high_temperature_draws_nothing_that_is_not_legal() -> None:
+    method = AlphaZero(network=Table(), search=PUCT(simulations=4), openings=0, temperature=50.0)
+    learner = method.init(KEY, native_spec(Nim(), Counter.of(1), 2))
+    _, row = Nim().enter(jnp.int32(1))
+    acting = lambda key: method.act(learner, row, method.initial_carry(learner), key)[0]  # noqa: E731
+    assert (jax.jit(jax.vmap(acting))(jax.random.split(KEY, 64)) == 0).all()
+
+
 class Nim(Game):
     """Take one, two or three of the matches; who takes the last one wins: leave the other a multiple of four."""
 
@@ -216,11 +224,19 @@ def test_it_gives_up_below_a_bound_but_not_in_games_that_are_played_on() -> None
         AlphaZero(resign_below=-0.9).init(KEY, native_spec(native("CartPole-v1"), Counter.of(1), 4))
 
 
+class ForThree(Nim):
+    """Who wins gets three: it is still one point."""
+
+    def move(self, position: Any, action: Any, key: Any) -> Moved:
+        led = super().move(position, action, key)
+        return led._replace(reward=3 * led.reward)
+
+
 def test_a_match_gives_both_the_same_beginnings() -> None:
     """Who leaves a multiple of four beats who always takes one; anyone is as strong as themselves."""
     perfect = lambda row, key: jnp.maximum(row.obs % 4 - 1, 0)  # noqa: E731
     careless = lambda row, key: jnp.int32(0)  # noqa: E731
-    match = jax.jit(partial(points_of, world=Nim(), pairs=16, key=KEY), static_argnums=(0, 1))
+    match = jax.jit(partial(points_of, world=ForThree(), pairs=16, key=KEY), static_argnums=(0, 1))
     assert match(perfect, perfect) == match(careless, careless) == 0.5
     # With two moves at random 4 to 8 of ten are left to who began: of two players one wins a beginning, or both do.
     assert match(perfect, careless) + match(careless, perfect) == 1 and match(perfect, careless) > 0.7

@@ -16,6 +16,9 @@ from retorno.ops.ratings import POINTS, bradley_terry
 from retorno.policies import Uniform
 from retorno.run import thinking
 from retorno.run.arena import ArenaError, arena, known_player
+from retorno.run.duel import duel
+from retorno.run.match import meet
+from retorno.run.played import GameError
 from retorno.search.uct import UCTPolicy
 
 WORLD = TicTacToe()
@@ -38,6 +41,26 @@ def test_perfect_play_is_rated_above_random_play() -> None:
     assert found.scores.sum() == 20 and found.as_row()[0]["games"] == 20
     low, high = found.as_row()[0]["ci95"]
     assert low < found.as_row()[0]["rating"] < high
+
+
+def test_who_plays_at_random_draws_and_is_not_first_to_hand() -> None:
+    """All games at once, and one by one."""
+    anyone: Any = known_player("random", WORLD)
+    games: list[Any] = []
+    duel(anyone, anyone, WORLD, 8, over=lambda game, _: games.append(game.moves))
+    assert len({tuple(moves) for moves in games}) == 8 and len({moves[0] for moves in games}) > 3
+    assert len(set(meet(anyone, anyone, WORLD, 64).lengths)) > 3
+
+
+def test_what_would_say_nothing_is_refused() -> None:
+    given = ["random", "exact", "--world", "tic_tac_toe_for_two"]
+    for more, why in (
+        (["--most", "40"], "give --within as well"),
+        (["--most", "4", "--within", "10"], "less than the --games 20"),
+        (["--patience", "3"], "for programs, and none plays"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            arena_command([*given, *more])
 
 
 def test_a_move_takes_as_long_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,5 +106,5 @@ def test_a_game_in_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     out = capsys.readouterr().out
     assert "'z9' is no legal move here; legal are a3, b3" in out
     assert " 2 . X ." in out and "I play" in out and out.endswith("left\n")
-    with pytest.raises(UsageError, match="only a game of two"):
+    with pytest.raises(GameError, match="only a game of two"):
         play_against(perfect, native("cliff"), 0, False)

@@ -14,6 +14,7 @@ import pytest
 from retorno.cli.arena import run as arena_command
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.environments.games.go import Go
+from retorno.environments.games.pig import Pig
 from retorno.environments.games.sgf import SGFError, read_sgf, write_sgf
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.policies import Uniform
@@ -145,7 +146,27 @@ def test_no_such_program() -> None:
         engine("gnugo:3", WORLD)
     with pytest.raises(EngineError, match="levels 0 to 10"):
         engine("gnugo:11", Go(size=5))
+    with pytest.raises(EngineError, match="no program is told what chance does"):
+        GTP([sys.executable], Pig())
     assert engine("exact", WORLD) is None
+
+
+def test_what_a_program_is_told_of_its_game() -> None:
+    """No size where there is no board; a move in less time than it may take."""
+
+    class Heard(GTP):
+        def ask(self, command: str) -> str:
+            heard.append(command)
+            return ""
+
+    class NoBoard(TicTacToe):
+        board = None  # type: ignore[assignment]
+
+    heard: list[str] = []
+    for world in (NoBoard(), WORLD):
+        Heard([sys.executable], world).set_up()
+    assert heard == ["clear_board", "boardsize 3", "clear_board"]
+    assert UCI([sys.executable], WORLD, patience=0.5).seconds == 0.25 and UCI([sys.executable], WORLD).seconds == 1
 
 
 def test_a_program_in_the_command(program: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,6 +162,9 @@ def test_chance_is_weighed() -> None:
     np.testing.assert_array_equal(found.action, 0)
     # Each outcome is visited as often as it is likely, up to half a visit.
     assert (np.abs(found.q - exact.q) <= 0.5 / found.visits + 1e-6).all()
+    judge = rollouts(WorldModel(world), 2)
+    assert jax.jit(lambda: UCB(simulations=64).search(WorldModel(world), judge, row, KEY).action)() == 0
+    assert (found.lines == -1).all()
     with pytest.raises(SpaceError, match="PUCT"):
         Gumbel().search(WorldModel(world), evaluator, row, KEY)
 

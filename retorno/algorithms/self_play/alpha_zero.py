@@ -176,7 +176,7 @@ class AlphaZero:
         searching, drawing, opening, anything = jax.random.split(key, 4)
         episode = jax.tree.map(partial(jnp.where, row.first), self._begun(opening), carry)
         found, full = self._searched(learner, row, searching)
-        drawn = jax.random.categorical(drawing, jnp.log(jnp.maximum(found.policy, 1e-9)) / self.temperature)
+        drawn = jax.random.categorical(drawing, jnp.log(found.policy) / self.temperature)
         searched = jnp.where(episode.moves < self.drawn_moves, drawn, found.action)
         evenly = jax.random.categorical(anything, allowed(row.legal, jnp.zeros_like(found.policy)))
         opens = episode.moves < episode.opening

@@ -214,7 +214,7 @@ class MuZero:
         model, evaluator = Imagination(learner.network), evaluator_of(learner.network)
         found = self.search.search(model, evaluator, row, searching, self.discount, exploring=True)
         temperature = linear(self.temperature, self.temperature_end, learner.clock.progress)
-        action = jax.random.categorical(drawing, jnp.log(jnp.maximum(found.policy, 1e-9)) / temperature)
+        action = jax.random.categorical(drawing, jnp.log(found.policy) / temperature)
         return action, {"policy": found.policy, "value": found.value}, ()
 
     def policy(self, learner: MuZeroLearner) -> Policy:

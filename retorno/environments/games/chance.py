@@ -9,8 +9,14 @@ import jax
 from jax import Array
 from jaxtyping import Float, Int, Key, PyTree
 
+from retorno.core.environment import ListsChances
 from retorno.core.time_step import TimeStep
 from retorno.environments.games.game import Game, Moved, Standing
+
+
+def by_chance(world: object) -> bool:
+    """Whether a world says that chance has a say in it."""
+    return isinstance(world, ListsChances) and world.chances > 1
 
 
 class ChanceGame(Game):

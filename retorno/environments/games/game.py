@@ -140,7 +140,10 @@ class Game(Environment):
             gives_up = action == GIVE_UP
             position = jax.tree.map(partial(jnp.where, gives_up), state.position, led.position)
             led = led._replace(
-                position=position, reward=jnp.where(gives_up, -1.0, led.reward), over=gives_up | led.over
+                position=position,
+                reward=jnp.where(gives_up, -1.0, led.reward),
+                over=gives_up | led.over,
+                again=gives_up | led.again,  # The position stays as they see it.
             )
         return self.follow(state, action, led)
 
@@ -182,6 +185,11 @@ class Game(Environment):
         cells, actions, board = self.cell_symmetries, self.action_symmetries, self.board
         if cells is None or actions is None or board is None:
             return obs, policy
+        if (found := np.shape(actions)) != (needed := (len(cells), *policy.shape)):
+            raise ValueError(
+                f"action_symmetries of {self!r} has the shape {list(found)}, where {needed[1]} actions and {needed[0]} "
+                f"symmetries of the cells need {list(needed)}: say which action comes to each place"
+            )
 
         def turn(leaf: Array) -> Array:
             if leaf.shape[:2] != board:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from retorno.core.errors import RetornoError
+from retorno.environments.games.chance import by_chance
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.environments.games.game import LETTERS, Game
 from retorno.environments.games.go import Go
@@ -23,6 +24,8 @@ NUMBERS: dict[type[Game], int] = {Go: 1, Othello: 2, Gomoku: 4, Hex: 11, Connect
 """The format's numbers of games; 0 is none of them."""
 TOKEN = re.compile(r"\s*(?:(?P<mark>[();])|(?P<name>[A-Za-z]+)\s*(?P<values>(?:\[(?:\\.|[^\]\\])*\]\s*)+))", re.DOTALL)
 VALUE = re.compile(r"\[((?:\\.|[^\]\\])*)\]", re.DOTALL)
+CHANCE = "XCHANCE"
+"""A property of our own: what all that chance did follows from."""
 COLOURS = ("B", "W")
 """Of the first and the second player."""
 
@@ -38,6 +41,8 @@ class Recorded(NamedTuple):
     """Whether the second player moved, and the move as the world says it."""
     properties: dict[str, str]
     """Of its first node: `SZ`, `KM`, `RE`, `PB`, …"""
+    chance: tuple[int, int] | None
+    """What all that chance did follows from, where it has a say."""
 
 
 def write_sgf(
@@ -46,6 +51,7 @@ def write_sgf(
     result: float | None = None,
     players: Sequence[str] = ("", ""),
     comments: Sequence[str] = (),
+    chance: tuple[int, int] | None = None,
 ) -> str:
     r"""A game as SGF.
 
@@ -55,6 +61,7 @@ def write_sgf(
         result: what the first player got; None where the game is not over.
         players: the names of the first and the second.
         comments: of each move.
+        chance: what all that chance did follows from, where it has a say.
 
     >>> write_sgf(ConnectFour(), [(False, "4"), (True, "3")])
     '(;FF[4]GM[0]CA[UTF-8]AP[retorno]GN[ConnectFour]SZ[7:6]\n;B[4]\n;W[3])\n'
@@ -69,6 +76,8 @@ def write_sgf(
     head |= {name: said for name, said in zip(("PB", "PW"), players, strict=True) if said}
     if result is not None:
         head["RE"] = "0" if result == 0 else "B+" if result > 0 else "W+"
+    if chance is not None:
+        head[CHANCE] = "{} {}".format(*chance)
     nodes = ["".join(f"{name}[{_escaped(said)}]" for name, said in head.items())]
     for i, (second, said) in enumerate(moves):
         remark = comments[i] if i < len(comments) else ""
@@ -114,7 +123,16 @@ def read_sgf(text: str, world: Game) -> Recorded:
         for second, colour in enumerate(COLOURS):
             for said in node.get(colour, ()):
                 moves.append((bool(second), _go_name(world, said, len(moves)) if isinstance(world, Go) else said))
-    return Recorded(tuple(moves), head)
+    return Recorded(tuple(moves), head, _chance(world, head))
+
+
+def _chance(world: Game, head: dict[str, str]) -> tuple[int, int] | None:
+    if not by_chance(world):
+        return None
+    seed, _, number = head.get(CHANCE, "").partition(" ")
+    if not all(each.isdecimal() and int(each) < 2**32 for each in (seed, number)):
+        raise SGFError(f"this file does not say what chance did, as in {CHANCE}[0 1]: give one that was saved here")
+    return int(seed), int(number)
 
 
 def _nodes(text: str) -> list[dict[str, list[str]]]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 from jax import Array
 from jaxtyping import Key
 
@@ -19,8 +20,10 @@ from retorno.core.solution import Solution
 from retorno.core.spaces import HashableSpace, index
 from retorno.core.time_step import TimeStep
 from retorno.environments.enumeration import enumerated
+from retorno.environments.games.game import GIVE_UP, Game, Moved, half_turned
 from retorno.environments.games.hex import Hex
 from retorno.environments.games.pig import Pig
+from retorno.environments.games.sgf import SGFError
 from retorno.environments.games.tic_tac_toe import LINES
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.environments.games.twenty48 import Twenty48
@@ -30,6 +33,7 @@ from retorno.environments.registry import model
 from retorno.policies import Uniform
 from retorno.policies.exploration import Epsilon
 from retorno.policies.target_and_behaviour import FixedPolicy
+from retorno.run.played import Played
 
 WORLD = TicTacToe()
 KEY = jax.random.key(0)
@@ -157,6 +161,59 @@ def test_players_meet_in_a_hosted_game_as_in_a_native_one() -> None:
         np.testing.assert_array_equal(native.lengths, other.lengths)
     drawn = rt.evaluate(policies=(perfect, uniform), world=hosted, episodes=20, greedy=False)
     assert drawn.losses == 0 and drawn.wins > 0 and drawn.ci95[1] <= 1
+
+
+class LastOfThree(Game):
+    """Three cells in a row; who takes the last one wins, and would move again."""
+
+    @property
+    def board(self) -> tuple[int, int]:
+        return 1, 3
+
+    def start(self, key: Any) -> Any:
+        return jnp.zeros((1, 3), jnp.int8)
+
+    def legal(self, position: Any) -> Any:
+        return position[0] == 0
+
+    def move(self, position: Any, action: Any, key: Any) -> Moved:
+        taken = position.at[0, action].set(1)
+        over = (taken != 0).all()
+        return Moved(jnp.where(over, taken, jnp.array([0, 2, 1], jnp.int8)[taken]), over, over, again=over)
+
+
+def test_the_last_position_is_shown_as_whoever_would_move_sees_it() -> None:
+    """Who would move again, and who gives up: it is theirs, and nothing on it changes hands."""
+    game = Played(LastOfThree())
+    game.follow(["a1", "b1", "c1"])
+    assert game.over and not game.second and game.result == 1 and "X O X" in game.text()
+    state, _ = WORLD.reset(KEY)
+    state, _ = WORLD.step(state, jnp.int32(4), KEY)
+    given_up, _ = WORLD.step(state, jnp.int32(GIVE_UP), KEY)
+    np.testing.assert_array_equal(WORLD.render(given_up), WORLD.render(state))
+
+
+def test_what_chance_did_is_in_the_file() -> None:
+    game = Played(Pig(target=20), 3, 1)
+    game.follow(["roll", "roll"])
+    again = Played(Pig(target=20))
+    again.follow_sgf(game.sgf())
+    assert np.array_equal(again.row.obs, game.row.obs)
+    others = [Played(Pig(target=20), 3, number) for number in range(12)]
+    for other in others:
+        other.play(0)
+    assert len({tuple(other.row.obs.tolist()) for other in others}) > 2
+    with pytest.raises(SGFError, match="does not say what chance did"):
+        again.follow_sgf("(;GM[0]GN[Pig];B[roll])")
+
+
+def test_symmetries_that_do_not_fit_are_refused() -> None:
+    class Passing(LastOfThree):
+        action_space = spaces.Discrete(4)  # type: ignore[assignment]
+        cell_symmetries = half_turned(1, 3)  # type: ignore[assignment]
+
+    with pytest.raises(ValueError, match=r"has the shape \[2, 3\], where 4 actions and 2 symmetries"):
+        Passing().turned(jnp.zeros((1, 3), jnp.int8), jnp.zeros(4), jnp.int32(1))
 
 
 def test_one_player_meets_nobody() -> None:
