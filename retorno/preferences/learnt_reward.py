@@ -3,7 +3,8 @@
 It is a relabel, so that any algorithm learns from it and knows nothing of it. Each time that a few labels are due
 (often at first, then ever more seldom) segments are drawn from what was lived lately, two of which are compared or more
 put in order, those that tell most are judged, and the members learn from all labels so far. What is paid is their mean,
-each normalised over all that was judged; replayed rows are paid what is thought of them now.
+each normalised over all that was judged; replayed rows are paid what is thought of them now. Between two sessions, and
+after the last, nobody thinks otherwise: a step is paid the same, whatever was seen since.
 
 What we do differently: rewards are of observations alone unless asked otherwise; bootstrap samples are drawn as labels
 arrive, by a Poisson number for each (Oza & Russell 2001), whose zeros, 1/e of them, are what a member is validated on;
@@ -83,7 +84,8 @@ class Preferences:
     half_rate: Positive = 0.1
     """The share of the run after which labels are asked half as often as at first: as T / (T + t)."""
     session: Count = 20
-    """Labels that are asked, and then learnt from, at once."""
+    """Labels that are asked, and then learnt from, at once. Where some are known, what is left of a session is not
+    asked."""
     queries: Queries = field(default_factory=Disagreement)
     """Which are asked about, of those that were drawn. Of several segments the mean over all pairs of them counts."""
     repeats: UnitInterval = 0.0
@@ -127,6 +129,13 @@ class Preferences:
     def __post_init__(self) -> None:
         if self.clips < 2:
             raise ValueError(f"two clips or more are compared, got {self.clips}")
+        if self.labels % self.session and not self.known:
+            fewer = max(self.labels - self.labels % self.session, self.session)
+            whole = next(each for each in range(self.session, 0, -1) if self.labels % each == 0)
+            raise ValueError(
+                f"{self.session} labels are asked at once (session), and {self.labels:,} are not a multiple of it: "
+                f"ask for {fewer:,}, or take session={whole}"
+            )
         if self.known:
             try:
                 digest = hashlib.sha256(Path(self.known).read_bytes()).hexdigest()
@@ -179,6 +188,7 @@ class Preferences:
             reward=jnp.zeros((*each, self.segment)),
             place=None if lives is None else jnp.full((*each, 3), -1),
         )
+        seen = Seen.start(spec.observation_space)
         labelled = Labelled(
             asked,
             jnp.zeros(each),
@@ -192,7 +202,10 @@ class Preferences:
             unknown = None if lives is None else jnp.full((*share.shape, 3), -1)
             given = given._replace(place=unknown)
             labelled = labelled.before(given, share, jax.random.fold_in(key, self.members))
-        sessions = labelled.count // self.session
+            lived = flat(jax.tree.map(jnp.asarray, given.obs))
+            seen = seen.updated(lived, jnp.ones(jax.tree.leaves(lived)[0][1:].shape[:2], bool))
+        # What is left of one counts as one: nobody is asked for more than there is room for.
+        sessions = -(-labelled.count // self.session)
         return LearntReward(
             settings=self,
             judge=judge,
@@ -202,8 +215,8 @@ class Preferences:
             labelled=labelled,
             recent=recent,
             lives=lives,
-            observed=ObservationNormaliser.start(spec.observation_space),
-            changed=ObservationNormaliser.start(spec.observation_space),
+            seen=seen,
+            read_by=seen,
             normal=Normal(jnp.zeros(self.members), jnp.ones(self.members), jnp.float32(0)),
             clock=Clock.start(spec.steps),
             sessions=sessions,
@@ -270,6 +283,24 @@ class Labelled(NamedTuple):
         return (repeated & same).sum() / jnp.maximum(repeated.sum(), 1)
 
 
+class Seen(NamedTuple):
+    """What observations are like, as all that was seen tells."""
+
+    observed: ObservationNormaliser
+    changed: ObservationNormaliser
+    """Of how observations change: next to what they are it is often little."""
+
+    @classmethod
+    def start(cls, space: spaces.Space[Any]) -> Seen:
+        """Nothing was seen yet."""
+        return cls(ObservationNormaliser.start(space), ObservationNormaliser.start(space))
+
+    def updated(self, obs: PyTree[Array], transitions: Bool[Array, "T B"]) -> Seen:
+        """With rows [T + 1, B] after the first, and how they change, where one leads to the next."""
+        arrived = jax.tree.map(lambda x: x[1:], obs)
+        return Seen(self.observed.update(arrived), self.changed.update(_changes(obs), transitions))
+
+
 class Normal(NamedTuple):
     """What makes rewards of members alike."""
 
@@ -300,9 +331,10 @@ class LearntReward(Relabel):
     recent: Ring
     lives: Lives | None
     """What leads to recent rows, where somebody looks at them who cannot see it else."""
-    observed: ObservationNormaliser
-    changed: ObservationNormaliser
-    """Of how observations change: next to what they are it is often little."""
+    seen: Seen
+    """Of known labels, and of what was lived."""
+    read_by: Seen
+    """As it was when the members learnt last, who read what they are shown by it."""
     normal: Normal
     clock: Clock
     sessions: Int[Array, ""]
@@ -330,7 +362,7 @@ class LearntReward(Relabel):
     def _new(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         assert self.novelty is not None
         arrived = jax.tree.map(lambda x: x[1:], trajectory.steps.obs)
-        return self.settings.deviation * self.novelty.reward(arrived, self.observed)
+        return self.settings.deviation * self.novelty.reward(arrived, self.seen.observed)
 
     def learn(self, trajectory: Trajectory, key: Key[Array, ""]) -> tuple[LearntReward, Metrics]:
         sessions, around = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
@@ -338,16 +370,16 @@ class LearntReward(Relabel):
             self,
             recent=_added(self.recent, trajectory),
             lives=None if self.lives is None else self.lives.added(trajectory),
-            observed=self.observed.update(jax.tree.map(lambda x: x[1:], trajectory.steps.obs)),
-            changed=self.changed.update(_changes(trajectory.steps.obs), trajectory.transitions),
+            seen=self.seen.updated(trajectory.steps.obs, trajectory.transitions),
             clock=self.clock.advance(trajectory),
         )
         if self.settings.known:
             first = jnp.where(lived.recent.starts > 0, lived.behind, 0)
-            lived = jax.lax.fori_loop(0, first, lambda i, now: now._studied(jax.random.fold_in(around, i)), lived)
+            study = lambda i, now: now._reading()._studied(jax.random.fold_in(around, i))  # noqa: E731
+            lived = jax.lax.fori_loop(0, first, study, lived)
         if lived.novelty is not None:
             novelty = lived.novelty
-            look = lambda: novelty.updated(lived.recent, lived.observed, around)  # noqa: E731
+            look = lambda: novelty.updated(lived.recent, lived.seen.observed, around)  # noqa: E731
             lived = replace(lived, novelty=jax.lax.cond(self.labelled.count > 0, lambda: novelty, look))
         due = jnp.floor(lived._due() / self.settings.session).astype(jnp.int32) - self.sessions
         # Where there is too little to ask about, labels are owed until there is more.
@@ -355,7 +387,8 @@ class LearntReward(Relabel):
         able = jax.lax.cond(due > 0, enough, lambda: jnp.array(False))
         # A loop of no turns rather than a branch: what a branch gives back would be copied.
         turns = jnp.where(able, due, 0)
-        after = jax.lax.fori_loop(0, turns, lambda i, now: now._session(jax.random.fold_in(sessions, i)), lived)
+        ask = lambda i, now: now._reading()._session(jax.random.fold_in(sessions, i))  # noqa: E731
+        after = jax.lax.fori_loop(0, turns, ask, lived)
         told = after.told
         full = (lived.recent.filled == lived.recent.slots - 1) | (lived.clock.progress >= 1)
         hopeless = (due > 0) & ~able & full & (after.labelled.count == 0)
@@ -387,9 +420,9 @@ class LearntReward(Relabel):
 
     def _of(self, member: Policy, obs: Array, action: Array) -> Float[Array, "T B"]:
         """What a member says of steps: obs [T + 1, B], action [T, B]."""
-        inputs = [jax.vmap(jax.vmap(self.observed))(jax.tree.map(lambda x: x[:-1], obs))]
+        inputs = [jax.vmap(jax.vmap(self.read_by.observed))(jax.tree.map(lambda x: x[:-1], obs))]
         inputs += [action] if self.settings.sees_action else []
-        inputs += [jax.vmap(jax.vmap(self.changed))(_changes(obs))] if self.settings.sees_change else []
+        inputs += [jax.vmap(jax.vmap(self.read_by.changed))(_changes(obs))] if self.settings.sees_change else []
         first = jnp.zeros(jax.tree.leaves(obs)[0][1:].shape[:2], bool)
         return unroll_batch(member, tuple(inputs), first, ())[REWARD]
 
@@ -403,12 +436,15 @@ class LearntReward(Relabel):
 
     def _steps(self, member: Policy, asked: Compared) -> Float[Array, "L S"]:
         """What a member says of each step of all segments."""
-        flat = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)  # noqa: E731
-        return self._of(member, jax.tree.map(flat, asked.obs), jax.tree.map(flat, asked.action))
+        return self._of(member, flat(asked.obs), flat(asked.action))
 
     def _sums(self, asked: Compared) -> Float[Array, "N K M"]:
         """What all members say of them."""
         return jnp.stack([self._sum(member, asked) for member in self.members], axis=-1)
+
+    def _reading(self) -> LearntReward:
+        """With members that read what they are shown by all that was seen so far."""
+        return replace(self, read_by=self.seen)
 
     def _studied(self, key: Key[Array, ""]) -> LearntReward:
         """Learn from what is known, without asking."""
@@ -521,6 +557,11 @@ def _added(ring: Ring, lived: Trajectory) -> Ring:
             action=jax.tree.map(lambda x: x[-most:], lived.action)
         )
     return ring.add(lived._replace(steps=lived.steps._replace(legal=None), extras=(), carry=()))
+
+
+def flat(parts: PyTree[Array]) -> PyTree[Array]:
+    """Parts [N, K, L] of N times K segments as of windows [L, N · K]."""
+    return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0), parts)
 
 
 def _changes(obs: PyTree[Array]) -> PyTree[Array]:

@@ -103,6 +103,23 @@ def test_more_labels_are_asked_than_are_known(judged: tuple[Path, LearntReward, 
         assert int(training.relabel.labelled.count) == 60
 
 
+def test_known_labels_that_are_no_whole_sessions_are_learnt_and_nobody_is_asked_for_what_has_no_room(
+    judged: tuple[Path, LearntReward, str], tmp_path: Path
+) -> None:
+    known = tmp_path / "known.jsonl"
+    known.write_text("".join((judged[0] / "labels.jsonl").read_text().splitlines(keepends=True)[:15]))
+    asked: list[int] = []
+    (tmp_path / "judge.py").write_text("def of(first, second):\n    asked.append(1)\n    return len(asked) % 2\n")
+    judge = FunctionJudge(f"{tmp_path}/judge.py:of")
+    judge.found().__globals__["asked"] = asked
+    with lived(labels=40, known=str(known), judge=judge) as training:
+        training.run_to_end()
+        assert int(training.relabel.labelled.count) == 15 + len(asked) == 35
+    with lived(labels=15, known=str(known), judge=judge) as taught:
+        taught.run_to_end()
+        assert len(asked) == 20 and float(taught.relabel.normal.scale) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

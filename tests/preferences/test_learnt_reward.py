@@ -19,6 +19,7 @@ from retorno.core.counter import Counter
 from retorno.core.mdp import MDP, mdp
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep, Trajectory
+from retorno.environments.control.classic import cart_pole
 from retorno.environments.own_code import OwnCodeError, run_file
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
@@ -34,6 +35,7 @@ from retorno.preferences import (
     StateEntropy,
     TrueReward,
 )
+from retorno.preferences.learnt_reward import flat
 from retorno.preferences.segments import draw_segments
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.loop import native_spec
@@ -131,11 +133,24 @@ def test_nothing_is_paid_before_the_first_label_and_then_what_has_the_deviation_
     assert not everywhere(fresh).any()
     relabel = learnt(deviation=0.5)
     held = relabel.labelled.asked
-    flat = lambda x: jnp.moveaxis(x.reshape(-1, *x.shape[2:]), 1, 0)  # noqa: E731
     paid = relabel.normal.scale * jnp.mean(
         (relabel._said(flat(held.obs), flat(held.action)) - relabel.normal.mean) / relabel.normal.deviation, axis=-1
     )
     assert abs(float(paid.mean())) < 0.1 and abs(float(paid.std()) - 0.5) < 0.1
+
+
+def test_after_the_last_session_a_step_is_paid_the_same() -> None:
+    """Whatever is seen since: members read by what observations were like when they learnt."""
+    made, waiting = small(labels=20, first=1.0, gradient_steps=5), cart_pole(limit=50, waits=True)
+    with train(PPO(num_envs=2, rollout=20), waiting, 400, relabel=made) as training:
+        training.run_to_end()
+        relabel = training.relabel
+    assert isinstance(relabel, LearntReward) and int(relabel.labelled.count) == 20
+    lived = relabel.recent.sample(jax.random.key(0), 2).trajectory
+    far = lived._replace(steps=lived.steps._replace(obs=100 + 9 * lived.steps.obs))
+    after = relabel.learn(far, jax.random.key(1))[0]
+    assert float(jnp.std(relabel.reward(lived))) > 0.01
+    assert np.array_equal(relabel.reward(lived), after.reward(lived))
 
 
 def spec() -> Any:
@@ -322,6 +337,11 @@ def test_segments_that_no_episode_holds_stop_the_run() -> None:
         learnt(segment=150, steps=4_000)
 
 
+def test_labels_of_which_some_would_not_be_asked_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"50 are not a multiple of it: ask for 40, or take session=10"):
+        Preferences(labels=50)
+
+
 def test_networks_with_a_memory_are_refused() -> None:
     with pytest.raises(SpaceError, match="judges single steps, and GRU remembers earlier ones: take MLP"):
         train(ALGORITHM, world(), 10, relabel=small(network=GRU()))
@@ -346,6 +366,6 @@ def test_it_pays_actions_that_are_numbers_in_a_hosted_world() -> None:
 
 
 def test_the_command_line_chooses_a_judge() -> None:
-    options = ["--relabel.judge", "function_judge", "--relabel.judge.function", "math:hypot", "--relabel.labels", "9"]
+    options = ["--relabel.judge", "function_judge", "--relabel.judge.function", "math:hypot", "--relabel.labels", "80"]
     relabel = choose("ppo", "Pendulum-v1", ["--relabel", "preferences", *options])[2]
-    assert relabel == Preferences(labels=9, judge=FunctionJudge("math:hypot"))
+    assert relabel == Preferences(labels=80, judge=FunctionJudge("math:hypot"))
