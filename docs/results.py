@@ -54,6 +54,7 @@ from retorno.run.config import to_json
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.match import meet
 from retorno.run.oracle import ROUNDING, regret
+from retorno.run.processes import end_with_parent
 from retorno.run.resume import restore
 from retorno.run.training import Training
 from retorno.search.hex import HexSolver
@@ -190,7 +191,8 @@ def _seed(result: Result, seed: int) -> None:
 def _trained(result: Result) -> Iterator[Training]:
     """The finished run of each seed."""
     # Not forked: XLA's threads do not live on in a fork.
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), multiprocessing.get_context("spawn")) as pool:
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), fresh, initializer=end_with_parent) as pool:
         alone = dataclasses.replace(result, judge=returns)  # Other judges cannot be sent to another process.
         seeds = {pool.submit(_seed, alone, seed): seed for seed in result.each_seed}
         for ended in as_completed(seeds):

@@ -18,7 +18,7 @@ import tyro
 
 from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
-from retorno.core.names import did_you_mean, meant
+from retorno.core.names import did_you_mean, meant, near
 from retorno.environments.formats.numbers import exact_number, number
 from retorno.environments.formats.reading import Reading
 
@@ -386,8 +386,10 @@ def _known(given: str, kind: type) -> bool:
 def _unknown(given: str, kind: type) -> str:
     if not given.startswith("-"):
         return f"{given!r} is one argument too many"
-    known = list(options(kind))
-    return f"no option {given}{did_you_mean(given.split('=')[0].replace('_', '-'), known)}"
+    # Without their dashes, in which all are alike.
+    known = {each[2:]: each for each in options(kind)}
+    close = near(given.split("=")[0].replace("_", "-").lstrip("-"), known)
+    return f"no option {given}" + (f"; did you mean {' or '.join(known[each] for each in close)}?" if close else "")
 
 
 def _gist(complaint: str, command: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +17,7 @@ from retorno.cli.compare import serve
 from retorno.cli.options import UsageError, parse
 from retorno.cli.pages import LABELS, LabelsPlace, Port, require_web
 from retorno.core.hyperparameters import Count
+from retorno.run.processes import end_with_parent
 
 OWN = ("judge", "task", "port", "labels-in", "labels", "help")
 HUMAN, REWARD = "human", "reward"
@@ -86,17 +86,8 @@ def _pebble(algorithm: str, arguments: list[str]) -> list[str]:
 
 
 def beside_a_run(folder: Path, labels: str, task: str, port: int | None) -> None:
-    """Serve the page in a process of its own, until the run's is over: also where that was killed and could say so to
-    nobody.
-    """
-    run = multiprocessing.parent_process()
-    assert run is not None
-
-    def follow() -> None:
-        run.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=follow, daemon=True).start()
+    """Serve the page in a process of its own, until the run's is over."""
+    end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     serve(folder, labels, task, port, patient=True)
 
 

@@ -82,13 +82,17 @@ LONGEST, MOST = 80, 10_000
 
 
 def near(name: str, names: Iterable[str], most: int = 3) -> list[str]:
-    """The names that look like `name` in any case of letters, the likest first.
+    """The names that look like `name` in any case of letters, the likest first; where none does, those that begin so.
 
-    >>> near("sarsa_lamda", ["sarsa", "sarsa_lambda", "ppo"], most=1)
-    ['sarsa_lambda']
+    >>> near("sarsa_lamda", ["sarsa", "sarsa_lambda", "ppo"], most=1), near("verbose", ["over"])
+    (['sarsa_lambda'], [])
+    >>> near("clip", ["clip_rewards", "scale"])
+    ['clip_rewards']
     """
     lower = {known.lower(): known for known in list(names)[:MOST]}
-    return [lower[match] for match in difflib.get_close_matches(name.lower()[:LONGEST], lower, most, 0.5)]
+    asked = name.lower()[:LONGEST]
+    alike = difflib.get_close_matches(asked, lower, most, 0.6)
+    return [lower[each] for each in alike or [each for each in lower if each.startswith(asked)][:most]]
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -681,7 +681,8 @@ class Beta(NamedTuple):
         return action, self.log_prob(action)
 
     def mode(self) -> Float[Array, " D"]:
-        return (self.alpha - self.beta) / (self.alpha + self.beta - 2)
+        # Where both are 1 as far as float32 tells, all are alike: the middle.
+        return (self.alpha - self.beta) / jnp.maximum(self.alpha + self.beta - 2, jnp.finfo(jnp.float32).tiny)
 
     def log_prob(self, action: Float[Array, " D"]) -> Float[Array, ""]:
         y = jnp.clip((action + 1) / 2, 2.0**-24, 1 - 2.0**-24)

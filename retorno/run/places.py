@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from retorno.run.config import from_json
 from retorno.run.evaluate import evaluate
 from retorno.run.folder import CONFIG
 from retorno.run.known import known
+from retorno.run.processes import end_with_parent
 from retorno.run.resume import resume
 from retorno.run.train import train
 from retorno.run.training import Training
@@ -166,15 +165,8 @@ _here: list[Lives] = []
 
 
 def _begin(files: Sequence[Path]) -> None:
-    """Set up a process, and have it end with the one that made it, however that ends."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def ends_with_it() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=ends_with_it, daemon=True).start()
+    """Set up a process."""
+    end_with_parent()
     _here.append(Lives(files))
 
 

@@ -74,6 +74,13 @@ def test_two_steps_by_hand():
     np.testing.assert_allclose(found["policy"], actor, atol=1e-6)
 
 
+def test_how_far_a_policy_has_moved_is_told_where_what_was_done_has_no_probability_left():
+    method = PPO(network=Table(), num_envs=1, rollout=2, epochs=1, minibatches=1)
+    lived = episode([1.0, 2.0])._replace(extras={"log_prob": jnp.full((2, 1), 200.0)})
+    told = method.update(begun(method), lived, world_reward, jax.random.key(0))[1]
+    assert float(told["kl"]) == pytest.approx(200 + math.log(ACTIONS) - 1)
+
+
 @pytest.mark.parametrize("discount_gradient", [True, False])
 def test_at_the_end_with_full_traces_it_is_reinforce(discount_gradient):
     """Both from the same preferences and values: Gₜ − v(Sₜ) is the sum of the errors to come."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from retorno.algorithms import BootstrappedDQN
+from retorno.core.counter import Counter
 from retorno.core.mdp import mdp
 from retorno.environments.sampled_world import sampled
 from retorno.environments.textbook.exploration import deep_sea
 from retorno.networks import Table
 from retorno.ops.optimisers import SGD
 from retorno.run.evaluate import evaluate
+from retorno.run.loop import native_spec
 from retorno.run.train import train
 
 
@@ -31,6 +34,18 @@ def test_where_nothing_was_seen_members_say_what_they_believed() -> None:
     np.testing.assert_allclose(seen, 1.0, atol=1e-3)
     np.testing.assert_allclose(unseen, 2.0 * learner.prior.tables["q"][1].reshape(4, 2), rtol=1e-6)
     assert unseen.std(0).min() > 0.1
+
+
+def test_what_is_too_much_to_one_and_too_little_to_another_is_still_to_be_learnt() -> None:
+    method = BootstrappedDQN(network=Table(), members=2, prior_scale=0.0, capacity=8)
+    learner = method.init(jax.random.key(0), native_spec(sampled(deep_sea(3)), Counter.of(100), 1))
+    window = learner.replay.ring.windows(jnp.arange(2))
+    rows = window.trajectory.steps._replace(last=jnp.zeros((2, 2), bool))
+    learns = jnp.array([[[True, True], [True, False]]])
+    window = window._replace(trajectory=window.trajectory._replace(steps=rows, extras={"learns": learns}))
+    members = method._members(learner.network, learner.prior)
+    _, (_, priority) = method._loss(members, window, jnp.array([[[1.0, -1.0], [1.0, -1.0]]]))
+    np.testing.assert_allclose(priority, [1.0, 0.5])
 
 
 @pytest.mark.slow

@@ -109,6 +109,8 @@ def test_beta_is_a_density_within_the_bounds() -> None:
     assert float(one.entropy()) == pytest.approx(-(density * log["one"]).sum(), abs=1e-3)
     assert float(one.kl(other)) == pytest.approx((density * (log["one"] - log["other"])).sum(), abs=2e-3)
     assert float(one.mode()[0]) == pytest.approx(y[density.argmax()], abs=1e-3)
+    even = jnp.ones(1)  # What a head says from softplus(−17) on.
+    assert float(Beta(even, even).mode()[0]) == 0
     drawn = np.asarray(jax.vmap(one.sample)(jax.random.split(jax.random.key(0), 4096)))
     assert abs(drawn.mean() - (density * y).sum()) < 4 * drawn.std() / 64
     with pytest.raises(SpaceError, match="a beta policy acts between bounds"):

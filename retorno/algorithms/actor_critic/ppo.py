@@ -337,7 +337,7 @@ class PPO:
             "entropy": mean_entropy,
             "ratio": over_choices(ratio),
             # Schulman 2020, "Approximating KL divergence": never negative, low variance.
-            "kl": over_choices(ratio - 1 - jnp.log(ratio)),
+            "kl": over_choices(ratio - 1 - (log_prob - rows.log_prob)),
             "clip_fraction": over_choices((jnp.abs(ratio - 1) > clip).astype(jnp.float32)),
         }
 

@@ -260,7 +260,9 @@ class BootstrappedDQN:
         error = target - taken
         losses = jnp.where(learns, 0.5 * jnp.square(error), 0.0).sum(-1)
         told = {"loss": masked_mean(losses, valid), "q": masked_mean(taken.mean(-1), valid)}
-        priority = jax.vmap(sequence_priority, in_axes=1)(error.mean(-1), valid)
+        # What is too much to one and too little to another is not known: their errors do not make up for each other.
+        unknown = jnp.where(learns, jnp.abs(error), 0.0).mean(-1)
+        priority = jax.vmap(sequence_priority, in_axes=1)(unknown, valid)
         return masked_mean(window.weight * losses, valid), (
             told | {"apart": masked_mean(taken.std(-1), valid)},
             priority,
