@@ -32,9 +32,30 @@ def against(work: str, peer: str, pairs: int) -> Callable[[str], dict[str, Any]]
 
     def measure(python: str) -> dict[str, Any]:
         with Worker(PYTHON, "works.py", work) as mine, Worker(python, "peers.py", peer) as theirs:
-            return ratio(*in_turn(mine.measure, theirs.measure, pairs))
+            told = ratio(*in_turn(mine.measure, theirs.measure, pairs))
+        return told | roofline(work, told["mine"])
 
     return measure
+
+
+OPERATIONS = {
+    **{work: work for work in ("sac", "td3", "tqc", "crossq", "droq", "dqn", "qrdqn")},
+    "dqn_hosted": "dqn",
+    "a2c_fused": "a2c",
+    "a2c_hosted": "a2c",
+}
+"""Of which works it is counted what an environment step costs, and by which name."""
+
+
+def roofline(work: str, rate: float) -> dict[str, Any]:
+    """Which share it is of the rate of a matrix product, that a work has so many environment steps a second."""
+    if work not in OPERATIONS:
+        return {}
+    with Worker(PYTHON, "works.py", f"operations_{OPERATIONS[work]}") as counting:
+        each = counting.measure()
+    with Worker(PYTHON, "works.py", "product") as product:
+        most = product.measure()
+    return {"operations": each, "product": most, "reached": rate * each / most}
 
 
 def beside(first: str, second: str, pairs: int) -> Callable[[str], dict[str, Any]]:
@@ -192,10 +213,12 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "up; the median of the ratios pair by pair, with the least and the largest. Peers: Stable-Baselines3 2.9.2",
         "(PyTorch 2.13, one thread, which is its fastest here), sb3-contrib 2.9.0 and SBX 0.28, with the same settings",
         "and Gymnasium's worlds. Where a load is told so much other work ran beside it, and only ratios say something;",
-        "where one core's time is, rates are by the seconds that both sides had of one and the same core.",
+        "where one core's time is, rates are by the seconds that both sides had of one and the same core. What is",
+        "reached says how much is left: the floating-point operations of one step's acting and learning, as XLA counts",
+        "them, times our rate, over what a product of two matrices of 1,024 × 1,024 has a second on the same machine.",
         "",
-        "| work | bar | measured | least to largest | ours | theirs | pairs |",
-        "|---|---|---|---|---|---|---|",
+        "| work | bar | measured | least to largest | ours | theirs | pairs | reached |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, (title, bar, _) in PARTS.items():
         result = results.get(name)
@@ -206,15 +229,16 @@ def render(results: dict[str, dict[str, Any]]) -> str:
             unit = " s" if name.startswith("whole") else "/s"
             beside = f", load {result['load']:.0f}" if result.get("load", 0) > QUIET else ""
             beside += ", one core's time" if result.get("by") == "processor" else ""
+            reached = f"{result['reached']:.0%}" if "reached" in result else ""
             sides = f"{result['mine']:,.4g}{unit} | {result['theirs']:,.4g}{unit} | {result['pairs']}{beside}"
-            lines.append(f"| {title} | {bar} | **{result['ratio']:.2f}** | {spread} | {sides} |")
+            lines.append(f"| {title} | {bar} | **{result['ratio']:.2f}** | {spread} | {sides} | {reached} |")
         elif "seconds" in result:
             spread = f"{result['low']:.3f} to {result['high']:.3f}"
-            lines.append(f"| {title} | {bar} | **{result['seconds']:.3f}** | {spread} | | | {result['runs']} runs |")
+            lines.append(f"| {title} | {bar} | **{result['seconds']:.3f}** | {spread} | | | {result['runs']} runs | |")
         else:
             value = result.get("ratio", result["mb"])
             more = f"{result['arrays_mb']:.0f} MB of arrays" if "arrays_mb" in result else ""
-            lines.append(f"| {title} | {bar} | **{value:.3g}** | | {result['mb']:.0f} MB | {more} | |")
+            lines.append(f"| {title} | {bar} | **{value:.3g}** | | {result['mb']:.0f} MB | {more} | | |")
     if "growth" in results:
         lines += ["", "PPO's rate as environments are added (native CartPole, 32 steps, 4 epochs, 4 minibatches):", ""]
         rates = results["growth"]["rates"]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 from measure import clock, serve
 
@@ -88,17 +89,24 @@ def pqn_many() -> Callable[[], float]:
     return running(algorithm, "CartPole-v1", 655_360)
 
 
-def a2c(hosted: bool = False) -> Callable[[], float]:
-    """A2C with the zoo's settings: 8 environments, 5 steps."""
+def _a2c() -> rt.PPO:
     published = settings("a2c", "CartPole-v1")
     assert published is not None
-    return running(published.algorithm, rt.make("CartPole-v1", hosted=hosted), 4_000 if hosted else 40_000)
+    return published.algorithm  # type: ignore[return-value]
+
+
+def a2c(hosted: bool = False) -> Callable[[], float]:
+    """A2C with the zoo's settings: 8 environments, 5 steps."""
+    return running(_a2c(), rt.make("CartPole-v1", hosted=hosted), 4_000 if hosted else 40_000)
+
+
+def _qrdqn() -> rt.DQN:
+    return dataclasses.replace(_dqn(), returns=QuantileRegression(25))
 
 
 def qrdqn() -> Callable[[], float]:
     """QR-DQN, one gradient step of 64 and 25 quantiles for each environment step."""
-    returns = QuantileRegression(25)
-    return running(dataclasses.replace(_dqn(), returns=returns), "CartPole-v1", 1_000)
+    return running(_qrdqn(), "CartPole-v1", 1_000)
 
 
 def recurrent() -> Callable[[], float]:
@@ -111,14 +119,23 @@ def recurrent() -> Callable[[], float]:
     return running(algorithm, rt.make("CartPole-v1", hosted=True), 1_024)
 
 
-def off_policy(kind: Any, world: str = "Pendulum-v1", steps: int = 400, **settings: Any) -> Callable[[], float]:
-    """One update of 256 a step, or as many as the kind asks for; networks of 2 × 256, or the kind's own."""
-    return running(kind(learning_starts=10, capacity=100_000, **settings), world, steps)
+OFF_POLICY = {
+    "sac": rt.SAC,
+    "td3": partial(rt.TD3, network=MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)),
+    "tqc": partial(rt.algorithms.TQC, ensemble=Truncated(members=2)),
+    "crossq": rt.algorithms.CrossQ,
+    "droq": rt.algorithms.DroQ,
+}
+"""One update of 256 a step, or as many as the kind asks for; networks of 2 × 256, or the kind's own."""
 
 
-def td3() -> Callable[[], float]:
-    """TD3 with the same."""
-    return off_policy(rt.TD3, network=MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False))
+def _off_policy(kind: str) -> Any:
+    return OFF_POLICY[kind](learning_starts=10, capacity=100_000)
+
+
+def off_policy(kind: str, world: str = "Pendulum-v1", steps: int = 400) -> Callable[[], float]:
+    """One of these."""
+    return running(_off_policy(kind), world, steps)
 
 
 def ppo_of_bodies() -> Callable[[], float]:
@@ -219,6 +236,52 @@ def iterations(method: Any, number: int) -> Callable[[], float]:
     return measure
 
 
+def operations(method: Any, world: str) -> Callable[[], float]:
+    """Floating-point operations of what is done for one environment step, by XLA's analysis of the program.
+
+    It counts a loop's turn once, so each update has to be one gradient step, or several alike; and of two branches the
+    dearer one, so what is done in some steps alone is counted with and without it.
+    """
+    import jax
+
+    from retorno.core.hyperparameters import as_arrays
+    from retorno.run.loop import iterate
+
+    training = rt.train(method, world, FOREVER)
+    world_, algorithm = training.world, as_arrays(training.algorithm)
+
+    def counted() -> float:
+        lowered = jax.jit(lambda run: iterate(algorithm, world_, run).after).lower(training.run)  # type: ignore[arg-type]
+        return lowered.cost_analysis()["flops"]  # pyright: ignore[reportOptionalSubscript, reportIndexIssue]
+
+    with patch("jax.lax.cond", lambda due, does, stays, *given: does(*given)):
+        with_all = counted()
+    with patch("jax.lax.cond", lambda due, does, stays, *given: stays(*given)):
+        without = counted()
+    each = without + (with_all - without) / getattr(method, "actor_period", 1)
+    return lambda: each * getattr(method, "gradient_steps", 1) / (method.num_envs * method.rollout)
+
+
+def product() -> Callable[[], float]:
+    """Floating-point operations a second of a product of two matrices of 1,024 × 1,024, the best of some."""
+    import jax
+    import jax.numpy as jnp
+
+    size = 1_024
+    matrix, multiply = jax.random.normal(jax.random.key(0), (size, size)), jax.jit(jnp.dot)
+    multiply(matrix, matrix).block_until_ready()
+
+    def measure() -> float:
+        def once() -> float:
+            began = clock()
+            multiply(matrix, matrix).block_until_ready()
+            return clock() - began
+
+        return 2 * size**3 / min(once() for _ in range(20))
+
+    return measure
+
+
 def ten_seeds() -> Callable[[], float]:
     """Ten seeds in one call, over as many host devices as there are."""
     return running(_ppo(), "CartPole-v1", 10_240, seed=range(10))
@@ -253,12 +316,10 @@ if __name__ == "__main__":
                 "a2c_hosted": partial(a2c, True),
                 "qrdqn": qrdqn,
                 "recurrent": recurrent,
-                "sac": partial(off_policy, rt.SAC),
-                "td3": td3,
-                "tqc": partial(off_policy, rt.algorithms.TQC, ensemble=Truncated(members=2)),
-                "crossq": partial(off_policy, rt.algorithms.CrossQ, steps=200),
-                "droq": partial(off_policy, rt.algorithms.DroQ, steps=40),
-                "sac_hosted": partial(off_policy, rt.SAC, "HalfCheetah-v5"),
+                **{kind: partial(off_policy, kind) for kind in OFF_POLICY},
+                "crossq": partial(off_policy, "crossq", steps=200),
+                "droq": partial(off_policy, "droq", steps=40),
+                "sac_hosted": partial(off_policy, "sac", "HalfCheetah-v5"),
                 "ppo_bodies": ppo_of_bodies,
                 "evolution": evolution,
                 "evolution_in_python": evolution_in_python,
@@ -266,6 +327,11 @@ if __name__ == "__main__":
                 "draws_prioritised": partial(draws, True),
                 "draws_judged": partial(draws, True, judged=True),
                 "ten_seeds": ten_seeds,
+                "product": product,
+                **{f"operations_{kind}": partial(operations, _off_policy(kind), "Pendulum-v1") for kind in OFF_POLICY},
+                "operations_dqn": partial(operations, _dqn(), "CartPole-v1"),
+                "operations_qrdqn": partial(operations, _qrdqn(), "CartPole-v1"),
+                "operations_a2c": partial(operations, _a2c(), "CartPole-v1"),
                 **{f"ppo_{n}": partial(ppo_of, n) for n in (1, 4, 16, 64, 256, 1024, 4096)},
             }
         )
