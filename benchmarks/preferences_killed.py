@@ -36,7 +36,7 @@ from playwright.sync_api import Error, sync_playwright
 from preferences import KILLED, render
 
 WHO, KIND = "Ana", "segments"
-LABELS_A_KILL = 10
+LABELS_A_KILL = 12
 WORLD = ("q_learning", "garnet")
 OPTIONS = ("--steps", "20000", "--every", "2000", "--episodes", "0", "--num-envs", "4", "--rollout", "10")
 ASKED = ("--relabel.session", "4", "--relabel.segment", "5", "--relabel.recent", "1000", "--relabel.members", "1")

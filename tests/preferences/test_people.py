@@ -287,7 +287,7 @@ def test_a_page_ends_with_the_run_that_was_killed(tmp_path: Path) -> None:
 def test_the_command_chooses_who_judges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[list[str]] = []
     monkeypatch.setattr(command, "run", lambda arguments: asked.append(arguments) or 0)
-    prefer.run(["ppo", "Pendulum-v1", "--labels", "60", "--judge", "reward", "--steps", "1e4"])
+    prefer.run(["ppo", "Pendulum-v1", "--labels", "50", "--judge", "reward", "--steps", "1e4"])
     prefer.run(["PPO", "Pendulum-v1", "--judge=mine.py:rule"])
     options = ["--relabel", "preferences", "--relabel.labels"]
     judge = ["--relabel.judge", "function_judge", "--relabel.judge.function", "mine.py:rule"]
