@@ -18,7 +18,7 @@ from retorno.cli.runs import learnt, members, recorded_world
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import Environment
-from retorno.core.hyperparameters import Count, Positive, Whole
+from retorno.core.hyperparameters import Count, Positive, Seed, Whole
 from retorno.core.policy import Policy
 from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
@@ -59,7 +59,7 @@ class Arena:
     """Seconds that a program may take for an answer; 30 where it is not said."""
     folder: Path | None = None
     """Where games are kept as they come, those with a program in them as SGF: the same command goes on there."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the games."""
     json: Flag = False
     """Print JSON."""

@@ -22,7 +22,7 @@ from retorno.cli.runs import learnt, members, world_for
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
-from retorno.core.hyperparameters import Count
+from retorno.core.hyperparameters import Count, Seed
 from retorno.core.waiting import waiting
 from retorno.environments.canvas import one_in
 from retorno.environments.games.game import Game
@@ -60,7 +60,7 @@ class Play:
     newest where it is not said."""
     world: str | None = None
     """Of a run: another world with the same spaces than its own. What either is made with: --world.KEY VALUE."""
-    seed: int = 1_000_000
+    seed: Seed = 1_000_000
     """Of the episodes; `retorno evaluate` begins with the same one."""
     sampled: Flag = False
     """Draw actions from the policy instead of taking its best one."""

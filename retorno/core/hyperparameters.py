@@ -49,6 +49,8 @@ Count = Annotated[int, Range(int, lambda x: x >= 1, "at least 1")]
 """How many of something there are."""
 Whole = Annotated[int, Range(int, lambda x: x >= 0, "at least 0")]
 """How many of something there are, if any."""
+Seed = Annotated[int, Range(int, lambda x: 0 <= x < 2**32, "from 0 to 4,294,967,295")]
+"""What all that is drawn follows from."""
 
 
 @dataclasses.dataclass(frozen=True)

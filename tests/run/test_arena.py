@@ -58,6 +58,7 @@ def test_what_would_say_nothing_is_refused() -> None:
         (["--most", "40"], "give --within as well"),
         (["--most", "4", "--within", "10"], "less than the --games 20"),
         (["--patience", "3"], "for programs, and none plays"),
+        (["--seed", "-1"], "from 0 to 4,294,967,295"),
     ):
         with pytest.raises(UsageError, match=why):
             arena_command([*given, *more])
