@@ -88,10 +88,13 @@ def near(name: str, names: Iterable[str], most: int = 3) -> list[str]:
     (['sarsa_lambda'], [])
     >>> near("clip", ["clip_rewards", "scale"])
     ['clip_rewards']
+    >>> near("C9", ["C1", "C2", "Pub"])
+    ['C2', 'C1']
     """
     lower = {known.lower(): known for known in list(names)[:MOST]}
     asked = name.lower()[:LONGEST]
-    alike = difflib.get_close_matches(asked, lower, most, 0.6)
+    # Of two letters one may be another.
+    alike = difflib.get_close_matches(asked, lower, most, 0.5 if len(asked) < 4 else 0.6)
     return [lower[each] for each in alike or [each for each in lower if each.startswith(asked)][:most]]
 
 
