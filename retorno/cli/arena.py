@@ -128,7 +128,9 @@ def run(arguments: list[str]) -> int:
         drawn = f"{given.openings} move{'s' if given.openings > 1 else ''} at random"
         note(f"each game began with {drawn}, after which perfect play may lose as well; --openings 0: none")
     else:
-        note("without openings two players that draw nothing only repeat themselves: intervals are wider than told")
+        note(
+            "without openings two players that draw nothing only repeat themselves: true intervals are wider than these"
+        )
     return 0
 
 

@@ -166,8 +166,12 @@ def _against_me(given: Play, settings: dict[str, Any]) -> int:
 
     for name in SHOWN + ("seed",) * given.page:
         if getattr(given, name) != getattr(Play, name):
-            what = "a page's games are all different" if name == "seed" else f"--{name} is for episodes that are shown"
-            raise UsageError(f"{what}: leave --{name} out to play yourself")
+            meant = (
+                "for games that are alike, and no two of a page are"
+                if name == "seed"
+                else "for episodes that are shown"
+            )
+            raise UsageError(f"--{name} is {meant}: leave it out to play yourself")
     if given.page and given.second:
         raise UsageError("--second is for the terminal: on the page you choose who begins")
     name, policy = _named(given, settings)

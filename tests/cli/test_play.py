@@ -86,7 +86,8 @@ def test_a_game_of_two_is_told_by_its_board_and_its_winner(cli, no_display: None
         (["tic_tac_toe_for_two", "--second"], "say who that is"),
         (["tic_tac_toe_for_two", "--port", "8500"], "give --page as well"),
         (["tic_tac_toe_for_two", "--step", "3"], "is of a run's policy"),
-        (["tic_tac_toe_for_two", "--opponent", "me", "--out", "x.gif"], "leave --out out to play yourself"),
+        (["tic_tac_toe_for_two", "--opponent", "me", "--out", "x.gif"], "leave it out to play yourself"),
+        (["tic_tac_toe_for_two", "--page", "--seed", "3"], "no two of a page are: leave it out"),
         (["tic_tac_toe_for_two", "--page", "--second"], "on the page you choose who begins"),
     ],
 )
