@@ -38,7 +38,7 @@ from retorno.networks.normalisers import ObservationNormaliser
 from retorno.ops.optimisers import Adam, Optimiser, decays, descend
 from retorno.ops.preferences import comparison, plackett_luce, ranks
 from retorno.preferences.given import known_labels
-from retorno.preferences.judges import Asked, Judge, TrueReward
+from retorno.preferences.judges import Asked, Judge, People, TrueReward
 from retorno.preferences.lives import Lives
 from retorno.preferences.novelty import Novelty, StateEntropy
 from retorno.preferences.queries import Disagreement, Queries
@@ -129,6 +129,8 @@ class Preferences:
     def __post_init__(self) -> None:
         if self.clips < 2:
             raise ValueError(f"two clips or more are compared, got {self.clips}")
+        if self.clips > 9 and isinstance(self.judge, People):
+            raise ValueError(f"people name each clip by one digit: at most 9 are compared at once, got {self.clips}")
         if self.labels % self.session and not self.known:
             fewer = max(self.labels - self.labels % self.session, self.session)
             whole = next(each for each in range(self.session, 0, -1) if self.labels % each == 0)

@@ -30,6 +30,7 @@ from retorno.preferences import (
     FunctionJudge,
     InformationGain,
     LearntReward,
+    People,
     Preferences,
     Random,
     StateEntropy,
@@ -309,6 +310,8 @@ def test_a_function_says_how_good_each_of_several_is(file: Path) -> None:
     assert wrong.trouble is not None and "gave [1.0]: expected 4 numbers, the more the better" in wrong.trouble
     with pytest.raises(ValueError, match="two clips or more are compared, got 1"):
         small(clips=1)
+    with pytest.raises(ValueError, match="at most 9 are compared at once, got 10"):
+        small(clips=10, judge=People())
 
 
 @pytest.mark.parametrize(
