@@ -13,7 +13,7 @@ from retorno.cli.terminal import note
 from retorno.core.policy import Policy
 from retorno.environments.games.game import GIVE_UP, Game
 from retorno.run.arena import ArenaError, known_player
-from retorno.run.engines import Engine
+from retorno.run.engines import Engine, Resigned
 from retorno.run.played import Mover, Played
 from retorno.search import SearchPolicy
 from retorno.search.perfect import Perfect
@@ -41,6 +41,9 @@ def play_against(policy: Policy | Engine, world: object, seed: int, second: bool
         return _played(game, Mover(policy, game.world, np.random.default_rng(seed)), second)
     try:
         return _played(game, policy, second)
+    except Resigned as told:
+        print(f"{told}. You win.")
+        return 0
     finally:
         policy.end()
 

@@ -36,6 +36,10 @@ class EngineError(RetornoError):
     """What a program did wrong."""
 
 
+class Resigned(EngineError):
+    """A program gives its game up."""
+
+
 class Engine(ABC):
     """A program that plays one game after another. It is started when it is needed."""
 
@@ -70,8 +74,10 @@ class Engine(ABC):
         """Its move where a game stands. It is told the whole game, since moves may have been taken back.
 
         Raises:
-            EngineError: when it hangs, dies, resigns, or answers with what is no legal move.
+            Resigned: when it gives up.
+            EngineError: when it hangs, dies, or answers with what is no legal move.
         """
+        name = Path(self.command[0]).name
         with self._turn:
             try:
                 self.begin()
@@ -79,11 +85,13 @@ class Engine(ABC):
                     self.told(said, second)
                 said = self.asked(game)
                 if said.lower() == "resign":
-                    raise EngineError("it resigns")
+                    raise Resigned(f"{name} resigns")
                 return game.world.action(said, game.legal, game.second)
+            except Resigned:
+                raise
             except (EngineError, ValueError) as error:
                 self.end()
-                raise EngineError(f"{Path(self.command[0]).name} does not play on: {error}") from None
+                raise EngineError(f"{name} does not play on: {error}") from None
 
     def begin(self) -> None:
         """Another game.

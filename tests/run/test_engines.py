@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from retorno.cli.against import play_against
 from retorno.cli.arena import run as arena_command
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.environments.games.go import Go
@@ -117,7 +118,7 @@ def test_a_program_moves_where_a_game_stands(program: Any) -> None:
     assert (first, player.move(game)) == (0, 1) and player.process is not None
     player.end()
     game.follow(["c1"])
-    for fault, why in (("illegal", "no legal move"), ("resigns", "it resigns"), ("dies", "it died")):
+    for fault, why in (("illegal", "no legal move"), ("dies", "it died")):
         player = program(fault)
         for _ in range(2):
             with pytest.raises(EngineError, match=f"does not play on: .*{why}"):
@@ -125,7 +126,12 @@ def test_a_program_moves_where_a_game_stands(program: Any) -> None:
         assert player.process is None
 
 
-def test_who_resigns_has_lost_without_a_fault(program: Any) -> None:
+def test_who_resigns_has_lost_without_a_fault(
+    program: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda _="": "c1")
+    assert play_against(program("resigns"), WORLD, seed=0, second=True) == 0
+    assert capsys.readouterr().out.endswith(" resigns. You win.\n")
     faults: list[Forfeit] = []
     assert duel(program("resigns"), UNIFORM, WORLD, 2, forfeited=faults.append).losses == 2 and not faults
 
