@@ -119,6 +119,13 @@ def test_reanalysis_gives_some_rows_todays_policies() -> None:
     np.testing.assert_array_equal(after["full"][0], [True, True, False, False])
 
 
+def test_more_than_there_is_is_refused() -> None:
+    with pytest.raises(ValueError, match="reanalysed=5 rows of a batch of 4"):
+        AlphaZero(batch_size=4, reanalysed=5)
+    with pytest.raises(ValueError, match=r"quick searches of 16 simulations .* are no quicker than full ones of 16"):
+        AlphaZero(search=PUCT(simulations=16), quick_simulations=16)
+
+
 def test_quick_searches_teach_values_alone() -> None:
     method = AlphaZero(
         network=MLP((8,), shared=True), search=PUCT(simulations=9), quick_simulations=3, full_share=0.5, rollout=4

@@ -135,6 +135,15 @@ class AlphaZero:
     reanalysed: Whole = 0
     """Rows of each batch whose policy is searched anew, with today's network (Schrittwieser et al. 2021)."""
 
+    def __post_init__(self) -> None:
+        if self.reanalysed > self.batch_size:
+            raise ValueError(f"reanalysed={self.reanalysed} rows of a batch of {self.batch_size}: give fewer")
+        if self.quick_simulations >= self.search.simulations:
+            raise ValueError(
+                f"quick searches of {self.quick_simulations} simulations (quick_simulations) are no quicker than full "
+                f"ones of {self.search.simulations}: give fewer"
+            )
+
     def init(self, key: Key[Array, ""], spec: Spec) -> AlphaZeroLearner:
         name = type(self).__name__
         actions = num_actions(spec.action_space, name)
@@ -271,7 +280,7 @@ class AlphaZero:
         """Some of the window's rows with the policies that the search finds there now."""
         if self.reanalysed == 0:
             return window
-        count = min(self.reanalysed, self.batch_size)
+        count = self.reanalysed
         rows = jax.tree.map(lambda x: x[0, :count], window.trajectory.steps)
         search = partial(self.search.search, learner.model, evaluator_of(learner.network), discount=self.discount)
         found = jax.vmap(lambda row, key: search(row, key, exploring=True))(rows, jax.random.split(key, count))
