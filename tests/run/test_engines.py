@@ -244,6 +244,7 @@ def test_games_as_files() -> None:
         ("(;SZ[5];B[aa](;W[bb])(;W[cc]))", "variations before its move 3"),
         ("(;SZ[5];B[aa]) (;SZ[5])", "or a second game"),
         ("(;SZ[9];B[aa])", "size 9, and the game's 5:5"),
+        ("(;SZ[5]KM[6.5];B[aa])", "komi is 6.5, and the game's 7.5: make"),
         ("(;GM[11]SZ[5];B[a1])", "of another game"),
         ("(;SZ[5]AB[aa][bb];W[cc])", "set up after 0 moves"),
         ("(;SZ[5];B[zz])", "move 1 is 'zz'"),

@@ -7,6 +7,7 @@ in `GN`. https://www.red-bean.com/sgf/
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -97,7 +98,7 @@ def read_sgf(text: str, world: Game) -> Recorded:
         world: which game it should be.
 
     Raises:
-        SGFError: when it is no SGF, or of another game or size, or has variations, or stones that were set up.
+        SGFError: when it is no SGF, or of another game, size or komi, or has variations, or stones that were set up.
     """
     nodes = _nodes(text)
     head = {name: values[0] for name, values in nodes[0].items()}
@@ -114,6 +115,10 @@ def read_sgf(text: str, world: Game) -> Recorded:
                 f"this file's board has the size {size}, and the game's {columns}:{rows} (columns:rows): "
                 "make the game with the file's size"
             )
+    if isinstance(world, Go) and "KM" in head and _number(head["KM"]) != world.komi:
+        raise SGFError(
+            f"this file's komi is {head['KM']}, and the game's {world.komi:g}: make the game with the file's komi"
+        )
     moves: list[tuple[bool, str]] = []
     for node in nodes:
         if set_up := {"AB", "AW", "AE"} & set(node):
@@ -124,6 +129,13 @@ def read_sgf(text: str, world: Game) -> Recorded:
             for said in node.get(colour, ()):
                 moves.append((bool(second), _go_name(world, said, len(moves)) if isinstance(world, Go) else said))
     return Recorded(tuple(moves), head, _chance(world, head))
+
+
+def _number(said: str) -> float:
+    try:
+        return float(said)
+    except ValueError:
+        return math.nan
 
 
 def _chance(world: Game, head: dict[str, str]) -> tuple[int, int] | None:
