@@ -1,8 +1,9 @@
 """Prioritised replay: windows that there was more to learn from are drawn more often. Schaul et al. 2016.
 
 What is drawn too often counts less, by importance weights whose correction grows to the full one over
-the run. What is new is drawn as if there were as much to learn from it as from anything so far. What we
-do differently: by rank, the ranks of changed priorities are those among the priorities of the last sort.
+the run. What is new is drawn as if there were as much to learn from it as from anything so far, and never what holds
+no transition to learn from, as an episode's final row: its weight would outweigh all others of its batch. What we do
+differently: by rank, the ranks of changed priorities are those among the priorities of the last sort.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Prioritised(eqx.Module):
 
     ring: Ring
     priority: Float[Array, " P"]
-    """Of the windows by their index; 0 where none is stored whole."""
+    """Of the windows by their index; 0 where none is stored whole, or nothing is to be learnt from it."""
     tree: SumTree
     """What they are drawn in proportion to."""
     largest: Float[Array, ""]
@@ -101,12 +102,14 @@ class Prioritised(eqx.Module):
         # Those behind the oldest window that is still whole; what an entering one has taken over is not among them.
         held = ring.slots - ring.length - ring.context
         leaving = places(newest_start - held - back, back < ring.slots - held)
-        new, none = jnp.full(len(entering), self.largest), jnp.zeros(len(leaving))
+        rows = newest_start - back + jnp.array(ring.learnt)
+        learnable = ~ring.steps.last[rows % ring.slots].all(1).reshape(-1)
+        new, none = jnp.where(learnable, self.largest, 0.0), jnp.zeros(len(leaving))
         replay = eqx.tree_at(lambda r: r.ring, self, ring)
         replay = replay._put(
             jnp.concatenate([entering, leaving]),
             jnp.concatenate([new, none]),
-            jnp.concatenate([self.scale.mass(new), none]),
+            jnp.concatenate([jnp.where(learnable, self.scale.mass(new), 0.0), none]),
         )
         return self.scale.renew(replay, added)
 
@@ -120,9 +123,13 @@ class Prioritised(eqx.Module):
         )
 
     def update(self, index: Int[Array, " N"], priority: Float[Array, " N"]) -> Prioritised:
-        """Say how much there was to learn from these windows; a little is added, so that none is lost for ever."""
-        priority = priority + 1e-6
-        replay = self._put(index, priority, self.scale.mass(priority))
+        """Say how much there was to learn from these windows; a little is added, so that none is lost for ever.
+
+        What was drawn while there was nothing to learn from stays out.
+        """
+        there = self.priority[index] > 0
+        priority = jnp.where(there, priority + 1e-6, 0.0)
+        replay = self._put(index, priority, jnp.where(there, self.scale.mass(priority), 0.0))
         return eqx.tree_at(lambda r: r.largest, replay, jnp.maximum(self.largest, priority.max()))
 
     def _put(self, index: Int[Array, " N"], priority: Float[Array, " N"], mass: Float[Array, " N"]) -> Prioritised:

@@ -119,6 +119,8 @@ class Ring(eqx.Module):
     """How many rows were stored behind the very first, modulo 2³²: which slots have changed since follows from it."""
     length: int = eqx.field(static=True)
     """Transitions of a window."""
+    learnt: range = eqx.field(static=True)
+    """Which of them are learnt from: those before are read for a memory, those behind say what followed."""
     context: int = eqx.field(static=True)
     """Rows before a window that are drawn with it."""
 
@@ -167,6 +169,7 @@ class Ring(eqx.Module):
             filled=jnp.minimum(self.filled + length, self.slots - 1 - self.context),
             stored=self.stored + jnp.uint32(length),
             length=self.length,
+            learnt=self.learnt,
             context=self.context,
         )
 
@@ -219,6 +222,7 @@ def ring(
     rollout: int,
     extras: PyTree[Any] = (),
     length: int = 1,
+    learnt: range | None = None,
     context: int = 0,
 ) -> Ring:
     """An empty ring.
@@ -232,6 +236,7 @@ def ring(
         rollout: the longest trajectory that is added at once.
         extras: what `act` records beside an action looks like.
         length: transitions of a window.
+        learnt: which of them are learnt from; None for all.
         context: rows before a window that are drawn with it.
 
     Raises:
@@ -259,5 +264,6 @@ def ring(
         filled=jnp.int32(0),
         stored=jnp.uint32(0),
         length=length,
+        learnt=range(length) if learnt is None else learnt,
         context=context,
     )

@@ -13,6 +13,7 @@ from retorno.replay import Prioritised, Proportional, Ranked, ring
 from retorno.replay.sum_tree import SumTree
 
 CONFIGS = [Proportional(alpha=1.0, beta=0.5), Ranked(alpha=1.0, beta=0.5)]
+EXTRAS = {"carry": (jnp.float32(0),), "seen": jnp.int32(0)}
 add = jax.jit(Prioritised.add)
 sample = jax.jit(Prioritised.sample, static_argnums=2)
 update = jax.jit(Prioritised.update)
@@ -22,8 +23,7 @@ put = jax.jit(SumTree.put)
 @functools.cache
 def lived(config, num_envs=2, capacity=10, rollout=3, rounds=9, length=1, context=0) -> Prioritised:
     sizes = {"num_envs": num_envs, "capacity": capacity, "rollout": rollout, "length": length, "context": context}
-    extras = {"carry": (jnp.float32(0),), "seen": jnp.int32(0)}
-    replay = jax.jit(lambda: config.over(ring(EXAMPLE, jnp.int32(0), extras=extras, **sizes)))()
+    replay = jax.jit(lambda: config.over(ring(EXAMPLE, jnp.int32(0), extras=EXTRAS, **sizes)))()
     for i in range(rounds):
         replay = add(replay, trajectory(i * rollout, rollout, num_envs))
     return replay
@@ -74,7 +74,7 @@ def test_a_place_without_mass_is_never_found():
     assert (tree.find(tree.total * jnp.asarray(target))[1] > 0).all()
 
 
-CASES = [(1, 1, 1, 5, 1, 0), (1, 8, 4, 1, 1, 0), (2, 10, 3, 9, 1, 0), (2, 10, 3, 9, 3, 2), (1, 8, 8, 5, 5, 4)]
+CASES = [(1, 1, 1, 4, 1, 0), (1, 8, 4, 1, 1, 0), (2, 10, 3, 9, 1, 0), (2, 10, 3, 9, 3, 2), (1, 8, 8, 5, 5, 4)]
 CASES += [(1, 3, 3, 2, 2, 1), (3, 10, 2, 3, 4, 0), (1, 2, 2, 7, 3, 3)]
 
 
@@ -82,12 +82,15 @@ CASES += [(1, 3, 3, 2, 2, 1), (3, 10, 2, 3, 4, 0), (1, 2, 2, 7, 3, 3)]
     ("config", "case"), [*((CONFIGS[0], case) for case in CASES), *((CONFIGS[1], CASES[i]) for i in (1, 3, 4))]
 )
 def test_new_windows_are_drawn_alike_and_no_others(config, case):
-    """While nothing was learnt they are all as important, so each comes as often as the others."""
+    """While nothing was learnt they are all as important, so each comes as often as the others.
+
+    Every fifth row ends an episode: a window of nothing but that one is not among them.
+    """
     num_envs, capacity, rollout, rounds, length, _ = case
     replay = lived(config, *case)
     total = rollout * rounds
     starts = range(max(total - length + 1 - -(-capacity // num_envs), 0), total - length + 1)
-    expected = {(t, e) for t in starts for e in range(num_envs)}
+    expected = {(t, e) for t in starts if length > 1 or t % 5 != 4 for e in range(num_envs)}
     size = 64 * len(expected)
     window = sample(replay, jax.random.key(0), size)
     start = np.asarray(window.trajectory.steps.obs[0])
@@ -109,14 +112,13 @@ def shares(replay: Prioritised, size: int = 40_000) -> dict[int, float]:
 def test_drawn_in_proportion_to_the_priority(alpha):
     replay = lived(Proportional(alpha=alpha, beta=0.5), 1, 8, 8, 2)
     index = jnp.arange(9)[np.asarray(replay.priority) > 0]
-    priority = jnp.arange(1.0, 9.0)
-    replay = update(replay, index, priority)
-    expected = np.arange(1.0, 9) ** alpha / (np.arange(1.0, 9) ** alpha).sum()
+    replay = update(replay, index, jnp.arange(1.0, 7.0))
+    expected = np.arange(1.0, 7) ** alpha / (np.arange(1.0, 7) ** alpha).sum()
     np.testing.assert_allclose([shares(replay)[int(i)] for i in index], expected, atol=0.001)
     # (N · P)^−β over the largest: Schaul et al. 2016, section 3.4; β grows to 1.
     for progress, beta in ((0.0, 0.5), (0.5, 0.75), (1.0, 1.0)):
         window = sample(replay, jax.random.key(0), 2000, jnp.float32(progress))
-        wanted = (8 * expected) ** -beta
+        wanted = (6 * expected) ** -beta
         place = np.searchsorted(np.asarray(index), np.asarray(window.index))
         np.testing.assert_allclose(window.weight, wanted[place] / wanted[place].max(), rtol=1e-4)
 
@@ -124,14 +126,33 @@ def test_drawn_in_proportion_to_the_priority(alpha):
 def test_drawn_in_proportion_to_one_over_the_rank():
     replay = lived(Ranked(alpha=1.0, beta=0.5), 1, 8, 8, 2)
     index = jnp.arange(9)[np.asarray(replay.priority) > 0]
-    replay = update(replay, index, jnp.array([3.0, 1000.0, 1.0, 0.0, 7.0, 5.0, 6.0, 2.0]))
+    replay = update(replay, index, jnp.array([3.0, 1000.0, 0.0, 7.0, 5.0, 6.0]))
     replay = jax.jit(lambda r: r.scale._sorted(0, r))(replay)
-    rank = np.array([5, 1, 7, 8, 2, 4, 3, 6])
+    rank = np.array([5, 1, 6, 2, 4, 3])
     expected = (1 / rank) / (1 / rank).sum()
     np.testing.assert_allclose([shares(replay)[int(i)] for i in index], expected, atol=0.001)
     # A change between two sorts takes the rank that it would have had in the last one.
     replay = update(replay, index[2:3], jnp.array([6.5]))
     np.testing.assert_allclose(replay.tree.levels[0][index[2]], 1 / 3, rtol=1e-6)
+
+
+def test_what_holds_nothing_to_learn_from_never_comes():
+    """Its weight would be some 10⁴ times that of the others, which then count for nothing in its batch."""
+
+    def stored(length, learnt):
+        sizes = {"num_envs": 2, "capacity": 20, "rollout": 10, "length": length, "learnt": learnt}
+        empty = Proportional().over(ring(EXAMPLE, jnp.int32(0), extras=EXTRAS, **sizes))
+        # Rows 4 and 9 end episodes; what begins on the newest row leads nowhere yet.
+        return add(empty, trajectory(0, 10, 2))
+
+    for length, learnt, never in ((1, range(1), {4, 9}), (3, range(1), {4}), (3, range(2, 3), {2, 7}), (2, None, ())):
+        replay = stored(length, learnt)
+        wanted = {1000 * env + t for t in set(range(11 - length)) - set(never) for env in (0, 1)}
+        for _ in range(2):  # New, and once all of them were found to be of no use.
+            window = sample(replay, jax.random.key(0), 400)
+            assert set(np.asarray(window.trajectory.steps.obs[0]).tolist()) == wanted
+            np.testing.assert_allclose(window.weight, 1, rtol=1e-5)
+            replay = update(replay, jnp.arange(len(replay.priority)), jnp.zeros(len(replay.priority)))
 
 
 def test_ranks_are_renewed_on_the_way():
@@ -146,12 +167,12 @@ def test_of_those_with_the_same_mean_importance_weights_take_the_bias_out():
     """At β = 1 the weighted mean over draws is the plain mean over what is stored."""
     replay = lived(Proportional(alpha=1.0, beta=1.0), 1, 16, 8, 4)
     index = jnp.arange(17)[np.asarray(replay.priority) > 0]
-    replay = update(replay, index, 0.1 + jnp.arange(16.0) ** 2)
+    replay = update(replay, index, 0.1 + jnp.arange(len(index), dtype=float) ** 2)
     window = sample(replay, jax.random.key(0), 100_000)
     value = np.asarray(window.trajectory.steps.obs[0], float)
     stored = np.asarray(replay.ring.windows(index).trajectory.steps.obs[0], float)
     weighted = (window.weight * value).sum() / window.weight.sum()
-    assert abs(weighted - stored.mean()) < 0.05 and abs(value.mean() - stored.mean()) > 2
+    assert abs(weighted - stored.mean()) < 0.05 and abs(value.mean() - stored.mean()) > 1
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: type(c).__name__)

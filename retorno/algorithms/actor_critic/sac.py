@@ -181,6 +181,7 @@ class SAC:
         judging = critics(for_critics, judges, members, self.ensemble.head(space), observed, space)
         if not self.target_network:
             _require_one_batch(judging, actor)
+        read = self._read(actor, judging)
         rows = ring(
             spec.row,
             action,
@@ -188,7 +189,8 @@ class SAC:
             capacity=self.capacity,
             rollout=self.rollout,
             extras=recorded(actor, spec, self.stored_carry),
-            length=self._read(actor, judging) + self.length,
+            length=read + self.length,
+            learnt=range(read, read + self.length),
         )
         log_temperature = jnp.log(jnp.float32(self.temperature))
         begin = lambda optimiser, of: optimiser.build().init(of)  # noqa: E731

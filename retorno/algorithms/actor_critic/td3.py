@@ -244,6 +244,7 @@ class TD3(TwinDelayed):
     def init(self, key: Key[Array, ""], spec: Spec) -> TD3Learner:
         require_windows(spec, "TD3")
         learner = self._begin(key, spec)
+        read = self._read(learner)
         rows = ring(
             spec.row,
             jnp.zeros(spec.action_space.shape),
@@ -251,7 +252,8 @@ class TD3(TwinDelayed):
             capacity=self.capacity,
             rollout=self.rollout,
             extras=_without_probability(recorded(learner.actor, spec, self.stored_carry)),
-            length=self._read(learner) + self.length,
+            length=read + self.length,
+            learnt=range(read, read + self.length),
         )
         return learner._replace(replay=self.replay.over(rows))
 

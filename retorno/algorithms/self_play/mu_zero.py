@@ -195,6 +195,7 @@ class MuZero:
             rollout=self.rollout,
             extras={"policy": jnp.zeros(actions), "target": jnp.float32(0)},
             length=self.unroll,
+            learnt=range(1),  # Without the first nothing is: what follows is predicted from it.
         )
         return MuZeroLearner(
             network=network,

@@ -168,6 +168,7 @@ class BootstrappedDQN:
             rollout=self.rollout,
             extras=recorded(members, spec, self.stored_carry) | {"learns": jnp.zeros(self.members, bool)},
             length=self.length + self.n - 1,
+            learnt=range(self.length),
             context=self.burn_in if members.context is None else members.context,
         )
         return BootstrappedDQNLearner(

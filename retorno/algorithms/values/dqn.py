@@ -150,6 +150,7 @@ class DQN:
             rollout=self.rollout,
             extras=recorded(network, spec, self.stored_carry),
             length=self.length + self.n - 1,
+            learnt=range(self.length),
             context=self.burn_in if network.context is None else network.context,
         )
         return DQNLearner(
