@@ -237,7 +237,7 @@ class GTP(Engine):
             self.ask(f"boardsize {rows}")
         self.ask("clear_board")
         if isinstance(self.world, Go):
-            self.ask(f"komi {self.world.komi:g}")
+            self.ask(f"komi {self.world.komi_name}")
 
     def told(self, said: str, second: bool) -> None:
         self.ask(f"play {'white' if second else 'black'} {said}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,8 @@ from retorno.search.perfect import word
 
 ENTRIES = 8_388_617
 """Positions that the table remembers, a prime number: 67 MB."""
+HIGHEST = 19
+"""Rows of a board whose lines of four, the slanting ones too, reach over less than a word."""
 TO_THE_END = 1_000
 
 
@@ -20,7 +23,7 @@ TO_THE_END = 1_000
 class ConnectFourSolver:
     """What each move is worth for whoever moves: 1 where it wins, 0 where it draws, −1 where it loses.
 
-    Boards of any size whose columns, one cell higher, have 64 cells or fewer together; four in a row.
+    Boards of up to 19 rows whose columns, one cell higher, have 64 cells or fewer together; four in a row.
 
     >>> solver = ConnectFourSolver(ConnectFour(rows=4, columns=5), entries=1009)
     >>> solver.values(np.zeros((4, 5), np.int8)).tolist()
@@ -35,12 +38,13 @@ class ConnectFourSolver:
 
     def __post_init__(self) -> None:
         rows, columns, length = self.game.rows, self.game.columns, self.game.length
-        if length != 4 or (rows + 1) * columns > 64 or columns > 16:
+        if length != 4 or (rows + 1) * columns > 64 or columns > 16 or rows > HIGHEST:
             raise SearchError(
                 f"the perfect solver knows Connect Four with four in a row on boards of 64 cells or fewer, a row above "
-                f"the others counted; got {rows} × {columns} with {length} in a row"
+                f"the others counted, and of up to {HIGHEST} rows; got {rows} × {columns} with {length} in a row"
             )
         object.__setattr__(self, "_table", np.zeros(self.entries, np.uint64))
+        object.__setattr__(self, "_turn", threading.Lock())
 
     def values(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
         """Of each move: 1, 0 or −1; NaN where the column is full.
@@ -66,8 +70,9 @@ class ConnectFourSolver:
 
         mine, theirs = (word(_columns(np.asarray(obs) == mark)) for mark in (1, 2))
         table = self._table  # type: ignore[attr-defined]
-        found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, table).astype(float)
-        return np.where(found < LOST, np.nan, np.clip(found, -1, 1) if weak else found)
+        with self._turn:  # type: ignore[attr-defined]
+            found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, table)
+        return np.where(found < LOST, np.nan, (np.clip(found, -1, 1) if weak else found).astype(float))
 
 
 def _columns(cells: np.ndarray) -> np.ndarray:

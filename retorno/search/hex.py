@@ -7,6 +7,7 @@ game-state reduction").
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +39,7 @@ class HexSolver:
         if self.game.size > LARGEST:
             raise SearchError(f"the perfect solver knows Hex up to {LARGEST}×{LARGEST}, got a size of {self.game.size}")
         object.__setattr__(self, "_table", (np.zeros(self.entries, np.uint64), np.zeros(self.entries, np.uint64)))
+        object.__setattr__(self, "_turn", threading.Lock())
 
     @property
     def actions(self) -> int:
@@ -64,6 +66,7 @@ class HexSolver:
 
         marks = np.asarray(obs)
         mine, theirs = (word(np.pad(marks == mark, ((0, 0), (0, 1)))) for mark in (1, 2))
-        values, ahead = answered(mine, theirs, self.game.size, *self._table)  # type: ignore[attr-defined]
+        with self._turn:  # type: ignore[attr-defined]
+            values, ahead = answered(mine, theirs, self.game.size, *self._table)  # type: ignore[attr-defined]
         values[marks.ravel() != 0] = np.nan
         return values, ahead

@@ -143,7 +143,7 @@ def loses(
     return not solved(mine, theirs, mover, size, board, sides, keys, known, orders) & WON
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def answered(mine: Word, theirs: Word, size: int, keys: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each cell whether the mover, who joins the rows, wins there (1) or loses (−1), and how many stones fewer than
     the other they lack then. What is said of cells that are taken means nothing.

@@ -277,7 +277,7 @@ def score(
     return low
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def scores(
     mine: Word,
     taken: Word,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,7 @@ class OthelloSolver:
         if self.depth < 1:
             raise SearchError(f"the solver looks ahead by one move or more, got a depth of {self.depth}")
         object.__setattr__(self, "_table", (np.zeros(self.entries, np.uint64), np.zeros((self.entries, 2), np.int16)))
+        object.__setattr__(self, "_turn", threading.Lock())
 
     @property
     def actions(self) -> int:
@@ -65,5 +67,6 @@ class OthelloSolver:
 
         mine, theirs = (word(np.asarray(obs) == mark) for mark in (1, 2))
         window = MOST * GUESS if window is None else window
-        found = scores(mine, theirs, self.game.size, self.depth, window, *self._table).astype(float)  # type: ignore[attr-defined]
+        with self._turn:  # type: ignore[attr-defined]
+            found = scores(mine, theirs, self.game.size, self.depth, window, *self._table)  # type: ignore[attr-defined]
         return np.where(found == -MOST * GUESS, np.nan, found / GUESS)

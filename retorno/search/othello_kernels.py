@@ -68,6 +68,13 @@ def promised(mine: Word, theirs: Word, size: int, board: Word, inner: Word, corn
     return max(1 - GUESS, min(GUESS - 1, moves + 10 * held))
 
 
+@njit(cache=True)
+def key_of(mine: Word, theirs: Word, reach: Word) -> Word:
+    """What tells a position that is looked ahead from, so many moves, from others."""
+    mixed = mine * uint64(0x9E3779B97F4A7C15) ^ theirs * uint64(0xC2B2AE3D27D4EB4F)
+    return mixed ^ reach * uint64(0xFF51AFD7ED558CCD)
+
+
 @njit(
     "int64(uint64, uint64, int64, int64, int64, int64, uint64, uint64, uint64, uint64[::1], int16[:, ::1], "
     "uint64[:, ::1])",
@@ -116,7 +123,7 @@ def negamax(
     remembered = reach > 3
     place = uint64(0)
     least, most = -MOST * GUESS, MOST * GUESS
-    key = mine * uint64(0x9E3779B97F4A7C15) ^ (theirs + uint64(reach)) * uint64(0xC2B2AE3D27D4EB4F)
+    key = key_of(mine, theirs, uint64(reach))
     if remembered:
         place = key % uint64(len(keys))
         if keys[place] == key:
@@ -158,7 +165,7 @@ def negamax(
     return best
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def scores(
     mine: Word, theirs: Word, size: int, depth: int, window: int, keys: np.ndarray, bounds: np.ndarray
 ) -> np.ndarray:

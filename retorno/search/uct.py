@@ -78,7 +78,9 @@ def rollouts(model: SampleModel, actions: int) -> Evaluator:
         state, row = world.enter(obs)
 
         def going(at: tuple[Any, Any, Array, Array, Array]) -> Bool[Array, ""]:
-            return (at[3] != 0) & (at[4] < LONGEST)
+            # Also from where a game is over: there may be nothing that is legal, and never be.
+            able = jnp.isfinite(allowed(at[1].legal, jnp.zeros(actions))).any()
+            return (at[3] != 0) & (at[4] < LONGEST) & able
 
         def step(at: tuple[Any, Any, Array, Array, Array]) -> tuple[Any, Any, Array, Array, Array]:
             state, row, total, weight, t = at

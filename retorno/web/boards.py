@@ -162,12 +162,11 @@ def _coordinates(game: Game, rows: int, columns: int) -> list[str]:
     """Letters below and numbers on the left, as moves are said."""
     parts, kind = [], kind_of(game)
     for column in range(columns):
-        (x, y), name = centre(game, (rows - 1, column)), game.say(column)
-        name = name if kind == "holes" else game.say(column * (3 if isinstance(game, Breakthrough) else 1))[0]
+        (x, y), name = centre(game, (rows - 1, column)), game.column_name(column)
         parts.append(f'<text class="name" x="{x:.3f}" y="{y + 0.5 + 0.3:.3f}">{escape(name)}</text>')
     for row in range(rows if kind != "holes" else 0):
         x, y = centre(game, (row, 0))
-        parts.append(f'<text class="name" x="{x - 0.5 - 0.28:.3f}" y="{y:.3f}">{rows - row}</text>')
+        parts.append(f'<text class="name" x="{x - 0.5 - 0.28:.3f}" y="{y:.3f}">{game.row_name(row)}</text>')
     return parts
 
 

@@ -233,6 +233,8 @@ def test_games_as_files() -> None:
     assert found.properties["PB"] == "a]b"
     again = write_sgf(world, found.moves, 1.0, ("a]b", ""), ["well (played) "])
     assert read_sgf(again, world).moves == found.moves and "RE[B+]" in again and "PB[a\\]b]" in again
+    fine = Go(size=5, komi=0.1234567)
+    assert read_sgf(write_sgf(fine, found.moves), fine).properties["KM"] == "0.1234567"
     game = Played(ConnectFour())
     game.follow(["4", "4", "3"])
     assert read_sgf(game.sgf(), ConnectFour()).moves == ((False, "4"), (True, "4"), (False, "3"))

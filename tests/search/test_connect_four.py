@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -127,3 +129,17 @@ def test_a_shallow_solver_sees_what_is_near() -> None:
 def test_other_boards_are_refused() -> None:
     with pytest.raises(SearchError, match="got 8 × 8"):
         ConnectFourSolver(ConnectFour(rows=8, columns=8))
+    # A slanting line of four would reach over more cells than a word has.
+    with pytest.raises(SearchError, match="up to 19 rows; got 20 × 3"):
+        ConnectFourSolver(ConnectFour(rows=20, columns=3))
+
+
+def test_others_go_on_while_it_thinks() -> None:
+    """A page waits for nobody's answer: whoever else runs in Python is not held up."""
+    solver, turns = ConnectFourSolver(entries=100_003), 0
+    asked = threading.Thread(target=solver.values, args=(after("44444352"),))
+    asked.start()
+    while asked.is_alive():
+        turns += 1
+        time.sleep(0.005)
+    assert turns > 5

@@ -15,6 +15,7 @@ from retorno.search.connect_four import ConnectFourSolver
 from retorno.search.errors import SearchError
 from retorno.search.hex import HexSolver
 from retorno.search.othello import OthelloSolver
+from retorno.search.othello_kernels import key_of
 from retorno.search.perfect import Exhaustive, Perfect
 from retorno.search.solvers import judge_of, solver_of, solver_to
 
@@ -85,6 +86,12 @@ def test_the_end_of_othello_is_solved_as_by_a_plain_search() -> None:
         for action in np.flatnonzero(row.legal):
             assert values[action] == worth(*step(state, jnp.int32(action)))
         np.testing.assert_array_equal(np.sign(solver.scores(np.asarray(row.obs))), values)
+
+
+def test_othellos_table_tells_positions_apart() -> None:
+    """One disc more in the first corner, and one move less to look ahead: another position."""
+    mine, theirs = np.uint64(0b110 << 20), np.uint64(0b110 << 30)
+    assert key_of(mine, theirs, np.uint64(8)) != key_of(mine, theirs | np.uint64(1), np.uint64(7))
 
 
 def test_who_solves_a_game() -> None:

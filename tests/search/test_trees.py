@@ -15,6 +15,7 @@ from retorno.bellman import minimax, solve
 from retorno.core.mdp import ModelError, mdp
 from retorno.core.runtime import IN_HASTE
 from retorno.core.spaces import SpaceError
+from retorno.environments.games.hex import Hex
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.environments.positions import positions
 from retorno.environments.sampled_world import sampled
@@ -127,6 +128,12 @@ def test_uct_finds_perfect_moves_by_playing_at_random(late: Any) -> None:
     found = jax.jit(jax.vmap(search), compiler_options=IN_HASTE)(boards)
     np.testing.assert_allclose(q[np.arange(len(q)), np.asarray(found.action)], np.nanmax(q, 1))
     assert np.nanmax(np.where(found.visits > 20, np.abs(found.q - q), 0), 1).mean() < 0.2
+
+
+def test_a_game_that_is_over_is_not_played_on_for_ever() -> None:
+    """A full board of Hex, on which nobody can move: what is thought of it is dropped, and it costs nothing."""
+    world = Hex(size=3)
+    assert rollouts(WorldModel(world), 9)(jnp.array([[1, 2, 1], [2, 1, 2], [1, 2, 2]], jnp.int8))[1] == 0
 
 
 def test_gumbels_policy_is_its_closed_form_on_one_step() -> None:

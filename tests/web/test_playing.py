@@ -131,10 +131,10 @@ def test_every_board_is_drawn(game: Any) -> None:
 
 
 def test_cells_are_what_moves_say() -> None:
-    """Of both players: letters are columns, numbers rows from below."""
+    """Of both players, by the names that stand beside the board."""
     for game in (Hex(size=4), Breakthrough(rows=5, columns=4), Othello(size=6)):
         for action in range(int(game.action_space.n)):
             for second in (False, True):
-                said = "".join(f"{'abcdefgh'[c]}{game.board[0] - r}" for r, c in game.cells(action, second))
+                said = "".join(game.column_name(c) + game.row_name(r) for r, c in game.cells(action, second))
                 assert said == game.say(action, second)
     assert Go(size=5).cells(25) == ()

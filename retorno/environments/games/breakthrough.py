@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Bool, Int, Integer, Key
 
 from retorno.environments.games.bitboard import MOST, empty, full, gathered, marks, moved, one, spread
-from retorno.environments.games.game import LETTERS, Game, Moved, mirrored
+from retorno.environments.games.game import Game, Moved, mirrored
 from retorno.environments.games.gomoku import Marks
 
 WAYS = (-1, 0, 1)
@@ -85,7 +85,8 @@ class Breakthrough(Game):
         cell, way = divmod(action, 3)
         row, column = divmod(cell, self.columns)
         ranks = (row + 1, row) if second else (self.rows - row, self.rows - row + 1)
-        return f"{LETTERS[column]}{ranks[0]}{LETTERS[(column + way - 1) % self.columns]}{ranks[1]}"
+        files = (self.column_name(column), self.column_name((column + way - 1) % self.columns))
+        return f"{files[0]}{ranks[0]}{files[1]}{ranks[1]}"
 
     def cells(self, action: int, second: bool = False) -> tuple[tuple[int, int], ...]:
         """From where to where."""

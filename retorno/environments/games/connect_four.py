@@ -78,11 +78,14 @@ class ConnectFour(Game):
         return mirrored(1, self.columns)
 
     def say(self, action: int, second: bool = False) -> str:
-        return str(action + 1)
+        return self.column_name(action)
+
+    def column_name(self, column: int) -> str:
+        """A number."""
+        return str(column + 1)
 
     def cells(self, action: int, second: bool = False) -> tuple[tuple[int, int], ...]:
         return ((0, action),)
 
     def text(self, obs: Integer[np.ndarray, "R C"], second: bool = False) -> str:
-        lines = super().text(obs, second).splitlines()[:-1]
-        return "\n".join([*(line[3:] for line in lines), " ".join(str(i % 10) for i in range(1, self.columns + 1))])
+        return "\n".join(line[3:] for line in super().text(obs, second).splitlines())

@@ -31,7 +31,7 @@ from __future__ import annotations
 import abc
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +80,9 @@ class Game(Environment):
     1 where the same player does; a row that ends the game says that all is legal. An illegal action pays NaN, so that
     it is noticed; `GIVE_UP` is none of the actions, but may be taken where two play.
     """
+
+    ROWS_FROM_ABOVE: ClassVar[bool] = False
+    """Whether a board's uppermost row is its first, and not the lowest one."""
 
     @property
     def two_players(self) -> bool:
@@ -208,12 +211,21 @@ class Game(Environment):
         return np.array([0, 2, 1])[marks] if second else marks
 
     def say(self, action: int, second: bool = False) -> str:
-        """An action in words: a cell by its column's letter and its row's number, from below, unless said otherwise."""
+        """An action in words: a cell by the names of its column and its row, unless said otherwise."""
         if self.board is None:
             return str(action)
-        rows, columns = self.board
-        row, column = divmod(action, columns)
-        return f"{LETTERS[column]}{rows - row}"
+        row, column = divmod(action, self.board[1])
+        return f"{self.column_name(column)}{self.row_name(row)}"
+
+    def column_name(self, column: int) -> str:
+        """A letter, or two where letters end: a to z, aa, ab and so on."""
+        more, last = divmod(column, len(LETTERS))
+        return (LETTERS[more - 1] if more else "") + LETTERS[last]
+
+    def row_name(self, row: int) -> str:
+        """A number."""
+        assert self.board is not None
+        return str(row + 1 if self.ROWS_FROM_ABOVE else self.board[0] - row)
 
     def cells(self, action: int, second: bool = False) -> tuple[tuple[int, int], ...]:
         """The cells (row, column) of the upright board that an action is about, in order; none of a pass."""
@@ -237,10 +249,11 @@ class Game(Environment):
         """A position in letters: X is the first player, O the second."""
         if self.board is None:
             return " ".join(str(np.asarray(x)) for x in jax.tree.leaves(obs))
-        rows, columns = self.board
         signs = np.array(list(SIGNS))[self.upright(self.marks(obs), second)]
-        lines = [f"{rows - i:>2} {' '.join(row)}" for i, row in enumerate(signs)]
-        return "\n".join([*lines, f"   {' '.join(LETTERS[:columns])}"])
+        names = [self.column_name(column) for column in range(self.board[1])]
+        width = len(names[-1])
+        lines = [f"{self.row_name(i):>2} {' '.join(sign.ljust(width) for sign in row)}" for i, row in enumerate(signs)]
+        return "\n".join(line.rstrip() for line in [*lines, f"   {' '.join(name.ljust(width) for name in names)}"])
 
     def render(self, state: Standing) -> np.ndarray:
         if self.board is None:

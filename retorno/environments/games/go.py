@@ -7,6 +7,7 @@ No position may come again, whoever moved: each one is known by a sum of random 
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,7 +20,7 @@ from jaxtyping import Bool, Float, Int, Integer, Key, PyTree, UInt32
 
 from retorno.core.spaces import Record
 from retorno.environments.games.bitboard import count, flood, gathered
-from retorno.environments.games.game import Game, Moved, dihedral, marked, with_pass
+from retorno.environments.games.game import LETTERS, Game, Moved, dihedral, marked, with_pass
 
 ASIDE = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """The four neighbours of a cell: (rows, columns)."""
@@ -53,10 +54,19 @@ class Go(Game):
     def __check_init__(self) -> None:
         if not 2 <= self.size <= 19:
             raise ValueError(f"Go's board has a size from 2 to 19, got {self.size}: try 9")
+        if not math.isfinite(self.komi):
+            raise ValueError(f"komi is a number of points, got {self.komi}: try 7.5")
+        if self.limit < 1:
+            raise ValueError(f"a game of Go has one move or more, got longest={self.limit}: leave it out")
 
     @property
     def board(self) -> tuple[int, int]:
         return self.size, self.size
+
+    @property
+    def komi_name(self) -> str:
+        """Komi with all of its digits, as files and programs are told it."""
+        return np.format_float_positional(self.komi, trim="-")
 
     @property
     def limit(self) -> int:
@@ -177,17 +187,15 @@ class Go(Game):
         return np.asarray(obs["board"])
 
     def say(self, action: int, second: bool = False) -> str:
-        if action == self.size**2:
-            return "pass"
-        # Go's columns have no "i".
-        column, row = super().say(action)[0], super().say(action)[1:]
-        return f"{chr(ord(column) + (column >= 'i'))}{row}"
+        return "pass" if action == self.size**2 else super().say(action)
+
+    def column_name(self, column: int) -> str:
+        """Go's columns have no "i"."""
+        return LETTERS.replace("i", "")[column]
 
     def text(self, obs: PyTree[Any], second: bool = False) -> str:
         # Where a position was entered, its colours are told by the moves.
-        *lines, _ = super().text(obs, bool(obs["white"])).splitlines()
-        names = [self.say(column)[0] for column in range(self.size)]
-        return "\n".join([*lines, f"   {' '.join(names)}"])
+        return super().text(obs, bool(obs["white"]))
 
 
 @functools.cache

@@ -22,6 +22,8 @@ NEIGHBOURS = ((-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0))
 class Hex(Game):
     """Fill a free cell. The first player joins the upper side to the lower one, the second the left to the right."""
 
+    ROWS_FROM_ABOVE = True
+
     size: int = eqx.field(static=True, default=11)
 
     def __check_init__(self) -> None:

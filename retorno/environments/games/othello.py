@@ -32,6 +32,8 @@ from retorno.environments.games.gomoku import Marks
 class Othello(Game):
     """Lay a disc that encloses others in a straight line: these become one's own. Who has more at the end wins."""
 
+    ROWS_FROM_ABOVE = True
+
     size: int = eqx.field(static=True, default=8)
 
     def __check_init__(self) -> None:

@@ -1,7 +1,7 @@
 """Games as SGF, the Smart Game Format that Go programs share (Hollosi 1997, FF[4]): one game, its main line.
 
 Go's moves stand as its format wants them, two letters from the upper left corner; those of other games as their world
-says them, which for boards is the format's own way too. A game that the format has no number for is told by its name
+says them, which for Hex is the format's own way too. A game that the format has no number for is told by its name
 in `GN`. https://www.red-bean.com/sgf/
 """
 
@@ -73,7 +73,7 @@ def write_sgf(
         rows, columns = world.board
         head["SZ"] = str(rows) if rows == columns else f"{columns}:{rows}"
     if isinstance(world, Go):
-        head |= {"KM": f"{world.komi:g}", "RU": "Tromp-Taylor"}
+        head |= {"KM": world.komi_name, "RU": "Tromp-Taylor"}
     head |= {name: said for name, said in zip(("PB", "PW"), players, strict=True) if said}
     if result is not None:
         head["RE"] = "0" if result == 0 else "B+" if result > 0 else "W+"
@@ -117,7 +117,7 @@ def read_sgf(text: str, world: Game) -> Recorded:
             )
     if isinstance(world, Go) and "KM" in head and _number(head["KM"]) != world.komi:
         raise SGFError(
-            f"this file's komi is {head['KM']}, and the game's {world.komi:g}: make the game with the file's komi"
+            f"this file's komi is {head['KM']}, and the game's {world.komi_name}: make the game with the file's komi"
         )
     moves: list[tuple[bool, str]] = []
     for node in nodes:

@@ -244,6 +244,22 @@ def test_what_was_said_is_understood(name: str) -> None:
     assert world.text(jax.tree.map(lambda x: np.asarray(x)[0], row.obs))
 
 
+def test_cells_are_called_as_players_of_each_game_call_them() -> None:
+    """Programs and files of others are understood by them: Othello's and Hex's rows are counted from above, Go's and
+    Gomoku's from below. After z comes aa.
+    """
+    othello, hex, wide = Othello(), Hex(5), Gomoku(1, 32)
+    first = np.flatnonzero(othello.reset(KEY)[1].legal)
+    assert [othello.say(int(action)) for action in first] == ["d3", "c4", "f5", "e6"]
+    # The corners in which a Hex board is sharp, and a cell has two neighbours, are a1 and e5.
+    assert [hex.say(cell, second) for cell in (0, 3, 24) for second in (False, True)] == "a1 a1 d1 a4 e5 e5".split()
+    assert (Gomoku(9, 9).say(0), Go(9).say(8), Breakthrough(6, 5).say(3 * 25 + 1)) == ("a9", "j9", "a1a2")
+    assert [wide.say(cell) for cell in (25, 26, 31)] == ["z1", "aa1", "af1"]
+    assert wide.action("AF1", np.ones(32, bool)) == 31
+    last = wide.text(np.eye(1, 32, 26, np.int8)).splitlines()
+    assert last[0].index("X") == last[1].index("aa")
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -253,6 +269,8 @@ def test_what_was_said_is_understood(name: str) -> None:
         lambda: Hex(0),
         lambda: Breakthrough(3, 3),
         lambda: Go(20),
+        lambda: Go(komi=float("nan")),
+        lambda: Go(longest=0),
         lambda: Pig(1),
         lambda: Twenty48(1),
     ],
