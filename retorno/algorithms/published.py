@@ -28,7 +28,7 @@ from retorno.algorithms import (
     QLearning,
 )
 from retorno.core.policy import Algorithm
-from retorno.networks import CNN, GRU, MLP, Activation, Stack
+from retorno.networks import CNN, GRU, MLP, Activation, BoxPolicy, Stack
 from retorno.networks.returns import Categorical, ImplicitQuantiles, QuantileRegression
 from retorno.ops.optimisers import Adam, AdamW, RAdam, RMSprop, Schedule
 from retorno.policies import Epsilon
@@ -167,6 +167,58 @@ _LINES_OF_FOUR = CNN(channels=(128, 32), sizes=(4, 1), strides=(1, 1), hidden=(2
 
 _LANDER_NETWORK = MLP(hidden=(400, 300), activation=Activation.relu, orthogonal=False)
 _MUJOCO = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "Ant-v5")
+
+_RUNNER = PPO(num_envs=1, rollout=2048, minibatches=32, normalise_observations=True, normalise_rewards=True)
+"""Stable-Baselines3's own settings, with both normalised."""
+_WIDE_RUNNER = dataclasses.replace(_RUNNER, network=_WIDE, rollout=512, initial_log_std=-2.0)
+_RUNNERS = {
+    "HalfCheetah-v5": dataclasses.replace(
+        _WIDE_RUNNER,
+        epochs=20,
+        minibatches=8,
+        discount=0.98,
+        lambda_=0.92,
+        clip=0.1,
+        optimiser=Adam(2.0633e-5, max_gradient_norm=0.8, eps=1e-5),
+        value_coefficient=0.58096,
+        entropy_coefficient=0.000401762,
+    ),
+    "Hopper-v5": dataclasses.replace(
+        _WIDE_RUNNER,
+        epochs=5,
+        minibatches=16,
+        discount=0.999,
+        lambda_=0.99,
+        optimiser=Adam(9.80828e-5, max_gradient_norm=0.7, eps=1e-5),
+        value_coefficient=0.835671,
+        entropy_coefficient=0.00229519,
+    ),
+    "Walker2d-v5": dataclasses.replace(
+        _RUNNER,
+        rollout=512,
+        epochs=20,
+        minibatches=16,
+        clip=0.1,
+        optimiser=Adam(5.05041e-5, max_gradient_norm=1.0, eps=1e-5),
+        value_coefficient=0.871923,
+        entropy_coefficient=0.000585045,
+    ),
+    "Ant-v5": _RUNNER,
+}
+_A2C_SMOOTH = A2C(
+    num_envs=8,
+    rollout=8,
+    network=dataclasses.replace(MLP(), orthogonal=False),
+    box=BoxPolicy.state_dependent,
+    # Their noise is drawn anew for each rollout.
+    noise_period=8,
+    discount=0.9,
+    lambda_=0.9,
+    value_coefficient=0.4,
+    optimiser=dataclasses.replace(A2C().optimiser, schedule=Schedule.linear),
+    normalise_observations=True,
+    normalise_rewards=True,
+)
 
 _MINATAR = tuple(f"minatar/{game}" for game in ("asterix", "breakout", "freeway", "seaquest", "space_invaders"))
 _YOUNG = DQN(
@@ -351,6 +403,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         100_000,
         "retorno",
     ),
+    **{("ppo", world): Published(runner, 1_000_000, f"{_ZOO}'s for -v4") for world, runner in _RUNNERS.items()},
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
     ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
     ("ppo", "tokens"): Published(_WRITING, 300_000, "retorno"),
@@ -366,6 +419,10 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         ),
         200_000,
         _ZOO,
+    ),
+    ("a2c", "Pendulum-v1"): Published(_A2C_SMOOTH, 1_000_000, _ZOO),
+    ("a2c", "LunarLanderContinuous-v3"): Published(
+        dataclasses.replace(_A2C_SMOOTH, num_envs=4, discount=0.99), 5_000_000, _ZOO
     ),
     **{
         ("a2c", world): Published(dataclasses.replace(_A2C_NORMALISED, num_envs=1), 1_000_000, f"{_ZOO}'s for -v4")

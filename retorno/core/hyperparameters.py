@@ -43,6 +43,8 @@ UnitInterval = Annotated[float, Range(float, lambda x: 0 <= x <= 1, "in [0, 1]")
 """Discounts, probabilities, λ, shares of a run."""
 NonNegative = Annotated[float, Range(float, lambda x: 0 <= x < math.inf, "at least 0 and finite")]
 """Step sizes, coefficients."""
+Finite = Annotated[float, Range(float, math.isfinite, "finite")]
+"""Logarithms."""
 Positive = Annotated[float, Range(float, lambda x: x > 0, "positive")]
 """Clips, norms and temperatures; inf is one of them."""
 Count = Annotated[int, Range(int, lambda x: x >= 1, "at least 1")]

@@ -19,6 +19,7 @@ from retorno.networks.heads import (
     StateDependentHead,
     ValueHead,
     policy_head,
+    with_spread,
 )
 from retorno.networks.layers import Activation
 from retorno.networks.linear import Aggregation, Features, Fourier, LinearNetwork, Polynomial, TileCoding, features
@@ -103,4 +104,5 @@ __all__ = [
     "require_no_context",
     "save_weights",
     "semi_gradient_step",
+    "with_spread",
 ]

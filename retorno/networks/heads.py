@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import gymnasium
@@ -37,6 +37,7 @@ from retorno.ops.distributions import (
     StateDependentGaussian,
 )
 
+T = TypeVar("T")
 LOG_STD_RANGE = (-20.0, 2.0)
 
 Parameters = dict[str, Array]
@@ -191,7 +192,7 @@ class StateDependentHead(Head):
     """Length of the action vector."""
     squashed: bool = False
     """Whether actions are squashed into [−1, 1]."""
-    initial_log_scale: float = -2.0
+    initial_log_std: float = -2.0
     """log σ of each weight of the noise before learning."""
     gain: ClassVar[float] = 0.01
 
@@ -204,7 +205,7 @@ class StateDependentHead(Head):
 
     def layers(self, draws: Draws, width: int, gain: float | None, last: Any = linear) -> StateDependentNoise:
         mean = last(draws, width, self.size, gain)
-        return StateDependentNoise(mean, jnp.full((width, self.size), self.initial_log_scale, jnp.float32))
+        return StateDependentNoise(mean, jnp.full((width, self.size), self.initial_log_std, jnp.float32))
 
     def read(self, x: StateDependentGaussian, parameters: Parameters) -> StateDependentGaussian | SquashedGaussian:
         return SquashedGaussian(x) if self.squashed else x
@@ -360,3 +361,32 @@ def policy_head(action_space: gymnasium.Space[Any], box: BoxPolicy = BoxPolicy.g
             if box in (BoxPolicy.squashed, BoxPolicy.beta):
                 require_bounded(flat, f"a {box.name} policy")
             return box.value(width(flat))
+
+
+SPREADS = ("log_std", "log_scale")
+"""What the spread of a gaussian and of a state-dependent policy is called among a network's weights."""
+
+
+def with_spread(network: T, log_std: float | Array) -> T:
+    """A network whose policy begins with another spread.
+
+    Args:
+        network: with a policy of real numbers.
+        log_std: log σ of a gaussian policy's numbers, or of each weight of a state-dependent one's noise.
+
+    Raises:
+        ValueError: when the policy has none of its own to begin with, as where it is read from the row.
+    """
+    leaves, shape = jax.tree_util.tree_flatten_with_path(network)
+    begun = [_last_name(path) in SPREADS for path, _ in leaves]
+    if not any(begun):
+        raise ValueError(
+            "this policy has no spread to begin with, got initial_log_std: leave it out, or choose box=gaussian or "
+            "state_dependent in a world whose actions are real numbers"
+        )
+    leaves = [jnp.full_like(x, log_std) if own else x for own, (_, x) in zip(begun, leaves, strict=True)]
+    return jax.tree.unflatten(shape, leaves)
+
+
+def _last_name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path[-1:], simple=True)

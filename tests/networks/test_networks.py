@@ -32,6 +32,7 @@ from retorno.networks import (
     ValueHead,
     policy_head,
     semi_gradient_step,
+    with_spread,
 )
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Input, Precision, linear, standardised
@@ -336,6 +337,26 @@ def test_policy_head_picks_by_space() -> None:
         policy_head(spaces.Text(3))
     with pytest.raises(SpaceError, match="choose box=gaussian, squashed or beta"):
         policy_head(mixed, BoxPolicy.state_dependent)
+
+
+@pytest.mark.parametrize("box", [BoxPolicy.gaussian, BoxPolicy.state_dependent])
+def test_a_policy_begins_with_the_spread_that_is_asked_for(box: BoxPolicy) -> None:
+    space = spaces.Box(-1, 1, (2,))
+    network = MLP((4,)).build(jax.random.key(0), space, {"policy": policy_head(space, box), "value": ValueHead()})
+    (asked, _), (twice, _) = (
+        with_spread(network, log_std).step(jnp.ones(2), jnp.array(False), ()) for log_std in (-1.0, -1.0 + np.log(2))
+    )
+    assert twice["policy"].entropy() - asked["policy"].entropy() == pytest.approx(2 * np.log(2), rel=1e-5)
+    if box is BoxPolicy.gaussian:
+        np.testing.assert_allclose(asked["policy"].log_std, -1.0)
+
+
+@pytest.mark.parametrize("box", [BoxPolicy.squashed, BoxPolicy.beta])
+def test_a_spread_that_is_read_from_the_row_begins_as_it_does(box: BoxPolicy) -> None:
+    space = spaces.Box(-1, 1, (2,))
+    network = MLP((4,)).build(jax.random.key(0), space, {"policy": policy_head(space, box)})
+    with pytest.raises(ValueError, match="choose box=gaussian or state_dependent"):
+        with_spread(network, -1.0)
 
 
 def test_squashed_head_reads_mean_and_clipped_log_std() -> None:

@@ -26,6 +26,7 @@ from retorno.core.hyperparameters import (
     Between,
     Count,
     Discount,
+    Finite,
     Lambda,
     NonNegative,
     Positive,
@@ -46,7 +47,7 @@ from retorno.core.policy import (
 )
 from retorno.core.spaces import Spec
 from retorno.core.time_step import AnyTree, Clock, Legal, TimeStep, Trajectory
-from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
+from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head, with_spread
 from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
 from retorno.ops.distributions import log_probs_and_entropies
 from retorno.ops.minibatches import equal_parts, in_parts, shuffled, subset
@@ -132,6 +133,9 @@ class PPO:
     Spinning Up, half as much again being allowed."""
     box: BoxPolicy = BoxPolicy.gaussian
     """How real numbers are drawn."""
+    initial_log_std: Finite | None = None
+    """log σ before learning, of a gaussian policy or of each weight of a state-dependent one's noise; None for 0 there,
+    for −2 here."""
     noise_period: Count = 1
     """Steps for which an actor draws from the same noise: with `state_dependent` the same state gets the same action
     so long, and what is done is smooth."""
@@ -160,6 +164,8 @@ class PPO:
         heads = {"policy": policy_head(spec.action_space, self.box), "value": ValueHead()}
         network = self.network.build(key, spec.observation_space, heads)
         equal_parts(self.minibatches, network.context, self.rollout, spec.num_envs)
+        if self.initial_log_std is not None:
+            network = with_spread(network, self.initial_log_std)
         return PPOLearner(
             network=network,
             optimiser=self.optimiser.build().init(network),  # pyright: ignore[reportArgumentType]
