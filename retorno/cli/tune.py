@@ -110,7 +110,8 @@ def run(arguments: list[str]) -> int:
             for each in found.trials
         ]
         told = {"best": found.best.number, "command": again, "importance": found.importance, "trials": trials}
-        print_json({**told, "repeated": {str(n): x for n, x in found.repeated.items()}, "folder": str(folder)})
+        repeated = {str(n): [x if x == x else None for x in returns] for n, returns in found.repeated.items()}
+        print_json({**told, "repeated": repeated, "folder": str(folder)})
     else:
         print(found)
         print(f"\nthe best again:\n  {again}")

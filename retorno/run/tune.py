@@ -123,7 +123,7 @@ class Tuned:
     trials: tuple[Trial, ...]
     """In the order in which they were begun."""
     repeated: dict[int, list[float]]
-    """The mean returns of the best trials' settings with other seeds."""
+    """The mean returns of the best trials' settings with other seeds; NaN of one that diverged."""
     importance: dict[str, float]
     """How much the returns of trials differ by each hyperparameter, as shares of 1; the largest first. Empty where too
     few trials are complete to say."""
@@ -132,6 +132,8 @@ class Tuned:
     def best(self) -> Trial:
         """The trial whose settings were best with other seeds; where none were lived, the best one.
 
+        Settings that diverged with one of the seeds come after all that never did.
+
         Raises:
             TuneError: when no trial is complete.
         """
@@ -139,7 +141,13 @@ class Tuned:
         if not whole:
             raise TuneError("no trial is complete: search longer")
         tried = [each for each in whole if each.number in self.repeated]
-        return max(tried or whole, key=lambda each: float(np.mean(self.repeated.get(each.number, [each.score]))))
+
+        def worth(trial: Trial) -> tuple[int, float]:
+            returns = np.array(self.repeated.get(trial.number, [trial.score]))
+            diverged = np.isnan(returns)
+            return -int(diverged.sum()), float(returns[~diverged].mean()) if not diverged.all() else -math.inf
+
+        return max(tried or whole, key=worth)
 
     @property
     def algorithm(self) -> Algorithm:
@@ -182,6 +190,8 @@ class Tuned:
         returns = self.repeated.get(trial.number)
         if not returns:
             return ""
+        if diverged := int(np.isnan(returns).sum()):
+            return f", {diverged} of {len(returns)} diverged"
         told = f", {np.mean(returns):.2f}"
         if len(returns) > 1:
             low, high = interval95(np.array(returns))
@@ -455,7 +465,7 @@ class Search:
 
         def next_one() -> tuple[Any, Life] | None:
             left = next(under_way, None)
-            if left is None and len(self.study.get_trials(deepcopy=False)) >= trials:
+            if left is None and self._begun() >= trials:
                 return None
             return self._begin(None if left is None else left._trial_id)
 
@@ -486,11 +496,14 @@ class Search:
             return (trial.number, other), replace(life, every=self.question.steps)
 
         def judge(which: Any, life: Life, told: Future[tuple[int, float]]) -> bool:
-            if isinstance(error := told.exception(), RetornoError | ValueError | BrokenProcessPool):
+            error = told.exception()
+            diverged = isinstance(error, TrainingError)
+            if isinstance(error, RetornoError | ValueError | BrokenProcessPool) and not diverged:
                 raise TuneError(f"trial {which[0]} with seed {which[1]} failed: {error}") from error
-            _, mean = told.result()
+            mean = None if diverged else told.result()[1]
             self.study.set_user_attr(f"repeated {which[0]} {which[1]}", mean)
-            self._said(f"trial {which[0]} with seed {which[1]}: {mean:.2f}")
+            ended = " ".join(str(error).split()) if mean is None else f"{mean:.2f}"
+            self._said(f"trial {which[0]} with seed {which[1]}: {ended}")
             _tidy(life.folder)
             return False
 
@@ -549,11 +562,15 @@ class Search:
             number,
         )
 
+    def _begun(self) -> int:
+        """How many trials there are; one that waits to be the first is none yet."""
+        waits = self._optuna.trial.TrialState.WAITING
+        return sum(each.state is not waits for each in self.study.get_trials(deepcopy=False))
+
     def _begin(self, left: int | None) -> tuple[Any, Life]:
         """A fresh trial, or one that a process had under way that was killed."""
-        number = len(self.study.get_trials(deepcopy=False))
         # A search that goes on draws what it would have drawn: each trial's draws follow from seed and number.
-        state = np.random.SeedSequence((self.question.seed, number)).generate_state(1)
+        state = np.random.SeedSequence((self.question.seed, self._begun())).generate_state(1)
         self.study.sampler = self._optuna.samplers.TPESampler(seed=int(state[0]), multivariate=True)
         trial = self.study.ask() if left is None else self._optuna.trial.Trial(self.study, left)
         values = {name: self._drawn(trial, name, told) for name, told in self.question.ranges.items()}
@@ -634,7 +651,7 @@ class Search:
         for key, mean in sorted(self.study.user_attrs.items()):
             if key.startswith("repeated "):
                 number, other = map(int, key.split()[1:])
-                found.setdefault(number, {})[other] = mean
+                found.setdefault(number, {})[other] = math.nan if mean is None else mean
         return found
 
     def _importance(self) -> dict[str, float]:

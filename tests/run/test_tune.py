@@ -16,6 +16,7 @@ from retorno.run import tune as module
 from retorno.run.folder import FolderError, asked_before
 from retorno.run.grid import GridError, UnknownHyperparameter, replaced
 from retorno.run.places import Here, Lives
+from retorno.run.train import TrainingError
 from retorno.run.tune import QUESTION, TuneError, answer_in, ask, tune
 
 WORLD = "student"
@@ -102,6 +103,24 @@ def test_a_trial_that_fails_is_told_and_the_search_goes_on(monkeypatch, tmp_path
 
     with pytest.raises(TuneError, match=r"all of the first 5 trials failed.*it never learns"):
         searched(monkeypatch, tmp_path / "other", never)
+
+
+def test_one_trial_is_what_there_is_without_a_search(monkeypatch, tmp_path) -> None:
+    found, _ = searched(monkeypatch, tmp_path, near_a_tenth, trials=1, seeds=0)
+    assert [(t.state, t.values["step_size"]) for t in found.trials] == [("complete", 0.2)]
+
+
+def test_the_best_diverges_with_another_seed_and_another_is_taken(monkeypatch, tmp_path) -> None:
+    def worth(life, step):
+        if life.seed == 2 and life.algorithm["step_size"] == 0.2:
+            raise TrainingError("NaN or infinity in the weights")
+        return -abs(np.log10(life.algorithm["step_size"] / 0.2))
+
+    found, _ = searched(monkeypatch, tmp_path, worth, trials=3, seeds=2)
+    assert [int(np.isnan(found.repeated[number]).sum()) for number in range(3)] == [1, 0, 0]
+    best = found.best
+    assert best.number != 0 and best.score == max(t.score for t in found.trials[1:]) < found.trials[0].score
+    assert "1 of 2 diverged" in str(found)
 
 
 def test_a_search_that_was_killed_goes_on_to_the_same_trials(monkeypatch, tmp_path) -> None:
