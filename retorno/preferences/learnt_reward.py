@@ -64,8 +64,8 @@ class Preferences:
     """Pays what somebody prefers, learnt from which of two short segments is better (Christiano et al. 2017).
 
     Reported are the labels so far, and after each session of them the ensemble's "accuracy" on labels that its members
-    did not learn from, its loss, how its rewards of recent steps correlate with what the world paid, and of how many
-    that were asked again the judge said the same ("consistency").
+    did not learn from and that prefer one, its loss, how its rewards of recent steps correlate with what the world
+    paid, and of how many that were asked again the judge said the same ("consistency").
     """
 
     labels: Count = 700
@@ -526,11 +526,12 @@ class LearntReward(Relabel):
         said = jnp.stack([self._steps(member, taken(held.asked, index)) for member in self.members], axis=-1)
         sums = said.sum(0).reshape(CHECKED, self.settings.clips, -1)
         losses = jax.vmap(self._losses, (-1, None), -1)(sums, index)
-        # Of all pairs; ½ where the label says nothing of one.
-        told_apart = jnp.nan_to_num(jnp.sign(apart(held.share[index])))
-        right = ((1 + jnp.sign(apart(sums)) * told_apart[..., None]) / 2).mean(axis=1)
+        # Of two that are alike, or of which nothing is said, whatever one says is neither right nor wrong.
+        preferred = jnp.nan_to_num(jnp.sign(apart(held.share[index])))[..., None]
+        right = (1 + jnp.sign(apart(sums)) * preferred) / 2
         mean = lambda x, of: (x * of).sum(0) / jnp.maximum(of.sum(0), 1)  # noqa: E731
         learnt = held.times[index] > 0
+        checked = (preferred != 0) & ~learnt[:, None]
         training, validation = mean(losses, learnt), mean(losses, ~learnt)
         low, high = VALIDATION
         ratio = validation / jnp.maximum(training, 1e-6)
@@ -543,7 +544,7 @@ class LearntReward(Relabel):
         paid = jnp.mean((self._said(lived.steps.obs, lived.action) - middle) / deviation, axis=-1)
         told = Told(
             loss=training.mean(),
-            accuracy=(right * ~learnt).sum() / jnp.maximum((~learnt).sum(), 1),
+            accuracy=(right * checked).sum() / jnp.maximum(checked.sum(), 1),
             correlation=_correlation(paid, lived.steps.reward[1:], lived.transitions),
             consistency=held.consistency,
             failed=failed,

@@ -167,6 +167,14 @@ def test_members_are_validated_on_what_they_did_not_learn_from() -> None:
     assert not np.array_equal(left_out[:, 0], left_out[:, 1])
 
 
+def test_who_tells_all_apart_that_the_judge_does_is_right_whatever_else_is_alike() -> None:
+    judge = TrueReward(mistakes=0, indifference=2.0)
+    relabel = learnt(labels=100, session=25, gradient_steps=200, judge=judge)
+    alike = np.asarray(relabel.labelled.share[:, 0]) == 0.5
+    assert 0.3 < alike.mean() < 0.9
+    assert float(relabel.told.accuracy) > 0.9
+
+
 def test_pairs_that_are_asked_again_tell_how_far_a_judge_is_to_be_believed() -> None:
     """Who errs in one of five says the same twice in .8² + .2² of them; who learnt from a pair does so again."""
     given = learnt(judge=TrueReward(mistakes=0.2), labels=600, session=100, gradient_steps=1, repeats=0.5)
