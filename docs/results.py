@@ -553,6 +553,8 @@ RESULTS = [
         "CartPole-v1",
         "≥ .95",
         taught=Preferences(labels=2_000, gradient_steps=30),
+        # Of ten one may lie down the way that pays most, and stays there.
+        seeds=30,
         of_world=FALLEN_POLE,
         changed=PAID_LESS,
         steps=300_000,
