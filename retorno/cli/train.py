@@ -36,10 +36,11 @@ from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import UnknownNameError, WorldName
 from retorno.language import Decoder
-from retorno.networks import GRU, LSTM, NETWORKS, Transformer
+from retorno.networks import GRU, LSTM, MLP, NETWORKS, Transformer
 from retorno.networks.network import NetworkConfig
 from retorno.preferences.clips import Clips
 from retorno.preferences.learnt_reward import Preferences
+from retorno.preferences.written import is_picture
 from retorno.run.folder import SEED
 from retorno.run.known import register_further
 from retorno.run.of_run import OfRun
@@ -529,6 +530,8 @@ def start(
             note(told)
         if type(getattr(algorithm, "expert", None)) in NETWORKS.values():
             note("the expert is a fresh network, which knows nothing: name one, as --expert of_run --expert.run RUN")
+        if type(getattr(algorithm, "network", None)) is MLP and is_picture(made.observation_space):
+            note("what is observed is a picture, of which --network cnn makes more than an MLP does")
         if (origin := training.begun_from) is not None:
             what = "the network" if origin["network_only"] else "what was learnt"
             anew = f"; {', '.join(origin['anew'])} begin anew" if origin.get("anew") else ""

@@ -202,6 +202,19 @@ def named_files() -> list[Path]:
     return list(_modules)
 
 
+def defined_by_a_named_file(name: str) -> str | None:
+    """FILE.py:NAME where a file that was named in this process defines NAME, None where none does.
+
+    Args:
+        name: without a colon.
+    """
+    for file, (_, module) in _modules.items():
+        if callable(vars(module).get(name)):
+            beside = file.parent == Path.cwd()
+            return f"{file.name if beside else file}:{name}"
+    return None
+
+
 def require_named(name: str, what: str = "world") -> str:
     """FILE.py:NAME as a run recorded it, in the file that was named: it may have moved since.
 

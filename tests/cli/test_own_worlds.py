@@ -257,6 +257,13 @@ def test_mistakes_are_one_line_before_anything_is_told(cli, tmp_path, monkeypatc
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_class_that_is_named_without_its_file_is_offered_with_it(cli, tmp_path, monkeypatch):
+    (tmp_path / "shop.py").write_text(SHOP)
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("shop.py", "train", "ppo", "Shop")
+    assert (code, out) == (2, "") and err.endswith("did you mean shop.py:Shop?\n"), err
+
+
 def test_what_cannot_be_is_refused_before_anything_is_told(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for line in ("train ppo CartPole-v1 --minibatches 7", "train dqn Pendulum-v1", "train uct recall"):

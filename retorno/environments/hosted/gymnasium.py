@@ -38,7 +38,7 @@ from retorno.environments.hosted.mujoco import (
 from retorno.environments.hosted.repeatability import why_not_repeated
 from retorno.environments.hosted.subprocess_environments import Processes
 from retorno.environments.hosted.sync_environments import Keepers, WorldError
-from retorno.environments.own_code import attribute
+from retorno.environments.own_code import attribute, defined_by_a_named_file
 
 Maker = Callable[..., gym.Env]
 Wrap = Callable[[gym.Env], gym.Env]
@@ -347,7 +347,8 @@ def find(source: str) -> EnvSpec:
         hint = ": pip install 'retorno[atari]'" if module == "ale_py" else ""
         raise WorldError(f"{source} needs the module {module}, which cannot be imported ({error}){hint}") from error
     except gym.error.Error as error:
-        close = _near(name)
+        own = defined_by_a_named_file(source)
+        close = [own] if own else _near(name)
         hint = f"did you mean {' or '.join(close)}?" if close else "gymnasium.pprint_registry() lists all"
         raise WorldError(f"there is no Gymnasium environment {source!r}: {hint}") from error
 
