@@ -31,6 +31,7 @@ from retorno.core.memory import readable
 from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import REGISTERED, folder_of, snake_case
+from retorno.core.spaces import is_picture
 from retorno.environments.datasets import DATASET, is_dataset
 from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
@@ -40,7 +41,6 @@ from retorno.networks import GRU, LSTM, MLP, NETWORKS, Transformer
 from retorno.networks.network import NetworkConfig
 from retorno.preferences.clips import Clips
 from retorno.preferences.learnt_reward import Preferences
-from retorno.preferences.written import is_picture
 from retorno.run.folder import SEED
 from retorno.run.known import register_further
 from retorno.run.of_run import OfRun

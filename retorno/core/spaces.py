@@ -21,6 +21,9 @@ from retorno.core.time_step import TimeStep
 if TYPE_CHECKING:
     from retorno.core.policy import Relabel
 
+CHANNELS = (1, 3, 4)
+"""How many a picture has: grey, colours, or four grey frames or colours and how opaque they are."""
+
 
 class SpaceError(ValueError):
     """A space that cannot be taken: the message says which can."""
@@ -94,6 +97,23 @@ class Mixed(Space[np.ndarray]):
 
 class Record(spaces.Box):
     """A Box that tells states apart and is nothing to compute with: `enter` reads it, and no network does."""
+
+
+def is_picture(space: Space[Any]) -> bool:
+    """Whether its elements are pictures: rows of a raster of bytes in one or several channels, wherever these are."""
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+
+def channels_first(space: Space[Any]) -> bool:
+    """Whether its elements are pictures [channels, rows, columns], as PyTorch has them: of 1, 3 or 4 channels.
+
+    >>> [channels_first(spaces.Box(0, 255, shape, np.uint8)) for shape in ((3, 40, 60), (40, 60, 3), (4, 4, 3))]
+    [True, False, False]
+    """
+    match space:
+        case spaces.Box(low=low, high=high, shape=(first, _, last)) if is_picture(space):
+            return first in CHANNELS and last not in CHANNELS and not low.any() and bool((high == 255).all())
+    return False
 
 
 def width(space: Space[Any]) -> int:
@@ -297,19 +317,19 @@ def policy_space(space: Space[Any]) -> Space[Any]:
     )
 
 
-def _tree(space: Space[Any]) -> PyTree[Space[Any]]:
+def as_tree(space: Space[Any]) -> PyTree[Space[Any]]:
     """The spaces inside of Dict and Tuple, as a pytree like their elements."""
     match space:
         case spaces.Dict():
-            return {name: _tree(part) for name, part in space.spaces.items()}
+            return {name: as_tree(part) for name, part in space.spaces.items()}
         case spaces.Tuple():
-            return tuple(_tree(part) for part in space.spaces)
+            return tuple(as_tree(part) for part in space.spaces)
     return space
 
 
 def _leaves(space: Space[Any]) -> list[Space[Any]]:
     """Those that are neither Dict nor Tuple, in a pytree's order."""
-    return jax.tree.leaves(_tree(space))
+    return jax.tree.leaves(as_tree(space))
 
 
 def _joined(held: list[Space[Any]]) -> Space[Any]:
@@ -446,7 +466,7 @@ def action_units(space: Space[Any]) -> Units:
     policy_space(space)
     if not isinstance(space, spaces.Dict | spaces.Tuple):
         return _units(space)
-    leaves, structure = jax.tree.flatten(_tree(space))
+    leaves, structure = jax.tree.flatten(as_tree(space))
     units = tuple(map(_units, leaves))
     lengths = [1 if one.shape is None else math.prod(one.shape) for one in units]
     choices_first = sorted(range(len(units)), key=lambda i: units[i].scale is not None)

@@ -1,7 +1,8 @@
 """Convolutions on an image, then fully connected layers: how Mnih et al. 2015 read a screen.
 
 Images of whole numbers are scaled to [0, 1] inside, so that rows and replays hold a byte for each. Several frames are
-seen side by side with `Stack`, where they are channels more. What is no image is an image of one place.
+seen side by side with `Stack`, where they are channels more. Channels may come first, as PyTorch has them, of pictures
+of bytes. What is no image is an image of one place.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree, UInt8
 
 from retorno.core.hyperparameters import settings
-from retorno.core.spaces import HashableSpace
+from retorno.core.spaces import HashableSpace, channels_first
 from retorno.networks.convolution import strided
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
@@ -69,7 +70,7 @@ class Convolved(Feedforward):
 
     def __call__(self, obs: PyTree[Any]) -> Float[Array, " D"]:
         space = self.observed.space
-        x = obs.reshape(board(space)) if _is_bytes(space, obs) else planes(space, obs)
+        x = _bytes(space, obs) if _is_bytes(space, obs) else planes(space, obs)
         if x.dtype != jnp.uint8:
             x = x.astype(self.convolutions[0].kernel.dtype)
         for k, layer in enumerate(self.convolutions):
@@ -81,6 +82,11 @@ class Convolved(Feedforward):
 
     def _after(self, k: int, x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
         return self.activation(self.norms[k](x) if self.norms else x)
+
+
+def _bytes(space: gymnasium.Space[Any], obs: Array) -> UInt8[Array, "H W C"]:
+    last = jnp.moveaxis(obs, 0, -1) if channels_first(space) else obs
+    return last.reshape(board(space))
 
 
 def _is_bytes(space: gymnasium.Space[Any], obs: PyTree[Any]) -> bool:

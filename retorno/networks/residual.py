@@ -20,7 +20,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, settings
-from retorno.core.spaces import HashableSpace, Record, encode, unsupported, width
+from retorno.core.spaces import HashableSpace, Record, channels_first, encode, unsupported, width
 from retorno.networks.convolution import strided
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
@@ -142,7 +142,7 @@ def board(space: gymnasium.Space[Any]) -> tuple[int, int, int]:
 
 
 def _parts(space: gymnasium.Space[Any], obs: Any) -> list[tuple[gymnasium.Space[Any], Any]]:
-    """The parts of a space, and of an observation."""
+    """The parts of a space, and of an observation; of pictures the channels come last."""
     match space:
         case Record():
             return []
@@ -150,6 +150,9 @@ def _parts(space: gymnasium.Space[Any], obs: Any) -> list[tuple[gymnasium.Space[
             inside = [(part, None if obs is None else obs[name]) for name, part in space.spaces.items()]
         case spaces.Tuple():
             inside = list(zip(space.spaces, [None] * len(space.spaces) if obs is None else obs, strict=True))
+        case spaces.Box() if channels_first(space):
+            last = spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8)
+            return [(last, None if obs is None else jnp.moveaxis(obs, 0, -1))]
         case _:
             return [(space, obs)]
     return [each for part, seen in inside for each in _parts(part, seen)]

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Key, PyTree
 
 from retorno.core.hyperparameters import settings
 from retorno.core.policy import Carry, Heads, Policy
-from retorno.core.spaces import HashableSpace
+from retorno.core.spaces import HashableSpace, as_tree, channels_first
 from retorno.networks.heads import Head
 from retorno.networks.mlp import MLP
 from retorno.networks.network import NetworkConfig
@@ -82,12 +82,15 @@ class Stacked(Policy):
 
     def _side_by_side(self, frames: PyTree[Any]) -> PyTree[Any]:
         """The frames [k, …] of one row as one observation of `stacked_space`."""
-        return jax.tree.map(self._join, frames if self.normaliser is None else jax.vmap(self.normaliser)(frames))
+        read = frames if self.normaliser is None else jax.vmap(self.normaliser)(frames)
+        return jax.tree.map(self._join, read, as_tree(self.observed.space))
 
-    def _join(self, frames: Array) -> Array:
+    def _join(self, frames: Array, space: gymnasium.Space[Any]) -> Array:
         if self.difference is not None and jnp.issubdtype(frames.dtype, jnp.floating):
             frames = jnp.concatenate([self.difference * jnp.diff(frames, axis=0), frames[-1:]])
         # An image's frames are channels more; of anything else they are one axis more.
+        if channels_first(space):
+            frames = jnp.moveaxis(frames, 1, -1)
         if frames.ndim == 3 and frames.dtype == jnp.uint8:
             frames = frames[..., None]
         return jnp.concatenate(list(frames), axis=-1) if frames.ndim == 4 else frames
@@ -121,7 +124,7 @@ class Stack:
 def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | None = None) -> gymnasium.Space[Any]:
     """What k elements of a space are side by side: images get k times the channels, all else an axis [k] in front.
 
-    Bytes in rows and columns are an image of one channel.
+    Bytes in rows and columns are an image of one channel; of pictures whose channels come first they come last.
 
     Args:
         space: of one observation.
@@ -131,6 +134,8 @@ def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | 
 
     def repeat(newest: np.ndarray, earlier: np.ndarray) -> np.ndarray:
         frames_of_it = [earlier] * (frames - 1) + [newest]
+        if channels_first(space):
+            frames_of_it = [np.moveaxis(each, 0, -1) for each in frames_of_it]
         if newest.ndim == 2 and newest.dtype == np.uint8:
             return np.stack(frames_of_it, axis=-1)
         return np.concatenate(frames_of_it, axis=-1) if newest.ndim == 3 else np.stack(frames_of_it)

@@ -9,10 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from gymnasium import spaces
 from jaxtyping import Float
 
 from retorno.core import constants
 from retorno.core.policy import Policy
+from retorno.core.spaces import channels_first
 from retorno.environments.canvas import BLUE, GREY, INK, ORANGE, Canvas
 from retorno.networks.cnn import Convolved
 from retorno.plots.style import PlotError
@@ -26,7 +28,7 @@ STEPS = 200
 READABLE = 300
 """Rows or columns of a picture beside which there is room for names and numbers."""
 BLOCKS = 12
-"""Into how many rows an image is cut, at most, to find what counts in it."""
+"""Into how many rows and columns an image is cut, at most, to find what counts in it."""
 LIT, LAID = (235, 64, 20), 0.75
 """The colour of what counts, and how much of a picture it covers at most."""
 
@@ -142,7 +144,7 @@ def saliency(
 
     Args:
         policy: of action values, or with a value.
-        obs: one image. Shape [H, W, C].
+        obs: one image. Shape [H, W, C], or [C, H, W] where the policy's pictures have their channels first.
         block: rows and columns of what is emptied at a time.
         first: whether it is an episode's first.
         carry: what the policy remembers of what came before; None for nothing.
@@ -156,16 +158,19 @@ def saliency(
     if np.ndim(obs) not in (2, 3):
         raise PlotError(f"saliency is of images, got an observation of shape {np.shape(obs)}")
     carry = policy.initial_carry() if carry is None else carry
-    changed = _changes(policy, jnp.asarray(obs), jnp.asarray(first), carry, block=block)
+    image = jnp.asarray(obs)
+    turned = image.dtype == jnp.uint8 and channels_first(spaces.Box(0, 255, image.shape, np.uint8))
+    changed = _changes(policy, image, jnp.asarray(first), carry, block=block, turned=turned)
     if changed is None:
         raise PlotError("saliency is of values: this policy has none, DQN's, PQN's and PPO's have")
     return np.asarray(changed)
 
 
-@partial(constants.jit, static_argnames="block")
-def _changes(policy: Policy, image: Any, first: Any, carry: Any, block: int) -> Any:
-    """What `saliency` says; None where there are no values."""
-    rows, columns = -(-image.shape[0] // block), -(-image.shape[1] // block)
+@partial(constants.jit, static_argnames=("block", "turned"))
+def _changes(policy: Policy, image: Any, first: Any, carry: Any, block: int, turned: bool) -> Any:
+    """What `saliency` says, of an image whose channels are turned to the front or not; None without values."""
+    height, width = image.shape[1:] if turned else image.shape[:2]
+    rows, columns = -(-height // block), -(-width // block)
 
     def judged(image: Any) -> Any:
         heads = policy.step(image, first, carry)[0]
@@ -175,10 +180,12 @@ def _changes(policy: Policy, image: Any, first: Any, carry: Any, block: int) -> 
     if value is None:
         return None
     best = jnp.argmax(value)
-    place = jnp.arange(image.shape[0])[:, None] // block * columns + jnp.arange(image.shape[1]) // block
+    place = jnp.arange(height)[:, None] // block * columns + jnp.arange(width) // block
 
     def without(number: Any) -> Any:
-        emptied = (place == number).reshape(place.shape + (1,) * (image.ndim - 2))
+        emptied = place == number
+        if not turned:
+            emptied = emptied.reshape(place.shape + (1,) * (image.ndim - 2))
         return judged(jnp.where(emptied, jnp.zeros_like(image), image)).reshape(-1)[best]
 
     return abs(jax.lax.map(without, jnp.arange(rows * columns)) - value.reshape(-1)[best]).reshape(rows, columns)

@@ -242,7 +242,7 @@ class Player:
         if self.policy is None:
             return picture
         if self._salient:
-            block = -(-np.shape(row.obs)[0] // BLOCKS)
+            block = -(-max(np.shape(row.obs)) // BLOCKS)
             picture = with_saliency(picture, saliency(self.policy, row.obs, block, row.first, self._carry))
         values = self._value(self.policy, row.obs, row.first, self._carry) if self._values else None
         if values is None or np.ndim(values) != 1:

@@ -16,13 +16,13 @@ import numpy as np
 
 from retorno.core.environment import Environment, World, episode_seed
 from retorno.core.errors import RetornoError
-from retorno.core.spaces import action_units, policy_space
+from retorno.core.spaces import action_units, channels_first, is_picture, policy_space
 from retorno.environments.canvas import one_in
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.hosted.sync_environments import ActionLayout, reader
 from retorno.environments.wrappers import TimeLimit, Waiting, Wrapper
 from retorno.preferences.lives import Life
-from retorno.preferences.written import as_rows, is_picture
+from retorno.preferences.written import as_rows
 
 COLOURS = (1, 3, 4)
 """Channels of a picture."""
@@ -107,7 +107,8 @@ class Clips:
         space = self.world.observation_space
         rows = as_rows(segment["obs"], space)
         if is_picture(space):
-            return [_as_picture(jax.tree.map(lambda x, t=t: x[t], rows)) for t in which]
+            last = np.moveaxis(rows, 1, -1) if channels_first(space) else rows
+            return [_as_picture(last[t]) for t in which]
         if self._lived is not None and (drawn := self._lived.frames(segment, rows, which)) is not None:
             return drawn
         if isinstance(self.world, Environment):

@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float, Int, Key, PyTree
 from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, settings
 from retorno.core.policy import Metrics, Policy, Relabel, unroll_batch
-from retorno.core.spaces import SpaceError, Spec
+from retorno.core.spaces import SpaceError, Spec, is_picture
 from retorno.core.time_step import Clock, Trajectory
 from retorno.networks import MLP, NetworkConfig, ValueHead
 from retorno.networks.layers import Activation
@@ -43,7 +43,6 @@ from retorno.preferences.lives import Lives
 from retorno.preferences.novelty import Novelty, StateEntropy
 from retorno.preferences.queries import Disagreement, Queries
 from retorno.preferences.segments import Compared, apart, chosen, draw_segments, taken, turned, within_episodes
-from retorno.preferences.written import is_picture
 from retorno.replay import Ring
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.relabel import register

@@ -17,8 +17,3 @@ def as_rows(written: Any, space: spaces.Space[Any]) -> Any:
         case spaces.Tuple():
             return tuple(as_rows(each, part) for each, part in zip(written, space.spaces, strict=True))
     return np.asarray(written, jax.dtypes.canonicalize_dtype(space.dtype))
-
-
-def is_picture(space: spaces.Space[Any]) -> bool:
-    """Whether what is observed is a picture: rows of a raster in one or several channels."""
-    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3

@@ -15,6 +15,7 @@ from gymnasium import spaces
 
 from retorno.core.spaces import HashableSpace, SpaceError, encode, index
 from retorno.networks import (
+    CNN,
     GRU,
     LSTM,
     MLP,
@@ -26,7 +27,9 @@ from retorno.networks import (
     GaussianHead,
     JointHead,
     MultiCategoricalHead,
+    Residual,
     SquashedGaussianHead,
+    Stack,
     Table,
     Transformer,
     ValueHead,
@@ -357,6 +360,18 @@ def test_a_spread_that_is_read_from_the_row_begins_as_it_does(box: BoxPolicy) ->
     network = MLP((4,)).build(jax.random.key(0), space, {"policy": policy_head(space, box)})
     with pytest.raises(ValueError, match="choose box=gaussian or state_dependent"):
         with_spread(network, -1.0)
+
+
+@pytest.mark.parametrize("config", [CNN(), Residual(channels=4, blocks=1), Stack(frames=2, network=CNN())])
+def test_pictures_whose_channels_come_first_are_read_as_others(config: Any) -> None:
+    """As PyTorch has them: the three channels are no rows."""
+    picture = np.random.default_rng(0).integers(0, 255, (2, 6, 8, 3), np.uint8)
+    told = []
+    for seen in (picture, np.moveaxis(picture, -1, 1)):
+        space = spaces.Box(0, 255, seen.shape[1:], np.uint8)
+        network = config.build(jax.random.key(0), space, {"value": ValueHead()})
+        told.append(network.unroll(jnp.asarray(seen), jnp.array([True, False]), network.initial_carry())["value"])
+    np.testing.assert_allclose(*told, rtol=1e-6)
 
 
 def test_squashed_head_reads_mean_and_clipped_log_std() -> None:

@@ -46,6 +46,16 @@ def test_what_counts_is_what_is_emptied_by_hand() -> None:
     np.testing.assert_allclose(saliency(Weighed(weights), image, block=2), blocks)
 
 
+def test_an_image_whose_channels_come_first_is_emptied_by_its_own_rows_and_columns() -> None:
+    class Turned(Weighed):
+        def step(self, obs: Any, first: Any, carry: Any) -> Any:
+            return super().step(jnp.moveaxis(obs, 0, -1), first, carry)
+
+    weights = np.arange(40.0).reshape(5, 8)
+    image = np.full((3, 5, 8), 2, np.uint8)
+    np.testing.assert_allclose(saliency(Turned(weights), image), 2 * weights)
+
+
 def test_without_action_values_it_is_the_states_value_that_counts() -> None:
     class Valued(Weighed):
         def step(self, obs: Any, first: Any, carry: Any) -> Any:
