@@ -409,6 +409,7 @@ ZOO = {
     ("a2c", "Acrobot-v1"): -83.4,
     ("a2c", "MountainCar-v0"): -111.3,
     ("a2c", "LunarLander-v3"): 155.8,
+    ("a2c", "Pendulum-v1"): -163.0,
     ("dqn", "MountainCar-v0"): -100.8,
     ("ppo", "MountainCar-v0"): -110.4,
     ("ppo", "LunarLanderContinuous-v3"): 270.9,

@@ -205,13 +205,13 @@ _RUNNERS = {
     ),
     "Ant-v5": _RUNNER,
 }
+# Held for a rollout, as theirs is, it costs a pendulum 45 of its return (six seeds).
+_ANEW = f"{_ZOO}'s, with noise drawn anew at each step"
 _A2C_SMOOTH = A2C(
     num_envs=8,
     rollout=8,
     network=dataclasses.replace(MLP(), orthogonal=False),
     box=BoxPolicy.state_dependent,
-    # Their noise is drawn anew for each rollout.
-    noise_period=8,
     discount=0.9,
     lambda_=0.9,
     value_coefficient=0.4,
@@ -420,9 +420,9 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         200_000,
         _ZOO,
     ),
-    ("a2c", "Pendulum-v1"): Published(_A2C_SMOOTH, 1_000_000, _ZOO),
+    ("a2c", "Pendulum-v1"): Published(_A2C_SMOOTH, 1_000_000, _ANEW),
     ("a2c", "LunarLanderContinuous-v3"): Published(
-        dataclasses.replace(_A2C_SMOOTH, num_envs=4, discount=0.99), 5_000_000, _ZOO
+        dataclasses.replace(_A2C_SMOOTH, num_envs=4, discount=0.99), 5_000_000, _ANEW
     ),
     **{
         ("a2c", world): Published(dataclasses.replace(_A2C_NORMALISED, num_envs=1), 1_000_000, f"{_ZOO}'s for -v4")
