@@ -18,7 +18,7 @@ import tyro
 
 from retorno.cli.main import COMMANDS
 from retorno.core.errors import RetornoError
-from retorno.core.names import did_you_mean, meant, near
+from retorno.core.names import did_you_mean, meant
 from retorno.environments.formats.numbers import exact_number, number
 from retorno.environments.formats.reading import Reading
 
@@ -387,9 +387,8 @@ def _unknown(given: str, kind: type) -> str:
     if not given.startswith("-"):
         return f"{given!r} is one argument too many"
     # Without their dashes, in which all are alike.
-    known = {each[2:]: each for each in options(kind)}
-    close = near(given.split("=")[0].replace("_", "-").lstrip("-"), known)
-    return f"no option {given}" + (f"; did you mean {' or '.join(known[each] for each in close)}?" if close else "")
+    name, known = given.split("=")[0].replace("_", "-").lstrip("-"), [each[2:] for each in options(kind)]
+    return f"no option {given}{did_you_mean(name, known, before='--')}"
 
 
 def _gist(complaint: str, command: str) -> str:

@@ -98,13 +98,18 @@ def near(name: str, names: Iterable[str], most: int = 3) -> list[str]:
     return [lower[each] for each in alike or [each for each in lower if each.startswith(asked)][:most]]
 
 
-def did_you_mean(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str], before: str = "") -> str:
     """'; did you mean …?', the end of a message about an unknown name; empty where none looks like it.
+
+    Args:
+        name: that is unknown.
+        names: that are known.
+        before: each that is offered, as the dashes of an option.
 
     >>> did_you_mean("PPO2", ["ppo", "dqn"])
     '; did you mean ppo?'
     """
-    close = near(name, names)
+    close = [f"{before}{each}" for each in near(name, names)]
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
