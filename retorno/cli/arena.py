@@ -23,7 +23,7 @@ from retorno.core.policy import Policy
 from retorno.core.waiting import waiting
 from retorno.environments.registry import WorldName
 from retorno.run.arena import KNOWN, MOST, arena, fitting, known_player
-from retorno.run.arena_folder import ArenaFolder
+from retorno.run.arena_folder import LOOKED_AHEAD, ArenaFolder, looked_ahead
 from retorno.run.duel import Forfeit
 from retorno.run.engines import PATIENCE, Engine
 from retorno.run.learnt import require_fitting
@@ -31,6 +31,9 @@ from retorno.run.match import Match
 from retorno.run.thinking import in_time, seconds_of
 from retorno.search import SearchPolicy
 from retorno.search.uct import UCTPolicy
+
+_MOST = f"With --within: games of each pair, however wide the intervals are; {MOST} where it is not said."
+_PATIENCE = f"Seconds that a program may take for an answer; {PATIENCE:g} where it is not said."
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,8 @@ class Arena:
     """First moves of each game that are drawn at random, the same for both sides."""
     within: Positive | None = None
     """Go on, so many games each time, until no rating's 95% interval reaches further than so many points."""
-    most: Count | None = None
-    """With --within: games of each pair, however wide the intervals are; 2000 where it is not said."""
-    patience: Positive | None = None
-    """Seconds that a program may take for an answer; 30 where it is not said."""
+    most: Annotated[Count | None, tyro.conf.arg(help=_MOST)] = None
+    patience: Annotated[Positive | None, tyro.conf.arg(help=_PATIENCE)] = None
     folder: Path | None = None
     """Where games are kept as they come, those with a program in them as SGF: the same command goes on there."""
     seed: Seed = 0
@@ -76,8 +77,11 @@ def run(arguments: list[str]) -> int:
     world = name.make()
     if not isinstance(world, Environment):
         raise UsageError(f"{name.name} is a hosted world: players meet in a native one, for instance connect_four")
-    names = fitting(given.players)
-    players = {shown: player_of(each, world) for shown, each in zip(names, given.players, strict=True)}
+    names, before = fitting(given.players), {} if given.folder is None else looked_ahead(given.folder)
+    players = {
+        shown: player_of(f"{each.rpartition(':')[0]}:{before[shown]}" if shown in before else each, world)
+        for shown, each in zip(names, given.players, strict=True)
+    }
 
     def told(one: str, other: str, match: Match) -> None:
         note(f"{one} against {other}: {match.wins} won, {match.draws} drawn, {match.losses} lost")
@@ -90,13 +94,18 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--patience is for programs, and none plays: leave it out")
     for program in programs:
         program.patience = given.patience or PATIENCE
-    for shown, player in players.items():
-        if shown.endswith("s") and isinstance(player, SearchPolicy | UCTPolicy):
-            note(f"{shown} looks ahead by {player.config.simulations:,} simulations")
+    timed = {
+        shown: player.config.simulations
+        for (shown, player), each in zip(players.items(), given.players, strict=True)
+        if isinstance(player, SearchPolicy | UCTPolicy) and seconds_of(_split(each)[1]) is not None
+    }
+    for shown, simulations in timed.items():
+        note(f"{shown} looks ahead by {simulations:,} simulations")
     asked = {
         "players": {name: _told(player) for name, player in players.items()},
         "world": name.as_json(),
         **{each: getattr(given, each) for each in ("games", "openings", "seed")},
+        **({LOOKED_AHEAD: timed} if timed else {}),
     }
     with (
         contextlib.nullcontext() if given.folder is None else ArenaFolder(given.folder, asked) as folder,
@@ -142,7 +151,7 @@ def _told(player: Policy | Engine) -> str:
 
 def _world_of(players: tuple[str, ...]) -> WorldName:
     for each in players:
-        folder = Path(each.partition(":")[0])
+        folder = Path(_split(each)[0])
         if folder.is_dir():
             return recorded_world(folder)
     raise UsageError("say which game is played, for instance --world connect_four")
@@ -152,10 +161,9 @@ def player_of(name: str, world: Environment) -> Policy | Engine:
     """A player by what was given for it."""
     if (found := known_player(name, world)) is not None:
         return found
-    whole = Path(name).is_dir()
-    path, _, number = (name, "", "") if whole else name.rpartition(":")
+    path, number = _split(name)
     seconds = seconds_of(number)
-    if not whole and not ((number.isdigit() or seconds is not None) and Path(path).is_dir()):
+    if not Path(path).is_dir() or not (path == name or number.isdigit() or seconds is not None):
         raise UsageError(f"no player {name!r}: give the folder of a run, or {', '.join(KNOWN)}")
     actor = learnt([members(Path(path))[0]])[0]
     require_fitting(actor, world)
@@ -165,6 +173,12 @@ def player_of(name: str, world: Environment) -> Policy | Engine:
     if not isinstance(policy, SearchPolicy):
         raise UsageError(f"{path} was not learnt with a search: give it without a number")
     return with_simulations(policy, int(number)) if seconds is None else in_time(policy, world, seconds)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A player without and with what it may do on a move: a run's folder may have a colon in its own name."""
+    path, _, number = name.rpartition(":")
+    return (name, "") if not path or Path(name).is_dir() else (path, number)
 
 
 def with_simulations(policy: SearchPolicy, count: int) -> Policy:

@@ -37,8 +37,10 @@ if TYPE_CHECKING:
     from retorno.plots.player import Player, Scene
     from retorno.plots.stages import Moment, Stage
 
-SHOWN = ("out", "episodes", "sampled", "saliency", "fps", "longest")
-"""Options that say nothing where somebody plays."""
+SHOWN = dict.fromkeys(("out", "episodes", "sampled", "saliency", "fps", "longest"), "for episodes that are shown")
+"""Options that say nothing where somebody plays, and what they are for."""
+ALIKE = {"seed": "for games that are alike, and no two of a page are"}
+"""Those that say nothing on the page besides."""
 TOLD = 12
 """Lines of an episode that stay in the terminal."""
 
@@ -164,13 +166,8 @@ def _against_me(given: Play, settings: dict[str, Any]) -> int:
     from retorno.cli.arena import player_of
     from retorno.run.played import game_of_two
 
-    for name in SHOWN + ("seed",) * given.page:
+    for name, meant in (SHOWN | ALIKE if given.page else SHOWN).items():
         if getattr(given, name) != getattr(Play, name):
-            meant = (
-                "for games that are alike, and no two of a page are"
-                if name == "seed"
-                else "for episodes that are shown"
-            )
             raise UsageError(f"--{name} is {meant}: leave it out to play yourself")
     if given.page and given.second:
         raise UsageError("--second is for the terminal: on the page you choose who begins")

@@ -60,6 +60,14 @@ class Policy(eqx.Module):
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         """One row after another, for acting."""
 
+    def choice(self, row: TimeStep, carry: Carry) -> tuple[Any, Carry]:
+        """How likely each action is on a row, those that are not legal never, and the memory after it.
+
+        `step` sees observations alone: who looks ahead before they choose asks here what is legal.
+        """
+        heads, carry = self.step(row.obs, row.first, carry)
+        return heads["policy"].masked(row.legal), carry
+
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Heads:
         """T rows of one environment at once, for learning: the same heads as T calls of `step`, stacked.
 

@@ -121,7 +121,7 @@ class Followed(eqx.Module):
         return importance_weight(*(self._choice(p, row).log_prob(action) for p in (self.target, self.behaviour)))
 
     def _choice(self, policy: Policy, row: TimeStep) -> Any:
-        return policy.step(row.obs, row.first, ())[0]["policy"].masked(row.legal)
+        return policy.choice(row, ())[0]
 
 
 def weighed(trajectory: Trajectory) -> tuple[TimeStep, TimeStep, Float[Array, "T B"]]:

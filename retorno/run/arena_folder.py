@@ -19,8 +19,22 @@ from retorno.run.match import Match
 from retorno.run.played import Played
 
 ASKED, GAMES = "arena.json", "games.jsonl"
+LOOKED_AHEAD = "looks_ahead"
+"""By how many simulations who has so much time for a move."""
 Meeting = tuple[str, str, int]
 """Who met whom, by their names, and the seed of it."""
+
+
+def looked_ahead(path: Path) -> dict[str, int]:
+    """The simulations of players that have a time for each move, in a folder's arena; none where it is a new one.
+
+    Raises:
+        FolderError: when it is damaged.
+    """
+    if not (path / ASKED).exists():
+        return {}
+    asked = read_question(path / ASKED, "arena")
+    return asked.get(LOOKED_AHEAD, {}) if isinstance(asked, dict) else {}
 
 
 class ArenaFolder:

@@ -9,10 +9,12 @@ opponent has won, and it begins anew.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -135,6 +137,7 @@ class Engine(ABC):
                 encoding="utf-8",
                 errors="replace",
                 bufsize=1,
+                start_new_session=True,  # So that what it starts itself can be ended with it.
             )
         except OSError as error:
             raise EngineError(f"{self.command[0]} cannot be started: {error.strerror}") from error
@@ -173,7 +176,7 @@ class Engine(ABC):
         return "" if self.process.returncode is None else f" (exit status {self.process.returncode})"
 
     def end(self) -> None:
-        """Stop the program, whatever it does."""
+        """Stop the program, whatever it does, and all that it started."""
         process, self.process = self.process, None
         if process is None:
             return
@@ -182,11 +185,11 @@ class Engine(ABC):
                 self.process = process
                 self.farewell()
             self.process = None
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=1)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         for pipe in (process.stdin, process.stdout):
             with contextlib.suppress(OSError, ValueError):
                 if pipe is not None:

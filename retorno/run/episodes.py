@@ -66,8 +66,7 @@ def decide(
     Returns:
         The action, and the memory after it.
     """
-    heads, carry = policy.step(row.obs, row.first, carry)
-    choice = heads["policy"].masked(row.legal)
+    choice, carry = policy.choice(row, carry)
     return units.to_world(choice.mode() if greedy else choice.sample(key)), carry
 
 

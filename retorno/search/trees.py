@@ -397,13 +397,21 @@ class SearchPolicy(WithoutMemory):
     discount: Float[Array, ""]
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
-        row = self.model.enter(obs)
+        return self._heads(self.model.enter(obs)), ()
+
+    def choice(self, row: TimeStep, carry: Carry) -> tuple[Categorical, Carry]:
+        # What is legal a world that can be entered says by itself; a model that was learnt does not.
+        entered = self.model.enter(row.obs)
+        legal = row.legal if entered.legal is None else entered.legal
+        return self._heads(entered._replace(legal=legal))["policy"].masked(row.legal), ()
+
+    def _heads(self, row: TimeStep) -> Heads:
         found = self.config.search(
             self.model, evaluator_of(self.network), row, jax.random.key(self.seed), self.discount, exploring=False
         )
         # The search's own choice is the most likely one, also where several are alike.
         logits = jnp.log(jnp.maximum(found.policy, 1e-9)).at[found.action].add(1e-3)
-        return {"policy": Categorical(logits), "value": found.value, "q": found.q}, ()
+        return {"policy": Categorical(logits), "value": found.value, "q": found.q}
 
 
 def evaluator_of(network: Policy) -> Evaluator:

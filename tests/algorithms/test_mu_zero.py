@@ -15,7 +15,7 @@ from retorno.algorithms.self_play.mu_zero import Imagination, MuZeroNetwork
 from retorno.core.counter import Counter
 from retorno.core.policy import WithoutMemory
 from retorno.core.runtime import IN_HASTE
-from retorno.core.time_step import TimeStep, Trajectory
+from retorno.core.time_step import TimeStep, Trajectory, restart
 from retorno.networks import MLP
 from retorno.networks.layers import Activation
 from retorno.ops.distributions import Categorical
@@ -23,7 +23,8 @@ from retorno.ops.estimates import squashed
 from retorno.ops.optimisers import Adam
 from retorno.replay import Window
 from retorno.run.loop import begin_runs, iterate
-from retorno.search import Gumbel
+from retorno.search import PUCT, Gumbel, SearchPolicy
+from retorno.search.trees import evaluator_of
 
 
 class Says(WithoutMemory):
@@ -65,6 +66,21 @@ def test_losses_by_hand_end_where_the_episode_does() -> None:
     for name, loss in metrics.items():
         np.testing.assert_allclose(loss, expected[name], rtol=1e-5, err_msg=name)
     assert error.tolist() == [0.0]
+
+
+def test_what_is_not_legal_is_not_searched_where_it_plays() -> None:
+    """The prior wants what is not legal, and half of the simulations went there: of what is, nothing was looked at."""
+    network = MuZeroNetwork(
+        Says({"hidden": jnp.zeros(3)}),
+        Says({"hidden": jnp.zeros(3), "reward": jnp.float32(0), "turn": Categorical(jnp.zeros(3))}),
+        Says({"policy": Categorical(jnp.array([9.0, 9.0, 0.0, 1.0])), "value": jnp.float32(0)}),
+    )
+    policy = SearchPolicy(network, Imagination(network), jnp.uint32(0), PUCT(simulations=8), jnp.float32(1))
+    row = restart(jnp.int32(0), jnp.array([False, False, True, True]))
+    choice, _ = jax.jit(policy.choice)(row, ())
+    weights = policy.config.search(policy.model, evaluator_of(network), row, KEY, policy.discount).policy
+    assert weights[:2].sum() == 0 and (weights[2:] > 0).all()
+    np.testing.assert_allclose(choice.probs(), weights, atol=1e-2)
 
 
 def test_a_game_whose_rules_it_is_not_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,18 @@ def test_a_move_takes_as_long_as_it_may(monkeypatch: pytest.MonkeyPatch) -> None
     assert thought[:2] == [64, 64] and len(thought) == 4
     with pytest.raises(ArenaError, match="needs a positive number, as in uct:100"):
         known_player("uct:0s", WORLD)
+
+
+def test_a_player_looks_as_far_ahead_on_the_second_day(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its simulations are the first day's, however quick the machine is by then; the games are no other player's."""
+    given = ["uct:2s", "random", "--world", "tic_tac_toe_for_two", "--games", "2", "--folder", str(tmp_path)]
+    for measured in (3, 5):
+        monkeypatch.setattr("retorno.run.arena.in_time", lambda policy, *_, n=measured: thinking._with(policy, n))
+        assert arena_command(given) == 0
+    first, second = capsys.readouterr().err.split("looks ahead by")[1:]
+    assert first.startswith(" 3 simulations") and second.startswith(" 3 simulations")
 
 
 def test_what_cannot_meet_is_refused() -> None:

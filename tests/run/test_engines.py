@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,20 @@ def test_a_program_moves_where_a_game_stands(program: Any) -> None:
             with pytest.raises(EngineError, match=f"does not play on: .*{why}"):
                 player.move(game)
         assert player.process is None
+
+
+def test_what_a_program_started_ends_with_it(program: Any) -> None:
+    """A shell's child that hangs, also where the shell itself is gone."""
+    for shell in ("{} & echo $! ; wait", "{} & echo $!"):
+        player = GTP(["sh", "-c", shell.format("sleep 100")], WORLD, patience=20)
+        player._start()
+        child = int(player.hear(time.monotonic() + 20, "start"))
+        os.kill(child, 0)
+        player.end()
+        with pytest.raises(ProcessLookupError):  # Whoever adopts it buries it.
+            for _ in range(200):
+                os.kill(child, 0)
+                time.sleep(0.02)
 
 
 def test_who_resigns_has_lost_without_a_fault(

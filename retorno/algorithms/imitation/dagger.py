@@ -156,7 +156,5 @@ def _loss(network: Policy, window: Window) -> tuple[Float[Array, ""], Metrics]:
 def _shape_of_choice(policy: Policy, spec: Spec) -> PyTree[Any]:
     """What one action looks like: zeros."""
     row = spec.row
-    said = jax.eval_shape(
-        lambda: policy.step(row.obs, row.first, policy.initial_carry())[0]["policy"].masked(row.legal).mode()
-    )
+    said = jax.eval_shape(lambda: policy.choice(row, policy.initial_carry())[0].mode())
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), said)
