@@ -194,10 +194,23 @@ def _explain(error: Exception) -> int:
         return _fail(f"out of memory: {much}: {hint}", USER)
     with tempfile.NamedTemporaryFile("w", prefix="retorno-", suffix=".log", delete=False, encoding="utf-8") as file:
         traceback.print_exception(error, file=file)
+    if (own := _in_own_code(error)) is not None:
+        place = f"{Path(own.filename).name}, line {own.lineno}, in {own.name}"
+        return _fail(f"{place}: {type(error).__name__}: {error}; the traceback is in {file.name}", USER)
     return _fail(
         f"a defect in retorno ({type(error).__name__}: {error}); please report it with the traceback in {file.name}",
         DEFECT,
     )
+
+
+def _in_own_code(error: Exception) -> traceback.FrameSummary | None:
+    """Where a file that was named on the command line failed, or what it called that is not ours."""
+    from retorno.environments.own_code import named_files
+
+    ours, named = Path(__file__).parents[1], named_files()
+    files = [(frame, Path(frame.filename)) for frame in traceback.extract_tb(error.__traceback__)]
+    known = [(frame, file) for frame, file in files if file in named or file.is_relative_to(ours)]
+    return known[-1][0] if known and known[-1][1] in named else None
 
 
 def _raised_here(error: Exception) -> bool:

@@ -125,7 +125,7 @@ def _first(world: Environment) -> PyTree[Any]:
     if not isinstance(world, ListsChances) and _draws(step, row.obs):
         raise ModelError(
             f"{type(world).__name__} draws what follows an action and does not list what may: it needs `chances`, "
-            "`odds` and `outcome`, as a ChanceGame has them"
+            "`odds` and `outcome`; a game derives from ChanceGame and says `chances`, `chance_logits` and `happen`"
         )
     return row.obs
 

@@ -48,8 +48,8 @@ def choose_and_record(
         carry: the memory before it.
         key: of the choice.
     """
-    choice, carry = policy.choice(row, carry)
-    action, log_prob = choice.sample_and_log_prob(key)
+    heads, carry = policy.step(row.obs, row.first, carry)
+    action, log_prob = heads["policy"].masked(row.legal).sample_and_log_prob(key)
     return action, {"log_prob": log_prob}, carry
 
 

@@ -92,12 +92,12 @@ class Played:
 
     @property
     def over(self) -> bool:
-        return bool(self.row.last)
+        return self.decided is not None or bool(self.row.last)
 
     @property
     def result(self) -> float:
         """What the first player has got: 1 for a win, −1 for a loss; the other got as much less."""
-        return self._stood[-1][2]
+        return self._stood[-1][2] if self.decided is None else self.decided
 
     @property
     def legal(self) -> Bool[np.ndarray, " A"]:
@@ -118,8 +118,13 @@ class Played:
         self._stood.append((standing, row, result + float(row.reward) * (-1 if self.second else 1)))
         self.moves.append(action)
 
+    def give_up(self) -> None:
+        """Whoever is to move has lost."""
+        self.decided = 1.0 if self.second else -1.0
+
     def undo(self) -> None:
-        """Take the last move back, where there is one."""
+        """Take the last move back, where there is one; nothing is given up then."""
+        self.decided = None
         if self.moves:
             self.moves.pop()
             self._stood.pop()
@@ -135,8 +140,8 @@ class Played:
     def sgf(self, players: tuple[str, str] = ("", "")) -> str:
         """The game as a file."""
         moves = zip(self.movers(), self.said(), strict=True)
-        result, chance = self.result if self.over else self.decided, self.chance if by_chance(self.world) else None
-        return write_sgf(self.world, moves, result, players, chance=chance)
+        chance = self.chance if by_chance(self.world) else None
+        return write_sgf(self.world, moves, self.result if self.over else None, players, chance=chance)
 
     def follow_sgf(self, text: str) -> None:
         """Make the moves that a file holds, before any was made; chance does what it did there.

@@ -21,7 +21,7 @@ from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
 from retorno.environments.games.chance import by_chance
 from retorno.environments.games.game import Game
-from retorno.run.engines import Engine
+from retorno.run.engines import Engine, Resigned
 from retorno.run.played import Mover, Played
 from retorno.run.thinking import Thought, think
 from retorno.search.perfect import Solver
@@ -204,6 +204,9 @@ class Playing:
                         return
                     if version == self.version:
                         self.game.play(action)
+            except Resigned:
+                if version == self.version:
+                    self.game.give_up()
             except RetornoError as error:
                 self.status.say("failed", why=error)
             finally:
@@ -249,7 +252,7 @@ class Playing:
         self.considering = True
         try:
             while not self.busy and not self.gone:  # Whatever the game is by then.
-                plies = range(len(self.game.moves) - self.game.over, -1, -1)
+                plies = range(len(self.game.moves) - bool(self.game.row.last), -1, -1)
                 left = [ply for ply in plies if ply not in self.thoughts]
                 if plies[0] in self.thoughts and await self._solved(plies[0]):
                     self.refresh()

@@ -77,7 +77,7 @@ def test_what_is_not_legal_is_not_searched_where_it_plays() -> None:
     )
     policy = SearchPolicy(network, Imagination(network), jnp.uint32(0), PUCT(simulations=8), jnp.float32(1))
     row = restart(jnp.int32(0), jnp.array([False, False, True, True]))
-    choice, _ = jax.jit(policy.choice)(row, ())
+    choice, _ = jax.jit(lambda row: policy.choice(row, ()))(row)
     weights = policy.config.search(policy.model, evaluator_of(network), row, KEY, policy.discount).policy
     assert weights[:2].sum() == 0 and (weights[2:] > 0).all()
     np.testing.assert_allclose(choice.probs(), weights, atol=1e-2)

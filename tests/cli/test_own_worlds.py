@@ -298,3 +298,37 @@ def test_the_module_is_the_command(capsys, monkeypatch):
         runpy.run_module("retorno", run_name="__main__")
     assert stop.value.code == 0 and capsys.readouterr().out.startswith("retorno ")
     assert main(["--version"]) == 0
+
+
+GAME = """\
+import jax.numpy as jnp
+from retorno.environments import Game, Moved
+
+class Broken(Game):
+    board = (1, 3)
+
+    def start(self, key):
+        return jnp.zeros((1, 3), jnp.int8)
+
+    def legal(self, position):
+        return position[0] == 0
+
+    def move(self, position, action, key):
+        return Moved(taken(position), over=True)
+
+class Hiding(Broken):
+    def show(self, position):
+        return position[:, ::-1]
+"""
+
+
+def test_a_game_that_fails_is_told_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What goes wrong in a file of the user's is no defect of ours; nor is what its class leaves out."""
+    file = tmp_path / "broken_game.py"
+    file.write_text(GAME)
+    for name, why in (
+        ("Broken", "broken_game.py, line 14, in move: NameError: name 'taken' is not defined; the traceback is in"),
+        ("Hiding", "where it has a `show`, it needs `recall`, which undoes that"),
+    ):
+        assert main(["solve", f"{file}:{name}"]) == 2
+        assert why in " ".join(capsys.readouterr().err.split())

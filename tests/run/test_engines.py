@@ -290,3 +290,9 @@ def test_moves_of_a_file_that_are_not_legal() -> None:
         game.play(8)
     game.undo()
     assert not game.over and game.said()[-1] == "b2"
+    game.give_up()  # The first player, who is to move.
+    assert game.over and game.result == -1 and not game.legal.any() and "RE[W+]" in game.sgf()
+    with pytest.raises(GameError, match="the game is over"):
+        game.play(8)
+    game.undo()
+    assert not game.over and game.said() == ["a3", "a2", "b3"]

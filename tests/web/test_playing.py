@@ -33,7 +33,7 @@ taken = []
 for line in sys.stdin:
     word, *rest = line.split()
     taken = [] if word == "clear_board" else [*taken, rest[1]] if word == "play" else taken
-    free = [*(cell for cell in ("a3", "b3", "c3") if cell not in taken), "?"]
+    free = [*(cell for cell in ("a3", "b3", "c3") if cell not in taken), "resign" if len(taken) > 4 else "?"]
     print("=", free[0] if word == "genmove" else "", end="\\n\\n", flush=True)
 """
 THINKER = UCTPolicy(WorldModel(WORLD), UCB(simulations=60))
@@ -103,6 +103,8 @@ def test_the_other_begins_and_addresses_may_be_wrong(visit: Callable[..., Any], 
     assert moves(page, 2) == ["a3", "b3"]
     page.goto(page.evaluate("location.origin") + "/play?moves=a3-b3-c3&against=program")
     page.get_by_text("does not play on: '?' is no legal move").wait_for()
+    page.goto(page.evaluate("location.origin") + "/play?moves=a3-b3-c3-a2-b2&against=program")
+    page.locator(".turn.ended").get_by_text("Ganas.").wait_for()
 
 
 def test_what_a_search_thinks() -> None:

@@ -125,6 +125,11 @@ class Game(Environment):
 
     def recall(self, obs: PyTree[Any]) -> PyTree[Any]:
         """The position that `show` shows."""
+        if type(self).show is not Game.show:
+            raise NotImplementedError(
+                f"{type(self).__name__} does not say which position an observation shows: where it has a `show`, it "
+                "needs `recall`, which undoes that"
+            )
         return obs
 
     def reset(self, key: Key[Array, ""]) -> tuple[Standing, TimeStep]:

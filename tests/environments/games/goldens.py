@@ -15,6 +15,7 @@ from typing import Any
 
 WORD = 2**32
 GAMES: dict[str, tuple[str, dict[str, Any]]] = {
+    "TicTacToe": ("tic_tac_toe", {}),
     "ConnectFour": ("connect_four", {}),
     "ConnectFour 5x4, 3": ("connect_four", {"rows": 5, "columns": 4, "x_in_row": 3}),
     "Gomoku": ("gomoku", {"size": 9}),

@@ -24,11 +24,13 @@ from retorno.environments.games.gomoku import Gomoku
 from retorno.environments.games.hex import Hex
 from retorno.environments.games.othello import Othello
 from retorno.environments.games.pig import Pig
+from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
 from retorno.environments.games.twenty48 import Twenty48
 from retorno.run.structure import space_from_json, space_to_json
 
 GOLDENS = json.loads((Path(__file__).parent / "games.json").read_text())
 WORLDS: dict[str, Callable[[], Game]] = {
+    "TicTacToe": TicTacToe,
     "ConnectFour": ConnectFour,
     "ConnectFour 5x4, 3": lambda: ConnectFour(rows=5, columns=4, length=3),
     "Gomoku": lambda: Gomoku(9, 9),
