@@ -188,7 +188,8 @@ class PUCT(TreeSearch):
 
         tree = grow(root, step, lambda seen, _: select(seen), select, stepping, self.simulations)
         visits = tree.seen(0).visits
-        return tree, best(visits + ties), visits / self.simulations
+        # Beside so large numbers as visits the lots would count for nothing.
+        return tree, best(jnp.where(visits == visits.max(), ties, -1.0)), visits / self.simulations
 
     def _bound(self, seen: Seen) -> Float[Array, " A"]:
         """Schrittwieser et al. 2020, eq. 2."""

@@ -6,6 +6,7 @@ on where it was, and an address can be sent.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -86,7 +87,7 @@ class Playing:
         """How often the game was another one: what was thought of the one before is dropped."""
         self.busy = True
         """Nothing can be done: until the moves of the address were made, and while the opponent moves."""
-        self.considering = self.gone = False
+        self.considering = self.judging = self.gone = False
         self.picked: list[Cell] = []
         self.hinted = False
         self.begun = False
@@ -246,6 +247,10 @@ class Playing:
         return found
 
     async def consider(self) -> None:
+        """What is thought of the game, and what the solver says of it: neither waits for the other."""
+        await asyncio.gather(self._consider(), self._judge())
+
+    async def _consider(self) -> None:
         """Think about each position of the game that was not thought about, the newest first."""
         if self.considering:
             return
@@ -254,25 +259,36 @@ class Playing:
             while not self.busy and not self.gone:  # Whatever the game is by then.
                 plies = range(len(self.game.moves) - bool(self.game.row.last), -1, -1)
                 left = [ply for ply in plies if ply not in self.thoughts]
-                if plies[0] in self.thoughts and await self._solved(plies[0]):
-                    self.refresh()
-                elif left:
-                    await self._thought(left[0])
-                    self.refresh()
-                else:
+                if not left:
                     break
+                await self._thought(left[0])
+                with self.board:
+                    self.refresh()
         finally:
             self.considering = False
 
+    async def _judge(self) -> None:
+        """Ask the solver about the newest position, which may take it minutes."""
+        if self.judging:
+            return
+        self.judging = True
+        try:
+            while not self.busy and not self.gone and await self._solved(len(self.game.moves)):
+                with self.board:
+                    self.refresh()
+        finally:
+            self.judging = False
+
     async def _solved(self, ply: int) -> bool:
-        """Whether the solver has said something new."""
+        """Whether the solver was asked, who may have to be asked again: of a position that came meanwhile."""
         if self.table.solver is None or self.game.over or not self.shown.value or ply in self.verdicts:
             return False
         version, obs = self.version, jax.tree.map(np.asarray, self.game.rows[ply].obs)
         found = await run.io_bound(self.table.solver.values, obs)
-        if found is None or version != self.version:
+        if found is None:  # The pages end.
             return False
-        self.verdicts[ply] = found
+        if version == self.version:
+            self.verdicts[ply] = found
         return True
 
     def leave(self) -> None:

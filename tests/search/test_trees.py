@@ -91,6 +91,14 @@ def mctx_chooses(search: PUCT | Gumbel, row: Any, key: Any, logits: Array, value
     return mctx.muzero_policy(*given, pb_c_init=1.25, temperature=0.0, **noise)
 
 
+def test_lots_are_drawn_among_what_was_visited_as_often() -> None:
+    """Twice each cell of an empty board, of which nothing is known."""
+    row, keys = WORLD.reset(KEY)[1], jax.random.split(KEY, 16)
+    search = lambda key: PUCT(simulations=18).search(MODEL, knows_nothing, row, key)  # noqa: E731
+    found = jax.jit(jax.vmap(search), compiler_options=IN_HASTE)(keys)
+    assert (found.visits == 2).all() and len(set(found.action.tolist())) > 4
+
+
 def thinks(obs: Array) -> tuple[Array, Array]:
     """Something of each board that no other has."""
     number = (obs.reshape(-1) * 3.0 ** jnp.arange(9)).sum()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,27 @@ for line in sys.stdin:
 THINKER = UCTPolicy(WorldModel(WORLD), UCB(simulations=60))
 
 
+class Slow:
+    """A solver who does not answer before it has to."""
+
+    actions = 9
+
+    def __init__(self) -> None:
+        self.asked, self.may = 0, threading.Event()
+
+    def values(self, obs: Any) -> np.ndarray:
+        self.asked += 1
+        self.may.wait(120)
+        return np.zeros(9)
+
+    scores = values
+
+
 @pytest.fixture(scope="module")
 def table() -> Table:
     exact: Any = known_player("exact", WORLD)
     program = GTP([sys.executable, "-S", "-c", FIRST_CELL], WORLD)
-    return Table(WORLD, {"exact": exact, "<b>uct</b>": THINKER, "program": program}, THINKER)
+    return Table(WORLD, {"exact": exact, "<b>uct</b>": THINKER, "program": program}, THINKER, Slow())
 
 
 def moves(page: Any, count: int) -> list[str]:
@@ -69,6 +86,16 @@ def test_a_game_on_the_page(visit: Callable[..., Any], table: Table, tmp_path: P
     page.keyboard.press("t")
     page.locator(".considered tbody tr").first.wait_for(timeout=120_000)  # The search is compiled.
     assert page.locator(".board .share").count() > 0
+    # What is thought of the next position does not wait for what the solver says of this one.
+    page.locator(".choice").first.press("Enter")
+    assert len(moves(page, 4)) == 4
+    page.locator(".considered tbody tr").first.wait_for()
+    assert table.solver.asked == 1 and page.locator(".verdict").count() == 0
+    table.solver.may.set()
+    page.locator(".verdict").first.wait_for()
+    assert table.solver.asked == 2
+    page.get_by_text("Take back").click()
+    assert moves(page, 2) == said
     # The address holds the game: another page goes on with it.
     address = page.evaluate("location.pathname + location.search")
     page.goto(page.evaluate("location.origin") + address)
