@@ -65,6 +65,7 @@ def main() -> None:
         else:
             world = rt.make("Pendulum-v1")
             compared(visit, world, {"segments": [swung(world, push) for push in (-1.0, 1.0)]}, IMAGES)
+            compared(visit, world, {"segments": [swung(world, 1.0)]}, IMAGES, "compare-rated")
             body = rt.make("Hopper-v5", terminate_when_unhealthy=False)
             hops = {"segments": [hopped(body, seed) for seed in (0, 4)]}
             compared(visit, body, hops, IMAGES, "compare-hopper", "A backflip, please.")
@@ -122,9 +123,10 @@ def compared(
     """The page of clips."""
     labels = Labels.open(Path(tempfile.mkdtemp()) / "labels.db")
     labels.add(QUERY, [{"segments": asked["segments"]}])
-    site = Site("runs/taught", labels, clips=Clips(world), task=task, pages=("compare",))
+    count = len(asked["segments"])
+    site = Site("runs/taught", labels, clips=Clips(world), at_once=count, task=task, pages=("compare",))
     page = visit(site, "compare")
-    page.locator("input[type=range]").nth(1).wait_for()
+    page.locator("input[type=range]").nth(count - 1).wait_for()
     taken(page, name, out)
 
 

@@ -38,18 +38,21 @@ import retorno as rt
 from retorno.algorithms.published import settings
 from retorno.cli.arena import with_simulations
 from retorno.cli.play import write
+from retorno.cli.runs import learnt
 from retorno.cli.train import as_options, part_name
 from retorno.core.environment import Environment
 from retorno.core.time_step import TimeStep
 from retorno.environments.registry import WorldName, make, model
 from retorno.environments.wrappers import Wrapper
 from retorno.figures.judged import Judged, connect_four, critical_positions, every_position
+from retorno.labels import write_records
 from retorno.networks import CNN, GRU, LSTM, MLP, NETWORKS, Stack, Transformer
 from retorno.ops.intervals import interval95
 from retorno.plots.player import Player, staged
 from retorno.policies import EpsilonGreedyPolicy
-from retorno.preferences import FunctionJudge, Preferences, StateEntropy
+from retorno.preferences import FunctionJudge, Preferences, StateEntropy, TrueReward, ranked_demonstrations
 from retorno.replay import REPLAYS, UniformReplay
+from retorno.run import checkpoint
 from retorno.run.config import to_json
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.match import meet
@@ -99,13 +102,16 @@ class Result:
     judge: Callable[[Result], dict[str, Any]] = dataclasses.field(default=lambda result: returns(result))
     called: str = ""
     """What its name ends with, where nothing else in it tells it from another."""
+    begun: Callable[[Result], Result] | None = None
+    """What has to be there first: makes it, and gives the result as it is measured then."""
 
     @property
     def name(self) -> str:
         world = self.world.replace("/", "-")
         parts = (part_name(KINDS[part], made) for part, made in self.parts.items())
         preferred = [] if self.taught is None else [self.rule or f"{self.taught.labels}-labels"]
-        preferred += [] if self.taught is None or self.taught.clips == 2 else [f"{self.taught.clips}-clips"]
+        clips = 2 if self.taught is None else self.taught.clips
+        preferred += [f"{clips}-clips"] if clips > 2 else []
         return "-".join([self.algorithm, world, *parts, *preferred, *([self.called] if self.called else [])])
 
     @property
@@ -136,6 +142,8 @@ class Result:
         if self.taught is not None:
             own = as_options(self.taught, Preferences(labels=self.taught.labels, judge=self.taught.judge), "--relabel.")
             who = f"docs/rules.py:{self.rule}" if self.rule else "reward"
+            own = [*own, *([] if self.rule else as_options(self.taught.judge, TrueReward(), "--relabel.judge."))]
+            own = [option.replace(f"{HERE.parent}/", "") for option in own]
             judged = " ".join([f"--judge {who} --labels {self.taught.labels}", *own])
             return f"retorno prefer {self.algorithm} {self.world} {judged}{parts}{steps}{seeds}"
         return f"retorno train {self.algorithm} {self.world}{parts}{steps}{seeds}"
@@ -249,6 +257,33 @@ def share_of_gain(result: Result) -> dict[str, Any]:
         "accuracy": rounded(accuracies, 4),
         "unit": f"share of what is gained on the true reward ({random:.4g} untaught, {paid.mean:.4g} then)",
     }
+
+
+DEMONSTRATED, STARTS = 10_500, 8
+"""Steps of a run after which its policies demonstrate no more, and from how many starts each of them does."""
+
+
+def demonstrated(result: Result) -> Result:
+    """The same, taught by demonstrations in order: what the first policies of a run do from the same starts."""
+    assert result.taught is not None
+    world, folder = _world(result), _grown(result) / "shown"
+    if not folder.exists():
+        shown = rt.train(_algorithm(result), world, 30_000, seed=100, folder=folder, every=1_000, keep=30)
+        with shown as training:
+            training.run_to_end(progress=False)
+    steps = sorted(step for step in checkpoint.steps(folder) if step < DEMONSTRATED)
+    recorded = [rt.record(learnt([folder], step), world, STARTS, seed=7) for step in steps]
+    write_records(folder / "ranked.jsonl", ranked_demonstrations(recorded))
+    got = [np.array([each.steps.reward[1:].sum() for each in episodes.episodes()]) for episodes in recorded]
+
+    def beyond(taught: Result) -> dict[str, Any]:
+        measured = returns(taught)
+        best, mean = max(each.max() for each in got), max(each.mean() for each in got)
+        told = f"the best of {len(got) * STARTS} demonstrations got {best:.4g}, who gave the last {STARTS} {mean:.4g}"
+        return measured | {"unit": f"{measured['unit']}; {told}"}
+
+    taught = dataclasses.replace(result.taught, known=str(folder / "ranked.jsonl"))
+    return dataclasses.replace(result, taught=taught, judge=beyond)
 
 
 class TurnsOver(gym.Wrapper):
@@ -541,6 +576,15 @@ RESULTS = [
         episodes=20,
     ),
     Result("ppo", "Pendulum-v1", "≥ .95", taught=Preferences(), judge=share_of_gain),
+    # Each clip rated by itself, from 1 to 5.
+    Result(
+        "ppo",
+        "Pendulum-v1",
+        "≥ .95",
+        taught=Preferences(clips=1, gradient_steps=30, judge=TrueReward(worst=-8.0, best=0.0)),
+        judge=share_of_gain,
+        called="rated",
+    ),
     # Put in order, from the best one down.
     Result(
         "ppo",
@@ -593,6 +637,17 @@ RESULTS = [
         judge=share_of_gain,
     ),
     *(_body(world, labels) for labels in (700, 1_400) for world in ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")),
+    # Nobody is asked: the first policies of a run are ranked by how far it was. A piece of 50 steps each.
+    Result(
+        "ppo",
+        "Pendulum-v1",
+        "better than the best demonstration",
+        taught=Preferences(labels=320, segment=50, gradient_steps=5),
+        begun=demonstrated,
+        first_seed=200,
+        episodes=1_000,
+        called="demonstrated",
+    ),
     Result(
         "ppo",
         "Pendulum-v1",
@@ -650,11 +705,12 @@ RESULTS = [
 ]
 
 
-def measure(result: Result) -> None:
+def measure(asked: Result) -> None:
     """Run one result and keep it."""
+    result = asked if asked.begun is None else asked.begun(asked)
     print(f"{result.name}: {result.command}", flush=True)
     measured = result.judge(result)
-    grown = [_grown(result), _grown(dataclasses.replace(result, taught=None))]
+    grown = [_grown(each) for each in (asked, result, dataclasses.replace(result, taught=None))]
     commits = {line for folder in grown for file in folder.glob("*.commits") for line in file.read_text().split()}
     kept = {
         "name": result.name,

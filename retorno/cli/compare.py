@@ -28,7 +28,7 @@ PATIENCE = 600.0
 
 @dataclass(frozen=True)
 class Compare:
-    """Open a page in which people compare short clips of an agent: `retorno prefer` opens it by itself.
+    """Open a page in which people compare or rate short clips of an agent: `retorno prefer` opens it by itself.
 
     What they say is in a database before the page says so, and the run goes on by it, now or when it is resumed.
     """
@@ -70,8 +70,9 @@ def ask_here(folder: Path, labels: str | None, task: str, name: str) -> int:
     clips, opened = clips_of(folder), labels_in(folder, labels)
     from retorno.preferences.by_hand import compare
 
-    note(task or "which does better what you want?")
-    given = compare(opened, clips, name, wait=sys.stdin.isatty())
+    at_once, levels = _asked_about(folder)
+    note(task or ("which does better what you want?" if at_once > 1 else "how well does it do what you want?"))
+    given = compare(opened, clips, name, wait=sys.stdin.isatty(), levels=levels)
     note(f"{given:,} answered")
     return 0
 
@@ -96,9 +97,17 @@ def serve(folder: Path, labels: str | None, task: str, port: int | None, patient
 
     if (why := clips.why_numbers) is not None and not patient:  # Who waits for a run has been told before.
         note(why)
-    at_once = (settings_of(folder).get("relabel") or {}).get("clips", 2)
-    site = Site(folder.name, opened, clips=clips, at_once=at_once, task=task, pages=("compare",), news=_news(folder))
-    return serve_pages(site, port, "compare")
+    at_once, levels = _asked_about(folder)
+    asking = {"clips": clips, "at_once": at_once, "levels": levels, "task": task}
+    return serve_pages(Site(folder.name, opened, pages=("compare",), news=_news(folder), **asking), port, "compare")
+
+
+def _asked_about(folder: Path) -> tuple[int, int]:
+    """How many clips a run asks about at once, and from 1 to which one is rated."""
+    from retorno.preferences.given import LEVELS
+
+    relabel = settings_of(folder).get("relabel") or {}
+    return relabel.get("clips", 2), relabel.get("levels", LEVELS)
 
 
 def clips_of(folder: Path) -> Clips:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -169,7 +170,7 @@ def _count(labels: Labels, as_json: bool) -> None:
 
 
 def _compared(said: list[Labelled]) -> dict[str, dict[str, Any]]:
-    """Of each person who compared segments: which side they chose, and whether they said the same twice."""
+    """Of each person who judged segments: which side they chose, how they rated, whether they said the same twice."""
     from retorno.labels import shown_order
     from retorno.preferences.given import said_by, shares_of
     from retorno.preferences.habits import in_a_word
@@ -183,7 +184,11 @@ def _compared(said: list[Labelled]) -> dict[str, dict[str, Any]]:
         who, segments = one.label.labeller, one.query.content["segments"]
         shares = shares_of(one.label.content, range(len(segments)))
         nothing = {"left": 0, "right": 0, "ordered": 0, "alike": 0, "cannot_tell": 0, "asked_again": 0, "same": 0}
-        told = found.setdefault(who, nothing)
+        told = found.setdefault(who, {**nothing, "rated": {}})
+        if len(segments) == 1 and not math.isnan(shares[0]):
+            rating = one.label.content["ratings"][0]
+            told["rated"][rating] = told["rated"].get(rating, 0) + 1
+            continue
         word = in_a_word([shares[i] for i in shown_order(one.query.id, who, len(segments))], ("left", "right"))
         told[name if (name := word.replace(" ", "_")) in told else "ordered"] += 1
         asked = [json.dumps(each) for each in segments]
@@ -197,12 +202,16 @@ def _compared(said: list[Labelled]) -> dict[str, dict[str, Any]]:
 
 def _in_words(told: dict[str, Any]) -> str:
     sides = [name for name in ("left", "right", "ordered") if told[name] or not (name == "ordered" or told["ordered"])]
-    counts = ", ".join(f"{name.replace('_', ' ')} {told[name]:,}" for name in (*sides, "alike", "cannot_tell"))
+    rated = [f"rated {rating} {count:,}" for rating, count in sorted(told["rated"].items())]
+    sides = [] if rated and not any(told[name] for name in (*sides, "alike")) else [*sides, "alike"]
+    counts = ", ".join([*rated, *(f"{name.replace('_', ' ')} {told[name]:,}" for name in (*sides, "cannot_tell"))])
     again = f"; of {told['asked_again']:,} asked again the same said of {told['same']:,}" if told["asked_again"] else ""
     chosen = (told["left"], told["right"])
     from retorno.preferences.habits import SAME
 
     always = "; always the same side: are the clips looked at?" if min(chosen) == 0 and max(chosen) >= SAME else ""
-    nothing = sum(chosen) + told["ordered"] + told["alike"] == 0 and told["cannot_tell"] >= SAME
+    if len(rated) == 1 and max(told["rated"].values()) >= SAME:
+        always += "; always the same rating: nothing is learnt from that"
+    nothing = not rated and sum(chosen) + told["ordered"] + told["alike"] == 0 and told["cannot_tell"] >= SAME
     unclear = "; nothing is learnt from these: is it said what is wanted?" if nothing else ""
     return counts + again + always + unclear

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,11 @@ from retorno.cli import train
 from retorno.cli.compare import serve
 from retorno.cli.options import UsageError, parse
 from retorno.cli.pages import LABELS, LabelsPlace, Port, require_web
+from retorno.cli.terminal import note
+from retorno.core.errors import RetornoError
 from retorno.core.hyperparameters import Count
+from retorno.core.names import as_typed
+from retorno.environments.own_code import located, named_files, run_file
 from retorno.run.processes import end_with_parent
 
 OWN = ("judge", "task", "port", "labels-in", "labels", "help")
@@ -33,7 +38,8 @@ class Prefer:
     """
 
     labels: Count = 700
-    """How many pairs of clips are judged in all."""
+    """How many pairs of clips are judged in all; with --relabel.clips 1 how many clips are rated, with 4 how often four
+    are put in order."""
     judge: Annotated[str, tyro.conf.arg(metavar="human|reward|FILE.py:NAME")] = HUMAN
     """Who judges them: people, in a page whose address is printed; the world's own reward, for experiments; or a
     function of two segments."""
@@ -66,8 +72,10 @@ def run(arguments: list[str]) -> int:
     place = given.labels_in or str((folder / LABELS).resolve())
     judge = ["--relabel.judge", "people", "--relabel.judge.labels", place]
     where = [] if said else ["--folder", str(folder)]
+    own_world = located(world)[0] if ":" in world else None
+    files = [*named_files(), *([] if own_world is None else [own_world])]
     page = multiprocessing.get_context("spawn").Process(
-        target=beside_a_run, args=(folder, place, given.task, given.port), daemon=True
+        target=beside_a_run, args=(folder, place, given.task, given.port, files), daemon=True
     )
     page.start()
     try:
@@ -85,10 +93,23 @@ def _pebble(algorithm: str, arguments: list[str]) -> list[str]:
     return [each for name, value in usual.items() if not train.asked(name, arguments) for each in (f"--{name}", value)]
 
 
-def beside_a_run(folder: Path, labels: str, task: str, port: int | None) -> None:
-    """Serve the page in a process of its own, until the run's is over."""
+def beside_a_run(folder: Path, labels: str, task: str, port: int | None, files: Sequence[Path] = ()) -> None:
+    """Serve the page in a process of its own, until the run's is over; without it labels are given elsewhere.
+
+    Args:
+        folder: of the run, which is only about to begin.
+        labels: where they are kept.
+        task: what is wanted.
+        port: of the page.
+        files: with code of one's own, which were named where the run is.
+    """
     end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    serve(folder, labels, task, port, patient=True)
+    try:
+        for file in files:
+            run_file(file)
+        serve(folder, labels, task, port, patient=True)
+    except (RetornoError, OSError) as error:
+        note(f"the page is not there: {error}; `retorno compare {as_typed(folder)}` opens it while the run waits")
 
 
 def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -562,6 +562,11 @@ def start(
                 watch(training, watched, options.watch, f"{name} on {world}")
             complete(training, f"{name} {world}", options.episodes)
     else:
+        if isinstance(relabel, Preferences) and relabel.judge.begin().looks:
+            raise UsageError(
+                f"people are shown one seed of a hosted world at a time, got --seeds {len(seeds)}: leave it out, and "
+                f"begin another run beside this one, with --seed {seeds[1]} and a --folder of its own"
+            )
         # All of them are begun before the first is trained, so that an interrupted call can be resumed whole.
         for seed in seeds:
             told: dict[str, Any] = {"ready": ready} if seed == seeds[0] else {}

@@ -1,4 +1,4 @@
-"""What rankings say of scores: likelihoods of which of several answers somebody preferred.
+"""What rankings and ratings say of scores: how likely it is that somebody prefers so, or rates so.
 
 Ranks count from 0, the best; answers of equal rank tie, which says nothing of the two; one of rank −1 was not ranked.
 """
@@ -126,6 +126,38 @@ def plackett_luce(score: Float[Array, " K"], rank: Int[Array, " K"], mistakes: S
     log_prob = jnp.logaddexp(jnp.log1p(-mistakes) + score - total, jnp.log(mistakes / against.sum(axis=1)))
     chooses = pairs.any(axis=1)
     return -jnp.sum(jnp.where(chooses, log_prob, 0.0)) / jnp.maximum(chooses.sum(), 1)
+
+
+def ordered_logistic(
+    score: Float[Array, ""], cuts: Float[Array, " C"], level: Int[Array, ""], mistakes: Scalar = 0.0
+) -> Float[Array, ""]:
+    r"""How unlikely a rating is, one of C + 1 levels between which cuts stand (McCullagh 1980: proportional odds).
+
+    .. math:: L = -\log \left( (1 - \epsilon) \left( \sigma(c_{k + 1} - s) - \sigma(c_k - s) \right)
+              + \tfrac{\epsilon}{C + 1} \right), \quad c_0 = -\infty, \quad c_{C + 1} = \infty
+
+    No number is taken to lie behind a level, nor levels to be equally wide: only that they are in order. Of two levels
+    it is the logistic loss. With ε > 0 somebody errs sometimes.
+
+    Args:
+        score: s, of what was rated: of a segment the sum of its rewards. Shape [].
+        cuts: c, where one level ends and the next begins, in increasing order. Shape [C].
+        level: k, from 0, the worst, to C. Shape [].
+        mistakes: ε, the share of ratings that are made blindly. Shape [].
+
+    Returns:
+        L. Shape [].
+
+    >>> ordered_logistic(jnp.float32(2), jnp.array([0.0]), jnp.int32(1))
+    Array(0.126928, dtype=float32)
+    >>> ordered_logistic(jnp.float32(0), jnp.array([-jnp.log(2.0), jnp.log(2.0)]), jnp.int32(1)) - jnp.log(3.0)
+    Array(0., dtype=float32)
+    """
+    low = jnp.append(-jnp.inf, cuts)[level]
+    high = jnp.append(cuts, jnp.inf)[level]
+    # σ(b) − σ(a) = σ(b) σ(−a) (1 − e^{a − b}), also where both round to 1.
+    sure = jax.nn.log_sigmoid(high - score) + jax.nn.log_sigmoid(score - low) + jnp.log1p(-jnp.exp(low - high))
+    return -jnp.logaddexp(jnp.log1p(-mistakes) + sure, jnp.log(mistakes / (len(cuts) + 1)))
 
 
 def told_apart(score: Float[Array, " K"], rank: Int[Array, " K"]) -> tuple[Float[Array, ""], Int[Array, ""]]:

@@ -122,16 +122,22 @@ def _facts(rewards: Sequence[LearntReward], lived: Sequence[Lived]) -> Table:
     held = [each.labelled for each in rewards]
     shares = [np.asarray(each.share)[: int(each.count)] for each in held]
     several = [share.shape[1] for share in shares]
-    pairs = set(several) == {2}
     again = [int((np.asarray(each.again) >= 0).sum()) for each in held]
-    said = [told([float((share[:, 0] == x).mean()) for share in shares], "%") for x in (1, 0, 0.5)]
+    said = lambda *words: ", ".join(  # noqa: E731
+        told([float(np.mean(np.isclose(share[:, 0], word))) for share in shares], "%") for word in words
+    )
+    levels = rewards[0].settings.levels
+    answers = {
+        1: [f"rated 1 to {levels}", said(*((np.arange(levels) + 0.5) / levels))],
+        2: ["answers: first, second, alike", said(1, 0, 0.5)],
+    }
     lived_in_all = [float(each.clock.step.size) for each in rewards]
     rows = [
         ["labels", told([len(share) for share in shares])],
         ["of all steps", told([len(share) / steps for share, steps in zip(shares, lived_in_all, strict=True)], "%")],
         ["right on held-out labels", told([float(each.told.accuracy) for each in rewards], "%")],
         ["correlation with what the world paid", told([each.correlation for each in lived])],
-        ["answers: first, second, alike", ", ".join(said)] if pairs else ["put in order at a time", told(several)],
+        answers.get(several[0], ["put in order at a time", told(several)]),
     ]
     if any(again):
         alike = [float(each.consistency) for each, count in zip(held, again, strict=True) if count]

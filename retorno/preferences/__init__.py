@@ -1,5 +1,6 @@
 """Human feedback on behaviour: short stretches of it, which of them is better, and a reward that says so everywhere."""
 
+from retorno.preferences.demonstrations import ranked_demonstrations
 from retorno.preferences.judges import JUDGES, FunctionJudge, Judge, People, TrueReward
 from retorno.preferences.learnt_reward import LearntReward, Preferences
 from retorno.preferences.novelty import StateEntropy
@@ -21,4 +22,5 @@ __all__ = [
     "Random",
     "StateEntropy",
     "TrueReward",
+    "ranked_demonstrations",
 ]

@@ -1,4 +1,4 @@
-"""Clips compared without the page: in a terminal, whose characters are two pixels each, or in a notebook."""
+"""Clips compared or rated without the page: in a terminal, whose characters are two pixels each, or in a notebook."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ import numpy as np
 
 from retorno.labels import Labels, Order, Query, shown_order
 from retorno.preferences.clips import Clips, Film
+from retorno.preferences.given import LEVELS
 from retorno.preferences.judges import QUERY
 
 SHARES: dict[str, float | None] = {"1": 1.0, "left": 1.0, "2": 0.0, "right": 0.0, "=": 0.5, "?": None}
 """How much of the preference goes to the clip at the left, by what is typed; None: cannot tell."""
 KEYS = "1 the left one is better · 2 the right one · = alike · ? cannot tell"
 ORDER_KEYS = "the best first, as 2 1=3 where 1 and 3 are alike · ? cannot tell"
+RATING_KEYS = "how good it is, from 1 to {levels}, the best · ? cannot tell"
 OTHER_KEYS = "r again · u undo · s skip · q quit"
 GAP = 4
 """Pixels between clips."""
@@ -43,8 +45,9 @@ def compare(
     ask: Callable[[str], str] = input,
     show: Show | None = None,
     wait: bool = False,
+    levels: int = LEVELS,
 ) -> int:
-    """Ask a person which of two clips is better, or how to put more in order, again and again.
+    """Ask a person which of two clips is better, how to put more in order, or how good one is, again and again.
 
     Each answer is in the database before the next.
 
@@ -55,6 +58,7 @@ def compare(
         ask: asks, and gives what was typed.
         show: shows pictures; None for a notebook where one runs this, else the terminal.
         wait: for more, once nothing is left to ask; else that is the end.
+        levels: from 1 to which one is rated.
 
     Returns:
         How many answers were given and stand.
@@ -65,7 +69,7 @@ def compare(
         while True:
             query = labels.lend(QUERY, labeller)
             if query is not None:
-                given, told = given + _asked(query, labels, clips, labeller, ask, show), False
+                given, told = given + _asked(query, labels, clips, labeller, ask, show, levels), False
             elif not wait:
                 return given
             else:
@@ -79,8 +83,10 @@ def compare(
         return given
 
 
-def _asked(query: Query, labels: Labels, clips: Clips, labeller: str, ask: Callable[[str], str], show: Show) -> int:
-    """One comparison: 1 when it was answered, −1 when the one before was taken back, 0 for neither.
+def _asked(
+    query: Query, labels: Labels, clips: Clips, labeller: str, ask: Callable[[str], str], show: Show, levels: int
+) -> int:
+    """One question: 1 when it was answered, −1 when the one before was taken back, 0 for neither.
 
     Raises:
         EOFError: when the person has had enough.
@@ -89,10 +95,11 @@ def _asked(query: Query, labels: Labels, clips: Clips, labeller: str, ask: Calla
     shown = shown_order(query.id, labeller, len(segments))
     film = beside([clips.film(segments[i]) for i in shown])
     show(*film)
+    keys = {1: RATING_KEYS.format(levels=levels), 2: KEYS}.get(len(shown), ORDER_KEYS)
     began = time.monotonic()
     while True:
-        typed = ask(f"{KEYS if len(shown) == 2 else ORDER_KEYS} · {OTHER_KEYS}\n> ").strip().lower()
-        if (said := understood(typed, shown)) is not None:
+        typed = ask(f"{keys} · {OTHER_KEYS}\n> ").strip().lower()
+        if (said := understood(typed, shown, levels)) is not None:
             labels.save(query.id, labeller, said, time.monotonic() - began)
             return 1
         match typed:
@@ -109,16 +116,22 @@ def _asked(query: Query, labels: Labels, clips: Clips, labeller: str, ask: Calla
                 print(f"{typed!r} is none of these", file=sys.stderr)
 
 
-def understood(typed: str, shown: Sequence[int]) -> dict[str, Any] | None:
+def understood(typed: str, shown: Sequence[int], levels: int = LEVELS) -> dict[str, Any] | None:
     """What a label says of clips by what was typed; None where that is no answer.
 
     Args:
         typed: in small letters.
         shown: the segments in the order in which they were shown.
+        levels: from 1 to which one is rated.
 
     >>> understood("2 1=3", [2, 0, 1]), understood("1", [1, 0]), understood("2 2", [2, 0, 1])
     ({'ranks': [0, 1, 1]}, {'share': 0.0}, None)
+    >>> understood("4", [0]), understood("6", [0])
+    ({'ratings': [4], 'of': 5}, None)
     """
+    if len(shown) == 1:
+        good = typed.isdecimal() and 1 <= int(typed) <= levels
+        return {"ratings": [int(typed) if good else None], "of": levels} if good or typed == "?" else None
     if len(shown) == 2:
         if typed not in SHARES:
             return None
@@ -146,7 +159,7 @@ def beside(films: Sequence[Film]) -> Film:
         film = films[which]
         frame = np.asarray(film.frames[min(number, len(film.frames) - 1)], np.uint8)
         frame = np.pad(frame, [(0, height - frame.shape[0]), (0, 0), (0, 0)], constant_values=255)
-        return frame if len(films) == 2 else numbered(frame, which + 1)
+        return frame if len(films) <= 2 else numbered(frame, which + 1)
 
     def row(first: int, number: int) -> np.ndarray:
         gap = np.full((height, GAP, 3), 255, np.uint8)

@@ -3,8 +3,9 @@
 `retorno labels export` writes such files, whoever the judge was, and `import` takes them; a run may begin with one.
 A line may hold more than two segments, with "ranks" (0 the best, equal ones tie) or "ratings" (the more the better). A
 run that asks about as many at a time learns from it as from its own; one that asks about fewer learns as much as all
-choices of so many say: of two, all pairs. What is longer than a segment is cut into pieces, so that ranked
-demonstrations teach a reward as in Brown, Goo, Nagarajan & Niekum 2019 ("Extrapolating beyond suboptimal
+choices of so many say: of two, all pairs. One that has clips rated, each by itself, learns from ratings that say of how
+many levels they are ("of": 5), which may be of one segment. What is longer than a segment is cut into pieces, so that
+ranked demonstrations teach a reward as in Brown, Goo, Nagarajan & Niekum 2019 ("Extrapolating beyond suboptimal
 demonstrations", T-REX).
 """
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 IMPORTED = "imported"
 """The labeller of records that name none."""
+LEVELS = 5
+"""From 1 to which a clip is rated, where nothing else is said (Likert 1932)."""
 
 
 def taken(records: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Taken]:
@@ -53,7 +56,7 @@ def taken(records: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Taken]:
 
 
 def checked(record: Mapping[str, Any], where: str) -> tuple[list[Mapping[str, Any]], dict[str, Any]]:
-    """The segments of a record, and what was said of them: "share", "ranks" or "ratings".
+    """The segments of a record, and what was said of them: "share", "ranks" or "ratings", which may be "of" levels.
 
     Raises:
         RetornoError: when it is something else; it says where and what.
@@ -66,16 +69,30 @@ def checked(record: Mapping[str, Any], where: str) -> tuple[list[Mapping[str, An
     {'share': 1.0}
     """
     segments: Any = record.get("segments")
-    several = isinstance(segments, list) and len(segments) >= 2 and all(map(_is_segment, segments))
+    known = isinstance(segments, list) and bool(segments) and all(map(_is_segment, segments))
+    several = known and len(segments) >= 2
+    levels = record.get("of")
     for name in ("ranks", "ratings"):
         if (said := record.get(name)) is None:
             continue
-        if not (several and isinstance(said, list) and len(said) == len(segments) and all(map(_is_worth, said))):
+        of_levels = name == "ratings" and levels is not None
+        if not (
+            (known if of_levels else several)
+            and isinstance(said, list)
+            and len(said) == len(segments)
+            and all(map(_is_worth, said))
+        ):
             raise RetornoError(
                 f"{where} has {name} that are none: expected a number, or null, for each of two segments or more, each "
-                "with obs and action"
+                'with obs and action; or ratings "of" so many levels'
             )
-        return segments, {name: said}
+        if not of_levels:
+            return segments, {name: said}
+        if not (_is_whole(levels, 2) and all(x is None or (_is_whole(x, 1) and x <= levels) for x in said)):
+            raise RetornoError(
+                f"{where} has ratings {said} of {levels!r}: expected whole numbers from 1 to that many, two or more"
+            )
+        return segments, {name: said, "of": levels}
     if not (several and len(segments) == 2):
         raise RetornoError(f"{where} is no comparison: expected two segments, each with obs and action")
     share = record.get("share", "nothing")
@@ -94,6 +111,10 @@ def _is_worth(x: Any) -> bool:
     return x is None or (isinstance(x, int | float) and not isinstance(x, bool))
 
 
+def _is_whole(x: Any, least: int) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool) and x >= least
+
+
 def won(worth: Sequence[float]) -> list[float]:
     """Than how many of the others each is better, half of those that are alike; of what is NaN nothing is said.
 
@@ -110,11 +131,16 @@ def shares_of(said: Mapping[str, Any], which: Sequence[int]) -> list[float]:
 
     Args:
         said: of all of them: "share", "ranks" or "ratings".
-        which: of them.
+        which: of them; of one it is how good that is by itself, where it was rated so.
 
     >>> shares_of({"ranks": [2, 0, None, 1]}, range(4)), shares_of({"ratings": [7, 3, 3]}, [1, 2])
     ([0.0, 2.0, nan, 1.0], [0.5, 0.5])
+    >>> shares_of({"ratings": [4], "of": 5}, [0])
+    [0.7]
     """
+    if len(which) == 1:
+        rating = said["ratings"][which[0]] if "of" in said else None
+        return [math.nan if rating is None else (rating - 0.5) / said["of"]]
     if "share" in said:
         first = math.nan if said["share"] is None else float(said["share"])
         both = [first, 1 - first]
@@ -123,12 +149,18 @@ def shares_of(said: Mapping[str, Any], which: Sequence[int]) -> list[float]:
     return won([math.nan if (x := said[name][i]) is None else better * float(x) for i in which])
 
 
-def said_by(shares: Sequence[float]) -> dict[str, Any]:
+def said_by(shares: Sequence[float], levels: int = LEVELS) -> dict[str, Any]:
     """What a label says of segments that were preferred so, as it is written.
 
-    >>> said_by([0.5, 0.5]), said_by([0.0, 2.0, math.nan, 1.0])
-    ({'share': 0.5}, {'ranks': [2, 0, None, 1]})
+    Args:
+        shares: as judges say it.
+        levels: from 1 to which one segment is rated.
+
+    >>> said_by([0.5, 0.5]), said_by([0.0, 2.0, math.nan, 1.0]), said_by([0.7])
+    ({'share': 0.5}, {'ranks': [2, 0, None, 1]}, {'ratings': [4], 'of': 5})
     """
+    if len(shares) == 1:
+        return {"ratings": [None if math.isnan(shares[0]) else math.ceil(shares[0] * levels) or 1], "of": levels}
     if len(shares) == 2:
         return {"share": shares[0]}
     tiers = sorted({x for x in shares if not math.isnan(x)}, reverse=True)
@@ -164,6 +196,12 @@ def _choices(said: Mapping[str, Any], count: int, clips: int) -> Iterator[tuple[
     Where fewer were judged, the first of them stands for those that lack, of which nothing is said. What tells none of
     them apart is left out, unless two are said to be alike: equal ranks say nothing of the two, equal ratings do.
     """
+    if clips == 1:
+        for i in range(count):
+            share = shares_of(said, [i])
+            if not math.isnan(share[0]):
+                yield [i], share
+        return
     known = [i for i, share in enumerate(shares_of(said, range(count))) if not math.isnan(share)]
     if len(known) < 2:
         return
@@ -233,8 +271,10 @@ def known_labels(
                     cut = [_rows(each, at, length + more) for each, at in zip(part, start, strict=True)]
                     kept.append(jax.tree.map(lambda *x: np.stack(x), *cut))
                 found.append(shares)
+    if not found and clips == 1:
+        raise RetornoError(f'{file} holds no ratings: expected lines with "ratings", each "of" so many levels')
     if not found:
-        raise RetornoError(f"{file} holds no comparisons")
+        raise RetornoError(f"{file} holds no comparisons: clips that were rated one by one teach a run with clips=1")
     stacked = lambda of: jax.tree.map(lambda *x: np.stack(x), *of)  # noqa: E731
     unknown = jnp.zeros((len(found), clips, length))
     return Compared(stacked(obs), stacked(action), unknown), np.asarray(found, np.float32)

@@ -1,4 +1,4 @@
-"""Who says which segment is better: the world's own reward, for experiments, a function, or people."""
+"""Who says which segment is better, or how good one is: the world's reward, for experiments, a function, or people."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class Asked(Protocol):
 
         Returns:
             Of two 1, ½ where both are alike, 0; of more to how many of the others it is preferred, half to those that
-            are alike; NaN: cannot tell; infinite where something went wrong. Shape [N, K].
+            are alike; of one how good it is, from 0, the worst, to 1; NaN: cannot tell; infinite where something went
+            wrong. Shape [N, K].
         """
         ...
 
@@ -86,9 +87,22 @@ class TrueReward:
     """
 
     mistakes: UnitInterval = 0.1
-    """The share of answers that say the opposite; where several are put in order, of neighbours that change places."""
+    """The share of answers that say the opposite; where several are put in order, of neighbours that change places;
+    where one is rated, of ratings that are given by chance."""
     indifference: NonNegative = 0.0
     """Where two sums of rewards differ by no more, both are said to be alike."""
+    worst: float | None = None
+    """What a step of a clip that is rated worst pays at most, on average; of several nobody asks for it."""
+    best: float | None = None
+    """What a step of a clip that is rated best pays at least; ratings between are spread evenly."""
+
+    def __post_init__(self) -> None:
+        if self.worst is None and self.best is None:
+            return
+        if self.worst is None or self.best is None or not self.worst < self.best:
+            raise ValueError(
+                f"ratings go from worst to best, which pays more; got worst {self.worst}, best {self.best}"
+            )
 
     @property
     def trouble(self) -> None:
@@ -104,8 +118,10 @@ class TrueReward:
         return self
 
     def answer(self, asked: Compared, key: Key[Array, ""], lives: Lives | None = None) -> Float[Array, "N K"]:
-        """Which paid more."""
+        """Which paid more; of one how much it paid."""
         paid = asked.returns
+        if paid.shape[1] == 1:
+            return self._rated(asked.reward.mean(-1), key)
         order = jnp.argsort(paid, axis=1, descending=True)
         best_first = jnp.take_along_axis(paid, order, axis=1)
         less = best_first[:, :-1] - best_first[:, 1:] > self.indifference
@@ -119,6 +135,13 @@ class TrueReward:
         # Each is alike to itself.
         return (others > 0).sum(axis=2) + (others == 0).sum(axis=2) / 2 - 0.5
 
+    def _rated(self, paid: Float[Array, "N 1"], key: Key[Array, ""]) -> Float[Array, "N 1"]:
+        assert self.worst is not None and self.best is not None
+        which, what = jax.random.split(key)
+        good = jnp.clip((paid - self.worst) / (self.best - self.worst), 0, 1)
+        blind = jax.random.uniform(what, paid.shape)
+        return jnp.where(jax.random.bernoulli(which, self.mistakes, paid.shape), blind, good)
+
 
 @settings
 class FunctionJudge(OwnFunction):
@@ -127,7 +150,7 @@ class FunctionJudge(OwnFunction):
     `judge(first, second)` gets two segments, each a dictionary of arrays: "obs" [L + 1, …], "action" [L, …] and
     "reward" [L], what the world paid. It gives 1 where the first is better, 0 where the second is, ½ where both are
     alike, None where it cannot tell. Of more than two, `judge(first, second, third, …)` gives a number of each, the
-    more the better, None where it cannot tell.
+    more the better, None where it cannot tell; of one, `judge(clip)` says how good it is, from 0, the worst, to 1.
     """
 
     WHAT: ClassVar[str] = "judge"
@@ -162,10 +185,10 @@ class _OnTheHost(abc.ABC):
         like = jax.ShapeDtypeStruct(asked.reward.shape[:2], jnp.float32)
         return jax.pure_callback(ask, like, *leaves, vmap_method="sequential")
 
-    def _notice(self, who: str, said: str) -> None:
-        """Tell, once each time, where somebody says the same again and again."""
+    def _notice(self, who: str, said: str, clips: int) -> None:
+        """Tell, once each time, where somebody says the same of so many clips again and again."""
         if self._habits.again(who, said) == SAME:
-            warnings.warn(told(who, said), stacklevel=2)
+            warnings.warn(told(who, said, clips), stacklevel=2)
 
     @abc.abstractmethod
     def shares(self, asked: list[list[dict[str, Any]]]) -> Sequence[Sequence[float]]:
@@ -182,7 +205,7 @@ class _Function(_OnTheHost):
     def shares(self, asked: list[list[dict[str, Any]]]) -> Sequence[Sequence[float]]:
         found = [self._shares(each) for each in asked]
         for shares in found:
-            self._notice(f"the judge {self.name}", in_a_word(shares, ("first", "second")))
+            self._notice(f"the judge {self.name}", in_a_word(shares, ("first", "second")), len(shares))
         return found
 
     def _shares(self, segments: list[dict[str, Any]]) -> Sequence[float]:
@@ -192,7 +215,11 @@ class _Function(_OnTheHost):
             said = guarded(str(file or module), lambda: self.function(*segments), "judgement")
             if said is None:
                 return [np.nan] * count
-            if count == 2:
+            if count == 1:
+                if _is_number(said) and 0 <= said <= 1:
+                    return [float(said)]
+                problem = f"gave {said!r:.60}: expected how good it is, from 0 to 1, or None"
+            elif count == 2:
                 if _is_number(said) and 0 <= said <= 1:
                     return [float(said), 1 - float(said)]
                 problem = f"gave {said!r:.60}: expected 1 (the first is better), 0, .5 for alike, or None"
@@ -297,8 +324,10 @@ class _Waiting(_OnTheHost):
                 ids = labels.add(QUERY, contents)
                 said: Mapping[int, Any] = {}
                 wanted = len(set(ids))
-                asking = f"{wanted} pairs of clips" if count == 2 else f"{wanted} times {count} clips"
-                with waiting(f"people compare {asking}", lambda: f"{len(said)} done"):
+                asking = {1: f"rate {wanted} clips", 2: f"compare {wanted} pairs of clips"}
+                with waiting(
+                    f"people {asking.get(count, f'compare {wanted} times {count} clips')}", lambda: f"{len(said)} done"
+                ):
                     while len(said := labels.said_of(ids)) < wanted:
                         if asked_to_stop() is not None:
                             return unanswered
@@ -312,7 +341,7 @@ class _Waiting(_OnTheHost):
         shares = {number: shares_of(label.content, range(count)) for number, label in said.items()}
         for number, label in sorted(said.items(), key=lambda each: each[1].id):
             seen = [shares[number][i] for i in shown_order(number, label.labeller, count)]
-            self._notice(label.labeller, in_a_word(seen, ("left", "right")))
+            self._notice(label.labeller, in_a_word(seen, ("left", "right")), count)
         return [shares[number] for number in ids]
 
 

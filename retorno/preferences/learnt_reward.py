@@ -1,14 +1,17 @@
 """A reward learnt from which of two segments somebody preferred, while an agent learns from it. Christiano et al. 2017.
 
 It is a relabel, so that any algorithm learns from it and knows nothing of it. Each time that a few labels are due
-(often at first, then ever more seldom) segments are drawn from what was lived lately, two of which are compared or more
-put in order, those that tell most are judged, and the members learn from all labels so far. What is paid is their mean,
-each normalised over all that was judged; replayed rows are paid what is thought of them now. Between two sessions, and
-after the last, nobody thinks otherwise: a step is paid the same, whatever was seen since.
+(often at first, then ever more seldom) segments are drawn from what was lived lately, two of which are compared, more
+put in order or each rated by itself; those that tell most are judged; the members learn from all labels so far. What
+is paid is their mean, each normalised over all that was judged; replayed rows are paid what is thought of them now.
+Between two sessions, and after the last, nobody thinks otherwise: a step is paid the same, whatever was seen since.
 
 What we do differently: rewards are of observations alone unless asked otherwise; bootstrap samples are drawn as labels
 arrive, by a Poisson number for each (Oza & Russell 2001), whose zeros, 1/e of them, are what a member is validated on;
-gradient steps are few and large, as a label is asked once and the reward learnt from it all the time.
+gradient steps are few and large, as a label is asked once and the reward learnt from it all the time. Ratings (White et
+al. 2024, "Rating-based reinforcement learning") are levels between cuts on the sum of what a segment is paid, which
+each member learns (ordered logistic, `ops.preferences.ordered_logistic`), and no classes by the distance from bounds
+that are read off each batch: it is the likelihood of two that are compared, with a cut in place of the other one.
 """
 
 from __future__ import annotations
@@ -36,8 +39,8 @@ from retorno.networks import MLP, NetworkConfig, ValueHead
 from retorno.networks.layers import Activation
 from retorno.networks.normalisers import ObservationNormaliser
 from retorno.ops.optimisers import Adam, Optimiser, decays, descend
-from retorno.ops.preferences import comparison, plackett_luce, ranks
-from retorno.preferences.given import known_labels
+from retorno.ops.preferences import comparison, ordered_logistic, plackett_luce, ranks
+from retorno.preferences.given import LEVELS, known_labels
 from retorno.preferences.judges import Asked, Judge, People, TrueReward
 from retorno.preferences.lives import Lives
 from retorno.preferences.novelty import Novelty, StateEntropy
@@ -75,7 +78,9 @@ class Preferences:
     """Steps of a segment."""
     clips: Count = 2
     """Segments that are asked about at once: of two the better one, or more to be put in order, from the best one down
-    (Plackett–Luce, as a model of language learns from rankings)."""
+    (Plackett–Luce, as a model of language learns from rankings); or one, to be rated by itself."""
+    levels: Count = LEVELS
+    """From 1, the worst, to which one is rated."""
     first: UnitInterval = 0.25
     """The share of the labels that is asked before anything is paid, on what the untaught policy does."""
     waiting: UnitInterval = 0.02
@@ -126,8 +131,15 @@ class Preferences:
     """The standard deviation of what is paid; .05 for Atari in the paper."""
 
     def __post_init__(self) -> None:
-        if self.clips < 2:
-            raise ValueError(f"two clips or more are compared, got {self.clips}")
+        if not 2 <= self.levels <= 9:
+            raise ValueError(f"clips are rated from 1 to at least 2 and at most 9 levels, got {self.levels}")
+        if self.clips == 1 and isinstance(self.judge, TrueReward) and self.judge.best is None:
+            raise ValueError(
+                "a clip is rated by what its steps pay on average: say what the worst and the best pay, as "
+                "judge=TrueReward(worst=-8, best=0), or --relabel.judge.worst -8 --relabel.judge.best 0"
+            )
+        if self.clips == 1 and self.repeats:
+            raise ValueError("repeats ask about clips the other way round, and one that is rated has no other")
         if self.clips > 9 and isinstance(self.judge, People):
             raise ValueError(f"people name each clip by one digit: at most 9 are compared at once, got {self.clips}")
         if self.labels % self.session and not self.known:
@@ -178,6 +190,11 @@ class Preferences:
             rollout=1,
             length=self.segment,
         )
+        # At first as where all levels are as likely.
+        share = np.arange(1, self.levels) / self.levels
+        level = np.log(share / (1 - share))
+        apart = np.append(level[:1], np.log(np.diff(level)))
+        cuts = None if self.clips > 1 else tuple(jnp.asarray(apart, jnp.float32) for _ in range(self.members))
         judge = self.judge.begin()
         # A world that lives in Python is not in the spec.
         looked_at = judge.looks and spec.world is None and not is_picture(spec.observation_space)
@@ -200,6 +217,7 @@ class Preferences:
         if self.known:
             spaces_of = spec.observation_space, spec.action_space
             given, share = known_labels(Path(self.known), self.clips, self.segment, *spaces_of)
+            share = jnp.asarray(share) if self.clips > 1 else _as_rating(jnp.asarray(share), self.levels)
             unknown = None if lives is None else jnp.full((*share.shape, 3), -1)
             given = given._replace(place=unknown)
             labelled = labelled.before(given, share, jax.random.fold_in(key, self.members))
@@ -211,7 +229,8 @@ class Preferences:
             settings=self,
             judge=judge,
             members=members,
-            optimiser=self.optimiser.build().init(members),  # pyright: ignore[reportArgumentType]
+            cuts=cuts,
+            optimiser=self.optimiser.build().init((members, cuts)),  # pyright: ignore[reportArgumentType]
             decay=jnp.full(self.members, self.decay),
             labelled=labelled,
             recent=recent,
@@ -237,7 +256,7 @@ class Labelled(NamedTuple):
     asked: Compared
     share: Float[Array, "N K"]
     """How much of the preference went to each: of two 1, ½ where both are alike, 0; of more to how many of the others
-    it was preferred, half to those that are alike; NaN where nothing was said."""
+    it was preferred, half to those that are alike; of one how good it is, from 0 to 1; NaN where nothing was said."""
     times: Int[Array, "N M"]
     """How often each is in each member's bootstrap sample; where it is not, the member is validated on it."""
     again: Int[Array, " N"]
@@ -245,7 +264,7 @@ class Labelled(NamedTuple):
     count: Int[Array, ""]
     """How many there are."""
 
-    def before(self, asked: Compared, share: Float[np.ndarray, "G K"], key: Key[Array, ""]) -> Labelled:
+    def before(self, asked: Compared, share: Float[Array, "G K"], key: Key[Array, ""]) -> Labelled:
         """With G that were given before, where there are none yet.
 
         Raises:
@@ -326,6 +345,9 @@ class LearntReward(Relabel):
     """An ensemble that pays, what it learnt from, and what it may be asked about next."""
 
     members: tuple[Policy, ...]
+    cuts: tuple[Float[Array, " C"], ...] | None
+    """Where, for each member, one of C + 1 levels ends and the next begins, if clips are rated: the first one, and by
+    how much the others are further, as logarithms."""
     optimiser: optax.OptState
     decay: Float[Array, " M"]
     labelled: Labelled
@@ -457,7 +479,7 @@ class LearntReward(Relabel):
         draw, choose, judge, bootstrap, learn, check, again = jax.random.split(key, 7)
         made, held = self.settings, self.labelled
         drawn = draw_segments(self.recent, draw, made.session * made.queries.candidates, made.clips, self.lives)
-        chance = jax.nn.sigmoid(apart(self._sums(drawn)))  # [N, P, M]
+        chance = self._chances(self._sums(drawn))
         interest = (
             made.queries.interest(chance.reshape(-1, made.members), choose).reshape(chance.shape[:2]).mean(axis=1)
         )
@@ -468,7 +490,8 @@ class LearntReward(Relabel):
         repeated = jax.random.bernoulli(which, made.repeats, best.shape) & fresh
         asked = chosen(repeated, turned(taken(held.asked, old)), taken(drawn, best))
         share = self.judge.answer(asked, judge, self.lives)
-        count = jnp.isfinite(share).sum(axis=1) >= 2
+        share = share if self.cuts is None else _as_rating(share, made.levels)
+        count = jnp.isfinite(share).sum(axis=1) >= min(made.clips, 2)
         place = jnp.where(count, held.count + jnp.cumsum(count) - 1, made.labels)
         times = jax.random.poisson(bootstrap, 1.0, (made.session, made.members))
         put = lambda old, new: old.at[place].set(new, mode="drop")  # noqa: E731
@@ -490,29 +513,44 @@ class LearntReward(Relabel):
         until = jnp.cumsum(held.times, axis=0)  # [N, M]
         total = until[-1]
 
-        def step(i: Array, now: tuple[tuple[Policy, ...], optax.OptState]) -> tuple[tuple[Policy, ...], optax.OptState]:
-            members, state = now
+        def step(i: Array, now: tuple[Any, optax.OptState]) -> tuple[Any, optax.OptState]:
+            taught, state = now
             drawn = jax.random.randint(
                 jax.random.fold_in(key, i), (made.members, made.batch), 0, jnp.maximum(total, 1)[:, None]
             )
 
-            def loss(members: tuple[Policy, ...]) -> Float[Array, ""]:
+            def loss(taught: tuple[tuple[Policy, ...], tuple[Array, ...] | None]) -> Float[Array, ""]:
+                members, cuts = taught
                 losses = []
                 for m, member in enumerate(members):
                     index = jnp.searchsorted(until[:, m], drawn[m], side="right")
-                    fit = self._losses(self._sum(member, taken(held.asked, index)), index).mean()
+                    sums = self._sum(member, taken(held.asked, index))
+                    fit = self._losses(sums, index, None if cuts is None else cuts[m]).mean()
                     losses.append(fit * (total[m] > 0) + self.decay[m] * _square(member))
                 return jnp.stack(losses).sum()
 
-            gradient = jax.grad(loss)(members)
-            return descend(made.optimiser, members, gradient, state, self.clock.progress)
+            gradient = jax.grad(loss)(taught)
+            return descend(made.optimiser, taught, gradient, state, self.clock.progress)
 
-        members, state = jax.lax.fori_loop(0, made.gradient_steps, step, (self.members, self.optimiser))
-        return replace(self, members=members, optimiser=state)
+        begun = (self.members, self.cuts), self.optimiser
+        (members, cuts), state = jax.lax.fori_loop(0, made.gradient_steps, step, begun)
+        return replace(self, members=members, cuts=cuts, optimiser=state)
 
-    def _losses(self, sums: Float[Array, "N K"], index: Int[Array, " N"]) -> Float[Array, " N"]:
-        """How unlikely some labels are by what a member says of their segments."""
+    def _chances(self, sums: Float[Array, "N K M"]) -> Float[Array, "N P M"]:
+        """What each member says of all that a label would tell: that the first of two is better, for all pairs; of one
+        that is rated, that it is better than each level but the best.
+        """
+        beyond = apart(sums) if self.cuts is None else sums - jnp.stack([_increasing(each) for each in self.cuts], -1)
+        return jax.nn.sigmoid(beyond)
+
+    def _losses(
+        self, sums: Float[Array, "N K"], index: Int[Array, " N"], cuts: Float[Array, " C"] | None
+    ) -> Float[Array, " N"]:
+        """How unlikely some labels are by what a member says of their segments, and by its cuts between levels."""
         share, mistakes = self.labelled.share[index], self.settings.mistakes
+        if cuts is not None:
+            level = jnp.floor(share[:, 0] * self.settings.levels).astype(jnp.int32)
+            return jax.vmap(ordered_logistic, (0, None, 0, None))(sums[:, 0], _increasing(cuts), level, mistakes)
         if self.settings.clips == 2:  # Who finds both alike says something as well.
             return jax.vmap(comparison, (0, 0, None))(sums, share[:, 0], mistakes)
         return jax.vmap(plackett_luce, (0, 0, None))(sums, jax.vmap(ranks)(share), mistakes)
@@ -524,13 +562,18 @@ class LearntReward(Relabel):
         index = jax.random.randint(labels, (CHECKED,), 0, jnp.maximum(held.count, 1))
         said = jnp.stack([self._steps(member, taken(held.asked, index)) for member in self.members], axis=-1)
         sums = said.sum(0).reshape(CHECKED, self.settings.clips, -1)
-        losses = jax.vmap(self._losses, (-1, None), -1)(sums, index)
-        # Of two that are alike, or of which nothing is said, whatever one says is neither right nor wrong.
-        preferred = jnp.nan_to_num(jnp.sign(apart(held.share[index])))[..., None]
-        right = (1 + jnp.sign(apart(sums)) * preferred) / 2
+        cuts = self.cuts or (None,) * len(self.members)
+        losses = jnp.stack([self._losses(sums[..., m], index, each) for m, each in enumerate(cuts)], -1)
         mean = lambda x, of: (x * of).sum(0) / jnp.maximum(of.sum(0), 1)  # noqa: E731
         learnt = held.times[index] > 0
-        checked = (preferred != 0) & ~learnt[:, None]
+        # What is rated by itself is held against the one that was drawn before.
+        rated, before = self.cuts is not None, lambda x: jnp.roll(x, 1, axis=0)
+        against = (lambda x: x - before(x)) if rated else apart
+        held_out = ~(learnt | before(learnt)) if rated else ~learnt
+        # Of two that are alike, or of which nothing is said, whatever one says is neither right nor wrong.
+        preferred = jnp.nan_to_num(jnp.sign(against(held.share[index])))[..., None]
+        right = (1 + jnp.sign(against(sums)) * preferred) / 2
+        checked = (preferred != 0) & held_out[:, None]
         training, validation = mean(losses, learnt), mean(losses, ~learnt)
         low, high = VALIDATION
         ratio = validation / jnp.maximum(training, 1e-6)
@@ -549,6 +592,16 @@ class LearntReward(Relabel):
             failed=failed,
         )
         return replace(self, decay=decay, normal=normal, told=told)
+
+
+def _as_rating(share: Array, levels: int) -> Array:
+    """The middle of the level in which something lies."""
+    return jnp.where(jnp.isfinite(share), (jnp.clip(jnp.floor(share * levels), 0, levels - 1) + 0.5) / levels, share)
+
+
+def _increasing(cuts: Float[Array, " C"]) -> Float[Array, " C"]:
+    """The cuts themselves, each further than the one before."""
+    return jnp.cumsum(jnp.append(cuts[:1], jnp.exp(cuts[1:])))
 
 
 def _added(ring: Ring, lived: Trajectory) -> Ring:

@@ -20,7 +20,7 @@ from retorno.preferences.given import said_by
 from retorno.preferences.judges import TrueReward, as_json, each_of
 from retorno.preferences.learnt_reward import LearntReward, Preferences
 from retorno.run import checkpoint
-from retorno.run.config import from_json
+from retorno.run.config import from_json, to_json
 from retorno.run.folder import read_config
 from retorno.run.known import known
 
@@ -44,8 +44,8 @@ def learnt_rewards(folder: Path) -> list[LearntReward]:
     if not (config.get("world") or {}).get("name"):
         raise RetornoError("the run's world was made in Python, and cannot be made again by its name")
     # Nobody is asked any more, and no code of one's own is run because a folder says so.
-    usual = {"type": TrueReward.__name__, "mistakes": 0.1, "indifference": 0.0}
-    settings = from_json({**relabel, "judge": usual}, known())
+    nobody = to_json(TrueReward(worst=0.0, best=1.0))
+    settings = from_json({**relabel, "judge": nobody}, known())
     world = WorldName.recorded(config["world"]).make()
     path = checkpoint.newest(folder)
     leaves = {leaf.name: leaf.shape for leaf in checkpoint.verify(path).leaves}
@@ -71,8 +71,8 @@ def records(rewards: Iterable[LearntReward], labeller: str) -> Iterator[dict[str
         labeller: who judged.
     """
     for reward in rewards:
-        held = reward.labelled
+        held, levels = reward.labelled, reward.settings.levels
         asked, shares = jax.tree.map(np.asarray, held.asked), np.asarray(held.share)
         for i in range(int(held.count)):
             segments = [as_json(each) for each in each_of(asked, i)]
-            yield {"segments": segments, **said_by(shares[i].tolist()), "labeller": labeller}
+            yield {"segments": segments, **said_by(shares[i].tolist(), levels), "labeller": labeller}

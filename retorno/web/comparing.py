@@ -1,4 +1,4 @@
-"""The page on which short clips are compared: two with the keys of Christiano et al. 2017; more are put in order."""
+"""The page on which short clips are judged: two with the keys of Christiano et al. 2017; more in order; one rated."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ CANNOT_TELL = "ArrowDown"
 SHARES = {"ArrowLeft": 0, "ArrowRight": 1, "ArrowUp": 0.5, CANNOT_TELL: None}
 """How much of the preference goes to the clip on the right, by the keys of the paper; None: cannot tell."""
 PAIR_KEYS = (("← →", "key_better"), ("↑", "key_alike"))
+RATE_KEYS = (("1 … {levels}", "key_how_good"),)
 ORDER_KEYS = (("1 … 9", "key_clip"), ("=", "key_tie"), ("r", "key_rest"), ("Enter", "key_save"))
 MOST_IN_A_ROW = 4
 
@@ -29,8 +30,9 @@ MOST_IN_A_ROW = 4
 def page(visit: Visit) -> None:
     """Build it."""
     ui.add_head_html(f"<script>{CLIP}</script>")
-    pairs = visit.site.at_once == 2
-    own, undo = (PAIR_KEYS, "key_write_undo") if pairs else (ORDER_KEYS, "key_undo")
+    own = {1: RATE_KEYS, 2: PAIR_KEYS}.get(visit.site.at_once, ORDER_KEYS)
+    own = [(key.format(levels=visit.site.levels), what) for key, what in own]
+    undo = "key_undo" if visit.site.at_once > 2 else "key_write_undo"
     with frame(visit, "compare", (*own, ("↓", "key_cannot_tell"), ("⌫ z", undo), ("s", "key_skip"))):
         comparing = Comparing(visit)
     on_key(comparing.key)
@@ -39,7 +41,7 @@ def page(visit: Visit) -> None:
 
 
 class Comparing:
-    """One person's comparisons."""
+    """One person's comparisons and ratings."""
 
     def __init__(self, visit: Visit) -> None:
         """Place it here."""
@@ -50,7 +52,8 @@ class Comparing:
         self.clips: list[Clip] = []
         self.habits = Habits()
         say = visit.say
-        ui.label(visit.site.task or say("compare_task" if visit.site.at_once == 2 else "order_task")).classes("task")
+        usual = {1: "rate_task", 2: "compare_task"}.get(visit.site.at_once, "order_task")
+        ui.label(visit.site.task or say(usual)).classes("task")
         refresh = progress_line(visit, QUERY)
         with ui.element("div").classes("empty") as self.empty:
             ui.label(say("agent_acts"))
@@ -60,6 +63,7 @@ class Comparing:
             self.status = Status(visit)
             with ui.element("div").classes("actions middle"):
                 button = lambda key, sign, what: key_button(visit, what, sign, lambda: self.key(key))  # noqa: E731
+                self.of_ratings = [self._level(level) for level in range(1, visit.site.levels + 1)]
                 self.of_pairs = [
                     button("ArrowLeft", "←", "left_clip").props("outline"),
                     button("ArrowUp", "↑", "alike").props("outline"),
@@ -91,6 +95,10 @@ class Comparing:
                 if key in SHARES:
                     right = SHARES[key]
                     await self._save({"share": right if right is None or self.shown[0] == 1 else 1 - right})
+            case _ if len(self.shown) == 1:
+                levels = self.visit.site.levels
+                if key == CANNOT_TELL or (key.isdecimal() and 1 <= int(key) <= levels):
+                    await self._save({"ratings": [None if key == CANNOT_TELL else int(key)], "of": levels})
             case _ if key == CANNOT_TELL:
                 await self._save({"ranks": [None for _ in self.shown]})
             case "Enter":
@@ -100,6 +108,13 @@ class Comparing:
             case _ if key != "0":  # None of them is good or bad by itself.
                 self.becomes(self.draft.order.pressed(key, self.shown))
 
+    def _level(self, level: int) -> ui.button:
+        """A button that rates what is shown; those at the ends say what they mean."""
+        levels, say = self.visit.site.levels, self.visit.say
+        meant = {1: f" · {say('rated_worst')}", levels: f" · {say('rated_best')}"}.get(level, "")
+        button = ui.button(f"{level}{meant}", on_click=lambda: self.key(str(level))).props("no-caps dense outline")
+        return button.props(f'aria-label="{say("rate_it", level=level, levels=levels)}"')
+
     def becomes(self, order: Order) -> None:
         """The clips are in another order."""
         self.draft.becomes(order)
@@ -107,9 +122,10 @@ class Comparing:
 
     async def _save(self, said: Mapping[str, Any]) -> None:
         seen = shares_of(said, self.shown)
+        same = "same_rating" if len(seen) == 1 else "same_again"
         if await self.desk.save(said):
             if (count := self.habits.again(self.visit.labeller, in_a_word(seen, ("left", "right")))) >= SAME:
-                self.status.saved("same_again", count=count)
+                self.status.saved(same, count=count)
 
     def _ask(self, query: Query | None, said: Mapping[str, Any] | None) -> None:
         """Show a query, and what was said of it; or that there is none."""
@@ -121,7 +137,9 @@ class Comparing:
         count = len(segments)
         self.shown = [] if query is None else shown_order(query.id, self.visit.labeller, count)
         self.draft = Draft(Order.of(said["ranks"]) if said is not None and "ranks" in said else Order(count))
-        for buttons, wanted in ((self.of_pairs, count <= 2), (self.of_orders, count > 2)):
+        at_once = count or self.visit.site.at_once
+        of_all = ((self.of_ratings, at_once == 1), (self.of_pairs, at_once == 2), (self.of_orders, at_once > 2))
+        for buttons, wanted in of_all:
             for each in buttons:
                 each.set_visibility(wanted)
         columns = count if count <= MOST_IN_A_ROW else (count + 1) // 2

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from retorno.labels import Agreement, Labels, LabelsError, between_labellers, with_scores
 from retorno.labels.database import LONGEST_NAME, checked_name
 from retorno.preferences.clips import Clips
+from retorno.preferences.given import LEVELS
 from retorno.web.answering import Answering, Questions
 from retorno.web.words import LANGUAGES, language_of, say
 
@@ -49,7 +50,9 @@ class Site:
     clips: Clips | None = None
     """What draws segments of behaviour, where these are compared."""
     at_once: int = 2
-    """How many of them are compared at a time."""
+    """How many of them are compared at a time; one is rated by itself."""
+    levels: int = LEVELS
+    """From 1 to which one is rated."""
     task: str = ""
     """What is wanted of the agent, in words, for those who compare."""
     table: Table | None = None

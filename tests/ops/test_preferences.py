@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.ops.preferences import bradley_terry, comparison, plackett_luce, preferred, told_apart
+from retorno.ops.preferences import (
+    bradley_terry,
+    comparison,
+    ordered_logistic,
+    plackett_luce,
+    preferred,
+    told_apart,
+)
 
 SCORES = jnp.array([0.3, -1.2, 2.0, 0.9])
 
@@ -62,3 +69,16 @@ def test_pairs_are_counted_once_and_in_one_direction() -> None:
     assert pairs.sum() == 5
     alike, of = told_apart(-jnp.array([2.0, 0.0, 1.0, 1.0]), jnp.array([2, 0, 1, 1]))
     assert (alike, of) == (5, 5)
+
+
+@pytest.mark.parametrize("score", [-90.0, 0.3, 90.0])
+def test_all_levels_of_a_rating_share_what_is_likely(score: float) -> None:
+    """Each has what lies between its cuts; also where that is nothing there is a slope."""
+    cuts, levels = jnp.array([-1.0, 0.0, 2.0]), jnp.arange(4)
+    between = jnp.diff(jax.nn.sigmoid(jnp.array([-jnp.inf, -1.0, 0.0, 2.0, jnp.inf]) - score))
+    for mistakes in (0.0, 0.1):
+        losses = lambda score, cuts, e=mistakes: jax.vmap(lambda k: ordered_logistic(score, cuts, k, e))(levels)  # noqa: E731
+        chance = jnp.exp(-losses(jnp.float32(score), cuts))
+        np.testing.assert_allclose(chance, (1 - mistakes) * between + mistakes / 4, atol=1e-6)
+        slopes = jax.jacobian(losses, (0, 1))(jnp.float32(score), cuts)
+        assert all(np.isfinite(each).all() for each in slopes)

@@ -87,6 +87,19 @@ def test_several_are_put_in_order_by_the_numbers_at_which_they_are_shown(labels:
     assert [one.label.content["ranks"][each] for each in order] == [1, 0, 1]
 
 
+def test_one_is_rated(labels: Labels) -> None:
+    [query] = labels.add(QUERY, [{"segments": [{"number": 7}]}])
+    labels.keep_only(QUERY, [query])
+    shown: list[np.ndarray] = []
+    asked: list[str] = []
+    typed = answering("8", "0", "6")
+    ask = lambda text: asked.append(text) or typed(text)  # noqa: E731
+    assert compare(labels, Drawn(), "Ana", ask=ask, show=lambda frames, _: shown.append(frames[0]), levels=7) == 1
+    [one] = labels.labelled(QUERY)
+    assert one.label.content == {"ratings": [6], "of": 7} and "from 1 to 7" in asked[0]
+    assert np.all(shown[0] == 7), "no number stands on it"
+
+
 def test_two_clips_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     short, long = (
         Film([np.zeros((4, 6, 3), np.uint8)], 40.0),

@@ -13,8 +13,9 @@ from test_learnt_reward import ALGORITHM, small
 
 from retorno.cli import labels as command
 from retorno.core.errors import RetornoError
-from retorno.labels import Labels, shown_order
-from retorno.preferences import FunctionJudge, LearntReward, People, TrueReward
+from retorno.environments.recordings import Recorded, episode, recorded_episodes
+from retorno.labels import Labels, shown_order, write_records
+from retorno.preferences import FunctionJudge, LearntReward, People, TrueReward, ranked_demonstrations
 from retorno.preferences.given import known_labels, shares_of
 from retorno.run.train import train
 
@@ -52,20 +53,24 @@ def test_a_run_that_is_lived_again_from_the_file_ends_with_the_same_bits(
         assert again.digest == digest
 
 
-def test_orders_of_three_are_lived_again_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("clips", "said"), [(3, {"ranks"}), (1, {"ratings", "of"})])
+def test_orders_and_ratings_are_lived_again_with_the_same_bits(
+    clips: int, said: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exported, taken into a database, and said again by people, as a run that was killed finds them."""
-    place, made = tmp_path / "labels.db", {"clips": 3, "labels": 20}
-    with lived(tmp_path / "run", judge=TrueReward(mistakes=0), **made) as first:
+    place, made = tmp_path / "labels.db", {"clips": clips, "labels": 20, "levels": 7}
+    paid = TrueReward(mistakes=0, worst=-1.0, best=1.0)
+    with lived(tmp_path / "run", judge=paid, **made) as first:
         first.run_to_end()
     command.run(["export", str(tmp_path / "run"), str(tmp_path / "labels.jsonl")])
     command.run(["import", str(place), str(tmp_path / "labels.jsonl")])
     labels = Labels.open(place)
-    assert all(set(one.label.content) == {"ranks"} for one in labels.labelled("segments"))
+    assert all(set(one.label.content) == said for one in labels.labelled("segments"))
     monkeypatch.setattr("retorno.preferences.judges._Waiting.shares", only_known(labels))
     with lived(judge=People(str(place)), **made) as again:
         again.run_to_end()
         assert again.digest == first.digest
-    with lived(known=str(tmp_path / "labels.jsonl"), **made) as taught:
+    with lived(judge=paid, known=str(tmp_path / "labels.jsonl"), **made) as taught:
         taught.run_to_end()
         assert np.array_equal(taught.relabel.labelled.share, again.relabel.labelled.share)
 
@@ -142,6 +147,11 @@ def test_labels_that_do_not_fit_are_refused(
         ('{"segments": [', "cannot be read as lines of JSON"),
         ('{"segments": [{"obs": [0], "action": []}], "ranks": [0]}', "has ranks that are none"),
         ('{"segments": [{"obs": [0]}, {"obs": [0]}], "ratings": [1, 2]}', "has ratings that are none"),
+        ('{"segments": [{"obs": [0], "action": []}], "ratings": [1]}', "has ratings that are none"),
+        (
+            '{"segments": [{"obs": [0], "action": []}], "ratings": [6], "of": 5}',
+            r"has ratings \[6\] of 5: expected whole",
+        ),
     ],
 )
 def test_a_file_with_something_else_is_refused_as_a_whole(tmp_path: Path, line: str, why: str) -> None:
@@ -165,6 +175,49 @@ def test_rankings_and_ratings_say_as_much_as_their_pairs(tmp_path: Path) -> None
     command.run(["export", str(tmp_path / "labels.db"), str(tmp_path / "again.jsonl"), "--kind", "segments"])
     again = known_labels(tmp_path / "again.jsonl", 2, 2, spaces.Discrete(9), spaces.Discrete(2))
     assert np.array_equal(again[0].obs, found.obs) and np.array_equal(again[1], share)
+
+
+def test_ratings_of_clips_by_themselves_teach_whoever_has_clips_rated(tmp_path: Path) -> None:
+    """Of one segment, and of each of several that say of how many levels; of what is longer each piece."""
+    segments = [{"obs": [i, i + 1, i + 2], "action": [0, 1]} for i in range(3)]
+    lines = [
+        {"segments": segments[:1], "ratings": [4], "of": 5},
+        {"segments": segments, "ratings": [9, None, 1], "of": 9},
+    ]
+    lines += [{"segments": segments, "ratings": [3, 2, 1]}, {"segments": segments, "ranks": [0, 1, 2]}]
+    file = tmp_path / "given.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in lines[:2]))
+    command.run(["import", str(tmp_path / "labels.db"), str(file)])
+    command.run(["export", str(tmp_path / "labels.db"), str(file), "--kind", "segments"])
+    found, share = known_labels(file, 1, 1, spaces.Discrete(9), spaces.Discrete(2))
+    assert sorted(share[:, 0]) == pytest.approx(sorted([0.7] * 2 + [8.5 / 9] * 2 + [0.5 / 9] * 2))
+    assert found.obs.shape == (6, 1, 2)
+    pairs, _ = known_labels(file, 2, 2, spaces.Discrete(9), spaces.Discrete(2))
+    assert np.asarray(pairs.obs)[:, :, 0].tolist() == [[0, 2]]
+    for clips, some, why in (
+        (1, lines[2:], "holds no ratings: expected lines"),
+        (2, lines[:1], "no comparisons: clips that"),
+    ):
+        file.write_text("".join(json.dumps(each) + "\n" for each in some))
+        with pytest.raises(RetornoError, match=why):
+            known_labels(file, clips, 2, spaces.Discrete(9), spaces.Discrete(2))
+
+
+def test_demonstrations_are_ranked_against_those_that_begin_alike(tmp_path: Path) -> None:
+    """Later ones are better; in which order a recording holds its episodes does not count, nor do its units."""
+
+    def shown(*begins: int) -> Recorded:
+        lived = [episode(np.array([[x], [x + 1], [x + 2]], np.float32), np.full((2, 1), x, np.float32)) for x in begins]
+        return recorded_episodes(lived, observed, spaces.Box(0, 10, (1,)))
+
+    observed, acts = spaces.Box(-99, 99, (1,)), spaces.Box(-1, 1, (1,))
+    file = tmp_path / "ranked.jsonl"
+    assert write_records(file, ranked_demonstrations([shown(3, 5), shown(5, 3, 9)])) == 2
+    found, share = known_labels(file, 2, 2, observed, acts)
+    assert np.asarray(found.obs)[:, :, 0, 0].tolist() == [[3, 3], [5, 5]] and share[:, 1].tolist() == [1, 1]
+    assert np.asarray(found.action)[:, :, 0, 0] == pytest.approx(np.array([[-0.4, -0.4], [0, 0]]))
+    with pytest.raises(RetornoError, match="expected two recordings, got 1"):
+        list(ranked_demonstrations([shown(3)]))
 
 
 def test_a_run_that_asks_about_three_learns_from_orders_of_more_and_of_fewer(tmp_path: Path) -> None:

@@ -103,10 +103,16 @@ def everywhere(relabel: LearntReward) -> np.ndarray:
     return np.asarray(paid).reshape(STATES, 2)
 
 
-@pytest.mark.parametrize(("labels", "clips"), [(100, 2), (50, 4)])
+RATES = TrueReward(mistakes=0, worst=-1.0, best=2.0)
+
+
+@pytest.mark.parametrize(("labels", "clips"), [(100, 1), (100, 2), (50, 4)])
 def test_what_is_best_by_what_was_learnt_is_best_by_what_the_world_pays(labels: int, clips: int) -> None:
     """From answers that never say a number. The exact optimum of the learnt reward is the model's own."""
-    relabel, model = learnt(labels=labels, clips=clips, session=25, gradient_steps=200), merry_go_round()
+    relabel = learnt(labels=labels, clips=clips, session=25, gradient_steps=200, judge=RATES)
+    model = merry_go_round()
+    if clips == 1:
+        assert 0.8 < float(relabel.told.accuracy) <= 1, "of two that were rated otherwise the better one"
     paid = everywhere(relabel)
     assert np.corrcoef(paid.mean(1), PAID)[0, 1] > 0.95
     believed = dataclasses.replace(model, reward=np.repeat(paid.reshape(-1), 2))
@@ -272,6 +278,17 @@ def test_neighbours_in_an_order_change_places_as_often_as_a_judge_errs() -> None
     assert all(abs(found[x] - p) < 4 * np.sqrt(p * (1 - p) / 4_000) for x, p in chances.items())
 
 
+def test_a_clip_is_rated_by_what_its_steps_pay_and_by_chance_as_often_as_a_judge_errs() -> None:
+    paid = jnp.array([-9.0, -1.0, 0.5, 2.0])[:, None, None] + jnp.array([0.25, -0.25])
+    asked = Compared(jnp.zeros((4, 1, 3)), jnp.zeros((4, 1, 2)), paid)
+    assert np.asarray(RATES.answer(asked, jax.random.key(0)))[:, 0] == pytest.approx([0, 0, 0.5, 1])
+    many = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], (4_000, *x.shape[1:])), asked)
+    errs = np.asarray(dataclasses.replace(RATES, mistakes=0.2).answer(many, jax.random.key(0)))[:, 0]
+    blind = errs[errs > 0]
+    assert abs(len(blind) / 4_000 - 0.2) < 4 * np.sqrt(0.16 / 4_000)
+    assert abs(blind.mean() - 0.5) < 4 * np.sqrt(1 / 12 / len(blind))
+
+
 JUDGE = """
 import numpy as np
 seen = []
@@ -283,6 +300,8 @@ def broken(first, second):
     return first["nothing"]
 def odd(first, second):
     return "left"
+def good(clip):
+    return clip["obs"].mean() / 4
 def several(*segments):
     return [None if each["obs"][0] == 9 else each["obs"].sum() for each in segments]
 def few(*segments):
@@ -316,8 +335,20 @@ def test_a_function_says_how_good_each_of_several_is(file: Path) -> None:
     wrong = FunctionJudge(f"{file}:few").begin()
     assert np.isinf(wrong.shares([segments])).all()
     assert wrong.trouble is not None and "gave [1.0]: expected 4 numbers, the more the better" in wrong.trouble
-    with pytest.raises(ValueError, match="two clips or more are compared, got 1"):
+    assert FunctionJudge(f"{file}:good").begin().shares([segments[:1]]) == [[0.25]]
+    wrong = FunctionJudge(f"{file}:good").begin()
+    assert np.isinf(wrong.shares([segments[2:3]])).all()
+    assert wrong.trouble is not None and "expected how good it is, from 0 to 1, or None" in wrong.trouble
+    with pytest.raises(
+        ValueError, match=r"say what the worst and the best pay, as judge=TrueReward\(worst=-8, best=0\)"
+    ):
         small(clips=1)
+    with pytest.raises(ValueError, match=r"from worst to best, which pays more; got worst 1\.0, best 0\.0"):
+        TrueReward(worst=1, best=0)
+    with pytest.raises(ValueError, match="one that is rated has no other"):
+        small(clips=1, judge=RATES, repeats=0.1)
+    with pytest.raises(ValueError, match="at least 2 and at most 9 levels, got 10"):
+        small(clips=1, judge=RATES, levels=10)
     with pytest.raises(ValueError, match="at most 9 are compared at once, got 10"):
         small(clips=10, judge=People())
 

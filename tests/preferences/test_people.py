@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ from retorno.cli.options import UsageError
 from retorno.core.environment import Environment
 from retorno.core.errors import RetornoError
 from retorno.core.waiting import listening
+from retorno.environments.own_code import named_files
 from retorno.environments.registry import native
 from retorno.labels import Labels, shown_order
 from retorno.preferences import FunctionJudge, People
@@ -200,6 +202,16 @@ def test_who_says_the_same_again_and_again_is_told_of(tmp_path: Path) -> None:
         assert np.isnan(FunctionJudge(f"{tmp_path}/mine.py:nothing").begin().shares(pairs)).all()
 
 
+def test_who_always_rates_alike_is_told_of(tmp_path: Path) -> None:
+    clips = [[{"obs": np.array([i, i]), "action": np.array([0]), "reward": np.zeros(1)}] for i in range(24)]
+    place = tmp_path / "labels.db"
+    labels = Labels.open(place)
+    for query in labels.add("segments", [{"segments": [as_json(one) for one in each]} for each in clips]):
+        labels.save(query, "Ana", {"ratings": [4], "of": 5})
+    with pytest.warns(UserWarning, match=r"Ana said '0.7' 20 times in a row, of 1 for the best clips"):
+        assert People(str(place)).begin().shares(clips) == [[0.7]] * 24
+
+
 def test_observations_that_cannot_be_written_are_told(tmp_path: Path) -> None:
     judge = People(str(tmp_path / "labels.db")).begin()
     segment = {"obs": np.array([[np.inf]]), "action": np.zeros((0, 1)), "reward": np.zeros(0)}
@@ -284,6 +296,30 @@ def test_a_page_ends_with_the_run_that_was_killed(tmp_path: Path) -> None:
     assert run.communicate(timeout=60) == ("", None)
 
 
+def test_the_page_knows_the_files_that_were_named_and_says_why_it_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A world of one's own is drawn in another process than the one in which it is lived."""
+    file, begun = tmp_path / "shown_by_me.py", []
+    file.write_text("class Mine:\n    pass\n")
+    pages = SimpleNamespace(start=lambda: None, terminate=lambda: None, join=lambda timeout: None)
+    process = lambda target, args, daemon: begun.append((target, args)) or pages  # noqa: E731
+    monkeypatch.setattr(prefer.multiprocessing, "get_context", lambda how: SimpleNamespace(Process=process))
+    monkeypatch.setattr(command, "run", lambda arguments: 0)
+    prefer.run(["ppo", f"{file}:Mine", "--folder", str(tmp_path / "run")])
+    [(target, args)] = begun
+    assert target is prefer.beside_a_run and args[-1][-1] == file
+
+    def taken(*given: Any, patient: bool) -> int:
+        assert file in named_files()
+        raise RetornoError("port 8420 is taken")
+
+    monkeypatch.setattr(prefer, "end_with_parent", lambda end: None)
+    monkeypatch.setattr(prefer, "serve", taken)
+    target(*args)
+    assert "the page is not there: port 8420 is taken; `retorno compare " in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_command_chooses_who_judges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[list[str]] = []
     monkeypatch.setattr(command, "run", lambda arguments: asked.append(arguments) or 0)
@@ -302,3 +338,17 @@ def test_the_command_chooses_who_judges(monkeypatch: pytest.MonkeyPatch, tmp_pat
         prefer.run(["ppo", "Pendulum-v1", "--judge", "me"])
     with pytest.raises(UsageError, match="algorithm and world come first"):
         prefer.run(["--labels", "3"])
+
+
+def test_people_are_shown_one_seed_of_a_hosted_world_at_a_time(tmp_path: Path) -> None:
+    """Seeds of these are runs of their own, and what a page draws follows from one of them."""
+    judge = [
+        "--relabel",
+        "preferences",
+        "--relabel.judge",
+        "people",
+        "--relabel.judge.labels",
+        str(tmp_path / "labels.db"),
+    ]
+    with pytest.raises(UsageError, match="one seed of a hosted world at a time, got --seeds 2: leave it out"):
+        command.run(["ppo", "Pendulum-v1", "--hosted", "--seeds", "2", "--folder", str(tmp_path / "run"), *judge])

@@ -265,6 +265,35 @@ def test_clips_are_put_in_order(visit: Callable[..., Any], labels: Labels) -> No
     assert shown(second, "Bea") == [1, 2, 2, 0]
 
 
+def test_clips_are_rated(visit: Callable[..., Any], labels: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By keys alone, and on a phone, in another language, by touch alone; what is taken back comes back."""
+    monkeypatch.setattr("retorno.web.comparing.SAME", 2)
+    angles = [[np.cos(x), np.sin(x), 0.0] for x in np.linspace(0, 1, 4)]
+    labels.add("segments", [{"segments": [{"obs": angles, "action": [[float(i)]] * 3}]} for i in range(4)])
+    site = Site("up", labels, clips=Clips(rt.make("Pendulum-v1")), at_once=1, pages=("compare",))
+    page = visit(site, "compare")
+    page.get_by_text("How good is what this clip shows?").wait_for()
+    for count, key in enumerate(("ArrowDown", "4", "4"), start=1):
+        page.locator(".clip img").wait_for()
+        page.keyboard.press("6")  # There are five levels.
+        page.keyboard.press(key)
+        saved(page, labels, count)
+        page.get_by_text(f"{count} by you").wait_for()
+    page.get_by_text("The same 2 times in a row: what is always rated alike teaches nothing.").wait_for()
+    page.keyboard.press("z")
+    page.get_by_text("2 by you").wait_for()
+
+    phone = visit(site, "compare", "Bea", viewport={"width": 360, "height": 740}, has_touch=True, locale="es")
+    phone.get_by_text("¿Cómo de bueno es lo que muestra este clip?").wait_for()
+    phone.locator(".clip img").wait_for()
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+    assert phone.get_by_role("button", name="Puntuar con 1 de 5").inner_text() == "1 · mal"
+    phone.get_by_role("button", name="Puntuar con 5 de 5").tap()
+    saved(phone, labels, 3)
+    told = [one.label.content for one in labels.labelled("segments")]
+    assert told == [{"ratings": [x], "of": 5} for x in (None, 4, 5)]
+
+
 def test_two_models_are_compared_blindly(visit: Callable[..., Any], labels: Labels) -> None:
     models = [Echo("herons", ["wade"]), Echo("owls", ["fly"])]
     page = visit(Site("two", labels, models, pages=("chat",)), "chat", viewport={"width": 390, "height": 800})
