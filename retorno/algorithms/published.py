@@ -110,7 +110,7 @@ _UPHILL = DQN(
     average=None,
 )
 _UPHILL_STEADY = dataclasses.replace(
-    _UPHILL, optimiser=Adam(4e-3, Schedule.linear, max_gradient_norm=10.0), double=True
+    _UPHILL, optimiser=Adam(4e-3, Schedule.linear, max_gradient_norm=10.0), n=3, double=True
 )
 
 
@@ -470,7 +470,9 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "Andrychowicz et al. 2017, section 3.1, with a smaller network",
     ),
     ("dqn", "Acrobot-v1"): Published(_EVERY_FOURTH, 100_000, _ZOO),
-    ("dqn", "MountainCar-v0"): Published(_UPHILL_STEADY, 120_000, f"{_ZOO}'s, with double and a step size that falls"),
+    ("dqn", "MountainCar-v0"): Published(
+        _UPHILL_STEADY, 120_000, f"{_ZOO}'s, with double, returns of three steps and a step size that falls"
+    ),
     ("dqn", "LunarLander-v3"): Published(_LANDING, 100_000, _LANDS),
     ("qrdqn", "CartPole-v1"): Published(_by_quantiles(_POLE_BY_VALUES, 10), 50_000, _ZOO),
     ("qrdqn", "Acrobot-v1"): Published(_by_quantiles(_EVERY_FOURTH, 25), 100_000, _ZOO),

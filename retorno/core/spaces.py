@@ -240,6 +240,43 @@ def _digits(number: Int[Array, ""], sizes: list[int]) -> list[Int[Array, ""]]:
     return digits[::-1]
 
 
+def misfit(space: Space[Any], recorded: PyTree[Any]) -> str:
+    """Why values [N, …] are no elements of a space; nothing where they are. Of Box the shape alone is looked at.
+
+    Args:
+        space: in which they should lie.
+        recorded: what was observed or done, as the world gives or takes it.
+
+    >>> misfit(spaces.Discrete(2), np.array([0, 1, 3])), misfit(spaces.Box(-1, 1, (2,)), np.zeros((5, 2)))
+    ('from 0 to 3 where Discrete(2) is expected', '')
+    """
+    match space, recorded:
+        case spaces.Dict(), dict():
+            if space.spaces.keys() != recorded.keys():
+                return f"parts {', '.join(recorded)} where {', '.join(space.spaces)} are expected"
+            found = ((name, misfit(part, recorded[name])) for name, part in space.spaces.items())
+            return next((f"{name}: {why}" for name, why in found if why), "")
+        case spaces.Tuple(), tuple() if len(space.spaces) == len(recorded):
+            found = enumerate(map(misfit, space.spaces, recorded))
+            return next((f"part {place}: {why}" for place, why in found if why), "")
+        case (spaces.Dict() | spaces.Tuple(), _) | (_, dict() | tuple()):
+            return f"parts that are not those of {space}"
+    values = np.asarray(recorded)
+    if values.shape[1:] != (space.shape or ()):
+        return f"shape {list(values.shape[1:])} where {space} is expected"
+    match space:
+        case spaces.Discrete() | spaces.MultiDiscrete():
+            count = space.n if isinstance(space, spaces.Discrete) else space.nvec
+            low, high = space.start, space.start + count - 1
+        case spaces.MultiBinary():
+            low, high = 0, 1
+        case _:
+            return ""
+    if len(values) and ((values < low) | (values > high) | (values % 1 != 0)).any():
+        return f"from {values.min():g} to {values.max():g} where {space} is expected"
+    return ""
+
+
 def parts(space: spaces.Dict | spaces.Tuple) -> tuple[Space[Any], ...]:
     """The spaces inside a Dict or Tuple, in order."""
     return tuple(space.spaces.values()) if isinstance(space, spaces.Dict) else tuple(space.spaces)

@@ -31,6 +31,7 @@ from gymnasium import spaces
 from gymnasium.spaces import Space
 
 from retorno.core.errors import RetornoError
+from retorno.core.spaces import misfit
 from retorno.environments.recordings import Episode, Recorded, episode, recorded_episodes
 from retorno.environments.registry import WorldName, make
 
@@ -71,7 +72,8 @@ def dataset(
         digest: of the recordings as they were, where that is known: others are refused.
 
     Raises:
-        DatasetError: when it cannot be read, lacks an array, or holds NaN or arrays that do not fit together.
+        DatasetError: when it cannot be read, lacks an array, or holds NaN, arrays that do not fit together, or what
+            the world does not show or take.
     """
     if cut is not None and cut < 1:
         raise DatasetError(f"episodes are cut into pieces of one step or more, got cut={cut}")
@@ -96,6 +98,10 @@ def dataset(
     if world is not None:
         made = make(world)
         told = (made.observation_space, made.action_space)
+        for number, each in enumerate(episodes):
+            for name, space, x in zip(("observations", "actions"), told, (each.steps.obs, each.action), strict=True):
+                if why := misfit(space, x):
+                    raise DatasetError(f"{source}: {name} of episode {number} are not {world}'s: {why}")
     observed, acted = told or (
         _space([each.steps.obs for each in episodes]),
         _space([each.action for each in episodes]),

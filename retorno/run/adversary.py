@@ -7,7 +7,7 @@ FILE`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from gymnasium import spaces
 from jax import Array, vmap
 from jaxtyping import Float, Key, PyTree
 
-from retorno.core.hyperparameters import as_arrays
+from retorno.core.hyperparameters import Count, Finite, as_arrays, settings
 from retorno.core.policy import Metrics, Policy, Relabel, unroll_batch
-from retorno.core.spaces import SpaceError, Spec, action_units
+from retorno.core.spaces import SpaceError, Spec, action_units, misfit
 from retorno.core.time_step import Trajectory, before_and_after
 from retorno.environments.datasets import dataset
 from retorno.networks import MLP, NetworkConfig, ValueHead, require_no_context
@@ -33,46 +33,42 @@ from retorno.ops.optimisers import Adam, Optimiser, descend
 LOGIT = "value"
 
 
-@dataclass(frozen=True)
+@settings
 class GAIL:
     """Generative adversarial imitation learning (Ho & Ermon 2016): pays what looks like an expert's doing."""
 
     demonstrations: str = ""
     """What the expert did: a data set, as `retorno.environments.dataset` reads it."""
-    world: float = 0.0
+    world: Finite = 0.0
     """How much of the world's own reward is paid as well."""
     network: NetworkConfig = field(default_factory=MLP)
     """The discriminator's network."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4))
     """How a gradient becomes a step."""
-    gradient_steps: int = 5
+    gradient_steps: Count = 5
     """Of the discriminator, on each rollout."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Of the expert's transitions in each of them, beside all of the rollout's."""
 
     def __post_init__(self) -> None:
         if self.demonstrations:  # Wherever the run is gone on with.
             object.__setattr__(self, "demonstrations", str(Path(self.demonstrations).absolute()))
-        if self.gradient_steps < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"the discriminator takes one step or more, of one transition or more, got {self.gradient_steps} and "
-                f"{self.batch_size}"
-            )
 
     def build(self, key: Key[Array, ""], spec: Spec) -> Imitated:
         if not self.demonstrations:
             raise ValueError("GAIL imitates an expert: say what that did, demonstrations=FILE.npz, or Minari's folder")
         with jax.ensure_compile_time_eval():  # Whoever asks may be in the middle of tracing a program.
             shown = dataset(self.demonstrations)
-            space = shown.action_space if spec.world is None else spec.world.action_space
+            taken = shown.action_space if spec.world is None else spec.world.action_space
             counted = np.flatnonzero(np.asarray(shown.lived.transitions))
-            lived = (before_and_after(shown.lived.steps)[0].obs, action_units(space).to_policy(shown.lived.action))
+            lived = (before_and_after(shown.lived.steps)[0].obs, shown.lived.action)
             obs, action = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:])[counted], lived)
-        if jax.tree.map(lambda x: x.shape[1:], obs) != jax.tree.map(jnp.shape, spec.row.obs):
-            raise SpaceError(
-                f"{self.demonstrations} holds observations {shown.observation_space}, and the world has "
-                f"{spec.observation_space}: demonstrations must be of what is learnt"
-            )
+            for name, space, x in (("observations", spec.observation_space, obs), ("actions", taken, action)):
+                if why := misfit(space, x):
+                    raise SpaceError(
+                        f"{self.demonstrations} holds {name} {why}: demonstrations must be of what is learnt"
+                    )
+            action = action_units(taken).to_policy(action)
         seen = spaces.Tuple([spec.observation_space, spec.action_space])
         network = require_no_context(self.network.build(key, seen, {LOGIT: ValueHead()}), "GAIL")
         return Imitated(

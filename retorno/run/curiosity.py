@@ -7,7 +7,7 @@ was lived no longer is.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import equinox as eqx
 import jax
@@ -18,7 +18,7 @@ from jax import Array, vmap
 from jaxtyping import Float, Int, Key
 
 from retorno.core.counter import Counter
-from retorno.core.hyperparameters import as_arrays
+from retorno.core.hyperparameters import Count, Finite, UnitInterval, as_arrays, settings
 from retorno.core.policy import Metrics, Policy, Relabel, unroll_batch
 from retorno.core.spaces import HashableSpace, Spec, cardinality, encode, index, width
 from retorno.core.time_step import Trajectory
@@ -34,11 +34,11 @@ PATIENCE = 0.99
 ENCODER = MLP((64, 64), Activation.relu)
 
 
-@dataclass(frozen=True)
+@settings
 class CountBonus:
     """A bonus for arriving where one seldom was (Strehl & Littman 2008, MBIE-EB). Observations: finite."""
 
-    weight: float = 0.1
+    weight: Finite = 0.1
     """β, the bonus of a first arrival."""
 
     def build(self, key: Key[Array, ""], spec: Spec) -> Arrivals:
@@ -46,11 +46,11 @@ class CountBonus:
         return Arrivals(Counter.zeros(cardinality(space)), jnp.float32(self.weight), ByIndex(HashableSpace(space)))
 
 
-@dataclass(frozen=True)
+@settings
 class HashBonus:
     """The same by a hash of what is observed (Tang et al. 2017): like observations share a count."""
 
-    weight: float = 0.1
+    weight: Finite = 0.1
     """β, the bonus of a first arrival."""
     bits: int = 12
     """Of a hash: the more, the finer."""
@@ -115,7 +115,7 @@ class Arrivals(Relabel):
         return vmap(vmap(self.numbered))(trajectory.steps.obs)[1:]
 
 
-@dataclass(frozen=True)
+@settings
 class RND:
     """Random network distillation (Burda et al. 2019): what a network cannot tell yet of another one, drawn at random.
 
@@ -123,11 +123,11 @@ class RND:
     observations.
     """
 
-    weight: float = 0.1
+    weight: Finite = 0.1
     """Of the bonus, in standard deviations of its discounted return."""
     network: NetworkConfig = ENCODER
     """Of both; the target's weights stay as they are drawn."""
-    features: int = 32
+    features: Count = 32
     """How many numbers it says of an observation."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3))
     """How a gradient becomes a step, one for each rollout."""
@@ -183,7 +183,7 @@ class Distilled(Relabel):
         return jnp.mean(jnp.square(told - expected), -1)
 
 
-@dataclass(frozen=True)
+@settings
 class ICM:
     """Intrinsic curiosity (Pathak et al. 2017): how far what follows is from what one had expected to follow.
 
@@ -191,13 +191,13 @@ class ICM:
     noise, is left out of them.
     """
 
-    weight: float = 0.1
+    weight: Finite = 0.1
     """η/2, what the square of the error is multiplied with."""
     network: NetworkConfig = ENCODER
     """Of features, of what is expected, and of what tells the action."""
-    features: int = 32
+    features: Count = 32
     """How many numbers are seen of an observation."""
-    forward: float = 0.2
+    forward: UnitInterval = 0.2
     """β, the weight of what is expected in the loss; the rest is of what tells the action."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3))
     """How a gradient becomes a step, one for each rollout."""

@@ -99,6 +99,15 @@ def test_what_is_amiss_is_told(tmp_path: Path, changed: dict[str, Any], message:
         dataset(written(tmp_path, **changed))
 
 
+def test_what_another_world_shows_or_takes_is_refused(tmp_path: Path) -> None:
+    """An action that is not there would be learnt as the last one, in silence."""
+    with pytest.raises(DatasetError, match=r"observations of episode 0 are not CartPole-v1's: shape \[2\] where Box"):
+        dataset(written(tmp_path), world="CartPole-v1")
+    four = {"observations": np.zeros((5, 4)), "next_observations": np.zeros((5, 4)), "actions": np.arange(5)}
+    with pytest.raises(DatasetError, match=r"actions of episode 0 are not CartPole-v1's: from 0 to 2 where Discrete"):
+        dataset(written(tmp_path, **four), world="CartPole-v1")
+
+
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no data set at"):
         dataset(tmp_path / "none.npz")

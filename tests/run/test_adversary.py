@@ -63,5 +63,8 @@ def test_what_cannot_be_imitated_is_told(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match="demonstrations must be of what is learnt"):
         train(PPO(num_envs=2), make("CartPole-v1"), 10, relabel=GAIL(shown(tmp_path), network=MLP((8,))))
     assert GAIL("expert.npz").demonstrations == str(Path("expert.npz").absolute())
-    with pytest.raises(ValueError, match="one step or more"):
+    with pytest.raises(ValueError, match="gradient_steps must be at least 1"):
         GAIL(gradient_steps=0)
+    with pytest.raises(SpaceError, match=r"holds actions from 0 to 2 where Discrete\(2\) is expected"):
+        two = mdp({"here": {arm: [(1.0, "end", 0.0)] for arm in "ab"}, "end": {}}, initial="here")
+        train(PPO(num_envs=2), sampled(two), 10, relabel=GAIL(shown(tmp_path)))
