@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import multiprocessing
 import os
 import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -57,7 +56,7 @@ from retorno.run.config import to_json
 from retorno.run.evaluate import Evaluation, evaluate
 from retorno.run.match import meet
 from retorno.run.oracle import ROUNDING, regret
-from retorno.run.processes import end_with_parent
+from retorno.run.processes import workers
 from retorno.run.resume import restore
 from retorno.run.training import Training
 from retorno.search.hex import HexSolver
@@ -198,9 +197,7 @@ def _seed(result: Result, seed: int) -> None:
 
 def _trained(result: Result) -> Iterator[Training]:
     """The finished run of each seed."""
-    # Not forked: XLA's threads do not live on in a fork.
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), fresh, initializer=end_with_parent) as pool:
+    with workers(len(os.sched_getaffinity(0)), ()) as pool:
         alone = dataclasses.replace(result, judge=returns)  # Other judges cannot be sent to another process.
         seeds = {pool.submit(_seed, alone, seed): seed for seed in result.each_seed}
         for ended in as_completed(seeds):

@@ -30,7 +30,7 @@ class SuiteOptions:
     what was paid while learning: 0 for chance, 1 for the best that can be. The same line goes on with a suite that was
     stopped or killed. Several lines with the same --folder and other --experiments may run at once.
 
-    retorno bsuite dqn --settings 2 --picture dqn.png
+    retorno bsuite dqn --settings 2 --parallel 2 --picture dqn.png
     retorno bsuite ppo --network gru --experiments memory_len memory_size
     """
 
@@ -44,6 +44,8 @@ class SuiteOptions:
     """A hyperparameter, as --NAME VALUE. Once for each."""
     seed: int = 0
     """Of all runs."""
+    parallel: int = 1
+    """So many settings at a time, each in a process of its own."""
     picture: Path | None = None
     """Draw the scores as .png, .svg or .pdf."""
     folder: Path | None = None
@@ -58,6 +60,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"the algorithm comes first, as in `{COMMAND} dqn`")
     if given.settings is not None and given.settings < 1:
         raise UsageError(f"--settings is at least 1, got {given.settings}")
+    if given.parallel < 1:
+        raise UsageError(f"--parallel is at least 1, got {given.parallel}")
     if given.picture is not None:
         from retorno.plots.style import require_picture  # Matplotlib takes a while to come.
 
@@ -73,7 +77,7 @@ def run(arguments: list[str]) -> int:
             raise UsageError(f"{option} takes one value here, got {', '.join(map(str, values))}")
         algorithm = replaced(algorithm, place, values[0], tuple(REGISTERED.values()))
     folder = given.folder or RUNS / f"bsuite-{name}"
-    found = suite(name, algorithm, folder, given.experiments, given.settings, given.seed, note)
+    found = suite(name, algorithm, folder, given.experiments, given.settings, given.seed, note, given.parallel)
     if given.picture is not None:
         from retorno.plots.bsuite import radar
         from retorno.plots.style import save

@@ -12,7 +12,9 @@ import json
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,11 @@ from retorno.core.errors import RetornoError
 from retorno.core.policy import Algorithm
 from retorno.environments.hosted.bsuite import Experiment, experiments, package, settings_of
 from retorno.environments.hosted.sync_environments import WorldError
-from retorno.run.config import to_json
+from retorno.environments.own_code import named_files
+from retorno.run.config import from_json, to_json
 from retorno.run.folder import read_question, write_atomic
+from retorno.run.known import known
+from retorno.run.processes import workers
 from retorno.run.train import train
 
 QUESTION = "suite.json"
@@ -85,10 +90,11 @@ def suite(
     settings: int | None = None,
     seed: int = 0,
     said: Callable[[str], Any] = lambda line: None,
+    parallel: int = 1,
 ) -> Suite:
-    """Live the settings that were not lived before, one after another, and score them.
+    """Live the settings that were not lived before, and score them.
 
-    What a setting was paid is kept when it is over, so that a suite that was killed goes on with the setting that was
+    What a setting was paid is kept when it is over, so that a suite that was killed goes on with the settings that were
     under way; several processes may share a folder, each with experiments of its own.
 
     Args:
@@ -99,6 +105,7 @@ def suite(
         settings: of each experiment the first so many, spread evenly; None for all.
         seed: of all runs.
         said: is told, one line each, what was lived.
+        parallel: so many settings at a time, each in a process of its own; 1 for this process.
 
     Raises:
         UnknownNameError: for an experiment that there is not.
@@ -113,19 +120,30 @@ def suite(
         write_atomic(folder / QUESTION, json.dumps(asked, indent=1))
     elif read_question(folder / QUESTION, "suite") != json.loads(json.dumps(asked)):
         raise SuiteError(f"{folder} holds the suite of another algorithm, seed or settings: choose another folder")
-    why = {}
-    for experiment, ids in lived.items():
-        for setting in ids:
-            file = _file(folder, setting)
-            if file.exists() or experiment in why:
-                continue
-            try:
-                rows = live(algorithm, setting, seed)
-            except WorldError as error:
-                why[experiment] = str(error)
-            else:
-                write_atomic(file, json.dumps(rows))
-                said(f"{setting}: {rows[-1]['episode']:,.0f} episodes, {rows[-1]['total_return']:,.4g} in all")
+    why: dict[str, str] = {}
+    left = [(experiment, each) for experiment, ids in lived.items() for each in ids if not _file(folder, each).exists()]
+
+    def keep(experiment: str, setting: str, life: Callable[[], list[dict[str, float]]]) -> None:
+        try:
+            rows = life()
+        except WorldError as error:
+            why[experiment] = str(error)
+        else:
+            write_atomic(_file(folder, setting), json.dumps(rows))
+            said(f"{setting}: {rows[-1]['episode']:,.0f} episodes, {rows[-1]['total_return']:,.4g} in all")
+
+    if parallel == 1:
+        for experiment, setting in left:
+            if experiment not in why:
+                keep(experiment, setting, partial(live, algorithm, setting, seed))
+    else:
+        pool = workers(parallel, named_files())
+        try:
+            under_way = {pool.submit(_live, asked["algorithm"], each[1], seed): each for each in left}
+            for over in as_completed(under_way):
+                keep(*under_way[over], over.result)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     return Suite(name, tuple(_scored(folder, experiment, why.get(experiment, "")) for experiment in lived))
 
 
@@ -153,6 +171,11 @@ def live(algorithm: Algorithm, setting: str, seed: int) -> list[dict[str, float]
             if env.over:
                 break
     return [row for row in env.rows if row["episode"] <= env.episodes]
+
+
+def _live(algorithm: Any, setting: str, seed: int) -> list[dict[str, float]]:
+    """`live` in another process, which is told the algorithm's settings as JSON."""
+    return live(from_json(algorithm, known()), setting, seed)
 
 
 def longest(setting: str) -> int:

@@ -6,9 +6,8 @@ Between two of them it may be dropped: the next call takes up the run in its fol
 from __future__ import annotations
 
 import importlib
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +18,7 @@ from retorno.run.config import from_json
 from retorno.run.evaluate import evaluate
 from retorno.run.folder import CONFIG
 from retorno.run.known import known
-from retorno.run.processes import end_with_parent
+from retorno.run.processes import workers
 from retorno.run.resume import resume
 from retorno.run.train import train
 from retorno.run.training import Training
@@ -76,8 +75,7 @@ class InProcess:
     """A process of its own, which ends with this one."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        fresh = multiprocessing.get_context("spawn")
-        self._process = ProcessPoolExecutor(1, fresh, initializer=_begin, initargs=(tuple(files),))
+        self._process = workers(1, files)
 
     def go_on(self, life: Life) -> Future[tuple[int, float]]:
         return self._process.submit(_go_on, life)
@@ -161,14 +159,9 @@ def _judged(training: Training, life: Life) -> float:
     return evaluation.mean
 
 
-_here: list[Lives] = []
-
-
-def _begin(files: Sequence[Path]) -> None:
-    """Set up a process."""
-    end_with_parent()
-    _here.append(Lives(files))
+_here = Lives()
+"""Of a process that is another one's place."""
 
 
 def _go_on(life: Life) -> tuple[int, float]:
-    return _here[0].go_on(life)
+    return _here.go_on(life)

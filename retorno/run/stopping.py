@@ -20,6 +20,10 @@ class Interrupted(RetornoError):
         self.number = number
         """The signal's number."""
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[str, int]]:
+        """How it comes from another process to the one that waits for it."""
+        return type(self), (str(self), self.number)
+
 
 class StopSignals:
     """While it is entered, SIGINT and SIGTERM are noted in `received` instead of ending the process.

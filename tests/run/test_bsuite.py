@@ -1,5 +1,8 @@
 """The behaviour suite: its experiments as worlds, its scores, a suite that is killed in the middle."""
 
+import functools
+from concurrent.futures import ThreadPoolExecutor
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -66,6 +69,24 @@ def test_the_best_gets_1_and_chance_0(choose, score, tmp_path, monkeypatch):
     found = suite("x", rt.DQN(), tmp_path, ["bandit"], settings=1)
     assert found.scores[0].score == pytest.approx(score, abs=0.03) and found.by_tag == {"basic": found.scores[0].score}
     assert (found.scores[0].lived, found.scores[0].settings) == (1, 20)
+
+
+def test_several_settings_at_a_time_find_the_same(tmp_path, monkeypatch):
+    """As if in processes of their own, of which one cannot make its world."""
+
+    def lived(algorithm, setting, seed):
+        assert algorithm == rt.DQN(epsilon=0.5)
+        if setting == "mnist/0":
+            raise WorldError("no network")
+        return once(setting)
+
+    once = functools.cache(lambda setting: known(setting, 10, lambda env, obs: 0))
+    monkeypatch.setattr(suites, "live", lived)
+    monkeypatch.setattr(suites, "workers", lambda number, files: ThreadPoolExecutor(number))
+    asked = {"algorithm": rt.DQN(epsilon=0.5), "chosen": ["bandit", "mnist", "catch"], "settings": 1}
+    one = suite("x", folder=tmp_path / "one", **asked)
+    assert str(suite("x", folder=tmp_path / "two", parallel=2, **asked)) == str(one)
+    assert [each.lived for each in one.scores] == [1, 0, 1] and one.scores[1].why == "no network"
 
 
 def test_deep_sea_by_hand():

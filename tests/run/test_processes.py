@@ -1,10 +1,13 @@
 """Processes end with the one that made them, however that ends."""
 
+import pickle
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from retorno.run.stopping import Interrupted
 
 POOL = """
 import multiprocessing, os, time
@@ -27,3 +30,9 @@ def test_a_worker_ends_with_who_made_it(tmp_path, told) -> None:
     maker.send_signal(told)
     # What is printed ends when nobody is left who could print: the worker has the same output.
     assert maker.communicate(timeout=30)[0] == ""
+
+
+def test_a_stop_comes_back_from_another_process_as_it_was() -> None:
+    """One that cannot be read would be taken for a process that broke, and its trial for failed."""
+    stopped = pickle.loads(pickle.dumps(Interrupted("all is saved", signal.SIGTERM)))
+    assert (str(stopped), stopped.number) == ("all is saved", signal.SIGTERM)
