@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CHANNELS = (1, 3, 4)
 """How many a picture has: grey, colours, or four grey frames or colours and how opaque they are."""
+LISTED = 8
+"""Numbers of an observation that are told one by one."""
 
 
 class SpaceError(ValueError):
@@ -176,7 +178,7 @@ def cardinality(space: Space[Any]) -> int:
         case spaces.Dict() | spaces.Tuple():
             return math.prod(cardinality(part) for part in parts(space))
     raise SpaceError(
-        f"a table needs finitely many observations, got {space}: discretise it into a Discrete or "
+        f"a table needs finitely many observations, got {in_short(space)}: discretise it into a Discrete or "
         "MultiDiscrete space, or give the algorithm a network, for instance network=MLP()"
     )
 
@@ -189,8 +191,8 @@ def index(space: Space[Any], obs: PyTree[Any]) -> Int[Array, ""]:
     """
     if cardinality(space) >= 2**31:
         raise SpaceError(
-            f"{space} has {cardinality(space):,} elements, and a table numbers at most 2,147,483,647: give the "
-            "algorithm a network, for instance network=MLP(), or make the observation coarser"
+            f"{in_short(space)} has {cardinality(space):,} elements, and a table numbers at most 2,147,483,647: give "
+            "the algorithm a network, for instance network=MLP(), or make the observation coarser"
         )
     match space:
         case spaces.Discrete():
@@ -260,10 +262,10 @@ def misfit(space: Space[Any], recorded: PyTree[Any]) -> str:
             found = enumerate(map(misfit, space.spaces, recorded))
             return next((f"part {place}: {why}" for place, why in found if why), "")
         case (spaces.Dict() | spaces.Tuple(), _) | (_, dict() | tuple()):
-            return f"parts that are not those of {space}"
+            return f"parts that are not those of {in_short(space)}"
     values = np.asarray(recorded)
     if values.shape[1:] != (space.shape or ()):
-        return f"shape {list(values.shape[1:])} where {space} is expected"
+        return f"shape {list(values.shape[1:])} where {in_short(space)} is expected"
     match space:
         case spaces.Discrete() | spaces.MultiDiscrete():
             count = space.n if isinstance(space, spaces.Discrete) else space.nvec
@@ -273,7 +275,7 @@ def misfit(space: Space[Any], recorded: PyTree[Any]) -> str:
         case _:
             return ""
     if len(values) and ((values < low) | (values > high) | (values % 1 != 0)).any():
-        return f"from {values.min():g} to {values.max():g} where {space} is expected"
+        return f"from {values.min():g} to {values.max():g} where {in_short(space)} is expected"
     return ""
 
 
@@ -572,9 +574,27 @@ def _contents(space: Space[Any]) -> Any:
     return type(space), space.shape, str(space.dtype), numbers
 
 
+def in_short(space: Space[Any]) -> str:
+    """A space in words: of a board, or of many numbers in a row, by its shape and not cell by cell.
+
+    >>> in_short(spaces.MultiDiscrete(np.full((9, 9), 3))), in_short(spaces.Discrete(5))
+    ('MultiDiscrete of 9 × 9 numbers below 3', 'Discrete(5)')
+    """
+    match space:
+        case spaces.MultiDiscrete() if space.nvec.size > LISTED:
+            least, most = int(space.nvec.min()), int(space.nvec.max())
+            below = f"{most}" if least == most else f"{least} to {most}"
+            return f"MultiDiscrete of {' × '.join(map(str, space.shape))} numbers below {below}"
+        case spaces.Dict():
+            return f"Dict({', '.join(f'{name}: {in_short(part)}' for name, part in space.spaces.items())})"
+        case spaces.Tuple():
+            return f"Tuple({', '.join(map(in_short, space.spaces))})"
+    return str(space)
+
+
 def unsupported(space: Space[Any]) -> SpaceError:
     """The error for a space that no network here reads."""
     return SpaceError(
-        f"observations of {space} cannot be read: Discrete, MultiDiscrete, MultiBinary, Box, and Dict or "
+        f"observations of {in_short(space)} cannot be read: Discrete, MultiDiscrete, MultiBinary, Box, and Dict or "
         "Tuple of these can; wrap the environment to turn them into one of those"
     )

@@ -24,7 +24,7 @@ from jaxtyping import Key, PyTree
 
 from retorno.core.constants import Given, arrays_of, given
 from retorno.core.policy import Policy
-from retorno.core.spaces import action_units
+from retorno.core.spaces import action_units, in_short
 from retorno.core.time_step import Legal, restart
 from retorno.environments.hosted.legality import as_legal, legal_in
 from retorno.environments.hosted.sync_environments import as_taken, row_dtype
@@ -81,7 +81,7 @@ class Actor:
 
     def __repr__(self) -> str:
         name = self.world.get("name") or "its world"
-        spaces = f"{self.observation_space} → {self.action_space}"
+        spaces = f"{in_short(self.observation_space)} → {in_short(self.action_space)}"
         return f"<policy for {name}, learnt in {self.step:,} steps: act({spaces})>"
 
     def reset(self) -> None:

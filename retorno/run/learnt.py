@@ -11,6 +11,7 @@ from gymnasium import spaces
 
 from retorno.core.environment import World
 from retorno.core.policy import Policy
+from retorno.core.spaces import in_short
 from retorno.environments.registry import WorldName, as_world
 from retorno.run.actor import Actor, load_all
 
@@ -99,7 +100,9 @@ def require_same_spaces(known: Any, world: World) -> None:
         there, here = getattr(known, kind), getattr(world, kind)
         if not _alike(there, here):
             what = kind.replace("_space", "s")
-            raise ValueError(f"the {what} that this was learnt with are {there}, those of this world are {here}")
+            raise ValueError(
+                f"the {what} that this was learnt with are {in_short(there)}, those of this world are {in_short(here)}"
+            )
 
 
 def _alike(there: Any, here: Any) -> bool:

@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Key
 
 from retorno.core.policy import Policy
+from retorno.core.spaces import in_short
 from retorno.networks.heads import Head
 from retorno.networks.normalisers import Normalised
 from retorno.networks.pretrained import PRETRAINED
@@ -43,7 +44,8 @@ class OfRun:
         saved = policy_folder.read(policy_folder.find(Path(self.run)))
         if saved.observation_space != observation_space:
             raise ValueError(
-                f"{self.run} has learnt with {saved.observation_space}, and here {observation_space} is observed"
+                f"{self.run} has learnt with {in_short(saved.observation_space)}, and here "
+                f"{in_short(observation_space)} is observed"
             )
         policy = saved.policies[0].select(*heads)
         inner: Any = policy.policy if isinstance(policy, Normalised) else policy

@@ -160,7 +160,10 @@ def _class_of(name: str, where: str) -> type:
     elif module in sys.modules:
         found = sys.modules[module]
     else:
-        raise StructureError(f"{where} is of a class of {module}: import that first")
+        raise StructureError(
+            f"{where} is of a class of {module}: import that first, or name its file before the "
+            f"command, `retorno {module}.py COMMAND …`"
+        )
     for part in path.split("."):
         found = getattr(found, part, None)
     if not isinstance(found, type) or not (issubclass(found, enum.Enum) or _fields(found) is not None):

@@ -410,7 +410,7 @@ class SearchPolicy(WithoutMemory):
         found = self.config.search(
             self.model, evaluator_of(self.network), row, jax.random.key(self.seed), self.discount, exploring=False
         )
-        # The search's own choice is the most likely one, also where several are alike.
+        # Where several are alike the search's own choice is the most likely one.
         logits = jnp.log(jnp.maximum(found.policy, 1e-9)).at[found.action].add(1e-3)
         return {"policy": Categorical(logits), "value": found.value, "q": found.q}
 

@@ -19,7 +19,7 @@ from retorno.core import constants
 from retorno.core.constants import Constant, thaw
 from retorno.core.hyperparameters import Count, NonNegative, hyperparameters
 from retorno.core.registry import Registry
-from retorno.core.spaces import SpaceError, Spec, action_units
+from retorno.core.spaces import SpaceError, Spec, action_units, in_short
 from retorno.core.time_step import Trajectory
 from retorno.environments.recordings import Reading, Recorded
 from retorno.environments.registry import WorldName
@@ -100,8 +100,9 @@ def begin(mix: Mix, spec: Spec, key: Key[Array, ""]) -> Mixed:
     found = (recorded.observation_space, recorded.action_space)
     if found != (spec.observation_space, spec.action_space):
         raise SpaceError(
-            f"{mix.demonstrations.source} holds observations {found[0]} and actions {found[1]}, and the world has "
-            f"{spec.observation_space} and {spec.action_space}: demonstrations must be of what is learnt"
+            f"{mix.demonstrations.source} holds observations {in_short(found[0])} and actions "
+            f"{in_short(found[1])}, and the world has {in_short(spec.observation_space)} and "
+            f"{in_short(spec.action_space)}: demonstrations must be of what is learnt"
         )
     if mix.columns > recorded.columns:
         raise ValueError(
