@@ -76,8 +76,17 @@ def desired(world: Environment, returned: float, scale: float = 1.0) -> Desired:
         world: a native one.
         returned: how much is to be earned in an episode.
         scale: what is shown is divided by it: what a network reads should be near 1 in size.
+
+    Raises:
+        TypeError: when the world is not native.
+        ValueError: when the scale is not positive.
     """
-    return Desired(world, jnp.float32(returned), jnp.float32(scale))
+    if not isinstance(world, Environment):
+        raise TypeError(
+            f"a return is desired in a native world, as retorno.make('CartPole-v1') gives one, got {world!r}: what it "
+            "pays on each step is taken off what is shown, inside of the compiled program"
+        )
+    return Desired(world, jnp.float32(returned), jnp.float32(_positive(scale)))
 
 
 def told_returns(recorded: Recorded, scale: float = 1.0) -> Recorded:
@@ -87,13 +96,16 @@ def told_returns(recorded: Recorded, scale: float = 1.0) -> Recorded:
         recorded: what was lived.
         scale: as in `desired`.
 
+    Raises:
+        ValueError: when the scale is not positive.
+
     >>> from retorno.environments import episode, recorded_episodes
     >>> lived = episode(np.arange(4), np.zeros(3, int), np.array([1.0, 0.0, 2.0]))
     >>> told = told_returns(recorded_episodes([lived], spaces.Discrete(4), spaces.Discrete(2)))
     >>> told.lived.steps.obs["to_go"][:, 0, 0]
     Array([3., 2., 2., 0.], dtype=float32)
     """
-    steps = recorded.lived.steps
+    steps, scale = recorded.lived.steps, _positive(scale)
 
     def earlier(to_go: Float[Array, " C"], row: tuple[Array, Array]) -> tuple[Array, Array]:
         """Of a row, from what was to go after it: nothing, where it ended an episode or waited."""
@@ -108,6 +120,12 @@ def told_returns(recorded: Recorded, scale: float = 1.0) -> Recorded:
     lived = recorded.lived._replace(steps=told)
     space = HashableSpace(told_space(recorded.observation_space))
     return Recorded(lived, space, recorded.taken, recorded.group)
+
+
+def _positive(scale: float) -> float:
+    if not 0 < scale < np.inf:
+        raise ValueError(f"what is still to be earned is divided by scale, which must be positive, got {scale}")
+    return scale
 
 
 def told_space(space: Any) -> spaces.Dict:

@@ -67,6 +67,11 @@ def test_it_says_what_it_has_to_be_told() -> None:
         train(DecisionTransformer(num_envs=1), plain, 10)
     with pytest.raises(SpaceError, match="learns from what was recorded"):
         train(DecisionTransformer(), desired(sampled(CORRIDOR), 5.0), 10)
+    with pytest.raises(TypeError, match="a return is desired in a native world"):
+        desired("CartPole-v1", 5.0)  # pyright: ignore[reportArgumentType]
+    for shown in (lambda: desired(sampled(CORRIDOR), 5.0, scale=0.0), lambda: told_returns(plain, scale=-1.0)):
+        with pytest.raises(ValueError, match="scale, which must be positive"):
+            shown()
 
 
 def test_what_is_shown_of_a_world_is_what_is_left() -> None:

@@ -140,7 +140,8 @@ class ES:
     deviation: Positive = 0.1
     """σ, of the noise on each weight."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(0.02))
-    """How the weighted sum of the noise becomes a step. A plain step is in units of σ: α / σ in the papers."""
+    """How the weighted sum of the noise becomes a step. A plain one's size is α / σ of Salimans et al. where ranks are
+    the utility, and α of Mania et al. where it is theirs."""
     discount: UnitInterval = 1.0
     """γ, of an episode's return."""
     factored: bool = False
