@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -440,9 +442,7 @@ class Playing:
         self.chance.set_text("" if own is None else f"{own:.0%}")
         mine_first = [None if x is None else 1 - x if self.second else x for x in chances]
         self.curve.set_content(curve(mine_first, say("chance")))
-        said = game.said()
-        numbered = [f"{i // 2 + 1}. {said[i]}" if i % 2 == 0 else said[i] for i in range(len(said))]
-        self.moves.set_text(" ".join(numbered) or "–")
+        self.moves.set_text(numbered(game.said(), game.movers()) or "–")
 
     def _chances(self) -> list[float | None]:
         """The first player's, after each move."""
@@ -507,6 +507,23 @@ class Playing:
         columns = ("move", "search", *(["network"] if known else []), "wins_by", "line")
         names = "".join(f"<th>{say(name)}</th>" for name in columns)
         self.considered.set_content(f"<table><thead><tr>{names}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+
+
+def numbered(said: Sequence[str], movers: Sequence[bool]) -> str:
+    """Moves with the numbers of the first player's turns; those of one turn are joined, where who moved moves again.
+
+    Args:
+        said: the moves.
+        movers: of each whether the second player made it.
+
+    >>> numbered(["a", "b", "c", "d"], [False, True, True, False])
+    '1. a b+c 2. d'
+    """
+    turns, number = [], 0
+    for second, moves in groupby(zip(movers, said, strict=True), key=itemgetter(0)):
+        number += not second
+        turns.append(("" if second else f"{number}. ") + "+".join(move for _, move in moves))
+    return " ".join(turns)
 
 
 def _line(world: Game, line: Sequence[int], second: bool) -> str:
