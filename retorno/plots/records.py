@@ -34,7 +34,8 @@ class Record(NamedTuple):
     @property
     def seeds(self) -> list[int]:
         """Those that it trains."""
-        return list(self.config.get("seeds") or [])
+        told = self.config.get("seeds")
+        return list(told) if isinstance(told, list) else []
 
 
 class Group(NamedTuple):

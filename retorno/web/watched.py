@@ -75,8 +75,9 @@ class Watched:
 
         try:
             record = read(folder)
-        except RetornoError:
-            record = None
+            summary("", record)
+        except (RetornoError, ValueError, TypeError, LookupError, AttributeError):
+            record = None  # JSON, but not what a run writes: the other runs are shown all the same.
         self._known[folder] = key, record
         return record
 
@@ -92,9 +93,10 @@ class Watched:
         from retorno.plots.records import differing, grouped, of_one_run
         from retorno.plots.style import NARROW, PlotError, inline_svg
 
-        groups = grouped([record for record in records if record.rows])
-        if not groups:
+        begun = [record for record in records if record.rows]
+        if not begun:
             return [], None
+        groups = grouped(begun)
         runs = {group.label: group.rows for group in groups}
         pictures = []
         with self._drawing:  # Matplotlib's settings are everybody's.

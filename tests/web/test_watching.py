@@ -112,12 +112,17 @@ def test_what_lies_within_a_run_is_no_run_and_what_is_damaged_is_left_out(runs: 
     record(runs / "one" / "checkpoints" / "inner", 100)
     (runs / "broken").mkdir()
     (runs / "broken" / "config.json").write_text("{")
+    for name, line in (("told", {"step": 100, "evaluation": "good"}), ("worded", {"step": 100, "returns": "many"})):
+        record(runs / name, 100)
+        (runs / name / "metrics.jsonl").write_text(json.dumps(line) + "\n")
     watched = Watched([runs])
-    assert sorted(path.name for path in runs_below(runs)) == sorted([EVIL, "broken", "one"])
+    assert sorted(path.name for path in runs_below(runs)) == sorted([EVIL, "broken", "one", "told", "worded"])
     assert set(watched.records()) == {"one", f"deep/{EVIL}"}
     assert watched.records()["one"] is watched.records()["one"], "what did not grow is not read again"
     assert file_of(runs / "one", "config.json") is None
     assert set(Watched([runs / "one"]).records()) == {"one"}
+    (runs / "one" / "metrics.jsonl").unlink()
+    assert watched.drawn([watched.records()["one"]]) == ([], None), "what has no figures yet is no picture"
 
 
 def test_the_command_refuses_what_is_no_folder(tmp_path: Path) -> None:
