@@ -171,15 +171,15 @@ class PUCT(TreeSearch):
     noise: UnitInterval = 0.25
     """The share of Dirichlet noise in the root's prior while learning."""
     concentration: Positive = 10.0
-    """Of the Dirichlet noise, over all actions: each has this divided by their number."""
+    """Of the Dirichlet noise, over the actions that may be chosen: each has this divided by their number."""
 
     def grown(self, root: Evaluated, step: Step, key: Key[Array, ""], exploring: bool) -> Grown:
         stepping, disturbing, choosing = jax.random.split(key, 3)
         if exploring:
-            actions = len(root.prior)
-            noise = dirichlet(disturbing, jnp.full(actions, jnp.float32(self.concentration) / actions))
+            legal = root.prior > LEAST
+            noise = noise_over(legal, disturbing, self.concentration)
             likely = (1 - self.noise) * jax.nn.softmax(root.prior) + self.noise * noise
-            root = root._replace(prior=masked(jnp.log(jnp.maximum(likely, TINY)), root.prior > LEAST))
+            root = root._replace(prior=masked(jnp.log(jnp.maximum(likely, TINY)), legal))
         # Of two that are alike the same one is taken in the whole tree, but not always the one with the lower number.
         ties = 1e-7 * jax.random.uniform(choosing, root.prior.shape)
 
@@ -196,6 +196,19 @@ class PUCT(TreeSearch):
         count = 1 + seen.visits.sum()
         weight = self.exploration + jnp.log((count + BASE + 1) / BASE)
         return _stretched(seen) + jnp.sqrt(count) * weight * seen.probability / (seen.visits + 1)
+
+
+def noise_over(legal: Bool[Array, " A"], key: Key[Array, ""], concentration: float | Array) -> Float[Array, " A"]:
+    """Dirichlet noise over the actions that may be chosen: over all of them few would keep any.
+
+    Args:
+        legal: which may be.
+        key: what is drawn follows from it.
+        concentration: of all of them together.
+    """
+    # Of gamma variables over their sum, some over theirs.
+    drawn = jnp.where(legal, dirichlet(key, jnp.full(legal.shape, concentration / legal.sum(), jnp.float32)), 0.0)
+    return drawn / jnp.maximum(drawn.sum(), TINY)
 
 
 @hyperparameters

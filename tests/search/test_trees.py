@@ -21,9 +21,8 @@ from retorno.environments.positions import positions
 from retorno.environments.sampled_world import sampled
 from retorno.environments.wrappers import TimeLimit
 from retorno.models.tabular import WorldModel
-from retorno.ops.distributions import dirichlet
 from retorno.search import PUCT, Gumbel
-from retorno.search.trees import Found
+from retorno.search.trees import Found, noise_over
 from retorno.search.uct import UCB, rollouts
 
 WORLD = TicTacToe()
@@ -108,11 +107,12 @@ def thinks(obs: Array) -> tuple[Array, Array]:
 @pytest.mark.parametrize("search", [PUCT(simulations=40), Gumbel(simulations=40, considered=6)], ids=["puct", "gumbel"])
 def test_the_tree_grows_as_mctx_grows_it(late: Any, search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Action by action, visit by visit, and weight by weight, with the same noise at the root."""
-    monkeypatch.setattr(jax.random, "dirichlet", lambda key, alpha, shape: dirichlet(key, alpha)[None])
     keys = jax.random.split(KEY, len(late[0]))
 
     def both(board: Array, key: Any) -> tuple[Found, Any]:
         row = WORLD.enter(board)[1]
+        # Theirs is over all actions.
+        monkeypatch.setattr(jax.random, "dirichlet", lambda key, alpha, shape: noise_over(row.legal, key, 10)[None])
         theirs = mctx_chooses(search, row, key, *thinks(board))
         return search.search(MODEL, thinks, row, key, 0.9, exploring=True), theirs
 
@@ -127,6 +127,16 @@ def test_the_tree_grows_as_mctx_grows_it(late: Any, search: Any, monkeypatch: py
     tied = (visits == visits.max(1, keepdims=True)).sum(1) > 1
     same = np.asarray(ours.action) == np.asarray(theirs.action[:, 0])
     assert same.all() if isinstance(search, Gumbel) else same[~tied].all() and (~tied).sum() > 8
+
+
+def test_noise_is_over_what_may_be_chosen() -> None:
+    """A quarter of the root's prior stays a quarter, and its spread is that of a Dirichlet distribution of three."""
+    legal = jnp.zeros(40, bool).at[jnp.array([3, 17, 30])].set(True)
+    drawn = jax.jit(jax.vmap(lambda key: noise_over(legal, key, 10.0)))(jax.random.split(KEY, 4_000))
+    np.testing.assert_allclose(drawn.sum(1), 1, rtol=1e-5)
+    assert not drawn[:, ~legal].any()
+    # Variance of Dirichlet(10/3, 10/3, 10/3): (1/3)(2/3) / 11.
+    np.testing.assert_allclose(drawn[:, legal].var(0), 2 / 9 / 11, rtol=0.1)
 
 
 def test_uct_finds_perfect_moves_by_playing_at_random(late: Any) -> None:
