@@ -257,9 +257,7 @@ def test_mistakes_are_one_line_before_anything_is_told(cli, tmp_path, monkeypatc
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_class_that_is_named_without_its_file_is_offered_with_it(cli, tmp_path, monkeypatch):
-    (tmp_path / "shop.py").write_text(SHOP)
-    monkeypatch.chdir(tmp_path)
+def test_a_class_that_is_named_without_its_file_is_offered_with_it(cli, shop):
     code, out, err = cli("shop.py", "train", "ppo", "Shop")
     assert (code, out) == (2, "") and err.endswith("did you mean shop.py:Shop?\n"), err
 
