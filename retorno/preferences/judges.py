@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Key
 
-from retorno.core.hyperparameters import NonNegative, UnitInterval, settings
+from retorno.core.hyperparameters import Finite, NonNegative, UnitInterval, settings
 from retorno.core.registry import Registry
 from retorno.core.waiting import waiting
 from retorno.environments.own_code import OwnCodeError, OwnFunction, guarded, located
@@ -91,9 +91,9 @@ class TrueReward:
     where one is rated, of ratings that are given by chance."""
     indifference: NonNegative = 0.0
     """Where two sums of rewards differ by no more, both are said to be alike."""
-    worst: float | None = None
+    worst: Finite | None = None
     """What a step of a clip that is rated worst pays at most, on average; of several nobody asks for it."""
-    best: float | None = None
+    best: Finite | None = None
     """What a step of a clip that is rated best pays at least; ratings between are spread evenly."""
 
     def __post_init__(self) -> None:
