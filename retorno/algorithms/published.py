@@ -210,7 +210,7 @@ _ANEW = f"{_ZOO}'s, with noise drawn anew at each step"
 _A2C_SMOOTH = A2C(
     num_envs=8,
     rollout=8,
-    network=dataclasses.replace(MLP(), orthogonal=False),
+    network=MLP(orthogonal=False),
     box=BoxPolicy.state_dependent,
     discount=0.9,
     lambda_=0.9,

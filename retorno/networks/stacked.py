@@ -88,9 +88,9 @@ class Stacked(Policy):
     def _join(self, frames: Array, space: gymnasium.Space[Any]) -> Array:
         if self.difference is not None and jnp.issubdtype(frames.dtype, jnp.floating):
             frames = jnp.concatenate([self.difference * jnp.diff(frames, axis=0), frames[-1:]])
-        # An image's frames are channels more; of anything else they are one axis more.
         if channels_first(space):
             frames = jnp.moveaxis(frames, 1, -1)
+        # An image's frames are channels more; of anything else they are one axis more.
         if frames.ndim == 3 and frames.dtype == jnp.uint8:
             frames = frames[..., None]
         return jnp.concatenate(list(frames), axis=-1) if frames.ndim == 4 else frames

@@ -16,7 +16,7 @@ import numpy as np
 
 from retorno.core.environment import Environment, World, episode_seed
 from retorno.core.errors import RetornoError
-from retorno.core.spaces import action_units, channels_first, is_picture, policy_space
+from retorno.core.spaces import CHANNELS, action_units, channels_first, is_picture, policy_space
 from retorno.environments.canvas import one_in
 from retorno.environments.hosted.gymnasium import GymnasiumWorld
 from retorno.environments.hosted.sync_environments import ActionLayout, reader
@@ -24,8 +24,6 @@ from retorno.environments.wrappers import TimeLimit, Waiting, Wrapper
 from retorno.preferences.lives import Life
 from retorno.preferences.written import as_rows
 
-COLOURS = (1, 3, 4)
-"""Channels of a picture."""
 LINES = 8
 """Numbers of an observation that are drawn as lines, at most."""
 USUAL = 60
@@ -226,7 +224,7 @@ def _drawn(world: Environment, rows: Any) -> list[np.ndarray]:
 
 def _as_picture(obs: np.ndarray) -> np.ndarray:
     """An observed picture in three colours; stacked frames by their newest."""
-    if obs.shape[-1] not in COLOURS:
+    if obs.shape[-1] not in CHANNELS:
         obs = obs[..., -1:]
     return np.repeat(obs, 3, -1) if obs.shape[-1] == 1 else obs[..., :3]
 
