@@ -141,13 +141,14 @@ class Labels:
                         queries.update().where(queries.c.id == query).values(withdrawn=query not in asked)
                     )
 
-    def lend(self, kind: str, labeller: str, seconds: float = LOAN) -> Query | None:
+    def lend(self, kind: str, labeller: str, seconds: float = LOAN, again: bool = False) -> Query | None:
         """A query for a person: the one that was lent to them before and is not labelled, else the first that is free.
 
         Args:
             kind: of the query.
             labeller: who is to answer it.
             seconds: how long nobody else is lent it in this label's place.
+            again: what they skipped comes to them again once nothing else is left, as where somebody waits for it.
 
         Returns:
             None where there is none.
@@ -168,6 +169,10 @@ class Labels:
                 .limit(1)
             )
             row = connection.execute(free).first()
+            if row is None and again:
+                of_kind = sa.select(queries.c.id).where(queries.c.kind == kind)
+                connection.execute(skips.delete().where(skips.c.labeller == who, skips.c.query_id.in_(of_kind)))
+                row = connection.execute(free).first()
             if row is None:
                 return None
             _lend(connection, row.id, who, now + seconds)
@@ -179,7 +184,7 @@ class Labels:
             _give_back(connection, query, checked_name(labeller))
 
     def skip(self, query: int, labeller: str) -> None:
-        """Lend this person the query no more; others may have it."""
+        """Lend this person the query no more, or only `again`; others may have it."""
         who = checked_name(labeller)
         with self._writing() as connection:
             self._held(connection, query)

@@ -23,7 +23,7 @@ SHARES: dict[str, float | None] = {"1": 1.0, "left": 1.0, "2": 0.0, "right": 0.0
 KEYS = "1 the left one is better · 2 the right one · = alike · ? cannot tell"
 ORDER_KEYS = "the best first, as 2 1=3 where 1 and 3 are alike · ? cannot tell"
 RATING_KEYS = "how good it is, from 1 to {levels}, the best · ? cannot tell"
-OTHER_KEYS = "r again · u undo · s skip · q quit"
+OTHER_KEYS = "r again · u undo · s later · q quit"
 GAP = 4
 """Pixels between clips."""
 AGAIN = 1.0
@@ -67,14 +67,14 @@ def compare(
     given, told, query = 0, False, None
     try:
         while True:
-            query = labels.lend(QUERY, labeller)
+            query = labels.lend(QUERY, labeller, again=True)
             if query is not None:
                 given, told = given + _asked(query, labels, clips, labeller, ask, show, levels), False
             elif not wait:
                 return given
             else:
                 if not told:
-                    print("the agent acts; there is nothing to compare yet (Ctrl-C ends)", file=sys.stderr)
+                    print("the agent acts; there is nothing to judge yet (Ctrl-C ends)", file=sys.stderr)
                 told = True
                 time.sleep(AGAIN)
     except (EOFError, KeyboardInterrupt):  # What was asked last is for others again.

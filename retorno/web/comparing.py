@@ -77,7 +77,7 @@ class Comparing:
                 self.of_pairs.append(button("ArrowRight", "→", "right_clip").props("outline"))
                 button("Backspace", "⌫", "undo").props("flat").classes("undo")
                 button("s", "s", "skip").props("flat")
-        self.desk = Desk(visit, QUERY, self.status, self._ask, refresh)
+        self.desk = Desk(visit, QUERY, self.status, self._ask, refresh, again=True)  # A run waits for all of them.
         self._ask(None, None)
 
     async def key(self, key: str) -> None:

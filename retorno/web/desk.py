@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from nicegui import run
@@ -25,6 +26,7 @@ class Desk:
         status: Status,
         show: Callable[[Query | None, Mapping[str, Any] | None], None],
         refresh: Callable[[], Any],
+        again: bool = False,
     ) -> None:
         """Nothing lies there yet.
 
@@ -34,8 +36,10 @@ class Desk:
             status: where it is said what became of a label.
             show: shows a query, with what was said of it where that was taken back.
             refresh: brings the figures of the page up to date.
+            again: what is skipped comes again once nothing else is left.
         """
         self.visit, self.kind, self.status, self.show, self.refresh = visit, kind, status, show, refresh
+        self.again = again
         self.labels = visit.site.labels
         self.query: Query | None = None
         self.busy = False
@@ -44,7 +48,7 @@ class Desk:
 
     async def next(self) -> None:
         """The next query, if there is one."""
-        lent = await self._do(self.labels.lend, self.kind, self.visit.labeller)
+        lent = await self._do(partial(self.labels.lend, self.kind, self.visit.labeller, again=self.again))
         self._take(lent, None)
         await self.refresh()
 
@@ -65,7 +69,7 @@ class Desk:
         return True
 
     async def skip(self) -> None:
-        """Another one; this one comes to this person no more."""
+        """Another one; this one comes to this person no more, or last."""
         if self.query is None or self.busy:
             return
         await self._do(self.labels.skip, self.query.id, self.visit.labeller)

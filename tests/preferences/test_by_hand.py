@@ -57,13 +57,21 @@ def test_who_is_asked_sees_what_their_answer_is_about(labels: Labels) -> None:
 
 
 def test_an_answer_is_taken_back_and_what_is_left_is_asked_of_others(labels: Labels) -> None:
-    typed = ("1", "u", "2", "s", "r", "=")
+    typed = ("1", "u", "2", "s", "r", "=", "q")
     assert compare(labels, Drawn(), "Ana", ask=answering(*typed), show=lambda *_: None) == 2
     held = list(labels.labelled(QUERY))
     assert len(held) == 2
     assert held[0].label.content["share"] == float(shown_order(held[0].query.id, "Ana", 2)[0])
     # Ana left before the last one; it is nobody's.
     assert compare(labels, Drawn(), "Bea", ask=answering("1", "1"), show=lambda *_: None) == 2
+
+
+def test_what_is_skipped_comes_again_after_all_others(labels: Labels) -> None:
+    """A run waits for all that it has asked: who labels alone would keep it for ever."""
+    asked: list[int] = []
+    order = lambda frames, _: asked.append(int(frames[0][0, [0, -1], 0].min()) // 2)  # noqa: E731
+    assert compare(labels, Drawn(), "Ana", ask=answering("s", "1", "s", "1", "s", "1", "1"), show=order) == 4
+    assert asked == [0, 1, 2, 3, 0, 2, 0]
 
 
 def test_who_is_interrupted_leaves_what_was_asked_to_others(labels: Labels) -> None:
