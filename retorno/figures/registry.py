@@ -125,6 +125,12 @@ FIGURES: dict[str, Entry] = {
         3,
         _late("deep_q_network:parts"),
     ),
+    "which": Entry(
+        "which deep algorithm to take: return over steps and over seconds, on four worlds",
+        "each algorithm's paper, as docs/actor-critic.md names them",
+        3,
+        _late("which:which"),
+    ),
     "preferences": Entry(
         "what learning from preferences loses where a part is left out",
         "Christiano et al. 2017",

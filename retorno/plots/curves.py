@@ -35,6 +35,9 @@ TAIL = 0.05
 DASHES = ((5, 3), (1.5, 2), (8, 2, 2, 2))
 """Of horizontal lines, which have one colour."""
 
+SeedLine = tuple[Shaped[np.ndarray, " K"], Float[np.ndarray, "S K"]]
+"""What K points stand at, and the value of each of S seeds there."""
+
 
 def learning_curve(
     runs: Runs,
@@ -250,7 +253,7 @@ def seed_curves(
     """
     with style():
         figure, (axes,) = panels(7.2, 3.8)
-        _mean_lines(axes, x, series, _looks())
+        _mean_lines(axes, {name: (x, values) for name, values in series.items()}, _looks())
         for (name, value), dashes in zip((references or {}).items(), cycle(DASHES), strict=False):
             axes.axhline(value, color=MUTED, linewidth=1.1, dashes=dashes, zorder=1, label=name or None)
         mark_expected(axes, expected, source)
@@ -268,35 +271,41 @@ def seed_curves(
 
 
 def seed_panels(
-    parts: Mapping[str, tuple[Shaped[np.ndarray, " K"], Mapping[str, Float[np.ndarray, "S K"]]]],
+    rows: Mapping[str, Mapping[str, Mapping[str, SeedLine]]],
     *,
-    xlabel: str,
     ylabel: str,
+    log_x: bool = False,
 ) -> Figure:
-    """Several `seed_curves` side by side under their titles: for each what the points stand at, and the series.
+    """Rows of `seed_curves`, side by side under their titles.
 
-    A name has one colour in all of them.
+    Args:
+        rows: by what points stand at, by title, by name, lines over seeds. A name has one colour in all of them.
+        ylabel: what the values are.
+        log_x: powers of x at equal distances.
     """
-    names = dict.fromkeys(name for _, series in parts.values() for name in series)
+    panes = [(xlabel, title, series) for xlabel, row in rows.items() for title, series in row.items()]
+    names = dict.fromkeys(name for _, _, series in panes for name in series)
     looks = dict(zip(names, _looks(), strict=False))
+    across = len(panes) // len(rows)
     with style():
-        figure, panes = panels(9.6, 4.2, 1, len(parts))
-        for axes, (title, (x, series)) in zip(panes, parts.items(), strict=True):
-            _mean_lines(axes, x, series, [looks[name] for name in series])
-            axes.set_title(title, pad=10)
-            axes.set_xlabel(xlabel)
-            number_axes(axes, 4)
-        panes[0].set_ylabel(ylabel)
-        lines = {line.get_label(): line for axes in panes for line in axes.lines}
-        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=3, handlelength=1.6)
+        figure, axes = panels(4.8 * across**0.66, 4.2 if len(rows) == 1 else 2.8 * len(rows) + 0.8, len(rows), across)
+        for place, (pane, (xlabel, title, series)) in enumerate(zip(axes, panes, strict=True)):
+            _mean_lines(pane, series, [looks[name] for name in series])
+            pane.set_title(title if place < across else "", pad=10)
+            pane.set_xlabel(xlabel)
+            number_axes(pane, 4)
+            if log_x:
+                log_x_axis(pane)
+            if place % across == 0:
+                pane.set_ylabel(ylabel)
+        lines = {line.get_label(): line for pane in axes for line in pane.lines}
+        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=2 * across, handlelength=1.6)
     return figure
 
 
-def _mean_lines(
-    axes: Any, x: Shaped[np.ndarray, " K"], series: Mapping[str, Float[np.ndarray, "S K"]], looks: Any
-) -> None:
+def _mean_lines(axes: Any, series: Mapping[str, SeedLine], looks: Any) -> None:
     """Means over seeds, and bands that are their 95% intervals."""
-    for (name, values), (line, colour) in zip(series.items(), looks, strict=False):
+    for (name, (x, values)), (line, colour) in zip(series.items(), looks, strict=False):
         mean, reach = values.mean(0), mean_reach(values)
         axes.plot(x, mean, line, color=colour, label=name)
         axes.fill_between(x, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
