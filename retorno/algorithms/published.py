@@ -1,14 +1,16 @@
 """Settings with which an algorithm is known to learn a world, and where they come from.
 
-"zoo": RL Baselines3 Zoo's tuned hyperparameters (commit 22e3ff2, April 2026), in retorno's terms: a
-batch size becomes a number of minibatches, and the value's weight, network and optimiser are
-Stable-Baselines3's defaults.
+"zoo": RL Baselines3 Zoo's tuned hyperparameters (commit 22e3ff2, April 2026; those of TRPO, BipedalWalker and
+MountainCarContinuous as they stood in its files a year or two before), in retorno's terms: a batch size becomes a
+number of minibatches, and what is not said, as the value's weight, the network and the optimiser, is a default of
+Stable-Baselines3. Its policies of a pendulum act within ±2, ours within ±1: a spread is half of theirs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 from retorno.algorithms import (
     A2C,
@@ -28,7 +30,8 @@ from retorno.algorithms import (
     QLearning,
 )
 from retorno.core.policy import Algorithm
-from retorno.networks import CNN, GRU, MLP, Activation, BoxPolicy, Stack
+from retorno.networks import CNN, GRU, LSTM, MLP, Activation, BoxPolicy, Stack
+from retorno.networks.ensembles import Truncated
 from retorno.networks.returns import Categorical, ImplicitQuantiles, QuantileRegression
 from retorno.ops.optimisers import Adam, AdamW, RAdam, RMSprop, Schedule
 from retorno.policies import Epsilon
@@ -219,6 +222,99 @@ _A2C_SMOOTH = A2C(
     normalise_observations=True,
     normalise_rewards=True,
 )
+_A2C_BY_CAR = A2C(
+    num_envs=4,
+    rollout=100,
+    network=MLP(orthogonal=False),
+    box=BoxPolicy.state_dependent,
+    initial_log_std=0.0,
+    noise_period=16,
+    normalise_observations=True,
+    normalise_rewards=True,
+)
+_BY_CAR = PPO(
+    num_envs=1,
+    rollout=8,
+    minibatches=1,
+    network=MLP(orthogonal=False),
+    box=BoxPolicy.state_dependent,
+    initial_log_std=-3.29,
+    noise_period=8,
+    discount=0.9999,
+    lambda_=0.9,
+    clip=0.1,
+    optimiser=Adam(7.77e-5, max_gradient_norm=5.0, eps=1e-5),
+    entropy_coefficient=0.00429,
+    value_coefficient=0.19,
+    normalise_observations=True,
+    normalise_rewards=True,
+)
+# Theirs cuts the rollouts of a few environments into pieces, ours learns from whole ones of more.
+_IN_PIECES = f"{_ZOO}'s, from as many pieces of a rollout, its layer before the memory"
+_BY_CAR_FROM_MEMORY = dataclasses.replace(
+    _BY_CAR,
+    num_envs=32,
+    rollout=256,
+    minibatches=32,
+    network=LSTM(32, orthogonal=False),
+    initial_log_std=0.0,
+)
+_SWING_FROM_MEMORY = PPO(
+    num_envs=32,
+    rollout=128,
+    minibatches=32,
+    network=LSTM(activation=Activation.relu, orthogonal=False),
+    box=BoxPolicy.state_dependent,
+    initial_log_std=-math.log(2),
+    noise_period=4,
+    discount=0.9,
+    optimiser=Adam(1e-3, max_gradient_norm=0.5, eps=1e-5),
+    normalise_observations=True,
+    normalise_rewards=True,
+)
+
+_TRUSTED = TRPO(num_envs=2, rollout=1024, critic_epochs=10, critic_minibatches=16, optimiser=Adam(1e-3, eps=1e-5))
+"""sb3-contrib's own settings but for the rollout: each of the critic's steps learns from 128 transitions."""
+_TRUSTED_NORMALISED = dataclasses.replace(_TRUSTED, normalise_observations=True, normalise_rewards=True)
+_TRUSTED_SMOOTH = {"box": BoxPolicy.state_dependent, "noise_period": 4}
+
+_SOFT_BY_CAR: dict[str, Any] = {
+    "network": MLP((64, 64), Activation.relu, orthogonal=False),
+    "rollout": 32,
+    "gradient_steps": 32,
+    "batch_size": 512,
+    "capacity": 50_000,
+    "learning_starts": 0,
+    "target_step": 0.01,
+    "discount": 0.9999,
+    "temperature": 0.1,
+    "automatic": False,
+    "state_dependent": True,
+    "initial_log_std": -3.67,
+    "noise_period": 32,
+}
+_SOFT_LANDER: dict[str, Any] = {
+    "network": _LANDER_NETWORK,
+    "optimiser": Adam(7.3e-4, Schedule.linear),
+    "target_step": 0.01,
+    "learning_starts": 10_000,
+}
+_SOFT_WALKER: dict[str, Any] = {
+    "network": _LANDER_NETWORK,
+    "optimiser": Adam(7.3e-4),
+    "rollout": 64,
+    "gradient_steps": 64,
+    "capacity": 300_000,
+    "target_step": 0.02,
+    "discount": 0.98,
+    "learning_starts": 10_000,
+    "state_dependent": True,
+    "initial_log_std": -3.0,
+    "noise_period": 64,
+}
+_TD3_LANDER = TD3(discount=0.98, capacity=200_000, learning_starts=10_000)
+_TWO_CRITICS = Truncated(members=2)
+"""As sb3-contrib's are; five in the paper."""
 
 _MINATAR = tuple(f"minatar/{game}" for game in ("asterix", "breakout", "freeway", "seaquest", "space_invaders"))
 _YOUNG = DQN(
@@ -404,6 +500,22 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "retorno",
     ),
     **{("ppo", world): Published(runner, 1_000_000, f"{_ZOO}'s for -v4") for world, runner in _RUNNERS.items()},
+    ("ppo", "MountainCarContinuous-v0"): Published(_BY_CAR, 20_000, _ZOO),
+    ("ppo", "BipedalWalker-v3"): Published(
+        PPO(
+            num_envs=32,
+            rollout=2048,
+            minibatches=1024,
+            discount=0.999,
+            clip=0.18,
+            normalise_observations=True,
+            normalise_rewards=True,
+        ),
+        5_000_000,
+        _ZOO,
+    ),
+    ("ppo", "PendulumNoVel-v1"): Published(_SWING_FROM_MEMORY, 100_000, _IN_PIECES),
+    ("ppo", "MountainCarContinuousNoVel-v0"): Published(_BY_CAR_FROM_MEMORY, 300_000, _IN_PIECES),
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
     ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
     ("ppo", "tokens"): Published(_WRITING, 300_000, "retorno"),
@@ -423,6 +535,17 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("a2c", "Pendulum-v1"): Published(_A2C_SMOOTH, 1_000_000, _ANEW),
     ("a2c", "LunarLanderContinuous-v3"): Published(
         dataclasses.replace(_A2C_SMOOTH, num_envs=4, discount=0.99), 5_000_000, _ANEW
+    ),
+    ("a2c", "MountainCarContinuous-v0"): Published(_A2C_BY_CAR, 100_000, _ZOO),
+    ("a2c", "BipedalWalker-v3"): Published(
+        dataclasses.replace(
+            _A2C_SMOOTH,
+            num_envs=16,
+            discount=0.99,
+            optimiser=dataclasses.replace(_A2C_SMOOTH.optimiser, learning_rate=9.6e-4),
+        ),
+        5_000_000,
+        _ANEW,
     ),
     **{
         ("a2c", world): Published(dataclasses.replace(_A2C_NORMALISED, num_envs=1), 1_000_000, f"{_ZOO}'s for -v4")
@@ -484,25 +607,46 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ),
     ("pqn", "CartPole-v1"): Published(PQN(), 200_000, "retorno"),
     ("sac", "Pendulum-v1"): Published(SAC(optimiser=Adam(1e-3)), 20_000, _ZOO),
-    ("sac", "LunarLanderContinuous-v3"): Published(
-        SAC(
-            network=_LANDER_NETWORK,
-            optimiser=Adam(7.3e-4, Schedule.linear),
-            target_step=0.01,
-            learning_starts=10_000,
-        ),
-        500_000,
-        _ZOO,
-    ),
+    ("sac", "MountainCarContinuous-v0"): Published(SAC(**_SOFT_BY_CAR), 50_000, _ZOO),
+    ("sac", "LunarLanderContinuous-v3"): Published(SAC(**_SOFT_LANDER), 500_000, _ZOO),
+    ("sac", "BipedalWalker-v3"): Published(SAC(**_SOFT_WALKER), 500_000, _ZOO),
     **{("sac", world): Published(SAC(learning_starts=10_000), 1_000_000, f"{_ZOO}'s for -v4") for world in _MUJOCO},
-    ("td3", "Pendulum-v1"): Published(TD3(discount=0.98, capacity=200_000, learning_starts=10_000), 20_000, _ZOO),
-    ("td3", "LunarLanderContinuous-v3"): Published(
-        TD3(discount=0.98, capacity=200_000, learning_starts=10_000), 300_000, _ZOO
-    ),
+    ("td3", "Pendulum-v1"): Published(_TD3_LANDER, 20_000, _ZOO),
+    # Its process of Ornstein and Uhlenbeck has θ = .15, σ = .5 and a step of .01: .05 a step, of which .9985 stays.
+    ("td3", "MountainCarContinuous-v0"): Published(TD3(noise=0.05, noise_kept=0.9985), 300_000, _ZOO),
+    ("td3", "LunarLanderContinuous-v3"): Published(_TD3_LANDER, 300_000, _ZOO),
+    ("td3", "BipedalWalker-v3"): Published(_TD3_LANDER, 1_000_000, _ZOO),
     **{("td3", world): Published(TD3(learning_starts=10_000), 1_000_000, f"{_ZOO}'s for -v4") for world in _MUJOCO},
     ("tqc", "Pendulum-v1"): Published(TQC(optimiser=Adam(1e-3)), 20_000, f"{_ZOO}'s for SAC"),
+    ("tqc", "MountainCarContinuous-v0"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_BY_CAR), 50_000, _ZOO),
+    ("tqc", "LunarLanderContinuous-v3"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_LANDER), 500_000, _ZOO),
+    ("tqc", "BipedalWalker-v3"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_WALKER), 500_000, _ZOO),
     ("trpo", "CartPole-v1"): Published(TRPO(), 100_000, "retorno"),
     ("trpo", "Acrobot-v1"): Published(TRPO(normalise_observations=True, normalise_rewards=True), 100_000, "retorno"),
+    ("trpo", "MountainCar-v0"): Published(dataclasses.replace(_TRUSTED_NORMALISED, critic_epochs=20), 100_000, _ZOO),
+    ("trpo", "MountainCarContinuous-v0"): Published(
+        dataclasses.replace(
+            _TRUSTED_NORMALISED, rollout=2048, critic_minibatches=32, initial_log_std=0.0, **_TRUSTED_SMOOTH
+        ),
+        50_000,
+        _ZOO,
+    ),
+    ("trpo", "Pendulum-v1"): Published(
+        dataclasses.replace(_TRUSTED, discount=0.9, critic_epochs=15, initial_log_std=-math.log(2), **_TRUSTED_SMOOTH),
+        100_000,
+        _ZOO,
+    ),
+    ("trpo", "LunarLander-v3"): Published(
+        dataclasses.replace(_TRUSTED, rollout=512, critic_epochs=15, critic_minibatches=8, damping=0.01, lambda_=0.98),
+        200_000,
+        _ZOO,
+    ),
+    ("trpo", "LunarLanderContinuous-v3"): Published(
+        dataclasses.replace(_TRUSTED_NORMALISED, critic_epochs=20), 200_000, _ZOO
+    ),
+    ("trpo", "BipedalWalker-v3"): Published(
+        dataclasses.replace(_TRUSTED_NORMALISED, critic_epochs=20, conjugate_steps=25), 1_000_000, _ZOO
+    ),
     ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
     ("alpha_zero", "tic_tac_toe_for_two"): Published(_BOARD, 150_000, "retorno"),
     ("alpha_zero", "connect_four"): Published(

@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Key, PyTree
 
 from retorno.core.spaces import Spec
-from retorno.core.time_step import TimeStep, Trajectory
+from retorno.core.time_step import AnyTree, TimeStep, Trajectory
 
 Heads = dict[str, Any]
 """What a policy says of one row: by name, an array ("value" [], "q" [A]) or a distribution ("policy")."""
@@ -163,6 +163,24 @@ def carry_before(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], ca
         return initial_carries(policy, first.shape[1])
     before = initial_carries(policy, first.shape[1]) if carry is None else carry
     return jax.lax.scan(advance, before, (obs, first))[1]
+
+
+def sequences(policy: Policy, rows: AnyTree, carry: Carry) -> tuple[AnyTree, Carry]:
+    """What a rollout is learnt from in any order: B sequences of length T, or T·B of length 1 where that is enough.
+
+    Args:
+        policy: with a context that is bounded, single rows with the memory before each of them will do.
+        rows: a named tuple of arrays [T, B, …] with the fields `obs` and `first`.
+        carry: the memory [B] before row 0, or None.
+
+    Returns:
+        Rows [1, T·B, …] and a memory [T·B] of a bounded context; else as they are.
+    """
+    if policy.context is None:
+        return rows, carry
+    before = carry_before(policy, rows.obs, rows.first, carry)  # pyright: ignore[reportAttributeAccessIssue]
+    each = lambda x: x.reshape(-1, *x.shape[2:])  # noqa: E731
+    return jax.tree.map(lambda x: each(x)[None], rows), jax.tree.map(each, before)
 
 
 @runtime_checkable

@@ -141,11 +141,11 @@ def _changing(maze: Callable[[bool], MDP], at: int) -> Environment:
     return _late("nonstationary:nonstationary", maze(False), maze(True), at)()
 
 
-def _veiled_cart_pole() -> Environment:
-    from retorno.environments.control.classic import cart_pole
+def _veiled(name: str, keep: tuple[int, ...], **settings: Any) -> Environment:
+    """One of classic control's worlds whose velocities are not shown."""
     from retorno.environments.wrappers import Hidden
 
-    return Hidden(cart_pole(), keep=(0, 2))
+    return Hidden(_late(f"control.classic:{name}")(**settings), keep)
 
 
 def _bits(bits: int) -> Environment:
@@ -257,13 +257,18 @@ WORLDS: dict[str, Entry] = {
     "Blackjack-v1": Entry("hit or stick against the dealer", _late("games.blackjack_world:Blackjack")),
     "Taxi-v4": _modelled("fetch and deliver a passenger", _late("textbook.toy_text:taxi_table"), 200),
     "CartPole-v1": Entry("balance a pole on a cart", _late("control.classic:cart_pole")),
-    "CartPoleNoVel-v1": Entry("the same with the velocities hidden", _veiled_cart_pole),
+    "CartPoleNoVel-v1": Entry("the same with the velocities hidden", partial(_veiled, "cart_pole", (0, 2))),
     "MountainCar-v0": Entry("swing a weak car up a hill", _late("control.classic:mountain_car")),
     "MountainCarContinuous-v0": Entry(
         "the same with a continuous force", _late("control.classic:mountain_car_continuous")
     ),
+    "MountainCarNoVel-v0": Entry("the car with its velocity hidden", partial(_veiled, "mountain_car", (0,))),
+    "MountainCarContinuousNoVel-v0": Entry(
+        "the same with a continuous force", partial(_veiled, "mountain_car_continuous", (0,))
+    ),
     "Acrobot-v1": Entry("swing a two-link arm up", _late("control.classic:acrobot")),
     "Pendulum-v1": Entry("swing a pendulum up and hold it", _late("control.classic:pendulum")),
+    "PendulumNoVel-v1": Entry("the same with the velocity hidden", partial(_veiled, "pendulum", (0, 1))),
     "bit_flip": Entry("Andrychowicz et al. 2017: flip ten bits to the wanted ones", partial(_bits, 10)),
     "tic_tac_toe_for_two": _game(
         "tic-tac-toe, both sides: whoever moves next sees the board as their own", "tic_tac_toe_for_two:TicTacToe"

@@ -37,6 +37,21 @@ class HeldNoise(NamedTuple):
         return jax.random.key(self.seed)
 
 
+def noise_beside(memory: Carry, period: int) -> Carry:
+    """What an actor carries into an episode: its memory, and beside it the noise that is held, where any is.
+
+    Args:
+        memory: before the first row.
+        period: the steps for which noise is held; with 1 there is nothing to hold.
+    """
+    return (memory, HeldNoise.start()) if period > 1 else memory
+
+
+def memory_alone(carry: Carry, period: int) -> Carry:
+    """An actor's memory without the noise that `noise_beside` put there; of None, nothing, there is none."""
+    return carry[0] if period > 1 and carry is not None else carry
+
+
 def choose_and_record(
     policy: Policy, row: TimeStep, carry: Carry, key: Key[Array, ""]
 ) -> tuple[Any, PyTree[Any], Carry]:
@@ -51,6 +66,26 @@ def choose_and_record(
     heads, carry = policy.step(row.obs, row.first, carry)
     action, log_prob = heads["policy"].masked(row.legal).sample_and_log_prob(key)
     return action, {"log_prob": log_prob}, carry
+
+
+def choose_with_noise(
+    policy: Policy, row: TimeStep, carry: Carry, period: int, key: Key[Array, ""]
+) -> tuple[Any, PyTree[Any], Carry]:
+    """The same from noise that is held for `period` steps, with a carry as `noise_beside` makes it.
+
+    Args:
+        policy: what acts.
+        row: one row.
+        carry: the memory before it, and the noise.
+        period: for how many steps.
+        key: of the noise, where it is renewed.
+    """
+    if period == 1:
+        return choose_and_record(policy, row, carry, key)
+    memory, noise = carry
+    noise = noise.on(row.first, period, key)
+    action, extras, memory = choose_and_record(policy, row, memory, noise.key)
+    return action, extras, (memory, noise)
 
 
 def read_and_record(policy: Policy, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:

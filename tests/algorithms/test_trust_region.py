@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +14,10 @@ from retorno.algorithms import TRPO
 from retorno.bellman import evaluate
 from retorno.core.spaces import SpaceError
 from retorno.environments.registry import model
-from retorno.networks import BoxPolicy, policy_head
+from retorno.networks import BoxPolicy, Table, policy_head
 from retorno.ops.distributions import Beta, Categorical
 from retorno.ops.returns import vtrace
+from retorno.run.train import train
 
 STATES, ACTIONS = 4, 3
 
@@ -54,6 +57,16 @@ def test_the_step_is_the_natural_gradients_up_to_the_trust_region() -> None:
         # Nothing can be gained where nothing is better than anything else: nothing moves.
         still, told = method.step(theta, lambda x: 0.0 * jnp.sum(x), kl)
         assert jnp.array_equal(still, theta)
+
+
+def test_the_critic_takes_as_many_steps_as_there_are_minibatches() -> None:
+    method = TRPO(network=Table(), num_envs=2, rollout=8, critic_epochs=3, critic_minibatches=4, backtracks=1)
+    training = train(method, "student", 64)
+    training.run_to_end(progress=False)
+    counts = [x for x in jax.tree.leaves(training.run.learner.critic_optimiser) if jnp.issubdtype(x.dtype, jnp.integer)]
+    assert [int(x) for x in counts] == [5 * 12]  # Five updates: a row between two episodes is no step.
+    with pytest.raises(ValueError, match="cannot be split into 3 equal minibatches"):
+        train(dataclasses.replace(method, critic_minibatches=3), "student", 64)
 
 
 @pytest.mark.parametrize("most", [1.0, 1.5, 100.0])

@@ -39,9 +39,9 @@ from retorno.core.policy import (
     Metrics,
     Policy,
     Reward,
-    carry_before,
     foresee_batch,
     initial_carries,
+    sequences,
     unroll_batch,
     unroll_in_parts,
 )
@@ -62,7 +62,7 @@ from retorno.ops.objectives import (
 )
 from retorno.ops.optimisers import Adam, Optimiser, RMSprop, descend, polyak
 from retorno.ops.returns import gae, importance_weight
-from retorno.policies.acting import HeldNoise, choose_and_record, read_and_record
+from retorno.policies.acting import choose_with_noise, memory_alone, noise_beside, read_and_record
 
 
 class PPOLearner(NamedTuple):
@@ -178,37 +178,23 @@ class PPO:
         )
 
     def initial_carry(self, learner: PPOLearner) -> Carry:
-        memory = learner.network.select("policy").initial_carry()
-        return (memory, HeldNoise.start()) if self._holds else memory
+        return noise_beside(learner.network.select("policy").initial_carry(), self.noise_period)
 
     def act(
         self, learner: PPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        if not self._holds:
-            return choose_and_record(_acting(learner), row, carry, key)
-        memory, noise = carry
-        noise = noise.on(row.first, self.noise_period, key)
-        action, extras, memory = choose_and_record(_acting(learner), row, memory, noise.key)
-        return action, extras, (memory, noise)
+        return choose_with_noise(_acting(learner), row, carry, self.noise_period, key)
 
     def read(self, learner: PPOLearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
-        extras, memory = read_and_record(_acting(learner), rows, self._memory(carry))
-        if not self._holds:
-            return extras, memory
-        return extras, (memory, HeldNoise.start() if carry is None else carry[1])
+        extras, memory = read_and_record(_acting(learner), rows, memory_alone(carry, self.noise_period))
+        if carry is None or self.noise_period == 1:
+            return extras, noise_beside(memory, self.noise_period)
+        return extras, (memory, carry[1])
 
     @property
     def without_effect(self) -> tuple[str, ...]:
         """Hyperparameters that change nothing with these: before a first gradient step no ratio is clipped."""
         return ("clip",) if self.epochs == self.minibatches == 1 else ()
-
-    @property
-    def _holds(self) -> bool:
-        return self.noise_period > 1
-
-    def _memory(self, carry: Carry) -> Carry:
-        """The policy's, without the noise that is held beside it; of None, nothing, there is none."""
-        return carry[0] if self._holds and carry is not None else carry
 
     def policy(self, learner: PPOLearner) -> Policy:
         return normalised(learner.network if learner.average is None else learner.average, learner.observations)
@@ -224,7 +210,7 @@ class PPO:
             paid, rewards = rewards(trajectory, paid, self.discount)
 
         memory = learner.memory
-        carry = self._memory(trajectory.carry) if memory == () else memory
+        carry = memory_alone(trajectory.carry, self.noise_period) if memory == () else memory
         value = unroll_in_parts(network, steps.obs, steps.first, carry, self.at_once)["value"]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
@@ -242,11 +228,7 @@ class PPO:
         )
         if jax.tree.leaves(memory):
             memory = jax.vmap(network.read, in_axes=(1, 1, 0))(rows.obs, rows.first, memory)
-        if network.context is not None:
-            # T·B sequences of length 1, each from its own memory, instead of B sequences of length T.
-            carry = carry_before(network, rows.obs, rows.first, carry)
-            carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
-            rows = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), rows)
+        rows, carry = sequences(network, rows, carry)
         rows = rows._replace(obs=foresee_batch(network, rows.obs, rows.first, carry))
         progress = learner.clock.progress
         network, optimiser, mixed, metrics = self._optimise(learner, rows, carry, progress, key)

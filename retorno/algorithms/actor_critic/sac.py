@@ -27,6 +27,7 @@ from retorno.core.hyperparameters import (
     BatchSize,
     Count,
     Discount,
+    Finite,
     Positive,
     TargetStep,
     UnitInterval,
@@ -49,6 +50,7 @@ from retorno.networks import (
     SquashedGaussianHead,
     StateDependentHead,
     critics,
+    with_spread,
 )
 from retorno.networks.batch_renorm import follow, learning, still
 from retorno.networks.chance import drawn
@@ -60,7 +62,7 @@ from retorno.ops.distributions import Categorical, Distribution, evenly, uniform
 from retorno.ops.objectives import masked_mean
 from retorno.ops.optimisers import Adam, AdamW, Optimiser, descend, polyak
 from retorno.ops.returns import backup, expectation
-from retorno.policies.acting import HeldNoise
+from retorno.policies.acting import noise_beside
 from retorno.replay import Replay, ReplayConfig, UniformReplay, ring, sequence_priority
 from retorno.replay.learning import (
     Lesson,
@@ -162,6 +164,8 @@ class SAC:
     state_dependent: bool = False
     """Draw real numbers with noise that is a linear function of what the actor's network makes of the row (Raffin et
     al. 2022, gSDE), not from a spread that it says."""
+    initial_log_std: Finite | None = None
+    """log σ of each weight of that noise before learning; None for −2."""
     noise_period: Count = 1
     """Steps for which the actor draws from the same noise: so long the same state gets the same action."""
 
@@ -177,6 +181,8 @@ class SAC:
             head = StateDependentHead(action.size, squashed=True) if self.state_dependent else own
         for_actor, for_critics = jax.random.split(key)
         actor = self.network.build(for_actor, observed, {"policy": head})
+        if self.initial_log_std is not None:
+            actor = with_spread(actor, self.initial_log_std)
         members, judges = self.ensemble.members, self.critic_network or self.network
         judging = critics(for_critics, judges, members, self.ensemble.head(space), observed, space)
         if not self.target_network:
@@ -209,8 +215,7 @@ class SAC:
         )
 
     def initial_carry(self, learner: SACLearner) -> Carry:
-        memory = learner.actor.initial_carry()
-        return (memory, HeldNoise.start()) if self.noise_period > 1 else memory
+        return noise_beside(learner.actor.initial_carry(), self.noise_period)
 
     def act(
         self, learner: SACLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]

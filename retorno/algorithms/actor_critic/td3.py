@@ -27,6 +27,7 @@ from retorno.core.hyperparameters import (
     Discount,
     NonNegative,
     TargetStep,
+    UnitInterval,
     Whole,
     hyperparameters,
     preset,
@@ -240,6 +241,9 @@ class TD3(TwinDelayed):
     """Environment steps before the first gradient step, with actions drawn evenly."""
     noise: Annotated[NonNegative, Between(0.0, 0.5)] = 0.1
     """Standard deviation of the normal noise on actions, which are within [−1, 1]."""
+    noise_kept: UnitInterval = 0.0
+    """What is left of a step's noise in the next one of the episode, to which that one's is added: a process of
+    Ornstein and Uhlenbeck (Lillicrap et al. 2016), which pushes the same way for a while; 0 for noise drawn anew."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> TD3Learner:
         require_windows(spec, "TD3")
@@ -257,17 +261,23 @@ class TD3(TwinDelayed):
         )
         return learner._replace(replay=self.replay.over(rows))
 
+    def initial_carry(self, learner: TD3Learner) -> Carry:
+        return learner.actor.initial_carry(), jnp.zeros(learner.replay.ring.action.shape[2:])
+
     def act(
         self, learner: TD3Learner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        heads, after = self.policy(learner).step(row.obs, row.first, carry)
+        memory, noise = carry
+        heads, after = self.policy(learner).step(row.obs, row.first, memory)
         for_noise, for_start = jax.random.split(key)
         best = heads["policy"].mode()
-        noisy = jnp.clip(best + self.noise * jax.random.normal(for_noise, best.shape), -1.0, 1.0)
+        kept = jnp.where(row.first, 0.0, self.noise_kept)
+        noise = kept * noise + self.noise * jax.random.normal(for_noise, best.shape)
         evenly, _ = uniform_sample(heads["policy"], for_start)
+        noisy = jnp.clip(best + noise, -1.0, 1.0)
         action = jnp.where(learner.clock.step.reaches(self.learning_starts), noisy, evenly)
-        extras = {"carry": carry}
-        return action, {name: extras[name] for name in learner.replay.ring.extras}, after
+        extras = {"carry": memory}
+        return action, {name: extras[name] for name in learner.replay.ring.extras}, (after, noise)
 
     def update(
         self, learner: TD3Learner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]

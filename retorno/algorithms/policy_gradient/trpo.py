@@ -28,23 +28,25 @@ from retorno.core.hyperparameters import (
     Between,
     Count,
     Discount,
+    Finite,
     Lambda,
     NonNegative,
     Positive,
     UnitInterval,
     hyperparameters,
 )
-from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, unroll_batch
+from retorno.core.policy import Carry, Metrics, Policy, Reward, initial_carries, sequences, unroll_batch
 from retorno.core.scalar import Scalar
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
-from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head
+from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_head, with_spread
 from retorno.networks.composed import Parts
 from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
+from retorno.ops.minibatches import equal_parts, shuffled, subset
 from retorno.ops.objectives import masked_mean, masked_standardise
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import gae, importance_weight
-from retorno.policies.acting import choose_and_record
+from retorno.policies.acting import choose_with_noise, memory_alone, noise_beside
 
 Weights = TypeVar("Weights")
 
@@ -60,6 +62,15 @@ class TRPOLearner(NamedTuple):
     memory: Carry
     """[B], the critic's memory before the next rollout."""
     clock: Clock
+
+
+class _Rows(NamedTuple):
+    """What the critic learns from, [T, B]."""
+
+    obs: PyTree[Any]
+    first: Bool[Array, "T B"]
+    target: Float[Array, "T B"]
+    transitions: Bool[Array, "T B"]
 
 
 @hyperparameters
@@ -88,8 +99,16 @@ class TRPO:
     """How a gradient becomes a step of the critic; the policy's step is its own."""
     box: BoxPolicy = BoxPolicy.gaussian
     """How real numbers are drawn."""
+    initial_log_std: Finite | None = None
+    """log σ before learning, of a gaussian policy or of each weight of a state-dependent one's noise; None for 0 there,
+    for −2 here."""
+    noise_period: Count = 1
+    """Steps for which an actor draws from the same noise: with `state_dependent` the same state gets the same action
+    so long, and what is done is smooth."""
     critic_epochs: Count = 20
-    """The critic's gradient steps on each rollout, each on all of it."""
+    """The critic's passes over each rollout."""
+    critic_minibatches: Count = 1
+    """Its gradient steps in each pass."""
     discount: Discount = 0.99
     """γ"""
     lambda_: Lambda = 0.95
@@ -102,9 +121,13 @@ class TRPO:
     def init(self, key: Key[Array, ""], spec: Spec) -> TRPOLearner:
         observed = spec.observation_space
         for_actor, for_critic = jax.random.split(key)
+        actor = self.network.build(for_actor, observed, {"policy": policy_head(spec.action_space, self.box)})
+        if self.initial_log_std is not None:
+            actor = with_spread(actor, self.initial_log_std)
         critic = self.network.build(for_critic, observed, {"value": ValueHead()})
+        equal_parts(self.critic_minibatches, critic.context, self.rollout, spec.num_envs)
         return TRPOLearner(
-            actor=self.network.build(for_actor, observed, {"policy": policy_head(spec.action_space, self.box)}),
+            actor=actor,
             critic=critic,
             critic_optimiser=self.optimiser.build().init(critic),  # pyright: ignore[reportArgumentType]
             observations=ObservationNormaliser.start(observed) if self.normalise_observations else None,
@@ -114,12 +137,12 @@ class TRPO:
         )
 
     def initial_carry(self, learner: TRPOLearner) -> Carry:
-        return learner.actor.initial_carry()
+        return noise_beside(learner.actor.initial_carry(), self.noise_period)
 
     def act(
         self, learner: TRPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        return choose_and_record(normalised(learner.actor, learner.observations), row, carry, key)
+        return choose_with_noise(normalised(learner.actor, learner.observations), row, carry, self.noise_period, key)
 
     def policy(self, learner: TRPOLearner) -> Policy:
         return normalised(Parts((learner.actor, learner.critic), (("policy",), ("value",))), learner.observations)
@@ -137,10 +160,10 @@ class TRPO:
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
         )
         rows = jax.tree.map(lambda x: x[:-1], steps)
-        target = jax.lax.stop_gradient(advantage + value[:-1])
+        carry = memory_alone(trajectory.carry, self.noise_period)
 
         def says(actor: Policy) -> Any:
-            policy = unroll_batch(seeing(actor), rows.obs, rows.first, trajectory.carry)["policy"]
+            policy = unroll_batch(seeing(actor), rows.obs, rows.first, carry)["policy"]
             return jax.vmap(jax.vmap(lambda policy, legal: policy.masked(legal)))(policy, rows.legal)
 
         over_rows = lambda f: jax.vmap(jax.vmap(f))  # noqa: E731
@@ -157,16 +180,22 @@ class TRPO:
 
         actor, told = self.step(learner.actor, surrogate, kl)
 
-        def fit(state: tuple[Policy, optax.OptState], _: None) -> tuple[tuple[Policy, optax.OptState], Array]:
+        lived = _Rows(rows.obs, rows.first, advantage + value[:-1], trajectory.transitions)
+        lived, before = sequences(seeing(learner.critic), lived, learner.memory)
+
+        def fit(state: tuple[Policy, optax.OptState], chosen: Array | None) -> Any:
+            batch, memory = subset(lived, before, chosen)
+
             def loss(critic: Policy) -> Float[Array, ""]:
-                v = unroll_batch(seeing(critic), rows.obs, rows.first, learner.memory)["value"]
-                return masked_mean(jnp.square(v - target), trajectory.transitions)
+                v = unroll_batch(seeing(critic), batch.obs, batch.first, memory)["value"]
+                return masked_mean(jnp.square(v - batch.target), batch.transitions)
 
             error, gradient = jax.value_and_grad(loss)(state[0])
             return descend(self.optimiser, state[0], gradient, state[1], progress), error
 
-        state = (learner.critic, learner.critic_optimiser)
-        (critic, critic_state), errors = jax.lax.scan(fit, state, None, length=self.critic_epochs)
+        state, steps_taken = (learner.critic, learner.critic_optimiser), self.critic_epochs * self.critic_minibatches
+        chosen = shuffled(key, lived.first.shape[1], self.critic_epochs, self.critic_minibatches)
+        (critic, critic_state), errors = jax.lax.scan(fit, state, chosen, length=steps_taken)
         if observations is not None:
             observations = observations.update(rows.obs)
         memory = jax.vmap(seeing(learner.critic).read, in_axes=(1, 1, 0))(rows.obs, rows.first, learner.memory)

@@ -18,7 +18,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import Between, Count, Discount, Lambda, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, carry_before, unroll_batch, unroll_in_parts
+from retorno.core.policy import Carry, Metrics, Policy, Reward, sequences, unroll_batch, unroll_in_parts
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
 from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig
@@ -126,12 +126,8 @@ class PQN:
         target = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None), out_axes=1)(
             reward(trajectory), self.discount * after.discount, value[1:], after.last, self.lambda_
         )
-        rows, carry = _Rows(now.obs, now.first, trajectory.action, target, trajectory.transitions), trajectory.carry
-        if network.context is not None:
-            # T·B sequences of length 1, each from its own memory, instead of B sequences of length T.
-            carry = carry_before(network, now.obs, now.first, carry)
-            carry = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), carry)
-            rows = jax.tree.map(lambda x: x.reshape(1, -1, *x.shape[2:]), rows)
+        rows = _Rows(now.obs, now.first, trajectory.action, target, trajectory.transitions)
+        rows, carry = sequences(network, rows, trajectory.carry)
         improved, optimiser, metrics = self._optimise(learner, rows, carry, key)
         if observations is not None:
             observations = observations.update(now.obs)
