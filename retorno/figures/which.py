@@ -19,7 +19,7 @@ from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.published import settings
 from retorno.environments.registry import make
 from retorno.figures.exhibit import Exhibit
-from retorno.networks import MLP
+from retorno.networks.returns import Categorical
 from retorno.plots.curves import mean_reach, seed_panels
 from retorno.run.evaluate import evaluate
 from retorno.run.train import train
@@ -27,7 +27,8 @@ from retorno.run.train import train
 POINTS = 10
 """At which a run is judged."""
 EPISODES = 20
-SMALL = MLP((64, 64))
+SMALL = (64, 64)
+"""Layers of all actors and critics that replay."""
 ROLLOUTS = ("reinforce", "a2c", "ppo", "trpo", "impala", "es")
 """They learn from what they have just lived, and forget it."""
 VALUES = ("dqn", "rainbow", "c51", "qrdqn", "iqn", "pqn")
@@ -39,8 +40,14 @@ WORLDS = {
     "Pendulum-v1": ROLLOUTS + CRITICS,
     "MountainCarContinuous-v0": ROLLOUTS + CRITICS,
 }
-STEPS = dict.fromkeys(ROLLOUTS, 200_000) | dict.fromkeys(VALUES, 50_000) | dict.fromkeys(CRITICS, 20_000)
+STEPS = dict.fromkeys(ROLLOUTS, 200_000) | {"pqn": 200_000} | dict.fromkeys(CRITICS, 20_000) | {"droq": 4_000}
 """Where no budget is published; and of critics always."""
+RELATIVES = ("rainbow", "c51", "iqn")
+PACE = ("num_envs", "rollout", "gradient_steps", "batch_size", "capacity", "learning_starts", "target_period")
+PACE += ("optimiser", "discount", "exploration_fraction", "epsilon_end")
+"""What is published of DQN in a world says of its relatives too, how often and how fast they learn."""
+PAID = {"CartPole-v1": (0.0, 100.0), "Acrobot-v1": (-100.0, 0.0)}
+"""Between which numbers discounted returns lie: where the atoms of a categorical distribution stand."""
 
 
 class Bought(NamedTuple):
@@ -99,8 +106,15 @@ def bought(name: str, world: str, seeds: int) -> Bought:
 
 def _asked(name: str, world: str) -> tuple[Any, int]:
     """The algorithm, and how many steps it is given."""
+    if name in RELATIVES:
+        like, own = settings("dqn", world), {} if name == "iqn" else {"returns": Categorical(support=PAID[world])}
+        assert like is not None
+        own |= {part: getattr(like.algorithm, part) for part in PACE}
+        return dataclasses.replace(ALGORITHMS[name](), **own), like.steps
     published = settings(name, world)
     algorithm: Any = published.algorithm if published else ALGORITHMS[name]()
     if name in CRITICS:
-        return dataclasses.replace(algorithm, network=SMALL), STEPS[name]
+        networks = {part: getattr(algorithm, part) for part in ("network", "critic_network")}
+        small = {part: dataclasses.replace(made, hidden=SMALL) for part, made in networks.items() if made is not None}
+        return dataclasses.replace(algorithm, **small), STEPS[name]
     return algorithm, published.steps if published else STEPS[name]
