@@ -1,7 +1,7 @@
 """Recurrent networks: GRU (Cho et al. 2014) and LSTM (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000).
 
 The input's share of the gates is computed for all rows of a sequence at once; only the product
-with the hidden state is left inside the scan.
+with the hidden state is left inside the loop (`recurrence`).
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Activation, Dense, Linear, Precision, Trunk, dense, linear
 from retorno.networks.network import Network, assemble
-
-State = tuple[Float[Array, " H"], ...]
-"""What a cell remembers; its first array is what the cell says."""
+from retorno.networks.recurrence import State, emptied, recurrence
 
 
 class Recurrent(Trunk):
@@ -42,9 +40,10 @@ class Recurrent(Trunk):
     gates: ClassVar[int]
     """G"""
 
+    @staticmethod
     @abc.abstractmethod
-    def cell(self, projected: Float[Array, " G"], state: State) -> State:
-        """The next state from the input's share of the gates and the last state."""
+    def cell(seen: Float[Array, " G"], remembered: Float[Array, " G"], state: State) -> State:
+        """The next state from the input's share of the gates, the hidden state's, and the last state."""
 
     @property
     def context(self) -> None:
@@ -54,7 +53,8 @@ class Recurrent(Trunk):
         return tuple(jnp.zeros(len(self.hidden.weight), self.hidden.weight.dtype) for _ in range(self.states))
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Float[Array, " H"], Carry]:
-        carry = self._advance(self.input(self.embed(obs)), first, carry)
+        before = emptied(first, carry)
+        carry = self.cell(self.input(self.embed(obs)), self.hidden(before[0]), before)
         return carry[0], carry
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T H"]:
@@ -65,18 +65,8 @@ class Recurrent(Trunk):
 
     def _sequence(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> tuple[Carry, Float[Array, "T H"]]:
         """(the state after the last row, what the cell says on each)."""
-
-        def advance(state: State, row: tuple[Array, Array]) -> tuple[State, Array]:
-            state = self._advance(*row, state)
-            return state, state[0]
-
-        projected = self.input(jax.vmap(self.embed)(obs))
-        if self.rematerialise:
-            advance = jax.checkpoint(advance)
-        return jax.lax.scan(advance, self.initial_carry() if carry is None else carry, (projected, first))
-
-    def _advance(self, projected: Float[Array, " G"], first: Bool[Array, ""], state: State) -> State:
-        return self.cell(projected, tuple(jnp.where(first, jnp.zeros_like(part), part) for part in state))
+        seen, before = self.input(jax.vmap(self.embed)(obs)), self.initial_carry() if carry is None else carry
+        return recurrence(self.cell, self.hidden, seen, first, before, self.rematerialise)
 
 
 class GRUCell(Recurrent):
@@ -85,10 +75,11 @@ class GRUCell(Recurrent):
     states: ClassVar[int] = 1
     gates: ClassVar[int] = 3
 
-    def cell(self, projected: Float[Array, " G"], state: State) -> State:
+    @staticmethod
+    def cell(seen: Float[Array, " G"], remembered: Float[Array, " G"], state: State) -> State:
         (h,) = state
-        reset_x, update_x, new_x = jnp.split(projected, 3)
-        reset_h, update_h, new_h = jnp.split(self.hidden(h), 3)
+        reset_x, update_x, new_x = jnp.split(seen, 3)
+        reset_h, update_h, new_h = jnp.split(remembered, 3)
         reset = jax.nn.sigmoid(reset_x + reset_h)
         update = jax.nn.sigmoid(update_x + update_h)
         new = jnp.tanh(new_x + reset * new_h)
@@ -101,9 +92,10 @@ class LSTMCell(Recurrent):
     states: ClassVar[int] = 2
     gates: ClassVar[int] = 4
 
-    def cell(self, projected: Float[Array, " G"], state: State) -> State:
-        h, c = state
-        enter, forget, content, leave = jnp.split(projected + self.hidden(h), 4)
+    @staticmethod
+    def cell(seen: Float[Array, " G"], remembered: Float[Array, " G"], state: State) -> State:
+        _, c = state
+        enter, forget, content, leave = jnp.split(seen + remembered, 4)
         c = jax.nn.sigmoid(forget) * c + jax.nn.sigmoid(enter) * jnp.tanh(content)
         return jax.nn.sigmoid(leave) * jnp.tanh(c), c
 
@@ -127,7 +119,8 @@ class RecurrentConfig(abc.ABC):
     compute: Precision = Precision.float32
     """How exactly the hidden layers are computed; heads are float32."""
     rematerialise: bool = False
-    """Compute the gates again for the gradient instead of keeping them: less memory, a third more work."""
+    """Compute the gates again for the gradient instead of keeping them: less memory, a third more work.
+    From 2¹⁸ weights between states on they always are."""
     orthogonal: bool = True
     """Orthogonal weights and zero biases; else uniform in ±1/√inputs."""
 
