@@ -232,13 +232,29 @@ _A2C_BY_CAR = A2C(
     normalise_observations=True,
     normalise_rewards=True,
 )
+# With the zoo's own (one environment, rollouts of 8, σ = e^−3.29) the car stands still at the end of three of twelve
+# seeds, two of which had been on the hill. With the noise that its A2C has all twelve are above 92.
 _BY_CAR = PPO(
-    num_envs=1,
-    rollout=8,
-    minibatches=1,
+    num_envs=4,
+    rollout=128,
+    minibatches=8,
     network=MLP(orthogonal=False),
     box=BoxPolicy.state_dependent,
-    initial_log_std=-3.29,
+    initial_log_std=0.0,
+    noise_period=16,
+    optimiser=_FALLING,
+    normalise_observations=True,
+    normalise_rewards=True,
+)
+# Theirs cuts the rollouts of a few environments into pieces, ours learns from whole ones of more.
+_IN_PIECES = f"{_ZOO}'s, from as many pieces of a rollout, its layer before the memory"
+_BY_CAR_FROM_MEMORY = PPO(
+    num_envs=32,
+    rollout=256,
+    minibatches=32,
+    network=LSTM(32, orthogonal=False),
+    box=BoxPolicy.state_dependent,
+    initial_log_std=0.0,
     noise_period=8,
     discount=0.9999,
     lambda_=0.9,
@@ -248,16 +264,6 @@ _BY_CAR = PPO(
     value_coefficient=0.19,
     normalise_observations=True,
     normalise_rewards=True,
-)
-# Theirs cuts the rollouts of a few environments into pieces, ours learns from whole ones of more.
-_IN_PIECES = f"{_ZOO}'s, from as many pieces of a rollout, its layer before the memory"
-_BY_CAR_FROM_MEMORY = dataclasses.replace(
-    _BY_CAR,
-    num_envs=32,
-    rollout=256,
-    minibatches=32,
-    network=LSTM(32, orthogonal=False),
-    initial_log_std=0.0,
 )
 _SWING_FROM_MEMORY = PPO(
     num_envs=32,
@@ -276,7 +282,6 @@ _SWING_FROM_MEMORY = PPO(
 _TRUSTED = TRPO(num_envs=2, rollout=1024, critic_epochs=10, critic_minibatches=16, optimiser=Adam(1e-3, eps=1e-5))
 """sb3-contrib's own settings but for the rollout: each of the critic's steps learns from 128 transitions."""
 _TRUSTED_NORMALISED = dataclasses.replace(_TRUSTED, normalise_observations=True, normalise_rewards=True)
-_TRUSTED_SMOOTH = {"box": BoxPolicy.state_dependent, "noise_period": 4}
 
 _SOFT_BY_CAR: dict[str, Any] = {
     "network": MLP((64, 64), Activation.relu, orthogonal=False),
@@ -500,7 +505,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "retorno",
     ),
     **{("ppo", world): Published(runner, 1_000_000, f"{_ZOO}'s for -v4") for world, runner in _RUNNERS.items()},
-    ("ppo", "MountainCarContinuous-v0"): Published(_BY_CAR, 20_000, _ZOO),
+    ("ppo", "MountainCarContinuous-v0"): Published(_BY_CAR, 20_000, f"retorno, its noise as in {_ZOO}'s for A2C"),
     ("ppo", "BipedalWalker-v3"): Published(
         PPO(
             num_envs=32,
@@ -626,13 +631,26 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("trpo", "MountainCar-v0"): Published(dataclasses.replace(_TRUSTED_NORMALISED, critic_epochs=20), 100_000, _ZOO),
     ("trpo", "MountainCarContinuous-v0"): Published(
         dataclasses.replace(
-            _TRUSTED_NORMALISED, rollout=2048, critic_minibatches=32, initial_log_std=0.0, **_TRUSTED_SMOOTH
+            _TRUSTED_NORMALISED,
+            rollout=2048,
+            critic_minibatches=32,
+            box=BoxPolicy.state_dependent,
+            initial_log_std=0.0,
+            # Theirs is held for 4, with which one seed of ten does not find the hill.
+            noise_period=16,
         ),
         50_000,
-        _ZOO,
+        f"{_ZOO}'s, with noise held for 16 steps",
     ),
     ("trpo", "Pendulum-v1"): Published(
-        dataclasses.replace(_TRUSTED, discount=0.9, critic_epochs=15, initial_log_std=-math.log(2), **_TRUSTED_SMOOTH),
+        dataclasses.replace(
+            _TRUSTED,
+            discount=0.9,
+            critic_epochs=15,
+            box=BoxPolicy.state_dependent,
+            initial_log_std=-math.log(2),
+            noise_period=4,
+        ),
         100_000,
         _ZOO,
     ),
