@@ -141,6 +141,27 @@ def unroll_in_parts(
     return jax.tree.map(lambda x: x.reshape(*first.shape, *x.shape[1:]), heads)
 
 
+def with_newest(
+    policy: Policy, head: str, told: Array, obs: PyTree[Any], first: Bool[Array, "R B"], carry: Carry
+) -> Array:
+    """A head of R rows, of which all but the newest was told while acting, by the same policy.
+
+    Args:
+        policy: which acted.
+        head: by its name.
+        told: what it was. Shape [R − 1, B, ...].
+        obs: of the rows. Shape [R, B, ...].
+        first: of the rows.
+        carry: the memory before the first of them, or None. Shape [B, ...].
+
+    Returns:
+        The head. Shape [R, B, ...].
+    """
+    earlier, newest = (jax.tree.map(lambda x, rows=rows: x[rows], (obs, first)) for rows in (slice(None, -1), -1))
+    memory = jax.vmap(policy.read, in_axes=(1, 1, 0))(*earlier, carry)
+    return jnp.concatenate([told, jax.vmap(policy.step)(*newest, memory)[0][head][None]])
+
+
 def foresee_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry = None) -> PyTree[Any]:
     """`policy.foresee` for B environments: rows [T, B], carry [B] or None."""
     if policy.context is not None:

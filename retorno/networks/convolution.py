@@ -4,8 +4,9 @@ XLA's own gradient of a convolution runs, within a compiled loop on a CPU, throu
 the same sums written otherwise: the weights' as one matrix product of all patches with dy, the input's as one more
 convolution, of dy with the kernel turned round. Both are said here as the rule of a tangent, which is linear, so that
 JAX transposes it whatever is vmapped; a batch stays one product. The patches, which the weights' gradient needs, then
-give the outcome as well, which without a gradient is XLA's convolution, but for kernels of few places. A stride is
-taken out of the convolution first (space to depth), so that this holds with one as well; its kernel has few places.
+give the outcome as well. Without a gradient it is XLA's convolution, but for kernels of few places, which are products.
+A stride is taken out of the convolution first (space to depth), so that this holds with one as well; its kernel has few
+places.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Shaped, UInt8
 
@@ -29,7 +31,10 @@ def convolve(x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"]) -> Float
     >>> convolve(jnp.arange(6.0).reshape(2, 3, 1), jnp.ones((2, 2, 1, 1)))[..., 0]
     Array([[ 8., 12.]], dtype=float32)
     """
-    return _by_patches(x, kernel)[0] if math.prod(kernel.shape[:2]) <= FEW else _by_xla(x, kernel)
+    if math.prod(kernel.shape[:2]) > FEW:
+        return _by_xla(x, kernel)
+    # What is moved about is the smaller of the two: what goes in, or what comes out.
+    return _by_sums(x, kernel) if kernel.shape[-1] < kernel.shape[-2] else _by_patches(x, kernel)[0]
 
 
 @convolve.defjvp
@@ -66,6 +71,16 @@ def _by_patches(
     """The outcome as one product, and the patches."""
     patches = _patches(x, kernel.shape)
     return patches @ kernel.reshape(-1, kernel.shape[-1]), patches
+
+
+def _by_sums(x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"]) -> Float[Array, "R S D"]:
+    """The outcome as one product of each place of the image with all of the kernel's, summed where they meet."""
+    rows, columns, channels, _ = kernel.shape
+    height, width = x.shape[0] - rows + 1, x.shape[1] - columns + 1
+    products = jnp.split(x @ kernel.transpose(2, 0, 1, 3).reshape(channels, -1), rows * columns, axis=-1)
+    places = np.ndindex(rows, columns)
+    first, *others = (each[i : i + height, j : j + width] for each, (i, j) in zip(products, places, strict=True))
+    return sum(others, first)
 
 
 def _by_xla(x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"]) -> Float[Array, "R S D"]:

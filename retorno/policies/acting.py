@@ -53,7 +53,7 @@ def memory_alone(carry: Carry, period: int) -> Carry:
 
 
 def choose_and_record(
-    policy: Policy, row: TimeStep, carry: Carry, key: Key[Array, ""]
+    policy: Policy, row: TimeStep, carry: Carry, key: Key[Array, ""], beside: tuple[str, ...] = ()
 ) -> tuple[Any, PyTree[Any], Carry]:
     """An action drawn from the head "policy", its log-probability as an extra, and the memory after the row.
 
@@ -62,14 +62,15 @@ def choose_and_record(
         row: one row.
         carry: the memory before it.
         key: of the choice.
+        beside: other heads that are recorded as well, by their names.
     """
     heads, carry = policy.step(row.obs, row.first, carry)
     action, log_prob = heads["policy"].masked(row.legal).sample_and_log_prob(key)
-    return action, {"log_prob": log_prob}, carry
+    return action, {"log_prob": log_prob} | {name: heads[name] for name in beside}, carry
 
 
 def choose_with_noise(
-    policy: Policy, row: TimeStep, carry: Carry, period: int, key: Key[Array, ""]
+    policy: Policy, row: TimeStep, carry: Carry, period: int, key: Key[Array, ""], beside: tuple[str, ...] = ()
 ) -> tuple[Any, PyTree[Any], Carry]:
     """The same from noise that is held for `period` steps, with a carry as `noise_beside` makes it.
 
@@ -79,27 +80,33 @@ def choose_with_noise(
         carry: the memory before it, and the noise.
         period: for how many steps.
         key: of the noise, where it is renewed.
+        beside: as above.
     """
     if period == 1:
-        return choose_and_record(policy, row, carry, key)
+        return choose_and_record(policy, row, carry, key, beside)
     memory, noise = carry
     noise = noise.on(row.first, period, key)
-    action, extras, memory = choose_and_record(policy, row, memory, noise.key)
+    action, extras, memory = choose_and_record(policy, row, memory, noise.key, beside)
     return action, extras, (memory, noise)
 
 
-def read_and_record(policy: Policy, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
+def read_and_record(
+    policy: Policy, rows: TimeStep, carry: Carry, beside: tuple[str, ...] = ()
+) -> tuple[PyTree[Any], Carry]:
     """The same of a stretch of rows on which there was nothing to choose: what is certain has a log-probability of 0.
 
     Args:
         policy: what acts.
         rows: that leave one action. Shapes [P].
         carry: the memory before them.
+        beside: as above.
 
     Returns:
         Extras [P], and the memory after them.
     """
-    return {"log_prob": jnp.zeros(rows.last.shape)}, policy.read(rows.obs, rows.first, carry)
+    heads = policy.unroll(rows.obs, rows.first, carry) if beside else {}
+    extras = {"log_prob": jnp.zeros(rows.last.shape)} | {name: heads[name] for name in beside}
+    return extras, policy.read(rows.obs, rows.first, carry)
 
 
 def recorded_by(policy: Policy, spec: Spec) -> tuple[Any, PyTree[Any]]:

@@ -12,15 +12,15 @@ import pytest
 
 from retorno.algorithms import A2C, PPO, REINFORCE, ActorCritic, NaturalActorCritic
 from retorno.bellman import policy_gradient
-from retorno.core.policy import world_reward
+from retorno.core.policy import unroll_batch, world_reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.bandits.testbed import ContinuousBandit
 from retorno.environments.control.classic import CartPole
-from retorno.environments.registry import model
+from retorno.environments.registry import make, model
 from retorno.environments.sampled_world import sampled
 from retorno.figures.chapter_13 import Begin
-from retorno.networks import GRU, MLP, Table
+from retorno.networks import GRU, MLP, Stack, Table
 from retorno.ops.optimisers import SGD
 from retorno.run.collect import collect, opening
 from retorno.run.probe import probe
@@ -269,6 +269,29 @@ def test_a_critic_with_a_memory_rests_while_acting_and_has_it_at_the_update() ->
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), learner.memory, whole)
         np.testing.assert_allclose(learner.memory["policy"][0], stage.carry["policy"][0], rtol=1e-5, atol=1e-6)
     assert np.any(learner.memory["value"][0]) and resets
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_values_told_while_acting_are_those_of_the_update(shared: bool) -> None:
+    world = make("CartPole-v1", max_episode_steps=4)  # so that rows that only end episodes are among them
+    network = Stack(frames=2, network=MLP((16,), shared=shared))
+    algorithm = PPO(network=network, num_envs=2, rollout=15, minibatches=1, epochs=1, optimiser=SGD(0.1))
+    row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
+    learner = algorithm.init(jax.random.key(0), Spec(world.observation_space, world.action_space, 2, 1000, row))
+    stage = opening(algorithm, learner, world, jnp.uint32(0), 2)
+    # The second rollout begins within episodes.
+    for key in jax.random.split(jax.random.key(1), 2):
+        stage, lived = jax.jit(collect, static_argnums=0)(algorithm, learner, world, stage, jnp.uint32(0), key)
+    assert ("value" in lived.extras) == shared
+    value = unroll_batch(learner.network, lived.steps.obs, lived.steps.first, lived.carry)["value"]
+    if shared:
+        np.testing.assert_allclose(lived.extras["value"], value[:-1], rtol=1e-5, atol=1e-6)
+    untold = lived._replace(extras={"log_prob": lived.extras["log_prob"]})
+    told, known = (
+        algorithm.update(learner, trajectory, world_reward, jax.random.key(2))[0].network
+        for trajectory in (lived, untold)
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), told, known)
 
 
 def test_nothing_is_kept_where_acting_remembers_all() -> None:

@@ -40,7 +40,8 @@ def test_one_update_by_hand() -> None:
     spec = Spec(spaces.Discrete(3), spaces.Discrete(2), 1, Counter.of(8), one)
     learner = method.init(jax.random.key(0), spec)
     network = jax.tree.map(lambda _: jnp.asarray(table), learner.network)
-    trajectory = Trajectory(rows, column(ACTIONS, jnp.int32), {}, ())
+    acted_by = {"q": column(table[STATES[:-1]], jnp.float32)}
+    trajectory = Trajectory(rows, column(ACTIONS, jnp.int32), acted_by, ())
     after, metrics = method.update(learner._replace(network=network), trajectory, world_reward, jax.random.key(1))
 
     best = [table[s][np.asarray(legal)].max() for s, legal in zip(STATES, LEGAL, strict=True)]

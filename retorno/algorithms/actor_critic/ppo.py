@@ -2,8 +2,8 @@
 
 Schulman, Wolski, Dhariwal, Radford & Klimov 2017, with the details of Huang et al. 2022 ("The 37
 implementation details of PPO"). What we do differently: values are computed in one batched pass at
-the update, not while acting; a time limit's final row is bootstrapped with its own memory; and
-one `update` shuffles single transitions for a network of finite context and whole sequences for any other.
+the update where acting would have to compute them for that alone; a time limit's final row is bootstrapped with its own
+memory; and one `update` shuffles single transitions for a network of finite context and whole sequences for any other.
 A2C (Mnih et al. 2016) is a special case of it (Huang et al. 2022b) and stands at the end.
 """
 
@@ -44,6 +44,7 @@ from retorno.core.policy import (
     sequences,
     unroll_batch,
     unroll_in_parts,
+    with_newest,
 )
 from retorno.core.spaces import Spec
 from retorno.core.time_step import AnyTree, Clock, Legal, TimeStep, Trajectory
@@ -63,6 +64,9 @@ from retorno.ops.objectives import (
 from retorno.ops.optimisers import Adam, Optimiser, RMSprop, descend, polyak
 from retorno.ops.returns import gae, importance_weight
 from retorno.policies.acting import choose_with_noise, memory_alone, noise_beside, read_and_record
+
+VALUE = "value"
+"""The critic's head."""
 
 
 class PPOLearner(NamedTuple):
@@ -161,7 +165,7 @@ class PPO:
     """Divide rewards by the running standard deviation of the discounted return."""
 
     def init(self, key: Key[Array, ""], spec: Spec) -> PPOLearner:
-        heads = {"policy": policy_head(spec.action_space, self.box), "value": ValueHead()}
+        heads = {"policy": policy_head(spec.action_space, self.box), VALUE: ValueHead()}
         network = self.network.build(key, spec.observation_space, heads)
         equal_parts(self.minibatches, network.context, self.rollout, spec.num_envs)
         if self.initial_log_std is not None:
@@ -183,10 +187,12 @@ class PPO:
     def act(
         self, learner: PPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        return choose_with_noise(_acting(learner), row, carry, self.noise_period, key)
+        policy, beside = _acting(learner)
+        return choose_with_noise(policy, row, carry, self.noise_period, key, beside)
 
     def read(self, learner: PPOLearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
-        extras, memory = read_and_record(_acting(learner), rows, memory_alone(carry, self.noise_period))
+        policy, beside = _acting(learner)
+        extras, memory = read_and_record(policy, rows, memory_alone(carry, self.noise_period), beside)
         if carry is None or self.noise_period == 1:
             return extras, noise_beside(memory, self.noise_period)
         return extras, (memory, carry[1])
@@ -211,7 +217,10 @@ class PPO:
 
         memory = learner.memory
         carry = memory_alone(trajectory.carry, self.noise_period) if memory == () else memory
-        value = unroll_in_parts(network, steps.obs, steps.first, carry, self.at_once)["value"]
+        if VALUE in trajectory.extras:
+            value = with_newest(network, VALUE, trajectory.extras[VALUE], steps.obs, steps.first, carry)
+        else:
+            value = unroll_in_parts(network, steps.obs, steps.first, carry, self.at_once)[VALUE]
         advantage = jax.vmap(gae, in_axes=(1, 1, 1, 1, 1, None), out_axes=1)(
             paid, self.discount * steps.discount[1:], value[:-1], value[1:], steps.last[1:], self.lambda_
         )
@@ -313,7 +322,7 @@ class PPO:
         target = rows.value + rows.advantage
         value_clip = jnp.inf if self.value_clip is None else self.value_clip
         value_losses = over_rows(lambda v, old, y: clipped_value_error(v, old, y, value_clip))(
-            heads["value"], rows.value, target
+            heads[VALUE], rows.value, target
         )
         over_choices = lambda x: masked_mean(x, rows.choices, whole.choices)  # noqa: E731
         policy_loss, mean_entropy = over_choices(policy_losses), over_choices(entropy)
@@ -342,9 +351,16 @@ def A2C(**settings: Any) -> PPO:
     return preset(PPO, settings, **own, optimiser=step)
 
 
-def _acting(learner: PPOLearner) -> Policy:
-    """What chooses: with the newest weights, without the critic."""
-    return normalised(learner.network, learner.observations).select("policy")
+def _acting(learner: PPOLearner) -> tuple[Policy, tuple[str, ...]]:
+    """What chooses, with the newest weights, and what is recorded beside its choices: values, where they cost nothing.
+
+    That is where the critic has but its last layer for itself. Else it rests; so it does where a memory has no end, as
+    the value of the newest row needs the memory before it, which would have to be read again.
+    """
+    network = learner.network
+    chooses, weights = network.select("policy"), lambda of: sum(x.size for x in jax.tree.leaves(of))
+    shares = network.context is not None and 4 * (weights(network) - weights(chooses)) < weights(chooses)
+    return normalised(network if shares else chooses, learner.observations), (VALUE,) if shares else ()
 
 
 def _memory_beside(network: Policy, spec: Spec) -> Carry:

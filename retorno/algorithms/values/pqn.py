@@ -18,7 +18,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import Between, Count, Discount, Lambda, UnitInterval, hyperparameters
-from retorno.core.policy import Carry, Metrics, Policy, Reward, sequences, unroll_batch, unroll_in_parts
+from retorno.core.policy import Carry, Metrics, Policy, Reward, sequences, unroll_batch, with_newest
 from retorno.core.spaces import Spec, num_actions
 from retorno.core.time_step import Clock, TimeStep, Trajectory, before_and_after
 from retorno.networks import MLP, ActionValueHead, Activation, NetworkConfig
@@ -110,7 +110,9 @@ class PQN:
         heads, after = policy.step(row.obs, row.first, carry)
         chosen = heads["policy"].masked(row.legal)
         action = chosen.sample(key)
-        return action, {"log_prob": chosen.log_prob(action)}, after
+        # Where a memory has no end the newest row's would have to be read again.
+        told = {} if policy.context is None else {"q": heads["q"]}
+        return action, {"log_prob": chosen.log_prob(action)} | told, after
 
     def policy(self, learner: PQNLearner) -> Policy:
         return EpsilonGreedyPolicy(normalised(learner.network, learner.observations), jnp.float32(0))
@@ -121,7 +123,11 @@ class PQN:
         steps, observations = trajectory.steps, learner.observations
         now, after = before_and_after(steps)
         network: Policy = normalised(learner.network, observations)
-        q = unroll_in_parts(network, steps.obs, steps.first, trajectory.carry, self.at_once)["q"]
+        seen = steps.obs, steps.first, trajectory.carry
+        if network.context is None:
+            q = unroll_batch(network, *seen)["q"]
+        else:
+            q = with_newest(network, "q", trajectory.extras["q"], *seen)
         value = jax.vmap(jax.vmap(greedy_value))(q, steps.legal)
         target = jax.vmap(lambda_returns, in_axes=(1, 1, 1, 1, None), out_axes=1)(
             reward(trajectory), self.discount * after.discount, value[1:], after.last, self.lambda_
