@@ -157,9 +157,10 @@ def with_newest(
     Returns:
         The head. Shape [R, B, ...].
     """
-    earlier, newest = (jax.tree.map(lambda x, rows=rows: x[rows], (obs, first)) for rows in (slice(None, -1), -1))
-    memory = jax.vmap(policy.read, in_axes=(1, 1, 0))(*earlier, carry)
-    return jnp.concatenate([told, jax.vmap(policy.step)(*newest, memory)[0][head][None]])
+    earlier, newest = jax.tree.map(lambda x: x[:-1], obs), jax.tree.map(lambda x: x[-1], obs)
+    memory = jax.vmap(policy.read, in_axes=(1, 1, 0))(earlier, first[:-1], carry)
+    heads, _ = jax.vmap(policy.step)(newest, first[-1], memory)
+    return jnp.concatenate([told, heads[head][None]])
 
 
 def foresee_batch(policy: Policy, obs: PyTree[Any], first: Bool[Array, "T B"], carry: Carry = None) -> PyTree[Any]:

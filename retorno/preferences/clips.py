@@ -99,7 +99,7 @@ class Clips:
         """A picture [height, width, 3] of each of some rows.
 
         Args:
-            segment: as it was asked about: "obs" and "action", as nested lists, and "lived", where that is known.
+            segment: as it was asked about: "obs" and "action" as `as_written` has them, "lived" where that is known.
             which: of its rows.
         """
         space = self.world.observation_space

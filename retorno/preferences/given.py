@@ -1,6 +1,7 @@
 """Labels that were given before, as lines of JSON: `{"segments": [{"obs": …, "action": …}, …], "share": …}`.
 
 `retorno labels export` writes such files, whoever the judge was, and `import` takes them; a run may begin with one.
+Observations are nested lists, or the text of pictures (`written`).
 A line may hold more than two segments, with "ranks" (0 the best, equal ones tie) or "ratings" (the more the better). A
 run that asks about as many at a time learns from it as from its own; one that asks about fewer learns as much as all
 choices of so many say: of two, all pairs. One that has clips rated, each by itself, learns from ratings that say of how

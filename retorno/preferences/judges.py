@@ -25,6 +25,7 @@ from retorno.preferences.given import shares_of, won
 from retorno.preferences.habits import SAME, Habits, in_a_word, told
 from retorno.preferences.lives import Life, Lives, known_lives
 from retorno.preferences.segments import Compared
+from retorno.preferences.written import as_written
 from retorno.run.stopping import asked_to_stop
 
 if TYPE_CHECKING:
@@ -350,7 +351,7 @@ def as_json(segment: dict[str, Any]) -> dict[str, Any]:
 
     What the world paid is nobody's business.
     """
-    written = {name: jax.tree.map(lambda x: x.tolist(), segment[name]) for name in ("obs", "action")}
+    written = {name: as_written(segment[name]) for name in ("obs", "action")}
     return written if (lived := segment.get("lived")) is None else {**written, "lived": lived.as_json()}
 
 

@@ -17,6 +17,7 @@ from retorno.environments.recordings import Recorded, episode, recorded_episodes
 from retorno.labels import Labels, shown_order, write_records
 from retorno.preferences import FunctionJudge, LearntReward, People, TrueReward, ranked_demonstrations
 from retorno.preferences.given import known_labels, shares_of
+from retorno.preferences.written import as_rows, as_written
 from retorno.run.train import train
 
 
@@ -284,3 +285,35 @@ def test_statistics_tell_who_presses_one_side_and_who_contradicts_themselves(
     assert "Cai: ordered 1, alike 0, cannot tell 0" in capsys.readouterr().out
     command.run(["export", str(tmp_path / "labels.db"), str(tmp_path / "all.jsonl")])
     assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 99
+
+
+def test_pictures_are_written_as_text_and_read_again() -> None:
+    screens = np.random.default_rng(0).integers(0, 256, (3, 12, 10, 1), np.uint8)
+    marks, seen = screens[..., 0] > 250, {"screen": screens, "marks": screens[..., 0] > 250, "held": np.arange(3)}
+    space = spaces.Dict(
+        held=spaces.Discrete(3), marks=spaces.MultiBinary((12, 10)), screen=spaces.Box(0, 255, (12, 10, 1), np.uint8)
+    )
+    written = json.loads(json.dumps(as_written(seen)))
+    assert written["held"] == [0, 1, 2] and len(json.dumps(written["marks"])) < marks.size / 2
+    again = as_rows(written, space)
+    for name, rows in seen.items():
+        np.testing.assert_array_equal(again[name], rows)
+    # Files of others may hold lists.
+    np.testing.assert_array_equal(as_rows(screens.tolist(), space["screen"]), screens)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"shape": [3, 12, 11, 1]}, "has 396 bytes, got 360"),
+        ({"shape": [1, 2, 2, 1]}, "has 4 bytes, got 5 or more"),
+        ({"shape": [-3, 12, -10, 1]}, "has a shape"),
+        ({"dtype": "object"}, "of uint8 or bool"),
+        ({"zlib": "AAAA"}, "cannot be read"),
+        ({"zlib": "no base64!"}, "base64|Only"),
+    ],
+)
+def test_text_that_is_no_picture_is_refused(changed: dict[str, Any], message: str) -> None:
+    written = as_written(np.zeros((3, 12, 10, 1), np.uint8)) | changed
+    with pytest.raises(ValueError, match=message):
+        as_rows(written, spaces.Box(0, 255, (12, 10, 1), np.uint8))
