@@ -535,6 +535,17 @@ def _body(world: str, labels: int) -> Result:
     )
 
 
+def _pixels(game: str) -> Result:
+    """One of MinAtar's games, from pixels, with as many labels as Christiano et al. 2017 had for Atari's."""
+    # Who plays at random loses Breakout within some ten steps, and a clip lies within an episode.
+    taught = Preferences(
+        labels=5_500, segment=10, session=100, gradient_steps=20, batch=64, network=CNN((16,), (3,), (1,), (64,))
+    )
+    return Result(
+        "ppo", f"minatar/{game}", "≥ .9", steps=500_000, seeds=3, first_seed=200, taught=taught, judge=share_of_gain
+    )
+
+
 RESULTS = [
     Result("ppo", "CartPole-v1", "≥ 495"),
     Result("ppo", "Acrobot-v1", "≥ −80"),
@@ -663,6 +674,7 @@ RESULTS = [
         judge=share_of_gain,
     ),
     *(_body(world, labels) for labels in (700, 1_400) for world in ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5")),
+    *(_pixels(game) for game in ("breakout", "seaquest")),
     # Nobody is asked: the first policies of a run are ranked by how far it was. A piece of 50 steps each.
     Result(
         "ppo",

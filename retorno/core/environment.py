@@ -89,6 +89,10 @@ class Environment(eqx.Module):
         """A picture [height, width, 3] (uint8) of a state, where the world can be drawn."""
         raise NotImplementedError(f"{type(self).__name__} cannot be drawn: it has no render(state)")
 
+    def picture(self, obs: PyTree[Any]) -> np.ndarray:
+        """A picture [height, width, 3] (uint8) of an observation, where that alone can be drawn."""
+        raise NotImplementedError(f"an observation of {type(self).__name__} is no picture: it has no picture(obs)")
+
 
 class Successes(Protocol):
     """Whether episodes that ended were successes, of B environments that may say so."""

@@ -41,7 +41,8 @@ class Film(NamedTuple):
 
 class Clips:
     """Draws what a world showed: the world itself where an observation tells its state, pictures that are observed as
-    they are, a world that lives in Python by living its episode again, and else the numbers as lines over time.
+    they are, or as the world draws them, a world that lives in Python by living its episode again, and else the numbers
+    as lines over time.
     """
 
     def __init__(self, world: World, seed: int = 0) -> None:
@@ -67,7 +68,7 @@ class Clips:
     @cached_property
     def why_numbers(self) -> str | None:
         """Why clips show numbers and no pictures, where they do."""
-        if is_picture(self.world.observation_space):
+        if is_picture(self.world.observation_space) or self._pictures:
             return None
         if self._lived is not None:
             why = self._lived.trouble
@@ -82,6 +83,11 @@ class Clips:
         if not lacking:
             return None
         return f"clips of {kind.__name__} show its numbers as lines: drawing it takes {' and '.join(lacking)}"
+
+    @property
+    def _pictures(self) -> bool:
+        """Whether the world draws an observation by itself, as of planes of marks."""
+        return isinstance(self.world, Environment) and type(self.world).picture is not Environment.picture
 
     def film(self, segment: Mapping[str, Any]) -> Film:
         """A segment at the world's own speed, without pictures that would follow each other too quickly.
@@ -110,6 +116,8 @@ class Clips:
         if self._lived is not None and (drawn := self._lived.frames(segment, rows, which)) is not None:
             return drawn
         if isinstance(self.world, Environment):
+            if self._pictures:
+                return [self.world.picture(jax.tree.map(lambda x, t=t: x[t], rows)) for t in which]
             try:
                 return _drawn(self.world, jax.tree.map(lambda x: x[np.asarray(which)], rows))
             except NotImplementedError:

@@ -35,6 +35,7 @@ from retorno.labels import Labels, shown_order
 from retorno.preferences import FunctionJudge, People
 from retorno.preferences.clips import Clips
 from retorno.preferences.judges import as_json
+from retorno.preferences.written import as_written
 from retorno.run.resume import resume
 from retorno.run.stopping import Interrupted, StopSignals, asked_to_stop
 from retorno.run.train import train
@@ -243,6 +244,15 @@ def test_a_clip_shows_the_states_that_were(name: str) -> None:
     assert clips.why_numbers is None and len(frames) == 2
     for frame, truth in zip(frames, (state, after), strict=True):
         assert np.mean(np.any(frame != place.render(truth), axis=-1)) < 0.001
+
+
+def test_a_clip_of_planes_of_marks_is_drawn_as_the_game_is() -> None:
+    """Where an observation does not tell the state, but all that is drawn."""
+    place = native("minatar/breakout")
+    state, row = place.reset(jax.random.key(3))
+    clips = Clips(place)
+    [frame] = clips.frames({"obs": as_written(np.asarray(row.obs)[None]), "action": []}, [0])
+    assert clips.why_numbers is None and np.array_equal(frame, place.render(state))
 
 
 class Seen(Environment):

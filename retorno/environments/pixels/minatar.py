@@ -110,7 +110,10 @@ class MinAtar(Environment):
         return Played(game, action), transition(self.screen(game), reward, terminated=over)
 
     def render(self, state: Played) -> np.ndarray:
-        return draw(np.asarray(self.screen(state.game)), list(self.planes.values()))
+        return self.picture(self.screen(state.game))
+
+    def picture(self, obs: Bool[Array | np.ndarray, "10 10 C"]) -> np.ndarray:
+        return draw(np.asarray(obs), list(self.planes.values()))
 
 
 def draw(screen: np.ndarray, colours: list[Colour]) -> np.ndarray:
