@@ -229,6 +229,8 @@ _A2C_BY_CAR = A2C(
     box=BoxPolicy.state_dependent,
     initial_log_std=0.0,
     noise_period=16,
+    # With a step size that stays two of sixteen seeds end below 85, with one that falls none below 91.
+    optimiser=dataclasses.replace(A2C().optimiser, schedule=Schedule.linear),
     normalise_observations=True,
     normalise_rewards=True,
 )
@@ -541,7 +543,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("a2c", "LunarLanderContinuous-v3"): Published(
         dataclasses.replace(_A2C_SMOOTH, num_envs=4, discount=0.99), 5_000_000, _ANEW
     ),
-    ("a2c", "MountainCarContinuous-v0"): Published(_A2C_BY_CAR, 100_000, _ZOO),
+    ("a2c", "MountainCarContinuous-v0"): Published(_A2C_BY_CAR, 100_000, f"{_ZOO}'s, with a step size that falls"),
     ("a2c", "BipedalWalker-v3"): Published(
         dataclasses.replace(
             _A2C_SMOOTH,
