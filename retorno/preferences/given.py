@@ -260,10 +260,21 @@ def known_labels(
                 rows = [as_rows(segments[i]["obs"], observed) for i in some]
                 acts = [as_rows(segments[i]["action"], acted) for i in some]
                 steps = [{len(x) for x in jax.tree.leaves(each)} for each in (*acts, *rows)]
-            except (ValueError, KeyError, TypeError) as error:
+            except KeyError as error:
+                raise RetornoError(f"{where} is not of this world: it has no {error}") from error
+            except (ValueError, TypeError) as error:
                 raise RetornoError(f"{where} is not of this world: {error}") from error
             lived = [max(each) for each in steps[:clips]]
-            if steps != [*({n} for n in lived), *({n + 1} for n in lived)] or min(lived) < length:
+            if steps != [*({n} for n in lived), *({n + 1} for n in lived)]:
+                told = "; ".join(
+                    f"{sorted(of_obs)} of {sorted(of_acts)}"
+                    for of_acts, of_obs in zip(steps[:clips], steps[clips:], strict=True)
+                )
+                raise RetornoError(
+                    f"{where} has as many observations and actions as {told}: a segment has an observation before each "
+                    "action, and one after the last"
+                )
+            if min(lived) < length:
                 raise RetornoError(
                     f"{where} has segments of {min(lived)} steps, and {length} are expected: see `segment`"
                 )

@@ -165,6 +165,20 @@ def test_a_file_with_something_else_is_refused_as_a_whole(tmp_path: Path, line: 
         small(known=str(tmp_path / "nothing.jsonl"))
 
 
+@pytest.mark.parametrize(
+    ("damaged", "why"),
+    [
+        ({"obs": [0, 1]}, r"observations and actions as \[2\] of \[2\]; \[3\] of \[2\]: a segment has"),
+        ({"obs": {"dtype": "bool"}}, "line 1 is not of this world: it has no 'shape'"),
+    ],
+)
+def test_what_a_segment_lacks_is_told(tmp_path: Path, damaged: dict[str, Any], why: str) -> None:
+    whole = {"obs": [0, 1, 2], "action": [0, 1]}
+    (tmp_path / "given.jsonl").write_text(json.dumps({"segments": [whole | damaged, whole], "share": 1}))
+    with pytest.raises(RetornoError, match=why):
+        known_labels(tmp_path / "given.jsonl", 2, 2, spaces.Discrete(9), spaces.Discrete(2))
+
+
 def test_rankings_and_ratings_say_as_much_as_their_pairs(tmp_path: Path) -> None:
     segments = [{"obs": [i, i + 1, i + 2], "action": [0, 1]} for i in range(4)]
     ranked, rated = {"segments": segments, "ranks": [2, 0, 0, None]}, {"segments": segments[:3], "ratings": [5, 2, 5]}
