@@ -15,8 +15,8 @@ class Export:
     """Write a learnt policy for other programs, without its training: its best action on each row.
 
     An ONNX file takes what the environment shows (and a mask of what is legal, and the memory, where there are such)
-    and gives the action in the world's bounds. A folder holds safetensors and a JSON of the architecture, which
-    retorno.load reads.
+    and gives the action in the world's bounds; of a policy that looks ahead, as AlphaZero's, it is the network: logits
+    of all actions, and the value. A folder holds safetensors and a JSON of the architecture, which retorno.load reads.
     """
 
     run: Run

@@ -32,6 +32,8 @@ from retorno.run import policy_folder
 from retorno.run.episodes import decide
 from retorno.run.numpy_program import numpy_program
 from retorno.run.policy_folder import SavedPolicy, Step
+from retorno.search import SearchPolicy
+from retorno.search.trees import evaluator_of
 
 Program = Callable[[list[Any], Any, list[Any], Any], list[Any]]
 """(an observation's arrays, first, the memory's arrays, legal) → the action's arrays and the memory's."""
@@ -147,8 +149,7 @@ class Actor:
 
     def program(self) -> ActorProgram:
         """What it computes on one row: for whoever writes that down in another form."""
-        obs = [np.zeros(array.shape, array.dtype) for array in self._arrays]
-        names = _names("obs", self.observation_space)
+        obs, names = self._example()
         every = as_legal(_everything(self.action_space), self.action_space) if self.masked else None
         masks = jax.tree.leaves(every)
         memory = [f"memory.{i}" for i in range(len(self._empty))]
@@ -167,6 +168,24 @@ class Actor:
             inputs=(*names, *legal_names, *(["first"] if memory else []), *memory),
             outputs=(*_names("action", self.action_space), *(f"next_{name}" for name in memory)),
         )
+
+    def network_program(self) -> ActorProgram:
+        """What the network of a policy that looks ahead thinks of one row before it does.
+
+        These are logits of the actions (those that are not legal have some too) and the value for whoever moves.
+        """
+        assert isinstance(self.policy, SearchPolicy)
+
+        def function(network: Policy, obs: list[Array]) -> list[Array]:
+            return [*evaluator_of(network)(jax.tree.unflatten(self._structure, obs))]
+
+        obs, names = self._example()
+        return ActorProgram(function, self.policy.network, (obs,), inputs=names, outputs=("logits", "value"))
+
+    def _example(self) -> tuple[list[np.ndarray], tuple[str, ...]]:
+        """An observation's arrays, and their names."""
+        obs = [np.zeros(array.shape, array.dtype) for array in self._arrays]
+        return obs, tuple(_names("obs", self.observation_space))
 
     def _program(self, batched: bool, sample: bool, *example: Any) -> Program:
         """What decides, made when it is first needed."""

@@ -69,6 +69,9 @@ def export(
 def onnx_model(actor: Actor, batched: bool = False) -> Any:
     """A policy as an ONNX graph: one row in, its best action out, as the environment takes it.
 
+    Of one that looks ahead in a model before it acts, as AlphaZero's, it is the network that is asked there: outputs
+    are `logits` of all actions, those that are not legal too, and `value`, for whoever moves.
+
     Inputs are `obs` (or `obs.KEY` for each array of a dictionary), as the environment gives it; `legal`, a mask, where
     the world says what is legal; and of a policy with a memory `first`, whether an episode begins, and `memory.0`, …
     Outputs are `action`, in the world's bounds, and `next_memory.0`, …: next time's memory. At an episode's first row
@@ -81,18 +84,13 @@ def onnx_model(actor: Actor, batched: bool = False) -> Any:
 
     Raises:
         ExportError: when onnx is not installed.
-        OnnxError: when the policy computes what has no form in ONNX, such as a search.
+        OnnxError: when the policy computes what has no form in ONNX, such as a search without a network.
     """
     if find_spec("onnx") is None:
         raise ExportError("ONNX files need onnx: pip install 'retorno[onnx]'")
     from retorno.run import onnx_program
 
-    if isinstance(actor.policy, SearchPolicy):
-        raise onnx_program.OnnxError(
-            "the policy looks ahead before it acts: networks have a form in ONNX, a search in a model has none; "
-            "retorno.load acts by it"
-        )
-    program = actor.program()
+    program = actor.network_program() if isinstance(actor.policy, SearchPolicy) else actor.program()
     facts = {
         "observation_space": json.dumps(space_to_json(actor.observation_space)),
         "action_space": json.dumps(space_to_json(actor.action_space)),

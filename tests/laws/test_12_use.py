@@ -37,6 +37,8 @@ from retorno.run.export import onnx_model
 from retorno.run.onnx_program import OnnxError
 from retorno.run.policy_folder import SavedPolicy
 from retorno.run.train import train
+from retorno.search import SearchPolicy
+from retorno.search.trees import evaluator_of
 
 ENVS, ROWS = 4, 10
 SEARCHING = ("rollout", "uct", "alpha_zero", "mu_zero")
@@ -226,12 +228,33 @@ def test_what_learns_with_noise_is_used_without(name: str, tmp_path: Path) -> No
     check_use(learnt(method, setting), setting, tmp_path)
 
 
-@pytest.mark.parametrize("name", SEARCHING)
-def test_a_search_is_no_graph(name: str) -> None:
+@pytest.mark.parametrize("name", ["rollout", "uct"])
+def test_a_search_without_a_network_is_no_graph(name: str) -> None:
     setting = on(busy_world())
     actor = Actor(learnt(small(name), setting, compiled=True), *setting[:3])
     with pytest.raises(OnnxError, match="a search in a model has none"):
         onnx_model(actor)
+
+
+@pytest.mark.parametrize("name", ["alpha_zero", "mu_zero"])
+def test_the_network_of_a_search_is_a_graph(name: str) -> None:
+    """Its logits and its value, one row at a time and as a batch; so what it would do without the search."""
+    setting = on(busy_world())
+    policy = learnt(small(name), setting, compiled=True)
+    assert isinstance(policy, SearchPolicy)
+    actor = Actor(policy, *setting[:3])
+    one, rows = (
+        onnxruntime.InferenceSession(onnx_model(actor, batched).SerializeToString(), SESSION)
+        for batched in (False, True)
+    )
+    names = [each.name for each in rows.get_inputs()]
+    for row in recorded(setting):
+        arrays = actor.arrays_of(row.obs)
+        logits, value = rows.run(["logits", "value"], dict(zip(names, arrays, strict=True)))
+        wanted = jax.vmap(evaluator_of(policy.network))(row.obs)
+        assert_alike((logits, value), wanted)
+        first = dict(zip(names, (np.asarray(array[0]) for array in arrays), strict=True))
+        assert_alike(one.run(["logits", "value"], first), [x[0] for x in wanted])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
