@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from retorno.cli.interrupting import interruptible
+
 COMMANDS = {
     "solve": ("NAME|FILE", "the exact answer of a model, with bounds and all ties"),
     "model": ("FILE|NAME", "what a model is made of, and conversion between file formats"),
@@ -80,7 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command: its exit code. Errors are one line on stderr."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _told_as_notes(), _only_json() if "--json" in given else contextlib.nullcontext():
+        with (
+            interruptible(lambda: _fail("interrupted", 130)),
+            _told_as_notes(),
+            _only_json() if "--json" in given else contextlib.nullcontext(),
+        ):
             code = _run(given)
             sys.stdout.flush()
             return code

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,6 +142,7 @@ class Engine(ABC):
             )
         except OSError as error:
             raise EngineError(f"{self.command[0]} cannot be started: {error.strerror}") from error
+        _started.add(self)
         self._lines = queue.Queue()
         threading.Thread(target=_listen, args=(self.process, self._lines), daemon=True).start()
         self.greet()
@@ -194,6 +196,17 @@ class Engine(ABC):
             with contextlib.suppress(OSError, ValueError):
                 if pipe is not None:
                     pipe.close()
+
+
+_started: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def kill_all() -> None:
+    """End the programs that run, at once: for a process that ends without clearing up."""
+    for engine in list(_started):
+        if (process := engine.process) is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _listen(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:

@@ -89,10 +89,10 @@ _outside: list[int] = [-1]
 
 
 def _wake(number: int) -> None:
-    """Write signals there; nowhere, where it was closed meanwhile."""
+    """Write signals there; nowhere, where it was closed meanwhile, or is something else's by now."""
     try:
         signal.set_wakeup_fd(number)
-    except OSError:
+    except (OSError, ValueError):
         signal.set_wakeup_fd(-1)
 
 

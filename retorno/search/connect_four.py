@@ -11,6 +11,7 @@ from jaxtyping import Float, Integer
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.search.errors import SearchError
 from retorno.search.perfect import word
+from retorno.search.stopping import Stop
 
 ENTRIES = 8_388_617
 """Positions that the table remembers, a prime number: 67 MB."""
@@ -46,32 +47,38 @@ class ConnectFourSolver:
         object.__setattr__(self, "_table", np.zeros(self.entries, np.uint64))
         object.__setattr__(self, "_turn", threading.Lock())
 
-    def values(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+    def values(self, obs: Integer[np.ndarray, "R C"], stop: Stop | None = None) -> Float[np.ndarray, " A"]:
         """Of each move: 1, 0 or −1; NaN where the column is full.
 
         Args:
             obs: as the game shows it, 1 the mover's and 2 the opponent's, in which nobody has won yet.
-        """
-        return self._asked(obs, weak=True)
+            stop: by which the question is taken back.
 
-    def scores(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+        Raises:
+            Stopped: when it was.
+        """
+        return self._asked(obs, stop, weak=True)
+
+    def scores(self, obs: Integer[np.ndarray, "R C"], stop: Stop | None = None) -> Float[np.ndarray, " A"]:
         """Of each move how soon it wins: 1 with the last disc of all, more before, negative where it loses so.
 
         Of a full board, on which there is no move, zeros.
         """
-        return self._asked(obs, weak=False) if (np.asarray(obs)[0] == 0).any() else np.zeros(self.actions)
+        if not (np.asarray(obs)[0] == 0).any():
+            return np.zeros(self.actions)
+        return self._asked(obs, stop, weak=False)
 
     @property
     def actions(self) -> int:
         return self.game.columns
 
-    def _asked(self, obs: Integer[np.ndarray, "R C"], weak: bool) -> Float[np.ndarray, " A"]:
+    def _asked(self, obs: Integer[np.ndarray, "R C"], stop: Stop | None, weak: bool) -> Float[np.ndarray, " A"]:
         from retorno.search.kernels import LOST, scores
 
         mine, theirs = (word(_columns(np.asarray(obs) == mark)) for mark in (1, 2))
-        table = self._table  # type: ignore[attr-defined]
+        table, asked = self._table, (stop or Stop()).asked  # type: ignore[attr-defined]
         with self._turn:  # type: ignore[attr-defined]
-            found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, table)
+            found = scores(mine, mine | theirs, self.game.rows, self.game.columns, self.depth, weak, table, asked)
         return np.where(found < LOST, np.nan, (np.clip(found, -1, 1) if weak else found).astype(float))
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float, Integer
 from retorno.environments.games.hex import Hex
 from retorno.search.errors import SearchError
 from retorno.search.perfect import word
+from retorno.search.stopping import Stop
 
 LARGEST = 5
 """Rows of a board that is solved in seconds, and whose positions are a word each."""
@@ -45,28 +46,35 @@ class HexSolver:
     def actions(self) -> int:
         return self.game.size**2
 
-    def values(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+    def values(self, obs: Integer[np.ndarray, "R C"], stop: Stop | None = None) -> Float[np.ndarray, " A"]:
         """Of each move: 1 or −1; NaN where the cell is taken.
 
         Args:
             obs: as the game shows it, 1 the mover's and 2 the opponent's, in which nobody has won yet.
-        """
-        return self._asked(obs)[0]
+            stop: by which the question is taken back.
 
-    def scores(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+        Raises:
+            Stopped: when it was.
+        """
+        return self._asked(obs, stop)[0]
+
+    def scores(self, obs: Integer[np.ndarray, "R C"], stop: Stop | None = None) -> Float[np.ndarray, " A"]:
         """The same, and of moves alike in that the better after which fewer stones are lacking than the other lacks.
 
         Of a full board, on which there is no move, zeros.
         """
-        values, ahead = self._asked(obs)
+        values, ahead = self._asked(obs, stop)
         return np.zeros(self.actions) if np.isnan(values).all() else 4 * self.game.size * values + ahead
 
-    def _asked(self, obs: Integer[np.ndarray, "R C"]) -> tuple[Float[np.ndarray, " A"], Float[np.ndarray, " A"]]:
+    def _asked(
+        self, obs: Integer[np.ndarray, "R C"], stop: Stop | None
+    ) -> tuple[Float[np.ndarray, " A"], Float[np.ndarray, " A"]]:
         from retorno.search.hex_kernels import answered
 
         marks = np.asarray(obs)
         mine, theirs = (word(np.pad(marks == mark, ((0, 0), (0, 1)))) for mark in (1, 2))
         with self._turn:  # type: ignore[attr-defined]
-            values, ahead = answered(mine, theirs, self.game.size, *self._table)  # type: ignore[attr-defined]
+            keys, known = self._table  # type: ignore[attr-defined]
+            values, ahead = answered(mine, theirs, self.game.size, keys, known, (stop or Stop()).asked)
         values[marks.ravel() != 0] = np.nan
         return values, ahead

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit, uint64
 
 from retorno.search.kernels import EMPTY, ONE, Word, popcount
+from retorno.search.stopping import Stopped
 
 WON = np.uint64(1 << 63)
 """Beside the cells of a position: its mover wins."""
@@ -55,7 +56,10 @@ def lacking(mine: Word, free: Word, sides: np.ndarray, size: int) -> int:
         count += 1
 
 
-@njit("uint64(uint64, uint64, int64, int64, uint64, uint64[::1], uint64[::1], uint64[::1], uint64[:, ::1])", cache=True)
+@njit(
+    "uint64(uint64, uint64, int64, int64, uint64, uint64[::1], uint64[::1], uint64[::1], uint64[:, ::1], uint8[::1])",
+    cache=True,
+)
 def solved(
     mine: Word,
     theirs: Word,
@@ -66,6 +70,7 @@ def solved(
     keys: np.ndarray,
     known: np.ndarray,
     orders: np.ndarray,
+    stop: np.ndarray,
 ) -> Word:
     """Free cells within which the winner of a position wins, whatever lies elsewhere; with `WON` where it is the mover.
 
@@ -79,7 +84,10 @@ def solved(
         keys: positions that were seen.
         known: what was found of them.
         orders: two lines for each depth, of moves and of what they promise.
+        stop: not 0 once nobody waits for the answer any more.
     """
+    if stop[0]:
+        raise Stopped
     free = board & ~(mine | theirs)
     own, other = sides[2 * mover : 2 * mover + 2], sides[2 - 2 * mover : 4 - 2 * mover]
     at_once = decisive(mine, free, own, size)
@@ -112,7 +120,7 @@ def solved(
     found = EMPTY
     for k in range(count):
         if order[k] & needed:
-            answer = solved(theirs, mine | order[k], 1 - mover, size, board, sides, keys, known, orders)
+            answer = solved(theirs, mine | order[k], 1 - mover, size, board, sides, keys, known, orders, stop)
             if not answer & WON:
                 found = WON | answer | order[k]
                 break
@@ -135,16 +143,19 @@ def loses(
     keys: np.ndarray,
     known: np.ndarray,
     orders: np.ndarray,
+    stop: np.ndarray,
 ) -> bool:
     """Whether the mover loses a position; the other may have joined their sides already."""
     other = sides[2 - 2 * mover : 4 - 2 * mover]
     if joined(other[0], theirs, size) & other[1]:
         return True
-    return not solved(mine, theirs, mover, size, board, sides, keys, known, orders) & WON
+    return not solved(mine, theirs, mover, size, board, sides, keys, known, orders, stop) & WON
 
 
 @njit(cache=True, nogil=True)
-def answered(mine: Word, theirs: Word, size: int, keys: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def answered(
+    mine: Word, theirs: Word, size: int, keys: np.ndarray, known: np.ndarray, stop: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Of each cell whether the mover, who joins the rows, wins there (1) or loses (−1), and how many stones fewer than
     the other they lack then. What is said of cells that are taken means nothing.
     """
@@ -163,7 +174,7 @@ def answered(mine: Word, theirs: Word, size: int, keys: np.ndarray, known: np.nd
     for action in range(size * size):
         move = ONE << uint64(action // size * (size + 1) + action % size)
         if free & move:
-            if loses(theirs, mine | move, 1, size, board, sides, keys, known, orders):
+            if loses(theirs, mine | move, 1, size, board, sides, keys, known, orders, stop):
                 values[action] = 1.0
             left = free ^ move
             ahead[action] = lacking(theirs, left, sides[2:], size) - lacking(mine | move, left, sides[:2], size)

@@ -17,6 +17,8 @@ import numpy as np
 from numba import njit, types, uint64
 from numba.extending import intrinsic
 
+from retorno.search.stopping import Stopped
+
 Word = Any
 """64 bits, which Numba alone tells from other numbers."""
 ONE = np.uint64(1)
@@ -132,7 +134,8 @@ def proven(mine: Word, taken: Word, fours: Word, rows: int, bottom: Word, board:
 
 
 @njit(
-    "int64(uint64, uint64, int64, int64, int64, int64, int64, uint64, uint64, uint64, uint64[::1], uint64[:, ::1])",
+    "int64(uint64, uint64, int64, int64, int64, int64, int64, uint64, uint64, uint64, uint64[::1], uint64[:, ::1], "
+    "uint8[::1])",
     cache=True,
 )
 def negamax(
@@ -148,12 +151,15 @@ def negamax(
     upper: Word,
     table: np.ndarray,
     orders: np.ndarray,
+    stop: np.ndarray,
 ) -> int:
     """The score of a position in which nobody can win at once, within alpha and beta; 0 beyond the depth.
 
     Each depth has its own line of `orders`, moves and what they are worth: a place made anew for each position would
     cost as much as the rest.
     """
+    if stop[0]:
+        raise Stopped
     cells = rows * columns
     played = popcount(taken)
     moves = not_losing(mine, taken, rows, bottom, board)
@@ -212,7 +218,19 @@ def negamax(
     for k in range(count):
         move = order[k]
         score = -negamax(
-            mine ^ taken, taken | move, -beta, -alpha, rows, columns, depth - 1, bottom, board, upper, table, orders
+            mine ^ taken,
+            taken | move,
+            -beta,
+            -alpha,
+            rows,
+            columns,
+            depth - 1,
+            bottom,
+            board,
+            upper,
+            table,
+            orders,
+            stop,
         )
         if score >= beta:
             if to_the_end:
@@ -246,6 +264,7 @@ def score(
     depth: int,
     weak: bool,
     table: np.ndarray,
+    stop: np.ndarray,
 ) -> int:
     """The score of a position that is not over, or (weak) its sign alone."""
     bottom, board, upper = masks(rows, columns)
@@ -255,13 +274,13 @@ def score(
     orders = np.empty((2 * cells, columns), np.uint64)
     if weak:
         # Two questions whose answer is yes or no are settled sooner than one with three answers.
-        found = negamax(mine, taken, -1, 0, rows, columns, depth, bottom, board, upper, table, orders)
+        found = negamax(mine, taken, -1, 0, rows, columns, depth, bottom, board, upper, table, orders, stop)
         if found < 0:
             return -1
-        found = negamax(mine, taken, 0, 1, rows, columns, depth, bottom, board, upper, table, orders)
+        found = negamax(mine, taken, 0, 1, rows, columns, depth, bottom, board, upper, table, orders, stop)
         return 1 if found > 0 else 0
     if depth <= cells:
-        return negamax(mine, taken, -cells, cells, rows, columns, depth, bottom, board, upper, table, orders)
+        return negamax(mine, taken, -cells, cells, rows, columns, depth, bottom, board, upper, table, orders, stop)
     low, high = -((cells - played) // 2), (cells + 1 - played) // 2
     while low < high:
         middle = low + (high - low) // 2
@@ -269,7 +288,9 @@ def score(
             middle = low // 2
         elif middle >= 0 and high // 2 > middle:
             middle = high // 2
-        found = negamax(mine, taken, middle, middle + 1, rows, columns, depth, bottom, board, upper, table, orders)
+        found = negamax(
+            mine, taken, middle, middle + 1, rows, columns, depth, bottom, board, upper, table, orders, stop
+        )
         if found <= middle:
             high = found
         else:
@@ -286,6 +307,7 @@ def scores(
     depth: int,
     weak: bool,
     table: np.ndarray,
+    stop: np.ndarray,
 ) -> np.ndarray:
     """The score of each column for the mover; `LOST` − 1 where it is full."""
     found = np.full(columns, LOST - 1)
@@ -301,5 +323,5 @@ def scores(
         elif played + 1 == cells:
             found[column] = 0
         else:
-            found[column] = -score(mine ^ taken, taken | move, rows, columns, depth - 1, weak, table)
+            found[column] = -score(mine ^ taken, taken | move, rows, columns, depth - 1, weak, table, stop)
     return found

@@ -11,6 +11,7 @@ from jaxtyping import Float, Integer
 from retorno.environments.games.othello import Othello
 from retorno.search.errors import SearchError
 from retorno.search.perfect import word
+from retorno.search.stopping import Stop
 
 ENTRIES = 2_097_169
 """Positions that the table remembers, a prime number: 25 MB."""
@@ -42,31 +43,37 @@ class OthelloSolver:
     def actions(self) -> int:
         return self.game.size**2
 
-    def values(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+    def values(self, obs: Integer[np.ndarray, "R C"], stop: Stop | None = None) -> Float[np.ndarray, " A"]:
         """Of each move: 1 where it wins, 0 where it draws, −1 where it loses; NaN where it is not legal.
 
         NaN for all where more moves are left than are looked ahead.
 
         Args:
             obs: as the game shows it, 1 the mover's and 2 the opponent's.
+            stop: by which the question is taken back.
+
+        Raises:
+            Stopped: when it was.
         """
         if (np.asarray(obs) == 0).sum() > self.depth:
             return np.full(self.actions, np.nan)
-        return np.sign(self._asked(obs, 1))
+        return np.sign(self._asked(obs, 1, stop))
 
-    def scores(self, obs: Integer[np.ndarray, "R C"]) -> Float[np.ndarray, " A"]:
+    def scores(self, obs: Integer[np.ndarray, "R C"], stop: Stop | None = None) -> Float[np.ndarray, " A"]:
         """Of each move the discs ahead at the end, or what is promised, less than one disc; NaN where it is illegal.
 
         Of a position in which nobody can move, zeros.
         """
-        found = self._asked(obs, None)
+        found = self._asked(obs, None, stop)
         return np.zeros(self.actions) if np.isnan(found).all() else found
 
-    def _asked(self, obs: Integer[np.ndarray, "R C"], window: int | None) -> Float[np.ndarray, " A"]:
+    def _asked(self, obs: Integer[np.ndarray, "R C"], window: int | None, stop: Stop | None) -> Float[np.ndarray, " A"]:
         from retorno.search.othello_kernels import GUESS, MOST, scores
 
         mine, theirs = (word(np.asarray(obs) == mark) for mark in (1, 2))
         window = MOST * GUESS if window is None else window
         with self._turn:  # type: ignore[attr-defined]
-            found = scores(mine, theirs, self.game.size, self.depth, window, *self._table)  # type: ignore[attr-defined]
+            keys, bounds = self._table  # type: ignore[attr-defined]
+            asked = (stop or Stop()).asked
+            found = scores(mine, theirs, self.game.size, self.depth, window, keys, bounds, asked)
         return np.where(found == -MOST * GUESS, np.nan, found / GUESS)

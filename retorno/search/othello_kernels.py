@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, uint64
 
 from retorno.search.kernels import EMPTY, ONE, Word, popcount
+from retorno.search.stopping import Stopped
 
 MOST = 500
 """More than any score."""
@@ -77,7 +78,7 @@ def key_of(mine: Word, theirs: Word, reach: Word) -> Word:
 
 @njit(
     "int64(uint64, uint64, int64, int64, int64, int64, uint64, uint64, uint64, uint64[::1], int16[:, ::1], "
-    "uint64[:, ::1])",
+    "uint64[:, ::1], uint8[::1])",
     cache=True,
 )
 def negamax(
@@ -93,6 +94,7 @@ def negamax(
     keys: np.ndarray,
     bounds: np.ndarray,
     orders: np.ndarray,
+    stop: np.ndarray,
 ) -> int:
     """What a position is worth for its mover, within alpha and beta: the discs ahead at the end, `GUESS` for each.
 
@@ -109,12 +111,15 @@ def negamax(
         keys: positions that were seen.
         bounds: what is known of them: at least, at most, and to which depth.
         orders: two lines for each number of discs, of moves and of what they promise.
+        stop: not 0 once nobody waits for the answer any more.
     """
+    if stop[0]:
+        raise Stopped
     moves = moves_of(mine, theirs, size, board, inner)
     if not moves:
         if not moves_of(theirs, mine, size, board, inner):
             return GUESS * (popcount(mine) - popcount(theirs))
-        return -negamax(theirs, mine, -beta, -alpha, depth, size, board, inner, corners, keys, bounds, orders)
+        return -negamax(theirs, mine, -beta, -alpha, depth, size, board, inner, corners, keys, bounds, orders, stop)
     if depth == 0:
         return promised(mine, theirs, size, board, inner, corners)
     discs = popcount(mine | theirs)
@@ -153,7 +158,9 @@ def negamax(
     for k in range(count):
         turned = turned_by(order[k], mine, theirs, size, board, inner)
         after, other = mine | order[k] | turned, theirs & ~turned
-        score = -negamax(other, after, -beta, -alpha, depth - 1, size, board, inner, corners, keys, bounds, orders)
+        score = -negamax(
+            other, after, -beta, -alpha, depth - 1, size, board, inner, corners, keys, bounds, orders, stop
+        )
         best = max(best, score)
         alpha = max(alpha, score)
         if alpha >= beta:
@@ -167,7 +174,14 @@ def negamax(
 
 @njit(cache=True, nogil=True)
 def scores(
-    mine: Word, theirs: Word, size: int, depth: int, window: int, keys: np.ndarray, bounds: np.ndarray
+    mine: Word,
+    theirs: Word,
+    size: int,
+    depth: int,
+    window: int,
+    keys: np.ndarray,
+    bounds: np.ndarray,
+    stop: np.ndarray,
 ) -> np.ndarray:
     """Of each cell what the mover gets who lays a disc there, within a window; −`MOST` · `GUESS` of others."""
     board, inner, corners = EMPTY, EMPTY, EMPTY
@@ -188,6 +202,6 @@ def scores(
             turned = turned_by(move, mine, theirs, size, board, inner)
             after, other = mine | move | turned, theirs & ~turned
             found[action] = -negamax(
-                other, after, -window, window, depth - 1, size, board, inner, corners, keys, bounds, orders
+                other, after, -window, window, depth - 1, size, board, inner, corners, keys, bounds, orders, stop
             )
     return found

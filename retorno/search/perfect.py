@@ -18,6 +18,7 @@ from retorno.core.policy import Carry, Heads, WithoutMemory
 from retorno.core.solution import Solution
 from retorno.environments.positions import Positions, positions
 from retorno.ops.distributions import Categorical
+from retorno.search.stopping import Stop
 
 
 @runtime_checkable
@@ -29,12 +30,20 @@ class Solver(Protocol):
         """Their number, A."""
         ...
 
-    def scores(self, obs: Any) -> Float[np.ndarray, " A"]:
-        """The more the better for whoever moves; NaN for what is not legal."""
+    def scores(self, obs: Any, stop: Stop | None = None) -> Float[np.ndarray, " A"]:
+        """The more the better for whoever moves; NaN for what is not legal.
+
+        Raises:
+            Stopped: when the question was taken back.
+        """
         ...
 
-    def values(self, obs: Any) -> Float[np.ndarray, " A"]:
-        """What whoever moves gets with perfect play behind each move; NaN for what is not legal, or not known."""
+    def values(self, obs: Any, stop: Stop | None = None) -> Float[np.ndarray, " A"]:
+        """What whoever moves gets with perfect play behind each move; NaN for what is not legal, or not known.
+
+        Raises:
+            Stopped: when the question was taken back.
+        """
         ...
 
 
@@ -64,7 +73,7 @@ class Exhaustive:
     def actions(self) -> int:
         return self.found.model.num_actions
 
-    def scores(self, obs: Any) -> Float[np.ndarray, " A"]:
+    def scores(self, obs: Any, stop: Stop | None = None) -> Float[np.ndarray, " A"]:
         """What each move is worth; NaN for what is not legal. Everything is, once the game is over.
 
         Raises:
@@ -88,11 +97,26 @@ class Perfect(WithoutMemory):
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Heads, Carry]:
         def on_the_host(obs: PyTree[Any]) -> np.ndarray:
-            return np.nan_to_num(self.solver.scores(jax.tree.map(np.asarray, obs)), nan=-1e3).astype(np.float32)
+            return self._scores(jax.tree.map(np.asarray, obs))
 
         like = jax.ShapeDtypeStruct((self.solver.actions,), np.float32)
         scores = jax.pure_callback(on_the_host, like, obs, vmap_method="sequential")
         return {"policy": Categorical(jnp.where(scores == scores.max(), 0.0, -1e3)), "q": scores}, ()
+
+    def move(self, obs: PyTree[Any], stop: Stop) -> int:
+        """The move that it takes, on the host alone.
+
+        Args:
+            obs: a position in which something is legal.
+            stop: by which the question is taken back.
+
+        Raises:
+            Stopped: when it was.
+        """
+        return int(self._scores(jax.tree.map(np.asarray, obs), stop).argmax())
+
+    def _scores(self, obs: PyTree[Any], stop: Stop | None = None) -> Float[np.ndarray, " A"]:
+        return np.nan_to_num(self.solver.scores(obs, stop), nan=-1e3).astype(np.float32)
 
 
 def word(cells: Bool[np.ndarray, "*N"]) -> np.uint64:

@@ -7,6 +7,7 @@ on where it was, and an address can be sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from urllib.parse import urlencode
 
 import jax
 import numpy as np
-from nicegui import run, ui
+from nicegui import ui
 
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
@@ -27,7 +28,9 @@ from retorno.environments.games.game import Game
 from retorno.run.engines import Engine, Resigned
 from retorno.run.played import Mover, Played
 from retorno.run.thinking import Thought, think
-from retorno.search.perfect import Solver
+from retorno.search.perfect import Perfect, Solver
+from retorno.search.stopping import Stop, Stopped
+from retorno.web.aside import aside
 from retorno.web.boards import Cell, Drawing, Preference, curve, drawn, kind_of
 from retorno.web.shown import harmless
 from retorno.web.site import Status, Visit, frame, on_key
@@ -88,7 +91,9 @@ class Playing:
         self.version = 0
         """How often the game was another one: what was thought of the one before is dropped."""
         self.busy = True
-        """Nothing can be done: until the moves of the address were made, and while the opponent moves."""
+        """No move can be made: until those of the address were, and while the opponent moves."""
+        self.asked_of_opponent, self.asked_of_solver = Stop(), Stop()
+        """By which what they are asked is taken back."""
         self.considering = self.judging = self.gone = False
         self.picked: list[Cell] = []
         self.hinted = False
@@ -151,7 +156,7 @@ class Playing:
         said = [each for each in self.asked.get("moves", "").split("-") if each][:LONGEST]
         if said:
             try:
-                await run.io_bound(self.game.follow, said)
+                await aside(self.game.follow, said)
             except RetornoError as error:
                 self.status.say("bad_moves", why=error)
         self.begun, self.busy = True, False
@@ -190,6 +195,7 @@ class Playing:
             return
         self.picked, self.hinted = [], False
         self.status.hint("")
+        self.asked_of_solver.ask()
         self.game.play(action)
         self.refresh()
         await self.go_on()
@@ -203,29 +209,30 @@ class Playing:
             try:
                 while version == self.version and not self.game.over and self.game.second != self.second:
                     action = await self._answer()
-                    if action is None:  # The pages end.
-                        return
                     if version == self.version:
                         self.game.play(action)
             except Resigned:
                 if version == self.version:
                     self.game.give_up()
             except RetornoError as error:
-                self.status.say("failed", why=error)
+                if version == self.version:
+                    self.status.say("failed", why=error)
             finally:
-                self.busy = False
+                if version == self.version:  # Else who changed the game goes on with it.
+                    self.busy = False
         self.refresh()
         if self.busy or version != self.version:
             return
         await self.consider()
 
-    async def _answer(self) -> int | None:
+    async def _answer(self) -> int:
         """The opponent's move. One with a memory is shown the whole game."""
         player, world, rows = self.table.players[self.against], self.table.world, self.game.rows
         said = self.game.said()
         if player is self.table.analyst:
-            found = await self._thought(len(self.game.moves))
-            return None if found is None else found.action
+            return (await self._thought(len(self.game.moves))).action
+        if isinstance(player, Perfect):
+            return await aside(player.move, rows[-1].obs, self.asked_of_opponent)
 
         def moved() -> int:
             if isinstance(player, Engine):
@@ -237,14 +244,14 @@ class Playing:
                 mover.watch(row)
             return mover.move(rows[-1])
 
-        return await run.io_bound(moved)
+        return await aside(moved)
 
-    async def _thought(self, ply: int) -> Thought | None:
+    async def _thought(self, ply: int) -> Thought:
         """What is thought of the position after so many moves."""
         version, found = self.version, self.thoughts.get(ply)
         if found is None:
-            found = await run.io_bound(think, self.table.analyst, self.game.rows[ply])
-            if found is not None and version == self.version:
+            found = await aside(think, self.table.analyst, self.game.rows[ply])
+            if version == self.version:
                 self.thoughts[ply] = found
         return found
 
@@ -286,21 +293,30 @@ class Playing:
         if self.table.solver is None or self.game.over or not self.shown.value or ply in self.verdicts:
             return False
         version, obs = self.version, jax.tree.map(np.asarray, self.game.rows[ply].obs)
-        found = await run.io_bound(self.table.solver.values, obs)
-        if found is None:  # The pages end.
-            return False
-        if version == self.version:
-            self.verdicts[ply] = found
+        self.asked_of_solver = Stop()
+        with contextlib.suppress(Stopped):
+            found = await aside(self.table.solver.values, obs, self.asked_of_solver)
+            if version == self.version:
+                self.verdicts[ply] = found
         return True
 
     def leave(self) -> None:
         """The page was closed: nothing is thought about any more."""
         self.gone = True
+        self._take_back_questions()
+
+    def _take_back_questions(self) -> None:
+        """The game is another one: nobody waits for what is thought of the one before, the opponent's move too."""
+        self.version += 1
+        for asked in (self.asked_of_opponent, self.asked_of_solver):
+            asked.ask()
+        self.asked_of_opponent, self.busy = Stop(), False
 
     async def undo(self) -> None:
         """Back to one's own move before."""
-        if self.busy or not self.game.moves:
+        if not self.begun or not self.game.moves:
             return
+        self._take_back_questions()
         self.game.undo()
         while self.game.moves and self.game.second != self.second:
             self.game.undo()
@@ -308,8 +324,9 @@ class Playing:
 
     async def new(self, second: bool) -> None:
         """Another game, in which one moves first or second."""
-        if self.busy:
+        if not self.begun:
             return
+        self._take_back_questions()
         self.game, self.second = self._anew_begun(), second
         self.thoughts = {}
         await self._anew()
@@ -321,13 +338,15 @@ class Playing:
 
     async def other(self) -> None:
         """Somebody else goes on."""
+        if not self.begun:
+            return
         if self.opponent.value in self.table.players:
+            self._take_back_questions()
             self.against = self.opponent.value
         self.refresh()
         await self.go_on()
 
     async def _anew(self) -> None:
-        self.version += 1
         plies = len(self.game.moves)
         self.thoughts = {ply: found for ply, found in self.thoughts.items() if ply <= plies}
         self.verdicts = {ply: found for ply, found in self.verdicts.items() if ply <= plies}
@@ -340,8 +359,12 @@ class Playing:
         """Show the best move."""
         if self.busy or self.game.over:
             return
-        await self._thought(len(self.game.moves))
+        version, game, ply = self.version, self.game, len(self.game.moves)
+        thought = await self._thought(ply)
+        if version != self.version or ply != len(game.moves):
+            return
         self.hinted = True
+        self.status.hint("hinted", move=game.world.say(thought.action, game.second))
         self.refresh()
 
     def save(self) -> None:
@@ -360,10 +383,11 @@ class Playing:
         game = Played(self.table.world)
         try:
             text = (await event.file.read()).decode("utf-8", errors="replace")
-            await run.io_bound(game.follow_sgf, text)
+            await aside(game.follow_sgf, text)
         except RetornoError as error:
             self.status.say("bad_file", why=error)
             return
+        self._take_back_questions()
         self.game, self.thoughts = game, {}
         # Whoever is to move is the visitor: nothing is answered before they have looked at it.
         self.second = game.second
@@ -413,9 +437,10 @@ class Playing:
             self.board.set_content(f'<p class="words">{game.text()}</p>')
         self.more.clear()
         with self.more:
+            best = self.thoughts[ply].action if self.hinted and ply in self.thoughts else None
             for action in others:
-                name = world.say(action, game.second)
-                ui.button(name, on_click=partial(self.play, action)).props("unelevated no-caps dense")
+                name, icon = world.say(action, game.second), "lightbulb" if action == best else None
+                ui.button(name, icon=icon, on_click=partial(self.play, action)).props("unelevated no-caps dense")
         self._tell(mine)
         self._considered(ply)
         if not self.begun:

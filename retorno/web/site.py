@@ -249,9 +249,9 @@ class Status:
         """It is not."""
         self._tell(self.visit.say("not_saved", why=error), "bad")
 
-    def hint(self, what: str) -> None:
+    def hint(self, what: str, **values: object) -> None:
         """A sentence by its name; none by an empty one."""
-        self._tell(self.visit.say(what) if what else "", "")
+        self._tell(self.visit.say(what, **values) if what else "", "")
 
     def say(self, what: str, **values: object) -> None:
         """That something went wrong, by the name of its sentence."""

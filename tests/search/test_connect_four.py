@@ -7,14 +7,18 @@ import itertools
 import threading
 import time
 
+import jax
 import numpy as np
 import pytest
 
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.search.connect_four import ConnectFourSolver, _columns
 from retorno.search.errors import SearchError
+from retorno.search.hex import HexSolver
 from retorno.search.kernels import UNKNOWN, masks, proven, winning_cells
+from retorno.search.othello import OthelloSolver
 from retorno.search.perfect import word
+from retorno.search.stopping import Stop, Stopped
 
 KNOWN = {
     "2252576253462244111563365343671351441": -1,
@@ -143,3 +147,14 @@ def test_others_go_on_while_it_thinks() -> None:
         turns += 1
         time.sleep(0.005)
     assert turns > 5
+
+
+def test_a_question_is_taken_back() -> None:
+    """Of the first position nothing is known for minutes."""
+    solvers = (ConnectFourSolver(entries=100_003), OthelloSolver(depth=32), HexSolver(entries=100_003))
+    for solver in solvers:
+        stop, board = Stop(), np.asarray(solver.game.reset(jax.random.key(0))[1].obs)
+        threading.Timer(0.1, stop.ask).start()
+        with pytest.raises(Stopped):
+            solver.scores(board, stop)
+        assert not solver._turn.locked()  # type: ignore[attr-defined]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from retorno.environments.games.breakthrough import Breakthrough
 from retorno.environments.games.connect_four import ConnectFour
+from retorno.environments.games.game import Game, Moved
 from retorno.environments.games.go import Go
 from retorno.environments.games.hex import Hex
 from retorno.environments.games.othello import Othello
@@ -22,6 +27,8 @@ from retorno.run.arena import known_player
 from retorno.run.engines import GTP
 from retorno.run.played import Played
 from retorno.run.thinking import think
+from retorno.search.perfect import Perfect
+from retorno.search.stopping import Stop, Stopped
 from retorno.search.uct import UCB, UCTPolicy
 from retorno.web import Site
 from retorno.web.boards import Drawing, Preference, drawn
@@ -48,12 +55,49 @@ class Slow:
     def __init__(self) -> None:
         self.asked, self.may = 0, threading.Event()
 
-    def values(self, obs: Any) -> np.ndarray:
+    def values(self, obs: Any, stop: Stop | None = None) -> np.ndarray:
         self.asked += 1
         self.may.wait(120)
         return np.zeros(9)
 
     scores = values
+
+
+class Ages:
+    """One who never answers: of an early position perfect play may not be known for hours."""
+
+    actions = 9
+
+    def __init__(self) -> None:
+        self.taken_back = 0
+
+    def scores(self, obs: Any, stop: Stop | None = None) -> np.ndarray:
+        assert stop is not None, "who cannot be stopped is not asked"
+        while not stop.asked[0]:
+            time.sleep(0.01)
+        self.taken_back += 1
+        raise Stopped
+
+    values = scores
+
+
+class Nim(Game):
+    """Without a board; who takes the last of three matches wins."""
+
+    observation_space, action_space = spaces.Discrete(4), spaces.Discrete(3)
+
+    def start(self, key: Any) -> Any:
+        return jnp.int32(3)
+
+    def legal(self, position: Any) -> Any:
+        return jnp.arange(1, 4) <= position
+
+    def move(self, position: Any, action: Any, key: Any) -> Moved:
+        left = position - 1 - action
+        return Moved(left, reward=left == 0, over=left == 0)
+
+    def say(self, action: int, second: bool = False) -> str:
+        return f"take {action + 1}"
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +176,31 @@ def test_the_other_begins_and_addresses_may_be_wrong(visit: Callable[..., Any], 
     page.get_by_text("does not play on: '?' is no legal move").wait_for()
     page.goto(page.evaluate("location.origin") + "/play?moves=a3-b3-c3-a2-b2&against=program")
     page.locator(".turn.ended").get_by_text("Ganas.").wait_for()
+
+
+def test_a_hint_is_a_button_where_a_move_is_no_cell(visit: Callable[..., Any]) -> None:
+    perfect: Any = known_player("exact", Nim())
+    page = visit(Site("matches", pages=("play",), table=Table(Nim(), {"exact": perfect}, perfect)), "play")
+    page.get_by_role("button", name="Hint").click()
+    page.get_by_role("status").get_by_text("The search would play take 3.").wait_for()
+    page.locator(".others button:has(.q-icon)").get_by_text("take 3").click()
+    page.locator(".turn.ended").get_by_text("You win.").wait_for()
+
+
+def test_who_thinks_for_ages_is_not_waited_for(visit: Callable[..., Any], table: Table) -> None:
+    ages = Ages()
+    players = {"ages": Perfect(ages), **table.players}
+    page = visit(Site("signs", pages=("play",), table=dataclasses.replace(table, players=players)), "play")
+    page.locator("[data-cell='1,1']").click()
+    page.locator(".turn").get_by_text("Thinking").wait_for()
+    page.get_by_text("Take back").click()
+    page.locator(".turn").get_by_text("Your move").wait_for()
+    assert ages.taken_back == 1 and page.locator(".choice").count() == 9
+    page.locator("[data-cell='0,0']").click()
+    page.locator(".turn").get_by_text("Thinking").wait_for()
+    page.get_by_role("combobox").click()
+    page.get_by_role("option", name="exact").click()  # Somebody else answers in their place.
+    assert moves(page, 2)[0] == "a3" and ages.taken_back == 2
 
 
 def test_what_a_search_thinks() -> None:
