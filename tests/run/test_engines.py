@@ -17,6 +17,8 @@ from retorno.cli.against import play_against
 from retorno.cli.arena import run as arena_command
 from retorno.environments.games.connect_four import ConnectFour
 from retorno.environments.games.go import Go
+from retorno.environments.games.gomoku import Gomoku
+from retorno.environments.games.othello import Othello
 from retorno.environments.games.pig import Pig
 from retorno.environments.games.sgf import SGFError, read_sgf, write_sgf
 from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
@@ -254,6 +256,35 @@ def test_games_as_files() -> None:
     game = Played(ConnectFour())
     game.follow(["4", "4", "3"])
     assert read_sgf(game.sgf(), ConnectFour()).moves == ((False, "4"), (True, "4"), (False, "3"))
+
+
+PASSING = ("c4", "d2", "a1", "a2", "c1", "d4", "a3", "b4", "d3", "b1", "d1", "a4")
+"""Of Othello on 4×4, where the last but one has no answer."""
+
+
+@pytest.mark.parametrize("passed", ["", "pass", "PA", "tt"])
+def test_othello_of_others_says_that_somebody_passes(passed: str) -> None:
+    """And some programs write letters for its cells."""
+    world, game = Othello(size=4), Played(Othello(size=4))
+    game.follow(PASSING)
+    assert game.movers()[-1] == game.movers()[-2], "the last but one could not be answered"
+    moves = [f"{'BW'[second]}[{said}]" for said, second in zip(game.said(), game.movers(), strict=True)]
+    written = [*moves[:-1], f"{'WB'[game.movers()[-1]]}[{passed}]", moves[-1]]
+    again = Played(world)
+    again.follow_sgf(f"(;GM[2]SZ[4];{';'.join(written)})")
+    assert again.moves == game.moves
+    letters = {f"{column}{row}": f"{column}{'abcd'[row - 1]}" for column in "abcd" for row in range(1, 5)}
+    again = Played(world)
+    again.follow_sgf("(;GM[2]SZ[4]" + "".join(f";{each[:2]}{letters[each[2:4]]}]" for each in moves) + ")")
+    assert again.moves == game.moves
+    # Who passes though they can move is not followed.
+    with pytest.raises(GameError, match="is to move, and in the file the other does"):
+        Played(world).follow_sgf(f"(;GM[2]SZ[4];{moves[0]};W[{passed}];B[{game.said()[2]}])")
+
+
+def test_gomoku_of_others_is_in_letters() -> None:
+    world = Gomoku(rows=7, columns=9)
+    assert read_sgf("(;GM[4]SZ[9:7];B[aa];W[ig];B[c3])", world).moves == ((False, "a7"), (True, "i1"), (False, "c3"))
 
 
 @pytest.mark.parametrize(

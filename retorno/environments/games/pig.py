@@ -20,7 +20,7 @@ class Pig(ChanceGame):
     """Action 0 rolls the die: what it shows counts for this turn, but a one ends the turn with nothing. Action 1 holds.
 
     Observed are one's own score, the other's, and what the turn has brought. Who holds with the target or more wins;
-    with enough for that nobody rolls on.
+    with enough for that nobody rolls on. With nothing to hold nobody holds: two who did would play for ever.
     """
 
     target: int = eqx.field(static=True, default=100)
@@ -45,7 +45,7 @@ class Pig(ChanceGame):
         return jnp.zeros(3, jnp.int32)
 
     def legal(self, position: Int[Array, " 3"]) -> Bool[Array, " 2"]:
-        return jnp.array([position[0] + position[2] < self.target, True])
+        return jnp.array([position[0] + position[2] < self.target, position[2] > 0])
 
     def chance_logits(self, position: Int[Array, " 3"], action: Int[Array, ""]) -> Float[Array, " C"]:
         return jnp.where(action == ROLL, 0.0, jnp.where(jnp.arange(SIDES) == 0, 0.0, -jnp.inf))

@@ -1,8 +1,9 @@
 """Games as SGF, the Smart Game Format that Go programs share (Hollosi 1997, FF[4]): one game, its main line.
 
 Go's moves stand as its format wants them, two letters from the upper left corner; those of other games as their world
-says them, which for Hex is the format's own way too. A game that the format has no number for is told by its name
-in `GN`. https://www.red-bean.com/sgf/
+says them, which for Hex is the format's own way too. For Othello and Gomoku it has none: programs write letters
+as Go's do, or names of cells, and both are read. A game without a number is told by its name in `GN`.
+https://www.red-bean.com/sgf/
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ TOKEN = re.compile(r"\s*(?:(?P<mark>[();])|(?P<name>[A-Za-z]+)\s*(?P<values>(?:\
 VALUE = re.compile(r"\[((?:\\.|[^\]\\])*)\]", re.DOTALL)
 CHANCE = "XCHANCE"
 """A property of our own: what all that chance did follows from."""
+PASSES = ("", "pass", "tt", "pa")
+"""How files write one, where it is no place on the board."""
 COLOURS = ("B", "W")
 """Of the first and the second player."""
 
@@ -127,7 +130,8 @@ def read_sgf(text: str, world: Game) -> Recorded:
             )
         for second, colour in enumerate(COLOURS):
             for said in node.get(colour, ()):
-                moves.append((bool(second), _go_name(world, said, len(moves)) if isinstance(world, Go) else said))
+                if (meant := _meant(world, said, len(moves))) is not None:
+                    moves.append((bool(second), meant))
     return Recorded(tuple(moves), head, _chance(world, head))
 
 
@@ -203,10 +207,16 @@ def _go_point(world: Go, said: str) -> str:
     return LETTERS[column] + LETTERS[world.size - int(said[1:])]
 
 
-def _go_name(world: Go, point: str, moves: int) -> str:
-    if point in ("", "tt"):
-        return "pass"
-    if len(point) != 2 or any(letter not in LETTERS[: world.size] for letter in point):
-        raise SGFError(f"move {moves + 1} is {point!r}, which is no place on a board of {world.size}")
-    column, row = (LETTERS.index(letter) for letter in point)
-    return world.say(row * world.size + column)
+def _meant(world: Game, said: str, moves: int) -> str | None:
+    """A move of a file as the world says it; none of a pass in Othello, where who cannot move passes by themselves."""
+    if not isinstance(world, Go | Othello | Gomoku):
+        return said
+    (rows, columns), point = world.board, said.strip().lower()
+    if len(point) == 2 and point[0] in LETTERS[:columns] and point[1] in LETTERS[:rows]:
+        column, row = (LETTERS.index(letter) for letter in point)
+        return world.say(row * columns + column)
+    if point in PASSES and not isinstance(world, Gomoku):
+        return "pass" if isinstance(world, Go) else None
+    if isinstance(world, Go):
+        raise SGFError(f"move {moves + 1} is {said!r}, which is no place on a board of {world.size}")
+    return said

@@ -116,6 +116,8 @@ def test_chance_and_small_boards_are_solved() -> None:
     assert rt.bellman.solve(model("hex", size=3), 1).start_value == 1
     pig = rt.bellman.solve(positions(Pig(target=6)).model, 1)
     assert 0 < pig.start_value < 1 and pig.policy_loss_bound < 1e-6
+    # Nobody holds with nothing: two who did would play for ever.
+    assert pig.model.action[pig.model.pair_state == 0].tolist() == [0]
 
 
 @pytest.mark.parametrize(
