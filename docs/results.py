@@ -592,7 +592,9 @@ RESULTS = [
         judge=keeps_results,
     ),
     Result("alpha_zero", "hex", "", seeds=3, of_world={"size": 5}, judge=plays_hex),
-    Result("alpha_zero", "othello", "", seeds=3, of_world={"size": 6}, judge=plays_othello),
+    # Eleven minutes of a core a seed.
+    Result("alpha_zero", "othello", "", steps=1_000_000, seeds=3, of_world={"size": 6}, judge=plays_othello),
+    Result("mu_zero", "CartPole-v1", "≥ 475 (solved, by Gymnasium)", first_seed=200),
     # A seed of DQN takes nine minutes of a quiet core.
     *(
         Result(algorithm, f"minatar/{game}", f"far above {chance} (at random)", steps=1_000_000, seeds=seeds)
