@@ -69,7 +69,7 @@ class Anything(gym.Env):
     def _info(self) -> dict[str, Any]:
         if not self.masked:
             return {}
-        mask = self.np_random.random(self.action_space.n) < 0.6
+        mask = self.np_random.random(self.action_space.n) < 0.6  # type: ignore
         mask[self.np_random.integers(len(mask))] = True
         return {"action_mask": mask.astype(np.int8)}
 
@@ -124,7 +124,7 @@ def recorded(setting: Setting) -> list[TimeStep]:
             legal = rng.random((ENVS, setting.action_space.n)) < 0.6
             legal[np.arange(ENVS), rng.integers(setting.action_space.n, size=ENVS)] = True
         zeros = np.zeros(ENVS, np.float32)
-        rows.append(TimeStep(obs, zeros, zeros + 1, first, np.zeros(ENVS, bool), legal))
+        rows.append(TimeStep(obs, zeros, zeros + 1, first, np.zeros(ENVS, bool), legal))  # type: ignore[arg-type]
     return rows
 
 
@@ -181,7 +181,7 @@ def check_export_of_rows(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None
         legal = [] if row.legal is None else [row.legal]
         values = [*actor.arrays_of(row.obs), *legal, *([row.first] if memory else [])]
         given = dict(zip([name for name in taken if name not in memory], map(np.asarray, values), strict=True))
-        memory = check_outputs(session.run(outputs, given | memory), wanted, memory)
+        memory = check_outputs([*session.run(outputs, given | memory)], wanted, memory)
 
 
 def check_outputs(given: list[Any], wanted: Any, memory: dict[str, Any]) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def check_export(actor: Actor, rows: list[tuple[TimeStep, Any]]) -> None:
         legal = [] if row.legal is None else [row.legal]
         values = [*actor.arrays_of(row.obs), *legal, *([row.first] if memory else [])]
         given = dict(zip([name for name in taken if name not in memory], map(np.asarray, values), strict=True))
-        memory = check_outputs(session.run(outputs, given | memory), wanted, memory)
+        memory = check_outputs([*session.run(outputs, given | memory)], wanted, memory)
 
 
 def on(world: Environment) -> Setting:

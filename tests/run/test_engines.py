@@ -81,7 +81,7 @@ def program(tmp_path: Path) -> Any:
 
 def test_a_program_plays_whole_games(program: Any) -> None:
     games: list[Played] = []
-    both = [program("none"), program("none", UCI)]
+    both = program("none"), program("none", UCI)
     match = duel(*both, WORLD, games=3, seed=1, openings=1, over=lambda game, _: games.append(game))
     assert match.episodes == 4 and not [player.process for player in both if player.process]
     # What comes after the opening is the first free cell.
@@ -229,14 +229,8 @@ def test_gnu_go_plays_by_our_rules() -> None:
     """Every move of its games against random play is legal here, and it wins them."""
     world, faults, games = Go(size=5, komi=0.5), list[Forfeit](), list[Played]()
     anyone = Uniform().build(world.observation_space, world.action_space)
-    match = duel(
-        known_player("gnugo:0", world),
-        anyone,
-        world,
-        2,
-        forfeited=faults.append,
-        over=lambda game, _: games.append(game),
-    )  # type: ignore[arg-type]
+    gnugo: Any = known_player("gnugo:0", world)
+    match = duel(gnugo, anyone, world, 2, forfeited=faults.append, over=lambda game, _: games.append(game))
     assert not faults and match.wins == 2
     again = Played(world)
     again.follow_sgf(games[0].sgf(("GNU Go", "random")))

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -84,7 +84,13 @@ class Ages:
 class Nim(Game):
     """Without a board; who takes the last of three matches wins."""
 
-    observation_space, action_space = spaces.Discrete(4), spaces.Discrete(3)
+    @property
+    def observation_space(self) -> Any:
+        return spaces.Discrete(4)
+
+    @property
+    def action_space(self) -> Any:
+        return spaces.Discrete(3)
 
     def start(self, key: Any) -> Any:
         return jnp.int32(3)
@@ -118,7 +124,7 @@ def moves(page: Any, count: int) -> list[str]:
 
 
 def test_a_game_on_the_page(visit: Callable[..., Any], table: Table, tmp_path: Path) -> None:
-    page = visit(Site("signs", pages=("play",), table=table), "play")
+    page, solver = visit(Site("signs", pages=("play",), table=table), "play"), cast(Slow, table.solver)
     page.locator("[data-cell='1,1']").click()
     said = moves(page, 2)
     assert said[0] == "b2"
@@ -134,10 +140,10 @@ def test_a_game_on_the_page(visit: Callable[..., Any], table: Table, tmp_path: P
     page.locator(".choice").first.press("Enter")
     assert len(moves(page, 4)) == 4
     page.locator(".considered tbody tr").first.wait_for()
-    assert table.solver.asked == 1 and page.locator(".verdict").count() == 0
-    table.solver.may.set()
+    assert solver.asked == 1 and page.locator(".verdict").count() == 0
+    solver.may.set()
     page.locator(".verdict").first.wait_for()
-    assert table.solver.asked == 2
+    assert solver.asked == 2
     page.get_by_text("Take back").click()
     assert moves(page, 2) == said
     # The address holds the game: another page goes on with it.
