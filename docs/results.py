@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import as_completed
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dictionary_results
 import equinox as eqx
@@ -238,7 +238,8 @@ def share_of_gain(result: Result) -> dict[str, Any]:
         with rt.train(_algorithm(result), world, result.budget, seed=seed) as begun:
             untaught.append(begun.policy)
     random = evaluate(untaught, world, result.episodes, greedy=False).mean
-    learnt = [(training.policy, float(training.run.relabel.told.accuracy)) for training in _trained(result)]
+    accuracy_of = lambda training: float(cast(Any, training.run.relabel).told.accuracy)  # noqa: E731
+    learnt = [(training.policy, accuracy_of(training)) for training in _trained(result)]
     policies, accuracies = zip(*learnt, strict=True)
     taught = evaluate(policies, world, result.episodes).returns.mean(1)
     shares = (taught - random) / (paid.mean - random)
@@ -325,7 +326,7 @@ class Done:
     def __call__(self, result: Result) -> dict[str, Any]:
         world = _world(result)
         shown = (
-            Shown(world, self.worth)
+            Shown(world, cast(Callable[[Array], Array], self.worth))
             if isinstance(world, Environment)
             else dataclasses.replace(world, wrappers=(self.worth,))
         )

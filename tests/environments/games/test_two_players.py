@@ -20,7 +20,7 @@ from retorno.core.solution import Solution
 from retorno.core.spaces import HashableSpace, index
 from retorno.core.time_step import TimeStep
 from retorno.environments.enumeration import enumerated
-from retorno.environments.games.game import GIVE_UP, Game, Moved, half_turned
+from retorno.environments.games.game import GIVE_UP, Game, Moved, Standing, half_turned
 from retorno.environments.games.hex import Hex
 from retorno.environments.games.pig import Pig
 from retorno.environments.games.sgf import SGFError
@@ -227,7 +227,7 @@ def test_one_player_meets_nobody() -> None:
 class Opened(TicTacToe):
     """The game from three marks on: X in two opposite corners, O, who moves, in the centre. An edge alone holds it."""
 
-    def reset(self, key: Key[Array, ""]) -> tuple[Array, TimeStep]:
+    def reset(self, key: Key[Array, ""]) -> tuple[Standing, TimeStep]:
         return self.enter(jnp.array([[2, 0, 0], [0, 1, 0], [0, 0, 2]], jnp.int8))
 
 
