@@ -35,22 +35,32 @@ def beside(work: str, script: str = "pixels_peers.py") -> Callable[[str], dict[s
     return measure
 
 
-def pqn_over_dqn(python: str) -> dict[str, Any]:
-    with (
-        Worker(sys.executable, "pixels_works.py", "pqn") as one,
-        Worker(sys.executable, "pixels_works.py", "dqn") as other,
-    ):
-        return ratio(*in_turn(one.measure, other.measure, PAIRS))
+def over(work: str, own: str) -> Callable[[str], dict[str, Any]]:
+    """The rate of one work of ours over another's."""
+
+    def measure(python: str) -> dict[str, Any]:
+        with (
+            Worker(sys.executable, "pixels_works.py", work) as one,
+            Worker(sys.executable, "pixels_works.py", own) as other,
+        ):
+            return ratio(*in_turn(one.measure, other.measure, PAIRS))
+
+    return measure
 
 
-def replay(python: str) -> dict[str, Any]:
-    told = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "pixels_works.py"), "replay"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return {"share": float(told.stdout)}
+def once(work: str) -> Callable[[str], dict[str, Any]]:
+    """A number that a work tells by itself."""
+
+    def measure(python: str) -> dict[str, Any]:
+        told = subprocess.run(
+            [sys.executable, str(ROOT / "benchmarks" / "pixels_works.py"), work],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return {"share": float(told.stdout)}
+
+    return measure
 
 
 PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
@@ -74,7 +84,7 @@ PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
         "≥ 1.5 (goal 2.5)",
         beside("pong_ppo"),
     ),
-    "pqn": ("PQN on MinAtar Breakout, 128 environments, over our own DQN", "≥ 5 (goal 10)", pqn_over_dqn),
+    "pqn": ("PQN on MinAtar Breakout, 128 environments, over our own DQN", "≥ 5 (goal 10)", over("pqn", "dqn")),
     "gymnax_mlp": (
         "PPO on MinAtar Breakout, 64 environments, two layers of 64, over PureJaxRL's loop on gymnax",
         "(none)",
@@ -85,7 +95,17 @@ PARTS: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
         "(none)",
         beside("gymnax_cnn", "pixels_gymnax.py"),
     ),
-    "replay": ("replay of 10⁶ screens, bytes over 84·84·10⁶", "≤ 1.05 (goal 1.02)", replay),
+    "replay": ("replay of 10⁶ screens, bytes over 84·84·10⁶", "≤ 1.05 (goal 1.02)", once("replay")),
+    "bfloat16": (
+        "the gradient step of DQN with layers computed in bfloat16, over our own in float32",
+        "(none)",
+        over("bfloat16", "nature"),
+    ),
+    "two_cores": (
+        "PPO on Pong: all that a step takes over the longer of acting and learning, each on a core of its own",
+        "(none)",
+        once("two_cores"),
+    ),
 }
 
 
