@@ -166,7 +166,10 @@ def player_of(name: str, world: Environment) -> Policy | Engine:
     if not Path(path).is_dir() or not (path == name or number.isdigit() or seconds is not None):
         raise UsageError(f"no player {name!r}: give the folder of a run, or {', '.join(KNOWN)}")
     actor = learnt([members(Path(path))[0]])[0]
-    require_fitting(actor, world)
+    try:
+        require_fitting(actor, world)
+    except ValueError as error:  # Of several runs it has to be said which.
+        raise UsageError(f"{path} does not play this game: {error}") from None
     policy = actor.policy
     if not number:
         return policy

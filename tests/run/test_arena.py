@@ -16,6 +16,7 @@ from retorno.environments.registry import native
 from retorno.ops.ratings import POINTS, bradley_terry
 from retorno.policies import Uniform
 from retorno.run import thinking
+from retorno.run.actor import Actor
 from retorno.run.arena import ArenaError, arena, known_player
 from retorno.run.duel import duel
 from retorno.run.match import meet
@@ -110,6 +111,16 @@ def test_what_cannot_meet_is_refused() -> None:
         arena_command(["random", "exact"])
     with pytest.raises(UsageError, match="no player 'nobody'"):
         arena_command(["random", "nobody", "--world", "tic_tac_toe_for_two"])
+
+
+def test_a_run_of_another_game_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Among several it has to be said which one does not play."""
+    uniform = Uniform().build(WORLD.observation_space, WORLD.action_space)
+    actor = Actor(uniform, WORLD.observation_space, WORLD.action_space)
+    monkeypatch.setattr("retorno.cli.arena.learnt", lambda folders: [actor])
+    monkeypatch.setattr("retorno.cli.arena.members", lambda folder: [folder])
+    with pytest.raises(UsageError, match=f"{tmp_path.name} does not play this game: the observations"):
+        arena_command(["random", str(tmp_path), "--world", "hex"])
 
 
 def test_a_game_in_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
