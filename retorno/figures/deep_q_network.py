@@ -87,9 +87,11 @@ def parts(seeds: int) -> Exhibit:
     # Clipped, these rewards are those of the game that pays 1: it is the same run.
     paid = {"all parts": whole, "rewards not clipped": learnt(seeds, PAYS)}
     steps = np.arange(1, POINTS + 1) * STEPS // POINTS
-    shown = {"a brick pays 1": left_out, f"a brick pays {PAYS:.0f}": paid}
-    lines = {title: {name: (steps, values) for name, values in each.items()} for title, each in shown.items()}
-    figure = seed_panels({"steps": lines}, ylabel="bricks broken in a game")
+    figure = seed_panels(
+        {"a brick pays 1": (steps, left_out), f"a brick pays {PAYS:.0f}": (steps, paid)},
+        xlabel="steps",
+        ylabel="bricks broken in a game",
+    )
     for axes in figure.axes:
         axes.set_ylim(bottom=0)
     rows = [

@@ -20,7 +20,7 @@ from retorno.algorithms.published import settings
 from retorno.environments.registry import make
 from retorno.figures.exhibit import Exhibit
 from retorno.networks.returns import Categorical
-from retorno.plots.curves import mean_reach, seed_panels
+from retorno.plots.curves import mean_reach, seed_rows
 from retorno.run.evaluate import evaluate
 from retorno.run.train import train
 
@@ -63,7 +63,7 @@ class Bought(NamedTuple):
 def which(seeds: int) -> Exhibit:
     """Return over steps, and over seconds."""
     found = {world: {name: bought(name, world, seeds) for name in names} for world, names in WORLDS.items()}
-    figure = seed_panels(
+    figure = seed_rows(
         {
             axis: {
                 world: {name: (getattr(each, axis), each.returns) for name, each in of_world.items()}

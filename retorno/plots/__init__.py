@@ -1,7 +1,7 @@
 """Pictures and pages: learning curves, value maps, graphs of models, reports of runs."""
 
 from retorno.plots.answers import greedy
-from retorno.plots.curves import learning_curve, mean_reach, metric_curves, seed_curves, seed_panels
+from retorno.plots.curves import learning_curve, mean_reach, metric_curves, seed_curves, seed_panels, seed_rows
 from retorno.plots.frontier import frontier
 from retorno.plots.graph import model_graph
 from retorno.plots.maps import value_map
@@ -33,6 +33,7 @@ __all__ = [
     "save_page",
     "seed_curves",
     "seed_panels",
+    "seed_rows",
     "study",
     "sweep_table",
     "tuning",

@@ -271,12 +271,26 @@ def seed_curves(
 
 
 def seed_panels(
+    parts: Mapping[str, tuple[Shaped[np.ndarray, " K"], Mapping[str, Float[np.ndarray, "S K"]]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+) -> Figure:
+    """Several `seed_curves` side by side under their titles: for each what the points stand at, and the series.
+
+    A name has one colour in all of them.
+    """
+    lines = {title: {name: (x, values) for name, values in series.items()} for title, (x, series) in parts.items()}
+    return seed_rows({xlabel: lines}, ylabel=ylabel)
+
+
+def seed_rows(
     rows: Mapping[str, Mapping[str, Mapping[str, SeedLine]]],
     *,
     ylabel: str,
     log_x: bool = False,
 ) -> Figure:
-    """Rows of `seed_curves`, side by side under their titles.
+    """Rows of `seed_panels`, of which each line has its own points.
 
     Args:
         rows: by what points stand at, by title, by name, lines over seeds. A name has one colour in all of them.
@@ -288,7 +302,7 @@ def seed_panels(
     looks = dict(zip(names, _looks(), strict=False))
     across = len(panes) // len(rows)
     with style():
-        figure, axes = panels(4.8 * across**0.66, 4.2 if len(rows) == 1 else 2.8 * len(rows) + 0.8, len(rows), across)
+        figure, axes = panels(max(9.6, 3.6 * across), 2.7 * len(rows) + 1.5, len(rows), across)
         for place, (pane, (xlabel, title, series)) in enumerate(zip(axes, panes, strict=True)):
             _mean_lines(pane, series, [looks[name] for name in series])
             pane.set_title(title if place < across else "", pad=10)
@@ -299,7 +313,9 @@ def seed_panels(
             if place % across == 0:
                 pane.set_ylabel(ylabel)
         lines = {line.get_label(): line for pane in axes for line in pane.lines}
-        figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=2 * across, handlelength=1.6)
+        figure.legend(
+            lines.values(), lines.keys(), loc="outside lower center", ncols=3 * max(1, across // 2), handlelength=1.6
+        )
     return figure
 
 
