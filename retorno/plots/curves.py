@@ -302,7 +302,7 @@ def seed_rows(
     looks = dict(zip(names, _looks(), strict=False))
     across = len(panes) // len(rows)
     with style():
-        figure, axes = panels(max(9.6, 3.6 * across), 2.7 * len(rows) + 1.5, len(rows), across)
+        figure, axes = panels(max(9.6, 3.2 * across), 2.7 * len(rows) + 1.5, len(rows), across)
         for place, (pane, (xlabel, title, series)) in enumerate(zip(axes, panes, strict=True)):
             _mean_lines(pane, series, [looks[name] for name in series])
             pane.set_title(title if place < across else "", pad=10)
