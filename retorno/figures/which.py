@@ -1,9 +1,9 @@
 """Which deep algorithm to take: what steps and what seconds buy, on four worlds. See docs/actor-critic.md.
 
 Each with the settings that are published for the world, where there are any, and its own where not; but actors and
-critics that replay have two layers of 64 units, as all others have, where papers take 256 or 400. Steps are what
-counts where a world is dear, as a robot is; seconds where it is cheap, as a game is: an algorithm that replays what was
-lived takes a tenth of the steps and many times as long for each.
+critics that replay have two layers of 64 units, where papers take 256 or 400. Steps are what counts where a world is
+dear, as a robot is; seconds where it is cheap, as a game is: an algorithm that replays what was lived takes a tenth of
+the steps and many times as long for each.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ SMALL = (64, 64)
 ROLLOUTS = ("reinforce", "a2c", "ppo", "trpo", "impala", "es")
 """They learn from what they have just lived, and forget it."""
 VALUES = ("dqn", "rainbow", "c51", "qrdqn", "iqn", "pqn")
+"""They replay what was lived long ago, but for PQN."""
 CRITICS = ("ddpg", "td3", "sac", "tqc", "crossq", "droq")
-"""Those two learn from what was lived long ago, but for PQN."""
+"""They replay too, and act by real numbers."""
 WORLDS = {
     "CartPole-v1": ROLLOUTS + VALUES,
     "Acrobot-v1": ROLLOUTS + VALUES,
@@ -44,7 +45,7 @@ STEPS = dict.fromkeys(ROLLOUTS, 200_000) | {"pqn": 200_000} | dict.fromkeys(CRIT
 """Where no budget is published; and of critics always."""
 RELATIVES = ("rainbow", "c51", "iqn")
 PACE = ("num_envs", "rollout", "gradient_steps", "batch_size", "capacity", "learning_starts", "target_period")
-PACE += ("optimiser", "discount", "exploration_fraction", "epsilon_end")
+PACE += ("optimiser", "discount")
 """What is published of DQN in a world says of its relatives too, how often and how fast they learn."""
 PAID = {"CartPole-v1": (0.0, 100.0), "Acrobot-v1": (-100.0, 0.0)}
 """Between which numbers discounted returns lie: where the atoms of a categorical distribution stand."""
