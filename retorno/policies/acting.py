@@ -53,41 +53,30 @@ def memory_alone(carry: Carry, period: int) -> Carry:
 
 
 def choose_and_record(
-    policy: Policy, row: TimeStep, carry: Carry, key: Key[Array, ""], beside: tuple[str, ...] = ()
+    policy: Policy,
+    row: TimeStep,
+    carry: Carry,
+    key: Key[Array, ""],
+    *,
+    period: int = 1,
+    beside: tuple[str, ...] = (),
 ) -> tuple[Any, PyTree[Any], Carry]:
     """An action drawn from the head "policy", its log-probability as an extra, and the memory after the row.
 
     Args:
         policy: what acts.
         row: one row.
-        carry: the memory before it.
-        key: of the choice.
+        carry: the memory before it; where noise is held, that too, as `noise_beside` has it.
+        key: of the choice, or of the noise where that is renewed.
+        period: for how many steps noise is held.
         beside: other heads that are recorded as well, by their names.
     """
-    heads, carry = policy.step(row.obs, row.first, carry)
-    action, log_prob = heads["policy"].masked(row.legal).sample_and_log_prob(key)
-    return action, {"log_prob": log_prob} | {name: heads[name] for name in beside}, carry
-
-
-def choose_with_noise(
-    policy: Policy, row: TimeStep, carry: Carry, period: int, key: Key[Array, ""], beside: tuple[str, ...] = ()
-) -> tuple[Any, PyTree[Any], Carry]:
-    """The same from noise that is held for `period` steps, with a carry as `noise_beside` makes it.
-
-    Args:
-        policy: what acts.
-        row: one row.
-        carry: the memory before it, and the noise.
-        period: for how many steps.
-        key: of the noise, where it is renewed.
-        beside: as above.
-    """
-    if period == 1:
-        return choose_and_record(policy, row, carry, key, beside)
-    memory, noise = carry
-    noise = noise.on(row.first, period, key)
-    action, extras, memory = choose_and_record(policy, row, memory, noise.key, beside)
-    return action, extras, (memory, noise)
+    held = carry[1].on(row.first, period, key) if period > 1 else None
+    heads, memory = policy.step(row.obs, row.first, memory_alone(carry, period))
+    chosen = heads["policy"].masked(row.legal)
+    action, log_prob = chosen.sample_and_log_prob(key if held is None else held.key)
+    extras = {"log_prob": log_prob} | {name: heads[name] for name in beside}
+    return action, extras, memory if held is None else (memory, held)
 
 
 def read_and_record(

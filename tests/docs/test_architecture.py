@@ -22,7 +22,7 @@ from retorno.run.train import train
 HOME = Path(retorno.__file__).parent
 PAGE = HOME.parent / "docs" / "architecture.md"
 FIRST, LAST = ("environments/control/classic.py", "CartPole.step"), ("run/report.py", "report")
-MOST_HOPS, MOST_FILES = 28, 11
+MOST_HOPS, MOST_FILES = 27, 11
 
 
 def carries(value: Any, deep: int = 2) -> bool:

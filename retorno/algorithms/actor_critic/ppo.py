@@ -63,7 +63,7 @@ from retorno.ops.objectives import (
 )
 from retorno.ops.optimisers import Adam, Optimiser, RMSprop, descend, polyak
 from retorno.ops.returns import gae, importance_weight
-from retorno.policies.acting import choose_with_noise, memory_alone, noise_beside, read_and_record
+from retorno.policies.acting import choose_and_record, memory_alone, noise_beside, read_and_record
 
 VALUE = "value"
 """The critic's head."""
@@ -188,7 +188,7 @@ class PPO:
         self, learner: PPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
         policy, beside = _acting(learner)
-        return choose_with_noise(policy, row, carry, self.noise_period, key, beside)
+        return choose_and_record(policy, row, carry, key, period=self.noise_period, beside=beside)
 
     def read(self, learner: PPOLearner, rows: TimeStep, carry: Carry) -> tuple[PyTree[Any], Carry]:
         policy, beside = _acting(learner)

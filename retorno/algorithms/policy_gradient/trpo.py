@@ -46,7 +46,7 @@ from retorno.ops.minibatches import equal_parts, shuffled, subset
 from retorno.ops.objectives import masked_mean, masked_standardise
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import gae, importance_weight
-from retorno.policies.acting import choose_with_noise, memory_alone, noise_beside
+from retorno.policies.acting import choose_and_record, memory_alone, noise_beside
 
 Weights = TypeVar("Weights")
 
@@ -142,7 +142,8 @@ class TRPO:
     def act(
         self, learner: TRPOLearner, row: TimeStep, carry: Carry, key: Key[Array, ""]
     ) -> tuple[Any, PyTree[Any], Carry]:
-        return choose_with_noise(normalised(learner.actor, learner.observations), row, carry, self.noise_period, key)
+        actor = normalised(learner.actor, learner.observations)
+        return choose_and_record(actor, row, carry, key, period=self.noise_period)
 
     def policy(self, learner: TRPOLearner) -> Policy:
         return normalised(Parts((learner.actor, learner.critic), (("policy",), ("value",))), learner.observations)
