@@ -184,8 +184,7 @@ class SquashedGaussianHead(Head):
 class StateDependentHead(Head):
     """Generalised state-dependent exploration (Raffin et al. 2022): the noise is a linear function of the features.
 
-    Their gradient does not reach the trunk through it. As in the paper's code σ starts at e⁻², for 64 features near a
-    half in size a spread of about .5.
+    As in the paper's code σ starts at e⁻², for 64 features near a half in size a spread of about .5.
     """
 
     size: int
@@ -194,6 +193,9 @@ class StateDependentHead(Head):
     """Whether actions are squashed into [−1, 1]."""
     initial_log_std: float = -2.0
     """log σ of each weight of the noise before learning."""
+    learn_features: bool = False
+    """Let the noise's gradient reach the trunk, so that features grow where more entropy is worth it, as the paper's
+    code has it for SAC: there σ alone grows too slowly to be seen within thousands of steps."""
     gain: ClassVar[float] = 0.01
 
     @property
@@ -205,7 +207,8 @@ class StateDependentHead(Head):
 
     def layers(self, draws: Draws, width: int, gain: float | None, last: Any = linear) -> StateDependentNoise:
         mean = last(draws, width, self.size, gain)
-        return StateDependentNoise(mean, jnp.full((width, self.size), self.initial_log_std, jnp.float32))
+        log_scale = jnp.full((width, self.size), self.initial_log_std, jnp.float32)
+        return StateDependentNoise(mean, log_scale, self.learn_features)
 
     def read(self, x: StateDependentGaussian, parameters: Parameters) -> StateDependentGaussian | SquashedGaussian:
         return SquashedGaussian(x) if self.squashed else x
@@ -216,10 +219,12 @@ class StateDependentNoise(eqx.Module):
 
     mean: Callable[..., Any]
     log_scale: Float[Array, "F D"]
+    learn_features: bool = eqx.field(static=True)
 
     def __call__(self, features: Float[Array, " F"]) -> StateDependentGaussian:
         log_scale = jnp.clip(self.log_scale, *LOG_STD_RANGE)
-        return StateDependentGaussian(self.mean(features), jax.lax.stop_gradient(features), log_scale)
+        shaping = features if self.learn_features else jax.lax.stop_gradient(features)
+        return StateDependentGaussian(self.mean(features), shaping, log_scale)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from retorno.core.spaces import HashableSpace, SpaceError, encode, index
+from retorno.algorithms.actor_critic.sac import SAC
+from retorno.core.counter import Counter
+from retorno.core.spaces import HashableSpace, SpaceError, Spec, encode, index
+from retorno.core.time_step import restart
 from retorno.networks import (
     CNN,
     GRU,
@@ -30,6 +33,7 @@ from retorno.networks import (
     Residual,
     SquashedGaussianHead,
     Stack,
+    StateDependentHead,
     Table,
     Transformer,
     ValueHead,
@@ -352,6 +356,24 @@ def test_a_policy_begins_with_the_spread_that_is_asked_for(box: BoxPolicy) -> No
     assert twice["policy"].entropy() - asked["policy"].entropy() == pytest.approx(2 * np.log(2), rel=1e-5)
     if box is BoxPolicy.gaussian:
         np.testing.assert_allclose(asked["policy"].log_std, -1.0)
+
+
+@pytest.mark.parametrize("learnt", [True, False])
+def test_noise_that_depends_on_the_state_shapes_the_trunk_where_it_is_to(learnt: bool) -> None:
+    head = StateDependentHead(2, learn_features=learnt)
+    network = filled(MLP((4,)), BOX, {"policy": head})
+    entropy = lambda network: network.step(jnp.ones(3), jnp.array(False), ())[0]["policy"].entropy()  # noqa: E731
+    gradient = jax.grad(entropy)(network)
+    trunk = sum(float(jnp.abs(w).sum()) for w in jax.tree.leaves(gradient.trunks))
+    assert (trunk > 0) == learnt
+
+
+def test_soft_actor_critics_noise_does() -> None:
+    spec = Spec(BOX, spaces.Box(-1, 1, (2,)), num_envs=1, steps=Counter.of(64), row=restart(jnp.ones(3)))
+    settings = SAC(network=MLP((4,)), state_dependent=True, batch_size=4, capacity=16)
+    actor = settings.init(KEY, spec).actor
+    policy = lambda obs: actor.step(obs, jnp.array(False), ())[0]["policy"].normal  # noqa: E731
+    assert np.any(jax.grad(lambda obs: policy(obs).entropy())(jnp.ones(3)))
 
 
 @pytest.mark.parametrize("box", [BoxPolicy.squashed, BoxPolicy.beta])

@@ -178,7 +178,7 @@ class SAC:
         else:
             action = jnp.zeros(require_bounded(space, "SAC").shape)
             own = SquashedGaussianHead(action.size)
-            head = StateDependentHead(action.size, squashed=True) if self.state_dependent else own
+            head = StateDependentHead(action.size, squashed=True, learn_features=True) if self.state_dependent else own
         for_actor, for_critics = jax.random.split(key)
         actor = self.network.build(for_actor, observed, {"policy": head})
         if self.initial_log_std is not None:
