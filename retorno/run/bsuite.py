@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from retorno.core.errors import RetornoError
+from retorno.core.errors import RetornoError, WorldError
 from retorno.core.policy import Algorithm
 from retorno.environments.hosted.bsuite import Experiment, experiments, package, settings_of
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.own_code import named_files
 from retorno.run.config import from_json, to_json
 from retorno.run.folder import read_question, write_atomic

@@ -21,6 +21,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree, UInt32
 
 from retorno.core import constants
+from retorno.core.contract import breaches, require_contract
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.policy import Algorithm, Learner, Metrics, Relabel, RelabelConfig, world_reward
@@ -230,7 +231,7 @@ class Advanced(NamedTuple):
     run: Run
     seen: Seen
     finite: Bool[Array, ""]
-    """Whether neither a metric nor the learner holds NaN or infinity."""
+    """Whether no metric, nothing in the learner and no reward is NaN or infinite, and the world's rows are lawful."""
 
 
 def _advance(
@@ -251,7 +252,8 @@ def _advance(
         return (run.step.low - begun < steps) & (seen.updates < most) & seen.finite
 
     run, seen = repeat(one, Seen.see, run, seen, going)
-    return Advanced(strongly_typed(run), seen, seen.finite & all_finite(run.learner))
+    broken = jnp.stack([found.any() for found in breaches(run.stage.row).values()]).any()
+    return Advanced(strongly_typed(run), seen, seen.finite & all_finite((run.learner, seen.rewards)) & ~broken)
 
 
 @partial(constants.jit, donate_argnames=("run",))
@@ -388,10 +390,14 @@ def native_spec(world: Environment, steps: Counter | Int[Array, ""], num_envs: i
         num_envs: B.
         rollout: T, where it is known.
 
+    Raises:
+        WorldError: when its rows are not what its spaces promise.
+
     >>> from retorno.environments.games.tic_tac_toe_for_two import TicTacToe
     >>> native_spec(TicTacToe(), Counter.of(100), 1).two_players
     True
     """
+    require_contract(world)
     row = blank(jax.eval_shape(world.reset, jax.random.key(0))[1])
     return Spec(
         observation_space=world.observation_space,

@@ -13,6 +13,7 @@ from jax import Array
 from jaxtyping import Bool, Integer, UInt32
 
 from retorno.core import constants
+from retorno.core.contract import require_contract
 from retorno.core.environment import Episodes, advance, begin
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
@@ -38,9 +39,11 @@ def game_of_two(world: object) -> Game:
 
     Raises:
         GameError: when it cannot.
+        WorldError: when what it shows is not what it promises.
     """
     if not isinstance(world, Game) or not world.two_players:
         raise GameError("only a game of two can be played against somebody, for instance connect_four")
+    require_contract(world)
     return world
 
 

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment
+from retorno.core.errors import WorldError
 from retorno.core.names import as_typed, says_what_is_meant
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.time_step import Clock
 from retorno.core.waiting import waiting
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import WorldName, as_world
 from retorno.environments.wrappers import InStep
 from retorno.replay import on_disk as disk

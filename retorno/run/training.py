@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from retorno.core.contract import breaches
 from retorno.core.counter import Counter, counts
 from retorno.core.environment import Environment, HostedEnvironments, World
 from retorno.core.errors import RetornoError
@@ -525,11 +526,13 @@ class Training:
         bad = next((f"metric {name!r}" for name, x in sums.items() if not np.isfinite(x).all()), None)
         leaf = bad_leaf(advanced.run.learner)
         where = " and ".join(x for x in (bad, leaf and f"tensor {leaf!r}") if x)
-        if _stuck(advanced.run.stage.row):
+        told = [why for why, found in breaches(advanced.run.stage.row).items() if np.asarray(found).any()]
+        if not np.isfinite(advanced.seen.rewards).all():
+            told.append("pays what is no finite number")
+        if told:
             return TrainingError(
-                f"the world says of a row that nothing is legal, by step {self.step:,}, and does not end its episode "
-                "there: nothing can be done, and nothing is worth a number. Training stopped and nothing was saved "
-                "from it; the last good checkpoint stands. Let the world end where nothing is legal"
+                f"a row of the world, by step {self.step:,}, {told[0]}. Training stopped and nothing was saved from "
+                "it; the last good checkpoint stands"
             )
         for name, x in sums.items():
             own = name.removeprefix("relabel/")
@@ -544,14 +547,6 @@ class Training:
             f"NaN or infinity in {where} at step {self.step:,}: training stopped and nothing was saved from it; "
             "the last good checkpoint stands. A smaller learning rate or clipped rewards often mend this"
         )
-
-
-def _stuck(row: TimeStep) -> bool:
-    """Whether a row [B] that goes on allows nothing."""
-    last, legal = jax.device_get((row.last, row.legal))
-    return any(
-        (~np.asarray(mask).any(-1) & ~last).any() for mask in jax.tree.leaves(legal) if np.ndim(mask) > last.ndim
-    )
 
 
 def _spread(run: Run, seeds: int, devices: int) -> tuple[Mesh, Run]:

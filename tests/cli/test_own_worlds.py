@@ -13,9 +13,9 @@ from retorno.cli.main import main
 from retorno.cli.runs import next_steps
 from retorno.cli.train import choose
 from retorno.core.environment import Environment
+from retorno.core.errors import WorldError
 from retorno.environments import own_code
 from retorno.environments.hosted.gymnasium import gymnasium as hosted
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.own_code import OwnCodeError
 from retorno.environments.registry import UnknownNameError, WorldName, as_world, make
 from retorno.run.folder import read_config

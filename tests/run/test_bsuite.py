@@ -9,9 +9,9 @@ import pytest
 
 import retorno as rt
 from retorno.cli.main import main
+from retorno.core.errors import WorldError
 from retorno.environments.hosted import bsuite
 from retorno.environments.hosted.bsuite import Experiment, experiments
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import UnknownNameError
 from retorno.run import bsuite as suites
 from retorno.run.bsuite import SuiteError, beats_dithering, longest, suite

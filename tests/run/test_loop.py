@@ -17,11 +17,11 @@ from gymnasium import spaces
 import retorno
 from retorno.core.counter import WORD, Countdown, Counter, counts
 from retorno.core.environment import Episodes, episode_seed, step_key
+from retorno.core.errors import WorldError
 from retorno.core.time_step import Clock
 from retorno.environments import student
 from retorno.environments.games.game import Game, Moved
 from retorno.environments.hosted.export import to_gymnasium
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import make
 from retorno.environments.sampled_world import sampled
 from retorno.networks import MLP, Table

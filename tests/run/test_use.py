@@ -19,7 +19,7 @@ import pytest
 from gymnasium import spaces
 
 import retorno as rt
-from retorno.environments.hosted.sync_environments import WorldError
+from retorno.core.errors import WorldError
 from retorno.networks import MLP
 from retorno.plots.report import report
 from retorno.run import checkpoint, policy_folder

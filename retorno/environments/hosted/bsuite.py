@@ -13,9 +13,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from retorno.core.errors import WorldError
 from retorno.core.names import did_you_mean
 from retorno.environments.hosted.gymnasium import GymnasiumWorld, gymnasium
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import BSUITE, UnknownNameError
 
 

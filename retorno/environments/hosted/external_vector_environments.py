@@ -10,11 +10,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from retorno.core.environment import episode_seed
+from retorno.core.errors import WorldError
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.discounts import discounts, has_lives, two_players
 from retorno.environments.hosted.legality import LegalReader, sample
 from retorno.environments.hosted.successes import Successes
-from retorno.environments.hosted.sync_environments import ActionLayout, WorldError, outside, reader, rows
+from retorno.environments.hosted.sync_environments import ActionLayout, outside, reader, rows
 
 OPAQUE = (
     "{} is a vector environment that keeps its state to itself, so a run cannot be resumed exactly: "

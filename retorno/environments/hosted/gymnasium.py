@@ -20,6 +20,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 
 from retorno.core.environment import HostedEnvironments, episode_seed
+from retorno.core.errors import WorldError
 from retorno.core.names import did_you_mean, near
 from retorno.environments.hosted.atari import PREFIX, RAW, atari, choices, games_like
 from retorno.environments.hosted.atari_threads import Consoles
@@ -37,7 +38,7 @@ from retorno.environments.hosted.mujoco import (
 )
 from retorno.environments.hosted.repeatability import why_not_repeated
 from retorno.environments.hosted.subprocess_environments import Processes
-from retorno.environments.hosted.sync_environments import Keepers, WorldError
+from retorno.environments.hosted.sync_environments import Keepers
 from retorno.environments.own_code import attribute, defined_by_a_named_file
 
 Maker = Callable[..., gym.Env]

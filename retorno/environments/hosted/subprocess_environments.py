@@ -24,9 +24,10 @@ import gymnasium as gym
 import jax
 import numpy as np
 
+from retorno.core.errors import WorldError
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.successes import Successes
-from retorno.environments.hosted.sync_environments import Keepers, WorldError
+from retorno.environments.hosted.sync_environments import Keepers
 
 PATIENCE = 5.0
 """Seconds that a process has for closing its environments."""

@@ -23,7 +23,7 @@ from gymnasium import spaces
 from jaxtyping import PyTree
 
 from retorno.core.environment import episode_seed
-from retorno.core.errors import RetornoError
+from retorno.core.errors import WorldError
 from retorno.core.spaces import action_units, policy_space, unsupported
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.discounts import discounts, has_lives, two_players
@@ -43,10 +43,6 @@ TRAIL = 16
 environment has inside."""
 LOG = 1024
 """For how many steps actions are kept before the log is tidied."""
-
-
-class WorldError(RetornoError):
-    """An environment that cannot be made, that raises, or that breaks what its spaces promise."""
 
 
 def row_dtype(space: spaces.Space[Any]) -> Any:

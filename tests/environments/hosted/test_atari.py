@@ -15,9 +15,9 @@ import pytest
 
 from retorno.algorithms import DQN
 from retorno.core.environment import episode_seed
+from retorno.core.errors import WorldError
 from retorno.environments.hosted.atari import Frames, atari
 from retorno.environments.hosted.gymnasium import gymnasium
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.registry import UnknownNameError, WorldName, make
 from retorno.networks import CNN, ActionValueHead, Stack
 from retorno.run.resume import resume

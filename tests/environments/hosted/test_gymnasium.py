@@ -19,13 +19,13 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 
 import retorno as rt
 from retorno.core.environment import Environment, advance, begin, episode_seed
+from retorno.core.errors import WorldError
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import restart, transition
 from retorno.environments.control import classic
 from retorno.environments.hosted import sync_environments
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.text.recall import Recall
 from retorno.environments.text.tokens import Tokens
 from retorno.environments.wrappers import Hidden, TimeLimit

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from retorno.core.errors import WorldError
 from retorno.environments.hosted.gymnasium import gymnasium
-from retorno.environments.hosted.sync_environments import WorldError
 
 
 class Says(gym.Env):

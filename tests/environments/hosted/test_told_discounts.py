@@ -7,8 +7,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import retorno as rt
+from retorno.core.errors import WorldError
 from retorno.environments.hosted.gymnasium import gymnasium
-from retorno.environments.hosted.sync_environments import WorldError
 
 
 class Turns(gym.Env):

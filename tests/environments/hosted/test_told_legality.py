@@ -7,11 +7,11 @@ import pytest
 from gymnasium import spaces
 
 import retorno as rt
+from retorno.core.errors import WorldError
 from retorno.core.time_step import Only
 from retorno.environments.hosted.export import to_gymnasium
 from retorno.environments.hosted.gymnasium import gymnasium
 from retorno.environments.hosted.legality import sample
-from retorno.environments.hosted.sync_environments import WorldError
 from retorno.environments.text.tokens import Tokens
 
 MASKS = (np.array([1, 0], np.int8), np.array([0, 1, 1], np.int8))
