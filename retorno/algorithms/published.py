@@ -628,7 +628,12 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("tqc", "MountainCarContinuous-v0"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_BY_CAR), 50_000, _ZOO),
     ("tqc", "LunarLanderContinuous-v3"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_LANDER), 500_000, _ZOO),
     ("tqc", "BipedalWalker-v3"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_WALKER), 500_000, _ZOO),
-    ("trpo", "CartPole-v1"): Published(TRPO(), 100_000, "retorno"),
+    ("trpo", "CartPole-v1"): Published(
+        # Theirs but for eight environments instead of two: of twenty seeds the worst was 365 with two, 474 with eight.
+        TRPO(rollout=128, critic_minibatches=2, damping=1e-3, lambda_=0.98),
+        100_000,
+        f"{_ZOO}'s, with 8 environments",
+    ),
     ("trpo", "Acrobot-v1"): Published(TRPO(normalise_observations=True, normalise_rewards=True), 100_000, "retorno"),
     ("trpo", "MountainCar-v0"): Published(dataclasses.replace(_TRUSTED_NORMALISED, critic_epochs=20), 100_000, _ZOO),
     ("trpo", "MountainCarContinuous-v0"): Published(
