@@ -171,8 +171,11 @@ class RunFolder:
             while line:
                 line = line[self._metrics.write(line) :]
         except OSError as error:
+            stands = any((self.path / CHECKPOINTS).glob("[0-9]*"))
             raise FolderError(
-                f"{self.path / METRICS} cannot be written: {error.strerror}; the last good checkpoint stands"
+                f"{self.path / METRICS} cannot be written: {error.strerror}; "
+                f"{'the last good checkpoint stands' if stands else 'no checkpoint was written yet'}. Make room, then "
+                "resume"
             ) from error
         self._show(plain)
 
@@ -477,9 +480,9 @@ def locked(path: Path) -> IO[str]:
     except OSError as error:
         file.close()
         raise FolderError(f"{path} cannot be locked: {error.strerror}; choose a folder on another disk") from error
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-    file.flush()
+    with contextlib.suppress(OSError):  # Who holds it is a courtesy, which a full disk may refuse.
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"process {os.getpid()} on {os.uname().nodename}\n".encode())
     _locks.add(file)
     return file
 

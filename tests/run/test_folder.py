@@ -185,7 +185,7 @@ def test_a_disk_that_takes_no_more_rows(run):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
     try:
-        with pytest.raises(FolderError, match=r"metrics\.jsonl cannot be written: File too large"):
+        with pytest.raises(FolderError, match=r"metrics\.jsonl .*: File too large; no checkpoint was written yet"):
             run.append({"step": 2, "return": 1.0})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -193,6 +193,18 @@ def test_a_disk_that_takes_no_more_rows(run):
     run.rewind(1)
     run.append({"step": 2})
     assert steps(run.path) == [1, 2]
+
+
+def test_a_disk_that_takes_nothing_at_all(tmp_path):
+    """Who holds a folder cannot even be noted: what could not be written is named, and a second try finds no run."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(FolderError, match=r"run/config\.json cannot be written: File too large"):
+            RunFolder.create(tmp_path / "run", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    RunFolder.create(tmp_path / "run", {}).close()
 
 
 def test_tensorboard_that_is_missing_is_said_before_anything_is_made(tmp_path, monkeypatch):
