@@ -4,7 +4,7 @@
 
 PYTHON has torch, MinAtar, stable-baselines3 and, beside jax, gymnax, flax and distrax.
 
-Each side has one thread, and rates are by seconds of CPU, so that other work on the machine weighs less; measured in
+All sides share one core, and rates are by seconds of CPU, so that other work on the machine weighs less; measured in
 turn (A B A B …), both warmed up. Results go to docs/pixels-speed.json and docs/pixels-speed.md.
 """
 
@@ -19,7 +19,6 @@ from typing import Any
 from measure import ROOT, Worker, in_turn, publish, ratio
 
 PAIRS = 5
-ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}
 
 
 def beside(work: str, script: str = "pixels_peers.py") -> Callable[[str], dict[str, Any]]:
@@ -115,7 +114,7 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         "# How fast it learns from pixels",
         "",
         "Made by [benchmarks/pixels.py](../benchmarks/pixels.py): retorno beside PyTorch, Stable-Baselines3 and",
-        "gymnax, in turn, warmed up, one thread each, by seconds of CPU; the median of the ratios pair by pair, the",
+        "gymnax, in turn, warmed up, on one core, by seconds of CPU; the median of the ratios pair by pair, the",
         "least and the largest.",
         "",
         "| work | bar | measured | least to largest | ours | the other's | pairs |",
@@ -136,5 +135,5 @@ def render(results: dict[str, dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    os.environ.update(ONE_THREAD)
+    os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
     publish(__doc__, PARTS, render, "pixels-speed", peers="torch, MinAtar, stable-baselines3 and gymnax")

@@ -63,7 +63,8 @@ def prepare() -> None:
                 stacklevel=3,
             )
         return
-    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *missing]).strip()
+    # In front: XLA reads no further than to a word that is no flag.
+    os.environ["XLA_FLAGS"] = " ".join([*missing, os.environ.get("XLA_FLAGS", "")]).strip()
 
 
 def _wanted_flags() -> list[str]:
