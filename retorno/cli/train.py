@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from gymnasium import spaces
 
 from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
@@ -39,6 +40,7 @@ from retorno.environments.registry import UnknownNameError, WorldName
 from retorno.language import Decoder
 from retorno.networks import GRU, LSTM, MLP, NETWORKS, Transformer
 from retorno.networks.network import NetworkConfig
+from retorno.networks.residual import board
 from retorno.preferences.clips import Clips
 from retorno.preferences.learnt_reward import Preferences
 from retorno.run.folder import SEED
@@ -56,6 +58,8 @@ register_further()
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
 MOST_SEEDS = 100_000
+PICTURE_FROM = 12
+"""Rows and columns from which a Box of three axes is taken for a picture."""
 """Seeds of one call: more would fill the memory before anything is told."""
 
 MUCH_MB = 100
@@ -530,8 +534,8 @@ def start(
             note(told)
         if type(getattr(algorithm, "expert", None)) in NETWORKS.values():
             note("the expert is a fresh network, which knows nothing: name one, as --expert of_run --expert.run RUN")
-        if type(getattr(algorithm, "network", None)) is MLP and is_picture(made.observation_space):
-            note("what is observed is a picture, of which --network cnn makes more than an MLP does")
+        for told in told_picture(algorithm, made.observation_space):
+            note(told)
         if (origin := training.begun_from) is not None:
             what = "the network" if origin["network_only"] else "what was learnt"
             anew = f"; {', '.join(origin['anew'])} begin anew" if origin.get("anew") else ""
@@ -615,6 +619,21 @@ def few_starts(model: MDP | None) -> str:
         f"exploring starts: episodes begin with any action, but in {begins:,} of {acting:,} states only, so some pairs "
         "of the others may never be tried, and the best policy not be found"
     )
+
+
+def told_picture(algorithm: object, space: Any) -> list[str]:
+    """What whoever observes pictures should know."""
+    if not isinstance(space, spaces.Box) or not (
+        is_picture(space) or (len(space.shape) in (3, 4) and min(board(space)[:2]) >= PICTURE_FROM)
+    ):
+        return []
+    told, high = [], float(space.high.max())
+    if type(getattr(algorithm, "network", None)) is MLP:
+        told.append("what is observed is a picture, of which --network cnn makes more than an MLP does")
+    scaled = getattr(algorithm, "normalise_observations", True)
+    if space.dtype.kind == "f" and 1 < high < np.inf and not scaled:
+        told.append(f"its numbers reach {high:g} and are read so: take --normalise-observations, or show bytes (uint8)")
+    return told
 
 
 def checked(options: Options) -> bool | None:

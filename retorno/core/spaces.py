@@ -107,15 +107,43 @@ def is_picture(space: Space[Any]) -> bool:
 
 
 def channels_first(space: Space[Any]) -> bool:
-    """Whether its elements are pictures [channels, rows, columns], as PyTorch has them: of 1, 3 or 4 channels.
+    """Whether its elements are pictures [channels, rows, columns], as PyTorch has them.
+
+    So are bytes of 1, 3 or 4 channels, and whatever has twice as many rows and columns as channels or more (twelve of
+    four stacked frames; floats too), unless as few come last.
 
     >>> [channels_first(spaces.Box(0, 255, shape, np.uint8)) for shape in ((3, 40, 60), (40, 60, 3), (4, 4, 3))]
     [True, False, False]
+    >>> [channels_first(spaces.Box(0, 1, shape)) for shape in ((12, 40, 60), (40, 60, 12), (6, 7, 42))]
+    [True, False, False]
     """
     match space:
-        case spaces.Box(low=low, high=high, shape=(first, _, last)) if is_picture(space):
-            return first in CHANNELS and last not in CHANNELS and not low.any() and bool((high == 255).all())
+        case Record():
+            return False
+        case spaces.Box(low=low, high=high, shape=(first, rows, last)) if last not in CHANNELS:
+            few = first in CHANNELS and is_picture(space) and not low.any() and bool((high == 255).all())
+            return few or 2 * first <= min(rows, last)
     return False
+
+
+def channels_last(space: spaces.Box, x: Any) -> Any:
+    """Of pictures, or of several side by side, the channels behind rows and columns: [rows, columns, channels].
+
+    Args:
+        space: that they are elements of: of three axes, or of one more in front, of the frames.
+        x: one of them, or bounds of the space.
+
+    >>> channels_last(spaces.Box(0, 255, (4, 3, 40, 60), np.uint8), np.zeros((4, 3, 40, 60))).shape
+    (40, 60, 12)
+    """
+    match space.shape:
+        case (frames, *_, _) if len(space.shape) == 4:
+            one = spaces.Box(space.low[0], space.high[0], dtype=space.dtype.type)  # type: ignore[union-attr]
+            seen = jnp if isinstance(x, Array) else np
+            return seen.concatenate([channels_last(one, x[k]) for k in range(frames)], -1)
+        case (_, _, _) if channels_first(space):
+            return jnp.moveaxis(x, 0, -1) if isinstance(x, Array) else np.moveaxis(x, 0, -1)
+    return x
 
 
 def width(space: Space[Any]) -> int:

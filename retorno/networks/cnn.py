@@ -1,8 +1,8 @@
 """Convolutions on an image, then fully connected layers: how Mnih et al. 2015 read a screen.
 
 Images of whole numbers are scaled to [0, 1] inside, so that rows and replays hold a byte for each. Several frames are
-seen side by side with `Stack`, where they are channels more. Channels may come first, as PyTorch has them, of pictures
-of bytes. What is no image is an image of one place.
+seen side by side with `Stack`, or by an environment that gives them along an axis more in front; they are channels
+more. Channels may come first, as PyTorch has them. What is no image is an image of one place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree, UInt8
 
 from retorno.core.hyperparameters import settings
-from retorno.core.spaces import HashableSpace, channels_first
+from retorno.core.spaces import HashableSpace, channels_last
 from retorno.networks.convolution import strided
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
@@ -70,7 +70,7 @@ class Convolved(Feedforward):
 
     def __call__(self, obs: PyTree[Any]) -> Float[Array, " D"]:
         space = self.observed.space
-        x = _bytes(space, obs) if _is_bytes(space, obs) else planes(space, obs)
+        x = _bytes(space, obs) if isinstance(space, spaces.Box) and _is_bytes(space, obs) else planes(space, obs)
         if x.dtype != jnp.uint8:
             x = x.astype(self.convolutions[0].kernel.dtype)
         for k, layer in enumerate(self.convolutions):
@@ -84,15 +84,14 @@ class Convolved(Feedforward):
         return self.activation(self.norms[k](x) if self.norms else x)
 
 
-def _bytes(space: gymnasium.Space[Any], obs: Array) -> UInt8[Array, "H W C"]:
-    last = jnp.moveaxis(obs, 0, -1) if channels_first(space) else obs
-    return last.reshape(board(space))
+def _bytes(space: spaces.Box, obs: Array) -> UInt8[Array, "H W C"]:
+    return channels_last(space, obs).reshape(board(space))
 
 
-def _is_bytes(space: gymnasium.Space[Any], obs: PyTree[Any]) -> bool:
+def _is_bytes(space: spaces.Box, obs: Array) -> bool:
     """Whether what is seen is an image of bytes, as they are: what is normalised before is not."""
     match space:
-        case spaces.Box(low=low, high=high, shape=(_, _) | (_, _, _)) if space.dtype == np.uint8:
+        case spaces.Box(low=low, high=high, shape=(_, _) | (_, _, _) | (_, _, _, _)) if space.dtype == np.uint8:
             return obs.dtype == jnp.uint8 and not low.any() and bool((high == 255).all())
     return False
 

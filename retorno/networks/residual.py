@@ -20,7 +20,7 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, settings
-from retorno.core.spaces import HashableSpace, Record, channels_first, encode, unsupported, width
+from retorno.core.spaces import HashableSpace, Record, channels_last, encode, unsupported, width
 from retorno.networks.convolution import strided
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
@@ -142,7 +142,7 @@ def board(space: gymnasium.Space[Any]) -> tuple[int, int, int]:
 
 
 def _parts(space: gymnasium.Space[Any], obs: Any) -> list[tuple[gymnasium.Space[Any], Any]]:
-    """The parts of a space, and of an observation; of pictures the channels come last."""
+    """The parts of a space, and of an observation; of pictures the channels come last, those of all frames."""
     match space:
         case Record():
             return []
@@ -150,9 +150,9 @@ def _parts(space: gymnasium.Space[Any], obs: Any) -> list[tuple[gymnasium.Space[
             inside = [(part, None if obs is None else obs[name]) for name, part in space.spaces.items()]
         case spaces.Tuple():
             inside = list(zip(space.spaces, [None] * len(space.spaces) if obs is None else obs, strict=True))
-        case spaces.Box() if channels_first(space):
-            last = spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8)
-            return [(last, None if obs is None else jnp.moveaxis(obs, 0, -1))]
+        case spaces.Box(low=low, high=high) if len(space.shape) in (3, 4):
+            last = spaces.Box(*(channels_last(space, bound) for bound in (low, high)), dtype=space.dtype.type)  # type: ignore[union-attr]
+            return [(last, None if obs is None else channels_last(space, obs))]
         case _:
             return [(space, obs)]
     return [each for part, seen in inside for each in _parts(part, seen)]
@@ -176,7 +176,7 @@ def _marked(space: gymnasium.Space[Any], obs: Array) -> Float[Array, "*N"]:
     match space:
         case spaces.MultiDiscrete():
             return jax.nn.one_hot(obs - space.start, int(space.nvec.max()))
-        case spaces.Box() if np.issubdtype(space.dtype, np.integer):
+        case spaces.Box() if jnp.issubdtype(obs.dtype, jnp.integer):  # What is normalised before is scaled.
             low, high = space.low.astype(np.float32), space.high.astype(np.float32)
             return (obs.astype(jnp.float32) - low) / np.maximum(high - low, 1)
     return obs.astype(jnp.float32)

@@ -1,0 +1,63 @@
+"""However a picture is laid out, the same network reads the same of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import retorno
+from retorno.cli.train import told_picture
+from retorno.networks import CNN, Residual, Stack
+from retorno.networks.heads import ValueHead
+
+KEY = jax.random.key(0)
+
+
+def value(config: Any, seen: np.ndarray) -> np.ndarray:
+    """What a new network says of two rows."""
+    space = spaces.Box(0, 255, seen.shape[1:], seen.dtype.type)
+    network = config.build(KEY, space, {"value": ValueHead()})
+    return np.asarray(network.unroll(jnp.asarray(seen), jnp.array([True, False]), network.initial_carry())["value"])
+
+
+@pytest.mark.parametrize("config", [CNN(), Residual(channels=4, blocks=1), Stack(frames=2, network=CNN())])
+def test_channels_that_come_first_are_no_rows(config: Any) -> None:
+    """Of floats, and as many as stacked frames have, as of bytes."""
+    picture = np.random.default_rng(0).random((2, 13, 14, 6), np.float32)
+    np.testing.assert_allclose(value(config, picture), value(config, np.moveaxis(picture, -1, 1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("config", [CNN(), Residual(channels=4, blocks=1)])
+def test_frames_along_an_axis_of_their_own_are_channels_more(config: Any, dtype: Any) -> None:
+    """As Gymnasium's `FrameStackObservation` gives them, of colours last or first."""
+    frames = np.random.default_rng(0).integers(0, 255, (2, 4, 9, 8, 3)).astype(dtype)
+    beside = np.concatenate(list(np.moveaxis(frames, 1, 0)), axis=-1)
+    for seen in (frames, np.moveaxis(frames, -1, 2)):
+        np.testing.assert_allclose(value(config, seen), value(config, beside), rtol=1e-5)
+
+
+@pytest.mark.parametrize("config", [CNN(), Residual(channels=4, blocks=1)])
+def test_what_is_normalised_is_not_scaled_as_bytes_are(config: Any) -> None:
+    def said(dtype: Any) -> float:
+        network = config.build(KEY, spaces.Box(0, 255, (6, 8, 3), dtype), {"value": ValueHead()})
+        standardised = jax.random.normal(KEY, (6, 8, 3))
+        return float(network.step(standardised, jnp.array(True), network.initial_carry())[0]["value"])
+
+    assert said(np.uint8) == pytest.approx(said(np.float32), rel=1e-6)
+
+
+def test_pictures_of_large_floats_and_networks_that_see_no_place_are_told() -> None:
+    floats, small, frames = spaces.Box(0, 255, (1, 20, 30)), spaces.Box(0, 255, (3, 4, 5)), (4, 20, 30, 3)
+    no_place, large = told_picture(retorno.DQN(), floats)
+    assert "--network cnn" in no_place
+    assert "reach 255" in large
+    assert told_picture(retorno.DQN(network=CNN()), floats) == [large]
+    assert not told_picture(retorno.DQN(network=CNN(), normalise_observations=True), floats)
+    assert told_picture(retorno.DQN(), spaces.Box(0, 255, frames, np.uint8)) == [no_place]
+    assert not told_picture(retorno.DQN(), small)
