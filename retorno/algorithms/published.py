@@ -423,7 +423,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("ppo", ATARI): Published(
         PPO(
             network=_SCREEN_ACTOR,
-            at_once=16,
+            at_once=64,
             num_envs=8,
             rollout=128,
             epochs=4,
@@ -453,7 +453,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         dataclasses.replace(
             _PARALLEL,
             network=Stack(frames=4, network=CNN(layer_norm=True)),
-            at_once=16,
+            at_once=64,
             optimiser=RAdam(2.5e-4, max_gradient_norm=10.0),
             epsilon_end=0.001,
         ),

@@ -4,9 +4,9 @@ XLA's own gradient of a convolution runs, within a compiled loop on a CPU, throu
 the same sums written otherwise: the weights' as one matrix product of all patches with dy, the input's as one more
 convolution, of dy with the kernel turned round. Both are said here as the rule of a tangent, which is linear, so that
 JAX transposes it whatever is vmapped; a batch stays one product. The patches, which the weights' gradient needs, then
-give the outcome as well. Without a gradient it is XLA's convolution, but for kernels of few places, which are products.
-A stride is taken out of the convolution first (space to depth), so that this holds with one as well; its kernel has few
-places.
+give the outcome as well. Without a gradient it is XLA's convolution, but for kernels of few places or few channels,
+which are products. A stride is taken out of the convolution first (space to depth), so that this holds with one as
+well; its kernel has few places.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from jaxtyping import Float, Shaped, UInt8
 FEW = 4
 """Of kernels with so many places or fewer the patches are little, and one product with them is quicker than XLA's
 convolution: three layers that read screens take 66 ms instead of 112 for 256 of them, 5.5 instead of 6.1 for 32."""
+SHALLOW = 128
+"""Of kernels that see so many numbers or fewer as well: XLA's convolution does not fill its products with them. The
+layer that reads MinAtar's Breakout takes 41 µs instead of 222 for 32 screens, one of ten planes 82 instead of 218."""
 
 
 @jax.custom_jvp
@@ -31,10 +34,11 @@ def convolve(x: Float[Array, "H W C"], kernel: Float[Array, "K L C D"]) -> Float
     >>> convolve(jnp.arange(6.0).reshape(2, 3, 1), jnp.ones((2, 2, 1, 1)))[..., 0]
     Array([[ 8., 12.]], dtype=float32)
     """
-    if math.prod(kernel.shape[:2]) > FEW:
-        return _by_xla(x, kernel)
-    # What is moved about is the smaller of the two: what goes in, or what comes out.
-    return _by_sums(x, kernel) if kernel.shape[-1] < kernel.shape[-2] else _by_patches(x, kernel)[0]
+    rows, columns, channels, outputs = kernel.shape
+    if rows * columns <= FEW:
+        # What is moved about is the smaller of the two: what goes in, or what comes out.
+        return _by_sums(x, kernel) if outputs < channels else _by_patches(x, kernel)[0]
+    return _by_patches(x, kernel)[0] if rows * columns * channels <= SHALLOW else _by_xla(x, kernel)
 
 
 @convolve.defjvp
