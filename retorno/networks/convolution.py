@@ -11,8 +11,6 @@ well; its kernel has few places.
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
