@@ -240,7 +240,7 @@ def _scale(values: np.ndarray, floor: float | None = None) -> Normalize:
 
 
 @lru_cache
-def font(size: int) -> Any:
+def font(size: float) -> Any:
     from PIL import ImageFont
 
     return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)

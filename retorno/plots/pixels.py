@@ -54,7 +54,7 @@ def with_values(
     Args:
         picture: the game. Shape [height, width, 3].
         values: of each action. Shape [A].
-        names: of the actions, written on their bars.
+        names: of the actions, written on their bars before their values; nothing for their numbers.
         past: the best action's value until now, drawn below as a curve; nothing for none.
 
     >>> with_values(np.zeros((60, 80, 3), np.uint8), [0.5, 1.0]).shape
@@ -77,22 +77,37 @@ def with_values(
     canvas.line([(zero, 0), (zero, rows)], 0.01 * right, GREY if low < 0 else INK)
     bars = canvas.picture()
     bars = np.concatenate([bars, np.full((max(0, height - len(bars)), wide, 3), 255, np.uint8)])[:height]
-    shown = np.concatenate([picture, _named(bars, names)], 1)
+    said = [
+        f"{name.lower()}  {_in_short(value)}"
+        for name, value in zip(names or map(str, range(rows)), values, strict=True)
+    ]
+    shown = np.concatenate([picture, _named(bars, said)], 1)
     return np.concatenate([shown, _curve(past, shown.shape[1], max(24, height // 5))]) if len(past) else shown
 
 
-def _named(bars: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Bars with the name of each one's action above it."""
-    from PIL import Image, ImageDraw, ImageFont
+def _named(bars: np.ndarray, said: Sequence[str]) -> np.ndarray:
+    """Bars with what is said of each above it, where there is room."""
+    from PIL import Image, ImageDraw
 
-    place = len(bars) / max(len(names), 1)
-    if not names or place < SMALLEST / (1 - BAR):
+    place = len(bars) / max(len(said), 1)
+    if place < SMALLEST / (1 - BAR):
         return bars
     image = Image.fromarray(bars)
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default(min(14, place * (1 - BAR)))
-    for k, name in enumerate(names):
-        pen.text((0.06 * bars.shape[1], k * place), name.lower(), fill=INK, font=font)
+    pen, letters = ImageDraw.Draw(image), lettering(min(14, place * (1 - BAR)))
+    for k, words in enumerate(said):
+        pen.text((0.06 * bars.shape[1], k * place), words, fill=INK, font=letters)
     return np.asarray(image)
+
+
+def _in_short(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
+def lettering(size: float) -> Any:
+    """Letters of a size in pixels, the minus sign among them, which Pillow's own lack."""
+    from retorno.plots.film import font
+
+    return font(size)
 
 
 def _curve(past: Sequence[float], wide: int, high: int) -> np.ndarray:
@@ -107,11 +122,11 @@ def _curve(past: Sequence[float], wide: int, high: int) -> np.ndarray:
     image = canvas.picture()
     if high < 2 * SMALLEST:
         return image
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     written = Image.fromarray(image)
-    pen, font = ImageDraw.Draw(written), ImageFont.load_default(SMALLEST + 3)
-    pen.text((2, 0), f"value {lately[-1]:.3g}".replace("-", "−"), fill=INK, font=font)
+    pen, letters = ImageDraw.Draw(written), lettering(SMALLEST + 3)
+    pen.text((2, 0), f"value {_in_short(lately[-1])}", fill=INK, font=letters)
     return np.asarray(written)
 
 

@@ -253,6 +253,8 @@ class Game(Environment):
     def text(self, obs: PyTree[Any], second: bool = False) -> str:
         """A position in letters: X is the first player, O the second."""
         if self.board is None:
+            if isinstance(obs, dict):
+                return "\n".join(f"{name}: {self.text(part, second)}" for name, part in obs.items())
             return " ".join(str(np.asarray(x)) for x in jax.tree.leaves(obs))
         signs = np.array(list(SIGNS))[self.upright(self.marks(obs), second)]
         names = [self.column_name(column) for column in range(self.board[1])]

@@ -195,6 +195,20 @@ def test_the_last_position_is_shown_as_whoever_would_move_sees_it() -> None:
     np.testing.assert_array_equal(WORLD.render(given_up), WORLD.render(state))
 
 
+class Boardless(LastOfThree):
+    """The same, without a board to show."""
+
+    @property
+    def board(self) -> None:  # type: ignore[override]
+        return None
+
+
+def test_what_is_observed_in_parts_is_told_by_their_names() -> None:
+    """Of a game without a board: whoever plays cannot guess which number is which."""
+    seen = {"die": np.int32(2), "mine": np.array([0, 3]), "theirs": np.array([1, 1])}
+    assert Boardless().text(seen) == "die: 2\nmine: [0 3]\ntheirs: [1 1]"
+
+
 def test_what_chance_did_is_in_the_file() -> None:
     game = Played(Pig(target=20), 3, 1)
     game.follow(["roll", "roll"])
