@@ -19,6 +19,8 @@ import io
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -233,11 +235,13 @@ def _save_flat(file: Path, recorded: Recorded, name: str) -> None:
 def _flat(path: Path) -> tuple[list[Episode], None]:
     """Of an `.npz`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            held = dict(file)
-    except (OSError, ValueError) as error:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            held = _named(file, path)
+    except DatasetError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetError(f"{path} cannot be read as .npz without objects: {error}") from error
-    return list(_episodes(_named(held, path), path)), None
+    return list(_episodes(held, path)), None
 
 
 def _named(held: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
@@ -251,7 +255,7 @@ def _named(held: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
             raise DatasetError(
                 f"{path} has no {name} (nor {', '.join(known[1:])}): it holds {', '.join(held) or 'nothing'}"
             )
-    sizes = {name: len(x) for name, x in found.items()}
+    sizes = {name: len(np.atleast_1d(x)) for name, x in found.items()}
     if len(set(sizes.values())) != 1:
         raise DatasetError(
             f"{path}: arrays are one entry for each step, got {', '.join(f'{k} of {n}' for n, k in sizes.items())}"
@@ -297,7 +301,10 @@ def _minari(path: Path) -> tuple[list[Episode], tuple[Space[Any], Space[Any]] | 
     except OSError as error:
         raise DatasetError(f"{path} cannot be read as HDF5: {error}") from error
     beside = path.parent / "metadata.json"
-    about |= json.loads(beside.read_text()) if beside.exists() else {}
+    try:
+        about |= json.loads(beside.read_text()) if beside.exists() else {}
+    except ValueError as error:
+        raise DatasetError(f"{beside} cannot be read as JSON: {error}") from error
     if not {"observation_space", "action_space"} <= about.keys():
         return episodes, None
     told = (about["observation_space"], about["action_space"])

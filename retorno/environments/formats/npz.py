@@ -114,7 +114,7 @@ def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
         if name not in infos:
             raise ModelError(
                 f"has no array {name!r}: expected a model that `save` has written; arrays of another kind are read "
-                "with numpy.load and passed to from_matrices or from_rows"
+                "with numpy.load and passed to from_matrices or from_rows, recordings by `datasets.dataset`"
             )
     if strange := sorted(infos.keys() - kinds.keys()):
         raise ModelError(f"has the array {strange[0]!r}, which no model has")
