@@ -473,7 +473,7 @@ class ActionUnits:
         return action if self.start is None else action + xp.asarray(self.start)
 
     def to_policy(self, action: Any) -> Any:
-        """The world's action as the policy would have chosen it."""
+        """The world's action as the policy would have chosen it; one beyond the bounds is what they make of it."""
         xp: Any = np if isinstance(action, np.ndarray | np.generic) else jnp
         action = action if self.start is None else action - xp.asarray(self.start)
         if self.shape is None:
@@ -481,8 +481,8 @@ class ActionUnits:
         action = xp.reshape(action, (*action.shape[: action.ndim - len(self.shape)], -1))
         if self.scale is None:
             return action
-        centre, half, _, _ = self.scale
-        return xp.where(half > 0, (action - centre) / xp.where(half > 0, half, 1), 0)
+        centre, half, low, high = self.scale
+        return xp.where(half > 0, (xp.clip(action, low, high) - centre) / xp.where(half > 0, half, 1), 0)
 
 
 @jax.tree_util.register_dataclass

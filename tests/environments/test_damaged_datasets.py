@@ -8,7 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from gymnasium import spaces
 
+from retorno.core.spaces import action_units
 from retorno.environments.datasets import DatasetError, dataset
 
 
@@ -35,3 +37,11 @@ def test_what_is_not_asked_for_is_not_read(tmp_path: Path) -> None:
     """Objects beside the arrays of the steps, as `infos` often are."""
     beside = dataset(written(tmp_path, infos=np.array([{}] * 5, object))).lived
     assert jax.tree.all(jax.tree.map(np.array_equal, beside, dataset(written(tmp_path)).lived))
+
+
+def test_actions_beyond_the_bounds_are_what_the_world_made_of_them() -> None:
+    """As whoever drew them from a Gaussian recorded them."""
+    units = action_units(spaces.Box(np.array([-2, 0], np.float32), np.array([10, 1], np.float32)))
+    np.testing.assert_allclose(units.to_policy(np.array([[50.0, 0.5], [-3.0, -9.0]])), [[1, 0], [-1, -1]])
+    endless = action_units(spaces.Box(-np.inf, np.inf, (1,)))
+    np.testing.assert_allclose(endless.to_policy(np.array([50.0])), [50])
