@@ -8,7 +8,7 @@ from typing import Any
 from retorno.cli.options import UsageError
 
 WORLD = "world."
-PLACES = {"algorithm": "algorithm", "algo": "algorithm", "world": "world", "env": "world", "env_id": "world"}
+PLACES = {"algorithm": "algorithm", "algo": "algorithm"} | dict.fromkeys(("world", "env", "env_id", "game"), "world")
 """What stands in the first two places, where it is given as an option instead."""
 
 
@@ -17,8 +17,8 @@ def without_places(arguments: list[str]) -> list[str]:
 
     >>> without_places(["--env", "cliff", "--algo=ppo", "--steps", "9"])
     ['ppo', 'cliff', '--steps', '9']
-    >>> without_places(["ppo", "--env", "cliff"])
-    ['ppo', 'cliff']
+    >>> without_places(["ppo", "--env", "cliff"]), without_places(["--algo", "alpha_zero", "--game", "hex"])
+    (['ppo', 'cliff'], ['alpha_zero', 'hex'])
     """
     found: dict[str, str] = {}
     rest: list[str] = []

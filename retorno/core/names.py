@@ -73,6 +73,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "run_dir": ("folder",),
     "tb": ("tensorboard",),
     "processes": ("parallel",),
+    "game": ("world",),
+    "env": ("world",),
+    "env_id": ("world",),
     "num_workers": ("parallel",),
 }
 """Names that other libraries, books and papers have for an option, and which one is meant: the first that there is."""
@@ -122,6 +125,8 @@ def meant(name: str, known: Collection[str]) -> str:
 
     >>> meant("gamma", {"discount"}), meant("normalize_rewards", {"normalise_rewards"}), meant("lr", {"step_size"})
     ('discount', 'normalise_rewards', 'step_size')
+    >>> meant("game", {"games", "world"})
+    'world'
     """
     british = name.replace("ize", "ise").replace("behavior", "behaviour")
     for spelt in (name, british):
