@@ -58,9 +58,9 @@ register_further()
 COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
 MOST_SEEDS = 100_000
+"""Seeds of one call: more would fill the memory before anything is told."""
 PICTURE_FROM = 12
 """Rows and columns from which a Box of three axes is taken for a picture."""
-"""Seeds of one call: more would fill the memory before anything is told."""
 
 MUCH_MB = 100
 """Megabytes of checkpoints from which on they are told."""
