@@ -174,7 +174,8 @@ def saliency(
         raise PlotError(f"saliency is of images, got an observation of shape {np.shape(obs)}")
     carry = policy.initial_carry() if carry is None else carry
     image = jnp.asarray(obs)
-    turned = channels_first(spaces.Box(0, 255, image.shape, image.dtype.type))
+    most = 255 if image.dtype == jnp.uint8 else 1
+    turned = channels_first(spaces.Box(0, most, image.shape, image.dtype.type))
     changed = _changes(policy, image, jnp.asarray(first), carry, block=block, turned=turned)
     if changed is None:
         raise PlotError("saliency is of values: this policy has none, DQN's, PQN's and PPO's have")
