@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from retorno.cli.options import UsageError
+from retorno.core.names import meant
 
 WORLD = "world."
-PLACES = {"algorithm": "algorithm", "algo": "algorithm"} | dict.fromkeys(("world", "env", "env_id", "game"), "world")
+PLACES = ("algorithm", "world")
 """What stands in the first two places, where it is given as an option instead."""
 
 
@@ -25,17 +26,17 @@ def without_places(arguments: list[str]) -> list[str]:
     words = iter(arguments)
     for word in words:
         option, equals, value = word.partition("=")
-        place = PLACES.get(option.removeprefix("--").replace("-", "_")) if option.startswith("--") else None
-        if place is None:
+        place = meant(option.removeprefix("--").replace("-", "_"), PLACES) if option.startswith("--") else ""
+        if place not in PLACES:
             rest.append(word)
         else:
             found[place] = value if equals else next(words, "")
     if not found:
         return arguments
-    for place in ("algorithm", "world"):
+    for place in PLACES:
         if place not in found and rest and not rest[0].startswith("-"):
             found[place] = rest.pop(0)
-    return [found[place] for place in ("algorithm", "world") if place in found] + rest
+    return [found[place] for place in PLACES if place in found] + rest
 
 
 def with_bare(arguments: list[str], spelled: dict[str, str]) -> list[str]:

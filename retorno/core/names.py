@@ -73,6 +73,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "run_dir": ("folder",),
     "tb": ("tensorboard",),
     "processes": ("parallel",),
+    "algo": ("algorithm",),
     "game": ("world",),
     "env": ("world",),
     "env_id": ("world",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from retorno.core.mdp import MDP
 from retorno.plots.answers import greedy
 from retorno.plots.maps import END, GOAL, MORTAR, PIT, WALL
 from retorno.plots.places import Cell, Kind, Place, arrows, whole_map
-from retorno.plots.style import INK, LINES, MUTED, PAPER, RULE, decimals, number
+from retorno.plots.style import INK, LINES, MUTED, PAPER, RULE, decimals, font, number
 from retorno.run.table_monitor import Look
 
 FRAMES = 50
@@ -237,10 +236,3 @@ def _scale(values: np.ndarray, floor: float | None = None) -> Normalize:
     low = floor if floor is not None else float(known.min(initial=0.0))
     high = float(known.max(initial=low))
     return Normalize(low, high if high > low else low + 1)
-
-
-@lru_cache
-def font(size: float) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)

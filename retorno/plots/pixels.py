@@ -17,7 +17,7 @@ from retorno.core.policy import Policy
 from retorno.core.spaces import channels_first
 from retorno.environments.canvas import BLUE, GREY, INK, ORANGE, Canvas
 from retorno.networks.cnn import Convolved
-from retorno.plots.style import PlotError
+from retorno.plots.style import PlotError, font
 
 BAR = 0.62
 """How much of its place a bar fills."""
@@ -93,7 +93,7 @@ def _named(bars: np.ndarray, said: Sequence[str]) -> np.ndarray:
     if place < SMALLEST / (1 - BAR):
         return bars
     image = Image.fromarray(bars)
-    pen, letters = ImageDraw.Draw(image), lettering(min(14, place * (1 - BAR)))
+    pen, letters = ImageDraw.Draw(image), font(min(14, place * (1 - BAR)))
     for k, words in enumerate(said):
         pen.text((0.06 * bars.shape[1], k * place), words, fill=INK, font=letters)
     return np.asarray(image)
@@ -101,13 +101,6 @@ def _named(bars: np.ndarray, said: Sequence[str]) -> np.ndarray:
 
 def _in_short(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
-
-
-def lettering(size: float) -> Any:
-    """Letters of a size in pixels, the minus sign among them, which Pillow's own lack."""
-    from retorno.plots.film import font
-
-    return font(size)
 
 
 def _curve(past: Sequence[float], wide: int, high: int) -> np.ndarray:
@@ -125,7 +118,7 @@ def _curve(past: Sequence[float], wide: int, high: int) -> np.ndarray:
     from PIL import Image, ImageDraw
 
     written = Image.fromarray(image)
-    pen, letters = ImageDraw.Draw(written), lettering(SMALLEST + 3)
+    pen, letters = ImageDraw.Draw(written), font(SMALLEST + 3)
     pen.text((2, 0), f"value {_in_short(lately[-1])}", fill=INK, font=letters)
     return np.asarray(written)
 

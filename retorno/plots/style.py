@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,11 @@ def inline_svg(figure: Figure, prefix: str) -> str:
     for colour in (INK, MUTED, RULE, PAPER, *LINES):
         text = text.replace(colour, f"var(--c{colour[1:]})")
     return text.strip()
+
+
+@lru_cache
+def font(size: float) -> Any:
+    """Letters of a size in pixels for pictures that Pillow draws, the minus sign among them, which its own lack."""
+    from PIL import ImageFont
+
+    return ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", size)

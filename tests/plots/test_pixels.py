@@ -13,8 +13,8 @@ from gymnasium import spaces
 
 from retorno.core.policy import Policy
 from retorno.networks import CNN, MLP, ActionValueHead
-from retorno.plots.pixels import convolved, hidden, lettering, on_a_plane, saliency, with_saliency, with_values
-from retorno.plots.style import PlotError
+from retorno.plots.pixels import convolved, hidden, on_a_plane, saliency, with_saliency, with_values
+from retorno.plots.style import PlotError, font
 
 SCREEN = spaces.Box(0, 255, (6, 6, 1), np.uint8)
 
@@ -90,7 +90,7 @@ def test_actions_have_their_names_and_the_value_its_past() -> None:
     assert named.shape == plain.shape and (named[:, 90:] != plain[:, 90:]).any((1, 2)).reshape(3, 30).any(1).all()
     less = with_values(picture, [0.0, 0.0, 0.9])
     assert (less != plain)[:, 90:].any((1, 2))[60:72].any(), "the value is written on its bar"
-    minus, none = (bytes(lettering(12).getmask(sign)) for sign in ("−", "\uffff"))
+    minus, none = (bytes(font(12).getmask(sign)) for sign in ("−", "\uffff"))
     assert minus != none
     below = with_values(picture, values, past=[0.0, 1.0, 0.5])[90:]
     orange = np.ptp(below, -1) > 60
