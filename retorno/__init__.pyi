@@ -42,6 +42,7 @@ from .run.actor import load as load
 from .run.answers import solve as solve
 from .run.evaluate import Evaluation as Evaluation
 from .run.evaluate import evaluate as evaluate
+from .run.export import export as export
 from .run.match import Match as Match
 from .run.origin import Origin as Origin
 from .run.record import record as record

@@ -19,7 +19,6 @@ from gymnasium import spaces
 
 from retorno.algorithms import ALGORITHMS, register
 from retorno.algorithms.published import PUBLISHED, Published, settings
-from retorno.cli.datasets import EPOCHS, fitted, within
 from retorno.cli.options import Flag, UsageError, keep_of, parse, spelled, step_of
 from retorno.cli.runs import complete, finish, next_steps, use_cores
 from retorno.cli.spelling import with_bare, without_places, world_settings
@@ -33,7 +32,7 @@ from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import REGISTERED, folder_of, snake_case
 from retorno.core.spaces import is_picture
-from retorno.environments.datasets import DATASET, is_dataset
+from retorno.environments.datasets import DATASET
 from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import UnknownNameError, WorldName
@@ -43,6 +42,7 @@ from retorno.networks.network import NetworkConfig
 from retorno.networks.residual import board
 from retorno.preferences.clips import Clips
 from retorno.preferences.learnt_reward import Preferences
+from retorno.run.data import EPOCHS, fitted, source_of, within
 from retorno.run.folder import SEED
 from retorno.run.known import register_further
 from retorno.run.of_run import OfRun
@@ -146,8 +146,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"which world? Write it after the algorithm, as in `{COMMAND} {name} CartPole-v1`")
     settings, rest = world_settings(rest)
     texts = None
-    if world is not None and hasattr(ALGORITHMS[name](), "RECORDED") and is_dataset(world):
-        world, settings = DATASET, {"source": world, **settings}
+    if (source := source_of(ALGORITHMS[name](), world)) is not None:
+        world, settings = DATASET, {"source": source, **settings}
     else:
         texts, rest = of_language(name, world, settings, rest)
     if texts is not None:
@@ -157,13 +157,13 @@ def run(arguments: list[str]) -> int:
     assert world is not None, "the help has exited"
     read = None
     if world == DATASET:
-        read, settings = fitted(algorithm, settings)
+        read, settings = fitted(algorithm, settings, note)
         if asked("steps", rest) is None:
             options = dataclasses.replace(options, steps=max(options.steps, EPOCHS * read.transitions))
     elif texts is not None:
         algorithm, relabel, read = texts.completed(algorithm), texts.rewarded(relabel), texts.world
     if asked("num_envs", rest) is None:
-        algorithm = within(algorithm, read)
+        algorithm = within(algorithm, read, note)
     return start(name, world, settings, options, algorithm, relabel, published, read)
 
 

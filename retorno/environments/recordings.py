@@ -342,8 +342,9 @@ def require_recorded(spec: Spec, algorithm: str, *extras: str) -> Recorded:
     world = spec.world
     if not isinstance(world, Recorded):
         raise SpaceError(
-            f"{algorithm} learns from what was recorded and does not act itself: give it a world of recordings, "
-            "retorno.environments.recorded_episodes(…), or of texts, retorno.language.demonstrations(…) or rankings(…)"
+            f"{algorithm} learns from what was recorded and does not act itself: give it the file or folder of a data "
+            "set in the world's place, what a run does, retorno.record(run), your own episodes, "
+            "retorno.environments.recorded_episodes(…), or texts, retorno.language.demonstrations(…) or rankings(…)"
         )
     held = world.lived.extras if isinstance(world.lived.extras, dict) else {}
     if missing := [name for name in extras if name not in held]:

@@ -55,6 +55,8 @@ class Actor:
         *,
         key: int = 0,
         step: int = 0,
+        seed: int = 0,
+        algorithm: str = "",
         world: dict[str, Any] | None = None,
     ) -> None:
         """Take a policy.
@@ -66,11 +68,14 @@ class Actor:
             masked: whether the world says on each row what is legal.
             key: what `sample=True` draws from.
             step: how many environment steps it was trained for.
+            seed: with which.
+            algorithm: by which.
             world: what the run's settings say of its world.
         """
         self.policy = policy
         self.observation_space, self.action_space = observation_space, action_space
         self.masked, self.step, self.world = masked, step, world or {}
+        self.seed, self.algorithm = seed, algorithm
         self._arrays = tuple(_arrays_of(observation_space))
         self._structure = jax.tree.structure(_skeleton(observation_space))
         self._units, self._taken = action_units(action_space), jax.tree.structure(_skeleton(action_space))
@@ -85,6 +90,20 @@ class Actor:
         name = self.world.get("name") or "its world"
         spaces = f"{in_short(self.observation_space)} → {in_short(self.action_space)}"
         return f"<policy for {name}, learnt in {self.step:,} steps: act({spaces})>"
+
+    @property
+    def saved(self) -> SavedPolicy:
+        """What `actor_of` makes it from, and an export writes."""
+        return SavedPolicy(
+            (self.policy,),
+            (self.seed,),
+            self.observation_space,
+            self.action_space,
+            self.masked,
+            self.step,
+            self.algorithm,
+            self.world,
+        )
 
     def reset(self) -> None:
         """Forget: the next observation is an episode's first, in every environment."""
@@ -381,5 +400,7 @@ def actor_of(saved: SavedPolicy) -> Actor:
         saved.action_space,
         saved.masked,
         step=saved.step,
+        seed=saved.seeds[0],
+        algorithm=saved.algorithm,
         world=saved.world,
     )

@@ -11,8 +11,9 @@ from retorno.core.errors import RetornoError
 from retorno.environments.formats.files import write_whole
 from retorno.run import policy_folder
 from retorno.run.actor import Actor, actor_of
-from retorno.run.policy_folder import Step
+from retorno.run.policy_folder import SavedPolicy, Step
 from retorno.run.structure import space_to_json
+from retorno.run.training import Training
 from retorno.search import SearchPolicy
 
 ONNX = ".onnx"
@@ -23,22 +24,26 @@ class ExportError(RetornoError):
 
 
 def export(
-    folder: str | Path, out: str | Path, step: Step = None, seed: int | None = None, batched: bool = False
+    learnt: str | Path | Actor | Training,
+    out: str | Path,
+    step: Step = None,
+    seed: int | None = None,
+    batched: bool = False,
 ) -> Path:
     """Write what a run has learnt for other programs.
 
     Args:
-        folder: of a run, of a run with several seeds, or of a policy alone.
+        learnt: the folder of a run, of a run with several seeds, or of a policy alone; a run; or what `load` gives.
         out: `NAME.onnx` for a graph (see `onnx_model`); else a new folder with `policy.json` and
             `policy.safetensors`, which `retorno.load` reads, and whoever reads safetensors.
-        step: of which step's policy; None for the newest.
+        step: of which step's policy in a folder; None for the newest.
         seed: of which seed's; None for the first.
         batched: whether a graph takes any number of rows at once; see `onnx_model`.
 
     Raises:
         PolicyError: when there is no policy, or it cannot be read.
-        ExportError: when the file's name says another format, a folder is to be batched or is there already, onnx is
-            not installed, or the disk refuses.
+        ExportError: when it is nothing of these, the file's name says another format, a folder is to be batched or is
+            there already, onnx is not installed, or the disk refuses.
         OnnxError: when the policy computes what has no form in ONNX.
 
     Returns:
@@ -53,7 +58,7 @@ def export(
         raise ExportError(f"{out} is there already: choose another folder")
     if batched and not out.suffix:
         raise ExportError(f"a graph takes batches, a folder holds arrays: name {out} as a file, {out}{ONNX}")
-    saved = policy_folder.read_each(Path(folder).expanduser(), step, seed)[0]
+    saved = _saved(learnt, step, seed)
     try:
         if out.suffix:
             content = onnx_model(actor_of(saved), batched).SerializeToString()
@@ -64,6 +69,20 @@ def export(
     except OSError as error:
         raise ExportError(f"{out} cannot be written: {error.strerror}") from error
     return out
+
+
+def _saved(learnt: Any, step: Step, seed: int | None) -> SavedPolicy:
+    """What is to be written."""
+    if isinstance(learnt, str | Path):
+        return policy_folder.read_each(Path(learnt).expanduser(), step, seed)[0]
+    if not isinstance(learnt, Actor | Training):
+        raise ExportError(
+            f"{learnt!r:.80} is nothing that can be written: give the folder of a run, a run (train(...), iterated to "
+            "its end), or what load(...) gives"
+        )
+    if step is not None:
+        raise ExportError(f"{learnt!r} holds no policy of step {step}: give the run's folder, where others are kept")
+    return policy_folder.of_seeds([learnt.saved], seed, repr(learnt))[0]
 
 
 def onnx_model(actor: Actor, batched: bool = False) -> Any:

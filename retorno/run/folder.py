@@ -171,12 +171,7 @@ class RunFolder:
             while line:
                 line = line[self._metrics.write(line) :]
         except OSError as error:
-            stands = any((self.path / CHECKPOINTS).glob("[0-9]*"))
-            raise FolderError(
-                f"{self.path / METRICS} cannot be written: {error.strerror}; "
-                f"{'the last good checkpoint stands' if stands else 'no checkpoint was written yet'}. Make room, then "
-                "resume"
-            ) from error
+            raise FolderError(f"{self.path / METRICS} cannot be written: {error.strerror}") from error
         self._show(plain)
 
     def rewind(self, step: int) -> None:

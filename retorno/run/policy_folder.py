@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -164,15 +165,29 @@ def read_each(folder: Path, step: Step = None, seed: int | None = None) -> list[
     Raises:
         PolicyError: when there is none, it cannot be read, or no seed is the one that is asked for.
     """
+    return of_seeds((read(find(run, step)) for run in members(folder) or [folder]), seed, str(folder))
+
+
+def of_seeds(several: Iterable[SavedPolicy], seed: int | None, whose: str) -> list[SavedPolicy]:
+    """The policies of each seed by itself.
+
+    Args:
+        several: of one seed or more each.
+        seed: of which; None for all.
+        whose: they are, for the message.
+
+    Raises:
+        PolicyError: when no seed is the one that is asked for.
+    """
     each = {
         number: replace(saved, policies=(policy,), seeds=(number,))
-        for saved in (read(find(run, step)) for run in members(folder) or [folder])
+        for saved in several
         for number, policy in zip(saved.seeds, saved.policies, strict=True)
     }
     if seed is None:
         return [*each.values()]
     if seed not in each:
-        raise PolicyError(f"{folder} holds no policy of seed {seed}: it holds {', '.join(map(str, each))}")
+        raise PolicyError(f"{whose} holds no policy of seed {seed}: it holds {', '.join(map(str, each))}")
     return [each[seed]]
 
 

@@ -101,11 +101,12 @@ def restore(
             f"the checkpoints of {folder} are gone, which was at step {learnt[0]:,}: to go on would begin it anew. Put "
             f"{folder / checkpoint.CHECKPOINTS} back. What was learnt is whole: retorno.load({str(folder)!r})"
         )
+    named = WorldName.recorded(given) if world is None else WorldName.of(world)
     begun_from = settings.get("init_from")
     begins = None if begun_from is None or checkpoint.steps(folder) else begun_from
     training = Training(
         algorithm or recorded,
-        WorldName.recorded(given).make() if world is None else as_world(world),
+        as_world(named if world is None else world),
         settings["steps"] if steps is None else steps,
         tuple(settings["seeds"]),
         settings["every"],
@@ -120,7 +121,7 @@ def restore(
             f"{folder} was to begin with step {begins['step']:,} of {begins['run']} and was stopped before it did: "
             "there lies another checkpoint now, so begin it anew"
         )
-    training.begun_from = begun_from
+    training.begun_from, training.called = begun_from, named
     if checkpoint.steps(folder):
         rows = disk.on_disk(training.run, whole=True)
         with waiting("reading the checkpoint"):

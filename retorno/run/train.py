@@ -26,6 +26,7 @@ from retorno.core.waiting import waiting
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName, as_world
 from retorno.networks import Table
+from retorno.run import data
 from retorno.run.folder import RunFolder
 from retorno.run.origin import Origin
 from retorno.run.training import NEWEST, Keep, Training, TrainingError, settings_of, world_settings
@@ -59,9 +60,10 @@ def train(
         algorithm: a frozen dataclass of hyperparameters; or its name, as on the command line, where the published
             settings for the world are the defaults.
         world: a name, or whatever `retorno.environments.registry.as_world` takes: an `Environment`, a Gymnasium
-            environment, a class or function that makes one, a model.
+            environment, a class or function that makes one, a model. Of what learns from recordings also the file or
+            folder of a data set, read as by the command: cut into pieces for who remembers nothing.
         steps: the budget in environment steps, over all environments of one seed. Without it the published one, else
-            100,000.
+            100,000; of a data set that is given by its place at least forty times what it holds.
         seed: one seed, or several, which are trained in one call over a native world.
         hosted: of a world given by name, whether it is Gymnasium's; None takes the native one where there is one.
         every: report exactly at each multiple of so many steps as well (`Report.boundary`); with a
@@ -100,6 +102,10 @@ def train(
     """
     prepare()
     chosen, usual = meant_algorithm(algorithm, world)
+    if (source := data.source_of(chosen, world)) is not None:
+        world, _ = data.fitted(chosen, {"source": source})
+        chosen = data.within(chosen, world) if isinstance(algorithm, str | type) else chosen
+        usual = max(usual, data.EPOCHS * world.transitions)
     require_step_size(chosen)
     budget = positive("steps", usual if steps is None else steps, "it is a number of environment steps, as 100_000")
     require_keep(keep)
@@ -135,8 +141,7 @@ def train(
     origin = init_from if isinstance(init_from, Origin | None) else Origin(init_from)
     if folder is None:
         training = Training(chosen, opened, budget, seeds, pause, relabel, devices, keep, origin, ready, until)
-        called = WorldName.of(world)
-        training.called = called and called.name
+        training.called = WorldName.of(world)
         return training
     if not isinstance(opened, Environment) and opened.why_not_resumable is not None:
         warnings.warn(opened.why_not_resumable, stacklevel=2)

@@ -43,7 +43,7 @@ from retorno.run import checkpoint, policy_folder
 from retorno.run.collect import group_of
 from retorno.run.config import code_version, to_json
 from retorno.run.evaluate import Evaluation, evaluate
-from retorno.run.folder import RunFolder, best_step, returns_at
+from retorno.run.folder import FolderError, RunFolder, best_step, returns_at
 from retorno.run.hosted import HostedLoop, Spaces, begin_hosted, hosted_spec
 from retorno.run.loop import (
     Advanced,
@@ -134,7 +134,7 @@ class Training:
         self.environments: HostedEnvironments | None = None
         self.last: Report | None = None
         """The newest report."""
-        self.called: str | None = None
+        self.called: WorldName | None = None
         """The name by which the world was given, if it was."""
         self.pauses: Sequence[int] = ()
         """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
@@ -198,7 +198,8 @@ class Training:
         return HostedLoop(self.twin, self.environments, given_units(self.world.action_space), self.run)
 
     def __repr__(self) -> str:
-        name = self.called or getattr(self.world, "name", None) or (self.folder and self.folder.config["world"]["name"])
+        called = self.called and self.called.name
+        name = called or getattr(self.world, "name", None) or (self.folder and self.folder.config["world"]["name"])
         world = name or type(getattr(self.world, "world", self.world)).__name__
         seeds = f"seed {self.seeds[0]}" if len(self.seeds) == 1 else f"{len(self.seeds)} seeds"
         where = f", recorded in {self.folder.path}" if self.folder else ""
@@ -266,7 +267,7 @@ class Training:
             self.hosted_loop = self._loop()
         if self.folder is not None:
             told = {"settings": _relabel_settings(self._relabel), "digest": checkpoint.digest(fresh)}
-            self.folder.append({"step": self.step, "relabel": told})
+            self._log({"step": self.step, "relabel": told})
 
     def _built(self, relabel: RelabelConfig | None) -> Relabel | None:
         """A relabel of other settings, for the seeds of this run; an algorithm that cannot take it says so."""
@@ -311,10 +312,11 @@ class Training:
             self._save_policy(self.folder)
         return saved
 
-    def _save_policy(self, folder: RunFolder) -> None:
-        """Write what was learnt so that it can be used without its training."""
-        world = self.world
-        learnt = SavedPolicy(
+    @property
+    def saved(self) -> SavedPolicy:
+        """What is learnt by now, as it is written so that it can be used without its training."""
+        world, folder = self.world, self.folder
+        return SavedPolicy(
             policies=tuple(self.policies),
             seeds=self.seeds,
             observation_space=world.observation_space,
@@ -322,10 +324,13 @@ class Training:
             masked=self.run.stage.row.legal is not None,
             step=self.step,
             algorithm=type(self.algorithm).__name__,
-            world=folder.config["world"],
+            world=world_settings(self.called or world, world) if folder is None else folder.config["world"],
         )
+
+    def _save_policy(self, folder: RunFolder) -> None:
+        """Write what was learnt so that it can be used without its training."""
         try:
-            policy_folder.save(folder.path, learnt, None if self.keep == "all" else self.every)
+            policy_folder.save(folder.path, self.saved, None if self.keep == "all" else self.every)
         except StructureError as error:
             warnings.warn(f"the policy cannot be used without its training: {error}", stacklevel=2)
 
@@ -333,7 +338,28 @@ class Training:
         """Record an evaluation at the present step in the run's folder; a test is one by which policies are chosen."""
         if self.folder is not None:
             told = evaluation.as_row() | ({"test": True} if test else {})
-            self.folder.append({"step": self.step, "evaluation": told})
+            self._log({"step": self.step, "evaluation": told})
+
+    def _log(self, row: dict[str, Any]) -> None:
+        """Add a line to the run's log; where that cannot be, what was learnt is saved before the run ends.
+
+        Raises:
+            FolderError: when it cannot be: it says what was saved.
+        """
+        assert self.folder is not None
+        try:
+            self.folder.append(row)
+        except FolderError as error:
+            if self.folder.closed:
+                raise
+            try:
+                self.save()
+            except RetornoError as refused:
+                raise FolderError(f"{error}; {refused}") from error
+            raise FolderError(
+                f"{error}; the checkpoint of step {self.step:,} is written all the same. Make room or make the folder "
+                f"writable, then go on with: retorno resume {as_typed(self.folder.path)}"
+            ) from error
 
     def close(self) -> None:
         """Close hosted environments, the folder, and what the run has on the disk beside it."""
@@ -360,7 +386,7 @@ class Training:
         with StopSignals() as stop:
             for told in self._advance_to_end():
                 scored = self._score() if told.boundary else None
-                self.folder.append(told.as_row() | ({} if scored is None else {"boundary": scored}))
+                self._log(told.as_row() | ({} if scored is None else {"boundary": scored}))
                 self._judge(told, scored, time.perf_counter() - began)
                 if stop.received and not told.finished:
                     self.save()
@@ -431,7 +457,8 @@ class Training:
                     )
                 error = self._not_finite(advanced)
                 if self.folder is not None:
-                    self.folder.append({"step": self.step, "failure": str(error)})
+                    with contextlib.suppress(FolderError):
+                        self.folder.append({"step": self.step, "failure": str(error)})
                 raise error
             elapsed, reached = time.perf_counter() - began, self.step >= min(boundary, self.steps)
             self.last = report(

@@ -10,6 +10,7 @@ import pytest
 import retorno as rt
 from retorno.core.errors import RetornoError
 from retorno.run.export import export, onnx_model
+from retorno.run.policy_folder import STRUCTURE, TENSORS
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,30 @@ def test_a_folder_is_read_back_and_is_the_policy_alone(run, tmp_path):
     ours, there = rt.load(tmp_path / "robot"), rt.load(run, seed=4)
     assert [ours.act(s) for s in range(38)] == [there.act(s) for s in range(38)]
     np.testing.assert_array_equal(ours.policy.network.tables["q"], there.policy.network.tables["q"])
+
+
+def test_what_was_loaded_and_a_run_are_exported_as_their_folder_is(run, tmp_path):
+    rt.export(run, tmp_path / "folder", seed=4)
+    rt.export(rt.load(run, seed=4), tmp_path / "loaded")
+    with rt.restore(run) as training:
+        rt.export(training, tmp_path / "training", seed=4)
+        with pytest.raises(RetornoError, match=r"no policy of step 100: give the run's folder"):
+            rt.export(training, tmp_path / "earlier", step=100)
+    for name in (STRUCTURE, TENSORS):
+        wanted = (tmp_path / "folder" / name).read_bytes()
+        assert all((tmp_path / other / name).read_bytes() == wanted for other in ("loaded", "training")), name
+    rt.export(rt.load(run), tmp_path / "graph.onnx")
+    with pytest.raises(RetornoError, match="the folder of a run, a run"):
+        rt.export(rt.load(run).policy, tmp_path / "other")
+    with pytest.raises(RetornoError, match="no policy of seed 4"):
+        rt.export(rt.load(run), tmp_path / "other", seed=4)
+
+
+def test_a_run_without_a_folder_is_exported_with_its_world(tmp_path):
+    with rt.train("q_learning", "cliff", 100) as training:
+        training.run_to_end()
+        rt.export(training, tmp_path / "robot")
+    assert rt.load(tmp_path / "robot").world["name"] == "cliff"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from gymnasium import spaces
 
 import retorno as rt
 from retorno.algorithms import BehaviourCloning
-from retorno.cli.datasets import fitted, within
 from retorno.environments.datasets import DatasetError, dataset, space_of, told_space
 from retorno.networks import MLP
+from retorno.run.data import fitted, within
 
 OBS = np.arange(14, dtype=np.float32).reshape(7, 2)
 FLAT = {
@@ -126,6 +126,23 @@ def test_a_run_finds_its_data_again_or_says_that_it_changed(tmp_path: Path) -> N
     written(tmp_path, rewards=FLAT["rewards"] + 1)
     with pytest.raises(Exception, match="is not what it was when the run began"):
         rt.resume(tmp_path / "run")
+
+
+def test_a_data_set_is_given_by_its_place_in_python_too(tmp_path: Path) -> None:
+    """As by the command: cut, no more columns than there are, and the run finds it again."""
+    data = written(tmp_path)
+    with rt.train("behaviour_cloning", data, 40, folder=tmp_path / "run", every=40) as training:
+        training.run_to_end()
+        assert training.algorithm.num_envs == training.world.columns == 2
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["world"]["settings"]["source"] == str(data) and config["world"]["settings"]["digest"]
+    with rt.resume(tmp_path / "run", steps=80) as training:
+        assert training.run_to_end() is not None
+    assert rt.train(BehaviourCloning, str(data), 40).algorithm.num_envs == 2
+    with pytest.raises(DatasetError, match=r"is a run, .*: give it what that run does, retorno\.record\('.*run'\)"):
+        rt.train("iql", tmp_path / "run")
+    with pytest.raises(DatasetError, match="no data set at"):
+        rt.train("iql", tmp_path / "none.npz")
 
 
 def test_spaces_are_read_as_they_are_written() -> None:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import retorno as rt
 from retorno.run import folder
 from retorno.run.folder import FolderError, RunFolder, read_config, read_metrics, write_atomic
 from retorno.run.report import Report
@@ -185,7 +186,7 @@ def test_a_disk_that_takes_no_more_rows(run):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
     try:
-        with pytest.raises(FolderError, match=r"metrics\.jsonl .*: File too large; no checkpoint was written yet"):
+        with pytest.raises(FolderError, match=r"metrics\.jsonl cannot be written: File too large"):
             run.append({"step": 2, "return": 1.0})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -193,6 +194,33 @@ def test_a_disk_that_takes_no_more_rows(run):
     run.rewind(1)
     run.append({"step": 2})
     assert steps(run.path) == [1, 2]
+
+
+def test_a_run_whose_log_is_refused_saves_what_it_learnt(tmp_path, monkeypatch):
+    """It goes on to the same bits; where nothing at all can be written, both are told."""
+    whole = rt.train("q_learning", "student", 400)
+    whole.run_to_end()
+    training = rt.train("q_learning", "student", 400, folder=tmp_path / "run", every=400)
+    log = tmp_path / "run" / "metrics.jsonl"
+    log.mkdir()
+    with pytest.raises(FolderError, match=r"metrics\.jsonl cannot be written: Is a directory; the checkpoint of step"):
+        training.run_to_end()
+    log.rmdir()
+    with rt.resume(tmp_path / "run") as again, monkeypatch.context() as patch:
+        assert again.step == training.step > 0
+        log.mkdir()
+        patch.setattr("os.rename", refused)
+        with pytest.raises(FolderError, match=r"Is a directory; the checkpoint of .* Read-only .*step \d+, stands"):
+            again.run_to_end()
+    log.rmdir()
+    with rt.resume(tmp_path / "run") as again:
+        assert again.step == training.step
+        again.run_to_end()
+        assert again.digest == whole.digest
+
+
+def refused(*paths):
+    raise OSError(30, "Read-only file system")
 
 
 def test_a_disk_that_takes_nothing_at_all(tmp_path):

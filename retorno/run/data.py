@@ -1,18 +1,21 @@
-"""What `retorno train` makes of a data set: how it is cut for who learns from it, and how often it is read."""
+"""A data set that is given by its place: how it is cut for who learns from it, and how often it is read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
 
-from retorno.cli.terminal import note
+from retorno.core.names import as_typed
 from retorno.core.policy import Algorithm
-from retorno.environments.datasets import DATASET
+from retorno.environments.datasets import DATASET, DatasetError, is_dataset
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName
 from retorno.networks import policy_head
+from retorno.run.folder import CONFIG
 
 BATCH = 256
 """Transitions of a gradient step, as all who learn from recordings publish them."""
@@ -20,7 +23,35 @@ EPOCHS = 40
 """How often a data set is read, where that is more than the usual steps."""
 
 
-def fitted(algorithm: Algorithm, settings: dict[str, Any]) -> tuple[Recorded, dict[str, Any]]:
+Note = Callable[[str], Any]
+"""Is told, one line each, what was chosen."""
+
+
+def _untold(line: str) -> None:
+    """Say nothing of it."""
+
+
+def source_of(algorithm: Any, world: Any) -> str | None:
+    """The data set on the disk that stands where a world does; None where another thing does.
+
+    Raises:
+        DatasetError: for the folder of a run: it says how its recordings are made.
+
+    Args:
+        algorithm: what is to learn.
+        world: as it was given.
+    """
+    if not hasattr(algorithm, "RECORDED") or not isinstance(world, str | Path):
+        return None
+    if (Path(world) / CONFIG).exists():
+        raise DatasetError(
+            f"{world} is a run, and {type(algorithm).__name__} learns from recordings: give it what that run does, "
+            f"retorno.record({str(world)!r}), or the file of `retorno record {as_typed(str(world))} --out data.npz`"
+        )
+    return str(world) if is_dataset(str(world)) else None
+
+
+def fitted(algorithm: Algorithm, settings: dict[str, Any], note: Note = _untold) -> tuple[Recorded, dict[str, Any]]:
     """A data set, and its settings, in pieces for who remembers nothing: whole for others.
 
     What is learnt from transitions one by one is the same in pieces, of which each gradient step takes fewer.
@@ -28,6 +59,7 @@ def fitted(algorithm: Algorithm, settings: dict[str, Any]) -> tuple[Recorded, di
     Args:
         algorithm: learns from it.
         settings: of the data set.
+        note: is told in which pieces.
     """
     world: Any = WorldName(DATASET, settings=settings).make()
     cut = max(BATCH // algorithm.num_envs, 1)
@@ -41,12 +73,13 @@ def fitted(algorithm: Algorithm, settings: dict[str, Any]) -> tuple[Recorded, di
     return WorldName(DATASET, settings=settings).make(), settings  # pyright: ignore[reportReturnType]
 
 
-def within(algorithm: Any, world: Any) -> Any:
+def within(algorithm: Any, world: Any, note: Note = _untold) -> Any:
     """The algorithm with no more columns in each gradient step than there are, and whole groups of them.
 
     Args:
         algorithm: with as many as is usual.
         world: of recordings, or another.
+        note: is told how many.
     """
     if not isinstance(world, Recorded):
         return algorithm
