@@ -131,6 +131,14 @@ def render(results: dict[str, dict[str, Any]]) -> str:
         sides = f"{result['mine']:,.4g} a second | {result['theirs']:,.4g} a second"
         lines.append(f"| {title} | {bar} | **{result['ratio']:.2f}** | {spread} | {sides} | {result['pairs']} |")
     marks = sorted({f"{r['commit']} on {r['machine']}, load {r['load']}" for r in results.values()})
+    lines += [
+        "",
+        "What both sides do depends on the processor. With AVX-512 one made 42.3 steps of the Nature network a",
+        "second beside PyTorch's 28.9 (1.47, commit 5e9a0ff), and ratios of 3.46 for DQN on MinAtar, 1.61 for DQN and",
+        "1.37 for PPO on Pong. Without it PyTorch's products lose less than XLA's: of a step's 79 ms the sums over",
+        "12,800 and 2,592 rows that are the first two kernels' gradients take 18, at a quarter of the others' rate.",
+        "Summed image by image they take 10 alone, but the whole step is 1.02 times as fast (20 pairs).",
+    ]
     return "\n".join([*lines, "", f"Measured at commit {'; '.join(marks)}.", ""])
 
 
