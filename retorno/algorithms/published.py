@@ -624,7 +624,9 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("td3", "LunarLanderContinuous-v3"): Published(_TD3_LANDER, 300_000, _ZOO),
     ("td3", "BipedalWalker-v3"): Published(_TD3_LANDER, 1_000_000, _ZOO),
     **{("td3", world): Published(TD3(learning_starts=10_000), 1_000_000, f"{_ZOO}'s for -v4") for world in _MUJOCO},
-    ("tqc", "Pendulum-v1"): Published(TQC(optimiser=Adam(1e-3)), 20_000, f"{_ZOO}'s for SAC"),
+    ("tqc", "Pendulum-v1"): Published(
+        TQC(ensemble=_TWO_CRITICS, optimiser=Adam(1e-3)), 20_000, f"{_ZOO}'s for SAC, two critics as for other worlds"
+    ),
     ("tqc", "MountainCarContinuous-v0"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_BY_CAR), 50_000, _ZOO),
     ("tqc", "LunarLanderContinuous-v3"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_LANDER), 500_000, _ZOO),
     ("tqc", "BipedalWalker-v3"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_WALKER), 500_000, _ZOO),
