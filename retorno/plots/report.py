@@ -190,25 +190,31 @@ def _results(groups: Sequence[Group]) -> Table:
 
 def _steps(group: Group, brief: bool) -> str:
     """How far the runs have come, and whether they go on."""
-    told: dict[str, list[Path]] = {}
+    alike: dict[str, list[Record]] = {}
     for record in group.records:
-        told.setdefault(_progress(record), []).append(record.folder)
+        alike.setdefault(_left(record), []).append(record)
     parts = []
-    for progress, folders in told.items():
-        alone = f"{len(folders)} of {len(group.records)} runs " if len(told) > 1 else ""
-        stopped = "stopped" in progress and not brief
-        again = f"; go on with: retorno resume {as_typed(common_folder(folders))}" if stopped else ""
-        parts.append(f"{alone}{progress}{again}")
+    for left, records in alike.items():
+        alone = f"{len(records)} of {len(group.records)} runs " if len(alike) > 1 else ""
+        reached = sorted({_step(record) for record in records})
+        far = f"{reached[0]:,}" if len(reached) == 1 else f"{reached[0]:,} to {reached[-1]:,}"
+        stopped = "stopped" in left and not brief
+        again = f"; go on with: retorno resume {as_typed(common_folder([each.folder for each in records]))}"
+        parts.append(f"{alone}{far}{left}{again if stopped else ''}")
     return "; ".join(parts)
 
 
-def _progress(record: Record) -> str:
-    step = record.rows[-1]["step"] if record.rows else 0
+def _step(record: Record) -> int:
+    return record.rows[-1]["step"] if record.rows else 0
+
+
+def _left(record: Record) -> str:
+    """What of its budget a run has not lived yet, and why; nothing where it has lived all."""
     budget = record.rows[-1].get("steps") if record.rows else None
     budget = budget or record.config.get("steps")
-    if isinstance(budget, int) and step < budget:
-        return f"{step:,} of {budget:,}, {'under way' if record.under_way else _stopped(record)}"
-    return f"{step:,}"
+    if isinstance(budget, int) and _step(record) < budget:
+        return f" of {budget:,}, {'under way' if record.under_way else _stopped(record)}"
+    return ""
 
 
 def _stopped(record: Record) -> str:

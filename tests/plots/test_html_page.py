@@ -188,11 +188,12 @@ def test_a_report_shows_where_settings_differ(tmp_path):
 
 def test_runs_that_differ_in_their_seed_alone_are_one_thing(tmp_path):
     """A seed that is there twice is not counted twice."""
-    folders = [run(tmp_path / "r" / f"seed-{k}", config(seeds=[k], every=10 * k), ONE) for k in range(3)]
+    rows = lambda k: [row(50, [1.0]), row(100 + 2 * k, [2.0])]  # Several environments do not end on the same step.
+    folders = [run(tmp_path / "r" / f"seed-{k}", config(seeds=[k], every=10 * k), rows(k)) for k in range(3)]
     (group,) = grouped(read_all(folders))
     assert group.label == "r" and len(group.records) == 3 and group.settings["seeds"] == "0 to 2"
     table = cells(run_sections([group])[0].tables[0])
-    assert table["seeds"] == ["3"] and table["environment steps"] == ["100"]
+    assert table["seeds"] == ["3"] and table["environment steps"] == ["100 to 104"]
     again = run(tmp_path / "again", config(seeds=[1]), ONE)
     assert [len(each.records) for each in grouped(read_all([*folders, again]))] == [3, 1]
     other = run(tmp_path / "other", config(seeds=[3]) | {"version": "0.2.0"}, ONE)
