@@ -31,7 +31,7 @@ from retorno.core.memory import readable
 from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import REGISTERED, folder_of, snake_case
-from retorno.core.spaces import is_picture
+from retorno.core.spaces import CHANNELS, PICTURE_FROM, channels_first, is_picture
 from retorno.environments.datasets import DATASET
 from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
@@ -59,8 +59,6 @@ COMMAND = "retorno train"
 DEFAULT_STEPS = 100_000
 MOST_SEEDS = 100_000
 """Seeds of one call: more would fill the memory before anything is told."""
-PICTURE_FROM = 12
-"""Rows and columns from which a Box of three axes is taken for a picture."""
 
 MUCH_MB = 100
 """Megabytes of checkpoints from which on they are told."""
@@ -628,6 +626,12 @@ def told_picture(algorithm: object, space: Any) -> list[str]:
     ):
         return []
     told, high = [], float(space.high.max())
+    if channels_first(space) and space.shape[0] not in CHANNELS:
+        first, rows, columns = space.shape
+        told.append(
+            f"what is observed is read as {first} channels of {rows} × {columns}; a board of {first} × {rows} is read "
+            "as one where its longer side comes first"
+        )
     if type(getattr(algorithm, "network", None)) is MLP:
         told.append("what is observed is a picture, of which --network cnn makes more than an MLP does")
     scaled = getattr(algorithm, "normalise_observations", True)

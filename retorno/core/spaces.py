@@ -101,6 +101,10 @@ class Record(spaces.Box):
     """A Box that tells states apart and is nothing to compute with: `enter` reads it, and no network does."""
 
 
+PICTURE_FROM = 12
+"""Rows and columns from which three axes are taken for a picture."""
+
+
 def is_picture(space: Space[Any]) -> bool:
     """Whether its elements are pictures: rows of a raster of bytes in one or several channels, wherever these are."""
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
@@ -110,7 +114,8 @@ def channels_first(space: Space[Any]) -> bool:
     """Whether its elements are pictures [channels, rows, columns], as PyTorch has them.
 
     So are bytes of 1, 3 or 4 channels, and whatever has twice as many rows and columns as channels or more (twelve of
-    four stacked frames; floats too), unless as few come last.
+    four stacked frames; floats too), unless as few come last. Another number of channels than 1, 3 or 4 are rather a
+    board's rows where what follows is small and no square.
 
     >>> [channels_first(spaces.Box(0, 255, shape, np.uint8)) for shape in ((3, 40, 60), (40, 60, 3), (4, 4, 3))]
     [True, False, False]
@@ -121,8 +126,10 @@ def channels_first(space: Space[Any]) -> bool:
         case Record():
             return False
         case spaces.Box(low=low, high=high, shape=(first, rows, last)) if last not in CHANNELS:
-            few = first in CHANNELS and is_picture(space) and not low.any() and bool((high == 255).all())
-            return few or 2 * first <= min(rows, last)
+            usual = first in CHANNELS
+            if usual and is_picture(space) and not low.any() and bool((high == 255).all()):
+                return True
+            return 2 * first <= min(rows, last) and (usual or rows == last or min(rows, last) >= PICTURE_FROM)
     return False
 
 

@@ -88,12 +88,7 @@ class Stacked(Policy):
     def _join(self, frames: Array, space: gymnasium.Space[Any]) -> Array:
         if self.difference is not None and jnp.issubdtype(frames.dtype, jnp.floating):
             frames = jnp.concatenate([self.difference * jnp.diff(frames, axis=0), frames[-1:]])
-        if channels_first(space):
-            frames = jnp.moveaxis(frames, 1, -1)
-        # An image's frames are channels more; of anything else they are one axis more.
-        if frames.ndim == 3 and frames.dtype == jnp.uint8:
-            frames = frames[..., None]
-        return jnp.concatenate(list(frames), axis=-1) if frames.ndim == 4 else frames
+        return _joined(jnp.moveaxis(frames, 1, -1) if channels_first(space) else frames)
 
 
 @settings
@@ -122,7 +117,8 @@ class Stack:
 
 
 def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | None = None) -> gymnasium.Space[Any]:
-    """What k elements of a space are side by side: images get k times the channels, all else an axis [k] in front.
+    """What k elements of a space are side by side: images get k times the channels, or those that are several images
+    already k times as many; all else an axis [k] in front.
 
     Bytes in rows and columns are an image of one channel; of pictures whose channels come first they come last.
 
@@ -132,13 +128,9 @@ def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | 
         difference: as in `Stack`; what has changed has bounds of its own.
     """
 
-    def repeat(newest: np.ndarray, earlier: np.ndarray) -> np.ndarray:
-        frames_of_it = [earlier] * (frames - 1) + [newest]
-        if channels_first(space):
-            frames_of_it = [np.moveaxis(each, 0, -1) for each in frames_of_it]
-        if newest.ndim == 2 and newest.dtype == np.uint8:
-            return np.stack(frames_of_it, axis=-1)
-        return np.concatenate(frames_of_it, axis=-1) if newest.ndim == 3 else np.stack(frames_of_it)
+    def repeat(newest: Any, earlier: Any) -> np.ndarray:
+        frames_of_it = np.stack([earlier] * (frames - 1) + [newest])
+        return _joined(np.moveaxis(frames_of_it, 1, -1) if channels_first(space) else frames_of_it)
 
     match space:
         case spaces.Box(low=low, high=high):
@@ -150,16 +142,25 @@ def stacked_space(space: gymnasium.Space[Any], frames: int, difference: float | 
         case spaces.Discrete():
             return spaces.MultiDiscrete([int(space.n)] * frames, start=[int(space.start)] * frames)
         case spaces.MultiDiscrete(nvec=sizes, start=start):
-            return spaces.MultiDiscrete(np.stack([sizes] * frames), start=np.stack([start] * frames))
-        case spaces.MultiBinary(shape=(rows, columns, channels)):
-            return spaces.MultiBinary((rows, columns, frames * channels))
-        case spaces.MultiBinary():
-            return spaces.MultiBinary((frames, *space.shape))
+            return spaces.MultiDiscrete(repeat(sizes, sizes), start=repeat(start, start))
+        case spaces.MultiBinary(shape=shape):
+            return spaces.MultiBinary(repeat(*[np.zeros(shape, np.int8)] * 2).shape)
         case spaces.Dict():
             return spaces.Dict({name: stacked_space(part, frames, difference) for name, part in space.spaces.items()})
         case spaces.Tuple():
             return spaces.Tuple([stacked_space(part, frames, difference) for part in space.spaces])
     return space
+
+
+def _joined(frames: Any) -> Any:
+    """Frames [k, …] as one observation: of images they are channels more, of several images each as many more, and of
+    anything else an axis.
+    """
+    if frames.ndim == 3 and frames.dtype == np.uint8:
+        frames = frames[..., None]
+    if frames.ndim == 4:
+        return frames.transpose(1, 2, 0, 3).reshape(*frames.shape[1:3], -1)
+    return frames.reshape(-1, *frames.shape[2:]) if frames.ndim > 4 else frames
 
 
 def _example(observed: HashableSpace) -> PyTree[Any]:

@@ -109,7 +109,7 @@ def _curve(past: Sequence[float], wide: int, high: int) -> np.ndarray:
     low, high_value = float(lately.min()), float(lately.max())
     level = (lately - low) / max(high_value - low, 1e-6)
     canvas = Canvas(0, wide, 0, high, wide)
-    across = np.linspace(0.02 * wide, 0.98 * wide, max(len(lately), STEPS // 4))[: len(lately)]
+    across = np.linspace(0.02 * wide, 0.98 * wide, len(lately))
     up = high * (0.1 + 0.6 * level)  # Below what is written at the top.
     canvas.line([*zip(across, up, strict=True)] if len(lately) > 1 else [(across[0], up[0])] * 2, 1.2, ORANGE)
     image = canvas.picture()

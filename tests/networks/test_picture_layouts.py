@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 import retorno
 from retorno.cli.train import told_picture
+from retorno.core.spaces import channels_first
 from retorno.networks import CNN, Residual, Stack
 from retorno.networks.heads import ValueHead
 
@@ -40,6 +41,14 @@ def test_frames_along_an_axis_of_their_own_are_channels_more(config: Any, dtype:
     beside = np.concatenate(list(np.moveaxis(frames, 1, 0)), axis=-1)
     for seen in (frames, np.moveaxis(frames, -1, 2)):
         np.testing.assert_allclose(value(config, seen), value(config, beside), rtol=1e-5)
+    stacked = Stack(2, network=config)
+    np.testing.assert_allclose(value(stacked, frames), value(stacked, beside), rtol=1e-5)
+
+
+def test_a_board_of_two_rows_is_no_picture() -> None:
+    """Of large pictures any shape is likely, of small ones that are planes as squares."""
+    shapes = {(4, 10, 10): True, (12, 40, 60): True, (2, 8, 12): False, (2, 6, 42): False, (3, 9, 8): True}
+    assert {shape: channels_first(spaces.Box(0, 1, shape)) for shape in shapes} == shapes
 
 
 @pytest.mark.parametrize("config", [CNN(), Residual(channels=4, blocks=1)])
@@ -61,3 +70,5 @@ def test_pictures_of_large_floats_and_networks_that_see_no_place_are_told() -> N
     assert not told_picture(retorno.DQN(network=CNN(), normalise_observations=True), floats)
     assert told_picture(retorno.DQN(), spaces.Box(0, 255, frames, np.uint8)) == [no_place]
     assert not told_picture(retorno.DQN(), small)
+    (guessed,) = told_picture(retorno.DQN(network=CNN()), spaces.Box(0, 1, (2, 19, 17)))
+    assert "read as 2 channels of 19 × 17" in guessed

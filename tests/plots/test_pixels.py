@@ -96,6 +96,7 @@ def test_actions_have_their_names_and_the_value_its_past() -> None:
     orange = np.ptp(below, -1) > 60
     heights = [np.flatnonzero(column).mean() for column in orange.T if column.any()]
     assert min(heights) < heights[-1] < heights[0], "up, and half of it down"
+    assert np.ptp(np.flatnonzero(orange.any(0))) > 0.9 * below.shape[1], "a short episode too is as wide as the picture"
 
 
 def test_the_last_hidden_layer_is_what_the_head_reads() -> None:
