@@ -22,7 +22,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.policy import Carry
-from retorno.core.spaces import HashableSpace, encode, width
+from retorno.core.spaces import HashableSpace, SpaceError, encode, in_short, width
 from retorno.networks.chance import Chance
 from retorno.networks.initialisation import Draws
 
@@ -228,9 +228,11 @@ def read(draws: Draws, space: gymnasium.Space[Any], outputs: int, gain: float | 
     """A new first layer.
 
     Raises:
-        SpaceError: when the space cannot be read.
+        SpaceError: when the space cannot be read, or there is nothing in it.
     """
-    return Input(linear(draws, width(space), outputs, gain), HashableSpace(space))
+    if not (inputs := width(space)):
+        raise SpaceError(f"observations of {in_short(space)} hold no number: a constant one will do, as Discrete(1)")
+    return Input(linear(draws, inputs, outputs, gain), HashableSpace(space))
 
 
 class Trunk(eqx.Module):

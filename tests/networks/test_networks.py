@@ -408,6 +408,7 @@ def test_squashed_head_reads_mean_and_clipped_log_std() -> None:
         (Table(), BOX, SpaceError, "finitely many"),
         (Table(), spaces.MultiBinary(70), SpaceError, r"^2,361,183,241,434,822,606,848 entries"),
         (MLP(), spaces.Text(3), SpaceError, "cannot be read"),
+        (GRU(), spaces.Box(0, 1, (0,)), SpaceError, "hold no number"),
         (MLP(hidden=()), BOX, ValueError, r"one or more layers.*got \(\)"),
         (GRU(width=0), BOX, ValueError, "width must be positive, got 0"),
         (Transformer(width=20, num_heads=4), BOX, ValueError, "try width=24"),
