@@ -278,7 +278,7 @@ def _digits(number: Int[Array, ""], sizes: list[int]) -> list[Int[Array, ""]]:
 
 
 def misfit(space: Space[Any], recorded: PyTree[Any]) -> str:
-    """Why values [N, …] are no elements of a space; nothing where they are. Of Box the shape alone is looked at.
+    """Why values [N, …] are no elements of a space; nothing where they are. Of Box bounds are not looked at.
 
     Args:
         space: in which they should lie.
@@ -307,6 +307,8 @@ def misfit(space: Space[Any], recorded: PyTree[Any]) -> str:
             low, high = space.start, space.start + count - 1
         case spaces.MultiBinary():
             low, high = 0, 1
+        case spaces.Box() if np.issubdtype(space.dtype, np.integer):
+            low, high = -np.inf, np.inf
         case _:
             return ""
     if len(values) and ((values < low) | (values > high) | (values % 1 != 0)).any():

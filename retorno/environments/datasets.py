@@ -33,7 +33,7 @@ from gymnasium import spaces
 from gymnasium.spaces import Space
 
 from retorno.core.errors import RetornoError
-from retorno.core.spaces import misfit
+from retorno.core.spaces import as_tree, misfit
 from retorno.environments.recordings import Episode, Recorded, episode, recorded_episodes
 from retorno.environments.registry import WorldName, make
 
@@ -96,18 +96,19 @@ def dataset(
             ("observations", "actions", "rewards"), (each.steps.obs, each.action, each.steps.reward), strict=True
         ):
             if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(x)):
-                raise DatasetError(f"{source}: {name} of episode {number} hold NaN or infinity: leave the episode out")
+                raise DatasetError(
+                    f"{source}: {name} of episode {number} hold NaN, infinity or more than 32 bits do: leave it out"
+                )
     if world is not None:
         made = make(world)
         told = (made.observation_space, made.action_space)
-        for number, each in enumerate(episodes):
-            for name, space, x in zip(("observations", "actions"), told, (each.steps.obs, each.action), strict=True):
-                if why := misfit(space, x):
-                    raise DatasetError(f"{source}: {name} of episode {number} are not {world}'s: {why}")
     observed, acted = told or (
         _space([each.steps.obs for each in episodes]),
-        _space([each.action for each in episodes]),
+        _space([each.action for each in episodes], taken=True),
     )
+    whose = "its metadata's" if world is None else f"{world}'s"
+    for number, each in enumerate(episodes):
+        episodes[number] = _fitting(each, observed, acted, f"episode {number} are not {whose}", source)
     found = hashlib.sha256(
         b"".join(np.ascontiguousarray(x).tobytes() for x in jax.tree.leaves(list(episodes)))
     ).hexdigest()
@@ -120,6 +121,20 @@ def dataset(
         "retorno.environments.datasets:dataset", settings={k: x for k, x in settings.items() if x is not None}
     )
     return replace(made, named=name)
+
+
+def _fitting(lived: Episode, observed: Space[Any], acted: Space[Any], where: str, source: Any) -> Episode:
+    """An episode whose observations and actions are these spaces', whole numbers as such."""
+    found = []
+    for name, space, x in (("observations", observed, lived.steps.obs), ("actions", acted, lived.action)):
+        if why := misfit(space, x):
+            raise DatasetError(f"{source}: {name} of {where}: {why}")
+        found.append(jax.tree.map(_typed, x, as_tree(space)))
+    return lived._replace(steps=lived.steps._replace(obs=found[0]), action=found[1])
+
+
+def _typed(x: np.ndarray, space: Space[Any]) -> np.ndarray:
+    return x.astype(space.dtype) if np.issubdtype(space.dtype, np.integer) and x.dtype.kind == "f" else x
 
 
 def save_dataset(path: str | Path, recorded: Recorded) -> Path:
@@ -260,7 +275,16 @@ def _named(held: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
         raise DatasetError(
             f"{path}: arrays are one entry for each step, got {', '.join(f'{k} of {n}' for n, k in sizes.items())}"
         )
+    for name in {"rewards", "terminals", "timeouts"} & set(found):
+        found[name] = _one_each(found[name], name, str(path))
     return found
+
+
+def _one_each(x: Any, name: str, where: str) -> np.ndarray:
+    """One number for each step, which others keep in a column."""
+    if x.size != len(x):
+        raise DatasetError(f"{where}: {name} are one number for each step, got an array of shape {list(x.shape)}")
+    return x.reshape(-1)
 
 
 def _episodes(held: dict[str, np.ndarray], path: Path) -> Iterator[Episode]:
@@ -336,13 +360,13 @@ def _read(node: Any) -> Any:
 def _of_group(held: dict[str, Any], where: str) -> Episode:
     if missing := [name for name in ("observations", "actions", "rewards", "terminations") if name not in held]:
         raise DatasetError(f"{where} has no {', '.join(missing)}: it holds {', '.join(held) or 'nothing'}")
-    obs, action, reward = held["observations"], held["actions"], held["rewards"]
+    obs, action, reward = held["observations"], held["actions"], _one_each(held["rewards"], "rewards", where)
     steps, rows = len(reward), {len(x) for x in jax.tree.leaves(obs)}
     if rows != {steps + 1} or {len(x) for x in jax.tree.leaves(action)} != {steps}:
         raise DatasetError(
             f"{where} has {steps} rewards: expected as many actions, and one observation more, got {rows}"
         )
-    return episode(obs, action, reward, bool(held["terminations"][-1]))
+    return episode(obs, action, reward, bool(np.ravel(held["terminations"])[-1]))
 
 
 def space_of(told: Mapping[str, Any]) -> Space[Any]:
@@ -398,15 +422,25 @@ def told_space(space: Space[Any]) -> dict[str, Any]:
     raise DatasetError(f"spaces of type {type(space).__name__} are not written")
 
 
-def _space(recorded: list[Any]) -> Space[Any]:
-    """One that holds what was recorded: whole numbers from 0 on; numbers within [−1, 1] where all of them are; any."""
-    if isinstance(recorded[0], dict):
-        return spaces.Dict({name: _space([each[name] for each in recorded]) for name in recorded[0]})
+def _space(recorded: list[Any], taken: bool = False) -> Space[Any]:
+    """One that holds what was recorded: whole numbers from 0 or below on, one or, of actions, several; bytes in rows;
+    numbers within [−1, 1] where all of them are; any.
+    """
     first = recorded[0]
-    if np.issubdtype(first.dtype, np.integer) and first.ndim == 1:
-        return spaces.Discrete(1 + max(int(each.max()) for each in recorded))
+    if isinstance(first, dict):
+        return spaces.Dict({name: _space([each[name] for each in recorded], taken) for name in first})
+    if isinstance(first, tuple):
+        return spaces.Tuple([_space(list(part), taken) for part in zip(*recorded, strict=True)])
+    if first.dtype.kind in "iub" and (first.ndim == 1 or (taken and first.ndim == 2)):
+        low = np.minimum(np.min([each.min(0) for each in recorded], 0).astype(int), 0)
+        count = np.max([each.max(0) for each in recorded], 0).astype(int) - low + 1
+        one = first.ndim == 1
+        return spaces.Discrete(count, start=low) if one else spaces.MultiDiscrete(count, start=low)
+    shape = first.shape[1:]
+    if first.dtype == np.uint8:
+        return spaces.Box(0, 255, shape, np.uint8)
     most = max(float(np.abs(each).max()) for each in recorded)
-    return spaces.Box(-1.0, 1.0, first.shape[1:]) if most <= 1 else spaces.Box(-np.inf, np.inf, first.shape[1:])
+    return spaces.Box(-1.0, 1.0, shape) if most <= 1 else spaces.Box(-np.inf, np.inf, shape)
 
 
 def _pieces(lived: Episode, cut: int | None) -> Iterator[Episode]:

@@ -193,7 +193,8 @@ def episode(
     """
     rows = len(jax.tree.leaves(obs)[0])
     paid = np.zeros(rows, np.float32)
-    paid[1:] = reward
+    with np.errstate(over="ignore"):  # Whoever reads it looks for infinity.
+        paid[1:] = reward
     discount = np.ones(rows, np.float32)
     discount[-1] = 0.0 if terminated else 1.0
     number = np.arange(rows)

@@ -29,6 +29,7 @@ from retorno.core.policy import Algorithm, Learner, Policy
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep
 from retorno.models.tabular import LatestModel, WorldModel
+from retorno.networks.critics import Critics
 from retorno.networks.normalisers import ObservationNormaliser
 from retorno.policies.schedules import Lived
 from retorno.policies.target_and_behaviour import FixedPolicy, Followed
@@ -60,7 +61,7 @@ class Origin:
     """Of which step's checkpoint; "best" for the one with the highest return, None for the newest whole one."""
     network_only: bool = False
     """Take its networks, and the normaliser of what they see, and nothing of the optimiser or of what is counted. Heads
-    that it lacks begin anew, and with them their trunks."""
+    that it lacks, or that say other things, as quantiles do, begin anew, and so does what stands on another trunk."""
 
 
 class Taken(NamedTuple):
@@ -158,7 +159,7 @@ def learnt(algorithm: Algorithm, spec: Spec, network_only: bool = False) -> Lear
             lived.add(path[:1] if isinstance(node, TimeStep) else path)
     if network_only:
         parts = flat(learner, is_leaf=lambda node: node is not learner)
-        lived |= {path for path, part in parts if not isinstance(part, Policy | ObservationNormaliser)}
+        lived |= {path for path, part in parts if not isinstance(part, Policy | Critics | ObservationNormaliser)}
 
     def takes(path: tuple[Any, ...], _: Any) -> bool:
         return not any(path[: len(before)] == before for before in lived)
@@ -199,9 +200,9 @@ def _read_one(
     shapes = _shapes(algorithm, spec)
     stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape) if seeds > 1 else x.shape, x.dtype), shapes)
     wanted = eqx.filter(stacked, learnt(algorithm, spec, origin.network_only))
-    names, parts = _names(wanted), {_part(leaf.name) for leaf in checkpoint.read_manifest(place).leaves}
-    lacking = {part for part in map(_part, names) if part not in parts} if origin.network_only else set()
-    if lacking and lacking != set(map(_part, names)):
+    names = _names(wanted)
+    lacking = _lacking(checkpoint.read_manifest(place), {"learner": wanted}) if origin.network_only else set()
+    if lacking:
         leaves, structure = jax.tree.flatten(wanted)
         kept = [None if _part(name) in lacking else x for name, x in zip(names, leaves, strict=True)]
         wanted = jax.tree.unflatten(structure, kept)
@@ -222,6 +223,23 @@ def _read_one(
                 f"{place} has a leaf {leaf.name!r} of {leaf}, which has no place here: {advice}"
             )
     return found["learner"], manifest, sorted(part.removeprefix("state/learner/") for part in lacking)
+
+
+def _lacking(manifest: checkpoint.Manifest, wanted: Any) -> set[str]:
+    """Which trunks and heads a checkpoint lacks, or has of other shapes, and the heads on such trunks.
+
+    None where no trunk would be left.
+    """
+    held = {leaf.name: (leaf.dtype, leaf.shape) for leaf in manifest.leaves}
+    leaves = checkpoint.described(wanted)
+    parts = {_part(leaf.name) for leaf in leaves}
+    lacking = {_part(leaf.name) for leaf in leaves if held.get(leaf.name) != (leaf.dtype, leaf.shape)}
+    for head in parts:
+        network, _, name = head.partition("/last/")
+        trunks = {part for part in parts if part.startswith(f"{network}/trunks/")}
+        if (trunks & {f"{network}/trunks/{name}"} or trunks) & lacking:
+            lacking.add(head)
+    return lacking if any("/trunks/" in part for part in parts - lacking) else set()
 
 
 def _names(learner: Learner) -> list[str]:

@@ -91,6 +91,8 @@ def test_long_episodes_in_pieces(tmp_path: Path) -> None:
         ({"rewards": None}, r"has no rewards \(nor reward, rews\): it holds observations"),
         ({"actions": np.zeros(4, int)}, "one entry for each step, got 5 of observations, 4 of actions"),
         ({"rewards": np.array([0, np.nan, 0, 0, 0])}, "rewards of episode 0 hold NaN"),
+        ({"rewards": np.ones((5, 2))}, r"rewards are one number for each step, got an array of shape \[5, 2\]"),
+        ({"rewards": np.full(5, 1e300)}, "rewards of episode 0 hold .* more than 32 bits do"),
         ({"observations": np.array([{}] * 5, object)}, "cannot be read as .npz without objects"),
     ],
 )
@@ -106,6 +108,52 @@ def test_what_another_world_shows_or_takes_is_refused(tmp_path: Path) -> None:
     four = {"observations": np.zeros((5, 4)), "next_observations": np.zeros((5, 4)), "actions": np.arange(5)}
     with pytest.raises(DatasetError, match=r"actions of episode 0 are not CartPole-v1's: from 0 to 2 where Discrete"):
         dataset(written(tmp_path, **four), world="CartPole-v1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"actions": [5, 6, 7]}, r"actions of episode 0 are not its metadata's: from 5 to 7 where Discrete\(3\)"),
+        ({"actions": [0.5, 1, 2]}, r"from 0\.5 to 2 where Discrete\(3\)"),
+        ({"observations": np.zeros((4, 3))}, r"observations of episode 0 are not its metadata's: shape \[3\]"),
+    ],
+)
+def test_what_a_data_set_says_of_itself_is_held_against_what_it_holds(
+    tmp_path: Path, changed: dict[str, Any], message: str
+) -> None:
+    folder = minari(tmp_path / "minari")
+    with h5py.File(folder / "data" / "main_data.hdf5", "a") as file:
+        for name, x in changed.items():
+            del file["episode_0"][name]
+            file["episode_0"][name] = x
+    with pytest.raises(DatasetError, match=message):
+        dataset(folder)
+
+
+def test_what_others_write_in_columns_and_as_floats_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    floats = {"actions": FLAT["actions"].astype(np.float32), "rewards": FLAT["rewards"][:, None]}
+    four = {
+        "observations": np.zeros((5, 4)),
+        "next_observations": np.zeros((5, 4)),
+        "terminals": FLAT["terminals"][:, None],
+    }
+    world = dataset(written(tmp_path, **floats, **four), world="CartPole-v1")
+    assert np.issubdtype(world.lived.action.dtype, np.integer) and world.transitions == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded", "space"),
+    [
+        ("actions", np.array([[0], [2], [1], [0], [1]]), spaces.MultiDiscrete([3])),
+        ("actions", np.array([-1, 0, 1, 0, 1]), spaces.Discrete(3, start=-1)),
+        ("actions", np.array([True, False, False, True, True]), spaces.Discrete(2)),
+        ("observations", np.zeros((5, 4, 3), np.uint8), spaces.Box(0, 255, (4, 3), np.uint8)),
+    ],
+)
+def test_spaces_are_told_from_what_was_recorded(tmp_path: Path, name: str, recorded: Any, space: Any) -> None:
+    seen = {} if name == "actions" else {"next_observations": recorded}
+    world = dataset(written(tmp_path, **{name: recorded}, **seen))
+    assert space == (world.action_space if name == "actions" else world.observation_space)
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:

@@ -54,6 +54,12 @@ def same(one: Any, other: Any) -> bool:
         ("ppo", {"network", "optimiser"}, {"network"}),
         ("dqn", {"network", "target", "average", "optimiser"}, {"network", "target", "average"}),
         ("q_learning", {"network"}, {"network"}),
+        (
+            "sac",
+            {"actor", "critics", "target", "log_temperature"}
+            | {f"{part}_optimiser" for part in ("actor", "critic", "temperature")},
+            {"actor", "critics", "target"},
+        ),
         ("double_q_learning", {"network", "twin"}, {"network", "twin"}),
         ("sarsa_lambda", {"network"}, {"network"}),
         ("actor_critic", {"network"}, {"network"}),
@@ -182,6 +188,21 @@ def test_where_the_network_alone_fits_it_is_said(tmp_path: Path) -> None:
     first = trained(tmp_path / "first", DEEP)
     with pytest.raises(RetornoError, match="its network alone fits"):
         train(dataclasses.replace(DEEP, optimiser=SGD(0.1, momentum=0.9)), "student", 40, init_from=first)
+
+
+def test_a_head_that_says_something_else_begins_anew_on_the_trunk_that_was_learnt(tmp_path: Path) -> None:
+    """Quantiles for values; but no head stands on another trunk than its own."""
+    small: Any = {"network": MLP((8,)), "capacity": 64, "learning_starts": 8, "batch_size": 4}
+    first = trained(tmp_path / "first", DQN(**small))
+    before = learner_of(rt.restore(first)).network
+    with pytest.raises(RetornoError, match="network alone fits"):
+        train(rt.algorithms.QRDQN(**small), "student", 40, init_from=first)
+    begun = train(rt.algorithms.QRDQN(**small), "student", 40, init_from=Origin(first, network_only=True))
+    assert same(learner_of(begun).network.trunks, before.trunks)
+    assert begun.begun_from is not None and "network/last/q" in begun.begun_from["anew"]
+    with pytest.raises(RetornoError, match=r"float32\[5, 8\], expected float32\[5, 9\]"):
+        other = DQN(**{**small, "network": MLP((9,))})
+        train(other, "student", 40, init_from=Origin(first, network_only=True))
 
 
 def test_the_policy_that_is_judged_is_the_new_runs_own(tmp_path: Path) -> None:
