@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import enum
 from dataclasses import field
+from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key, PyTree
 
 from retorno.core.hyperparameters import UnitInterval, hyperparameters
 from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep, Trajectory
 from retorno.replay.goals import ACHIEVED, DESIRED, OBSERVATION, Goal, GoalReward, Sparse
-from retorno.replay.ring import Replay, ReplayConfig, Ring, Window
+from retorno.replay.ring import Replay, ReplayConfig, Ring, Rows, Window
 from retorno.replay.uniform import UniformReplay
 
 
@@ -138,6 +140,53 @@ class HindsightReplay(eqx.Module):
             discount=jnp.where(ends, 0.0, jnp.where(ended, 1.0, row.discount)),
             last=row.last | ends,
         )
+
+
+LATELY = 256
+"""Rows of each environment that are looked at to see whether the world pays as is said."""
+NEARLY = 1e-3
+"""How much further or nearer a goal may be before another reward is another opinion: the world may count in 64 bits."""
+
+
+def contradiction(learner: PyTree[Any], several: bool = False) -> str | None:
+    """What a world has lately paid for its own goals where `Hindsight.reward` says another thing; None where it agrees.
+
+    Args:
+        learner: any; without hindsight nothing is contradicted.
+        several: whether its arrays have an axis [seeds], of which the first is looked at.
+    """
+    parts = jax.tree.leaves(learner, is_leaf=lambda node: isinstance(node, HindsightReplay))
+    for replay in (part for part in parts if isinstance(part, HindsightReplay)):
+        wrong, said, row = jax.device_get(_contradicted(replay, several))
+        if wrong:
+            return (
+                f"hindsight's reward says {said:zg} where the world paid {row.reward:zg} (achieved "
+                f"{row.obs[ACHIEVED]}, desired {row.obs[DESIRED]}), so exchanged goals are paid otherwise than its "
+                "own: set it, as with --replay.reward.tolerance 0.1, or give your own GoalReward"
+            )
+    return None
+
+
+@partial(jax.jit, static_argnames="several")
+def _contradicted(replay: HindsightReplay, several: bool) -> tuple[Bool[Array, ""], Float[Array, ""], TimeStep]:
+    """Whether a row contradicts the reward, what that says of it, and the row."""
+    replay = jax.tree.map(lambda x: x[0], replay) if several else replay
+    ring = replay.ring
+    back, env = (jnp.ravel(x) for x in jnp.indices((LATELY, ring.num_envs)))
+    place = (ring.newest - back) % ring.slots, env
+    rows = jax.tree.map(lambda x: x[place], ring.steps, is_leaf=lambda x: isinstance(x, Rows))
+    achieved, desired = rows.obs[ACHIEVED], rows.obs[DESIRED]
+
+    def says(scale: float) -> Float[Array, " N"]:
+        moved = desired + scale * (achieved - desired) if scale != 1 else achieved
+        return jax.vmap(replay.reward.reward)(moved, desired)
+
+    scales = (1 - NEARLY, 1, 1 + NEARLY) if jnp.issubdtype(achieved.dtype, jnp.floating) else (1,)
+    near = lambda said: jnp.abs(said - rows.reward) <= NEARLY * (1 + jnp.abs(rows.reward))  # noqa: E731
+    lived = (back < ring.filled) & ~rows.first
+    wrong = lived & ~jnp.any(jnp.stack([near(says(scale)) for scale in scales]), 0)
+    one = jnp.argmax(wrong)
+    return wrong.any(), says(1)[one], jax.tree.map(lambda x: x[one], rows)
 
 
 @hyperparameters

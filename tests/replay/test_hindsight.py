@@ -1,6 +1,7 @@
 """Hindsight: exchanged goals by hand, then against a list of everything that was lived."""
 
 import functools
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from retorno.algorithms import DQN
 from retorno.core.hyperparameters import hyperparameters
 from retorno.core.time_step import TimeStep, Trajectory, blank
 from retorno.environments.hosted.gymnasium import gymnasium
+from retorno.environments.textbook.bit_flip import BitFlip
 from retorno.networks import Table
 from retorno.ops.optimisers import SGD
 from retorno.replay import Goals, Hindsight, HindsightReplay, Proportional, ReplayConfig, Sparse, UniformReplay, ring
@@ -218,6 +220,19 @@ class Corridor(gym.Env):
 
     def _seen(self) -> dict[str, Any]:
         return {OBSERVATION: self.place, ACHIEVED: self.place, DESIRED: self.goal}
+
+
+@pytest.mark.parametrize(("missed", "seed"), [(-1.0, 0), (-2.0, 0), (-2.0, (0, 1))])
+def test_a_reward_that_is_not_the_worlds_is_told(missed: float, seed: Any) -> None:
+    hindsight = Hindsight(reward=Sparse(tolerance=0.0, terminates=True, missed=missed))
+    algorithm = DQN(network=Table(), capacity=64, replay=hindsight, learning_starts=32, num_envs=2)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with train(algorithm, BitFlip(2), 40, seed=seed) as training:
+            training.run_to_end()
+    said = [str(each.message) for each in told if "hindsight's reward" in str(each.message)]
+    assert len(said) == (missed != -1)
+    assert all("says -2 where the world paid -1" in each for each in said)
 
 
 def test_a_hosted_goal_environment_is_learnt_by_what_was_reached() -> None:
