@@ -22,7 +22,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int
 
 from retorno.core.contract import breaches
 from retorno.core.counter import Counter, counts
@@ -32,7 +34,7 @@ from retorno.core.hyperparameters import as_arrays
 from retorno.core.names import as_typed
 from retorno.core.notebook import as_table
 from retorno.core.policy import Algorithm, Learner, Policy, Relabel, RelabelConfig
-from retorno.core.runtime import prepare
+from retorno.core.runtime import IN_HASTE, prepare
 from retorno.core.spaces import Spec, given_units
 from retorno.core.time_step import AnyTree, TimeStep
 from retorno.core.waiting import waiting
@@ -230,7 +232,7 @@ class Training:
         """The learner of each seed."""
         if len(self.seeds) == 1:
             return [self.run.learner]
-        return [jax.tree.map(lambda x, i=i: x[i], self.run.learner) for i in range(len(self.seeds))]
+        return [_one_of(self.run.learner, np.int32(i)) for i in range(len(self.seeds))]
 
     @property
     def policies(self) -> list[Policy]:
@@ -602,6 +604,12 @@ def _placed(run: Run, seeds: int, mesh: Mesh) -> Run:
     shared_scores = {name: split for name in scores._fields if jnp.ndim(getattr(scores, name))}
     where = where._replace(stage=shared(run.stage), scores=where.scores._replace(**shared_scores))
     return jax.device_put(run, where)
+
+
+@partial(jax.jit, compiler_options=IN_HASTE)
+def _one_of(several: AnyTree, number: Int[Array, ""]) -> AnyTree:
+    """That of one seed: one program, where a slice of each array would be one for each shape."""
+    return jax.tree.map(lambda x: x[number], several)
 
 
 def _copied(tree: AnyTree) -> AnyTree:

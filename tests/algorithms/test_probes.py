@@ -252,8 +252,9 @@ OF_NUMBERS: dict[str, tuple[Any, int]] = {
     "crossq": (CrossQ(**SOFT, critic_network=BatchRenormMLP((16,), warm_up=200)), 150),
     "simba_sac": (SimBaSAC(**SOFT | {"network": SimBa(8), "critic_network": SimBa(8)}), 150),
 }
-DEARER = ("iqn", "qr_sac", "redq", "droq", "simba_sac")
-"""Of two kinds that differ in little, which take twice as long as the others: of every run with `--all`."""
+ALIKE = ("a2c", "c51", "qrdqn", "iqn", "ddpg", "qr_sac", "redq", "droq", "simba_sac")
+"""PPO, DQN, TD3 and SAC with other settings, of which others are asked in their place: Rainbow has C51's values, TQC
+those of quantiles. Of every run with `--all`."""
 REMEMBERING: dict[str, Any] = {"network": GRU(8, (8,))}
 WINDOWS: dict[str, Any] = REMEMBERING | {"length": 2, "burn_in": 1}
 OF_MEMORY: dict[str, tuple[Any, int]] = {
@@ -266,7 +267,7 @@ OF_MEMORY: dict[str, tuple[Any, int]] = {
 
 
 def asked_of(methods: dict[str, Any]) -> list[Any]:
-    return [pytest.param(name, marks=[pytest.mark.only_all] if name in DEARER else []) for name in methods]
+    return [pytest.param(name, marks=[pytest.mark.only_all] if name in ALIKE else []) for name in methods]
 
 
 @pytest.mark.parametrize("name", asked_of(OF_SIDES))

@@ -11,7 +11,7 @@ from small import busy_world, model, rewritten, table
 
 from retorno.algorithms import DQN, QLearning
 from retorno.core.environment import Environment
-from retorno.environments.sampled_world import sampled
+from retorno.environments.stacked import of_one_shape
 from retorno.environments.wrappers import TimeLimit
 from retorno.networks import Table
 from retorno.ops.optimisers import SGD
@@ -56,9 +56,18 @@ def reports(training: Training) -> Iterator[Report]:
     return (told for told in training if told.boundary)
 
 
-@pytest.mark.parametrize("name", ["student", "cliff", "garnet", "FrozenLake-v1"])
-def test_dqn_over_a_table_is_q_learning(name: str) -> None:
-    check_table(PLAIN, TimeLimit(sampled(model(name)), 30))
+MODELS = ("student", "cliff", "garnet", "FrozenLake-v1")
+
+
+@pytest.fixture(scope="module")
+def worlds() -> dict[str, Environment]:
+    """In one shape: each method is one program for all."""
+    return dict(zip(MODELS, of_one_shape([model(name) for name in MODELS]), strict=True))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_dqn_over_a_table_is_q_learning(worlds: dict[str, Environment], name: str) -> None:
+    check_table(PLAIN, TimeLimit(worlds[name], 30))
 
 
 MISTAKES = {

@@ -112,8 +112,9 @@ DESCENDING = [name for name in having("optimiser") if name not in (*EVOLVING, *S
 returns as float32: their losses are those of the others."""
 
 
-@pytest.mark.parametrize("name", mostly(["ppo", "impala", "dqn", "sac", "td3"], DESCENDING))
+@pytest.mark.parametrize("name", mostly(["ppo", "impala", "dqn", "sac"], DESCENDING))
 def test_gradients_are_slopes(name: str) -> None:
+    """The losses of TD3 are looked at with TD3+BC, below."""
     method, world = main(name).method(), main(name).place()
     check(method, begin_runs(method, world, None, jnp.uint32(3), jnp.int32(500), method.num_envs), world)
 

@@ -21,7 +21,7 @@ from retorno.run.train import train
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[LearntReward]]:
     """Two seeds in a random model, whose numbers are drawn as lines."""
     folder = tmp_path_factory.mktemp("runs") / "garnet"
-    relabel = small(repeats=0.5)
+    relabel = small(repeats=0.5, gradient_steps=20)
     with train(ALGORITHM, "garnet", 800, folder=folder, relabel=relabel, seed=[3, 5]) as training:
         training.run_to_end()
         both = training.run.relabel
