@@ -49,7 +49,7 @@ from retorno.run.grid import GridError, UnknownHyperparameter, path, replaced, s
 from retorno.run.loop import begun_shapes
 from retorno.run.places import Life, Place, elsewhere, places
 from retorno.run.stopping import Interrupted, StopSignals
-from retorno.run.train import TrainingError, meant_algorithm, positive, train
+from retorno.run.train import TrainingError, meant_algorithm, positive, require_step_size, train
 
 QUESTION, DATABASE, TABLE = "search.json", "trials.db", "trials.csv"
 """What the folder of a search holds: what is asked, its database, and all trials as a table."""
@@ -348,7 +348,7 @@ def _checked(made: Any, place: tuple[str, ...], told: Between | Among) -> Betwee
             raise GridError(f"{name} is {now!r} and no number: give what to choose from, as in {name}=a,b")
     for value in ends:
         try:
-            replaced(made, place, value, parts)
+            require_step_size(replaced(made, place, value, parts))
         except ValueError as error:
             raise GridError(f"{name}: {error}") from None
     if isinstance(told, Among):
@@ -699,7 +699,7 @@ def opened(question: Question, url: str) -> tuple[Any, Any]:
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(dict(_present(question)), skip_if_exists=True)
     except Exception as error:  # Whatever a driver of a database raises.
-        told = " ".join(str(error).split())[:300]
+        told = " ".join(str(error).split("[SQL")[0].split())[:300]
         raise TuneError(f"{url.partition('://')[0]}: the database cannot be used: {told}") from error
     return library, study
 
