@@ -102,11 +102,16 @@ ALIKE = ("residual", "simba", "batch_renorm", "lstm", "aggregation", "tile_codin
 
 
 @functools.cache
-def of_the_loop() -> list[Case]:
+def of_the_loop(but: tuple[str, ...] = ()) -> list[Case]:
     """One algorithm of each family, each kind of world and a network of each kind of memory, in as few cases as can be.
 
     Each algorithm in turn is given the world and the network that most of is new; what is left is `WIDEST`'s.
+
+    Args:
+        but: the algorithms whose cases are left out again.
     """
+    if but:
+        return [case for case in of_the_loop() if case.algorithm not in but]
     kinds = [(world, network) for world in KINDS for network in NETWORK if network not in ALIKE]
     new, cases = {value for kind in kinds for value in kind}, []
     for algorithm in chain(FAMILIES, repeat(WIDEST)):

@@ -7,5 +7,6 @@ from cases import covering, everything, of_the_loop
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     own = any("case" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if "case" in metafunc.fixturenames and not own:
-        usual = of_the_loop if metafunc.definition.get_closest_marker("loop") else covering
-        metafunc.parametrize("case", (everything if metafunc.config.getoption("all") else usual)(), ids=str)
+        loop = metafunc.definition.get_closest_marker("loop")
+        usual = covering() if loop is None else of_the_loop(*loop.args)
+        metafunc.parametrize("case", everything() if metafunc.config.getoption("all") else usual, ids=str)

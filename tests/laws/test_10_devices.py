@@ -33,7 +33,11 @@ def test_there_are_two_devices() -> None:
     assert jax.local_device_count() == 2
 
 
-@pytest.mark.loop
+ALIKE = ("box_only", "differential_sarsa", "batch_td")
+"""What is spread of these, their rows and what they remember of an episode, is spread of the others too."""
+
+
+@pytest.mark.loop(ALIKE)
 def test_environments_over_two_devices(case: Case) -> None:
     check_devices(case.method(), case.place())
 

@@ -188,7 +188,8 @@ def test_a_report_shows_where_settings_differ(tmp_path):
 
 def test_runs_that_differ_in_their_seed_alone_are_one_thing(tmp_path):
     """A seed that is there twice is not counted twice."""
-    rows = lambda k: [row(50, [1.0]), row(100 + 2 * k, [2.0])]  # Several environments do not end on the same step.
+    # Several environments do not end on the same step.
+    rows = lambda k: [row(50, [1.0]), row(100 + 2 * k, [2.0])]  # noqa: E731
     folders = [run(tmp_path / "r" / f"seed-{k}", config(seeds=[k], every=10 * k), rows(k)) for k in range(3)]
     (group,) = grouped(read_all(folders))
     assert group.label == "r" and len(group.records) == 3 and group.settings["seeds"] == "0 to 2"
