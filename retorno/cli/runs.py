@@ -14,6 +14,7 @@ import numpy as np
 from retorno.cli.options import UsageError
 from retorno.cli.terminal import follow, note
 from retorno.core.environment import World
+from retorno.core.errors import WorldError
 from retorno.core.mdp import MDP
 from retorno.core.names import as_typed
 from retorno.core.policy import Algorithm, Policy
@@ -36,7 +37,7 @@ from retorno.run.prediction import Prediction, prediction, predicts
 from retorno.run.report import Report, told_answers, told_fit
 from retorno.run.resume import resume
 from retorno.run.stopping import Interrupted
-from retorno.run.training import Keep, Training
+from retorno.run.training import Keep, Training, TrainingError
 from retorno.run.until import Until
 
 
@@ -178,35 +179,47 @@ def finish(
 
     Raises:
         Interrupted: when a signal came; everything is saved.
+        TrainingError: when a run failed; of several, once the others have reached their budgets.
         FolderError: when a run that is to be changed has reached its budget: nothing would run as its record says.
     """
     runs = members(folder)
     algorithms = {} if changed is None else {path: _goes_on_as(path, changed, steps) for path in runs}
     use_cores(len(settings_of(runs[0])["seeds"]))
     results: list[Evaluation] = []
-    went_on = False
+    went_on, failed = False, []
     for path in runs:
         tests = (settings_of(path).get("until") or {}).get("tests", 0)
         others = {"keep": keep, "until": Until(tests=tests) if to_budget else None, "inexact": inexact}
-        with resume(path, algorithm=algorithms.get(path), steps=steps, **others, warn=note) as training:
-            if training.step >= training.steps:
-                note(f"{path} has reached its budget of {training.steps:,} steps: nothing to do")
-                continue
-            if training.ended is not None:
-                note(f"{path} has ended at step {training.step:,}: {training.ended}. To go on: --to-budget")
-                continue
-            went_on = True
-            if len(runs) > 1:
-                note(str(path))
-            try:
+        try:
+            with resume(path, algorithm=algorithms.get(path), steps=steps, **others, warn=note) as training:
+                if training.step >= training.steps:
+                    note(f"{path} has reached its budget of {training.steps:,} steps: nothing to do")
+                    continue
+                if training.ended is not None:
+                    note(f"{path} has ended at step {training.step:,}: {training.ended}. To go on: --to-budget")
+                    continue
+                went_on = True
+                if len(runs) > 1:
+                    note(str(path))
                 result = complete(training, str(path), episodes)
-            except Interrupted as stop:
-                if len(runs) == 1:
-                    raise
-                raise Interrupted(f"{stop}; with all seeds: retorno resume {as_typed(folder)}", stop.number) from stop
-            results += [] if result is None else [result]
+        except Interrupted as stop:
+            if len(runs) == 1:
+                raise
+            raise Interrupted(f"{stop}; with all seeds: retorno resume {as_typed(folder)}", stop.number) from stop
+        except (WorldError, TrainingError) as error:
+            if len(runs) == 1:
+                raise
+            note(f"{path} failed: {error}")  # The others wait for their turn.
+            failed.append(path.name)
+            continue
+        results += [] if result is None else [result]
     if len(results) > 1:
         print(f"{folder}: {joined(results)}")
+    if failed:
+        raise TrainingError(
+            f"of {len(runs)} runs {len(failed)} failed ({', '.join(failed)}), whose last checkpoints stand; with all "
+            f"seeds: retorno resume {as_typed(folder)}"
+        )
     return went_on
 
 

@@ -7,6 +7,7 @@ goes on where it stood and finds the same numbers.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
@@ -34,7 +35,7 @@ from retorno.algorithms import ALGORITHMS
 from retorno.core import constants
 from retorno.core.counter import Counter
 from retorno.core.environment import Environment, HostedWorld, World
-from retorno.core.errors import RetornoError
+from retorno.core.errors import RetornoError, WorldError
 from retorno.core.hyperparameters import as_arrays
 from retorno.core.mdp import MDP
 from retorno.core.names import did_you_mean, named, says_what_is_meant
@@ -370,19 +371,21 @@ class Question:
             for number, (m, s) in enumerate(lanes[begin:], begin):
                 setting, lost = self.settings[m], np.full(1, -1, np.int64)
                 look = _looked_at(setting.algorithm, world.two_players, self.truth)
-                with Training(setting.algorithm, world, self.steps, self.seeds[s : s + 1], None, None) as training:
+                one = self.seeds[s : s + 1]
+                lane = f"{setting}, seed {one[0]}"
+                with _of(lane), Training(setting.algorithm, world, self.steps, one, None, None) as training:
                     loop = training.hosted_loop
                     tally = Tally(1, loop.environments.num_envs, points)
                     while not self._over(tally, lost):
                         before = tally.arrays["steps"].copy()
                         training.run, seen = live(loop, training.run, self._updates(loop.interactions), look)
-                        lane = {name: x[None] for name, x in seen.items()}
-                        finite = all_finite(training.run.learner) & np.isfinite(lane["reward"]).all()
+                        lived = {name: x[None] for name, x in seen.items()}
+                        finite = all_finite(training.run.learner) & np.isfinite(lived["reward"]).all()
                         lost[:] = -1 if finite else before
-                        tally.add(**lane, going=lost < 0)
+                        tally.add(**lived, going=lost < 0)
                         if progress is not None:
                             share = float(tally.progress()[0]) if lost[0] < 0 else 1.0
-                            progress((number + share) / len(lanes), f"{setting}, seed {self.seeds[s]}")
+                            progress((number + share) / len(lanes), lane)
                         if stop.received is not None and not self._over(tally, lost):
                             raise _stopped(stop.received, kept, "all seeds that are over")
                 found["values"][m, s], found["diverged"][m, s] = self._measured(tally)[0], lost[0]
@@ -433,6 +436,15 @@ class Question:
         finite = np.asarray(_finite(lives.runs.learner)) & np.isfinite(lanes["reward"]).all((1, 2, 3))
         lost[~finite & (lost < 0)] = before[~finite & (lost < 0)]
         tally.add(**lanes, going=(lost < 0) & (before < self.steps))
+
+
+@contextlib.contextmanager
+def _of(lane: str) -> Iterator[None]:
+    """Say of which setting and seed a world's failure is."""
+    try:
+        yield
+    except WorldError as error:
+        raise WorldError(f"{lane}: {error}") from error
 
 
 def _stopped(number: int, kept: Kept | None, what: str = "everything") -> Interrupted:

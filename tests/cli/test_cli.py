@@ -26,6 +26,7 @@ from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
 from retorno.cli.runs import complete
 from retorno.cli.train import choose, few_starts, free_folder, typed, with_settings
+from retorno.core.errors import WorldError
 from retorno.core.mdp import mdp
 from retorno.environments import save, student
 from retorno.environments.registry import WORLDS, model
@@ -549,6 +550,21 @@ def test_an_interrupted_call_for_several_hosted_seeds_is_resumed_whole(cli, tmp_
     steps = lambda: [json.loads(cli("inspect", folder / f"seed-{k}", "--json")[1])["step"] for k in range(3)]  # noqa: E731
     assert steps() == [50, 0, 0]
     assert cli("resume", folder, "--episodes", "0")[0] == 0 and steps() == [50, 50, 50]
+
+    def failing(training, title, episodes):
+        if training.seeds == (0,):
+            raise WorldError("the camera is unplugged")
+        return complete(training, title, episodes)
+
+    with monkeypatch.context() as patch:  # The others are trained all the same.
+        patch.setattr("retorno.cli.runs.complete", failing)
+        code, _, err = cli("resume", folder, "--episodes", "0", "--steps", "90")
+    assert (
+        code == 2
+        and "camera is unplugged" in err
+        and "of 3 runs 1 failed (seed-0), whose last checkpoints stand" in err
+    )
+    assert steps() == [50, 90, 90]
 
 
 def test_an_environment_that_raises_is_named(cli, tmp_path):

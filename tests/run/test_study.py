@@ -97,6 +97,21 @@ def test_one_that_was_stopped_goes_on_to_the_same_numbers(found, tmp_path, monke
     assert asked.settings[1].algorithm == found.settings[1].algorithm
 
 
+def test_a_world_that_fails_for_one_seed_is_told_with_it(tmp_path) -> None:
+    class Fails(gym.Env):
+        observation_space = action_space = gym.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return 0, {}
+
+        def step(self, action):
+            raise OSError("unplugged")
+
+    with pytest.raises(RetornoError, match=r"^q_learning, seed 3: environment 0 .*unplugged"):
+        study("q_learning", Fails, steps=10, seeds=[3])
+
+
 def test_a_hosted_world_is_lived_seed_after_seed(tmp_path) -> None:
     """Each as `train` lives it; one that was under way when the study was stopped is lived again."""
     asked = dict(over={"step_size": [0.1, 0.5]}, seeds=2, steps=60, points=1)
