@@ -78,6 +78,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "env": ("world",),
     "env_id": ("world",),
     "num_workers": ("parallel",),
+    "frameskip": ("frame_skip",),
+    "repeat_action_probability": ("sticky",),
+    "full_action_space": ("full_actions",),
 }
 """Names that other libraries, books and papers have for an option, and which one is meant: the first that there is."""
 

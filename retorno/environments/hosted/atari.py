@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 
-from retorno.core.names import did_you_mean, near
+from retorno.core.names import did_you_mean, meant, near
 
 PREFIX = "ALE/"
 """How names of the games begin."""
@@ -93,8 +93,8 @@ def choices(preset: str = "machado", **settings: Any) -> dict[str, Any]:
     usual = asdict(PRESETS[preset])
     for name in settings:
         if name not in (*usual, "render_mode"):
-            close = near(name, usual, most=1)
-            hint = f", did you mean {close[0]}?" if close else ""
+            close = [one for one in (meant(name, usual),) if one != name] or near(name, usual, most=1)
+            hint = f", did you mean {close[0]}?" if close else f"; what Gymnasium itself takes goes with preset={RAW!r}"
             raise ValueError(f"a game is shown by {', '.join(usual)}, got {name!r}{hint}")
     told = usual | settings
     Choices(**{name: told[name] for name in usual})

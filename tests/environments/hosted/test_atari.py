@@ -150,6 +150,10 @@ def test_a_run_goes_on_from_where_it_was(tmp_path: Path) -> None:
 def test_what_is_missing_or_misspelt_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WorldError, match="got 'stiky', did you mean sticky"):
         gymnasium(GAME, stiky=0.1)
+    with pytest.raises(WorldError, match="got 'repeat_action_probability', did you mean sticky"):
+        gymnasium(GAME, repeat_action_probability=0.0)
+    with pytest.raises(WorldError, match="got 'obs_type'; what Gymnasium itself takes goes with preset='raw'"):
+        gymnasium(GAME, obs_type="ram")
     with pytest.raises(WorldError, match=r"no preset 'mnigh'.*mnih"):
         gymnasium(GAME, preset="mnigh")
     with pytest.raises(WorldError, match="presses it for one frame"):
