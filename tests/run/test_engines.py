@@ -284,8 +284,8 @@ def test_gomoku_of_others_is_in_letters() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("(;SZ[5];B[aa](;W[bb])(;W[cc]))", "variations before its move 3"),
-        ("(;SZ[5];B[aa]) (;SZ[5])", "or a second game"),
+        ("(;SZ[5];B[aa](;W[bb])(;W[cc]))", "has variations of its move 2"),
+        ("(;SZ[5];B[aa]) (;SZ[5])", "has a second game"),
         ("(;SZ[9];B[aa])", "size 9, and the game's 5:5"),
         ("(;SZ[5]KM[6.5];B[aa])", "komi is 6.5, and the game's 7.5: make"),
         ("(;GM[11]SZ[5];B[a1])", "of another game"),

@@ -154,7 +154,11 @@ def _chance(world: Game, head: dict[str, str]) -> tuple[int, int] | None:
 def _nodes(text: str) -> list[dict[str, list[str]]]:
     """The nodes of the one line that a file holds, each with its properties."""
     nodes: list[dict[str, list[str]]] = []
-    at, depth, closed = max(text.find("("), 0), 0, False
+    at = max(text.find("("), 0)
+    begun: list[int] = []
+    """How many nodes stood before each line that is open."""
+    ended: int | None = None
+    """And before the one that was closed."""
     text = text.rstrip()
     while at < len(text):
         found = TOKEN.match(text, at)
@@ -163,14 +167,15 @@ def _nodes(text: str) -> list[dict[str, list[str]]]:
         at = found.end()
         match found["mark"]:
             case "(":
-                if closed:
-                    moves = sum(any(colour in node for colour in COLOURS) for node in nodes)
-                    raise SGFError(
-                        f"this file has variations before its move {moves + 1} or a second game: give one line alone"
-                    )
-                depth += 1
+                if ended is not None:
+                    moves = sum(any(colour in node for colour in COLOURS) for node in nodes[:ended])
+                    what = f"variations of its move {moves + 1}" if ended else "a second game"
+                    raise SGFError(f"this file has {what}: give one line alone")
+                begun.append(len(nodes))
+            case ")" if begun:
+                ended = begun.pop()
             case ")":
-                depth, closed = depth - 1, True
+                raise SGFError(f"this is no SGF: at character {at} more is closed than was opened")
             case ";":
                 nodes.append({})
             case _:
@@ -182,7 +187,7 @@ def _nodes(text: str) -> list[dict[str, list[str]]]:
                     for each in VALUE.findall(found["values"])
                 ]
                 nodes[-1].setdefault(name, []).extend(values)
-    if not nodes or depth != 0:
+    if not nodes or begun:
         raise SGFError(
             "this is no SGF: it holds no game, as in (;FF[4]GM[1]SZ[9];B[ee])"
             if not nodes
