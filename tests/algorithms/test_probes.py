@@ -252,9 +252,9 @@ OF_NUMBERS: dict[str, tuple[Any, int]] = {
     "crossq": (CrossQ(**SOFT, critic_network=BatchRenormMLP((16,), warm_up=200)), 150),
     "simba_sac": (SimBaSAC(**SOFT | {"network": SimBa(8), "critic_network": SimBa(8)}), 150),
 }
-ALIKE = ("a2c", "c51", "qrdqn", "iqn", "ddpg", "qr_sac", "redq", "droq", "simba_sac")
+ALIKE = ("impala", "pqn", "a2c", "c51", "qrdqn", "iqn", "ddpg", "qr_sac", "redq", "droq", "simba_sac")
 """PPO, DQN, TD3 and SAC with other settings, of which others are asked in their place: Rainbow has C51's values, TQC
-those of quantiles. Of every run with `--all`."""
+those of quantiles. IMPALA and PQN are asked with a memory. Of every run with `--all`."""
 REMEMBERING: dict[str, Any] = {"network": GRU(8, (8,))}
 WINDOWS: dict[str, Any] = REMEMBERING | {"length": 2, "burn_in": 1}
 OF_MEMORY: dict[str, tuple[Any, int]] = {

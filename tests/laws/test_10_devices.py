@@ -42,7 +42,7 @@ def test_environments_over_two_devices(case: Case) -> None:
     check_devices(case.method(), case.place())
 
 
-@pytest.mark.parametrize("name", mostly(["actor_critic", "dqn"], ALGORITHMS))
+@pytest.mark.parametrize("name", mostly(["actor_critic", "bootstrapped_dqn"], ALGORITHMS))
 def test_seeds_over_two_devices(name: str) -> None:
     """Four seeds, side by side or in turn, are spread over two devices, where each learns what it learns alone.
 

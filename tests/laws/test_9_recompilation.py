@@ -97,8 +97,9 @@ def test_another_value_of_each_number(name: str) -> None:
     assert names == []
 
 
-@pytest.mark.parametrize("name", ["q_learning", "dqn", "ppo"])
+@pytest.mark.parametrize("name", mostly(["differential_sarsa", "bootstrapped_dqn", "actor_critic"], ALGORITHMS))
 def test_another_value_of_each_number_hosted(name: str) -> None:
+    """Of three families, which law 6 lets live in Python with the same programs."""
     hosted, method = gymnasium(lambda: to_gymnasium(main(name).place())), main(name).method()
     with contextlib.closing(judged(method, hosted, 40)) as training:
         training.run_to_end()
