@@ -19,6 +19,7 @@ from retorno.core.mdp import MDP
 from retorno.core.names import as_typed
 from retorno.core.policy import Algorithm, Policy
 from retorno.core.waiting import waiting
+from retorno.environments.datasets import DATASET
 from retorno.environments.own_code import named_files
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName
@@ -145,9 +146,13 @@ def world_for_all(folders: Sequence[Path], other: str | None, settings: dict[str
 def next_steps(folder: Path) -> str:
     """What can be done with a run, as it is typed: files with code of the user's own are named again."""
     own = "".join(f"{as_typed(os.path.relpath(file))} " for file in named_files())
-    named = settings_of(members(folder)[0])["world"].get("name")
-    commands = ("sample", "report") if named and WorldName(named).of_texts else ("evaluate", "play", "report")
-    return "next: " + " · ".join(f"retorno {own}{command} {as_typed(folder)}" for command in commands)
+    world = settings_of(members(folder)[0])["world"]
+    commands, where, named = ("evaluate", "play", "report"), "", world.get("name")
+    if named == DATASET:  # In which nothing is lived.
+        commands, where = ("evaluate", "play"), f" --world {as_typed(world['settings'].get('world', 'WORLD'))}"
+    elif named and WorldName(named).of_texts:
+        commands = ("sample", "report")
+    return "next: " + " · ".join(f"retorno {own}{command} {as_typed(folder)}{where}" for command in commands)
 
 
 def use_cores(seeds: int) -> None:

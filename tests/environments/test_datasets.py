@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 import retorno as rt
 from retorno.algorithms import BehaviourCloning
+from retorno.cli.runs import next_steps
 from retorno.environments.datasets import DatasetError, dataset, space_of, told_space
 from retorno.networks import MLP
 from retorno.run.data import fitted, within
@@ -184,6 +185,7 @@ def test_a_data_set_is_given_by_its_place_in_python_too(tmp_path: Path) -> None:
         assert training.algorithm.num_envs == training.world.columns == 2
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["world"]["settings"]["source"] == str(data) and config["world"]["settings"]["digest"]
+    assert next_steps(tmp_path / "run").startswith(f"next: retorno evaluate {tmp_path / 'run'} --world WORLD")
     with rt.resume(tmp_path / "run", steps=80) as training:
         assert training.run_to_end() is not None
     assert rt.train(BehaviourCloning, str(data), 40).algorithm.num_envs == 2
