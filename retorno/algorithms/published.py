@@ -149,7 +149,18 @@ _POLE = PPO(
     optimiser=_FALLING,
     anneal_clip=True,
 )
-_VEILED = dataclasses.replace(_POLE, network=GRU(), normalise_observations=True, normalise_rewards=True)
+_VEILED = PPO(
+    network=GRU(),
+    num_envs=16,
+    rollout=64,
+    minibatches=4,
+    optimiser=_FALLING,
+    anneal_clip=True,
+    normalise_observations=True,
+    normalise_rewards=True,
+)
+"""The zoo's, 256 rows of 8 lives that are learnt twenty times over with a discount of .98, lose the balance and find it
+again until the step size is nothing: every other tenth of a run ended with a fall (seed 104)."""
 
 _A2C_NORMALISED = A2C(num_envs=16, normalise_observations=True, normalise_rewards=True)
 
@@ -523,7 +534,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ),
     ("ppo", "PendulumNoVel-v1"): Published(_SWING_FROM_MEMORY, 100_000, _IN_PIECES),
     ("ppo", "MountainCarContinuousNoVel-v0"): Published(_BY_CAR_FROM_MEMORY, 300_000, _IN_PIECES),
-    ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, f"{_ZOO}'s for CartPole, with a GRU"),
+    ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, "retorno"),
     ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
     ("ppo", "tokens"): Published(_WRITING, 300_000, "retorno"),
     ("a2c", "CartPole-v1"): Published(A2C(num_envs=8), 500_000, _ZOO),
