@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
 from retorno.core.errors import RetornoError
+from retorno.core.runtime import IN_HASTE
 from retorno.core.time_step import Trajectory
 from retorno.environments.registry import WorldName
 from retorno.ops.intervals import interval95
@@ -31,6 +32,9 @@ SHOWN = 5
 """Pictures of each."""
 SEGMENTS = 300
 """Among which they are chosen."""
+
+_paid = jax.jit(LearntReward.reward, compiler_options=IN_HASTE)
+"""What is paid for steps [T, B], in one program: by themselves its operations are some dozens."""
 
 
 class Lived(NamedTuple):
@@ -153,7 +157,7 @@ def recent(reward: LearntReward) -> Lived:
     rows = jax.tree.map(lambda x: x[slots], ring.steps)
     trajectory = Trajectory(rows, jax.tree.map(lambda x: x[slots[:-1]], ring.action), (), ())
     turned = lambda x: np.asarray(x).T  # noqa: E731
-    return Lived(turned(reward.reward(trajectory)), turned(rows.reward[1:]), turned(trajectory.transitions))
+    return Lived(turned(_paid(reward, trajectory)), turned(rows.reward[1:]), turned(trajectory.transitions))
 
 
 def _beside_truth(lived: Lived, width: float) -> Figure:
@@ -211,7 +215,7 @@ def _liked(reward: LearntReward, clips: Clips, width: float) -> Figure:
     """Segments with the largest and the smallest sums of what is paid, as rows of pictures."""
     lived = reward.recent.sample(jax.random.key(0), SEGMENTS).trajectory
     whole = np.asarray(lived.transitions.all(axis=0))
-    sums = np.where(whole, np.asarray(reward.reward(lived).sum(axis=0)), np.nan)
+    sums = np.where(whole, np.asarray(_paid(reward, lived)).sum(axis=0), np.nan)
     order = [int(i) for i in np.argsort(sums) if np.isfinite(sums[i])]
     chosen = [*_apart(order[::-1], sums), *_apart(order, sums)]
     length = lived.transitions.shape[0]
