@@ -557,6 +557,7 @@ RESULTS = [
     Result("dqn", "LunarLander-v3", "≥ 230 (the zoo's one seed: 154.4)", first_seed=200),
     Result("qrdqn", "LunarLander-v3", "≥ 230 (the zoo's one seed: 70.2)", first_seed=200),
     Result("es", "Pendulum-v1", "≥ −300", episodes=5_000),
+    Result("impala", "CartPole-v1", "≥ 400 for each of twenty", seeds=20),
     Result("dqn", "CartPole-v1", "≥ 400 with the worst seed", seeds=20, first_seed=200),
     Result("dqn", "Acrobot-v1", "≥ −85"),
     Result("reinforce", "CartPole-v1", "≥ 400"),

@@ -16,6 +16,7 @@ from retorno.algorithms import (
     A2C,
     DQN,
     ES,
+    IMPALA,
     PPO,
     PQN,
     R2D2,
@@ -624,6 +625,12 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         ES(network=MLP(hidden=(16,)), num_envs=32, rollout=400, optimiser=Adam(0.05)), 10_000_000, "retorno"
     ),
     ("pqn", "CartPole-v1"): Published(PQN(), 200_000, "retorno"),
+    ("impala", "CartPole-v1"): Published(
+        # With rollouts of 20 and a step size that stays, twenty seeds got 400 after 200,000 steps, the worst 146.
+        IMPALA(rollout=5, optimiser=_FALLING),
+        500_000,
+        "retorno",
+    ),
     ("sac", "Pendulum-v1"): Published(SAC(optimiser=Adam(1e-3)), 20_000, _ZOO),
     ("sac", "MountainCarContinuous-v0"): Published(SAC(**_SOFT_BY_CAR), 50_000, _ZOO),
     ("sac", "LunarLanderContinuous-v3"): Published(SAC(**_SOFT_LANDER), 500_000, _ZOO),
