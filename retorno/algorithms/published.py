@@ -161,7 +161,7 @@ _VEILED = PPO(
     normalise_rewards=True,
 )
 """The zoo's, 256 rows of 8 lives that are learnt twenty times over with a discount of .98, lose the balance and find it
-again until the step size is nothing: every other tenth of a run ended with a fall (seed 104)."""
+again until the step size is nothing: at 8 of 20 times in a run no episode fell (seed 104), with these at 19."""
 
 _A2C_NORMALISED = A2C(num_envs=16, normalise_observations=True, normalise_rewards=True)
 
