@@ -11,13 +11,12 @@ from __future__ import annotations
 import enum
 from dataclasses import field
 from functools import partial
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Bool, Float, Int, Key, PyTree
+from jaxtyping import Bool, Float, Int, Key
 
 from retorno.core.hyperparameters import UnitInterval, hyperparameters
 from retorno.core.scalar import Scalar
@@ -130,6 +129,17 @@ class HindsightReplay(eqx.Module):
         """Say how much there was to learn from these windows, with whatever goals they were drawn."""
         return eqx.tree_at(lambda r: r.replay, self, self.replay.update(index, priority))
 
+    def doubt(self, several: bool = False) -> str | None:
+        """What the world has lately paid for its own goals where the reward says another thing: a `Doubting`."""
+        wrong, said, row = jax.device_get(_contradicted(self, several))
+        if not wrong:
+            return None
+        return (
+            f"hindsight's reward says {said:zg} where the world paid {row.reward:zg} (achieved "
+            f"{row.obs[ACHIEVED]}, desired {row.obs[DESIRED]}), so exchanged goals are paid otherwise than its "
+            "own: set it, as with --replay.reward.tolerance 0.1, or give your own GoalReward"
+        )
+
     def _with_goal(self, row: TimeStep, goal: Goal) -> TimeStep:
         """A row as it would have been with another goal. An episode that only its own goal has ended is cut there."""
         achieved, own = row.obs[ACHIEVED], row.obs[DESIRED]
@@ -146,25 +156,6 @@ LATELY = 256
 """Rows of each environment that are looked at to see whether the world pays as is said."""
 NEARLY = 1e-3
 """How much further or nearer a goal may be before another reward is another opinion: the world may count in 64 bits."""
-
-
-def contradiction(learner: PyTree[Any], several: bool = False) -> str | None:
-    """What a world has lately paid for its own goals where `Hindsight.reward` says another thing; None where it agrees.
-
-    Args:
-        learner: any; without hindsight nothing is contradicted.
-        several: whether its arrays have an axis [seeds], of which the first is looked at.
-    """
-    parts = jax.tree.leaves(learner, is_leaf=lambda node: isinstance(node, HindsightReplay))
-    for replay in (part for part in parts if isinstance(part, HindsightReplay)):
-        wrong, said, row = jax.device_get(_contradicted(replay, several))
-        if wrong:
-            return (
-                f"hindsight's reward says {said:zg} where the world paid {row.reward:zg} (achieved "
-                f"{row.obs[ACHIEVED]}, desired {row.obs[DESIRED]}), so exchanged goals are paid otherwise than its "
-                "own: set it, as with --replay.reward.tolerance 0.1, or give your own GoalReward"
-            )
-    return None
 
 
 @partial(jax.jit, static_argnames="several")

@@ -82,6 +82,31 @@ class Replay(Protocol):
 
 
 @runtime_checkable
+class Doubting(Protocol):
+    """A replay that can see in what was lived that it was set wrongly."""
+
+    def doubt(self, several: bool = False) -> str | None:
+        """What speaks against how it is set, and what to do; None where nothing does.
+
+        Args:
+            several: whether its arrays have an axis [seeds], of which the first is looked at.
+        """
+        ...
+
+
+def doubt(learner: PyTree[Any], several: bool = False) -> str | None:
+    """The first doubt of any replay that a learner has; None where none has one.
+
+    Args:
+        learner: any.
+        several: whether its arrays have an axis [seeds], of which the first is looked at.
+    """
+    parts = jax.tree.leaves(learner, is_leaf=lambda node: isinstance(node, Doubting))
+    told = (part.doubt(several) for part in parts if isinstance(part, Doubting))
+    return next((why for why in told if why is not None), None)
+
+
+@runtime_checkable
 class ReplayConfig(Protocol):
     """How windows are drawn: a frozen dataclass of settings."""
 

@@ -73,6 +73,26 @@ def fitted(algorithm: Algorithm, settings: dict[str, Any], note: Note = _untold)
     return WorldName(DATASET, settings=settings).make(), settings  # pyright: ignore[reportReturnType]
 
 
+def require_lived(algorithm: Any, world: Any, what: str) -> None:
+    """Refuse recordings where returns are compared: nothing is lived in them.
+
+    Raises:
+        DatasetError: it says where what is learnt from them can be judged.
+
+    Args:
+        algorithm: what is to learn.
+        world: as it was given.
+        what: compares, for the message.
+    """
+    if isinstance(world, Recorded) or source_of(algorithm, world) is not None:
+        told = as_typed(str(world)) if isinstance(world, str | Path) else "this world"
+        raise DatasetError(
+            f"{told} holds recordings: nothing is lived in them, so {what} has no returns to compare. Learn from them "
+            "with each setting, training = retorno.train(…), and judge what was learnt in a world, "
+            "retorno.evaluate(training.policy, WORLD)"
+        )
+
+
 def within(algorithm: Any, world: Any, note: Note = _untold) -> Any:
     """The algorithm with no more columns in each gradient step than there are, and whole groups of them.
 
@@ -88,6 +108,19 @@ def within(algorithm: Any, world: Any, note: Note = _untold) -> Any:
         return algorithm
     note(f"columns in each gradient step: {most:,}, of {world.columns:,} that there are (--num-envs)")
     return replace(algorithm, num_envs=most)
+
+
+def as_usual(algorithm: Any) -> bool:
+    """Whether nobody has said how many columns are learnt from at once: then there may be fewer.
+
+    Args:
+        algorithm: any; only who learns from recordings has columns.
+
+    >>> from retorno.algorithms import IQL
+    >>> as_usual(IQL()), as_usual(IQL(num_envs=64))
+    (True, False)
+    """
+    return hasattr(algorithm, "RECORDED") and algorithm.num_envs == type(algorithm)().num_envs
 
 
 def remembers(algorithm: Any, world: Recorded) -> bool:

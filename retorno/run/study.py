@@ -48,6 +48,7 @@ from retorno.environments.registry import WorldName, as_model, as_world
 from retorno.ops.intervals import interval95
 from retorno.run import checkpoint
 from retorno.run.config import from_json, to_json
+from retorno.run.data import require_lived
 from retorno.run.folder import CONFIG, QUESTION, FolderError, locked, read_question, write_atomic
 from retorno.run.grid import Setting, grid, shown
 from retorno.run.hosted_lives import live
@@ -255,7 +256,7 @@ def study(
 
     Raises:
         StudyError, GridError, ValueError: for what cannot be studied: an unknown algorithm, hyperparameter, value or
-            measure; before anything is lived.
+            measure, or recordings, in which nothing is lived; before anything is.
         SpaceError: when an algorithm cannot take the world's spaces.
         FolderError: when the folder holds another study, or cannot be used.
         Interrupted: when a signal came; with a folder everything is saved.
@@ -503,11 +504,13 @@ def ask(
     numbers = tuple(map(int, of_seeds))
     if not numbers or len(set(numbers)) < len(numbers) or not all(0 <= seed < 2**32 for seed in numbers):
         raise StudyError(f"seeds must be different integers in [0, 2³²), got {seeds!r}")
+    chosen, published = _algorithms(algorithms, world)
+    for algorithm in chosen.values():
+        require_lived(algorithm, world, "a study")
     made = as_world(world)
     called = WorldName.of(world)
     own = "a model of your own" if isinstance(world, MDP | dict) else type(made).__name__
     name = called.name if called else getattr(made, "name", None) or own
-    chosen, published = _algorithms(algorithms, world)
     usual_steps = published or USUAL_STEPS
     swept, fixed = {}, {}
     for key, values in (over or {}).items():

@@ -104,7 +104,6 @@ def train(
     chosen, usual = meant_algorithm(algorithm, world)
     if (source := data.source_of(chosen, world)) is not None:
         world, _ = data.fitted(chosen, {"source": source})
-        chosen = data.within(chosen, world) if isinstance(algorithm, str | type) else chosen
         usual = max(usual, data.EPOCHS * world.transitions)
     require_step_size(chosen)
     budget = positive("steps", usual if steps is None else steps, "it is a number of environment steps, as 100_000")
@@ -115,6 +114,8 @@ def train(
         raise ValueError(f"seeds must be different integers in [0, 2³²), got {seeds}")
     seeds = tuple(map(int, seeds))
     opened = as_world(world, hosted)
+    if data.as_usual(chosen):
+        chosen = data.within(chosen, opened)
     if keep == "best" and isinstance(opened, Recorded):
         raise ValueError('keep="best" is by returns, and of a recording none are lived: keep a number, or "all"')
     if len(seeds) > 1 and not isinstance(opened, Environment):

@@ -41,7 +41,7 @@ from retorno.core.waiting import waiting
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName
 from retorno.replay import on_disk as disk
-from retorno.replay.hindsight import contradiction
+from retorno.replay.ring import doubt
 from retorno.run import checkpoint, policy_folder
 from retorno.run.collect import group_of
 from retorno.run.config import code_version, to_json
@@ -143,8 +143,8 @@ class Training:
         """Rising steps at which to report as well, beside `every`; no checkpoint is written there."""
         self.written: Written | None = None
         """What its last checkpoint holds: the next one is told what has not changed."""
-        self._contradicted = False
-        """Whether it was told that the world pays otherwise than hindsight says."""
+        self._doubted = False
+        """Whether it was told what a replay doubts."""
         self.observer: Observer | None = None
         """Sees every iteration of one seed; it may be read and replaced between two reports."""
         try:
@@ -476,8 +476,8 @@ class Training:
                 boundary=reached,
                 recorded=isinstance(self.world, Recorded),
             )
-            if not self._contradicted and (why := contradiction(self.run.learner, len(self.seeds) > 1)) is not None:
-                self._contradicted = True
+            if not self._doubted and (why := doubt(self.run.learner, len(self.seeds) > 1)) is not None:
+                self._doubted = True
                 warnings.warn(why, stacklevel=2)
             told, count = np.subtract(self._successes(), successes)
             if told:

@@ -44,6 +44,7 @@ from retorno.environments.registry import WorldName, as_world
 from retorno.ops.intervals import interval95
 from retorno.run import checkpoint
 from retorno.run.config import to_json
+from retorno.run.data import require_lived
 from retorno.run.folder import FolderError, locked, read_question, write_atomic
 from retorno.run.grid import GridError, UnknownHyperparameter, path, replaced, shown
 from retorno.run.loop import begun_shapes
@@ -275,6 +276,7 @@ def ask(
     """
     known = WorldName.of(world)
     made, usual = meant_algorithm(algorithm, known.name if known else world)
+    require_lived(made, world, "a search")
     name = named(algorithm, ALGORITHMS) if isinstance(algorithm, str) else type(made).__name__
     base, ranges = _where_to_look(name, made, over or {})
     if not ranges:

@@ -51,7 +51,7 @@ def test_half_an_expectile_is_the_value_of_who_recorded() -> None:
     """E[−(a − l)²] = −(1/3 + 1/4) a step, and all of that again with γ = ½; the policy of β = 0 is theirs, too."""
     method = IQL(**SETTINGS, expectile=0.5, inverse_temperature=0.0, target_step=0.05, optimiser=FALLING)
     training = learnt(method, 150_000)
-    networks = training.run.learner.networks
+    networks = training.run.learner
     value = jax.vmap(lambda light: networks.value.step(light, jnp.array(False), ())[0]["value"])(jnp.arange(2))
     np.testing.assert_allclose(value, -(1 / 3 + 1 / 4) / (1 - DISCOUNT), atol=0.06)
     policy = jax.vmap(lambda light: training.policy.step(light, jnp.array(False), ())[0]["policy"])(jnp.arange(2))

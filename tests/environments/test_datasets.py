@@ -189,11 +189,24 @@ def test_a_data_set_is_given_by_its_place_in_python_too(tmp_path: Path) -> None:
     assert f"evaluate {tmp_path / 'run'} --world WORLD" in next_steps(tmp_path / "run")
     with rt.resume(tmp_path / "run", steps=80) as training:
         assert training.run_to_end() is not None
-    assert rt.train(BehaviourCloning, str(data), 40).algorithm.num_envs == 2
+    for given in (BehaviourCloning, BehaviourCloning()):
+        assert rt.train(given, str(data), 40).algorithm.num_envs == 2
+    assert rt.train(BehaviourCloning(), dataset(data), 40).algorithm.num_envs == 2
+    with pytest.raises(ValueError, match="num_envs=64 columns are drawn at once, and only 2 were recorded"):
+        rt.train(BehaviourCloning(num_envs=64), str(data), 40)
     with pytest.raises(DatasetError, match=r"is a run, .*: give it what that run does, retorno\.record\('.*run'\)"):
         rt.train("iql", tmp_path / "run")
     with pytest.raises(DatasetError, match="no data set at"):
         rt.train("iql", tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize("compare", [rt.study, rt.tune])
+def test_where_nothing_is_lived_there_are_no_returns_to_compare(tmp_path: Path, compare: Any) -> None:
+    """Whether recordings are given by their place or as a world."""
+    data = written(tmp_path)
+    for world in (data, dataset(data)):
+        with pytest.raises(DatasetError, match=r"holds recordings: nothing is lived .* retorno\.evaluate"):
+            compare("iql", world)
 
 
 def test_spaces_are_read_as_they_are_written() -> None:

@@ -291,6 +291,7 @@ def test_gomoku_of_others_is_in_letters() -> None:
         ("(;GM[11]SZ[5];B[a1])", "of another game"),
         ("(;SZ[5]AB[aa][bb];W[cc])", "set up after 0 moves"),
         ("(;SZ[5];B[zz])", "move 1 is 'zz'"),
+        ("(;SZ[5];b[aa];w[bb])", "'b' has no capital letter"),
         ("(;SZ[5];B[aa]", "ends too early"),
         ("hello", "no SGF"),
         ("", "no SGF"),

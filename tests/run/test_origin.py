@@ -205,6 +205,19 @@ def test_a_head_that_says_something_else_begins_anew_on_the_trunk_that_was_learn
         train(other, "student", 40, init_from=Origin(first, network_only=True))
 
 
+def test_what_was_learnt_from_recordings_goes_on_in_a_world(tmp_path: Path) -> None:
+    """IQL's actor and critics as SAC's; what it values rows at SAC has no place for."""
+    observed, acted = native("student").observation_space, native("student").action_space
+    recorded = rt.record(Uniform().build(observed, acted), "student", 4)
+    first = trained(tmp_path / "first", rt.algorithms.IQL(network=MLP((8,)), num_envs=1), recorded)
+    before = learner_of(rt.restore(first, world=recorded))
+    method = rt.algorithms.SAC(network=MLP((8,)), capacity=64, learning_starts=8, batch_size=4)
+    with pytest.raises(RetornoError, match="network alone fits: --network-only"):
+        train(method, "student", 40, init_from=first)
+    begun = learner_of(train(method, "student", 40, init_from=Origin(first, network_only=True)))
+    assert same((begun.actor, begun.critics, begun.target), (before.actor, before.critics, before.target))
+
+
 def test_the_policy_that_is_judged_is_the_new_runs_own(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).dirichlet(np.ones(5), 5)
     own, other = TD(), TD(target=Tabulated(tuple(map(tuple, rows.tolist()))))

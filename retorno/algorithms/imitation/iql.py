@@ -35,7 +35,7 @@ from retorno.ops.returns import backup
 
 
 class Networks(NamedTuple):
-    """What is learnt."""
+    """What one optimiser steps; in the learner they stand one by one, as in those whom another run begins with."""
 
     actor: Policy
     value: Policy
@@ -45,7 +45,9 @@ class Networks(NamedTuple):
 class IQLLearner(NamedTuple):
     """Everything that changes while IQL learns."""
 
-    networks: Networks
+    actor: Policy
+    value: Policy
+    critics: Critics
     target: Critics
     optimiser: optax.OptState
     clock: Clock
@@ -86,10 +88,10 @@ class IQL(Offline):
             critics=critics(for_critics, self.network, ensemble.members, ensemble.head(acted), observed, acted),
         )
         state = self.optimiser.build().init(networks)  # pyright: ignore[reportArgumentType]
-        return IQLLearner(networks, networks.critics, state, Clock.start(spec.steps))
+        return IQLLearner(*networks, networks.critics, state, Clock.start(spec.steps))
 
     def policy(self, learner: IQLLearner) -> Policy:
-        return learner.networks.actor
+        return learner.actor
 
     def update(
         self, learner: IQLLearner, trajectory: Trajectory, reward: Reward, key: Key[Array, ""]
@@ -97,10 +99,11 @@ class IQL(Offline):
         progress = learner.clock.progress
         paid = reward(trajectory)
         loss = lambda networks: self._loss(networks, learner.target, trajectory, paid)  # noqa: E731
-        gradient, metrics = jax.grad(loss, has_aux=True)(learner.networks)
-        networks, optimiser = descend(self.optimiser, learner.networks, gradient, learner.optimiser, progress)
+        networks = Networks(learner.actor, learner.value, learner.critics)
+        gradient, metrics = jax.grad(loss, has_aux=True)(networks)
+        networks, optimiser = descend(self.optimiser, networks, gradient, learner.optimiser, progress)
         target = polyak(learner.target, networks.critics, self.target_step)
-        return IQLLearner(networks, target, optimiser, learner.clock.advance(trajectory)), metrics
+        return IQLLearner(*networks, target, optimiser, learner.clock.advance(trajectory)), metrics
 
     def _loss(
         self, networks: Networks, target: Critics, lived: Trajectory, reward: Float[Array, "T B"]

@@ -181,7 +181,13 @@ def _nodes(text: str) -> list[dict[str, list[str]]]:
             case _:
                 if not nodes:
                     raise SGFError(f"this is no SGF: {found['name']} stands before the first node")
+                # Small letters count for nothing in the format's first three versions: `Black` is B, `GaMe` GM.
                 name = "".join(letter for letter in found["name"] if letter.isupper())
+                if not name:
+                    raise SGFError(
+                        f"this is no SGF: the property {found['name']!r} has no capital letter, by which it would be "
+                        "known, as B in B[ee]"
+                    )
                 values = [
                     re.sub(r"\\(\r\n|\n|.)", _unescaped, each, flags=re.DOTALL)
                     for each in VALUE.findall(found["values"])

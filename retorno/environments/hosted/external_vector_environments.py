@@ -140,7 +140,12 @@ class Vector:
             read, reward = self._read(obs), np.asarray(reward, np.float32)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise WorldError(f"{self.name}, step {self._steps}: returned {error}") from error
-        if reward.shape != (self.num_envs,) or not np.isfinite(reward).all():
+        if reward.shape != (self.num_envs,):
+            raise WorldError(
+                f"{self.name}, step {self._steps}: returned rewards of shape {list(reward.shape)}, expected one number "
+                f"of each environment, [{self.num_envs}]"
+            )
+        if not np.isfinite(reward).all():
             raise WorldError(f"{self.name}, step {self._steps}: returned rewards {reward}, expected finite numbers")
         if self._looks:
             self._looks -= 1

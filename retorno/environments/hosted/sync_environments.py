@@ -537,7 +537,10 @@ class Keepers:
         for i, (obs, reward) in enumerate(zip(observations, rewards, strict=True)):
             number = np.asarray(reward)
             if number.shape != () or number.dtype.kind not in "biuf" or not _payable([number.item()]):
-                return self._error(i, f"returned reward {reward!r}, expected a finite number, in 32 bits")
+                told = f"returned reward {reward!r}, expected a finite number, in 32 bits"
+                if number.shape and number.size == 1:
+                    told += f": its one number is in an array of shape {list(number.shape)}, return reward.item()"
+                return self._error(i, told)
             try:
                 self._read([obs])
             except (ValueError, TypeError, KeyError, IndexError, OverflowError) as error:

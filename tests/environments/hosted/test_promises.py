@@ -79,6 +79,7 @@ def test_an_observation_outside_of_its_space(space, good, bad):
         ({"step": (1, np.nan, False, False, {})}, "reward nan, expected a finite number"),
         ({"step": (1, 1e300, False, False, {})}, r"reward 1e\+300, expected a finite number, in 32 bits"),
         ({"step": (1, np.zeros(2), False, False, {})}, r"reward array\(\[0., 0.\]\), expected a finite number"),
+        ({"step": (1, np.ones(1), False, False, {})}, r"in an array of shape \[1\], return reward.item\(\)"),
         ({"step": (1, "1", False, False, {})}, "reward '1', expected a finite number"),
         ({"step": (1, 0.0, np.array([True, False]), False, {})}, "terminated=array.*, expected True or False"),
         ({"step": (1, 0.0, False, float("nan"), {})}, "truncated=nan, expected True or False"),
