@@ -50,6 +50,9 @@ def test_the_step_is_the_natural_gradients_up_to_the_trust_region() -> None:
         natural *= np.sqrt(2e-6 / (natural @ metric @ natural))
         np.testing.assert_allclose(np.asarray(moved - theta).reshape(-1), natural, rtol=1e-5, atol=1e-10)
         assert told["tries"] == 1 and 0.9e-6 < float(kl(moved)) <= 1e-6
+        # A quarter of δ is left after three quarters of a run: half as far.
+        nearer, _ = dataclasses.replace(method, anneal_trust=True).step(theta, surrogate, kl, 0.75)
+        np.testing.assert_allclose(nearer - theta, (moved - theta) / 2, rtol=1e-5, atol=1e-10)
         # θ − 10θ² from 0 with the KL θ²/2 and δ = ½: 1 is as far as one may go, and of 1, ½, ¼, … only 1/16 gains.
         plain = TRPO(trust=0.5, shorter=0.5, damping=0.0)
         moved, told = plain.step(jnp.zeros(1), lambda x: (x - 10 * x**2)[0], lambda x: (x**2)[0] / 2)

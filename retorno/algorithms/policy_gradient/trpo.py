@@ -43,7 +43,7 @@ from retorno.networks import MLP, BoxPolicy, NetworkConfig, ValueHead, policy_he
 from retorno.networks.composed import Parts
 from retorno.networks.normalisers import ObservationNormaliser, RewardNormaliser, normalised
 from retorno.ops.minibatches import equal_parts, shuffled, subset
-from retorno.ops.objectives import masked_mean, masked_standardise
+from retorno.ops.objectives import linear, masked_mean, masked_standardise
 from retorno.ops.optimisers import Adam, Optimiser, descend
 from retorno.ops.returns import gae, importance_weight
 from retorno.policies.acting import choose_and_record, memory_alone, noise_beside
@@ -87,6 +87,9 @@ class TRPO:
     """Interactions of each environment between two updates."""
     trust: Annotated[Positive, Between(1e-3, 0.1, log=True)] = 0.01
     """δ, the mean KL to which the policy may move in one update, in nats."""
+    anneal_trust: bool = False
+    """Let δ fall to 0 over the run. As advantages are standardised, a policy with nothing left to gain still moves as
+    far as δ allows, by what is noise in them."""
     conjugate_steps: Count = 15
     """Steps of conjugate gradients."""
     damping: NonNegative = 0.1
@@ -179,7 +182,7 @@ class TRPO:
         def kl(actor: Policy) -> Float[Array, ""]:
             return masked_mean(over_rows(lambda p, q: p.kl(q))(old, says(actor)), trajectory.choices)
 
-        actor, told = self.step(learner.actor, surrogate, kl)
+        actor, told = self.step(learner.actor, surrogate, kl, progress)
 
         lived = _Rows(rows.obs, rows.first, advantage + value[:-1], trajectory.transitions)
         lived, before = sequences(seeing(learner.critic), lived, learner.memory)
@@ -205,7 +208,11 @@ class TRPO:
         return learner, told | {"value_loss": errors.mean()}
 
     def step(
-        self, weights: Weights, surrogate: Callable[[Weights], Scalar], kl: Callable[[Weights], Scalar]
+        self,
+        weights: Weights,
+        surrogate: Callable[[Weights], Scalar],
+        kl: Callable[[Weights], Scalar],
+        progress: Scalar = 0.0,
     ) -> tuple[Weights, Metrics]:
         """The longest step along the natural gradient that is within the trust region and gains something.
 
@@ -213,15 +220,17 @@ class TRPO:
             weights: θ, a pytree of arrays.
             surrogate: what the step is to raise.
             kl: how far weights are from θ: 0 there, with its least value.
+            progress: the share of the run that is over, where δ falls with it.
 
         Returns:
             The weights after it, θ itself where none was found, and what is told of it.
         """
+        trust = linear(self.trust, 0.0 if self.anneal_trust else None, jnp.asarray(progress))
         before, gradient = jax.value_and_grad(surrogate)(weights)
         curvature = lambda x: _plus(_hessian_product(kl, weights, x), self.damping, x)  # noqa: E731
         direction, _ = cg(curvature, gradient, maxiter=self.conjugate_steps)
         square = _inner(direction, curvature(direction))
-        length = jnp.sqrt(2 * self.trust / jnp.maximum(square, 1e-12))
+        length = jnp.sqrt(2 * trust / jnp.maximum(square, 1e-12))
 
         def look(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             tries, _, _ = state
@@ -230,11 +239,11 @@ class TRPO:
 
         def further(state: tuple[Array, Array, Array]) -> Bool[Array, ""]:
             tries, gain, apart = state
-            return (tries < self.backtracks) & ~((gain > 0) & (apart <= self.trust))
+            return (tries < self.backtracks) & ~((gain > 0) & (apart <= trust))
 
         nothing = jnp.zeros_like(before)
         tries, gain, apart = jax.lax.while_loop(further, look, (nothing, nothing, nothing))
-        found = (gain > 0) & (apart <= self.trust)
+        found = (gain > 0) & (apart <= trust)
         step = jnp.where(found, length * self.shorter ** (tries - 1), 0.0)
         told = {"gain": jnp.where(found, gain, 0.0), "kl": jnp.where(found, apart, 0.0), "tries": tries}
         return _plus(weights, step, direction), told
