@@ -483,6 +483,8 @@ ZOO = {
 """What RL Baselines3 Zoo's policy of one seed got with the same steps (its benchmark.md at commit 22e3ff2), with LSTM
 where velocities are hidden."""
 
+MANY = {("trpo", "CartPole-v1")}
+"""Of which the worst of twenty seeds is asked about as well."""
 FEW = {("a2c", "Pendulum-v1"), ("a2c", "LunarLanderContinuous-v3")}
 """Whose seeds take long, beside those of off-policy learning and of BipedalWalker: five of each."""
 
@@ -491,8 +493,15 @@ def _zoo(algorithm: str, world: str, score: float) -> Result:
     """Beside the zoo's one seed."""
     few = algorithm in ("sac", "td3", "tqc") or world == "BipedalWalker-v3" or (algorithm, world) in FEW
     asked = f"≥ {score:g}, the zoo's one seed".replace("-", "−")
+    many = (algorithm, world) in MANY
     episodes = 5_000 if world.startswith("Pendulum") else EPISODES
-    return Result(algorithm, world, asked, seeds=5 if few else SEEDS, episodes=episodes)
+    return Result(
+        algorithm,
+        world,
+        f"{asked}; the worst of twenty ≥ 400" if many else asked,
+        seeds=20 if many else 5 if few else SEEDS,
+        episodes=episodes,
+    )
 
 
 FALLEN_POLE = {"waits": True, "limit": 200}
@@ -560,7 +569,7 @@ RESULTS = [
     Result("impala", "CartPole-v1", "≥ 400 for each of twenty", seeds=20),
     Result("dqn", "CartPole-v1", "≥ 400 with the worst seed", seeds=20, first_seed=200),
     Result("dqn", "Acrobot-v1", "≥ −85"),
-    Result("reinforce", "CartPole-v1", "≥ 400"),
+    Result("reinforce", "CartPole-v1", "≥ 400 for each of twenty", seeds=20),
     Result("ppo", "CartPoleNoVel-v1", "≥ 450", network=GRU()),
     Result("ppo", "CartPoleNoVel-v1", "≥ 500, the zoo's one seed", steps=100_000, network=LSTM()),
     Result("ppo", "CartPoleNoVel-v1", "far below", network=MLP()),
@@ -841,7 +850,8 @@ def render() -> None:
         "171 (64 to 278) with four seeds.",
         "",
         "Floats are summed in another order on one core than on two, and learning carries the last bits far: seeds 0",
-        "to 9 of TRPO on CartPole, each trained on one core, got what stands below; on two cores 499.6 (498.9 to 500).",
+        "to 9 of TRPO on CartPole got 479.9 (456.8 to 500), each trained on one core, and 499.6 (498.9 to 500) on two.",
+        "That was with a trust region that stays; with the one that falls, which is published now, all hold the pole.",
         "",
         "| command | steps | asked | mean | 95% interval | worst and best seed | of what |",
         "|---|---|---|---|---|---|---|",

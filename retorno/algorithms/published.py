@@ -649,10 +649,10 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("tqc", "LunarLanderContinuous-v3"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_LANDER), 500_000, _ZOO),
     ("tqc", "BipedalWalker-v3"): Published(TQC(ensemble=_TWO_CRITICS, **_SOFT_WALKER), 500_000, _ZOO),
     ("trpo", "CartPole-v1"): Published(
-        # Twenty seeds, 100 to 119, got 491 with their two environments and 499.9 with eight.
-        TRPO(rollout=128, critic_minibatches=2, damping=1e-3, lambda_=0.98),
+        # With a trust region that stays ten seeds that all held the pole at 60,000 steps got 403 to 500 at the end.
+        TRPO(rollout=128, critic_minibatches=2, damping=1e-3, lambda_=0.98, anneal_trust=True),
         100_000,
-        f"{_ZOO}'s, with 8 environments",
+        f"{_ZOO}'s, with 8 environments and a trust region that falls",
     ),
     ("trpo", "Acrobot-v1"): Published(TRPO(normalise_observations=True, normalise_rewards=True), 100_000, "retorno"),
     ("trpo", "MountainCar-v0"): Published(dataclasses.replace(_TRUSTED_NORMALISED, critic_epochs=20), 100_000, _ZOO),
@@ -706,7 +706,13 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         1_000_000,
         _ZOO,
     ),
-    ("reinforce", "CartPole-v1"): Published(REINFORCE(), 500_000, "retorno"),
+    # The baseline takes one step in 1,024 interactions and is half of the returns to the end: unless advantages are
+    # standardised all that is done is praised. With a step size that stays one of ten seeds was at 330 after 475,000.
+    ("reinforce", "CartPole-v1"): Published(
+        REINFORCE(normalise_advantages=True, optimiser=Adam(1e-3, Schedule.linear, max_gradient_norm=0.5)),
+        500_000,
+        "retorno",
+    ),
     ("alpha_zero", "tic_tac_toe_for_two"): Published(_BOARD, 150_000, "retorno"),
     ("alpha_zero", "connect_four"): Published(
         dataclasses.replace(_FOUR, network=_LINES_OF_FOUR, capacity=500_000), 500_000, "retorno"
