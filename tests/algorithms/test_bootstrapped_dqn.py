@@ -36,6 +36,16 @@ def test_where_nothing_was_seen_members_say_what_they_believed() -> None:
     assert unseen.std(0).min() > 0.1
 
 
+def test_priors_differ_from_place_to_place() -> None:
+    """Were they alike everywhere, where one was would say all of where one was not."""
+    sea = sampled(deep_sea(20))
+    method = BootstrappedDQN(capacity=64)
+    learner = method.init(jax.random.key(0), native_spec(sea, Counter.of(100), 1))
+    places = jnp.arange(sea.observation_space.n)
+    believed = jax.vmap(lambda place: learner.prior.step(place, jnp.array(False), ())[0]["q"])(places)
+    assert believed.std(0).mean() > 0.5 * believed.std()
+
+
 def test_what_is_too_much_to_one_and_too_little_to_another_is_still_to_be_learnt() -> None:
     method = BootstrappedDQN(network=Table(), members=2, prior_scale=0.0, capacity=8)
     learner = method.init(jax.random.key(0), native_spec(sampled(deep_sea(3)), Counter.of(100), 1))
