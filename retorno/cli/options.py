@@ -171,6 +171,25 @@ def _or_none(info: Info) -> Spec[Any] | None:
     )
 
 
+@_RULES.primitive_rule
+def _several(info: Info) -> Spec[Any] | None:
+    """Values of one kind, one after another: a wrong one is named."""
+    kinds = typing.get_args(info.type) if typing.get_origin(info.type) is tuple else ()
+    if len(kinds) != 2 or kinds[1] is not ... or tyro.conf.UseAppendAction in info.markers:
+        return None
+    kind = _bare(kinds[0])
+    if kind not in READERS:
+        return None
+    metavar, read = READERS[kind]
+    return Spec(
+        nargs="*",
+        metavar=f"{metavar} …",
+        instance_from_str=lambda given: tuple(map(read, given)),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [str(each) for each in value],
+    )
+
+
 def _bare(kind: Any) -> Any:
     """A type without what is annotated to it."""
     return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind

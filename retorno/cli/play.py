@@ -26,7 +26,7 @@ from retorno.core.hyperparameters import Count, Seed
 from retorno.core.waiting import waiting
 from retorno.environments.canvas import one_in
 from retorno.environments.games.game import Game
-from retorno.environments.registry import WorldName
+from retorno.environments.registry import UnknownNameError, WorldName
 from retorno.run.learnt import require_fitting
 
 if TYPE_CHECKING:
@@ -98,7 +98,12 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--port is the page's: give --page as well")
     if given.opponent is not None or given.page:
         return _against_me(given, settings)
-    scene, policy = _what(given, settings)
+    try:
+        scene, policy = _what(given, settings)
+    except UnknownNameError as error:
+        raise UsageError(
+            str(error) if Path(given.what).is_dir() else f"no run's folder {given.what}, and {error}"
+        ) from error
     game = scene.world if isinstance(scene.world, Game) and scene.world.two_players else None
     if (given.against is not None or given.second) and game is None:
         raise UsageError(f"--against and --second are for a game of two, got {given.what}")

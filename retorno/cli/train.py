@@ -632,8 +632,11 @@ def told_picture(algorithm: object, space: Any) -> list[str]:
             f"what is observed is read as {first} channels of {rows} × {columns}; a board of {first} × {rows} is read "
             "as one where its longer side comes first"
         )
-    if type(getattr(algorithm, "network", None)) is MLP:
+    network = getattr(algorithm, "network", None)
+    if type(network) is MLP:
         told.append("what is observed is a picture, of which --network cnn makes more than an MLP does")
+    if getattr(network, "reader", network) is None:
+        told.append("what is observed is a picture, of which --network.reader cnn makes more than one layer does")
     scaled = getattr(algorithm, "normalise_observations", True)
     if space.dtype.kind == "f" and 1 < high < np.inf and not scaled:
         told.append(f"its numbers reach {high:g} and are read so: take --normalise-observations, or show bytes (uint8)")

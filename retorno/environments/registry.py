@@ -28,7 +28,7 @@ from retorno.environments.grids.ascii_map import read as read_map
 from retorno.environments.grids.gridworlds import cliff, example_3_5, example_4_1
 from retorno.environments.grids.mazes import blocking_maze, dyna_maze, shortcut_maze, windy_gridworld
 from retorno.environments.grids.racetrack import RIGHT_TRACK, racetrack
-from retorno.environments.own_code import attribute, located, require_named, run_file
+from retorno.environments.own_code import attribute, defined_by_a_named_file, located, require_named, run_file
 from retorno.environments.textbook.access_control import access_control
 from retorno.environments.textbook.car_rental import car_rental
 from retorno.environments.textbook.chains import branch_noise, jumping_walk, maximisation_bias, short_corridor
@@ -468,12 +468,11 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
         import gymnasium
 
         if name not in gymnasium.registry:
-            close = [*_late("hosted.atari:games_like", name)(), *near(name, WORLDS)][:3]
-            if close:
-                meant = " or ".join(close)
-                raise UnknownNameError(
-                    f"there is no world {name!r}; did you mean {meant}? `retorno list worlds` shows all"
-                )
+            if own := defined_by_a_named_file(name):
+                raise UnknownNameError(f"there is no world {name!r}; did you mean {own}?")
+            close = " or ".join([*_late("hosted.atari:games_like", name)(), *near(name, WORLDS)][:3])
+            hint = f"; did you mean {close}? `retorno list worlds`" if close else ": `retorno list worlds`"
+            raise UnknownNameError(f"there is no world {name!r}{hint} shows all")
     return _late("hosted.gymnasium:gymnasium", name)(**settings)
 
 

@@ -58,6 +58,11 @@ class Draws:
         """The same number everywhere."""
         return jnp.array(np.full(shape, value, self.dtype))
 
+    def key(self) -> Key[Array, ""]:
+        """For a part that draws by itself."""
+        number, self._drawn = self._drawn, self._drawn + 1
+        return jax.random.fold_in(jax.random.wrap_key_data(self._key), number)
+
     def _draw(self, shape: tuple[int, ...], draw: Callable[[np.random.Generator], np.ndarray]) -> Array:
         number, self._drawn = self._drawn, self._drawn + 1
 

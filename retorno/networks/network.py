@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Key, PyTree
 from retorno.core.policy import Carry, Foreseen, Heads, Policy
 from retorno.core.scalar import Scalar
 from retorno.core.time_step import TimeStep
-from retorno.networks.heads import Head, LayeredHead, Readout
+from retorno.networks.heads import Head, LayeredHead, Readout, ValueHead
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Trunk, TrunkConfig, computed, linear, of_many
 from retorno.ops.distributions import Gaussian
@@ -144,6 +144,22 @@ def assemble(
         readouts={name: Readout(head.parameters(), head) for name, head in heads.items()},
         stopped=config.stop_gradient,
     )
+
+
+def reading(draws: Draws, reader: NetworkConfig, space: gymnasium.Space[Any]) -> tuple[Trunk, int]:
+    """What lies under the heads of a network, for a memory to stand on, and how many features it gives.
+
+    Raises:
+        SpaceError: when it cannot read the space.
+        ValueError: when it has a memory itself, or is no trunk.
+    """
+    network = reader.build(draws.key(), space, {"value": ValueHead()})
+    if not isinstance(network, Network) or network.context != 0:
+        raise ValueError(
+            f"a memory stands on what reads each observation by itself, got {type(reader).__name__}: try MLP() or CNN()"
+        )
+    (trunk,) = network.trunks.values()
+    return trunk, len(network.last["value"].weight)
 
 
 def longest_context(*parts: Policy | Trunk) -> int | None:

@@ -21,15 +21,16 @@ from retorno.core.hyperparameters import settings
 from retorno.core.policy import Carry
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Activation, Dense, Linear, Precision, Trunk, dense, linear
-from retorno.networks.network import Network, assemble
+from retorno.networks.layers import Activation, Linear, Precision, Trunk, dense, linear
+from retorno.networks.network import Network, NetworkConfig, assemble, reading
 from retorno.networks.recurrence import State, emptied, recurrence
 
 
 class Recurrent(Trunk):
     """An embedding of the observation, then a cell with G gates of H units."""
 
-    embed: Dense
+    embed: Trunk
+    """What reads each observation, without a memory."""
     input: Linear
     """[E, G·H]"""
     hidden: Linear
@@ -54,7 +55,7 @@ class Recurrent(Trunk):
 
     def step(self, obs: PyTree[Any], first: Bool[Array, ""], carry: Carry) -> tuple[Float[Array, " H"], Carry]:
         before = emptied(first, carry)
-        carry = self.cell(self.input(self.embed(obs)), self.hidden(before[0]), before)
+        carry = self.cell(self.input(self.embed.step(obs, first, ())[0]), self.hidden(before[0]), before)
         return carry[0], carry
 
     def unroll(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> Float[Array, "T H"]:
@@ -65,7 +66,8 @@ class Recurrent(Trunk):
 
     def _sequence(self, obs: PyTree[Any], first: Bool[Array, " T"], carry: Carry) -> tuple[Carry, Float[Array, "T H"]]:
         """(the state after the last row, what the cell says on each)."""
-        seen, before = self.input(jax.vmap(self.embed)(obs)), self.initial_carry() if carry is None else carry
+        before = self.initial_carry() if carry is None else carry
+        seen = self.input(self.embed.unroll(obs, first, ()))
         return recurrence(self.cell, self.hidden, seen, first, before, self.rematerialise)
 
 
@@ -110,6 +112,8 @@ class RecurrentConfig(abc.ABC):
     """Units of each layer between the observation and the cell."""
     activation: Activation = Activation.tanh
     """The nonlinearity after each layer of `embed`."""
+    reader: NetworkConfig | None = None
+    """Whose layers read each observation in place of `embed`: a CNN where it is a picture."""
     shared: bool = False
     """Whether all heads share one cell. Where returns are large, a value head drowns the policy's gradient."""
     stop_gradient: tuple[str, ...] = ()
@@ -134,7 +138,7 @@ class RecurrentConfig(abc.ABC):
 
         Raises:
             SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
-            ValueError: when there is no head, no layer in `embed`, or a layer without a unit.
+            ValueError: when there is no head, no layer in `embed`, a layer without a unit, or the reader has a memory.
         """
         if self.width < 1:
             raise ValueError(f"width must be positive, got {self.width}: try 64")
@@ -142,8 +146,12 @@ class RecurrentConfig(abc.ABC):
         return assemble(key, heads, self, self.orthogonal, self.width, trunk)
 
     def _trunk(self, draws: Draws, space: gymnasium.Space[Any]) -> Recurrent:
-        embed = dense(draws, space, self.embed, self.activation, math.sqrt(2) if self.orthogonal else None)
-        return self.cell(embed, self._gates(draws, self.embed[-1]), self._gates(draws, self.width), self.rematerialise)
+        if self.reader is not None:
+            embed, features = reading(draws, self.reader, space)
+        else:
+            embed = dense(draws, space, self.embed, self.activation, math.sqrt(2) if self.orthogonal else None)
+            features = self.embed[-1]
+        return self.cell(embed, self._gates(draws, features), self._gates(draws, self.width), self.rematerialise)
 
     def _gates(self, draws: Draws, inputs: int) -> Linear:
         gates = self.cell.gates

@@ -28,7 +28,7 @@ from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
 from retorno.networks.layers import Activation, Embedding, Input, Linear, Norm, Precision, Rows, Trunk, linear, read
 from retorno.networks.low_rank import LowRank
-from retorno.networks.network import Network, assemble
+from retorno.networks.network import Network, NetworkConfig, assemble, reading
 from retorno.networks.rotary import Rotary, Turn
 
 Layer = Linear | Rows | LowRank
@@ -53,6 +53,16 @@ class Below(eqx.Module):
     x: Float[Array, "*T width"]
     blocks: int = eqx.field(static=True)
     """How many those are."""
+
+
+class Read(eqx.Module):
+    """What a trunk without memory makes of an observation, as wide as the blocks."""
+
+    reader: Trunk
+    linear: Linear
+
+    def __call__(self, obs: PyTree[Any]) -> Float[Array, " width"]:
+        return self.linear(self.reader.step(obs, jnp.bool_(True), ())[0])
 
 
 class Block(eqx.Module):
@@ -110,7 +120,7 @@ def _summed(x: Float[Array, "*T width"]) -> Float[Array, "*T width"]:
 class Causal(Trunk):
     """A stack of blocks on an embedding of the observation."""
 
-    input: Input | Embedding
+    input: Input | Embedding | Read
     blocks: tuple[Block, ...]
     norm: Norm
     """Its precision is that of what flows between the blocks, and of the cache."""
@@ -316,13 +326,16 @@ class Transformer:
     """How exactly the hidden layers are computed; heads are float32."""
     rematerialise: bool = False
     """Compute each block again for the gradient instead of keeping what is inside it: less memory, more work."""
+    reader: NetworkConfig | None = None
+    """Whose layers read each observation below the blocks: a CNN where it is a picture. None: one linear layer."""
 
     def build(self, key: Key[Array, ""], observation_space: gymnasium.Space[Any], heads: dict[str, Head]) -> Network:
         """A new network: orthogonal weights, those into the residual stream over √(2 layers) (Radford et al. 2019).
 
         Raises:
             SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
-            ValueError: when there is no head, a size is not positive, or width is no multiple of 2 · num_heads.
+            ValueError: when there is no head, a size is not positive, width is no multiple of 2 · num_heads, or the
+                reader has a memory.
         """
         if min(self.width, self.layers, self.num_heads, self.window) < 1:
             raise ValueError(f"width, layers, num_heads and window must be positive, got {self}")
@@ -337,12 +350,18 @@ class Transformer:
 
     def _trunk(self, draws: Draws, space: gymnasium.Space[Any]) -> Causal:
         return Causal(
-            input=read(draws, space, self.width, 1.0),
+            input=self._input(draws, space),
             blocks=tuple(self._block(draws) for _ in range(self.layers)),
             norm=Norm(draws.constant((self.width,), 1.0)),
             window=self.window,
             rematerialise=self.rematerialise,
         )
+
+    def _input(self, draws: Draws, space: gymnasium.Space[Any]) -> Input | Read:
+        if self.reader is None:
+            return read(draws, space, self.width, 1.0)
+        reader, features = reading(draws, self.reader, space)
+        return Read(reader, linear(draws, features, self.width, 1.0))
 
     def _block(self, draws: Draws) -> Block:
         residual_gain = 1 / math.sqrt(2 * self.layers)

@@ -235,6 +235,7 @@ def test_names_of_books_and_of_america():
     [
         ("train --algo ppo --env CartPol-v1", "did you mean CartPole-v1"),
         ("train PPO CartPole-v1 --steps 1.5", "expected a whole number, got '1.5'"),
+        ("train PPO CartPole-v1 --network.hidden 64 x", "--network.hidden: expected a whole number, got 'x'"),
         ("train ppo CartPole-v1 --seed -1", "seeds lie from 0"),
         ("train ppo CartPole-v1 --every 0", "--every is a number of environment steps"),
         ("train ppo CartPole-v1 --fused --parallel", "leave --fused out"),

@@ -162,6 +162,11 @@ def test_bad_settings_are_one_line(cli, arguments: list[str]) -> None:
     assert code == 2 and len(err.strip().splitlines()) == 1
 
 
+def test_what_is_neither_run_nor_world_is_said_to_be_neither(cli) -> None:
+    code, _, err = cli("play", "runs/clif")
+    assert code == 2 and "no run's folder runs/clif, and there is no world 'runs/clif'" in err
+
+
 def test_a_gif_has_a_picture_for_each_row(cli, tmp_path: Path) -> None:
     code, _, err = cli("play", "CartPole-v1", "--out", tmp_path / "a.gif", "--seed", "3")
     length = float(err.split()[-1])

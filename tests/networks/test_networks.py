@@ -42,7 +42,7 @@ from retorno.networks import (
     with_spread,
 )
 from retorno.networks.initialisation import Draws
-from retorno.networks.layers import Input, Precision, linear, standardised
+from retorno.networks.layers import Feedforward, Input, Precision, linear, standardised
 from retorno.networks.recurrent import GRUCell, LSTMCell
 from retorno.networks.rotary import ByWavelength, Interpolated, Rotary, YaRN
 from retorno.networks.transformer import attend, held
@@ -79,7 +79,7 @@ def test_orthogonal_is_uniform() -> None:
         assert (np.abs(moment.mean(axis=0) - expected) < 4.5 * stderr).all()
 
 
-@pytest.mark.parametrize("config", SMALL, ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize("config", [*SMALL, GRU(8, reader=MLP((4,)))])
 def test_a_key_gives_the_same_weights_inside_of_compiled_programs_and_outside(config: Any) -> None:
     keys = jax.random.split(KEY, 3)
     build = lambda key: config.build(key, BOX, BOTH)  # noqa: E731
@@ -413,11 +413,39 @@ def test_squashed_head_reads_mean_and_clipped_log_std() -> None:
         (GRU(width=0), BOX, ValueError, "width must be positive, got 0"),
         (Transformer(width=20, num_heads=4), BOX, ValueError, "try width=24"),
         (Transformer(window=0), BOX, ValueError, "must be positive"),
+        (GRU(reader=LSTM()), BOX, ValueError, "reads each observation by itself, got LSTM: try"),
+        (Transformer(reader=Stack(frames=2)), BOX, ValueError, "reads each observation by itself, got Stack: try"),
     ],
 )
 def test_bad_settings_are_named(config: Any, space: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         config.build(KEY, space, {"q": ActionValueHead(2)})
+
+
+class Given(Feedforward):
+    """What is observed, as it is."""
+
+    def __call__(self, obs: Any) -> jax.Array:
+        return obs
+
+
+@pytest.mark.parametrize("reader", [CNN((2,), (3,), (1,), (5,)), MLP((5,), compute=Precision.bfloat16)])
+@pytest.mark.parametrize("config", [GRU(6), Transformer(8, layers=1, num_heads=2, window=4)])
+def test_a_memory_stands_on_what_another_network_reads(config: Any, reader: Any) -> None:
+    network = filled(replace(config, reader=reader), spaces.Box(0, 1, (4, 4, 2)), {"value": ValueHead()})
+    obs = jnp.asarray(np.random.default_rng(1).uniform(size=(5, 4, 4, 2)), jnp.float32)
+    first = jnp.array([True, False, False, True, False])
+    below = lambda network: getattr(network.trunks["value"], "embed", None) or network.trunks["value"].input.reader  # noqa: E731
+    features = below(network).unroll(obs, first, ())
+    assert features.shape == (5, 5) and features.std(0).min() > 0
+    expected = eqx.tree_at(below, network, Given()).unroll(features, first, None)["value"]
+    np.testing.assert_allclose(network.unroll(obs, first, None)["value"], expected, rtol=1e-4)
+    carry = network.initial_carry()
+    for t in range(5):
+        heads, carry = network.step(obs[t], first[t], carry)
+        np.testing.assert_allclose(
+            heads["value"], expected[t], rtol=1e-2 if reader.compute is Precision.bfloat16 else 1e-4
+        )
 
 
 def test_a_network_needs_a_head_and_a_nudge_no_memory() -> None:
