@@ -581,7 +581,7 @@ RESULTS = [
         "bootstrapped_dqn",
         "deep_sea",
         "≥ .98 (best .99)",
-        steps=60_000,
+        steps=40_000,
         of_world={"size": 20},
         changed={"members": 20},
     ),
