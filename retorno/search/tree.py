@@ -50,6 +50,9 @@ class Seen(NamedTuple):
     """How many simulations went each way."""
     q: Float[Array, " A"]
     """What came of it; 0 where nobody went."""
+    least: Float[Array, ""]
+    """Of the values in the whole tree: of its first place, and of each other one as it counts in the place before."""
+    most: Float[Array, ""]
     state: PyTree[Any]
 
 
@@ -78,8 +81,20 @@ class Tree(NamedTuple):
         """What one place knows."""
         behind = self.children[place]
         visits, q = self.visits[behind], self.worth[behind]
+        values = jnp.where((self.visits[:-1] > 0) & (self.before >= 0), self.worth[:-1], self.value[0])
+        least, most = values.min(), values.max()
         state = jax.tree.map(lambda x: x[place], self.states)
-        return Seen(self.prior[place], self.probability[place], self.raw[place], self.value[place], visits, q, state)
+        return Seen(
+            self.prior[place],
+            self.probability[place],
+            self.raw[place],
+            self.value[place],
+            visits,
+            q,
+            least,
+            most,
+            state,
+        )
 
 
 def best(score: Float[Array, " A"]) -> Int[Array, ""]:

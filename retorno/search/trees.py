@@ -151,7 +151,8 @@ class TreeSearch(abc.ABC):
         root = Evaluated(node, masked(logits, _allowed(row.legal, actions)), value, jnp.float32(0), jnp.float32(0))
         ensure_fits(size(root, self.simulations + 1), f"a search with {self.simulations:,} simulations")
         tree, action, weights = self.grown(root, step, key, exploring)
-        policy, (visits, q) = weights[:actions], (x[:actions] for x in tree.seen(0)[-3:-1])
+        seen = tree.seen(0)
+        policy, visits, q = (x[:actions] for x in (weights, seen.visits, seen.q))
         visits = visits.astype(jnp.int32)
         lines = jnp.full((actions, LINE), -1) if isinstance(node, Undecided) else _lines(tree)
         return Found(action, policy, _value(policy, q, visits), q, visits, lines)
@@ -161,7 +162,7 @@ class TreeSearch(abc.ABC):
 class PUCT(TreeSearch):
     """AlphaZero's search (Silver et al. 2018): prior, visits and values in one bound, Dirichlet noise at the root.
 
-    Values are stretched to [0, 1] between the least and the largest at each place (Schrittwieser et al. 2020, eq. 5).
+    Values are stretched to [0, 1] between the least and the largest (Schrittwieser et al. 2020, eq. 5).
     Where a world lists what chance may do (`ListsChances`), the tree has a place for each outcome (Antonoglou et al.
     2022), visited as often as it is likely.
     """
@@ -172,6 +173,10 @@ class PUCT(TreeSearch):
     """The share of Dirichlet noise in the root's prior while learning."""
     concentration: Positive = 10.0
     """Of the Dirichlet noise, over the actions that may be chosen: each has this divided by their number."""
+    whole_tree: bool = False
+    """Stretch values between the least and the largest of the tree, as MuZero's does, and not of each place and what
+    follows on it, as mctx's. What makes little difference there, perhaps by a model's error alone, then counts little
+    beside priors."""
 
     def grown(self, root: Evaluated, step: Step, key: Key[Array, ""], exploring: bool) -> Grown:
         stepping, disturbing, choosing = jax.random.split(key, 3)
@@ -195,7 +200,7 @@ class PUCT(TreeSearch):
         """Schrittwieser et al. 2020, eq. 2."""
         count = 1 + seen.visits.sum()
         weight = self.exploration + jnp.log((count + BASE + 1) / BASE)
-        return _stretched(seen) + jnp.sqrt(count) * weight * seen.probability / (seen.visits + 1)
+        return _stretched(seen, self.whole_tree) + jnp.sqrt(count) * weight * seen.probability / (seen.visits + 1)
 
 
 def noise_over(legal: Bool[Array, " A"], key: Key[Array, ""], concentration: float | Array) -> Float[Array, " A"]:
@@ -253,11 +258,15 @@ def or_chance(seen: Seen, bound: Float[Array, " A"]) -> Float[Array, " A"]:
     return jnp.where(seen.state.action < 0, bound, likely)
 
 
-def _stretched(seen: Seen) -> Float[Array, " A"]:
-    """Values in [0, 1], between the least and the largest of a place and its children; 0 of what nobody looked at."""
+def _stretched(seen: Seen, whole_tree: bool) -> Float[Array, " A"]:
+    """Values in [0, 1], between the least and the largest of a place and its children, or of the whole tree.
+
+    Of what nobody looked at 0.
+    """
     tried = seen.visits > 0
     q = jnp.where(tried, seen.q, seen.value)
-    least, most = jnp.minimum(seen.value, q.min()), jnp.maximum(seen.value, q.max())
+    of_place = jnp.minimum(seen.value, q.min()), jnp.maximum(seen.value, q.max())
+    least, most = (seen.least, seen.most) if whole_tree else of_place
     return jnp.where(tried, seen.q - least, 0.0) / jnp.maximum(most - least, 1e-8)
 
 

@@ -145,7 +145,7 @@ class MuZero:
     """Dynamics and prediction: what sees hidden states."""
     hidden: Count = 64
     """D, numbers of a hidden state."""
-    search: SearchConfig = field(default_factory=PUCT)
+    search: SearchConfig = field(default_factory=lambda: PUCT(whole_tree=True))
     """How to look ahead before each choice."""
     num_envs: Count = 8
     """Episodes that are lived side by side."""
