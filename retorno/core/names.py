@@ -17,7 +17,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "gamma": ("discount",),
     "discount_factor": ("discount",),
     "lr": ("learning_rate", "step_size"),
-    "alpha": ("step_size", "learning_rate"),
+    "alpha": ("step_size",),
     "learning_rate": ("step_size",),
     "step_size": ("learning_rate",),
     "lam": ("lambda_",),
@@ -26,7 +26,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "total_timesteps": ("steps",),
     "timesteps": ("steps",),
     "total_steps": ("steps",),
-    "num_steps": ("steps",),
     "max_steps": ("steps",),
     "n_envs": ("num_envs",),
     "envs": ("num_envs",),
@@ -60,7 +59,18 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "final_epsilon": ("epsilon_end", "end"),
     "net_arch": ("hidden",),
     "hidden_sizes": ("hidden",),
-    "tau": ("temperature",),
+    "tau": ("target_step", "temperature"),
+    "policy_delay": ("actor_period",),
+    "policy_freq": ("actor_period",),
+    "policy_frequency": ("actor_period",),
+    "policy_noise": ("target_noise",),
+    "target_policy_noise": ("target_noise",),
+    "noise_clip": ("target_noise_clip",),
+    "action_noise": ("noise",),
+    "exploration_noise": ("noise",),
+    "use_sde": ("state_dependent",),
+    "log_std_init": ("initial_log_std",),
+    "clip_range_vf": ("value_clip",),
     "n_planning": ("planning_steps",),
     "n_eval_episodes": ("episodes",),
     "eval_episodes": ("episodes",),
@@ -83,6 +93,27 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "full_action_space": ("full_actions",),
 }
 """Names that other libraries, books and papers have for an option, and which one is meant: the first that there is."""
+
+NEARLY: dict[str, tuple[tuple[str, str], ...]] = {
+    "alpha": (("temperature", "what entropy is worth"), ("learning_rate", "how far a gradient goes")),
+    "ent_coef": (("temperature", "what entropy is worth, learnt where `automatic` is on"),),
+    "batch_size": (("minibatches", "into how many parts what was lived is cut"),),
+    "minibatch_size": (("minibatches", "into how many parts what was lived is cut"),),
+    "train_freq": (("rollout", "steps of each environment from one update to the next, which takes `gradient_steps`"),),
+    "num_steps": (("rollout", "steps of each environment from one update to the next; `steps` is the whole budget"),),
+    "anneal_lr": (("schedule", "of the learning rate, for instance linear"),),
+    "lr_schedule": (("schedule", "of the learning rate, for instance linear"),),
+    "actor_lr": (("learning_rate", "the actor's; the critics' is that of their own optimiser"),),
+    "policy_lr": (("learning_rate", "the actor's; the critics' is that of their own optimiser"),),
+    "critic_lr": (("critic_optimiser", "with a learning rate of its own"),),
+    "q_lr": (("critic_optimiser", "with a learning rate of its own"),),
+    "polyak": (("target_step", "1 − polyak"),),
+    "use_sde": (("box", "state_dependent for noise that is a function of the state"),),
+    "device": (("", "JAX takes the first accelerator that it finds; JAX_PLATFORMS=cpu keeps to the processor"),),
+    "verbose": (("", "what a run does is told as it goes; 2> /dev/null is silence"),),
+    "progress_bar": (("", "what a run does is told as it goes; 2> /dev/null is silence"),),
+}
+"""Names of which the like is said otherwise here: what there is, where there is, and what it says; the value differs."""
 
 LONGEST, MOST = 80, 10_000
 """How much of a name, and of how many names, is compared: an error message may not take seconds."""
@@ -115,7 +146,14 @@ def did_you_mean(name: str, names: Iterable[str], before: str = "") -> str:
 
     >>> did_you_mean("PPO2", ["ppo", "dqn"])
     '; did you mean ppo?'
+    >>> did_you_mean("polyak", ["target-step"], "--")
+    '; there is --target-step: 1 − polyak'
     """
+    names = list(names)
+    for like, said in NEARLY.get(name.replace("-", "_"), ()):
+        there = [each for each in names if each.replace("-", "_").rpartition(".")[2] == like]
+        if not like or there:
+            return f"; {like and f'there is {before}{there[0]}: '}{said}"
     close = [f"{before}{each}" for each in near(name, names)]
     return f"; did you mean {' or '.join(close)}?" if close else ""
 

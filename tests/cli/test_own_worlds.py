@@ -227,6 +227,8 @@ def test_names_of_books_and_of_america():
     made = choose("ppo", None, "--optimizer sgd --no-normalize-advantages --normalize-rewards --lr .1".split())[1]
     assert (made.normalise_advantages, made.normalise_rewards, made.optimiser.learning_rate) == (False, True, 0.1)
     assert choose("dqn", None, "--buffer-size 1e4 --exploration-final-eps .1".split())[1].capacity == 10_000
+    sac = choose("sac", None, "--tau .01 --policy-delay 2 --use-sde".split())[1]
+    assert (sac.target_step, sac.temperature, sac.actor_period, sac.state_dependent) == (0.01, 1.0, 2, True)
     assert choose("ppo", None, "--total-timesteps 1e5 --num-seeds 3 --out x --parallel 2".split())[0].steps == 100_000
 
 
@@ -236,6 +238,8 @@ def test_names_of_books_and_of_america():
         ("train --algo ppo --env CartPol-v1", "did you mean CartPole-v1"),
         ("train PPO CartPole-v1 --steps 1.5", "expected a whole number, got '1.5'"),
         ("train PPO CartPole-v1 --network.hidden 64 x", "--network.hidden: expected a whole number, got 'x'"),
+        ("train sac Pendulum-v1 --alpha .2", "no option --alpha; there is --temperature: what entropy is worth"),
+        ("train ppo CartPole-v1 --batch-size 64", "no option --batch-size; there is --minibatches: into how many"),
         ("train ppo CartPole-v1 --seed -1", "seeds lie from 0"),
         ("train ppo CartPole-v1 --every 0", "--every is a number of environment steps"),
         ("train ppo CartPole-v1 --fused --parallel", "leave --fused out"),
