@@ -113,7 +113,7 @@ NEARLY: dict[str, tuple[tuple[str, str], ...]] = {
     "verbose": (("", "what a run does is told as it goes; 2> /dev/null is silence"),),
     "progress_bar": (("", "what a run does is told as it goes; 2> /dev/null is silence"),),
 }
-"""Names of which the like is said otherwise here: what there is, where there is, and what it says; the value differs."""
+"""Names whose like is said otherwise here: what there is, where there is, and what it says; the value differs."""
 
 LONGEST, MOST = 80, 10_000
 """How much of a name, and of how many names, is compared: an error message may not take seconds."""
