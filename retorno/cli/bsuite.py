@@ -31,6 +31,7 @@ class SuiteOptions:
     stopped or killed. Several lines with the same --folder and other --experiments may run at once.
 
     retorno bsuite dqn --settings 2 --parallel 2 --picture dqn.png
+
     retorno bsuite ppo --network gru --experiments memory_len memory_size
     """
 

@@ -37,6 +37,7 @@ class TuneOptions:
     The same line goes on with a search that was stopped or killed, with more --trials also with one that is over.
 
     retorno tune ppo LunarLander-v3 --trials 50 --parallel 2
+
     retorno tune dqn CartPole-v1 --over learning_rate=1e-4..1e-2:log --over n=1,3,5 --batch-size 64 --steps 30000
     """
 
