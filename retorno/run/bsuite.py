@@ -129,7 +129,9 @@ def suite(
             why[experiment] = str(error)
         else:
             write_atomic(_file(folder, setting), json.dumps(rows))
-            said(f"{setting}: {rows[-1]['episode']:,.0f} episodes, their returns add up to {rows[-1]['total_return']:,.4g}")
+            said(
+                f"{setting}: {rows[-1]['episode']:,.0f} episodes, their returns add up to {rows[-1]['total_return']:,.4g}"
+            )
 
     if parallel == 1:
         for experiment, setting in left:
