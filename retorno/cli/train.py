@@ -65,6 +65,8 @@ MUCH_MB = 100
 
 OFFERED: dict[Any, Mapping[str, Any]] = {NetworkConfig: {"decoder": Decoder, "of_run": OfRun}}
 """What the command line offers of a kind beside what is registered."""
+REMEMBERING = (GRU, LSTM, Transformer)
+"""Networks with a memory, which stands on what reads one observation."""
 NONE: Mapping[str, Any] = {"none": type(None)}
 RELABEL = ChainMap(dict(NONE), RELABELS)
 """Where rewards come from."""
@@ -446,7 +448,7 @@ def with_part(algorithm: Any, part: str, name: str | None) -> Any:
     kind = parts_of(algorithm)[part].get(name or "")
     if kind is None or type(getattr(algorithm, part)) is kind:
         return algorithm
-    remembers = kind in (GRU, LSTM, Transformer) and hasattr(algorithm, "minibatches")
+    remembers = kind in REMEMBERING and hasattr(algorithm, "minibatches")
     return dataclasses.replace(algorithm, **{part: kind()}, **({"minibatches": None} if remembers else {}))
 
 
@@ -635,7 +637,7 @@ def told_picture(algorithm: object, space: Any) -> list[str]:
     network = getattr(algorithm, "network", None)
     if type(network) is MLP:
         told.append("what is observed is a picture, of which --network cnn makes more than an MLP does")
-    if getattr(network, "reader", network) is None:
+    if isinstance(network, REMEMBERING) and network.reader is None:
         told.append("what is observed is a picture, of which --network.reader cnn makes more than one layer does")
     scaled = getattr(algorithm, "normalise_observations", True)
     if space.dtype.kind == "f" and 1 < high < np.inf and not scaled:

@@ -129,9 +129,8 @@ def suite(
             why[experiment] = str(error)
         else:
             write_atomic(_file(folder, setting), json.dumps(rows))
-            said(
-                f"{setting}: {rows[-1]['episode']:,.0f} episodes, their returns add up to {rows[-1]['total_return']:,.4g}"
-            )
+            last = rows[-1]
+            said(f"{setting}: {last['episode']:,.0f} episodes, their returns add up to {last['total_return']:,.4g}")
 
     if parallel == 1:
         for experiment, setting in left:

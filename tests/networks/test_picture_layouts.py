@@ -13,7 +13,7 @@ from gymnasium import spaces
 import retorno
 from retorno.cli.train import told_picture
 from retorno.core.spaces import channels_first
-from retorno.networks import CNN, Residual, Stack
+from retorno.networks import CNN, GRU, Residual, Stack
 from retorno.networks.heads import ValueHead
 
 KEY = jax.random.key(0)
@@ -70,5 +70,7 @@ def test_pictures_of_large_floats_and_networks_that_see_no_place_are_told() -> N
     assert not told_picture(retorno.DQN(network=CNN(), normalise_observations=True), floats)
     assert told_picture(retorno.DQN(), spaces.Box(0, 255, frames, np.uint8)) == [no_place]
     assert not told_picture(retorno.DQN(), small)
+    assert "--network.reader cnn" in told_picture(retorno.PPO(network=GRU()), floats)[0]
+    assert told_picture(retorno.PPO(network=GRU(reader=CNN())), floats) == [large]
     (guessed,) = told_picture(retorno.DQN(network=CNN()), spaces.Box(0, 1, (2, 19, 17)))
     assert "read as 2 channels of 19 × 17" in guessed
