@@ -727,12 +727,12 @@ PUBLISHED: dict[tuple[str, str], Published] = {
     ("mu_zero", "CartPole-v1"): Published(
         MuZero(
             rollout=64,
-            gradient_steps=64,
-            capacity=16_384,
+            gradient_steps=96,
+            capacity=8192,
             lambda_=1.0,
             optimiser=dataclasses.replace(MuZero().optimiser, schedule=Schedule.linear),
         ),
-        60_000,
+        30_000,
         "retorno",
     ),
     ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
