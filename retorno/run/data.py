@@ -84,8 +84,9 @@ def require_lived(algorithm: Any, world: Any, what: str) -> None:
         world: as it was given.
         what: compares, for the message.
     """
-    if isinstance(world, Recorded) or source_of(algorithm, world) is not None:
-        told = as_typed(str(world)) if isinstance(world, str | Path) else "this world"
+    place = world.name if isinstance(world, WorldName) else world
+    if isinstance(world, Recorded) or source_of(algorithm, place) is not None:
+        told = as_typed(str(place)) if isinstance(place, str | Path) else "this world"
         raise DatasetError(
             f"{told} holds recordings: nothing is lived in them, so {what} has no returns to compare. Learn from them "
             "with each setting, training = retorno.train(…), and judge what was learnt in a world, "

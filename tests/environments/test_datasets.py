@@ -15,6 +15,7 @@ import retorno as rt
 from retorno.algorithms import BehaviourCloning
 from retorno.cli.runs import next_steps
 from retorno.environments.datasets import DatasetError, dataset, space_of, told_space
+from retorno.environments.registry import WorldName
 from retorno.networks import MLP
 from retorno.run.data import fitted, within
 
@@ -202,9 +203,9 @@ def test_a_data_set_is_given_by_its_place_in_python_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compare", [rt.study, rt.tune])
 def test_where_nothing_is_lived_there_are_no_returns_to_compare(tmp_path: Path, compare: Any) -> None:
-    """Whether recordings are given by their place or as a world."""
+    """Whether recordings are given by their place, as in Python and by the command, or as a world."""
     data = written(tmp_path)
-    for world in (data, dataset(data)):
+    for world in (data, WorldName(str(data)), dataset(data)):
         with pytest.raises(DatasetError, match=r"holds recordings: nothing is lived .* retorno\.evaluate"):
             compare("iql", world)
 
