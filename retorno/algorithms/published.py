@@ -732,7 +732,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
             lambda_=1.0,
             optimiser=dataclasses.replace(MuZero().optimiser, schedule=Schedule.linear),
         ),
-        30_000,
+        100_000,
         "retorno",
     ),
     ("q_learning", "cliff"): Published(QLearning(step_size=0.5, discount=1.0), 100_000, _CLIFF),
