@@ -198,7 +198,7 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["train", "--steps", "9", "ppo", "CartPole-v1"], "come first"),
         (["train", "ppo", "CartPol-v1"], "did you mean CartPole-v1"),
         (["train", "ppo", "CartPole-v1", "--lerning-rate", "1"], "did you mean --learning-rate"),
-        (["train", "ppo", "CartPole-v1", "--verbose", "1"], "no option --verbose (see"),  # Nothing is like it.
+        (["train", "ppo", "CartPole-v1", "--xyzzy", "1"], "no option --xyzzy (see"),  # Nothing is like it.
         (["train", "ppo", "CartPole-v1", "--relabel", "clip"], "did you mean clip_rewards"),
         (["train", "ppo", "CartPole-v1", "--network", "my.py:Net"], "registers has a name: retorno my.py train …"),
         (["train", "ppo", "CartPole-v1", "--learning-rate", "fast"], "--optimiser.learning-rate"),
