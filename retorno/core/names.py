@@ -151,9 +151,11 @@ def did_you_mean(name: str, names: Iterable[str], before: str = "") -> str:
     """
     names = list(names)
     for like, said in NEARLY.get(name.replace("-", "_"), ()):
-        there = [each for each in names if each.replace("-", "_").rpartition(".")[2] == like]
-        if not like or there:
-            return f"; {like and f'there is {before}{there[0]}: '}{said}"
+        if not like:
+            return f"; {said}"
+        for each in names:
+            if each.replace("-", "_").rpartition(".")[2] == like:
+                return f"; there is {before}{each}: {said}"
     close = [f"{before}{each}" for each in near(name, names)]
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
