@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -98,12 +99,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError("--port is the page's: give --page as well")
     if given.opponent is not None or given.page:
         return _against_me(given, settings)
-    try:
+    with _neither_run_nor_world(given.what):
         scene, policy = _what(given, settings)
-    except UnknownNameError as error:
-        raise UsageError(
-            str(error) if Path(given.what).is_dir() else f"no run's folder {given.what}, and {error}"
-        ) from error
     game = scene.world if isinstance(scene.world, Game) and scene.world.two_players else None
     if (given.against is not None or given.second) and game is None:
         raise UsageError(f"--against and --second are for a game of two, got {given.what}")
@@ -142,6 +139,17 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _neither_run_nor_world(what: str) -> Iterator[None]:
+    """While a world is made: where there is none of a name that is no folder's either, both are said."""
+    try:
+        yield
+    except UnknownNameError as error:
+        if Path(what).is_dir():
+            raise
+        raise UsageError(f"no run's folder {what}, and {error}") from error
+
+
 def _what(given: Play, settings: dict[str, Any]) -> tuple[Scene, Policy | None]:
     """A world with how it is shown, and the policy of a run's first seed."""
     from retorno.plots.player import staged
@@ -177,7 +185,8 @@ def _against_me(given: Play, settings: dict[str, Any]) -> int:
     if given.page and given.second:
         raise UsageError("--second is for the terminal: on the page you choose who begins")
     name, policy = _named(given, settings)
-    world = game_of_two(name.make())
+    with _neither_run_nor_world(given.what):
+        world = game_of_two(name.make())
     if given.against is not None:
         policy = player_of(given.against, world)
     if given.page:

@@ -467,9 +467,7 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
     if not _GYMNASIUM_ID.fullmatch(name):
         import gymnasium
 
-        if name not in gymnasium.registry:
-            if own := defined_by_a_named_file(name):
-                raise UnknownNameError(f"there is no world {name!r}; did you mean {own}?")
+        if name not in gymnasium.registry and not defined_by_a_named_file(name):
             close = " or ".join([*_late("hosted.atari:games_like", name)(), *near(name, WORLDS)][:3])
             hint = f"; did you mean {close}? `retorno list worlds`" if close else ": `retorno list worlds`"
             raise UnknownNameError(f"there is no world {name!r}{hint} shows all")

@@ -138,10 +138,17 @@ class RecurrentConfig(abc.ABC):
 
         Raises:
             SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
-            ValueError: when there is no head, no layer in `embed`, a layer without a unit, or the reader has a memory.
+            ValueError: when there is no head, no layer in `embed`, a layer without a unit, the reader has a memory, or
+                `embed` or `activation` are said beside it.
         """
         if self.width < 1:
             raise ValueError(f"width must be positive, got {self.width}: try 64")
+        own = (self.embed, self.activation)
+        if self.reader is not None and own != (RecurrentConfig.embed, RecurrentConfig.activation):
+            raise ValueError(
+                f"a reader stands in place of embed, got embed={self.embed} of {self.activation} beside "
+                f"{type(self.reader).__name__}: say layers as the reader's own, as in reader=MLP(hidden={self.embed})"
+            )
         trunk = lambda draws: self._trunk(draws, observation_space)  # noqa: E731
         return assemble(key, heads, self, self.orthogonal, self.width, trunk)
 

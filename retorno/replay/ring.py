@@ -81,7 +81,6 @@ class Replay(Protocol):
         ...
 
 
-@runtime_checkable
 class Doubting(Protocol):
     """A replay that can see in what was lived that it was set wrongly."""
 
@@ -101,8 +100,10 @@ def doubt(learner: PyTree[Any], several: bool = False) -> str | None:
         learner: any.
         several: whether its arrays have an axis [seeds], of which the first is looked at.
     """
-    parts = jax.tree.leaves(learner, is_leaf=lambda node: isinstance(node, Doubting))
-    told = (part.doubt(several) for part in parts if isinstance(part, Doubting))
+    # Asked at each report: of SAC it takes .3 ms, and 6 where each part is asked whether it has the protocol.
+    doubting = lambda node: hasattr(type(node), "doubt")  # noqa: E731
+    parts = filter(doubting, jax.tree.leaves(learner, is_leaf=doubting))
+    told = (part.doubt(several) for part in parts)
     return next((why for why in told if why is not None), None)
 
 

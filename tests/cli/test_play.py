@@ -162,8 +162,9 @@ def test_bad_settings_are_one_line(cli, arguments: list[str]) -> None:
     assert code == 2 and len(err.strip().splitlines()) == 1
 
 
-def test_what_is_neither_run_nor_world_is_said_to_be_neither(cli) -> None:
-    code, _, err = cli("play", "runs/clif")
+@pytest.mark.parametrize("more", [[], ["--opponent", "me"]], ids=["shown", "played"])
+def test_what_is_neither_run_nor_world_is_said_to_be_neither(cli, more: list[str]) -> None:
+    code, _, err = cli("play", "runs/clif", *more)
     assert code == 2 and "no run's folder runs/clif, and there is no world 'runs/clif'" in err
 
 

@@ -414,6 +414,7 @@ def test_squashed_head_reads_mean_and_clipped_log_std() -> None:
         (Transformer(width=20, num_heads=4), BOX, ValueError, "try width=24"),
         (Transformer(window=0), BOX, ValueError, "must be positive"),
         (GRU(reader=LSTM()), BOX, ValueError, "reads each observation by itself, got LSTM: try"),
+        (LSTM(embed=(32,), reader=MLP()), BOX, ValueError, r"in place of embed, got embed=\(32,\)"),
         (Transformer(reader=Stack(frames=2)), BOX, ValueError, "reads each observation by itself, got Stack: try"),
     ],
 )
