@@ -17,6 +17,8 @@ class Offline(abc.ABC):
 
     RECORDED: ClassVar[str] = "demonstrations"
     """What was recorded: these, or "rankings"."""
+    COLUMNS: ClassVar[int] = 32
+    """What `num_envs` is where it is 0 and so many columns were recorded."""
 
     @property
     def rollout(self) -> int:

@@ -121,7 +121,7 @@ class Recorded(Environment):
         if rest:
             raise ValueError(
                 f"{self.group} columns at a time belong together, and num_envs={num_envs} is no multiple of them: "
-                f"choose {self.group * max(round(num_envs / self.group), 1)}"
+                f"choose {self.group * min(max(round(num_envs / self.group), 1), self.groups)}"
             )
         if take > self.groups:
             raise ValueError(

@@ -62,12 +62,12 @@ def fitted(algorithm: Algorithm, settings: dict[str, Any], note: Note = _untold)
         note: is told in which pieces.
     """
     world: Any = WorldName(DATASET, settings=settings).make()
-    cut = max(BATCH // algorithm.num_envs, 1)
+    columns = usual_columns(algorithm)
+    cut = max(BATCH // columns, 1)
     if "cut" in settings or world.lived.steps.last.shape[0] <= cut + 1 or remembers(algorithm, world):
         return world, settings
     note(
-        f"episodes are learnt from in pieces of {cut} steps, {algorithm.num_envs} in each gradient step (--world.cut, "
-        "--num-envs)"
+        f"episodes are learnt from in pieces of {cut} steps, {columns} in each gradient step (--world.cut, --num-envs)"
     )
     settings = {**settings, "cut": cut}
     return WorldName(DATASET, settings=settings).make(), settings  # pyright: ignore[reportReturnType]
@@ -94,34 +94,36 @@ def require_lived(algorithm: Any, world: Any, what: str) -> None:
         )
 
 
-def within(algorithm: Any, world: Any, note: Note = _untold) -> Any:
-    """The algorithm with no more columns in each gradient step than there are, and whole groups of them.
+def usual_columns(algorithm: Any) -> int:
+    """How many columns are learnt from at once where there are as many.
 
     Args:
-        algorithm: with as many as is usual.
-        world: of recordings, or another.
-        note: is told how many.
+        algorithm: learns from recordings.
     """
-    if not isinstance(world, Recorded):
-        return algorithm
-    most = min(algorithm.num_envs // world.group or 1, world.groups) * world.group
-    if most == algorithm.num_envs:
-        return algorithm
-    note(f"columns in each gradient step: {most:,}, of {world.columns:,} that there are (--num-envs)")
-    return replace(algorithm, num_envs=most)
+    return algorithm.num_envs or algorithm.COLUMNS
 
 
-def as_usual(algorithm: Any) -> bool:
-    """Whether nobody has said how many columns are learnt from at once: then there may be fewer.
+def within(algorithm: Any, world: Any, note: Note = _untold) -> Any:
+    """The algorithm with a number of columns in each gradient step: as is usual, but no more than there are.
 
     Args:
         algorithm: any; only who learns from recordings has columns.
+        world: of recordings, or another.
+        note: is told how many, where they are fewer than usual.
 
     >>> from retorno.algorithms import IQL
-    >>> as_usual(IQL()), as_usual(IQL(num_envs=64))
-    (True, False)
+    >>> within(IQL(), "no recordings").num_envs
+    8
     """
-    return hasattr(algorithm, "RECORDED") and algorithm.num_envs == type(algorithm)().num_envs
+    if not hasattr(algorithm, "RECORDED"):
+        return algorithm
+    most = usual = usual_columns(algorithm)
+    if isinstance(world, Recorded):
+        # Whole groups of them.
+        most = min(usual // world.group or 1, world.groups) * world.group
+    if most != usual:
+        note(f"columns in each gradient step: {most:,}, of {world.columns:,} that there are (--num-envs)")
+    return replace(algorithm, num_envs=most)
 
 
 def remembers(algorithm: Any, world: Recorded) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ def restore(
         relabel = as_recorded(relabel, folder)
     recorded = from_json(settings["algorithm"], known())
     if algorithm is not None:
+        if not algorithm.num_envs:
+            algorithm = replace(algorithm, num_envs=recorded.num_envs)  # pyright: ignore[reportArgumentType, reportCallIssue]
         require_step_size(algorithm)
         for line in differences(settings["algorithm"], to_json(algorithm)):
             warn(f"settings differ from the recorded ones: {line}")

@@ -114,7 +114,7 @@ def train(
         raise ValueError(f"seeds must be different integers in [0, 2³²), got {seeds}")
     seeds = tuple(map(int, seeds))
     opened = as_world(world, hosted)
-    if data.as_usual(chosen):
+    if isinstance(algorithm, str) or not chosen.num_envs:  # Nobody has said how many columns.
         chosen = data.within(chosen, opened)
     if keep == "best" and isinstance(opened, Recorded):
         raise ValueError('keep="best" is by returns, and of a recording none are lived: keep a number, or "all"')

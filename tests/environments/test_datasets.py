@@ -178,6 +178,10 @@ def test_a_run_finds_its_data_again_or_says_that_it_changed(tmp_path: Path) -> N
         rt.resume(tmp_path / "run")
 
 
+SLOWER = BehaviourCloning(optimiser=rt.Adam(1e-4, max_gradient_norm=1.0))
+"""Settings in which nobody says how many columns are learnt from at once."""
+
+
 def test_a_data_set_is_given_by_its_place_in_python_too(tmp_path: Path) -> None:
     """As by the command: cut, no more columns than there are, and the run finds it again."""
     data = written(tmp_path)
@@ -193,8 +197,13 @@ def test_a_data_set_is_given_by_its_place_in_python_too(tmp_path: Path) -> None:
     for given in (BehaviourCloning, BehaviourCloning()):
         assert rt.train(given, str(data), 40).algorithm.num_envs == 2
     assert rt.train(BehaviourCloning(), dataset(data), 40).algorithm.num_envs == 2
-    with pytest.raises(ValueError, match="num_envs=64 columns are drawn at once, and only 2 were recorded"):
-        rt.train(BehaviourCloning(num_envs=64), str(data), 40)
+    # The usual number is refused as another one is where it was said, then as by `resume` later.
+    for said in (BehaviourCloning.COLUMNS, 64):
+        with pytest.raises(ValueError, match=f"num_envs={said} columns are drawn at once, and only 2 were recorded"):
+            rt.train(BehaviourCloning(num_envs=said), str(data), 40)
+    assert rt.train("sft", str(data), 40).algorithm.num_envs == 2
+    with pytest.warns(UserWarning, match=r"settings differ"), rt.resume(tmp_path / "run", algorithm=SLOWER) as training:
+        assert training.algorithm.num_envs == 2
     with pytest.raises(DatasetError, match=r"is a run, .*: give it what that run does, retorno\.record\('.*run'\)"):
         rt.train("iql", tmp_path / "run")
     with pytest.raises(DatasetError, match="no data set at"):
@@ -239,4 +248,4 @@ def test_of_little_data_no_more_columns_are_drawn_than_there_are(tmp_path: Path)
     few = dataset(written(tmp_path), cut=1)
     assert within(BehaviourCloning(), few).num_envs == few.columns == 5
     assert within(BehaviourCloning(num_envs=4), few).num_envs == 4
-    assert within(BehaviourCloning(), rt.make("student")).num_envs == BehaviourCloning().num_envs
+    assert within(BehaviourCloning(), rt.make("student")).num_envs == BehaviourCloning.COLUMNS

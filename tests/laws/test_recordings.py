@@ -123,7 +123,7 @@ def test_who_acts_is_refused_and_who_does_not_is_elsewhere() -> None:
         train(rt.PPO(network=MLP((8,)), num_envs=6), answers(), STEPS)
     with pytest.raises(SpaceError, match="learns from what was recorded and does not act itself"):
         train(rt.DPO(), "cliff", STEPS)
-    with pytest.raises(ValueError, match=r"3 columns at a time belong together, and num_envs=31 .*: choose 30"):
-        train(rt.DPO(num_envs=31), answers(), STEPS)
+    with pytest.raises(ValueError, match=r"3 columns at a time belong together, and num_envs=32 .*: choose 18"):
+        train(rt.DPO(num_envs=rt.DPO.COLUMNS), answers(), STEPS)
     with pytest.raises(ValueError, match="only 18 were recorded: choose num_envs=18 or fewer"):
         train(rt.DPO(num_envs=33), answers(), STEPS)

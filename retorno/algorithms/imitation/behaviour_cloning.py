@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
-from retorno.core.hyperparameters import Count, hyperparameters
+from retorno.core.hyperparameters import Whole, hyperparameters
 from retorno.core.policy import Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Trajectory
@@ -41,8 +41,9 @@ class BehaviourCloning(Offline):
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's network."""
-    num_envs: Count = 32
-    """Columns of what was recorded in each gradient step: each is an episode, or several short ones."""
+    num_envs: Whole = 0
+    """Columns of what was recorded in each gradient step: each is an episode, or several short ones; 0 for
+    32, or all where there are fewer."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-3, max_gradient_norm=1.0))
     """How a gradient becomes a step."""
 

@@ -14,7 +14,7 @@ beginning; the entropy is left out of the target, as in their code.
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
-from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Carry, Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, require_bounded, require_one_player
 from retorno.core.time_step import Clock, TimeStep, Trajectory, allowed, before_and_after
@@ -60,12 +60,15 @@ class CQLLearner(NamedTuple):
 class CQL(Offline):
     """Conservative Q-learning (Kumar et al. 2020). Worlds: recorded ones. Actions: Discrete, Box with bounds."""
 
+    COLUMNS: ClassVar[int] = 8
+
     network: NetworkConfig = field(
         default_factory=lambda: MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
     )
     """Of the policy and each critic."""
-    num_envs: Count = 8
-    """Columns of what was recorded in each gradient step: each is an episode, or several short ones."""
+    num_envs: Whole = 0
+    """Columns of what was recorded in each gradient step: each is an episode, or several short ones; 0 for
+    8, or all where there are fewer."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-4))
     """How a gradient becomes a step of the policy."""
     critic_optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4))

@@ -11,6 +11,7 @@ three; so the action before is not among them.
 from __future__ import annotations
 
 from dataclasses import field
+from typing import ClassVar
 
 from gymnasium import spaces
 from jax import Array
@@ -18,7 +19,7 @@ from jaxtyping import Key
 
 from retorno.algorithms.imitation.behaviour_cloning import Cloner, begin_cloning, clone
 from retorno.algorithms.offline import Offline
-from retorno.core.hyperparameters import Count, hyperparameters
+from retorno.core.hyperparameters import Whole, hyperparameters
 from retorno.core.policy import Metrics, Policy, Reward
 from retorno.core.spaces import SpaceError, Spec
 from retorno.core.time_step import Trajectory
@@ -31,10 +32,13 @@ from retorno.ops.optimisers import AdamW, Optimiser
 class DecisionTransformer(Offline):
     """Decision transformer (Chen et al. 2021). Worlds: recorded ones, told what was earned (`told_returns`)."""
 
+    COLUMNS: ClassVar[int] = 64
+
     network: NetworkConfig = field(default_factory=lambda: Transformer(window=20))
     """The policy's network: what it reads is `window` rows of an episode, each with what is still to be earned."""
-    num_envs: Count = 64
-    """Columns of what was recorded in each gradient step: each is an episode, or several short ones."""
+    num_envs: Whole = 0
+    """Columns of what was recorded in each gradient step: each is an episode, or several short ones; 0 for
+    64, or all where there are fewer."""
     optimiser: Optimiser = field(default_factory=lambda: AdamW(1e-3, weight_decay=1e-4, max_gradient_norm=0.25))
     """How a gradient becomes a step."""
 

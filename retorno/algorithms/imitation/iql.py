@@ -12,7 +12,7 @@ What we do differently: a network with a memory reads each recorded episode from
 from __future__ import annotations
 
 from dataclasses import field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
-from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import NonNegative, Positive, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec, require_one_player
 from retorno.core.time_step import Clock, Trajectory, before_and_after
@@ -57,12 +57,15 @@ class IQLLearner(NamedTuple):
 class IQL(Offline):
     """Implicit Q-learning (Kostrikov et al. 2022). Worlds: recorded ones. Actions: Discrete, Box."""
 
+    COLUMNS: ClassVar[int] = 8
+
     network: NetworkConfig = field(
         default_factory=lambda: MLP(hidden=(256, 256), activation=Activation.relu, orthogonal=False)
     )
     """Of the policy, the value and each critic."""
-    num_envs: Count = 8
-    """Columns of what was recorded in each gradient step: each is an episode, or several short ones."""
+    num_envs: Whole = 0
+    """Columns of what was recorded in each gradient step: each is an episode, or several short ones; 0 for
+    8, or all where there are fewer."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4))
     """How a gradient becomes a step."""
     expectile: UnitInterval = 0.7

@@ -20,7 +20,7 @@ from jaxtyping import Float, Key
 
 from retorno.algorithms.actor_critic.td3 import TD3Learner, TwinDelayed
 from retorno.algorithms.offline import Offline
-from retorno.core.hyperparameters import Count, NonNegative, hyperparameters
+from retorno.core.hyperparameters import NonNegative, Whole, hyperparameters
 from retorno.core.policy import Metrics, Reward
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Trajectory, before_and_after
@@ -35,6 +35,8 @@ from retorno.replay.learning import Lesson, lesson
 class TD3BC(TwinDelayed, Offline):
     """TD3 with behaviour cloning (Fujimoto & Gu 2021). Worlds: recorded ones. Actions: Box with bounds."""
 
+    COLUMNS: ClassVar[int] = 8
+
     NAME: ClassVar[str] = "td3_bc"
 
     network: NetworkConfig = field(
@@ -45,8 +47,9 @@ class TD3BC(TwinDelayed, Offline):
     """How a gradient becomes a step, of the actor."""
     normalise_observations: bool = True
     """Standardise Box observations by the mean and variance of what was recorded."""
-    num_envs: Count = 8
-    """Columns of what was recorded in each gradient step: each is an episode, or several short ones."""
+    num_envs: Whole = 0
+    """Columns of what was recorded in each gradient step: each is an episode, or several short ones; 0 for
+    8, or all where there are fewer."""
     climb: NonNegative = 2.5
     """α, the weight of the critic beside cloning: 0 clones alone."""
 

@@ -18,7 +18,7 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
-from retorno.core.hyperparameters import Count, NonNegative, Positive, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import NonNegative, Positive, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, Trajectory
@@ -59,8 +59,9 @@ class DPO(Offline):
 
     network: NetworkConfig = field(default_factory=MLP)
     """The policy's network; as it begins it is the reference as well."""
-    num_envs: Count = 32
-    """Answers in each gradient step: the answers to a prompt are taken together."""
+    num_envs: Whole = 0
+    """Answers in each gradient step: the answers to a prompt are taken together; 0 for 32, or all where there are
+    fewer."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(1e-4, max_gradient_norm=1.0))
     """How a gradient becomes a step."""
     temperature: Positive = 0.1

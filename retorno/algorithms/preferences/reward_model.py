@@ -18,7 +18,7 @@ from jax import Array
 from jaxtyping import Float, Key
 
 from retorno.algorithms.offline import Offline
-from retorno.core.hyperparameters import Count, NonNegative, UnitInterval, hyperparameters
+from retorno.core.hyperparameters import NonNegative, UnitInterval, Whole, hyperparameters
 from retorno.core.policy import Metrics, Policy, Reward, unroll_batch
 from retorno.core.spaces import Spec
 from retorno.core.time_step import Clock, TimeStep, Trajectory
@@ -57,8 +57,9 @@ class RewardModel(Offline):
 
     network: NetworkConfig = field(default_factory=MLP)
     """What reads an answer."""
-    num_envs: Count = 32
-    """Answers in each gradient step: the answers to a prompt are taken together."""
+    num_envs: Whole = 0
+    """Answers in each gradient step: the answers to a prompt are taken together; 0 for 32, or all where there are
+    fewer."""
     optimiser: Optimiser = field(default_factory=lambda: Adam(3e-4, max_gradient_norm=1.0))
     """How a gradient becomes a step."""
     likelihood: Likelihood = Likelihood.pairs
