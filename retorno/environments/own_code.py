@@ -230,10 +230,10 @@ def require_named(name: str, what: str = "world") -> str:
         return name
     moved = [known for known in _modules if known.name == file.name]
     if not moved:
+        in_python = f"retorno.make('{file}:{inside}')" if what == "world" else f"{__name__}.run_file('{file}')"
         raise OwnCodeError(
             f"this run's {what} is {inside} in {file}, and no file is run because a run's folder names it: name it "
-            f"yourself before the command, `retorno {file.name} COMMAND …`, or in Python as "
-            f"retorno.make('{file}:{inside}')"
+            f"yourself before the command, `retorno {file.name} COMMAND …`, or in Python as {in_python}"
         )
     return f"{moved[-1]}:{inside}"
 

@@ -339,7 +339,10 @@ class WorldName:
         """
         known = {each.name: given[each.name] for each in dataclasses.fields(cls) if each.name in given}
         name = require_named(given["name"]) if ":" in given["name"] else given["name"]
-        return cls(**{**known, "name": name, "wrappers": tuple(known.get("wrappers", ()))})
+        wrappers = tuple(
+            _of_wrapper(each, lambda name: require_named(name, "wrapper")) for each in known.pop("wrappers", ())
+        )
+        return cls(**{**known, "name": name, "wrappers": wrappers})
 
     @classmethod
     def of(cls, world: Any) -> WorldName | None:
@@ -371,10 +374,9 @@ class WorldName:
         for each in dataclasses.fields(self)[2:]:
             value = getattr(self, each.name)
             if value:
-                told[each.name] = list(value) if isinstance(value, tuple) else value
+                told[each.name] = [_of_wrapper(one, _whole) for one in value] if isinstance(value, tuple) else value
         if ":" in self.name:
-            file, _, inside = located(self.name)
-            told["name"] = self.name if file is None else f"{file}:{inside}"
+            told["name"] = _whole(self.name)
         elif is_file(self.name):
             told["name"] = str(Path(self.name).resolve())
         return told
@@ -401,6 +403,18 @@ class WorldName:
         if entry is None or entry.model is None or _strange(entry, settings):
             return None
         return entry.model(**settings)
+
+
+def _whole(name: str) -> str:
+    """FILE.py:NAME or MODULE:NAME by the file's whole path, where it stands in one."""
+    file, _, inside = located(name)
+    return name if file is None else f"{file}:{inside}"
+
+
+def _of_wrapper(told: str, change: Callable[[str], str]) -> str:
+    """A wrapper as it is told, "shop.py:Discounted(share=0.5)", with the name of one's own code changed."""
+    name, bracket, inside = told.partition("(")
+    return f"{change(name) if ':' in name else name}{bracket}{inside}"
 
 
 def make(name: str, hosted: bool | None = None, **settings: Any) -> World:

@@ -181,7 +181,10 @@ def save(
     return final
 
 
-OTHER_RUN = "it was written by a run of other settings or code: resume with those, or begin another run"
+OTHER_RUN = (
+    "it was written by a run of other settings or code: resume with those, or begin another run with what was learnt "
+    "(retorno train … --from RUN)"
+)
 
 
 def load(

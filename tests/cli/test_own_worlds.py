@@ -16,7 +16,7 @@ from retorno.core.environment import Environment
 from retorno.core.errors import WorldError
 from retorno.environments import own_code
 from retorno.environments.hosted.gymnasium import gymnasium as hosted
-from retorno.environments.own_code import OwnCodeError
+from retorno.environments.own_code import OwnCodeError, run_file
 from retorno.environments.registry import UnknownNameError, WorldName, as_world, make
 from retorno.run.folder import read_config
 
@@ -137,6 +137,17 @@ def test_one_line_says_what_is_wrong(shop, call, told):
         call().observation_space  # noqa: B018
 
 
+def test_no_wrapper_is_run_because_a_run_names_it(shop):
+    """Beside a world of Gymnasium's as well."""
+    named = WorldName("CartPole-v1", True, wrappers=("shop.py:Half()",)).as_json()
+    assert named["wrappers"] == [f"{shop}/shop.py:Half()"]
+    with pytest.raises(OwnCodeError, match=r"this run's wrapper is Half in .*shop.py, and no file is run because"):
+        WorldName.recorded(named)
+    assert "shop" not in sys.modules
+    run_file("shop.py")
+    assert WorldName.recorded(named).wrappers == (f"{shop}/shop.py:Half()",)
+
+
 def test_a_file_that_is_called_as_a_module(shop):
     (shop / "json.py").write_text("x = 1\n")
     with pytest.raises(OwnCodeError, match="called as the module 'json', which is in use: rename"):
@@ -151,7 +162,7 @@ def test_a_file_that_is_called_as_a_module(shop):
 
 def test_a_run_in_a_world_of_ones_own(shop, cli, monkeypatch):
     line = ["train", "Q-Learning", "shop:Shop", "--steps", "40", "--episodes", "0", "--folder", "run"]
-    code, _, err = cli(*line, "--world.demand", "3", "--wrappers", "TimeLimit(7)", "--alpha=.2")
+    code, _, err = cli(*line, "--world.demand", "3", "--wrappers", "TimeLimit(7)", "shop:Half(share=1)", "--alpha=.2")
     assert code == 0 and "q_learning on shop:Shop with demand 3" in err and "--step-size 0.2" in err, err
     assert err.splitlines()[-1].startswith("next: retorno shop.py evaluate run · retorno shop.py play run")
     assert "retorno shop.py play 'my run' · " in next_steps((shop / "run").rename(Path("my run")))
@@ -159,7 +170,7 @@ def test_a_run_in_a_world_of_ones_own(shop, cli, monkeypatch):
     assert read_config(shop / "run")["world"] == {
         "name": f"{shop}/shop.py:Shop",
         "hosted": None,
-        "wrappers": ["TimeLimit(7)"],
+        "wrappers": ["TimeLimit(7)", f"{shop}/shop.py:Half(share=1)"],
         "settings": {"demand": 3},
     }
     # Another process, in another folder: no file is run because a run's folder names it.
