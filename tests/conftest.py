@@ -7,10 +7,12 @@ What was compiled is forgotten between groups that compile otherwise, and once i
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import jax
 import pytest
 from hypothesis import settings
 from jax._src import compiler
+from jax._src.interpreters import mlir
 
 annotations.hold()
 annotations.Looking.on = False  # Until the first test: what files make while they are collected is made by tests too.
@@ -214,6 +217,12 @@ class Threads:
     before = threading.active_count()
 
 
+class Looked:
+    """When it was looked how full the memory is, in seconds of this process's work."""
+
+    last = 0.0
+
+
 MUCH = 1.7e9
 """Bytes of a process's memory: to forget and trace anew takes as long as a law of an algorithm."""
 TOO_MUCH = 2.3e9
@@ -223,7 +232,13 @@ MANY = 30_000
 
 
 def crowded(much: float = MUCH) -> bool:
-    """Whether compiled programs, which are large, fill much of the memory, or nobody can tell."""
+    """Whether compiled programs, which are large, fill much of the memory, or nobody can tell.
+
+    One looks no more than once in a second of work: Linux takes up to 45 ms to list the pieces.
+    """
+    if time.process_time() < Looked.last + 1:
+        return False
+    Looked.last = time.process_time()
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         pieces = Path("/proc/self/maps").read_bytes().count(b"\n")
@@ -235,6 +250,7 @@ def crowded(much: float = MUCH) -> bool:
 def forget_compiled_programs() -> None:
     """And give their memory back."""
     jax.clear_caches()
+    mlir.make_ir_context.cache_clear()
     gc.collect()
     if trim is not None:
         trim(0)
@@ -242,6 +258,10 @@ def forget_compiled_programs() -> None:
 
 trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc keeps what is freed until it is asked."""
+
+
+mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+"""In which programs are written down: to make one anew takes a third of the time of a small program."""
 
 
 def keep_memory() -> None:

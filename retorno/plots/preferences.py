@@ -34,7 +34,10 @@ SEGMENTS = 300
 """Among which they are chosen."""
 
 _paid = jax.jit(LearntReward.reward, compiler_options=IN_HASTE)
-"""What is paid for steps [T, B], in one program: by themselves its operations are some dozens."""
+"""What is paid for steps [T, B], in one program: by themselves its operations are some dozens; so are those below."""
+_some = jax.jit(lambda ring: ring.sample(jax.random.key(0), SEGMENTS).trajectory, compiler_options=IN_HASTE)
+"""Segments lived lately."""
+_consistency = jax.jit(lambda held: held.consistency, compiler_options=IN_HASTE)
 
 
 class Lived(NamedTuple):
@@ -144,14 +147,14 @@ def _facts(rewards: Sequence[LearntReward], lived: Sequence[Lived]) -> Table:
         answers.get(several[0], ["put in order at a time", told(several)]),
     ]
     if any(again):
-        alike = [float(each.consistency) for each, count in zip(held, again, strict=True) if count]
+        alike = [float(_consistency(each)) for each, count in zip(held, again, strict=True) if count]
         rows += [["asked again", told(again)], ["of which answered alike", told(alike, "%")]]
     return Table(["of the labels", ""], rows)
 
 
 def recent(reward: LearntReward) -> Lived:
     """What an ensemble says of the steps that are kept, oldest first, and what the world paid."""
-    ring = reward.recent
+    ring = jax.device_get(reward.recent)
     length = int(ring.filled)
     slots = (int(ring.newest) - np.arange(length, -1, -1)) % ring.slots
     rows = jax.tree.map(lambda x: x[slots], ring.steps)
@@ -213,7 +216,7 @@ def _asked(runs: Sequence[Any], width: float) -> Figure:
 
 def _liked(reward: LearntReward, clips: Clips, width: float) -> Figure:
     """Segments with the largest and the smallest sums of what is paid, as rows of pictures."""
-    lived = reward.recent.sample(jax.random.key(0), SEGMENTS).trajectory
+    lived = _some(reward.recent)
     whole = np.asarray(lived.transitions.all(axis=0))
     sums = np.where(whole, np.asarray(_paid(reward, lived)).sum(axis=0), np.nan)
     order = [int(i) for i in np.argsort(sums) if np.isfinite(sums[i])]

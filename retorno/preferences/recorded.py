@@ -34,6 +34,9 @@ def learnt_rewards(folder: Path) -> list[LearntReward]:
     Args:
         folder: the run's.
 
+    Returns:
+        Their arrays are NumPy's, so that a part of each is taken without a program for every shape.
+
     Raises:
         RetornoError: when it cannot be read, or its world has no name.
     """
@@ -59,7 +62,7 @@ def learnt_rewards(folder: Path) -> list[LearntReward]:
     if seeds > 1:
         shape = jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), shape)
     found, _, _ = checkpoint.load(path, {"relabel": shape}, part=True)
-    each = found["relabel"]
+    each = jax.device_get(found["relabel"])
     return [each] if seeds == 1 else [jax.tree.map(lambda x, i=i: x[i], each) for i in range(seeds)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from gymnasium import spaces
 
 from retorno.algorithms import DDPG, SAC, TD3, CrossQ
 from retorno.bellman import maximum_entropy
+from retorno.core.counter import Counter
 from retorno.core.environment import Environment
 from retorno.core.spaces import SpaceError
 from retorno.core.time_step import TimeStep, restart, transition
@@ -22,6 +24,8 @@ from retorno.environments.wrappers import TimeLimit
 from retorno.networks import MLP, Activation, Table
 from retorno.networks.ensembles import Least, LeastQuantiles, Truncated
 from retorno.ops.optimisers import SGD, Adam, Schedule
+from retorno.run.collect import collect
+from retorno.run.loop import begin_native
 from retorno.run.train import train
 
 DISCOUNT = 0.8
@@ -87,16 +91,25 @@ def test_soft_values_of_finitely_many_actions_are_the_exact_ones() -> None:
     np.testing.assert_allclose(policy, answer.policy, atol=0.05)
 
 
-def judged(learner: Any, actions: np.ndarray) -> np.ndarray:
-    """What each critic says of some actions, in front of each light. Shape [K, 2, actions]."""
+@jax.jit
+def _judged(learner: Any, actions: Any) -> Any:
     memory = tuple(member.initial_carry() for member in learner.critics.members)
     of_one = lambda light, a: learner.critics(light, jnp.array(False), a[None], memory)  # noqa: E731
-    q = jax.vmap(lambda light: jax.vmap(lambda a: of_one(light, a))(actions))(jnp.arange(2))
-    return np.moveaxis(np.asarray(q), -1, 0)
+    return jax.vmap(lambda light: jax.vmap(lambda a: of_one(light, a))(actions))(jnp.arange(2))
+
+
+def judged(learner: Any, actions: np.ndarray) -> np.ndarray:
+    """What each critic says of some actions, in front of each light. Shape [K, 2, actions]."""
+    return np.moveaxis(np.asarray(_judged(learner, actions)), -1, 0)
+
+
+@jax.jit
+def _heads(policy: Any) -> Any:
+    return jax.vmap(lambda light: policy.step(light, jnp.array(False), ())[0]["policy"])(jnp.arange(2))
 
 
 def heads(training: Any) -> Any:
-    return jax.vmap(lambda light: training.policy.step(light, jnp.array(False), ())[0]["policy"])(jnp.arange(2))
+    return _heads(training.policy)
 
 
 ACTIONS = np.linspace(-0.9, 0.9, 7, dtype=np.float32)
@@ -172,7 +185,10 @@ def test_before_learning_starts_actions_are_drawn_evenly() -> None:
         method = dataclasses.replace(
             algorithm, network=MLP((8,)), num_envs=64, rollout=64, batch_size=1, capacity=4096, learning_starts=2**20
         )
-        action = np.asarray(learnt(method, Lights(), 4096).run.learner.replay.ring.action)[:64]
+        run = begin_native(method, Lights(), None, jnp.uint32(0), Counter.of(4096), method.num_envs)
+        live = jax.jit(partial(collect, method, run.learner, Lights()))
+        action = np.asarray(live(run.stage, run.seed, jax.random.key(0))[1].action)
+        assert action.shape == (64, 64, 1)
         assert abs(action.mean()) < 0.036 and abs((action < -0.5).mean() - 0.25) < 0.028
 
 

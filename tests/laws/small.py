@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from inspect import isfunction
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from box_only import BoxOnly
 from jax import Array
-from jaxtyping import Float, Key
+from jaxtyping import Bool, Float, Key
 
 from retorno.algorithms import ALGORITHMS as REGISTERED
 from retorno.algorithms import BANDITS
@@ -150,11 +151,13 @@ def constant_reward() -> MDP:
 
 
 class Deadly(Wrapper):
-    """The classic mistake: a time limit is taken as death."""
+    """The classic mistake: a time limit is taken as death. With and without the mistake it is one program."""
+
+    mistaken: Bool[Array, ""] = eqx.field(converter=jnp.asarray, default=True)
 
     def step(self, state: Any, action: Any, key: Key[Array, ""]) -> tuple[Any, TimeStep]:
         state, row = self.world.step(state, action, key)
-        return state, row._replace(discount=row.discount * ~row.last)
+        return state, row._replace(discount=row.discount * ~(row.last & self.mistaken))
 
 
 class Scaled(Relabel):

@@ -97,7 +97,7 @@ def test_a_time_limit_changes_no_value(name: str) -> None:
 
 @pytest.mark.parametrize("name", mostly(FAMILIES, LOOKING_AHEAD))
 def test_a_limit_of_one_step_changes_no_value(name: str) -> None:
-    check_truncation(learner(name), TimeLimit(paying(), SHORTEST))
+    check_truncation(learner(name), Deadly(TimeLimit(paying(), SHORTEST), mistaken=False))
 
 
 ENDLESS = [name for name in LOOKING_AHEAD if name not in EPISODIC]
@@ -126,5 +126,6 @@ def test_every_autoreset_mode(mode: AutoresetMode) -> None:
 
 @pytest.mark.parametrize("name", mostly((*FAMILIES, "reinforce"), LOOKING_AHEAD))
 def test_the_law_sees_a_time_limit_that_is_taken_as_death(name: str) -> None:
+    """In the program of episodes of one step."""
     with pytest.raises(AssertionError):
-        check_truncation(learner(name), Deadly(TimeLimit(paying(), USUAL)))
+        check_truncation(learner(name), Deadly(TimeLimit(paying(), SHORTEST)))

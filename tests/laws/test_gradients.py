@@ -16,12 +16,14 @@ import pytest
 from annotations import unlooked
 from cases import main, mostly
 from jax._src.interpreters.batching import BatchTracer
-from small import COMPARING, EVOLVING, RECORDED, SELF_PLAY, having
+from small import COMPARING, EVOLVING, RECORDED, SELF_PLAY, Judged, having
 from test_recordings import begin
 
+from retorno.core.counter import Counter
+from retorno.core.hyperparameters import as_arrays
 from retorno.core.policy import world_reward
 from retorno.run.collect import collect
-from retorno.run.loop import Run, begin_runs
+from retorno.run.loop import Run, begin_native
 
 STEP = 1e-5
 
@@ -116,7 +118,8 @@ returns as float32: their losses are those of the others."""
 def test_gradients_are_slopes(name: str) -> None:
     """The losses of TD3 are looked at with TD3+BC, below."""
     method, world = main(name).method(), main(name).place()
-    check(method, begin_runs(method, world, None, jnp.uint32(3), jnp.int32(500), method.num_envs), world)
+    begun = begin_native(as_arrays(method), world, Judged(), jnp.uint32(3), Counter.of(500), method.num_envs)
+    check(method, begun, world)
 
 
 @pytest.mark.parametrize("name", mostly(["td3_bc"], RECORDED))

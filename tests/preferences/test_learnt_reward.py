@@ -99,7 +99,7 @@ def everywhere(relabel: LearntReward) -> np.ndarray:
         jnp.asarray(obs), jnp.zeros(len(obs)), jnp.ones(len(obs)), jnp.zeros(len(obs), bool), jnp.zeros(len(obs), bool)
     )
     steps = jax.tree.map(lambda *x: jnp.stack(x), row(state), row(after))
-    paid = relabel.reward(Trajectory(steps, jnp.asarray(action)[None], (), ()))
+    paid = jax.jit(LearntReward.reward)(relabel, Trajectory(steps, jnp.asarray(action)[None], (), ()))
     return np.asarray(paid).reshape(STATES, 2)
 
 

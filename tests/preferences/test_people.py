@@ -58,7 +58,7 @@ def somebody(place: Path, share: Callable[[Any, Any], float | None]) -> Callable
             if (query := labels.lend("segments", "Ana")) is not None:
                 labels.save(query.id, "Ana", {"share": share(*query.content["segments"])})
             else:
-                time.sleep(0.01)
+                time.sleep(0.05)
         labels.close()
 
     thread = threading.Thread(target=work)

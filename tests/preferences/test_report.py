@@ -24,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[LearntRewa
     relabel = small(repeats=0.5, gradient_steps=20)
     with train(ALGORITHM, "garnet", 800, folder=folder, relabel=relabel, seed=[3, 5]) as training:
         training.run_to_end()
-        both = training.run.relabel
+        both = jax.device_get(training.run.relabel)
     return folder, [jax.tree.map(lambda x, i=i: x[i], both) for i in range(2)]
 
 
@@ -64,7 +64,8 @@ def test_a_page_tells_what_came_of_the_labels(run: tuple[Path, list[LearntReward
 
 
 def test_a_run_in_a_world_without_a_name_says_so(tmp_path: Path) -> None:
-    with train(ALGORITHM, world(), 200, folder=tmp_path / "run", relabel=small(gradient_steps=1)) as training:
+    relabel = small(gradient_steps=1, members=1)
+    with train(ALGORITHM, world(), 200, folder=tmp_path / "run", relabel=relabel) as training:
         training.run_to_end()
     [page] = report([tmp_path / "run"], tmp_path / "report.html")
     assert "What was learnt cannot be read: the run&#x27;s world was made in Python" in page.read_text()
