@@ -160,7 +160,7 @@ def recent(reward: LearntReward) -> Lived:
     rows = jax.tree.map(lambda x: x[slots], ring.steps)
     trajectory = Trajectory(rows, jax.tree.map(lambda x: x[slots[:-1]], ring.action), (), ())
     turned = lambda x: np.asarray(x).T  # noqa: E731
-    return Lived(turned(_paid(reward, trajectory)), turned(rows.reward[1:]), turned(trajectory.transitions))
+    return Lived(turned(_paid(reward, trajectory)), turned(rows.reward[1:]), turned(~rows.last[:-1]))
 
 
 def _beside_truth(lived: Lived, width: float) -> Figure:

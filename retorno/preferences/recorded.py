@@ -34,9 +34,6 @@ def learnt_rewards(folder: Path) -> list[LearntReward]:
     Args:
         folder: the run's.
 
-    Returns:
-        Their arrays are NumPy's, so that a part of each is taken without a program for every shape.
-
     Raises:
         RetornoError: when it cannot be read, or its world has no name.
     """
@@ -62,8 +59,11 @@ def learnt_rewards(folder: Path) -> list[LearntReward]:
     if seeds > 1:
         shape = jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), shape)
     found, _, _ = checkpoint.load(path, {"relabel": shape}, part=True)
-    each = jax.device_get(found["relabel"])
-    return [each] if seeds == 1 else [jax.tree.map(lambda x, i=i: x[i], each) for i in range(seeds)]
+    each = found["relabel"] if seeds == 1 else jax.device_get(found["relabel"])
+    if seeds == 1:
+        return [each]
+    # By NumPy: of JAX's arrays each shape would be cut by a program of its own.
+    return [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), each) for i in range(seeds)]
 
 
 def records(rewards: Iterable[LearntReward], labeller: str) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_learnt_reward import ALGORITHM, small, world
@@ -25,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[LearntRewa
     with train(ALGORITHM, "garnet", 800, folder=folder, relabel=relabel, seed=[3, 5]) as training:
         training.run_to_end()
         both = jax.device_get(training.run.relabel)
-    return folder, [jax.tree.map(lambda x, i=i: x[i], both) for i in range(2)]
+    return folder, [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), both) for i in range(2)]
 
 
 def test_what_was_learnt_is_read_as_it_was(run: tuple[Path, list[LearntReward]]) -> None:
