@@ -4,7 +4,7 @@ An `.npz` holds flat arrays, one entry for each step, under the names that peopl
 
 ```
 observations [N, …]   actions [N, …]   rewards [N]   terminals [N]
-timeouts [N]             optional: where an episode was cut
+timeouts [N]             optional: where an episode was cut; what is called dones says only that it ended
 next_observations [N, …] optional: else the final observation of a cut episode is not known, and its last step left out
 ```
 
@@ -19,6 +19,7 @@ import io
 import json
 import os
 import shutil
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -38,15 +39,21 @@ from retorno.environments.recordings import Episode, Recorded, episode, recorded
 from retorno.environments.registry import WorldName, make
 
 NAMES = {
-    "observations": ("observations", "observation", "obs", "states"),
-    "actions": ("actions", "action", "acts"),
-    "rewards": ("rewards", "reward", "rews"),
-    "terminals": ("terminals", "terminations", "terminated", "dones", "done"),
-    "timeouts": ("timeouts", "truncations", "truncated"),
-    "next_observations": ("next_observations", "next_observation", "next_obs"),
+    "observations": ("observations", "observation", "obs", "states", "state"),
+    "actions": ("actions", "action", "acts", "act"),
+    "rewards": ("rewards", "reward", "rews", "rew"),
+    "terminals": ("terminals", "terminal", "terminations", "terminated", "dones", "done"),
+    "timeouts": ("timeouts", "timeout", "truncations", "truncated"),
+    "next_observations": (
+        *("next_observations", "next_observation", "next_obs", "obs_next", "next_states", "next_state"),
+    ),
 }
 """What arrays are called by those who record them."""
+ENDS = ("dones", "done")
+"""Names that tell of any end: where it was cut as well, it was not terminated."""
 OPTIONAL = ("timeouts", "next_observations")
+BESIDE = ("infos", "metadata")
+"""What nobody expects to be learnt from: these, and arrays whose names begin so, as in infos/qpos."""
 HDF5 = (".hdf5", ".h5")
 MINARI = "0.5.3"
 """The version of its format that is written."""
@@ -95,7 +102,7 @@ def dataset(
         for name, x in zip(
             ("observations", "actions", "rewards"), (each.steps.obs, each.action, each.steps.reward), strict=True
         ):
-            if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(x)):
+            if not all(map(_held_in_32_bits, jax.tree.leaves(x))):
                 raise DatasetError(
                     f"{source}: {name} of episode {number} hold NaN, infinity or more than 32 bits do: leave it out"
                 )
@@ -121,6 +128,15 @@ def dataset(
         "retorno.environments.datasets:dataset", settings={k: x for k, x in settings.items() if x is not None}
     )
     return replace(made, named=name)
+
+
+def _held_in_32_bits(x: np.ndarray) -> bool:
+    """Whether numbers stay what they are in 32 bits, NaN being none."""
+    kind = {"f": np.float32, "i": np.int32, "u": np.uint32}.get(x.dtype.kind)
+    if kind is None or x.dtype.itemsize < 4:
+        return bool(np.isfinite(x).all())
+    ends = np.finfo(kind) if kind is np.float32 else np.iinfo(kind)
+    return bool(((x >= ends.min) & (x <= ends.max)).all())
 
 
 def _fitting(lived: Episode, observed: Space[Any], acted: Space[Any], where: str, source: Any) -> Episode:
@@ -261,11 +277,11 @@ def _flat(path: Path) -> tuple[list[Episode], None]:
 
 def _named(held: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     """Arrays under the names of this page."""
-    found = {}
+    found, read = {}, {}
     for name, known in NAMES.items():
         own = next((each for each in known if each in held), None)
         if own is not None:
-            found[name] = held[own]
+            found[name], read[name] = held[own], own
         elif name not in OPTIONAL:
             raise DatasetError(
                 f"{path} has no {name} (nor {', '.join(known[1:])}): it holds {', '.join(held) or 'nothing'}"
@@ -277,6 +293,17 @@ def _named(held: Mapping[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
         )
     for name in {"rewards", "terminals", "timeouts"} & set(found):
         found[name] = _one_each(found[name], name, str(path))
+    for name in {"terminals", "timeouts"} & set(found):
+        if not np.isin(found[name], (0, 1)).all():
+            raise DatasetError(
+                f"{path}: {read[name]} are true or false, 1 or 0, got {found[name].min():g} to {found[name].max():g}"
+            )
+        found[name] = found[name].astype(bool)
+    if read["terminals"] in ENDS and "timeouts" in found:
+        found["terminals"] = found["terminals"] & ~found["timeouts"]
+    unread = [name for name in held if name not in read.values() and name.split("/")[0] not in BESIDE]
+    if unread:
+        warnings.warn(f"{path}: nothing is learnt from {', '.join(unread)}, which stand there as well", stacklevel=2)
     return found
 
 
@@ -290,8 +317,8 @@ def _one_each(x: Any, name: str, where: str) -> np.ndarray:
 def _episodes(held: dict[str, np.ndarray], path: Path) -> Iterator[Episode]:
     """Cut where they ended; what follows the last end is an episode that was cut."""
     obs, action, reward = held["observations"], held["actions"], held["rewards"]
-    terminal = held["terminals"].astype(bool)
-    ends = np.flatnonzero(terminal | held["timeouts"].astype(bool) if "timeouts" in held else terminal)
+    terminal = held["terminals"]
+    ends = np.flatnonzero(terminal | held["timeouts"] if "timeouts" in held else terminal)
     bounds = [0, *(ends + 1).tolist()]
     if bounds[-1] < len(obs):
         bounds.append(len(obs))
@@ -319,7 +346,7 @@ def _minari(path: Path) -> tuple[list[Episode], tuple[Space[Any], Space[Any]] | 
             about = {name: x for name, x in file.attrs.items() if isinstance(x, str)}
             groups = sorted((str(name) for name in file if str(name).startswith("episode_")), key=lambda x: int(x[8:]))
             if not groups:
-                held = {name: x[()] for name, x in file.items() if isinstance(x, h5py.Dataset)}
+                held = _flattened(file)
                 return list(_episodes(_named(held, path), path)), None  # As D4RL has them.
             episodes = [_of_group(_read(file[name]), f"{path}: {name}") for name in groups]
     except OSError as error:
@@ -345,6 +372,15 @@ def is_dataset(name: str) -> bool:
     path = Path(name)
     held = (path / "main_data.hdf5", path / "data" / "main_data.hdf5")
     return path.suffix in (".npz", *HDF5) or any(file.exists() for file in held)
+
+
+def _flattened(node: Any, before: str = "") -> dict[str, np.ndarray]:
+    """Arrays of groups by their whole names, without those beside them."""
+    found: dict[str, np.ndarray] = {}
+    for name, x in node.items():
+        if name not in BESIDE:
+            found |= _flattened(x, f"{before}{name}/") if hasattr(x, "items") else {f"{before}{name}": x[()]}
+    return found
 
 
 def _read(node: Any) -> Any:

@@ -87,14 +87,38 @@ def test_long_episodes_in_pieces(tmp_path: Path) -> None:
     assert (counted & (np.asarray(steps.discount)[1:] == 0)).sum() == 1
 
 
+def test_what_ended_and_was_cut_did_not_terminate_where_dones_say_it(tmp_path: Path) -> None:
+    """As replay buffers keep it; who tells of terminals may have had both at once."""
+    both = {"terminals": None, "timeouts": np.arange(5) == 2}
+
+    def terminated(**more: Any) -> int:
+        lived = dataset(written(tmp_path, **both | more)).lived
+        return int((np.asarray(lived.transitions) & (np.asarray(lived.steps.discount)[1:] == 0)).sum())
+
+    assert terminated(dones=both["timeouts"]) == 0 and terminated(terminated=both["timeouts"]) == 1
+
+
+def test_what_is_not_read_is_told(tmp_path: Path) -> None:
+    masks = {"action_masks": np.ones((5, 2)), "infos/qpos": np.ones(5)}
+    with pytest.warns(UserWarning, match="nothing is learnt from action_masks, which"):
+        dataset(written(tmp_path, **masks))
+    with h5py.File(tmp_path / "groups.hdf5", "w") as file:
+        file["data/demo_0/actions"] = np.ones(3)
+    with pytest.raises(DatasetError, match=r"has no observations .* it holds data/demo_0/actions"):
+        dataset(tmp_path / "groups.hdf5")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"rewards": None}, r"has no rewards \(nor reward, rews\): it holds observations"),
+        ({"rewards": None}, r"has no rewards \(nor reward, rews, rew\): it holds observations"),
         ({"actions": np.zeros(4, int)}, "one entry for each step, got 5 of observations, 4 of actions"),
         ({"rewards": np.array([0, np.nan, 0, 0, 0])}, "rewards of episode 0 hold NaN"),
         ({"rewards": np.ones((5, 2))}, r"rewards are one number for each step, got an array of shape \[5, 2\]"),
         ({"rewards": np.full(5, 1e300)}, "rewards of episode 0 hold .* more than 32 bits do"),
+        ({"observations": OBS[:5].astype(float) * 1e300}, "observations of episode 0 hold .* more than 32 bits do"),
+        ({"actions": np.arange(5) + 2**40}, "actions of episode 0 hold .* more than 32 bits do"),
+        ({"terminals": np.full(5, 0.5)}, r"terminals are true or false, 1 or 0, got 0\.5 to 0\.5"),
         ({"observations": np.array([{}] * 5, object)}, "cannot be read as .npz without objects"),
     ],
 )
