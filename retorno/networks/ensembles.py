@@ -16,7 +16,7 @@ from retorno.core.hyperparameters import Count, Whole, hyperparameters
 from retorno.core.registry import Registry
 from retorno.core.spaces import SpaceError
 from retorno.networks.heads import ActionValueHead, Head, Parameters, ValueHead
-from retorno.ops.estimates import middles, quantile_huber
+from retorno.ops.estimates import middles, quantile_regression, smallest
 from retorno.ops.objectives import least
 
 
@@ -116,7 +116,7 @@ class Truncated:
         return _quantile_head(self.quantiles, action_space)
 
     def target(self, q: Float[Array, "K ..."], key: Key[Array, ""]) -> Float[Array, "*A"]:
-        return jnp.sort(q.reshape(-1))[: self.members * (self.quantiles - self.dropped)]
+        return smallest(q.reshape(-1), self.members * (self.quantiles - self.dropped))
 
     def judgement(self, q: Float[Array, "K ..."]) -> Float[Array, "*A"]:
         return q.mean()
@@ -160,9 +160,9 @@ def _quantile_head(quantiles: int, action_space: gymnasium.Space[Any]) -> Quanti
 
 def _quantile_regression(q: Float[Array, "K M"], target: Float[Array, " m"]) -> Float[Array, ""]:
     """Quantile regression with Huber's loss (Dabney et al. 2018, eq. 10), the mean over all pairs."""
-    over_samples = jax.vmap(quantile_huber, (None, None, 0))
-    over_quantiles = jax.vmap(over_samples, (0, 0, None))
-    return jnp.mean(jax.vmap(over_quantiles, (0, None, None))(q, middles(q.shape[-1]), target))
+    evenly = jnp.full_like(target, 1 / target.size)
+    each = jax.vmap(quantile_regression, (0, None, None, None))(q, middles(q.shape[-1]), target, evenly)
+    return each.sum() / q.size
 
 
 ENSEMBLES = Registry((Least, LeastQuantiles, Truncated), of=Ensemble)

@@ -9,18 +9,18 @@ from jaxtyping import Bool, Float
 from retorno.core.scalar import Scalar
 
 
-def huber(error: Float[Array, ""], delta: Scalar = 1.0) -> Float[Array, ""]:
+def huber(error: Float[Array, "*N"], delta: Scalar = 1.0) -> Float[Array, "*N"]:
     r"""Half the square of a small error, and linear beyond (Huber 1964).
 
     .. math:: L(e) = \tfrac12 e^2 \text{ where } |e| \le \delta,
               \text{ else } \delta \left( |e| - \tfrac12 \delta \right)
 
     Args:
-        error: e. Shape [].
+        error: e, of any shape.
         delta: δ, positive; infinite for half the square.
 
     Returns:
-        L. Shape [].
+        L. Of the same shape.
 
     >>> huber(jnp.float32(0.5)), huber(jnp.float32(-3))
     (Array(0.125, dtype=float32), Array(2.5, dtype=float32))

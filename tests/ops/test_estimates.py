@@ -10,7 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from retorno.ops.estimates import Atoms, Expected, Quantiles, estimate, projection, quantile_huber, squashed, stretched
+from retorno.ops.estimates import (
+    Atoms,
+    Expected,
+    Quantiles,
+    estimate,
+    projection,
+    quantile_regression,
+    smallest,
+    squashed,
+    stretched,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -41,10 +51,15 @@ def test_within_the_support_the_mean_stays() -> None:
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_what_quantile_regression_minimises_is_the_quantile(share: float) -> None:
-    sample, places = RNG.exponential(size=401), np.linspace(0, 4, 801)
-    of_place = lambda place: jax.vmap(lambda y: quantile_huber(place, share, y, 1e-4))(jnp.asarray(sample)).sum()  # noqa: E731
+    sample, places = jnp.asarray(RNG.exponential(size=401)), np.linspace(0, 4, 801)
+    of_place = lambda place: quantile_regression(place[None], jnp.array([share]), sample, jnp.ones(401), 1e-4)  # noqa: E731
     best = places[int(jnp.argmin(jax.vmap(of_place)(jnp.asarray(places))))]
     assert best == pytest.approx(np.quantile(sample, share), abs=0.02)
+
+
+def test_the_smallest_are_sorted_where_some_are_equal() -> None:
+    x = RNG.integers(0, 9, (20, 13)).astype(np.float32)
+    np.testing.assert_array_equal(jax.vmap(lambda each: smallest(each, 10))(jnp.asarray(x)), np.sort(x)[:, :10])
 
 
 def test_what_is_squashed_is_stretched_back() -> None:
