@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import tyro
 
-from retorno.cli.options import Flag, UsageError, parse
-from retorno.cli.runs import learnt, members, recorded_world
+from retorno.cli.options import Flag, UsageError, parse, step_of
+from retorno.cli.runs import of_first_seed, recorded_world
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note, print_json
 from retorno.core.environment import Environment
@@ -28,6 +28,7 @@ from retorno.run.duel import Forfeit
 from retorno.run.engines import PATIENCE, Engine
 from retorno.run.learnt import require_fitting
 from retorno.run.match import Match
+from retorno.run.policy_folder import Step
 from retorno.run.thinking import in_time, seconds_of
 from retorno.search import SearchPolicy
 from retorno.search.uct import UCTPolicy
@@ -41,7 +42,8 @@ class Arena:
     """Each player meets each other one, from both sides, after openings at random; Bradley–Terry ratings come of it.
 
     A player is a run's folder (RUN:200 lets it look ahead by so many simulations, RUN:2s by as many as take two
-    seconds on this machine, RUN:0 plays its network alone), or random, exact (perfect play, where it is known),
+    seconds on this machine, RUN:0 plays its network alone; RUN@20000 and RUN@best are what it had learnt by that step,
+    RUN@20000:200 both), or random, exact (perfect play, where it is known),
     uct:SIMULATIONS, alpha_beta:DEPTH, or a program of its own: gnugo:LEVEL, 'gtp:COMMAND' or 'uci:COMMAND'. One that
     hangs, dies or moves illegally has lost that game.
     """
@@ -151,7 +153,7 @@ def _told(player: Policy | Engine) -> str:
 
 def _world_of(players: tuple[str, ...]) -> WorldName:
     for each in players:
-        folder = Path(_split(each)[0])
+        folder = _of_step(_split(each)[0])[0]
         if folder.is_dir():
             return recorded_world(folder)
     raise UsageError("say which game is played, for instance --world connect_four")
@@ -162,10 +164,10 @@ def player_of(name: str, world: Environment) -> Policy | Engine:
     if (found := known_player(name, world)) is not None:
         return found
     path, number = _split(name)
-    seconds = seconds_of(number)
-    if not Path(path).is_dir() or not (path == name or number.isdigit() or seconds is not None):
+    seconds, (folder, step) = seconds_of(number), _of_step(path)
+    if not folder.is_dir() or not (path == name or number.isdigit() or seconds is not None):
         raise UsageError(f"no player {name!r}: give the folder of a run, or {', '.join(KNOWN)}")
-    actor = learnt([members(Path(path))[0]])[0]
+    actor = of_first_seed(folder, step)
     try:
         require_fitting(actor, world)
     except ValueError as error:  # Of several runs it has to be said which.
@@ -182,6 +184,12 @@ def _split(name: str) -> tuple[str, str]:
     """A player without and with what it may do on a move: a run's folder may have a colon in its own name."""
     path, _, number = name.rpartition(":")
     return (name, "") if not path or Path(name).is_dir() else (path, number)
+
+
+def _of_step(path: str) -> tuple[Path, Step]:
+    """A run's folder, and by which step it had learnt what plays; None for the newest."""
+    folder, _, step = path.rpartition("@")
+    return (Path(path), None) if not folder or Path(path).is_dir() else (Path(folder), step_of(step))
 
 
 def with_simulations(policy: SearchPolicy, count: int) -> Policy:

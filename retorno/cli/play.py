@@ -19,7 +19,7 @@ import tyro
 
 from retorno.cli.options import Flag, UsageError, parse, step_of
 from retorno.cli.pages import Port
-from retorno.cli.runs import learnt, members, world_for
+from retorno.cli.runs import members, of_first_seed, world_for
 from retorno.cli.spelling import world_settings
 from retorno.cli.terminal import note
 from retorno.core.errors import RetornoError
@@ -167,8 +167,8 @@ def _named(given: Play, settings: dict[str, Any]) -> tuple[WorldName, Policy | N
         if given.step is not None:
             raise UsageError(f"--step is of a run's policy, and {given.what} is a world")
         return WorldName(given.what, settings=settings), None
-    run = members(Path(given.what))[0]
-    name, actor = world_for(run, given.world, settings), learnt([run], step_of(given.step))[0]
+    run = Path(given.what)
+    name, actor = world_for(members(run)[0], given.world, settings), of_first_seed(run, step_of(given.step))
     require_fitting(actor, name.make())
     return name, actor.policy
 

@@ -92,6 +92,15 @@ def learnt(folders: list[Path], step: Step = None) -> list[Actor]:
     return actors
 
 
+def of_first_seed(folder: Path, step: Step = None) -> Actor:
+    """The policy of a recorded run where only one can act; of several seeds it is told whose."""
+    runs = members(folder)
+    actors = learnt(runs[:1], step)
+    if (seeds := max(len(runs), len(actors))) > 1:
+        note(f"{folder} has {seeds} seeds: what acts is seed {actors[0].seed}'s policy")
+    return actors[0]
+
+
 def recorded_world(folder: Path) -> WorldName:
     """The world of a run, by its name.
 

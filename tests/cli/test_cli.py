@@ -15,6 +15,7 @@ from pathlib import Path
 
 import equinox as eqx
 import gymnasium
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ import pytest
 from retorno import bellman
 from retorno.algorithms import DQN, LSTD, PPO, TD, UCT, QLearning, Rollout, TDLambda
 from retorno.algorithms.published import settings
+from retorno.cli.arena import player_of
 from retorno.cli.main import COMMANDS, main
 from retorno.cli.options import UsageError, parse
 from retorno.cli.runs import complete
@@ -29,15 +31,17 @@ from retorno.cli.train import choose, few_starts, free_folder, typed, with_setti
 from retorno.core.errors import WorldError
 from retorno.core.mdp import mdp
 from retorno.environments import save, student
-from retorno.environments.registry import WORLDS, model
+from retorno.environments.registry import WORLDS, make, model
 from retorno.models import Counted
 from retorno.networks import GRU, MLP, Activation, Features
 from retorno.ops.minibatches import equal_parts
 from retorno.ops.optimisers import SGD, RMSprop, Schedule
 from retorno.policies import Epsilon, EpsilonGreedyPolicy, Tabulated, Uniform
 from retorno.run import checkpoint
+from retorno.run.actor import load
 from retorno.run.folder import read_config, read_metrics
 from retorno.run.oracle import entered, regret
+from retorno.run.policy_folder import PolicyError
 from retorno.run.resume import restore
 from retorno.run.stopping import Interrupted
 from retorno.run.train import train
@@ -754,3 +758,19 @@ def test_a_run_is_copied_while_it_is_trained(cli, tmp_path):
         digest = training.digest
     assert cli("resume", copy, "--episodes", "0")[0] == 0
     assert json.loads(cli("inspect", copy, "--json")[1])["digest"] == digest
+
+
+def test_a_player_is_a_run_at_one_of_its_steps_and_of_several_seeds_it_is_told_whose(tmp_path, capsys):
+    folder = tmp_path / "run"
+    with train(QLearning(), "student", steps=40, every=20, seed=(3, 4), folder=folder) as training:
+        training.run_to_end(False)
+    world = make("student")
+    first, newest, best = (player_of(f"{folder}{which}", world) for which in ("@20", "", "@best"))
+    told = capsys.readouterr().err
+    assert told.count(f"{folder} has 2 seeds: what acts is seed 3's policy") == 3 and "the best policy of" in told
+    tables = [np.asarray(jax.tree.leaves(each)[0]) for each in (load(folder, 20).policy, first, newest, best)]
+    assert (tables[0] == tables[1]).all() and (tables[1] != tables[2]).any()
+    with pytest.raises(PolicyError, match="step 30"):
+        player_of(f"{folder}@30", world)
+    with pytest.raises(UsageError, match="a number of steps or the word best, got 'worst'"):
+        player_of(f"{folder}@worst", world)
