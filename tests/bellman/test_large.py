@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numba import njit
 
 from retorno import bellman
 from retorno.bellman.backup import backup_of
@@ -129,7 +130,7 @@ def test_a_model_that_is_not_stored_has_the_same_answer():
     for state in (0, 1, 700, SIDE * SIDE - 2):
         names = {str(stored.model.action_names[a]) for a in made.actions(state)}
         assert names == set(stored.actions(state))
-    cost = bellman.MatrixFree(_costs, 3, 2, 1)
+    cost = bellman.MatrixFree(njit(_costs), 3, 2, 1)  # What is compiled already is not compiled anew for each answer.
     least = bellman.solve_matrix_free(cost, 1.0, minimise=True)
     # v(2) = 2 + v(2)/2 = 4, and v(1) = 2 + v(2)/2 = 4 either way.
     assert least.value == pytest.approx([0, 4, 4], abs=1e-6) and least.actions(1) == (0, 1) and least.actions(0) == ()

@@ -73,7 +73,7 @@ def test_orders_and_ratings_are_lived_again_with_the_same_bits(
     clips: int, said: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exported, taken into a database, and said again by people, as a run that was killed finds them."""
-    place, made = tmp_path / "labels.db", {"clips": clips, "labels": 20, "levels": 7}
+    place, made = tmp_path / "labels.db", {"clips": clips, "labels": 20, "levels": 7, "members": 1}
     paid = TrueReward(mistakes=0, worst=-1.0, best=1.0)
     with lived(tmp_path / "run", judge=paid, **made) as first:
         first.run_to_end()
@@ -118,12 +118,6 @@ def test_a_model_is_trained_tomorrow_by_the_labels_of_today(
     assert float(taught.told.accuracy) > 0.6
 
 
-def test_more_labels_are_asked_than_are_known(judged: tuple[Path, LearntReward, str]) -> None:
-    with lived(labels=60, known=str(judged[0] / "labels.jsonl"), judge=TrueReward(mistakes=0)) as training:
-        training.run_to_end()
-        assert int(training.relabel.labelled.count) == 60
-
-
 def test_known_labels_that_are_no_whole_sessions_are_learnt_and_nobody_is_asked_for_what_has_no_room(
     judged: tuple[Path, LearntReward, str], tmp_path: Path
 ) -> None:
@@ -133,10 +127,10 @@ def test_known_labels_that_are_no_whole_sessions_are_learnt_and_nobody_is_asked_
     (tmp_path / "judge.py").write_text("def of(first, second):\n    asked.append(1)\n    return len(asked) % 2\n")
     judge = FunctionJudge(f"{tmp_path}/judge.py:of")
     judge.found().__globals__["asked"] = asked
-    with lived(labels=40, known=str(known), judge=judge) as training:
+    with lived(labels=40, known=str(known), judge=judge, members=1) as training:
         training.run_to_end()
         assert int(training.relabel.labelled.count) == 15 + len(asked) == 35
-    with lived(labels=15, known=str(known), judge=judge) as taught:
+    with lived(labels=15, known=str(known), judge=judge, members=1) as taught:
         taught.run_to_end()
         assert len(asked) == 20 and float(taught.relabel.normal.scale) == 1
 

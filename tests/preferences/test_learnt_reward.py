@@ -38,6 +38,7 @@ from retorno.preferences import (
 )
 from retorno.preferences.learnt_reward import flat
 from retorno.preferences.segments import draw_segments
+from retorno.replay import Ring
 from retorno.replay.ring import ring as empty_ring
 from retorno.run.loop import native_spec
 from retorno.run.resume import resume
@@ -83,6 +84,10 @@ def small(**changed: Any) -> Preferences:
     return Preferences(**(SMALL | changed))
 
 
+ALONE: dict[str, Any] = {"members": 1, "gradient_steps": 1}
+"""Where what is asked counts and not what is learnt from it: each member has programs of its own."""
+
+
 def learnt(steps: int = 2_000, judge: Any = TrueReward(mistakes=0), **changed: Any) -> LearntReward:  # noqa: B008
     with train(ALGORITHM, world(), steps, relabel=small(judge=judge, **changed)) as training:
         training.run_to_end()
@@ -122,7 +127,7 @@ def test_what_is_best_by_what_was_learnt_is_best_by_what_the_world_pays(labels: 
 
 def test_labels_are_asked_early_and_then_ever_more_seldom() -> None:
     told, asked = [], []
-    made = small(gradient_steps=1, session=1, waiting=0.1)
+    made = small(session=1, waiting=0.1, **ALONE)
     with train(ALGORITHM, world(), 2_000, relabel=made) as training:
         training.pauses = range(40, 2_000, 40)
         for report in training:
@@ -135,10 +140,18 @@ def test_labels_are_asked_early_and_then_ever_more_seldom() -> None:
     assert asked[-1] == 40
 
 
-def test_nothing_is_paid_before_the_first_label_and_then_what_has_the_deviation_that_was_asked_for() -> None:
+@pytest.fixture(scope="module")
+def half() -> LearntReward:
+    """Which pays with half the deviation, and before the first label what is new."""
+    return learnt(deviation=0.5, pretraining=StateEntropy(among=50))
+
+
+def test_nothing_is_paid_before_the_first_label_and_then_what_has_the_deviation_that_was_asked_for(
+    half: LearntReward,
+) -> None:
     fresh = small().build(jax.random.key(0), spec())
     assert not everywhere(fresh).any()
-    relabel = learnt(deviation=0.5)
+    relabel = half
     held = relabel.labelled.asked
     paid = relabel.normal.scale * jnp.mean(
         (relabel._said(flat(held.obs), flat(held.action)) - relabel.normal.mean) / relabel.normal.deviation, axis=-1
@@ -155,9 +168,9 @@ def test_after_the_last_session_a_step_is_paid_the_same() -> None:
     assert isinstance(relabel, LearntReward) and int(relabel.labelled.count) == 20
     lived = relabel.recent.sample(jax.random.key(0), 2).trajectory
     far = lived._replace(steps=lived.steps._replace(obs=100 + 9 * lived.steps.obs))
-    after = relabel.learn(far, jax.random.key(1))[0]
-    assert float(jnp.std(relabel.reward(lived))) > 0.01
-    assert np.array_equal(relabel.reward(lived), after.reward(lived))
+    after, reward = relabel.learn(far, jax.random.key(1))[0], jax.jit(LearntReward.reward)
+    assert float(np.std(reward(relabel, lived))) > 0.01
+    assert np.array_equal(reward(relabel, lived), reward(after, lived))
 
 
 def spec() -> Any:
@@ -212,7 +225,7 @@ def test_what_is_asked_is_what_members_do_not_agree_on() -> None:
     assert len(set(np.asarray(Random().interest(chance, jax.random.key(0))).tolist())) == 4
 
 
-def test_before_the_first_label_what_is_new_is_paid_and_then_what_was_said() -> None:
+def test_before_the_first_label_what_is_new_is_paid_and_then_what_was_said(half: LearntReward) -> None:
     """On a ring of five states all but one are known well: that one is paid most, until somebody has judged."""
     made = small(pretraining=StateEntropy(neighbour=3, among=50), waiting=0.5)
     relabel = made.build(jax.random.key(0), spec())
@@ -222,8 +235,7 @@ def test_before_the_first_label_what_is_new_is_paid_and_then_what_was_said() -> 
     paid = everywhere(new)
     arrived = {(s + step) % STATES: paid[s, i] for s in range(STATES) for i, step in enumerate((-1, 1))}
     assert arrived == pytest.approx({0: 0, 1: 0, 2: 0, 3: np.log1p(np.sqrt(2)), 4: np.log1p(np.sqrt(2))})
-    after = learnt(pretraining=StateEntropy(among=50))
-    assert np.array_equal(everywhere(after), everywhere(dataclasses.replace(after, novelty=None)))
+    assert np.array_equal(everywhere(half), everywhere(dataclasses.replace(half, novelty=None)))
 
 
 def test_segments_lie_within_an_episode() -> None:
@@ -238,8 +250,8 @@ def test_segments_lie_within_an_episode() -> None:
     steps = TimeStep(times, times * 1.0, jnp.ones((19, 2)), jnp.zeros((19, 2), bool), jnp.asarray(ends))
     for since in (0, 9):
         rows = jax.tree.map(lambda x, since=since: x[since : since + 10], steps)
-        ring = ring.add(Trajectory(rows, rows.obs[:-1], (), ()))
-    pairs = draw_segments(ring, jax.random.key(0), 500, 2)
+        ring = jax.jit(Ring.add)(ring, Trajectory(rows, rows.obs[:-1], (), ()))
+    pairs = jax.jit(draw_segments, static_argnums=(2, 3))(ring, jax.random.key(0), 500, 2)
     assert pairs.obs.shape == (500, 2, 4) and pairs.action.shape == pairs.reward.shape == (500, 2, 3)
     oldest = 19 - ring.slots
     whole = {100 * env + t for env in range(2) for t in range(oldest, 16) if not ends[t : t + 3, env].any()}
@@ -250,7 +262,7 @@ def test_segments_lie_within_an_episode() -> None:
 
 def test_labels_that_cannot_be_asked_yet_are_asked_later() -> None:
     """While episodes are shorter than a segment nothing can be compared, and what is due then is owed."""
-    relabel = small(waiting=0.1, gradient_steps=1, recent=80).build(jax.random.key(0), spec())
+    relabel = small(waiting=0.1, recent=80, **ALONE).build(jax.random.key(0), spec())
     learn, asked = jax.jit(lambda relabel, lived, key: relabel.learn(lived, key)), []
     for i in range(12):
         time = 25 * i + np.arange(26)[:, None] + np.zeros(4, int)
@@ -361,7 +373,7 @@ def test_a_function_says_how_good_each_of_several_is(file: Path) -> None:
 
 def test_a_judge_that_fails_stops_the_run_with_its_line(file: Path) -> None:
     with pytest.raises(TrainingError, match=r"broken failed: my_judge.py, line 9: KeyError: 'nothing'"):
-        learnt(judge=FunctionJudge(f"{file}:broken"))
+        learnt(judge=FunctionJudge(f"{file}:broken"), **ALONE)
     segments = [{"obs": np.array([x, x])} for x in (1, 3)]
     odd = FunctionJudge(f"{file}:odd").begin()
     assert np.isinf(odd.shares([segments])).all()
@@ -380,7 +392,7 @@ def test_a_judge_is_named_by_place(tmp_path: Path, file: Path) -> None:
 
 def test_segments_that_no_episode_holds_stop_the_run() -> None:
     with pytest.raises(TrainingError, match=r"hardly a segment of 150 steps lies within an episode"):
-        learnt(segment=150, steps=4_000)
+        learnt(segment=150, steps=4_000, **ALONE)
 
 
 def test_labels_of_which_some_would_not_be_asked_are_refused() -> None:
@@ -404,7 +416,7 @@ def test_it_is_gone_on_with_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_it_pays_actions_that_are_numbers_in_a_hosted_world() -> None:
-    made = small(labels=10, first=1.0, waiting=0.5, gradient_steps=5)
+    made = small(labels=10, first=1.0, waiting=0.5, **ALONE)
     algorithm = PPO(network=MLP((8,)), num_envs=2, rollout=32, epochs=1, minibatches=1)
     with train(algorithm, rt.gymnasium("Pendulum-v1"), 256, relabel=made) as training:
         training.run_to_end()

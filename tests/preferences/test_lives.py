@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
-from test_learnt_reward import ALGORITHM, small
+from test_learnt_reward import ALGORITHM, ALONE, small
 from test_people import somebody
 
 from retorno.core.environment import episode_seed
@@ -21,6 +21,7 @@ from retorno.labels import Labels
 from retorno.preferences import People
 from retorno.preferences.clips import Clips
 from retorno.preferences.lives import Life, Lives
+from retorno.replay import Ring
 from retorno.replay.ring import ring
 from retorno.run.train import train
 
@@ -39,15 +40,16 @@ def test_what_is_kept_is_what_was_lived(rollout: int) -> None:
     action = rng.integers(0, 9, (steps, envs))
     kept = Lives.start(slots, envs, jnp.int32(0))
     held = ring(rows(first[0, 0]), jnp.int32(0), num_envs=envs, capacity=36, rollout=1, length=1)
+    added, add, of = (jax.jit(one) for one in (Lives.added, Ring.add, Lives.of))
     for t in range(0, steps, rollout):
         end = min(t + rollout, steps)
         lived = Trajectory(rows(first[t : end + 1]), jnp.asarray(action[t:end]), (), ())
-        kept, tail = kept.added(lived), max(t, end - held.slots + 1)
-        held = held.add(Trajectory(rows(first[tail : end + 1]), jnp.asarray(action[tail:end]), (), ()))
+        kept, tail = added(kept, lived), max(t, end - held.slots + 1)
+        held = add(held, Trajectory(rows(first[tail : end + 1]), jnp.asarray(action[tail:end]), (), ()))
     found = 0
     for back in range(1, held.slots):
-        index = (held.newest - back) % held.slots * envs + jnp.arange(envs)
-        for env, place in enumerate(np.asarray(kept.of(held, index))):
+        index = (int(held.newest) - back) % held.slots * envs + np.arange(envs)
+        for env, place in enumerate(np.asarray(of(kept, held, jnp.asarray(index)))):
             now = steps - back
             begun = int(np.flatnonzero(first[: now + 1, env])[-1])
             assert place.tolist() == [env, int(first[: now + 1, env].sum()) - 1, now - begun]
@@ -146,7 +148,7 @@ def test_people_are_asked_about_what_can_be_lived_again(tmp_path: Path, monkeypa
     """All of it, though pairs are asked again whose episodes are kept no more; and a second time nothing else is."""
     monkeypatch.setattr("retorno.preferences.judges.PATIENCE", 0.01)
     place, world = tmp_path / "labels.db", gymnasium("FrozenLake-v1", is_slippery=True)
-    asked = small(gradient_steps=1, judge=People(str(place)), segment=2, repeats=0.5, recent=100, longest=60)
+    asked = small(judge=People(str(place)), segment=2, repeats=0.5, recent=100, longest=60, **ALONE)
     go = somebody(place, lambda first, second: 1.0)
     try:
         with train(ALGORITHM, world, 800, seed=5, relabel=asked) as training:

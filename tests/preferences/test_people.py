@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
-from test_learnt_reward import ALGORITHM, small, world
+from test_learnt_reward import ALGORITHM, ALONE, small, world
 
 from retorno.cli import prefer
 from retorno.cli import train as command
@@ -72,7 +72,7 @@ def somebody(place: Path, share: Callable[[Any, Any], float | None]) -> Callable
 
 
 def lived(judge: Any, **more: Any) -> Any:
-    made = small(labels=20, gradient_steps=5, judge=judge)
+    made = small(labels=20, judge=judge, **ALONE)
     return train(ALGORITHM, world(), 800, relabel=made, **more)
 
 

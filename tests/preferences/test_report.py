@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_learnt_reward import ALGORITHM, small, world
+from test_learnt_reward import ALGORITHM, ALONE, small, world
 
 from retorno.core.time_step import Trajectory
 from retorno.plots.preferences import recent
@@ -65,8 +65,7 @@ def test_a_page_tells_what_came_of_the_labels(run: tuple[Path, list[LearntReward
 
 
 def test_a_run_in_a_world_without_a_name_says_so(tmp_path: Path) -> None:
-    relabel = small(gradient_steps=1, members=1)
-    with train(ALGORITHM, world(), 200, folder=tmp_path / "run", relabel=relabel) as training:
+    with train(ALGORITHM, world(), 200, folder=tmp_path / "run", relabel=small(**ALONE)) as training:
         training.run_to_end()
     [page] = report([tmp_path / "run"], tmp_path / "report.html")
     assert "What was learnt cannot be read: the run&#x27;s world was made in Python" in page.read_text()
