@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
 import numpy as np
 import tyro
 from gymnasium import spaces
@@ -31,7 +32,7 @@ from retorno.core.memory import readable
 from retorno.core.names import did_you_mean, meant, named
 from retorno.core.policy import Algorithm, RelabelConfig
 from retorno.core.registry import REGISTERED, folder_of, snake_case
-from retorno.core.spaces import CHANNELS, PICTURE_FROM, channels_first, is_picture
+from retorno.core.spaces import CHANNELS, PICTURE_FROM, as_tree, channels_first, is_picture
 from retorno.environments.datasets import DATASET
 from retorno.environments.own_code import attribute
 from retorno.environments.recordings import Recorded
@@ -622,26 +623,35 @@ def few_starts(model: MDP | None) -> str:
 
 
 def told_picture(algorithm: object, space: Any) -> list[str]:
-    """What whoever observes pictures should know."""
+    """What whoever observes pictures, alone or beside other things, should know."""
+    parts = jax.tree.leaves(as_tree(space))
+    return list(dict.fromkeys(told for part in parts for told in _told_of_one(algorithm, part, alone=len(parts) == 1)))
+
+
+def _told_of_one(algorithm: object, space: Any, alone: bool) -> list[str]:
+    """Of one part of what is observed."""
     if not isinstance(space, spaces.Box) or not (
         is_picture(space) or (len(space.shape) in (3, 4) and min(board(space)[:2]) >= PICTURE_FROM)
     ):
         return []
-    told, high = [], float(space.high.max())
+    told, high, seen = [], float(space.high.max()), "what is observed" if alone else "part of what is observed"
     if channels_first(space) and space.shape[0] not in CHANNELS:
         first, rows, columns = space.shape
         told.append(
-            f"what is observed is read as {first} channels of {rows} × {columns}; a board of {first} × {rows} is read "
+            f"{seen} is read as {first} channels of {rows} × {columns}; a board of {first} × {rows} is read "
             "as one where its longer side comes first"
         )
     network = getattr(algorithm, "network", None)
     if type(network) is MLP:
-        told.append("what is observed is a picture, of which --network cnn makes more than an MLP does")
+        told.append(f"{seen} is a picture, of which --network cnn makes more than an MLP does")
     if isinstance(network, REMEMBERING) and network.reader is None:
-        told.append("what is observed is a picture, of which --network.reader cnn makes more than one layer does")
+        told.append(f"{seen} is a picture, of which --network.reader cnn makes more than one layer does")
     scaled = getattr(algorithm, "normalise_observations", True)
     if space.dtype.kind == "f" and 1 < high < np.inf and not scaled:
-        told.append(f"its numbers reach {high:g} and are read so: take --normalise-observations, or show bytes (uint8)")
+        whose = "its" if alone else "a picture's"
+        told.append(
+            f"{whose} numbers reach {high:g} and are read so: take --normalise-observations, or show bytes (uint8)"
+        )
     return told
 
 

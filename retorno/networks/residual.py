@@ -20,7 +20,16 @@ from jax import Array
 from jaxtyping import Float, Key, PyTree
 
 from retorno.core.hyperparameters import Count, settings
-from retorno.core.spaces import HashableSpace, Record, channels_last, encode, unsupported, width
+from retorno.core.spaces import (
+    PICTURE_FROM,
+    HashableSpace,
+    Record,
+    SpaceError,
+    channels_last,
+    encode,
+    unsupported,
+    width,
+)
 from retorno.networks.convolution import strided
 from retorno.networks.heads import Head
 from retorno.networks.initialisation import Draws
@@ -128,13 +137,26 @@ def planes(space: gymnasium.Space[Any], obs: PyTree[Any]) -> Float[Array, "H W C
 
 
 def board(space: gymnasium.Space[Any]) -> tuple[int, int, int]:
-    """Rows, columns and planes of what is seen, 1 and 1 where it has no board.
+    """Rows, columns and planes of what is seen, 1 and 1 where it has no board; of several parts the largest board.
 
     Raises:
-        SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these.
+        SpaceError: when the space is not Discrete, MultiDiscrete, MultiBinary, Box, or a Dict or Tuple of these; or
+            holds pictures of several sizes, or of more axes than frames, rows, columns and channels.
     """
     leaves = [part for part, _ in _parts(space, None)]
-    rows, columns = next((found for part in leaves if (found := _on_board(part)) is not None), (1, 1))
+    placed = [found for part in leaves if (found := _on_board(part)) is not None]
+    rows, columns = max(placed, key=math.prod, default=(1, 1))
+    if deep := [shape for each in leaves if len(shape := each.shape or ()) > 3]:
+        raise SpaceError(
+            f"a picture has rows, columns and perhaps channels and frames, got one of shape {list(deep[0])}: show "
+            "fewer axes, or take a network that sees no places, as mlp"
+        )
+    if others := [each for each in placed if each != (rows, columns) and min(each) >= PICTURE_FROM]:
+        sizes = " and ".join(f"{each[0]} × {each[1]}" for each in ((rows, columns), others[0]))
+        raise SpaceError(
+            f"pictures that are read together are of one size, got {sizes}: show them in one, as by "
+            "gymnasium.wrappers.ResizeObservation, or write a network that reads each by itself"
+        )
     depth = sum(_depth(part) if _on_board(part) == (rows, columns) else width(part) for part in leaves)
     if not depth:
         raise unsupported(space)

@@ -12,9 +12,10 @@ from gymnasium import spaces
 
 import retorno
 from retorno.cli.train import told_picture
-from retorno.core.spaces import channels_first
+from retorno.core.spaces import SpaceError, channels_first
 from retorno.networks import CNN, GRU, Residual, Stack
 from retorno.networks.heads import ValueHead
+from retorno.networks.residual import board
 
 KEY = jax.random.key(0)
 
@@ -74,3 +75,22 @@ def test_pictures_of_large_floats_and_networks_that_see_no_place_are_told() -> N
     assert told_picture(retorno.PPO(network=GRU(reader=CNN())), floats) == [large]
     (guessed,) = told_picture(retorno.DQN(network=CNN()), spaces.Box(0, 1, (2, 19, 17)))
     assert "read as 2 channels of 19 × 17" in guessed
+
+    beside = spaces.Dict(camera=spaces.Box(0, 255, (20, 30, 3), np.uint8), speed=spaces.Box(-1, 1, (2,)))
+    (part,) = told_picture(retorno.SAC(), beside)
+    assert part.startswith("part of what is observed is a picture, of which --network cnn")
+    assert not told_picture(retorno.SAC(network=CNN()), beside)
+
+
+def planes_of(**parts: tuple[int, ...]) -> tuple[int, int, int]:
+    """Rows, columns and planes of several parts."""
+    return board(spaces.Dict({name: spaces.Box(0, 1, shape) for name, shape in parts.items()}))
+
+
+def test_the_largest_of_several_boards_is_the_one_that_is_read() -> None:
+    """A small table that comes before the picture by its name lies beside it, on each place; not the other way."""
+    assert planes_of(a_table=(3, 4), camera=(20, 30, 3)) == planes_of(camera=(20, 30, 3), table=(3, 4)) == (20, 30, 15)
+    with pytest.raises(SpaceError, match=r"are of one size, got 40 × 40 and 20 × 30: show them in one"):
+        planes_of(hand=(20, 30, 3), head=(40, 40, 3))
+    with pytest.raises(SpaceError, match=r"got one of shape \[2, 4, 20, 30, 3\]: show fewer axes"):
+        planes_of(film=(2, 4, 20, 30, 3))
