@@ -30,7 +30,7 @@ from retorno.ops.distributions import Categorical
 from retorno.ops.optimisers import Adam
 from retorno.replay import Window
 from retorno.run.collect import collect
-from retorno.run.loop import begin_runs, iterate, native_spec
+from retorno.run.loop import begin_native, begin_runs, iterate, native_spec
 from retorno.search import PUCT
 
 WORLD = TicTacToe()
@@ -130,7 +130,7 @@ def test_quick_searches_teach_values_alone() -> None:
     method = AlphaZero(
         network=MLP((8,), shared=True), search=PUCT(simulations=9), quick_simulations=3, full_share=0.5, rollout=4
     )
-    run = begin_runs(method, WORLD, None, jnp.uint32(0), Counter.of(4096), 4)
+    run = begin_native(method, WORLD, None, jnp.uint32(0), Counter.of(4096), 4)
 
     def act(learner: Any, key: Any) -> Any:
         rows = jax.vmap(WORLD.reset)(jax.random.split(key, 4))[1]
@@ -213,7 +213,7 @@ def test_it_gives_up_below_a_bound_but_not_in_games_that_are_played_on() -> None
         played_on=0.5,
         lambda_=1.0,
     )
-    run = begin_runs(method, Nim(), None, jnp.uint32(0), Counter.of(4096), 8)
+    run = begin_native(method, Nim(), None, jnp.uint32(0), Counter.of(4096), 8)
     learner = run.learner._replace(network=Gloomy())
     lived = jax.jit(lambda run: collect(method, learner, Nim(), run.stage, run.seed, KEY)[1])(run)
     first, gave, after = lived.steps.first[:-1], lived.action == GIVE_UP, jax.tree.map(lambda x: x[1:], lived.steps)
@@ -280,7 +280,7 @@ def test_behind_a_gate_the_best_network_plays() -> None:
         gate_period=1,
         gate_games=2,
     )
-    begun = begin_runs(method, Nim(), None, jnp.uint32(0), Counter.of(4096), 2)
+    begun = begin_native(method, Nim(), None, jnp.uint32(0), Counter.of(4096), 2)
     once = jax.jit(lambda method, run: iterate(method, Nim(), run).after, compiler_options=IN_HASTE)
     same = lambda one, other: bool(jax.tree.all(jax.tree.map(jnp.array_equal, one, other)))  # noqa: E731
     for needed, plays in ((0.0, True), (1.1, False)):

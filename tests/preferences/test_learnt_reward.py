@@ -190,6 +190,10 @@ def test_members_are_validated_on_what_they_did_not_learn_from(asked_again: Lear
     left_out = np.asarray(held.times)[np.asarray(held.again) < 0] == 0
     assert len(left_out) >= 300
     assert np.all(np.abs(left_out.mean(0) - 1 / np.e) < 4 * np.sqrt(0.25 / len(left_out)))
+    # Mean and variance of a Poisson number with mean 1 are 1; its square's deviation about the mean is √3.
+    drawn = np.asarray(held.times)[np.asarray(held.again) < 0]
+    assert np.all(np.abs(drawn.mean(0) - 1) < 4 / np.sqrt(len(drawn)))
+    assert np.all(np.abs(((drawn - 1.0) ** 2).mean(0) - 1) < 4 * np.sqrt(3 / len(drawn)))
     assert not np.array_equal(left_out[:, 0], left_out[:, 1])
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_learnt_reward import ALGORITHM, ALONE, small, world
+from test_learnt_reward import ALGORITHM, small, world
 
 from retorno.core.time_step import Trajectory
 from retorno.plots.preferences import recent
@@ -64,8 +66,10 @@ def test_a_page_tells_what_came_of_the_labels(run: tuple[Path, list[LearntReward
     assert f"{np.mean(counts):g}, 95% interval" in html
 
 
-def test_a_run_in_a_world_without_a_name_says_so(tmp_path: Path) -> None:
-    with train(ALGORITHM, world(), 200, folder=tmp_path / "run", relabel=small(**ALONE)) as training:
-        training.run_to_end()
+def test_a_run_in_a_world_without_a_name_says_so(run: tuple[Path, list[LearntReward]], tmp_path: Path) -> None:
+    """The same run, as if its world had been made in Python."""
+    config = Path(shutil.copytree(run[0], tmp_path / "run")) / "config.json"
+    nameless = {"name": None, "description": repr(world())}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"world": nameless}))
     [page] = report([tmp_path / "run"], tmp_path / "report.html")
     assert "What was learnt cannot be read: the run&#x27;s world was made in Python" in page.read_text()
