@@ -62,14 +62,15 @@ def test_importing_changes_nothing(modules: list[str], tmp_path: Path) -> None:
     environ = {name: x for name, x in os.environ.items() if name not in ("XLA_FLAGS", "RETORNO_CACHE")}
     environ |= {"HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "MPLCONFIGDIR": str(tmp_path / "plots")}
 
-    def python(code: str) -> str:
+    def python(code: str, environ: dict[str, str]) -> str:
         done = subprocess.run([sys.executable, "-c", code], env=environ, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    others = json.loads(python(EVERY_OTHER.format(modules=modules)).splitlines()[-1])
+    writing = {name: x for name, x in environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # Read by the next one.
+    others = json.loads(python(EVERY_OTHER.format(modules=modules), writing).splitlines()[-1])
     here = {file for file in tmp_path.rglob("*")}
-    python(LOOK.format(others=others, modules=modules))
+    python(LOOK.format(others=others, modules=modules), environ)
     assert {file for file in tmp_path.rglob("*")} == here
     assert not (tmp_path / ".cache" / "retorno").exists()
 
