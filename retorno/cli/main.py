@@ -117,6 +117,11 @@ def _run(arguments: list[str]) -> int:
 
         run_file(name)
         return _run(rest)
+    if ":" in name:
+        from retorno.environments.own_code import attribute
+
+        attribute(name)
+        return _run(rest)
     if name not in COMMANDS:
         from retorno.core.names import did_you_mean
 

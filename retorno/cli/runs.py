@@ -20,7 +20,7 @@ from retorno.core.names import as_typed
 from retorno.core.policy import Algorithm, Policy
 from retorno.core.waiting import waiting
 from retorno.environments.datasets import DATASET
-from retorno.environments.own_code import named_files
+from retorno.environments.own_code import named_files, named_functions
 from retorno.environments.recordings import Recorded
 from retorno.environments.registry import WorldName
 from retorno.language.records import SUFFIXES
@@ -154,7 +154,7 @@ def world_for_all(folders: Sequence[Path], other: str | None, settings: dict[str
 
 def next_steps(folder: Path) -> str:
     """What can be done with a run, as it is typed: files with code of the user's own are named again."""
-    own = "".join(f"{as_typed(os.path.relpath(file))} " for file in named_files())
+    own = "".join(f"{as_typed(each)} " for each in [*map(os.path.relpath, named_files()), *named_functions()])
     world = settings_of(members(folder)[0])["world"]
     commands, where, named = ("evaluate", "play", "report"), "", world.get("name")
     if named == DATASET:  # In which nothing is lived.

@@ -113,9 +113,9 @@ def dataset(
         _space([each.steps.obs for each in episodes]),
         _space([each.action for each in episodes], taken=True),
     )
-    whose = "its metadata's" if world is None else f"{world}'s"
+    told_of = "its metadata's" if world is None else f"{world}'s"
     for number, each in enumerate(episodes):
-        episodes[number] = _fitting(each, observed, acted, f"episode {number} are not {whose}", source)
+        episodes[number] = _fitting(each, observed, acted, f"episode {number} are not {told_of}", source)
     found = hashlib.sha256(
         b"".join(np.ascontiguousarray(x).tobytes() for x in jax.tree.leaves(list(episodes)))
     ).hexdigest()
@@ -123,7 +123,8 @@ def dataset(
         raise DatasetError(f"{source} is not what it was when the run began (digest {found[:16]}, then {digest})")
     pieces = [piece for each in episodes for piece in _pieces(each, cut)]
     made = recorded_episodes(pieces, observed, acted)
-    settings = {"source": str(path.absolute()), "world": world, "cut": cut, "digest": found[:16]}
+    whose = None if world is None else WorldName(world).as_json()["name"]
+    settings = {"source": str(path.absolute()), "world": whose, "cut": cut, "digest": found[:16]}
     name = WorldName(
         "retorno.environments.datasets:dataset", settings={k: x for k, x in settings.items() if x is not None}
     )

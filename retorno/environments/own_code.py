@@ -1,7 +1,8 @@
 """What code of one's own defines, by its name: FILE.py:NAME, or MODULE:NAME.
 
 Only a file that was named in this process is run: on the command line, or in a call. What a run's folder says of the
-file in which its world stands is not enough, since a folder may come from anywhere.
+file in which its world stands is not enough, since a folder may come from anywhere. So it is with functions of modules
+that are installed, of which some do whatever they are told; classes of worlds may be made because a folder names them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ class OwnCodeError(RetornoError):
 
 _modules: dict[Path, tuple[int, ModuleType]] = {}
 """The files that were named in this process, in order: when they were written, and what they are as modules."""
+
+
+_asked_for: dict[str, Any] = {}
+"""What was asked for in this process by MODULE:NAME of a module that is installed."""
+MAKERS = (
+    "retorno.environments.datasets:dataset",
+    *(f"retorno.language:{kind}" for kind in ("prompts", "demonstrations", "rankings")),
+)
+"""What makes worlds here, and only reads."""
 
 
 def located(name: str) -> tuple[Path | None, str, str]:
@@ -72,6 +82,8 @@ def attribute(name: str, what: str = "world") -> Any:
     if inside not in found:
         own = [known for known in found if not known.startswith("_")]
         raise OwnCodeError(f"{name.rpartition(':')[0]} defines no {inside!r}{did_you_mean(inside, own)}")
+    if located(name)[0] is None:
+        _asked_for[name] = found[inside]
     return found[inside]
 
 
@@ -215,18 +227,32 @@ def defined_by_a_named_file(name: str) -> str | None:
     return None
 
 
+def named_functions() -> list[str]:
+    """What was asked for in this process by MODULE:NAME and is no class of worlds: a run that records it is used so."""
+    return sorted(name for name, it in _asked_for.items() if name not in MAKERS and not _is_class_of_worlds(it))
+
+
 def require_named(name: str, what: str = "world") -> str:
-    """FILE.py:NAME as a run recorded it, in the file that was named: it may have moved since.
+    """FILE.py:NAME or MODULE:NAME as a run recorded it, in the file that was named: it may have moved since.
 
     Raises:
-        OwnCodeError: when no such file was named in this process: then it is not run.
+        OwnCodeError: when no such file or function was named in this process: then it is not run.
 
     Args:
         name: as recorded.
         what: it is: for messages.
     """
     file, _, inside = located(name)
-    if file is None or file in _modules:
+    if file is None:
+        known = name in _asked_for or name in MAKERS
+        if known or _is_class_of_worlds(vars(opened(name, what)[0]).get(inside)):
+            return name
+        in_python = f"retorno.make({name!r})" if what == "world" else f"{__name__}.attribute({name!r})"
+        raise OwnCodeError(
+            f"this run's {what} is {name}, and no function is called because a run's folder names it: name it yourself "
+            f"before the command, `retorno {name} COMMAND …`, or in Python as {in_python}"
+        )
+    if file in _modules:
         return name
     moved = [known for known in _modules if known.name == file.name]
     if not moved:
@@ -236,6 +262,15 @@ def require_named(name: str, what: str = "world") -> str:
             f"yourself before the command, `retorno {file.name} COMMAND …`, or in Python as {in_python}"
         )
     return f"{moved[-1]}:{inside}"
+
+
+def _is_class_of_worlds(kind: Any) -> bool:
+    """Whether it is a class of environments, or of what wraps them."""
+    import gymnasium
+
+    from retorno.core.environment import Environment
+
+    return isinstance(kind, type) and issubclass(kind, gymnasium.Env | gymnasium.vector.VectorEnv | Environment)
 
 
 def guarded(where: str, call: Callable[[], Made], what: str) -> Made:

@@ -338,11 +338,13 @@ class WorldName:
             OwnCodeError: when it stands in a file that was not named in this process.
         """
         known = {each.name: given[each.name] for each in dataclasses.fields(cls) if each.name in given}
-        name = require_named(given["name"]) if ":" in given["name"] else given["name"]
-        wrappers = tuple(
-            _of_wrapper(each, lambda name: require_named(name, "wrapper")) for each in known.pop("wrappers", ())
-        )
-        return cls(**{**known, "name": name, "wrappers": wrappers})
+        name = _required(given["name"])
+        own = partial(require_named, what="wrapper")
+        wrappers = tuple(_of_wrapper(each, own) for each in known.get("wrappers", ()))
+        settings = dict(known.get("settings", {}))
+        if isinstance(inner := settings.get("world"), str):
+            settings["world"] = _required(inner)
+        return cls(**{**known, "name": name, "wrappers": wrappers, "settings": settings})
 
     @classmethod
     def of(cls, world: Any) -> WorldName | None:
@@ -403,6 +405,11 @@ class WorldName:
         if entry is None or entry.model is None or _strange(entry, settings):
             return None
         return entry.model(**settings)
+
+
+def _required(name: str) -> str:
+    """A world's name as a run recorded it, of code of one's own that may be run."""
+    return require_named(name) if ":" in name and not _GYMNASIUM_ID.fullmatch(located(name)[2]) else name
 
 
 def _whole(name: str) -> str:

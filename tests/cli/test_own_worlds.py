@@ -15,6 +15,7 @@ from retorno.cli.train import choose
 from retorno.core.environment import Environment
 from retorno.core.errors import WorldError
 from retorno.environments import own_code
+from retorno.environments.datasets import DATASET
 from retorno.environments.hosted.gymnasium import gymnasium as hosted
 from retorno.environments.own_code import OwnCodeError, run_file
 from retorno.environments.registry import UnknownNameError, WorldName, as_world, make
@@ -146,6 +147,30 @@ def test_no_wrapper_is_run_because_a_run_names_it(shop):
     assert "shop" not in sys.modules
     run_file("shop.py")
     assert WorldName.recorded(named).wrappers == (f"{shop}/shop.py:Half()",)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        {"name": "os:mkdir", "settings": {"path": "made"}},
+        {"name": "retorno.environments.own_code:run_file", "settings": {"file": "shop.py"}},
+        {"name": DATASET, "settings": {"source": "data.npz", "world": "os:getpid"}},
+        {"name": "CartPole-v1", "wrappers": ["os:mkdir('made')"]},
+        {"name": "CartPole-v1", "wrappers": ["./shop.py:Half()"]},
+    ],
+)
+def test_no_function_is_called_because_a_run_names_it(shop, monkeypatch, world):
+    """Of modules that are installed as little as of files: some do whatever they are told."""
+    monkeypatch.setattr(own_code, "_asked_for", {})
+    with pytest.raises(OwnCodeError, match=r"because a run's folder names it: name it yourself before the command"):
+        WorldName.recorded(world).make()
+    assert "shop" not in sys.modules and not Path("made").exists()
+    # Classes of worlds are no functions, and what was asked for here is known.
+    for name in ("gymnasium.envs.toy_text:FrozenLakeEnv", "retorno.environments.text.recall:Recall"):
+        assert WorldName.recorded({"name": name}).name == name
+    with pytest.raises(ValueError, match="is no world"):
+        make("os:getpid")
+    assert WorldName.recorded({"name": "os:getpid"}).name == "os:getpid" and own_code.named_functions() == ["os:getpid"]
 
 
 def test_a_file_that_is_called_as_a_module(shop):
