@@ -367,17 +367,21 @@ def readable(text: str, groups: Mapping[str, Collection[str]]) -> str:
     return head.rstrip() + "\n" + told
 
 
-def options(kind: Any) -> Iterator[str]:
-    """The options that a dataclass (or an instance) stands for, as one types them."""
+def options(kind: Any, whole: bool = False) -> Iterator[str]:
+    """The options that a dataclass (or an instance) stands for, as one types them: their whole names, and endings.
+
+    Args:
+        kind: the dataclass.
+        whole: leave the endings out: what is typed behind a name of its own has no other name between.
+    """
     for field in dataclasses.fields(kind):
         told = (getattr(each, "name", None) for each in getattr(field.type, "__metadata__", ()))
         name = next(filter(None, told), field.name.strip("_")).replace("_", "-")
         value = getattr(kind, field.name, None)
         yield f"--{name}"
         if dataclasses.is_dataclass(value):  # Its options carry its name, or (an algorithm's) do not.
-            nested = list(options(value))
-            yield from nested
-            yield from (f"--{name}.{option[2:]}" for option in nested)
+            yield from () if whole else options(value)
+            yield from (f"--{name}.{option[2:]}" for option in options(value, whole=True))
 
 
 def understood(argument: str, kind: Any) -> str:

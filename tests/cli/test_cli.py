@@ -229,6 +229,10 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["play", "CartPole-v1", "--out", "x.png"], ".gif or .mp4"),
         (["play", "connect_four", "--page", "--port", "70000"], "--port must be from 1 to 65535, got 70000"),
         (["arena", "random", "exact", "--most", "-3"], "--most must be at least 1, got -3"),
+        (
+            ["train", "ppo", "CartPole-v1", "--network", "lstm", "--network.reader", "mlp", "--network.hidden", "8"],
+            "no option --network.hidden; did you mean --network.reader.hidden",
+        ),
         (["list", "everything"], "algorithms"),
     ],
 )
