@@ -289,6 +289,7 @@ def seed_rows(
     *,
     ylabel: str,
     log_x: bool = False,
+    extremes: bool = False,
 ) -> Figure:
     """Rows of `seed_panels`, of which each line has its own points.
 
@@ -296,6 +297,7 @@ def seed_rows(
         rows: by what points stand at, by title, by name, lines over seeds. A name has one colour in all of them.
         ylabel: what the values are.
         log_x: powers of x at equal distances.
+        extremes: bands reach from the worst seed to the best, where few would make an interval of little use.
     """
     panes = [(xlabel, title, series) for xlabel, row in rows.items() for title, series in row.items()]
     names = dict.fromkeys(name for _, _, series in panes for name in series)
@@ -304,7 +306,7 @@ def seed_rows(
     with style():
         figure, axes = panels(max(9.6, 3.2 * across), 2.7 * len(rows) + 1.5, len(rows), across)
         for place, (pane, (xlabel, title, series)) in enumerate(zip(axes, panes, strict=True)):
-            _mean_lines(pane, series, [looks[name] for name in series])
+            _mean_lines(pane, series, [looks[name] for name in series], extremes)
             pane.set_title(title if place < across else "", pad=10)
             pane.set_xlabel(xlabel)
             number_axes(pane, 4)
@@ -319,12 +321,13 @@ def seed_rows(
     return figure
 
 
-def _mean_lines(axes: Any, series: Mapping[str, SeedLine], looks: Any) -> None:
-    """Means over seeds, and bands that are their 95% intervals."""
+def _mean_lines(axes: Any, series: Mapping[str, SeedLine], looks: Any, extremes: bool = False) -> None:
+    """Means over seeds, and bands that are their 95% intervals, or reach from the worst to the best."""
     for (name, (x, values)), (line, colour) in zip(series.items(), looks, strict=False):
         mean, reach = values.mean(0), mean_reach(values)
+        low, high = (values.min(0), values.max(0)) if extremes else (mean - reach, mean + reach)
         axes.plot(x, mean, line, color=colour, label=name)
-        axes.fill_between(x, mean - reach, mean + reach, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(x, low, high, color=colour, alpha=0.1 if extremes else 0.2, linewidth=0)
     axes.margins(x=0.01, y=0.08)
 
 

@@ -146,7 +146,7 @@ def log_y_axis(axes: matplotlib.axes.Axes) -> None:
 
 
 def _powers_of_ten(axis: Any) -> None:
-    axis.set_major_locator(LogLocator(10))
+    axis.set_major_locator(LogLocator(10, numticks=4))  # More, and their numbers run into each other.
     axis.set_major_formatter(FuncFormatter(lambda x, _: number(x, 6)))
     axis.set_minor_formatter(NullFormatter())
 
