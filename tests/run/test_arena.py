@@ -117,8 +117,7 @@ def test_a_run_of_another_game_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     """Among several it has to be said which one does not play."""
     uniform = Uniform().build(WORLD.observation_space, WORLD.action_space)
     actor = Actor(uniform, WORLD.observation_space, WORLD.action_space)
-    monkeypatch.setattr("retorno.cli.arena.learnt", lambda folders: [actor])
-    monkeypatch.setattr("retorno.cli.arena.members", lambda folder: [folder])
+    monkeypatch.setattr("retorno.cli.arena.of_first_seed", lambda folder, step: actor)
     with pytest.raises(UsageError, match=f"{tmp_path.name} does not play this game: the observations"):
         arena_command(["random", str(tmp_path), "--world", "hex"])
 
