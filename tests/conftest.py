@@ -7,7 +7,6 @@ What was compiled is forgotten between groups that compile otherwise, and once i
 import contextlib
 import ctypes
 import dataclasses
-import functools
 import gc
 import os
 import sys
@@ -22,7 +21,6 @@ import jax
 import pytest
 from hypothesis import settings
 from jax._src import compiler
-from jax._src.interpreters import mlir
 
 annotations.hold()
 annotations.Looking.on = False  # Until the first test: what files make while they are collected is made by tests too.
@@ -250,7 +248,6 @@ def crowded(much: float = MUCH) -> bool:
 def forget_compiled_programs() -> None:
     """And give their memory back."""
     jax.clear_caches()
-    mlir.make_ir_context.cache_clear()
     gc.collect()
     if trim is not None:
         trim(0)
@@ -258,10 +255,6 @@ def forget_compiled_programs() -> None:
 
 trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc keeps what is freed until it is asked."""
-
-
-mlir.make_ir_context = functools.cache(mlir.make_ir_context)
-"""In which programs are written down: to make one anew takes a third of the time of a small program."""
 
 
 def keep_memory() -> None:

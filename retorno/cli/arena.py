@@ -187,9 +187,10 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _of_step(path: str) -> tuple[Path, Step]:
-    """A run's folder, and by which step it had learnt what plays; None for the newest."""
+    """A run's folder, which may have an @ in its own name, and by which step it had learnt what plays; None: newest."""
     folder, _, step = path.rpartition("@")
-    return (Path(path), None) if not folder or Path(path).is_dir() else (Path(folder), step_of(step))
+    at_step = folder and Path(folder).is_dir() and not Path(path).is_dir()
+    return (Path(folder), step_of(step)) if at_step else (Path(path), None)
 
 
 def with_simulations(policy: SearchPolicy, count: int) -> Policy:

@@ -45,7 +45,12 @@ NAMES = {
     "terminals": ("terminals", "terminal", "terminations", "terminated", "dones", "done"),
     "timeouts": ("timeouts", "timeout", "truncations", "truncated"),
     "next_observations": (
-        *("next_observations", "next_observation", "next_obs", "obs_next", "next_states", "next_state"),
+        "next_observations",
+        "next_observation",
+        "next_obs",
+        "obs_next",
+        "next_states",
+        "next_state",
     ),
 }
 """What arrays are called by those who record them."""

@@ -20,7 +20,7 @@ from retorno.algorithms.published import settings
 from retorno.environments.registry import make
 from retorno.figures.exhibit import Exhibit
 from retorno.networks.returns import Categorical
-from retorno.plots.curves import mean_reach, seed_rows
+from retorno.plots.curves import seed_rows
 from retorno.run.evaluate import evaluate
 from retorno.run.train import train
 
@@ -77,16 +77,15 @@ def which(seeds: int) -> Exhibit:
         extremes=True,
     )
     rows = [
-        (world, name, int(steps), round(float(seconds), 3), float(mean), float(reach))
+        (world, name, int(steps), round(float(seconds), 3), *(float(of(paid)) for of in (np.mean, np.min, np.max)))
         for world, of_world in found.items()
         for name, each in of_world.items()
-        for steps, seconds, mean, reach in zip(
-            each.steps, each.seconds, each.returns.mean(0), mean_reach(each.returns), strict=True
-        )
+        for steps, seconds, paid in zip(each.steps, each.seconds, each.returns.T, strict=True)
     ]
     note = f"{seeds} seeds, greedy, {EPISODES} episodes each: their mean, and from the worst to the best"
-    paid = "seconds of the processor, of one seed, compiled before"
-    return Exhibit(figure, ("world", "algorithm", "steps", "seconds", "return", "reach"), rows, notes=(note, paid))
+    spent = "seconds of the processor, of one seed, compiled before"
+    columns = ("world", "algorithm", "steps", "seconds", "return", "worst", "best")
+    return Exhibit(figure, columns, rows, notes=(note, spent))
 
 
 def bought(name: str, world: str, seeds: int) -> Bought:

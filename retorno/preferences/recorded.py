@@ -59,10 +59,10 @@ def learnt_rewards(folder: Path) -> list[LearntReward]:
     if seeds > 1:
         shape = jax.tree.map(lambda x: jax.ShapeDtypeStruct((seeds, *x.shape), x.dtype), shape)
     found, _, _ = checkpoint.load(path, {"relabel": shape}, part=True)
-    each = found["relabel"] if seeds == 1 else jax.device_get(found["relabel"])
     if seeds == 1:
-        return [each]
+        return [found["relabel"]]
     # By NumPy: of JAX's arrays each shape would be cut by a program of its own.
+    each = jax.device_get(found["relabel"])
     return [jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), each) for i in range(seeds)]
 
 

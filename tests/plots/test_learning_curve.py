@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection
 
-from retorno.plots import PlotError, learning_curve, metric_curves, save
+from retorno.plots import PlotError, learning_curve, metric_curves, save, seed_rows
 from retorno.plots.progress import POINTS, final_returns, in_order, return_curve, smoothing, spent_seconds
 from retorno.plots.style import number
 
@@ -154,6 +154,23 @@ def test_drawn_line_band_references_and_evaluations():
     np.testing.assert_allclose(whiskers.get_segments(), [[[20, 4], [20, 7]]])
     assert any(np.allclose(line.get_ydata(), 9.0) for line in axes.lines)
     assert "optimum: 9" in {t.get_text() for t in figure.legends[0].get_texts()}
+
+
+def test_bands_are_intervals_or_reach_from_the_worst_seed_to_the_best():
+    rows = {"steps": {"world": {"it": (np.array([1.0, 2.0]), np.array([[1.0, 2.0], [3.0, 6.0]]))}}}
+    for extremes, low, high in ((False, 4 - 2 * 12.70620474, 4 + 2 * 12.70620474), (True, 1, 6)):
+        (axes,) = seed_rows(rows, ylabel="return", extremes=extremes).axes
+        assert axes.lines[0].get_ydata().tolist() == [2, 4]
+        y = axes.collections[0].get_paths()[0].vertices[:, 1]
+        assert (y.min(), y.max()) == pytest.approx((low, high))
+
+
+def test_powers_of_ten_keep_apart():
+    x = np.geomspace(400, 1e7, 5)
+    pane = {"world": {"it": (x, x[None])}}
+    axes = seed_rows({"steps": pane, "seconds": pane}, ylabel="return", log_x=True).axes
+    shown = [text.get_text() for text in axes[0].get_xticklabels() if 400 <= text.get_position()[0] <= 1e7]
+    assert shown == ["1,000", "100,000", "10,000,000"]
 
 
 def test_one_seed_has_a_line_only():

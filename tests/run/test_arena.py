@@ -109,6 +109,8 @@ def test_what_cannot_meet_is_refused() -> None:
         known_player("alpha_beta:3", WORLD)
     with pytest.raises(UsageError, match="say which game is played"):
         arena_command(["random", "exact"])
+    with pytest.raises(UsageError, match="say which game is played"):  # No run at a step called host.
+        arena_command(["random", "gtp:ssh me@host:22 gnugo"])
     with pytest.raises(UsageError, match="no player 'nobody'"):
         arena_command(["random", "nobody", "--world", "tic_tac_toe_for_two"])
 
