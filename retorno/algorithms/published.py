@@ -117,6 +117,7 @@ _UPHILL = DQN(
 _UPHILL_STEADY = dataclasses.replace(
     _UPHILL, optimiser=Adam(4e-3, Schedule.linear, max_gradient_norm=10.0), n=3, double=True
 )
+_CLIMBS = f"{_ZOO}'s, with double, returns of three steps and a step size that falls"
 
 
 def _by_quantiles(settings: DQN, quantiles: int) -> DQN:
@@ -613,13 +614,11 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         "Andrychowicz et al. 2017, section 3.1, with a smaller network",
     ),
     ("dqn", "Acrobot-v1"): Published(_EVERY_FOURTH, 100_000, _ZOO),
-    ("dqn", "MountainCar-v0"): Published(
-        _UPHILL_STEADY, 120_000, f"{_ZOO}'s, with double, returns of three steps and a step size that falls"
-    ),
+    ("dqn", "MountainCar-v0"): Published(_UPHILL_STEADY, 120_000, _CLIMBS),
     ("dqn", "LunarLander-v3"): Published(_LANDING, 100_000, _LANDS),
     ("qrdqn", "CartPole-v1"): Published(_by_quantiles(_POLE_BY_VALUES, 10), 50_000, _ZOO),
     ("qrdqn", "Acrobot-v1"): Published(_by_quantiles(_EVERY_FOURTH, 25), 100_000, _ZOO),
-    ("qrdqn", "MountainCar-v0"): Published(_by_quantiles(_UPHILL, 25), 120_000, _ZOO),
+    ("qrdqn", "MountainCar-v0"): Published(_by_quantiles(_UPHILL_STEADY, 25), 120_000, _CLIMBS),
     ("qrdqn", "LunarLander-v3"): Published(_by_quantiles(_LANDING, 50), 100_000, _LANDS),
     # 81 weights: of the 4,500 of two layers of 64 the noise of 64 pairs says little (−1,278 after 2 million steps).
     ("es", "Pendulum-v1"): Published(
