@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pages import DOCS, EXACT, PICTURE, alike, comparable, executed, runnable
 
-SEEN = ("images/page-", "images/preferences-", "images/self-play-", "images/tune")
+SEEN = ("images/page-", "images/preferences-", "images/self-play-", "images/tune", "images/which")
 """How pictures begin that show what a browser showed, and what a command of the page made."""
 
 
