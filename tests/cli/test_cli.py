@@ -201,6 +201,7 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["train", "ppo"], "which world?"),
         (["train", "--steps", "9", "ppo", "CartPole-v1"], "come first"),
         (["train", "ppo", "CartPol-v1"], "did you mean CartPole-v1"),
+        (["train", "sac", "FetchReach-v4"], "another package registers is called PACKAGE:FetchReach-v4"),
         (["train", "ppo", "CartPole-v1", "--lerning-rate", "1"], "did you mean --learning-rate"),
         (["train", "ppo", "CartPole-v1", "--xyzzy", "1"], "no option --xyzzy (see"),  # Nothing is like it.
         (["train", "ppo", "CartPole-v1", "--relabel", "clip"], "did you mean clip_rewards"),
