@@ -290,7 +290,8 @@ _SWING_FROM_MEMORY = PPO(
     initial_log_std=-math.log(2),
     noise_period=4,
     discount=0.9,
-    optimiser=Adam(1e-3, max_gradient_norm=0.5, eps=1e-5),
+    # With one that stays, five seeds of ten ended between −232 and −454.
+    optimiser=Adam(1e-3, Schedule.linear, max_gradient_norm=0.5, eps=1e-5),
     normalise_observations=True,
     normalise_rewards=True,
 )
@@ -535,7 +536,7 @@ PUBLISHED: dict[tuple[str, str], Published] = {
         5_000_000,
         _ZOO,
     ),
-    ("ppo", "PendulumNoVel-v1"): Published(_SWING_FROM_MEMORY, 100_000, _IN_PIECES),
+    ("ppo", "PendulumNoVel-v1"): Published(_SWING_FROM_MEMORY, 100_000, f"{_IN_PIECES}, and a step size that falls"),
     ("ppo", "MountainCarContinuousNoVel-v0"): Published(_BY_CAR_FROM_MEMORY, 300_000, _IN_PIECES),
     ("ppo", "CartPoleNoVel-v1"): Published(_VEILED, 200_000, "retorno"),
     ("ppo", "recall"): Published(_MEMORY, 200_000, "retorno"),
