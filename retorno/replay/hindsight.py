@@ -137,7 +137,8 @@ class HindsightReplay(eqx.Module):
         return (
             f"hindsight's reward says {said:zg} where the world paid {row.reward:zg} (achieved "
             f"{row.obs[ACHIEVED]}, desired {row.obs[DESIRED]}), so exchanged goals are paid otherwise than its "
-            "own: set it, as with --replay.reward.tolerance 0.1, or give your own GoalReward"
+            "own: say what is paid elsewhere and at the goal, and how near that is (--replay.reward.missed, .reached "
+            "and .tolerance), or give a GoalReward of your own"
         )
 
     def _with_goal(self, row: TimeStep, goal: Goal) -> TimeStep:
