@@ -259,6 +259,7 @@ def parse(
     command: str,
     description: str = "",
     groups: Mapping[str, Collection[str]] | None = None,
+    elsewhere: Callable[[str], str] = lambda name: "",
 ) -> T:
     """An instance of a dataclass from command line arguments; `--help` prints and exits.
 
@@ -268,6 +269,7 @@ def parse(
         command: what was typed before, as "retorno solve".
         description: the help's first lines; the dataclass's own docstring without it.
         groups: in the help, the title over each group of fields, and their names.
+        elsewhere: says of an option that there is not, without its dashes, where there would be one; or nothing.
 
     Raises:
         UsageError: for unknown options (with near names), missing and wrong values.
@@ -293,10 +295,10 @@ def parse(
             raise
         # Where a choice is wrong, it may be the value of an option that does not exist.
         strange = [each for each in arguments if each.startswith("--") and not _known(each, kind)]
-        told = _unknown(strange[0], kind) if strange else _gist(complaint.getvalue(), command)
+        told = _unknown(strange[0], kind, elsewhere) if strange else _gist(complaint.getvalue(), command)
         raise UsageError(f"{told} (see {command} --help)") from None
     if unknown:
-        raise UsageError(f"{_unknown(unknown[0], kind)} (see {command} --help)")
+        raise UsageError(f"{_unknown(unknown[0], kind, elsewhere)} (see {command} --help)")
     for name, asked in _out_of_range(made).items():
         raise UsageError(
             f"--{name.replace('_', '-')} must be {asked}, got {getattr(made, name)} (see {command} --help)"
@@ -406,12 +408,13 @@ def _known(given: str, kind: type) -> bool:
     return option == "--help" or any(option == each or option.endswith(f".{each[2:]}") for each in options(kind))
 
 
-def _unknown(given: str, kind: type) -> str:
+def _unknown(given: str, kind: type, elsewhere: Callable[[str], str]) -> str:
     if not given.startswith("-"):
         return f"{given!r} is one argument too many"
     # Without their dashes, in which all are alike.
     name, known = given.split("=")[0].replace("_", "-").lstrip("-"), [each[2:] for each in options(kind)]
-    return f"no option {given}{did_you_mean(name, known, before='--')}"
+    here = any(each.rpartition(".")[2] == name.rpartition(".")[2] for each in known)
+    return f"no option {given}{(not here and elsewhere(name)) or did_you_mean(name, known, before='--')}"
 
 
 def _gist(complaint: str, command: str) -> str:

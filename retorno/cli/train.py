@@ -300,7 +300,8 @@ def choose(
     command = " ".join(part for part in (COMMAND, name, world) if part)
     own = {each.strip("_").replace("_", "-") for each in fields_of(usual)} | {*parts_of(usual), "relabel"}
     groups = {**GROUPS, "algorithm": own | {f"no-{each}" for each in own}}
-    made: Any = parse(kind, [python_name(a, usual) for a in arguments], command, described, groups)
+    asked_for = [python_name(each, usual) for each in arguments]
+    made: Any = parse(kind, asked_for, command, described, groups, functools.partial(of_another_kind, usual))
     return (
         made.options,
         with_own_types(made.algorithm, usual),
@@ -412,6 +413,33 @@ def _is_part(option: Any) -> bool:
     return all(
         field.default is not missing or field.default_factory is not missing for field in dataclasses.fields(option)
     )
+
+
+def of_another_kind(made: Any, option: str) -> str:
+    """Of which kind of a part an option would be, which settings do not have; empty where it is of none.
+
+    Args:
+        made: the settings, as an algorithm's.
+        option: as `network.channels`, or its last word.
+
+    >>> from retorno import DQN
+    >>> of_another_kind(DQN(), "network.channels")
+    '; it is of --network residual or cnn, not of mlp'
+    >>> of_another_kind(DQN(), "alpha"), of_another_kind(DQN(), "network.colour")
+    ('; it is of --replay proportional or ranked, not of uniform', '')
+    """
+    before, _, name = option.replace("-", "_").rpartition(".")
+    first, _, inner = before.partition(".")
+    if inner and first in parts_of(made):
+        return of_another_kind(getattr(made, first), f"{inner}.{name}").replace("--", f"--{first}.")
+    for part, kinds in parts_of(made).items():
+        having = (
+            [kind for kind, settings in kinds.items() if name in fields_of(settings)] if before in ("", part) else []
+        )
+        if having:
+            here = part_name(kinds, getattr(made, part))
+            return f"; it is of --{part.replace('_', '-')} {' or '.join(having)}, not of {here}"
+    return ""
 
 
 def part_name(kinds: Mapping[str, Any], made: Any) -> str:

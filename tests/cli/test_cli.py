@@ -203,6 +203,10 @@ def test_the_next_free_folder(tmp_path, monkeypatch):
         (["train", "ppo", "CartPol-v1"], "did you mean CartPole-v1"),
         (["train", "sac", "FetchReach-v4"], "another package registers is called PACKAGE:FetchReach-v4"),
         (["train", "ppo", "CartPole-v1", "--lerning-rate", "1"], "did you mean --learning-rate"),
+        (
+            ["train", "dqn", "CartPole-v1", "--network.channels", "8"],
+            "no option --network.channels; it is of --network ",
+        ),
         (["train", "ppo", "CartPole-v1", "--xyzzy", "1"], "no option --xyzzy (see"),  # Nothing is like it.
         (["train", "ppo", "CartPole-v1", "--relabel", "clip"], "did you mean clip_rewards"),
         (["train", "ppo", "CartPole-v1", "--network", "my.py:Net"], "registers has a name: retorno my.py train …"),
