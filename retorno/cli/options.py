@@ -413,8 +413,9 @@ def _unknown(given: str, kind: type, elsewhere: Callable[[str], str]) -> str:
         return f"{given!r} is one argument too many"
     # Without their dashes, in which all are alike.
     name, known = given.split("=")[0].replace("_", "-").lstrip("-"), [each[2:] for each in options(kind)]
-    here = any(each.rpartition(".")[2] == name.rpartition(".")[2] for each in known)
-    return f"no option {given}{(not here and elsewhere(name)) or did_you_mean(name, known, before='--')}"
+    near = did_you_mean(name, known, before="--")
+    whole = "." in name and not any(each.rpartition(".")[2] == name.rpartition(".")[2] for each in known)
+    return f"no option {given}{(elsewhere(name) or near) if whole else (near or elsewhere(name))}"
 
 
 def _gist(complaint: str, command: str) -> str:

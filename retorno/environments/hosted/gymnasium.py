@@ -351,7 +351,7 @@ def find(source: str) -> EnvSpec:
         own = defined_by_a_named_file(source)
         close = [own] if own else _near(name)
         hint = f"did you mean {' or '.join(close)}?" if close else "gymnasium.pprint_registry() lists all"
-        hint += "" if module else f" What another package registers is called PACKAGE:{name}"
+        hint += "" if module or own else f" What another package registers is called PACKAGE:{name}"
         raise WorldError(f"there is no Gymnasium environment {source!r}: {hint}") from error
 
 
