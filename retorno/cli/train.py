@@ -415,12 +415,13 @@ def _is_part(option: Any) -> bool:
     )
 
 
-def of_another_kind(made: Any, option: str) -> str:
+def of_another_kind(made: Any, option: str, of: str = "") -> str:
     """Of which kind of a part an option would be, which settings do not have; empty where it is of none.
 
     Args:
         made: the settings, as an algorithm's.
         option: as `network.channels`, or its last word.
+        of: what stands before the names of its parts, as `network.` of a part of a network.
 
     >>> from retorno import DQN
     >>> of_another_kind(DQN(), "network.channels")
@@ -431,14 +432,12 @@ def of_another_kind(made: Any, option: str) -> str:
     before, _, name = option.replace("-", "_").rpartition(".")
     first, _, inner = before.partition(".")
     if inner and first in parts_of(made):
-        return of_another_kind(getattr(made, first), f"{inner}.{name}").replace("--", f"--{first}.")
+        return of_another_kind(getattr(made, first), f"{inner}.{name}", f"{of}{first}.")
     for part, kinds in parts_of(made).items():
-        having = (
-            [kind for kind, settings in kinds.items() if name in fields_of(settings)] if before in ("", part) else []
-        )
-        if having:
+        having = [kind for kind, settings in kinds.items() if name in fields_of(settings)]
+        if having and before in ("", part):
             here = part_name(kinds, getattr(made, part))
-            return f"; it is of --{part.replace('_', '-')} {' or '.join(having)}, not of {here}"
+            return f"; it is of --{(of + part).replace('_', '-')} {' or '.join(having)}, not of {here}"
     return ""
 
 

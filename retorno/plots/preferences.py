@@ -159,9 +159,8 @@ def recent(reward: LearntReward) -> Lived:
     slots = (int(ring.newest) - np.arange(length, -1, -1)) % ring.slots
     rows = jax.tree.map(lambda x: x[slots], ring.steps)
     trajectory = Trajectory(rows, jax.tree.map(lambda x: x[slots[:-1]], ring.action), (), ())
-    lives = ~rows.last[
-        :-1
-    ]  # As `Trajectory.transitions`, which are JAX's: of these rows NumPy has each operation ready.
+    # As `Trajectory.transitions`, which are JAX's: of these rows NumPy has each operation ready.
+    lives = ~rows.last[:-1]
     turned = lambda x: np.asarray(x).T  # noqa: E731
     return Lived(turned(_paid(reward, trajectory)), turned(rows.reward[1:]), turned(lives))
 
