@@ -8,7 +8,7 @@ import importlib
 import inspect
 import shlex
 from collections.abc import Callable, Collection, Iterable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -253,3 +253,27 @@ def as_typed(path: object) -> str:
     ('runs/pole', "'my runs/pole'")
     """
     return shlex.quote(str(path))
+
+
+def without_folders(told: Any, kept: int = 1) -> Any:
+    """A JSON value as it is given away: of a file or an address its name alone, not where it lies on this machine.
+
+    Args:
+        told: text, or lists and dictionaries of it; what else there is stays.
+        kept: how many of a path's last names stay: more where one does not tell two files apart.
+
+    >>> without_folders({"name": "/home/ada/shop.py:Shop", "wrappers": ["/home/ada/less.py:Less(share='a/b')"]})
+    {'name': 'shop.py:Shop', 'wrappers': ["less.py:Less(share='a/b')"]}
+    >>> without_folders(["/home/ada/a/x.csv", "ALE/Pong-v5", "../x.csv", 3], kept=2)
+    ['a/x.csv', 'ALE/Pong-v5', '../x.csv', 3]
+    """
+    match told:
+        case str():
+            place, bracket, inside = told.partition("(")
+            whole = place.startswith("/") or "://" in place
+            return "/".join(place.split("/")[-kept:]) + bracket + inside if whole else told
+        case list():
+            return [without_folders(each, kept) for each in told]
+        case dict():
+            return {key: without_folders(each, kept) for key, each in told.items()}
+    return told

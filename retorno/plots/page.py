@@ -1,11 +1,13 @@
 """One self-contained page: headings, text, tables and pictures, with nothing that is loaded from elsewhere.
 
-All text is escaped, and the page's own policy forbids scripts and foreign content. It follows the
-reader's light or dark scheme and is readable on a phone.
+All text is escaped, and the page's own policy forbids scripts and foreign content. A page is made to be given away, so
+files are named without the folders in which they lie here. It follows the reader's light or dark scheme and is readable
+on a phone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +19,9 @@ from retorno.plots.style import NARROW, WIDE, inline_svg, number
 from retorno.run.folder import write_atomic
 
 Cell = str | int | float | None
+
+_FOLDERS = re.compile(r"(?<![\w:/.~])/(?:[\w.~+@-]+/)+(?=\w)")
+"""Of whole paths, all but the last name."""
 
 SMALLEST = 0.46
 """A picture shrinks to this share of its size on a narrow screen; beyond it scrolls."""
@@ -73,7 +78,7 @@ class Section:
 def page(title: str, sections: Sequence[Section], subtitle: str = "") -> str:
     """The page as HTML."""
     body = "\n".join(_section(section, f"s{i}") for i, section in enumerate(sections))
-    under = f'<p class="subtitle">{escape(subtitle)}</p>' if subtitle else ""
+    under = f'<p class="subtitle">{_shown(subtitle)}</p>' if subtitle else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -81,11 +86,11 @@ def page(title: str, sections: Sequence[Section], subtitle: str = "") -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<title>{escape(title)}</title>
+<title>{_shown(title)}</title>
 <style>{_CSS}</style>
 </head>
 <body>
-<header><h1>{escape(title)}</h1>{under}</header>
+<header><h1>{_shown(title)}</h1>{under}</header>
 <main>
 {body}
 </main>
@@ -107,21 +112,21 @@ def save_page(path: str | Path, title: str, sections: Sequence[Section], subtitl
 
 
 def _section(section: Section, name: str) -> str:
-    parts = [f"<p>{escape(text.strip())}</p>" for text in section.text.split("\n\n") if text.strip()]
+    parts = [f"<p>{_shown(text.strip())}</p>" for text in section.text.split("\n\n") if text.strip()]
     parts += [_picture(picture, f"{name}p{i}") for i, picture in enumerate(section.pictures)]
     parts += [_table(table) for table in section.tables]
     if section.output:
-        parts.append(f'<pre tabindex="0">{escape(section.output.rstrip())}</pre>')
+        parts.append(f'<pre tabindex="0">{_shown(section.output.rstrip())}</pre>')
     inside = "\n".join(parts)
     if section.folded:
         return (
-            f"<section><details><summary><h2>{escape(section.heading)}</h2></summary>\n{inside}\n</details></section>"
+            f"<section><details><summary><h2>{_shown(section.heading)}</h2></summary>\n{inside}\n</details></section>"
         )
-    return f"<section><h2>{escape(section.heading)}</h2>\n{inside}\n</section>"
+    return f"<section><h2>{_shown(section.heading)}</h2>\n{inside}\n</section>"
 
 
 def _picture(picture: Picture, name: str) -> str:
-    caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
+    caption = f"<figcaption>{_shown(picture.caption)}</figcaption>" if picture.caption else ""
     if picture.narrow is None:
         return f"<figure>{_drawn(picture.figure, picture.caption, name)}{caption}</figure>"
     drawn = _drawn(picture.figure, picture.caption, name, "desk")
@@ -131,7 +136,7 @@ def _picture(picture: Picture, name: str) -> str:
 def _drawn(figure: Figure, caption: str, name: str, where: str = "") -> str:
     least = round(96 * SMALLEST * figure.get_figwidth())
     svg = inline_svg(figure, name)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}" style="min-width:{least}px"', 1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{_shown(caption)}" style="min-width:{least}px"', 1)
     return f'<div class="{f"wide {where}".strip()}" tabindex="0">{svg}</div>'
 
 
@@ -139,15 +144,15 @@ def _table(table: Table) -> str:
     columns = list(zip(*table.rows, strict=True))
     right = [all(isinstance(cell, int | float) for cell in column) for column in columns] or [False] * len(table.head)
     shape = [' class="n"' if flag else "" for flag in right]
-    head = "".join(f'<th scope="col"{c}>{escape(cell)}</th>' for cell, c in zip(table.head, shape, strict=True))
+    head = "".join(f'<th scope="col"{c}>{_shown(cell)}</th>' for cell, c in zip(table.head, shape, strict=True))
     rows = []
     for i, row in enumerate(table.rows):
         first, *rest = (_cell(cell) for cell in row)
         named = zip(rest, shape[1:], table.head[1:], strict=True)
-        cells = "".join(f'<td{c} data-of="{escape(head)}">{cell}</td>' for cell, c, head in named)
+        cells = "".join(f'<td{c} data-of="{_shown(head)}">{cell}</td>' for cell, c, head in named)
         mark = ' class="marked"' if i in table.marked else ""
         rows.append(f'<tr{mark}><th scope="row"{shape[0]}>{first}</th>{cells}</tr>')
-    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    caption = f"<caption>{_shown(table.caption)}</caption>" if table.caption else ""
     cards = "" if table.narrow or len(table.head) < 3 else f' class="cards{" many" * (len(table.head) > 4)}"'
     return (
         f'<div class="wide" tabindex="0"><table{cards}>{caption}<thead><tr>{head}</tr></thead>'
@@ -159,8 +164,8 @@ def _cell(cell: Cell) -> str:
     if cell is None:
         return "–"
     if isinstance(cell, int | float) and not isinstance(cell, bool):
-        return escape(f"{cell:,}".replace("-", "−") if isinstance(cell, int) else number(cell, 5))
-    return escape(str(cell))
+        return _shown(f"{cell:,}".replace("-", "−") if isinstance(cell, int) else number(cell, 5))
+    return _shown(str(cell))
 
 
 _LIGHT = """
@@ -245,3 +250,8 @@ details[open] summary { margin-bottom: .6rem; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
 """.replace("LIGHT", _LIGHT.strip())
+
+
+def _shown(text: str) -> str:
+    """Text as a page has it: escaped, of files without the folders in which they lie on this machine."""
+    return escape(_FOLDERS.sub("", text))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from retorno.core.names import without_folders
 from retorno.plots.progress import Row, in_order
 from retorno.plots.style import PlotError
 from retorno.run.folder import RunFolder, read_config, read_metrics
@@ -43,13 +44,14 @@ class Group(NamedTuple):
 
     label: str
     records: Sequence[Record]
+    flat: dict[str, str]
+    """The first one's settings, as `flat_to_show` has them."""
 
     @property
     def settings(self) -> dict[str, str]:
         """Those that all have, flat; the seeds of all."""
-        flat = flatten(self.records[0].config)
         seeds = sorted(seed for record in self.records for seed in record.seeds)
-        return {**flat, "seeds": told_seeds(seeds)} if seeds else flat
+        return {**self.flat, "seeds": told_seeds(seeds)} if seeds else self.flat
 
     @property
     def rows(self) -> list[Sequence[Row]]:
@@ -123,8 +125,8 @@ def grouped(records: Sequence[Record]) -> list[Group]:
         else:
             found.append([record])
     names = [_common_name(group) for group in found]
-    labels = _labels([flatten(group[0].config) for group in found], names)
-    return [Group(label, group) for label, group in zip(labels, found, strict=True)]
+    flats = flat_to_show([group[0].config for group in found])
+    return [Group(*each) for each in zip(_labels(flats, names), found, flats, strict=True)]
 
 
 def flatten(config: Any) -> dict[str, str]:
@@ -163,6 +165,27 @@ def flatten(config: Any) -> dict[str, str]:
 
     visit(config, "")
     return flat
+
+
+def flat_to_show(configs: Sequence[Any]) -> list[dict[str, str]]:
+    """Settings of several things, flat; files without the folders in which they lie here, but for what tells two apart.
+
+    Args:
+        configs: the settings of each.
+    """
+    whole, kept = _kinds(map(flatten, configs)), 1
+    while _kinds(flats := [flatten(without_folders(config, kept)) for config in configs]) != whole:
+        kept += 1
+    return flats
+
+
+def _kinds(flats: Iterable[Mapping[str, str]]) -> dict[str, int]:
+    """How many values each setting has among several things."""
+    found: dict[str, set[str]] = {}
+    for flat in flats:
+        for name, value in flat.items():
+            found.setdefault(name, set()).add(value)
+    return {name: len(values) for name, values in found.items()}
 
 
 def told_seeds(seeds: Sequence[int]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from retorno.core.constants import thaw
 from retorno.core.errors import RetornoError
+from retorno.core.names import without_folders
 from retorno.environments.formats.files import write_whole
 from retorno.run import policy_folder
 from retorno.run.actor import Actor, actor_of
@@ -30,7 +33,7 @@ def export(
     seed: int | None = None,
     batched: bool = False,
 ) -> Path:
-    """Write what a run has learnt for other programs.
+    """Write what a run has learnt for other programs, and other machines: it says nothing of where things lie here.
 
     Args:
         learnt: the folder of a run, of a run with several seeds, or of a policy alone; a run; or what `load` gives.
@@ -65,7 +68,8 @@ def export(
             out.parent.mkdir(parents=True, exist_ok=True)
             write_whole({out: lambda file: file.write(content)})
         else:
-            policy_folder.write(out, saved)
+            alone = tuple(map(thaw, saved.policies))  # Frozen layers too: what they were read from lies here.
+            policy_folder.write(out, replace(saved, policies=alone, world=without_folders(saved.world)))
     except OSError as error:
         raise ExportError(f"{out} cannot be written: {error.strerror}") from error
     return out
@@ -113,7 +117,7 @@ def onnx_model(actor: Actor, batched: bool = False) -> Any:
     facts = {
         "observation_space": json.dumps(space_to_json(actor.observation_space)),
         "action_space": json.dumps(space_to_json(actor.action_space)),
-        "world": json.dumps(actor.world),
+        "world": json.dumps(without_folders(actor.world)),
         "step": str(actor.step),
     }
     with program.constants():

@@ -141,9 +141,9 @@ def runs_below(top: Path) -> Iterator[Path]:
 
 def summary(name: str, record: Record) -> dict[str, Any]:
     """A run in a line: a dictionary of what a table shows."""
-    from retorno.plots.records import flatten, world_of
+    from retorno.plots.records import flat_to_show, world_of
 
-    flat, last = flatten(record.config), record.rows[-1] if record.rows else {}
+    (flat,), last = flat_to_show([record.config]), record.rows[-1] if record.rows else {}
     return {
         "name": name,
         "algorithm": flat.get("algorithm", ""),

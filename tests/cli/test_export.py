@@ -41,6 +41,14 @@ def test_what_is_exported_says_whose_it_is(run, tmp_path):
     assert rt.load(tmp_path / "robot", seed=3).step == 200
 
 
+def test_what_is_given_away_does_not_say_where_files_lie_here(run, tmp_path):
+    actor = rt.load(run)
+    actor.world = {"name": "/home/ada/shop.py:Shop", "hosted": None, "wrappers": ["/home/ada/less.py:Less(a='x/y')"]}
+    wanted = {"name": "shop.py:Shop", "hosted": None, "wrappers": ["less.py:Less(a='x/y')"]}
+    facts = {each.key: each.value for each in onnx.load(export(actor, tmp_path / "policy.onnx")).metadata_props}
+    assert json.loads(facts["world"]) == rt.load(export(actor, tmp_path / "robot")).world == wanted
+
+
 def test_a_full_disk_leaves_no_part_of_a_file(run, tmp_path, monkeypatch):
     def full(number):
         raise OSError(28, "No space left on device")

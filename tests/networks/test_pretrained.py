@@ -192,6 +192,18 @@ def test_what_two_sources_hold_alike_is_held_and_given_once() -> None:
     assert total(both, jnp.float32(1)) == 2 * 28 + 8 + 16
 
 
+def test_what_is_exported_holds_them_and_does_not_say_where_they_lay(
+    run: Any, weights: WeightsFile, tmp_path: Path
+) -> None:
+    for out in ("robot", "robot.onnx"):
+        written = rt.export(run[0], tmp_path / out)
+        files = [*written.iterdir()] if written.is_dir() else [written]
+        assert not any(str(Path(weights.path).parent).encode() in file.read_bytes() for file in files)
+    there, alone = rt.load(run[0]), rt.load(tmp_path / "robot")
+    assert not constants_of(alone.policy) and constants_of(there.policy)
+    assert [alone.act(s) for s in range(16)] == [there.act(s) for s in range(16)]
+
+
 def test_constants_that_changed_or_are_gone_are_refused(run: Any, weights: WeightsFile) -> None:
     file = Path(weights.path)
     kept = file.read_bytes()

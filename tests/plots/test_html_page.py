@@ -234,6 +234,18 @@ def test_seeds_are_told_briefly():
     assert told_seeds(list(range(100))) == "0 to 99" and told_seeds([0, 2, 3]) == "0, 2, 3" and told_seeds([5]) == "5"
 
 
+def test_a_page_does_not_say_where_files_lie_but_for_what_tells_them_apart(tmp_path):
+    def group_of(*worlds, less="/home/ada/shop/less.py:Less(share=0.5)"):
+        told = [{"name": world, "wrappers": [less], "settings": {"map": "/home/ada/m/a.txt"}} for world in worlds]
+        return [run(tmp_path / str(len(told)) / str(i), config(world=each), ONE) for i, each in enumerate(told)]
+
+    (one,) = group_of("/home/ada/shop/shop.py:Shop")
+    assert "ada" not in report([one], tmp_path / "page.html")[0].read_text()
+    groups = grouped(read_all([one, *group_of("/home/ada/new/shop.py:Shop", "/home/ada/old/shop.py:Shop")]))
+    named = [group.settings["world.name"] for group in groups]
+    assert named == ["shop/shop.py:Shop", "new/shop.py:Shop", "old/shop.py:Shop"]
+
+
 def test_thirty_runs_of_different_worlds_have_a_page(tmp_path):
     names = [HOSTILE, *(f"world {i}" for i in range(29))]
     folders = [
