@@ -9,14 +9,13 @@ from typing import Annotated
 import tyro
 
 from retorno.algorithms import ALGORITHMS
-from retorno.cli.options import Flag, UsageError, options, parse
-from retorno.cli.study import values_of, with_hyperparameters
+from retorno.cli.options import Flag, UsageError, parse
+from retorno.cli.study import unknown, values_of, with_hyperparameters
 from retorno.cli.terminal import note, print_json
 from retorno.cli.train import known_algorithm
-from retorno.core.names import did_you_mean
 from retorno.core.registry import REGISTERED
 from retorno.run.bsuite import Suite, suite
-from retorno.run.grid import path, replaced
+from retorno.run.grid import UnknownHyperparameter, settled
 
 COMMAND = "retorno bsuite"
 RUNS = Path("runs")
@@ -68,15 +67,15 @@ def run(arguments: list[str]) -> int:
 
         require_picture(given.picture)
     name = known_algorithm(given.algorithm)
-    algorithm = ALGORITHMS[name]()
-    for key, values in map(values_of, given.over):
-        option = f"--{key.replace('_', '-')}"
-        if (place := path(algorithm, key)) is None:
-            near = did_you_mean(option, options(SuiteOptions))
-            raise UsageError(f"no option or hyperparameter {option}{near} (see {COMMAND} --help)")
-        if len(values) != 1:
-            raise UsageError(f"{option} takes one value here, got {', '.join(map(str, values))}")
-        algorithm = replaced(algorithm, place, values[0], tuple(REGISTERED.values()))
+    values = {}
+    for key, several in map(values_of, given.over):
+        if len(several) != 1:
+            raise UsageError(f"--{key.replace('_', '-')} takes one value here, got {', '.join(map(str, several))}")
+        values[key] = several[0]
+    try:
+        algorithm = settled({name: ALGORITHMS[name]()}, values, REGISTERED.values())[name]
+    except UnknownHyperparameter as error:
+        raise unknown(error, SuiteOptions, COMMAND) from None
     folder = given.folder or RUNS / f"bsuite-{name}"
     found = suite(name, algorithm, folder, given.experiments, given.settings, given.seed, note, given.parallel)
     if given.picture is not None:

@@ -16,7 +16,7 @@ from retorno.cli.options import Flag, UsageError, options, parse, understood
 from retorno.cli.runs import use_cores
 from retorno.cli.spelling import value_of, world_settings
 from retorno.cli.terminal import LINE_SECONDS, note, print_json
-from retorno.cli.train import free_folder, known_algorithm, typed
+from retorno.cli.train import free_folder, known_algorithm, of_another_kind, typed
 from retorno.core.names import did_you_mean, named
 from retorno.environments.registry import WorldName
 from retorno.run.folder import QUESTION, asked_before
@@ -93,9 +93,7 @@ def run(arguments: list[str]) -> int:
             given.measure,
         )
     except UnknownHyperparameter as error:
-        names = [*error.known, *(each.rpartition(".")[2] for each in error.known)]
-        near = did_you_mean(f"--{error.name}", [*options(StudyOptions), *(f"--{each}" for each in names)])
-        raise UsageError(f"no option or hyperparameter --{error.name}{near} (see {COMMAND} --help)") from None
+        raise unknown(error, StudyOptions, COMMAND) from None
     folder = given.folder or asked_before(RUNS, QUESTION, question.asked) or free_folder("study", world)
     for name, told in settings_told(question).items():
         note(f"{name}: {told or 'its defaults'}")
@@ -187,6 +185,15 @@ def with_hyperparameters(arguments: Sequence[str], kind: type = StudyOptions) ->
             name, values = (name[3:], ["false"]) if name.startswith("no_") else (name, ["true"])
         made += ["--over", f"{name}={','.join(values)}"]
     return made
+
+
+def unknown(error: UnknownHyperparameter, kind: type, command: str) -> UsageError:
+    """The message about an option that is neither a command's own nor a hyperparameter: whose it is, or near ones."""
+    names = [*error.known, *(each.rpartition(".")[2] for each in error.known)]
+    near = next(filter(None, (of_another_kind(each, error.name) for each in error.algorithms)), None)
+    near = near or did_you_mean(f"--{error.name}", [*options(kind), *(f"--{each}" for each in names)])
+    option = f"--{error.name.replace('_', '-')}"
+    return UsageError(f"no option or hyperparameter {option}{near} (see {command} --help)")
 
 
 def values_of(text: str) -> tuple[str, list[Any]]:

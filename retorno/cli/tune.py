@@ -11,13 +11,13 @@ import tyro
 
 from retorno.algorithms import ALGORITHMS
 from retorno.algorithms.published import settings as published_for
-from retorno.cli.options import Flag, UsageError, options, parse
+from retorno.cli.options import Flag, UsageError, parse
 from retorno.cli.spelling import value_of, world_settings
-from retorno.cli.study import values_of, with_hyperparameters
+from retorno.cli.study import unknown, values_of, with_hyperparameters
 from retorno.cli.terminal import note, print_json
 from retorno.cli.train import free_folder, known_algorithm, typed
 from retorno.core.hyperparameters import Among, Between
-from retorno.core.names import as_typed, did_you_mean
+from retorno.core.names import as_typed
 from retorno.environments.own_code import named_files
 from retorno.environments.registry import WorldName
 from retorno.run.folder import asked_before
@@ -91,9 +91,7 @@ def run(arguments: list[str]) -> int:
         over = dict(map(range_of, given.over))
         question = ask(name, world, over, given.steps, given.seed, given.evaluations, given.episodes)
     except UnknownHyperparameter as error:
-        names = [*error.known, *(each.rpartition(".")[2] for each in error.known)]
-        near = did_you_mean(f"--{error.name}", [*options(TuneOptions), *(f"--{each}" for each in names)])
-        raise UsageError(f"no option or hyperparameter --{error.name}{near} (see {COMMAND} --help)") from None
+        raise unknown(error, TuneOptions, COMMAND) from None
     folder = given.folder or asked_before(RUNS, QUESTION, question.asked) or free_folder(f"tune-{name}", given.world)
     for key, told in question.ranges.items():
         note(f"{key}: {told_range(told)}")

@@ -22,10 +22,11 @@ class GridError(RetornoError):
 class UnknownHyperparameter(GridError):
     """A name that no hyperparameter has."""
 
-    def __init__(self, algorithms: Iterable[str], name: str, known: Sequence[str]) -> None:
+    def __init__(self, algorithms: Mapping[str, Any], name: str) -> None:
+        known = list(dict.fromkeys(field for algorithm in algorithms.values() for field in _fields(algorithm)))
         near = did_you_mean(name, known) or f"; there is {', '.join(known)}"
         super().__init__(f"{' and '.join(algorithms)}: no hyperparameter {name!r}{near}")
-        self.name, self.known = name, known
+        self.name, self.known, self.algorithms = name, known, [*algorithms.values()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Setting:
 def grid(
     algorithms: Mapping[str, Algorithm], over: Mapping[str, Sequence[Any]], parts: Iterable[Mapping[str, Any]] = ()
 ) -> list[Setting]:
-    """Every combination of values for every algorithm. One that lacks a hyperparameter goes without it.
+    """Every combination of values for every algorithm. One that lacks a hyperparameter goes without it, as with a part
+    that lacks it.
 
     Args:
         algorithms: by name.
@@ -71,20 +73,73 @@ def grid(
         if twice := {shown(x) for x in values if [*map(shown, values)].count(shown(x)) > 1}:
             raise GridError(f"{key}: {', '.join(sorted(twice))} is given twice")
         if not any(paths[key] for paths in held.values()):
-            known = dict.fromkeys(field for algorithm in algorithms.values() for field in _fields(algorithm))
-            raise UnknownHyperparameter(algorithms, key, list(known))
-    found = []
+            raise UnknownHyperparameter(algorithms, key)
+    found: dict[tuple[str, str], Setting] = {}
     for name, algorithm in algorithms.items():
         swept = {key: where for key, where in held[name].items() if where}
         for values in itertools.product(*(over[key] for key in swept)):
-            made = algorithm
-            for where, value in zip(swept.values(), values, strict=True):
-                made = replaced(made, where, value, tuple(parts))
-            told = {".".join(where).strip("_"): value for where, value in zip(swept.values(), values, strict=True)}
-            found.append(Setting(name, told, made))
+            taken = dict(zip(swept.values(), values, strict=True))
+            made = replaced(algorithm, taken, tuple(parts))
+            names = {".".join(where): value for where, value in taken.items()}
+            told = {each.strip("_"): value for each, value in names.items() if path(made, each) is not None}
+            found.setdefault((name, repr(told)), Setting(name, told, made))
             if len(found) > MOST_SETTINGS:
                 raise GridError(f"more than {MOST_SETTINGS:,} combinations: sweep fewer values, or several studies")
-    return found
+    return [*found.values()]
+
+
+def settled(
+    algorithms: Mapping[str, Any], values: Mapping[str, Any], parts: Iterable[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """The algorithms with one value of each hyperparameter. One that lacks a hyperparameter goes without it.
+
+    Parts are chosen first, in whatever order all is said: which other hyperparameters there are depends on them.
+
+    Args:
+        algorithms: by name.
+        values: by the hyperparameter's name, as for `grid`.
+        parts: registries, by whose names parts are chosen.
+
+    Raises:
+        UnknownHyperparameter: for a name that no algorithm has, with its parts as they were chosen.
+        GridError: for a part that is not registered.
+        ValueError: when an algorithm refuses a value.
+
+    >>> from retorno.algorithms import QLearning
+    >>> from retorno.policies import EXPLORATIONS
+    >>> asked = {"exploration.temperature": 2.0, "exploration": "softmax"}
+    >>> settled({"q": QLearning()}, asked, [EXPLORATIONS])["q"].exploration.temperature
+    2.0
+    """
+    made, left, kinds = dict(algorithms), dict(values), tuple(parts)
+
+    def places(key: str) -> dict[str, tuple[str, ...]]:
+        return {name: where for name, each in made.items() if (where := path(each, key)) is not None}
+
+    def is_part(key: str) -> bool:
+        return any(dataclasses.is_dataclass(at(made[name], where)) for name, where in places(key).items())
+
+    while (key := next(filter(is_part, left), None)) is not None:
+        value = left.pop(key)
+        made |= {name: replaced(made[name], {where: value}, kinds) for name, where in places(key).items()}
+    if strange := [key for key in left if not places(key)]:
+        raise UnknownHyperparameter(made, strange[0])
+    return {
+        name: replaced(each, {where: value for key, value in left.items() if (where := path(each, key))}, kinds)
+        for name, each in made.items()
+    }
+
+
+def at(made: Any, place: Sequence[str]) -> Any:
+    """What stands at a place in a dataclass of dataclasses.
+
+    Args:
+        made: the dataclass.
+        place: as `path` gives it.
+    """
+    for name in place:
+        made = getattr(made, name)
+    return made
 
 
 def path(algorithm: Any, name: str) -> tuple[str, ...] | None:
@@ -114,17 +169,29 @@ def path(algorithm: Any, name: str) -> tuple[str, ...] | None:
     return (lies[0], found) if len(lies) == 1 else None
 
 
-def replaced(made: Any, where: Sequence[str], value: Any, parts: Sequence[Mapping[str, Any]] = ()) -> Any:
-    """A dataclass of dataclasses with another value at a place; the parts are chosen by their registered names.
+def replaced(made: Any, values: Mapping[tuple[str, ...], Any], parts: Sequence[Mapping[str, Any]] = ()) -> Any:
+    """A dataclass of dataclasses with other values, all of them at once, since one may need another.
+
+    Args:
+        made: the dataclass.
+        values: by their places, as `path` gives them; what a part that is chosen here has not, it goes without.
+        parts: registries, by whose names parts are chosen.
 
     Raises:
         GridError: for a part that is not registered.
-        ValueError: when a dataclass refuses the value.
+        ValueError: when a dataclass refuses the values.
     """
-    head, *rest = where
-    if rest:
-        return dataclasses.replace(made, **{head: replaced(getattr(made, head), rest, value, parts)})
-    return dataclasses.replace(made, **{head: _chosen(head, value, getattr(made, head), parts)})
+    changes: dict[str, Any] = {}
+    inside: dict[str, dict[tuple[str, ...], Any]] = {}
+    for (head, *rest), value in values.items():
+        if rest:
+            inside.setdefault(head, {})[tuple(rest)] = value
+        else:
+            changes[head] = _chosen(head, value, getattr(made, head), parts)
+    for head, those in inside.items():
+        part = changes.get(head, getattr(made, head))
+        changes[head] = replaced(part, {at: x for at, x in those.items() if at[0] in _own_fields(part)}, parts)
+    return dataclasses.replace(made, **changes)
 
 
 def _chosen(name: str, value: Any, now: Any, parts: Sequence[Mapping[str, Any]]) -> Any:

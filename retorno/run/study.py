@@ -50,7 +50,7 @@ from retorno.run import checkpoint
 from retorno.run.config import from_json, to_json
 from retorno.run.data import require_lived
 from retorno.run.folder import CONFIG, QUESTION, FolderError, locked, read_question, write_atomic
-from retorno.run.grid import Setting, grid, shown
+from retorno.run.grid import Setting, grid, settled, shown
 from retorno.run.hosted_lives import live
 from retorno.run.known import known
 from retorno.run.loop import Run, all_finite, begin_native, begun_shapes, seeds_batch
@@ -515,10 +515,13 @@ def ask(
     swept, fixed = {}, {}
     for key, values in (over or {}).items():
         several = isinstance(values, Sequence | np.ndarray) and not isinstance(values, str)
-        (swept if several and len(values) > 1 else fixed)[key] = list(values) if several else [values]
+        listed = _plain(list(values) if several else [values])
+        if len(listed) == 1:
+            fixed[key] = listed[0]
+        else:
+            swept[key] = listed
     # What has one value is a setting of all, and no column.
-    settled = {s.name: s.algorithm for s in grid(chosen, fixed, REGISTERED.values())} if fixed else chosen
-    settings = grid(settled, {key: _plain(values) for key, values in swept.items()}, REGISTERED.values())
+    settings = grid(settled(chosen, fixed, REGISTERED.values()), swept, REGISTERED.values())
     for setting in settings:
         require_step_size(setting.algorithm)
     by_episode = episodes is not None

@@ -46,7 +46,7 @@ from retorno.run import checkpoint
 from retorno.run.config import to_json
 from retorno.run.data import require_lived
 from retorno.run.folder import FolderError, locked, read_question, write_atomic
-from retorno.run.grid import GridError, UnknownHyperparameter, path, replaced, shown
+from retorno.run.grid import GridError, UnknownHyperparameter, at, path, replaced, settled, shown
 from retorno.run.loop import begun_shapes
 from retorno.run.places import Life, Place, elsewhere, places
 from retorno.run.stopping import Interrupted, StopSignals
@@ -110,10 +110,8 @@ class Question:
 
     def algorithm_of(self, values: Mapping[str, Any]) -> Algorithm:
         """The algorithm with these values of what is searched."""
-        made: Any = self.algorithm
-        for name, value in values.items():
-            made = replaced(made, _place(made, name), value, tuple(REGISTERED.values()))
-        return made
+        places = {_place(self.algorithm, name): value for name, value in values.items()}
+        return replaced(self.algorithm, places, tuple(REGISTERED.values()))
 
 
 @dataclass(frozen=True)
@@ -307,27 +305,30 @@ def ask(
 
 def _where_to_look(name: str, made: Any, over: Mapping[str, Any]) -> tuple[Any, dict[str, Between | Among]]:
     """The settings to begin with, and the ranges by hyperparameters' names: these settings always lie in them."""
-    places = declared(made)
-    maker = ALGORITHMS.get(name)
-    if isfunction(maker):  # A preset stays what it is.
-        plain: Any = type(made)()
-        kept = {place for place in places if len(place) == 1 and _at(maker(), place) != _at(plain, place)}
-        kept |= {(name,) for name in getattr(made, "without_effect", ())}
-        places = {place: told for place, told in places.items() if place not in kept}
+    several, fixed = {}, {}
     for key, told in over.items():
-        if (place := path(made, key)) is None:
-            raise UnknownHyperparameter([name], key, [".".join(each).strip("_") for each in declared(made)])
-        places.pop(place, None)
         match told:
             case Between() | Among():
-                places[place] = told
+                several[key] = told
             case list() | tuple() | range() | np.ndarray() if len(told) > 1:
-                places[place] = Among(tuple(_plain(x) for x in told))
+                several[key] = Among(tuple(_plain(x) for x in told))
             case list() | np.ndarray() if len(told) == 0:
                 raise GridError(f"{key}: nothing to choose from; give some, as in {key}=[0.1, 0.2]")
             case _:
-                one = told[0] if isinstance(told, list | np.ndarray) else told
-                made = replaced(made, place, _plain(one), tuple(REGISTERED.values()))
+                fixed[key] = _plain(told[0] if isinstance(told, list | np.ndarray) else told)
+    made = settled({name: made}, fixed, REGISTERED.values())[name]
+    places = declared(made)
+    if isfunction(maker := ALGORITHMS.get(name)):  # A preset stays what it is.
+        plain: Any = type(made)()
+        kept = {place for place in places if len(place) == 1 and at(maker(), place) != at(plain, place)}
+        kept |= {(name,) for name in getattr(made, "without_effect", ())}
+        places = {place: told for place, told in places.items() if place not in kept}
+    for key in fixed:
+        places.pop(_place(made, key), None)
+    for key, told in several.items():
+        if (place := path(made, key)) is None:
+            raise UnknownHyperparameter({name: made}, key)
+        places[place] = told
     checked = {".".join(place).strip("_"): _checked(made, place, told) for place, told in places.items()}
     return made, checked
 
@@ -338,7 +339,7 @@ def _checked(made: Any, place: tuple[str, ...], told: Between | Among) -> Betwee
     Raises:
         GridError: when it is empty, or its values are none for this hyperparameter.
     """
-    name, now = ".".join(place).strip("_"), _at(made, place)
+    name, now = ".".join(place).strip("_"), at(made, place)
     parts = tuple(REGISTERED.values())
     ends = told.values if isinstance(told, Among) else (told.low, told.high)
     if isinstance(told, Between):
@@ -350,7 +351,7 @@ def _checked(made: Any, place: tuple[str, ...], told: Between | Among) -> Betwee
             raise GridError(f"{name} is {now!r} and no number: give what to choose from, as in {name}=a,b")
     for value in ends:
         try:
-            require_step_size(replaced(made, place, value, parts))
+            require_step_size(replaced(made, {place: value}, parts))
         except ValueError as error:
             raise GridError(f"{name}: {error}") from None
     if isinstance(told, Among):
@@ -377,12 +378,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return tuple(value) if isinstance(value, list) else value
-
-
-def _at(made: Any, place: Sequence[str]) -> Any:
-    for name in place:
-        made = getattr(made, name)
-    return made
 
 
 def _place(made: Any, name: str) -> tuple[str, ...]:
@@ -709,7 +704,7 @@ def opened(question: Question, url: str) -> tuple[Any, Any]:
 def _present(question: Question) -> Iterator[tuple[str, Any]]:
     """What is searched as it is without a search, where it has a value."""
     for name, told in question.ranges.items():
-        now = _at(question.algorithm, _place(question.algorithm, name))
+        now = at(question.algorithm, _place(question.algorithm, name))
         if isinstance(told, Among):
             label = _label(now, tuple(REGISTERED.values()))
             labels = [shown(x) for x in told.values]

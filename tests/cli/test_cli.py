@@ -319,6 +319,7 @@ def test_a_run_goes_on_with_other_settings_and_the_record_says_so(cli, run):
     [
         ("step_size", STEPS + 100, "--set step_size: expected NAME=VALUE"),
         ("stepsize=1", STEPS + 100, "did you mean step-size"),
+        ("exploration.temperature=1", STEPS + 100, "it is of exploration softmax, not of epsilon"),
         ("step_size=fast", STEPS + 100, "'fast' is no finite number"),
         ("step_size=7", STEPS + 100, "overshoots what a table is to learn"),
         ("step_size=0.1", STEPS, f"has reached its budget of {STEPS:,} steps"),

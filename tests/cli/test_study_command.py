@@ -48,6 +48,21 @@ def test_resume_goes_on_with_a_study(study, cli, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "line",
+    [["study", "dqn", "CartPole-v1"], ["tune", "dqn", "CartPole-v1"], ["bsuite", "dqn"]],
+    ids=lambda line: line[0],
+)
+def test_an_option_of_another_kind_of_part_is_told_whose_it_is(cli, tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    for option, of in (("--network.channels", "not of mlp"), ("--channels", "not of mlp"), ("--lerning-rate", "mean")):
+        code, out, err = cli(*line, option, "3")
+        assert (code, out) == (2, "") and f"no option or hyperparameter {option}; " in err and of in err, err
+    # Of a part that is chosen in the same line it is known.
+    code, _, err = cli(*line, "--replay.colour", "3", "--network", "cnn", "--network.channels", "[3]")
+    assert code == 2 and "hyperparameter --replay.colour" in err, err
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["q_learning"], "which world?"),

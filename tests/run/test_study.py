@@ -14,16 +14,18 @@ from retorno.algorithms import QLearning
 from retorno.algorithms.prediction.td import TD
 from retorno.core.errors import RetornoError
 from retorno.environments.registry import WorldName, native
-from retorno.networks import MLP
+from retorno.networks import MLP, NETWORKS
+from retorno.policies import EXPLORATIONS
 from retorno.run import study as module
 from retorno.run.folder import FolderError
-from retorno.run.grid import grid
+from retorno.run.grid import grid, settled
 from retorno.run.prediction import prediction
 from retorno.run.probe import by_episode, lived, probe
 from retorno.run.report import Counters
 from retorno.run.stopping import Interrupted
 from retorno.run.study import StudyError, question_in, study
 from retorno.run.train import train
+from retorno.run.tune import ask
 
 ASKED = {"over": {"step_size": [0.1, 0.5]}, "seeds": 2, "episodes": 12, "points": 12, "steps": 400}
 WORLD = "student"
@@ -206,6 +208,22 @@ REFUSED = [
     (dict(algorithms="reinforce", world="Pendulum-v1", measure="regret"), "no exact model"),
     (dict(algorithms="q_learning", world="CartPole-v1"), "observations"),
 ]  # fmt: skip
+
+
+def test_values_of_a_part_that_is_chosen_beside_them_are_its_own() -> None:
+    """One that lacks a value goes without it, and is there once; what belongs together is set together."""
+    parts = [EXPLORATIONS, NETWORKS]
+    made = grid({"q": QLearning()}, {"epsilon": [0.1, 0.3], "exploration": ["epsilon", "softmax"]}, parts)
+    assert [str(each)[2:] for each in made] == [
+        "exploration.epsilon=0.1 exploration=epsilon",
+        "exploration=softmax",
+        "exploration.epsilon=0.3 exploration=epsilon",
+    ]
+    asked = {"network.channels": (8,), "network.sizes": (2,), "network": "cnn", "network.strides": (1,)}
+    network = settled({"dqn": rt.DQN()}, asked, parts)["dqn"].network
+    assert (network.channels, network.sizes, network.strides) == ((8,), (2,), (1,))
+    searched = ask("q_learning", WORLD, {"exploration.temperature": 2.0, "exploration": "softmax"})
+    assert searched.algorithm.exploration.temperature == 2 and "exploration.epsilon" not in searched.ranges
 
 
 @pytest.mark.parametrize(("given", "told"), REFUSED, ids=[told for _, told in REFUSED])

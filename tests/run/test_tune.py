@@ -161,7 +161,7 @@ def test_ranges_are_declared_beside_fields_and_hold_what_is_there() -> None:
     for algorithm in (PPO(), DQN(), QLearning()):
         for place, told in declared(algorithm).items():
             for value in told.values if isinstance(told, Among) else (told.low, told.high):
-                replaced(algorithm, place, value)  # Its field accepts it.
+                replaced(algorithm, {place: value})  # Its field accepts it.
     ranges = ask("ppo", "CartPole-v1").ranges
     assert 1 in ranges["minibatches"].values  # Published, and no range that is declared.
     # A preset stays what it is: A2C has one epoch, and its rollouts are short.
