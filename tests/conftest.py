@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import annotations
+import draws
 import jax
 import pytest
 from hypothesis import settings
@@ -150,7 +151,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @contextlib.contextmanager
 def in_haste() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
+    with draws.in_one_call(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
         jax.config.update("jax_disable_most_optimizations", True)
         try:

@@ -237,7 +237,7 @@ class Training:
     @property
     def policies(self) -> list[Policy]:
         """The learnt policy of each seed as it now is: training goes on without it."""
-        return [_copied(self.algorithm.policy(learner)) for learner in self.learners]
+        return [_alone(self.algorithm.policy(learner)) for learner in self.learners]
 
     @property
     def policy(self) -> Policy:
@@ -615,6 +615,12 @@ def _one_of(several: AnyTree, number: Int[Array, ""]) -> AnyTree:
 def _copied(tree: AnyTree) -> AnyTree:
     """The same in buffers of its own, by the device alone: nothing is compiled for it."""
     return jax.tree.map(lambda x: jax.device_put(x, may_alias=False), tree)
+
+
+def _alone(tree: AnyTree) -> AnyTree:
+    """The same in buffers of its own on one device: what stands whole on several would be worked out on each."""
+    whole = lambda x: x.addressable_data(0) if isinstance(x, jax.Array) and x.is_fully_replicated else x  # noqa: E731
+    return _copied(jax.tree.map(whole, tree))
 
 
 def _alike(given: Any, held: Relabel | None) -> bool:

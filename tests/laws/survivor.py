@@ -16,7 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 import cases
+import draws
 from box_only import BoxOnly
 from small import Judged
 
@@ -80,4 +83,5 @@ def main(folder: Path, kill_at: int, runs: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    with draws.in_one_call():  # As in the process of the test, whose runs it is held against.
+        main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -51,6 +51,8 @@ def test_seeds_over_two_devices(name: str) -> None:
     algorithm, world = main(name).method(), main(name).place()
     two = trained(algorithm, world, seed=range(4))
     assert len(two.run.step.low.sharding.device_set) == 2
+    # What is done with a policy is done once, and not on each device.
+    assert {len(x.sharding.device_set) for x in jax.tree.leaves(two.policies)} == {1}
     together = jax.device_get(two.run.learner)
     for seed in (0, 3):
         alone = trained(algorithm, world, seed=seed).run.learner
