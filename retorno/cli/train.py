@@ -613,14 +613,22 @@ def start(
 
 
 def told_keep(training: Training) -> str | None:
-    """What the checkpoints take on the disk, where that is much or another number than usual is kept."""
-    every, size = training.every or training.steps, training.checkpoint_bytes / 1e6
-    number = {"best": NEWEST + 1, "all": -(-training.steps // every)}.get(str(training.keep), training.keep)
-    if training.keep == NEWEST and size * NEWEST < MUCH_MB:
+    """What the checkpoints take on the disk, where that is much or another number than usual is kept.
+
+    One more than stay is there while it is written. Beside them the first policy of each stretch stays.
+    """
+    every = training.every or training.steps
+    boundaries = -(-training.steps // every)
+    number = {"best": NEWEST + 1, "all": boundaries}.get(str(training.keep), training.keep)
+    whole, policy = training.checkpoint_bytes, training.policy_bytes
+    most = (int(number) + (training.keep != "all")) * whole + (boundaries + 1) * policy
+    if training.keep == NEWEST and most < MUCH_MB * 1e6:
         return None
     which = {"best": f"the newest {NEWEST} and the best", "all": "all"}.get(str(training.keep), f"the newest {number}")
-    most = f"up to {size * int(number):,.1f} MB"
-    return f"a checkpoint every {every:,} steps, {size:,.1f} MB each at most; {which} stay: {most}"
+    return (
+        f"a checkpoint every {every:,} steps, {whole / 1e6:,.1f} MB each at most; {which} stay, and the policies of "
+        f"all, {policy / 1e6:,.1f} MB each: up to {most / 1e6:,.1f} MB"
+    )
 
 
 def origin_of(options: Options) -> Origin | None:

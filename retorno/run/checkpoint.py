@@ -42,6 +42,8 @@ PARTIAL = ".partial"
 MOST_MANIFEST_BYTES = 2**26
 PIECE_BYTES = 2**22
 """Larger arrays are cut into pieces of this size."""
+MOST_FACTS_BYTES, MOST_DIGITS, HEAD_BYTES, HEX = 4096, 18, 90, "0" * 64
+"""What is reckoned with before anything is written: for the facts, for numbers, and for a tensor beside its name."""
 
 DTYPES = {
     "bool": "BOOL",
@@ -169,8 +171,7 @@ def save(
         if not _holds(final, manifest):
             _write(final, manifest, {leaf.name: array for leaf, array in zip(leaves, arrays, strict=True)})
     except (OSError, SafetensorError) as error:
-        size = sum(array.nbytes for array in arrays)
-        raise CheckpointError(_cannot_write(Path(folder), int(step), size, error)) from error
+        raise CheckpointError(_cannot_write(final, manifest, error)) from error
     # The new one is safe. A disk that refuses to forget will refuse the next one too, and be heard then.
     with contextlib.suppress(OSError):
         older = [] if keep is None else [s for s in steps(folder) if s <= step][keep:]
@@ -282,7 +283,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def size(state: PyTree[Any]) -> int:
-    """The bytes of a state's arrays: what a checkpoint of it takes on a disk at most.
+    """The bytes of a state's arrays.
 
     Args:
         state: a pytree of arrays, or of their shapes.
@@ -291,6 +292,30 @@ def size(state: PyTree[Any]) -> int:
     8
     """
     return sum(leaf.bytes for leaf in described(state) if leaf.constant is None)
+
+
+def stored_size(state: PyTree[Any], hosted: Mapping[str, Any] = MappingProxyType({})) -> int:
+    """The bytes that a checkpoint takes on a disk at most: arrays, manifest and the head of the file of tensors.
+
+    Args:
+        state: as of `save`, or its shapes.
+        hosted: as of `save`, or their shapes.
+
+    >>> size({"w": np.ones(2)}), 16 < stored_size({"w": np.ones(2)}) < 6000
+    (16, True)
+    """
+    leaves = (*described(state), *(_leaf(f"hosted/{name}", array) for name, array in hosted.items()))
+    leaves = tuple(dataclasses.replace(leaf, pieces=(HEX,) * _pieces_of(leaf)) for leaf in leaves)
+    stored = [leaf for leaf in leaves if leaf.constant is None]
+    arrays = sum(leaf.bytes for leaf in stored)
+    told = Manifest(10**MOST_DIGITS, HEX, {}, HEX, 10**MOST_DIGITS, leaves)
+    head = 8 + sum(len(json.dumps(leaf.name)) + HEAD_BYTES + len(str(leaf.shape)) for leaf in stored if leaf.whole)
+    return arrays + head + len(_text(told).encode()) + MOST_FACTS_BYTES
+
+
+def _pieces_of(leaf: Leaf) -> int:
+    """Into how many pieces an array is cut: none where it is stored whole."""
+    return -(-leaf.bytes // PIECE_BYTES) if leaf.constant is None and leaf.bytes > PIECE_BYTES else 0
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -582,16 +607,31 @@ def _holds(path: Path, manifest: Manifest) -> bool:
     return (there.digest, there.facts) == (manifest.digest, manifest.facts)
 
 
-def _cannot_write(folder: Path, step: int, size: int, error: Exception) -> str:
+def _cannot_write(final: Path, manifest: Manifest, error: Exception) -> str:
+    folder, step = final.parent.parent, manifest.step
     why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     before = [s for s in steps(folder) if s != step]
     stands = f"the last checkpoint, of step {before[0]}, stands" if before else "there is none before it"
     place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     return (
-        f"the checkpoint of step {step} cannot be written to {folder}: {why} (it needs {size / 1e6:.1f} MB, "
-        f"{free / 1e6:.1f} MB are free); {stands}. Make room or make the folder writable, then resume"
+        f"the checkpoint of step {step} cannot be written to {folder}: {why} (it needs "
+        f"{_needed(final, manifest) / 1e6:.1f} MB, {free / 1e6:.1f} MB are free); {stands}. Make room or make the "
+        "folder writable, then resume"
     )
+
+
+def _needed(final: Path, manifest: Manifest) -> int:
+    """The bytes that have to be written: pieces that no other checkpoint has, and all else."""
+    others = [final.parent / str(step) / PIECES for step in steps(final.parent.parent) if step != manifest.step]
+    pieces = {
+        piece: min(PIECE_BYTES, leaf.bytes - i * PIECE_BYTES)
+        for leaf in manifest.leaves
+        for i, piece in enumerate(leaf.pieces)
+        if piece and not any((other / piece).exists() for other in others)
+    }
+    whole = sum(leaf.bytes for leaf in manifest.leaves if leaf.whole)
+    return sum(pieces.values()) + whole + len(_text(manifest))
 
 
 # Reading

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ from safetensors.numpy import save as save_tensors
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
-from retorno.run.checkpoint import sync_folder
+from retorno.run.checkpoint import HEAD_BYTES, sync_folder
 from retorno.run.folder import SEED, best_step
 from retorno.run.structure import StructureError, from_structure, space_from_json, space_to_json, to_structure
 
@@ -127,6 +128,23 @@ def write(final: Path, saved: SavedPolicy) -> None:
         sync_folder(final.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def stored_size(policy: Policy, spaces: Iterable[gymnasium.Space[Any]], seeds: int = 1) -> int:
+    """The bytes that a policy takes on a disk, but for some hundred; 0 where it cannot be written down.
+
+    Args:
+        policy: of one seed, or its shapes.
+        spaces: those that it observes and acts in.
+        seeds: how many there are of it.
+    """
+    try:
+        structure, tensors = to_structure(policy)
+    except StructureError:
+        return 0
+    arrays = seeds * sum(math.prod(x.shape) * np.dtype(x.dtype).itemsize for x in tensors.values())
+    text = json.dumps([structure, *map(space_to_json, spaces)], indent=1)
+    return arrays + len(text) + sum(len(name) + HEAD_BYTES for name in tensors)
 
 
 def steps(folder: Path) -> list[int]:

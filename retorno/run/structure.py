@@ -38,7 +38,7 @@ def to_structure(tree: PyTree[Any], where: str = "policy") -> tuple[Any, Tensors
         StructureError: for what is neither an array, a number, a space, nor made of these in containers and classes.
 
     Args:
-        tree: what is to be written.
+        tree: what is to be written; of arrays their shapes do.
         where: what it is called in messages.
 
     >>> value, tensors = to_structure({"w": np.ones(2)})
@@ -57,7 +57,7 @@ def _written(x: Any, where: str, tensors: Tensors) -> Any:
             return x
         case float():
             return x if math.isfinite(x) else {"float": repr(x)}
-        case jax.Array() | np.ndarray() | np.generic():
+        case jax.Array() | np.ndarray() | np.generic() | jax.ShapeDtypeStruct():
             tensors[where] = x
             return {"tensor": where}
         case HashableSpace():

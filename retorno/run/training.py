@@ -151,8 +151,11 @@ class Training:
             start, shapes, row = self._ready_to_begin(relabel, devices, at_once=ready is not None)
             in_memory, self.row_bytes = checkpoint.size(shapes), disk.size(shapes)
             """What rows take in files of their own, beside checkpoints."""
-            self.checkpoint_bytes = in_memory + self.row_bytes
-            """What a checkpoint takes on the disk at most."""
+            rows = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in disk.named(shapes).items()}
+            self.checkpoint_bytes = checkpoint.stored_size(shapes, rows)
+            """What a checkpoint takes on the disk at most, beside what hosted environments lived since their reset."""
+            self.policy_bytes = self._policy_size(shapes.learner)
+            """What the policy takes that stays beside it."""
             disk.require_room(shapes, in_memory)
             taken = None if origin is None else read_origin(origin, algorithm, self._spec(row), seeds, world)
             self.begun_from = None if taken is None else taken.record
@@ -190,6 +193,14 @@ class Training:
             row = self.environments.reset()
         begun = (self.twin, Spaces(world), relabel, jnp.uint32(seeds[0]), budget, row)
         return partial(begin_hosted, *begun), begin_hosted.eval_shape(*begun), row
+
+    def _policy_size(self, learner: Learner) -> int:
+        """The bytes of a policy that is written, of a learner's shapes."""
+        several = len(self.seeds)
+        if several > 1:
+            learner = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), learner)
+        policy = jax.eval_shape(self.algorithm.policy, learner)
+        return policy_folder.stored_size(policy, (self.world.observation_space, self.world.action_space), several)
 
     def _spec(self, row: TimeStep | None = None) -> Spec:
         """What an algorithm has to know of the world; of hosted environments, that stand at these rows."""

@@ -332,6 +332,18 @@ def test_settings_that_cannot_be_are_refused_and_nothing_is_lost(cli, run, chang
     assert read_config(run) == before
 
 
+def test_what_is_kept_on_the_disk_is_announced(cli, tmp_path):
+    """Checkpoints, one more while it is written, and the policies that stay; a map of 3,000 numbers for each."""
+    (tmp_path / "m.txt").write_text("\n".join(["S" + "." * 29, *["." * 30] * 24, "." * 29 + "G"]))
+    line = ("train", "q_learning", tmp_path / "m.txt", "--steps", 400, "--every", 40, "--episodes", 0)
+    code, _, err = cli(*line, "--keep", 4, "--folder", tmp_path / "r")
+    (told,) = re.findall(r"every 40 steps, .* each at most; the newest 4 stay, .*: up to ([\d.]+) MB", err)
+    assert code == 0 and len(checkpoint.steps(tmp_path / "r")) == 4
+    taken = {folder: sum(each.stat().st_size for each in (tmp_path / "r" / folder).rglob("*") if each.is_file())
+             for folder in ("checkpoints", "policy")}  # fmt: skip
+    assert sum(taken.values()) / 1e6 < float(told) < (1.5 * taken["checkpoints"] + 1.3 * taken["policy"]) / 1e6 + 0.05
+
+
 def test_what_is_on_or_off_is_set_by_a_word():
     assert with_settings(DQN(), ["double=False", "learning_rate=1e-3"]) == DQN(
         double=False, optimiser=dataclasses.replace(DQN().optimiser, learning_rate=1e-3)

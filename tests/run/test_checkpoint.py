@@ -597,6 +597,24 @@ def test_a_disk_that_refuses_more_bytes(tmp_path):
     assert newest(tmp_path).name == "1"
 
 
+def test_what_a_checkpoint_takes_is_known_before_and_what_it_lacks_is_told(tmp_path):
+    """Of a large array only the pieces that no other checkpoint has are written."""
+    rows = np.random.default_rng(0).integers(256, size=(3, checkpoint.PIECE_BYTES), dtype=np.uint8)
+    state, hosted = some_state(), {"rows": rows}
+    path = save(tmp_path, 1, state, hosted, {"why": "x" * 1000})
+    taken = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    like = {"rows": jax.ShapeDtypeStruct(rows.shape, rows.dtype)}
+    assert 0 <= checkpoint.stored_size(shapes(state), like) - taken < checkpoint.MOST_FACTS_BYTES + 500
+    rows[1] += 1
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(CheckpointError, match=r"\(it needs 4\.2 MB"):
+            save(tmp_path, 2, state, hosted)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
 @pytest.mark.parametrize("call", ["fsync", "rename", "mkdir"])
 def test_a_disk_that_fails_at_any_call(tmp_path, monkeypatch, call):
     """No space, at the n-th call of each kind: what stood stands, and nothing half-written is seen."""
