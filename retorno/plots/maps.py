@@ -14,6 +14,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
@@ -69,47 +70,80 @@ def value_map(
     titled: Mapping[str, Answer] = answers if isinstance(answers, Mapping) else {"": answers}
     if not titled:
         raise PlotError("there is no answer to draw: give a solution")
-    shapes = [np.nanmax(places(answer.model), 0) for answer in titled.values()]
     key = next(iter(titled.values())).model.map_key
     if key is not None and key.rows:
         return chart(titled, limits)
-    rows, columns = (int(x) + 1 for x in np.nanmax(shapes, 0))
-    size = min(0.95, max(0.3 if width > 5 else 0.1, min(width / columns, 8.0 / rows)))
-    stacked = columns * size * len(titled) > 10
-    beside = across or (1 if stacked else len(titled))
-    shape = (-(-len(titled) // beside), beside)
-    barred = size < NUMBERED
-    flat = barred and rows * size < 1.6
-    maps = [whole_map(answer.model) for answer in titled.values()]
-    legend = _legend(list(titled.values()), maps, size)
-    width = max(NARROWEST, shape[1] * (columns * size + 0.25) + 1.0 * (barred and not flat))
-    lines = _lines(legend, width)
-    with style():
-        figure, panes = panels(
-            width, shape[0] * (rows * size + 0.25 + 0.25 * any(titled)) + 0.2 * lines + 0.15 + 0.75 * flat, *shape
-        )
-        shown = np.concatenate(
-            [a.value[_acting(a.model, whole)] for a, whole in zip(titled.values(), maps, strict=True)]
-        )
-        shown = shown[np.isfinite(shown)] if np.isfinite(shown).any() else np.zeros(1)
+    return Maps(titled, limits, across, width).figure
+
+
+class Maps:
+    """Maps in one figure, in which other answers may be drawn: of the same models, with the same legend and colours."""
+
+    def __init__(
+        self,
+        titled: Mapping[str, Answer],
+        limits: tuple[float, float] | None = None,
+        across: int | None = None,
+        width: float = 9.5,
+    ) -> None:
+        self.titled, self.limits = titled, limits
+        shapes = [np.nanmax(places(answer.model), 0) for answer in titled.values()]
+        self.rows, self.columns = (int(x) + 1 for x in np.nanmax(shapes, 0))
+        self.size = size = min(0.95, max(0.3 if width > 5 else 0.1, min(width / self.columns, 8.0 / self.rows)))
+        stacked = self.columns * size * len(titled) > 10
+        beside = across or (1 if stacked else len(titled))
+        shape = (-(-len(titled) // beside), beside)
+        barred = size < NUMBERED
+        flat = barred and self.rows * size < 1.6
+        self.maps = [whole_map(answer.model) for answer in titled.values()]
+        legend = _legend(list(titled.values()), self.maps, size)
+        width = max(NARROWEST, shape[1] * (self.columns * size + 0.25) + 1.0 * (barred and not flat))
+        lines = _lines(legend, width)
+        shown = self._shown()
         lowest, highest = limits or (float(shown.min()), float(shown.max()))
-        norm = Normalize(lowest, highest if highest > lowest else lowest + 1)
-        for pane in panes[len(titled) :]:
-            pane.set_visible(False)
-        for pane, (title, answer), whole in zip(panes, titled.items(), maps, strict=False):
-            _draw_map(pane, answer, whole, norm, decimals(np.append(shown, limits or ())), size)
+        self.norm = Normalize(lowest, highest if highest > lowest else lowest + 1)
+        with style():
+            high = shape[0] * (self.rows * size + 0.25 + 0.25 * any(titled)) + 0.2 * lines + 0.15 + 0.75 * flat
+            self.figure, self.panes = panels(width, high, *shape)
+            for pane in self.panes[len(titled) :]:
+                pane.set_visible(False)
+            self._draw()
+            if barred:
+                where: dict[str, Any] = {"location": "bottom", "aspect": 40, "pad": 0.02} if flat else {"aspect": 25}
+                coloured = ScalarMappable(self.norm, COLOURS)
+                bar = self.figure.colorbar(coloured, ax=list(self.panes), shrink=0.6, label="value", **where)
+                bar.outline.set_visible(False)  # type: ignore[operator]
+            self.figure.legend(
+                handles=legend, loc="outside lower left", ncols=-(-len(legend) // lines), fontsize=8.5,
+                handlelength=1.3, columnspacing=1.3, handletextpad=0.5, borderpad=0.1,
+            )  # fmt: skip
+
+    def redraw(self, titled: Mapping[str, Answer]) -> Figure:
+        """The same figure with other answers, where everything lies as it was laid out for the first ones."""
+        with style():
+            if isinstance(self.figure.get_layout_engine(), ConstrainedLayoutEngine):
+                self.figure.draw_without_rendering()
+                self.figure.set_layout_engine("none")
+            for pane in self.panes[: len(titled)]:
+                for drawn in (*pane.collections, *pane.patches, *pane.lines, *pane.texts):
+                    drawn.remove()
+            self.titled = titled
+            self._draw()
+        return self.figure
+
+    def _shown(self) -> Float[np.ndarray, " N"]:
+        """The values that are known, of all maps."""
+        answers = zip(self.titled.values(), self.maps, strict=True)
+        shown = np.concatenate([answer.value[_acting(answer.model, whole)] for answer, whole in answers])
+        return shown[np.isfinite(shown)] if np.isfinite(shown).any() else np.zeros(1)
+
+    def _draw(self) -> None:
+        digits = decimals(np.append(self._shown(), self.limits or ()))
+        for pane, (title, answer), whole in zip(self.panes, self.titled.items(), self.maps, strict=False):
+            _draw_map(pane, answer, whole, self.norm, digits, self.size)
             pane.set_title(title)
-            pane.set(xlim=(-0.52, columns - 0.48), ylim=(rows - 0.48, -0.52), aspect="equal")
+            pane.set(xlim=(-0.52, self.columns - 0.48), ylim=(self.rows - 0.48, -0.52), aspect="equal")
             pane.axis("off")
-        if barred:
-            where: dict[str, Any] = {"location": "bottom", "aspect": 40, "pad": 0.02} if flat else {"aspect": 25}
-            bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=list(panes), shrink=0.6, label="value", **where)
-            bar.outline.set_visible(False)  # type: ignore[operator]
-        figure.legend(
-            handles=legend, loc="outside lower left", ncols=-(-len(legend) // lines), fontsize=8.5, handlelength=1.3,
-            columnspacing=1.3, handletextpad=0.5, borderpad=0.1,
-        )  # fmt: skip
-    return figure
 
 
 def _acting(model: MDP, whole: Mapping[Any, Place]) -> Bool[np.ndarray, " S"]:

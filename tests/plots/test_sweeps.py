@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from retorno.bellman import solve, value_iteration
@@ -12,7 +13,7 @@ from retorno.bellman.explanation import shown_sweeps
 from retorno.core.solution import Solution, Sweep
 from retorno.environments.grids.lakes import frozen_lake
 from retorno.environments.textbook.lecture import student
-from retorno.plots import PlotError, animate, bounds_plot, model_graph, sweep_table
+from retorno.plots import PlotError, animate, bounds_plot, model_graph, sweep_table, sweeps
 from retorno.plots.maps import value_map
 from retorno.plots.sweeps import FRAMES, at_value
 
@@ -92,6 +93,18 @@ def test_an_animation_has_a_frame_a_sweep_and_ends_with_the_answer(tmp_path, mod
     assert last is not None and last.std() > 10 and min(last.shape[:2]) > 200
     with pytest.raises(PlotError, match=r"\.gif"):
         animate(answer, tmp_path / "sweeps.png")
+
+
+def test_the_maps_of_an_animation_are_laid_out_once(tmp_path, monkeypatch) -> None:
+    """And no sweep leaves anything behind."""
+    laid, drawn = [], []
+    monkeypatch.setattr(ConstrainedLayoutEngine, "execute", lambda self, figure: laid.append(figure))
+    draw_once = sweeps._image
+    monkeypatch.setattr(
+        sweeps, "_image", lambda figure: drawn.append(len(figure.axes[0].get_children())) or draw_once(figure)
+    )
+    animate(solve(frozen_lake(), 0.5, method=value_iteration, sweeps=3, trace=True), tmp_path / "sweeps.gif")
+    assert len(laid) == 1 and len(drawn) == 3 and len(set(drawn)) == 1
 
 
 def test_several_answers_share_one_layout() -> None:
