@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retorno import bellman
@@ -45,6 +45,8 @@ class Evaluate:
     world: str | None = None
     """Another world with the same spaces; the run's own where it is not said. What either is made with: --world.KEY
     VALUE."""
+    info_keywords: tuple[str, ...] = ()
+    """Numbers in the info of a hosted episode's last step, as crashed, beside those that the run asked for."""
     seed: int = 1_000_000
     """Of the episodes; all policies see the same ones."""
     sampled: Flag = False
@@ -60,6 +62,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError("which run? Give its folder, as in `retorno evaluate runs/ppo-CartPole-v1-1`")
     prepare()
     name = world_for_all(given.runs, given.world, settings, "evaluate")
+    asked = tuple(dict.fromkeys((*name.info_keywords, *given.info_keywords)))
+    name = replace(name, info_keywords=asked)
     world = name.make()
     if isinstance(world, Recorded):
         fits(list(given.runs), world, given)

@@ -146,6 +146,8 @@ def world_for_all(folders: Sequence[Path], other: str | None, settings: dict[str
         what: is done with them, in the message.
     """
     names = [world_for(folder, other, settings) for folder in folders]
+    asked = tuple(dict.fromkeys(each for name in names for each in name.info_keywords))
+    names = [replace(name, info_keywords=asked) for name in names]
     if any(name != names[0] for name in names):
         told = ", ".join(dict.fromkeys(name.name for name in names))
         raise UsageError(f"the runs are of different worlds ({told}): {what} them one by one, or all in one --world")
@@ -352,6 +354,7 @@ def discount_of(algorithm: Any) -> float:
 
 def joined(results: list[Evaluation]) -> Evaluation:
     """Evaluations of several runs as one over all their seeds."""
-    told = [[getattr(result, field.name) for result in results] for field in fields(Evaluation)]
-    whole = [None if any(each is None for each in part) else np.concatenate(part) for part in told]
-    return Evaluation(*whole)  # pyright: ignore[reportArgumentType]
+    *told, infos = [[getattr(result, field.name) for result in results] for field in fields(Evaluation)]
+    whole: list[Any] = [None if any(each is None for each in part) else np.concatenate(part) for part in told]
+    asked = [name for name in infos[0] if all(name in each for each in infos)]
+    return Evaluation(*whole, info={name: np.concatenate([each[name] for each in infos]) for name in asked})

@@ -117,6 +117,8 @@ class Options:
     wrappers: tuple[str, ...] = ()
     """Wrap hosted environments, the innermost first: of gymnasium.wrappers, or FILE.py:NAME, with arguments as in
     'TimeLimit(200)'."""
+    info_keywords: tuple[str, ...] = ()
+    """Numbers in the info of a hosted episode's last step, as crashed: they are recorded beside its return."""
     watch: str | None = None
     """Watch a table learn on a map: alone in the terminal, or as a file in .gif or .html (with a slider)."""
     tensorboard: Flag = False
@@ -127,7 +129,7 @@ GROUPS = {
     "run": ("steps", "seed", "seeds", "folder", "every", "keep", "episodes", "watch", "tensorboard"),
     "ending before the budget": ("until-score", "patience", "minutes", "tests"),
     "another run": ("from", "from-step", "network-only"),
-    "world": ("hosted", "fused", "parallel", "wrappers"),
+    "world": ("hosted", "fused", "parallel", "wrappers", "info-keywords"),
 }
 """The options of a run in the help; those of the algorithm follow."""
 BARE = {"--watch": LIVE, "--parallel": "0"}
@@ -534,7 +536,8 @@ def start(
     A world of texts or recordings is read already: it is given beside its name.
     """
     hosted = checked(options)
-    chosen = WorldName(world, hosted, parallel_of(options), options.wrappers, settings=settings)
+    asked = options.info_keywords
+    chosen = WorldName(world, hosted, parallel_of(options), options.wrappers, info_keywords=asked, settings=settings)
     made = read or chosen.make()
     watched = None if options.watch is None else watched_model(world, chosen.model(), options.watch)
     if watched is not None:
@@ -714,9 +717,9 @@ def checked(options: Options) -> bool | None:
         raise UsageError(f"seeds lie from 0 to 4,294,967,295, got --seed {options.seed:,}")
     if options.every is not None and options.every < 1:
         raise UsageError(f"--every is a number of environment steps, got {options.every:,}")
-    hosted = options.hosted or options.parallel is not None or bool(options.wrappers)
+    hosted = options.hosted or options.parallel is not None or bool(options.wrappers or options.info_keywords)
     if hosted and options.fused:
-        raise UsageError("--parallel and --wrappers are for hosted worlds: leave --fused out")
+        raise UsageError("--parallel, --wrappers and --info-keywords are for hosted worlds: leave --fused out")
     return True if options.hosted else False if options.fused else None
 
 

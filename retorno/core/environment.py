@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -94,22 +95,31 @@ class Environment(eqx.Module):
         raise NotImplementedError(f"an observation of {type(self).__name__} is no picture: it has no picture(obs)")
 
 
-class Successes(Protocol):
-    """Whether episodes that ended were successes, of B environments that may say so."""
+SUCCESS = "is_success"
+"""In the info of an episode's final row: what Gymnasium-Robotics says there, and Stable-Baselines3 reads."""
+
+
+class Endings(Protocol):
+    """What B environments say of episodes that ended, by K names: whether they were successes, and what is asked."""
 
     @property
-    def newest(self) -> Float[np.ndarray, " B"]:
-        """Of each one's last episode: 1 or 0; NaN where nothing was said."""
+    def names(self) -> Sequence[str]:
+        """`SUCCESS`, and those that are asked for."""
         ...
 
     @property
-    def told(self) -> int:
+    def newest(self) -> Float[np.ndarray, "K B"]:
+        """Of each one's last episode; NaN where nothing was said."""
+        ...
+
+    @property
+    def told(self) -> Int[np.ndarray, " K"]:
         """Episodes of which something was said."""
         ...
 
     @property
-    def count(self) -> float:
-        """How many of these were successes."""
+    def total(self) -> Float[np.ndarray, " K"]:
+        """The sum of what was: of successes their number."""
         ...
 
 
@@ -138,7 +148,7 @@ class HostedEnvironments(Protocol):
     num_envs: int
 
     @property
-    def successes(self) -> Successes:
+    def endings(self) -> Endings:
         """What they say of episodes that ended."""
         ...
 

@@ -327,6 +327,8 @@ class WorldName:
     """As of `gymnasium`."""
     native: bool = False
     """As of `gymnasium`: an id's own vector environment."""
+    info_keywords: tuple[str, ...] = ()
+    """As of `gymnasium`."""
     settings: dict[str, Any] = field(default_factory=dict, hash=False)
     """What the world itself is made with."""
 
@@ -344,7 +346,8 @@ class WorldName:
         settings = dict(known.get("settings", {}))
         if isinstance(inner := settings.get("world"), str):
             settings["world"] = _required(inner)
-        return cls(**{**known, "name": name, "wrappers": wrappers, "settings": settings})
+        asked = tuple(known.get("info_keywords", ()))
+        return cls(**{**known, "name": name, "wrappers": wrappers, "info_keywords": asked, "settings": settings})
 
     @classmethod
     def of(cls, world: Any) -> WorldName | None:
@@ -363,7 +366,8 @@ class WorldName:
             json.dumps(world.kwargs, allow_nan=False)
         except (TypeError, ValueError):
             return None
-        return cls(source, True, world.parallel, tuple(wrappers), world.num_envs, world.native, dict(world.kwargs))
+        given = {name: getattr(world, name) for name in ("parallel", "num_envs", "native", "info_keywords")}
+        return cls(source, True, wrappers=tuple(wrappers), settings=dict(world.kwargs), **given)
 
     @property
     def of_texts(self) -> bool:
@@ -376,7 +380,9 @@ class WorldName:
         for each in dataclasses.fields(self)[2:]:
             value = getattr(self, each.name)
             if value:
-                told[each.name] = [_of_wrapper(one, _whole) for one in value] if isinstance(value, tuple) else value
+                told[each.name] = [*value] if isinstance(value, tuple) else value
+        if self.wrappers:
+            told["wrappers"] = [_of_wrapper(each, _whole) for each in self.wrappers]
         if ":" in self.name:
             told["name"] = _whole(self.name)
         elif is_file(self.name):
@@ -385,9 +391,8 @@ class WorldName:
 
     def make(self) -> World:
         """The world."""
-        more = {"parallel": self.parallel, "wrappers": self.wrappers, "num_envs": self.num_envs}
-        if self.native:
-            more["native"] = True
+        given = ("parallel", "wrappers", "num_envs", "native", "info_keywords")
+        more = {each: getattr(self, each) for each in given}
         return make(self.name, self.hosted, **{k: x for k, x in more.items() if x}, **self.settings)
 
     def model(self) -> MDP | None:
@@ -432,7 +437,7 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
             own defines, FILE.py:NAME or MODULE:NAME: a class or function that makes an environment, a model, a world.
         hosted: whether it is Gymnasium's; None takes the native one where there is one.
         **settings: what the world is made with; of a model's file how it is read, as for `load`; and for a hosted one
-            `parallel`, `wrappers` and `num_envs` as for `gymnasium`.
+            `parallel`, `wrappers`, `info_keywords` and `num_envs` as for `gymnasium`.
 
     Raises:
         UnknownNameError: when neither retorno nor Gymnasium knows the name, or it is asked for in a
@@ -498,7 +503,7 @@ def make(name: str, hosted: bool | None = None, **settings: Any) -> World:
 def _strange(entry: Entry, settings: Mapping[str, Any]) -> list[str]:
     """The settings that a native world does not take."""
     takes, more = entry.settings()
-    hosted = {"parallel", "wrappers", "num_envs", "native"}
+    hosted = {"parallel", "wrappers", "num_envs", "native", "info_keywords"}
     return [key for key in settings if key not in takes and (key in hosted or not more)]
 
 

@@ -177,6 +177,7 @@ def _results(groups: Sequence[Group]) -> Table:
         "return in training, at the end": partial(_final, brief=brief),
         "evaluation": partial(_evaluation, brief=brief),
         "success": partial(_success, brief=brief),
+        **{name: partial(_info, name=name, brief=brief) for name in _asked(groups)},
         "steps a second": _speed,
         "time": _time,
     }
@@ -310,6 +311,25 @@ def _success(group: Group, brief: bool) -> str:
         if brief
         else f"{rate:.1%}, 95% interval {low:.1%} to {high:.1%} over {over}"
     )
+
+
+def _asked(groups: Sequence[Group]) -> list[str]:
+    """What was asked of the info of episodes' last steps in the newest evaluations."""
+    rows = [_last_evaluation(rows) for group in groups for rows in group.rows]
+    return [*dict.fromkeys(name for row in rows if row is not None for name in row["evaluation"].get("info", ()))]
+
+
+def _info(group: Group, name: str, brief: bool) -> str:
+    """The mean of what was asked of the info of episodes' last steps, in the newest evaluation."""
+    found = [row["evaluation"].get("info", {}) for rows in group.rows if (row := _last_evaluation(rows)) is not None]
+    told = [each[name] for each in found if name in each]
+    if not told or len(told) < len(found):
+        return "–"
+    seeds = np.array([x for each in told for x in each["of_seeds"]])
+    low, high = interval95(seeds) if len(seeds) > 1 else (math.nan if x is None else x for x in told[0]["ci95"])
+    episodes = next(row["evaluation"]["episodes"] for rows in group.rows if (row := _last_evaluation(rows)) is not None)
+    over = f"{len(seeds)} seeds" if len(seeds) > 1 else f"{episodes:,} episodes of one seed"
+    return told_interval(float(seeds.mean()), low, high, over, brief=brief) if low == low else number(seeds.mean())
 
 
 def _last_evaluation(rows: Sequence[Row]) -> Row | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -48,6 +49,8 @@ class Lived(NamedTuple):
     cut: np.ndarray
     success: np.ndarray | None = None
     """NaN where nothing was said; None where nothing can be."""
+    info: Mapping[str, np.ndarray] = MappingProxyType({})
+    """What was asked of the info of their last steps."""
 
 
 def decide(
@@ -141,7 +144,7 @@ def live_hosted(
 def _live(choose: Choose, memory: Any, environments: HostedEnvironments, episodes: int, side: float) -> Lived:
     num_envs = environments.num_envs
     share = -(-episodes // num_envs)
-    ended: list[list[tuple[float, int, bool, float]]] = [[] for _ in range(num_envs)]
+    ended: list[list[tuple[float, int, bool, np.ndarray]]] = [[] for _ in range(num_envs)]
     row = environments.reset()
     total, length, sign, t = np.zeros(num_envs), np.zeros(num_envs, int), np.full(num_envs, side), 0
     told = told_episodes(share * num_envs)
@@ -155,8 +158,10 @@ def _live(choose: Choose, memory: Any, environments: HostedEnvironments, episode
             sign = np.where(row.first, side, np.where(np.asarray(row.discount) < 0, -sign, sign))
             length = np.where(row.first, 0, length + 1)
             for env in np.flatnonzero(row.last):
-                success = float(environments.successes.newest[env])
-                ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0), success))
+                said = environments.endings.newest[:, env].copy()
+                ended[env].append((float(total[env]), int(length[env]), bool(row.discount[env] != 0), said))
             t += 1
     rounds = [ended[env][i] for i in range(share) for env in range(num_envs)][:episodes]
-    return Lived(*map(np.array, zip(*rounds, strict=True)))
+    returns, lengths, cut, said = map(np.array, zip(*rounds, strict=True))
+    success, *asked = said.T
+    return Lived(returns, lengths, cut, success, dict(zip(environments.endings.names[1:], asked, strict=True)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import Any, NamedTuple, overload
 
 import jax
@@ -63,6 +64,8 @@ class Evaluation:
     """Whether each was cut by a time limit and did not end by itself, where that was seen."""
     success: np.ndarray | None = None
     """Whether each was a success, 1 or 0, NaN where nothing was said; None where the world never says so."""
+    info: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """Numbers that were asked of the info of each one's last step (`info_keywords`), by their names."""
 
     @property
     def seeds(self) -> int:
@@ -84,7 +87,11 @@ class Evaluation:
 
         Student's t, within the returns that were seen: no interval goes beyond what is possible.
         """
-        return interval95_within(self.returns.mean(1) if self.seeds > 1 else self.returns[0], self.returns)
+        return self._interval(self.returns)
+
+    def _interval(self, each: np.ndarray) -> tuple[float, float]:
+        """Of a number of each episode the mean's interval, as that of their returns."""
+        return interval95_within(each.mean(1) if self.seeds > 1 else each[0], each)
 
     @property
     def interquartile_mean(self) -> float:
@@ -135,7 +142,11 @@ class Evaluation:
             **({} if self.cut is None else {"cut": int(self.cut.sum())}),
             "returns": [float(x) for x in self.returns.mean(1)],
             **({} if (rate := self.success_rate) is None else self._success_row(rate)),
+            **({"info": {name: self._info_row(each) for name, each in self.info.items()}} if self.info else {}),
         }
+
+    def _info_row(self, each: np.ndarray) -> dict[str, Any]:
+        return {"mean": float(each.mean()), "ci95": list(self._interval(each)), "of_seeds": each.mean(1).tolist()}
 
     def _success_row(self, rate: float) -> dict[str, Any]:
         assert self._judged is not None
@@ -150,7 +161,13 @@ class Evaluation:
         return as_text(self)
 
     def __str__(self) -> str:
-        return f"{self._told_return()}{self._told_success()}"
+        return f"{self._told_return()}{self._told_success()}{''.join(starmap(self._told_info, self.info.items()))}"
+
+    def _told_info(self, name: str, each: np.ndarray) -> str:
+        """What was asked of an episode's last info."""
+        low, high = self._interval(each)
+        over = "" if math.isnan(low) or np.ptp(each) == 0 else f", 95% interval {low:z.4g} to {high:z.4g}"
+        return f"; {name} {each.mean():z.4g}{over}"
 
     def _told_success(self) -> str:
         """The success rate, where the world says what a success is."""
@@ -317,8 +334,9 @@ def evaluate(
         require_fitting(each, where)
     if policies is None:
         results = [_evaluate_one(each, where, episodes, seed, greedy) for each in found]
-        told = [None if each[0] is None else np.stack(each) for each in zip(*results, strict=True)]
-        return Evaluation(*told)  # pyright: ignore[reportArgumentType]
+        *told, infos = zip(*results, strict=True)
+        whole: list[Any] = [None if each[0] is None else np.stack(each) for each in told]
+        return Evaluation(*whole, info={name: np.stack([each[name] for each in infos]) for name in infos[0]})
     if len(found) != 2:
         raise ValueError(f"a game has two players, got {len(found)} policies: pass policies=(one, other)")
     if not where.two_players:

@@ -447,7 +447,7 @@ class Training:
                 span = max(self.steps // SPANS, 1)
                 until = min(until, (self.step // span + 1) * span)
             start, before = time.perf_counter(), Counters.read(self.run)
-            successes = self._successes()
+            ended = self._endings()
             try:
                 with waiting(self._under_way(first=not told_once)):
                     advanced = self._advance(until, most)
@@ -490,15 +490,19 @@ class Training:
             if not self._doubted and (why := doubt(self.run.learner, len(self.seeds) > 1)) is not None:
                 self._doubted = True
                 warnings.warn(why, stacklevel=2)
-            told, count = np.subtract(self._successes(), successes)
-            if told:
-                self.last.metrics["success_rate"] = float(count / told)
+            for name, (told, total) in self._endings().items():
+                episodes = told - ended[name][0]
+                if episodes:
+                    self.last.metrics[name] = (total - ended[name][1]) / episodes
             yield self.last
 
-    def _successes(self) -> tuple[float, float]:
-        """Episodes of which hosted environments said whether they were successes, and how many were."""
-        told = None if self.environments is None else self.environments.successes
-        return (0.0, 0.0) if told is None else (told.told, told.count)
+    def _endings(self) -> dict[str, tuple[int, float]]:
+        """By the name of each metric that hosted environments tell where an episode ends: of how many, and the sum."""
+        if self.environments is None:
+            return {}
+        said = self.environments.endings
+        names = ("success_rate", *(f"info/{name}" for name in said.names[1:]))
+        return dict(zip(names, zip(said.told.tolist(), said.total.tolist(), strict=True), strict=True))
 
     def _under_way(self, first: bool) -> str:
         """What is waited for until the next report."""

@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import pytest
 from gymnasium import spaces
 
 import retorno as rt
+from retorno.cli.runs import joined
 from retorno.core.errors import WorldError
+from retorno.environments.registry import WorldName
 from retorno.networks import MLP
 from retorno.plots.report import report
 from retorno.run import checkpoint, policy_folder
@@ -75,7 +78,7 @@ class Endless(gym.Env):
 
 
 class Judging(Endless):
-    """Ends after two steps, which is a success if the last one paid 2."""
+    """Ends after two steps, which is a success if the last one paid 2; the info says what they paid."""
 
     def reset(self, **told: Any) -> tuple[Any, dict[str, Any]]:
         self.age = 0
@@ -84,7 +87,8 @@ class Judging(Endless):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.age += 1
         obs, paid, *_ = super().step(action)
-        return obs, paid, self.age == 2, False, {"is_success": bool(action)}
+        self.sold = paid if self.age == 1 else self.sold + paid
+        return obs, paid, self.age == 2, False, {"is_success": bool(action), "sold": np.float32(self.sold)}
 
 
 PPO = rt.PPO(network=MLP((8,)), num_envs=2, rollout=8, epochs=1, minibatches=2)
@@ -128,14 +132,28 @@ def test_a_world_that_never_ends_tells_what_a_step_earns(tmp_path: Path) -> None
     assert "the mean reward of a step" in page and "no episode ended; a step earned 1." in page
 
 
-def test_the_rate_of_success_is_told(tmp_path: Path) -> None:
-    with rt.train(PPO, rt.gymnasium(Judging), steps=64, every=32, folder=tmp_path / "run") as training:
-        told = [each.metrics["success_rate"] for each in training]
-        training.note(found := rt.evaluate(training, episodes=6))
+def test_the_rate_of_success_is_told_and_what_is_asked(tmp_path: Path) -> None:
+    with rt.train(
+        PPO, rt.gymnasium(Judging, info_keywords=["sold"]), steps=64, every=32, folder=tmp_path / "run"
+    ) as training:
+        reports = list(training)
+        told = [each.metrics["success_rate"] for each in reports]
+        training.note(found := rt.evaluate(training, episodes=6, greedy=False))
     assert all(0 < each < 1 for each in told) and ", success " in str(training.last)
-    assert found.success is not None and found.success_rate == (found.returns / found.lengths).mean() - 1
+    assert found.success is not None and np.isin(found.returns - 2 - found.success, (0, 1)).all()  # The first paid one.
+    assert 0 < found.success.mean() < 1 and found.success_rate == found.success.mean()
     page = report([tmp_path / "run"], tmp_path / "page.html")[0].read_text()
     assert "success rate" in page and f"{found.success_rate:.1%}" in page
+    assert [each.metrics["info/sold"] for each in reports] == pytest.approx([each.mean_return for each in reports])
+    np.testing.assert_array_equal(found.info["sold"], found.returns)
+    row, low = found.as_row()["info"]["sold"], found.ci95[0]
+    assert (row["mean"], row["ci95"]) == (found.mean, [*found.ci95])
+    assert f"; sold {found.mean:.4g}, 95% interval {low:.4g}" in str(found)
+    assert '<th scope="row">sold</th>' in page and "info/sold" in page and "over 6 episodes of one seed" in page
+    both = joined([found, replace(found, info={"sold": found.info["sold"] + 1, "other": found.returns})])
+    assert [*both.info] == ["sold"] and both.info["sold"].mean() == found.mean + 0.5
+    named = WorldName("CartPole-v1", True, info_keywords=("sold",))
+    assert WorldName.recorded(named.as_json()) == WorldName.of(named.make()) == named
 
 
 def test_a_policy_is_found_wherever_it_lies(run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections import ChainMap
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,8 +15,8 @@ from retorno.core.environment import episode_seed
 from retorno.core.errors import WorldError
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.discounts import discounts, has_lives, two_players
+from retorno.environments.hosted.endings import Endings
 from retorno.environments.hosted.legality import LegalReader, sample
-from retorno.environments.hosted.successes import Successes
 from retorno.environments.hosted.sync_environments import ActionLayout, outside, reader, rows
 
 OPAQUE = (
@@ -39,7 +41,7 @@ class Vector:
     What a vector environment has inside cannot be read or set, so it cannot be restored.
     """
 
-    def __init__(self, vector: VectorEnv, seed: int, name: str, owned: bool) -> None:
+    def __init__(self, vector: VectorEnv, seed: int, name: str, owned: bool, info_keywords: Sequence[str] = ()) -> None:
         self.num_envs, self.name, self.owned, self.closed = vector.num_envs, name, owned, False
         self.why_not_resumable = OPAQUE.format(name)
         self._vector, self._seed = vector, int(episode_seed(seed, 0, 0))
@@ -50,7 +52,7 @@ class Vector:
         self._lives = has_lives(vector)
         self._sampler = copy.deepcopy(vector.single_action_space)
         self._steps, self._looks = 0, 2
-        self.successes = Successes(self.num_envs)
+        self.endings = Endings(self.num_envs, info_keywords)
 
     def reset(self) -> TimeStep:
         """The first rows [B]."""
@@ -90,7 +92,8 @@ class Vector:
             self._discounts = [ends[i] if last[i] else self._discounts[i] for i in range(self.num_envs)]
         if last.any():
             ends = info.get("final_info", {}) if mode is AutoresetMode.SAME_STEP else info
-            self._legally(self.successes.see, last, self._said(ends, "is_success"))
+            said = zip(*(self._said(ends, name) for name in self.endings.names), strict=True)
+            self._legally(self.endings.see, last, [dict(ChainMap(*each)) for each in said])
         self._last = last
         return self._row(obs, reward, terminated, last, ended)
 

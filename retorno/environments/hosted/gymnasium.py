@@ -64,6 +64,8 @@ class GymnasiumWorld:
     """What the environment is made with."""
     wrappers: tuple[str | Wrap, ...] = ()
     """What each environment is wrapped in, the innermost first."""
+    info_keywords: tuple[str, ...] = ()
+    """Which numbers in the info of an episode's last step are told of it, beside its return."""
 
     @property
     def name(self) -> str:
@@ -123,20 +125,23 @@ class GymnasiumWorld:
             raise WorldError(f"{self.name} has {self.num_envs} environments, {num_envs} were asked for")
         if num_envs < 1:
             raise WorldError(f"num_envs must be positive, got {num_envs}")
+        asked = self.info_keywords
         match self.source:
             case VectorEnv() as lent:
-                return _borrow(lent, lambda: Vector(lent, seed, self.name, owned=False))
+                return _borrow(lent, lambda: Vector(lent, seed, self.name, False, asked))
             case gym.Env() as lent:
-                return _borrow(lent, lambda: Keepers([lent], [0], seed, self.name, False, told_by_a_step(lent)))
+                return _borrow(
+                    lent, lambda: Keepers([lent], [0], seed, self.name, False, told_by_a_step(lent), 1, asked)
+                )
         if self.native:
-            return Vector(self._make_vector(num_envs), seed, self.name, owned=True)
+            return Vector(self._make_vector(num_envs), seed, self.name, True, asked)
         late = self._described[3]
         if self.parallel:
             processes = None if self.parallel is True else int(self.parallel)
-            return Processes(self._makers(num_envs), seed, self.name, processes, late, group)
+            return Processes(self._makers(num_envs), seed, self.name, processes, late, group, asked)
         envs = [make() for make in self._makers(num_envs)]
-        kind = Bodies if together(envs) else Keepers
-        return kind(envs, range(num_envs), seed, self.name, True, late, group)
+        kind = Bodies if together(envs) and not asked else Keepers  # Of bodies together no info is made.
+        return kind(envs, range(num_envs), seed, self.name, True, late, group, asked)
 
     def drawn(self) -> GymnasiumWorld:
         """The same, of environments that draw themselves, by their `render()`: where there is no graphics card, what
@@ -217,6 +222,7 @@ def gymnasium(
     parallel: bool | int = False,
     native: bool = False,
     wrappers: Sequence[str | Wrap] = (),
+    info_keywords: Sequence[str] = (),
     **kwargs: Any,
 ) -> GymnasiumWorld:
     """Any Gymnasium environment as a hosted world.
@@ -237,6 +243,8 @@ def gymnasium(
         native: whether an id's own vector environment is used; of Atari's games the emulator's, which has threads.
         wrappers: what each environment is wrapped in, the innermost first: functions of an environment, or by name, as
             `wrapper` reads them.
+        info_keywords: numbers in the info of an episode's last step, as `info["crashed"]`, by their names: their means
+            stand in the run's figures as `info/crashed`, and with intervals in evaluations.
         **kwargs: what an id or a function is called with, for instance max_episode_steps; for a game of Atari ("ALE/…")
             `preset` and its choices (see `atari`).
 
@@ -246,6 +254,7 @@ def gymnasium(
     >>> gymnasium("CartPole-v1", num_envs=4).action_space
     Discrete(2)
     """
+    asked = (info_keywords,) if isinstance(info_keywords, str) else tuple(info_keywords)
     if isinstance(source, str):
         spec = find(source)
         if native and spec.vector_entry_point is None:
@@ -259,7 +268,7 @@ def gymnasium(
                 raise WorldError(f"{source}: {error}") from error
             if native and kwargs.get("preset") == RAW:
                 raise WorldError(f"{source}'s own vector environment prepares what it shows: leave out preset={RAW!r}")
-        return GymnasiumWorld(source, num_envs, parallel, native, kwargs, _checked(wrappers))
+        return GymnasiumWorld(source, num_envs, parallel, native, kwargs, _checked(wrappers), asked)
     if native:
         raise WorldError("native=True asks for an id's own vector environment: give an id, or the vector environment")
     if isinstance(source, gym.Env | VectorEnv) and (kwargs or wrappers):
@@ -271,18 +280,19 @@ def gymnasium(
         # Exactly these classes: a wrapper or a worker of the user's own would be lost with the functions alone.
         plain = type(source) is SyncVectorEnv or (type(source) is AsyncVectorEnv and source.worker is None)
         if not plain or getattr(source, "observation_mode", None) != "same":
-            return GymnasiumWorld(source, source.num_envs)
+            return GymnasiumWorld(source, source.num_envs, info_keywords=asked)
         makers = tuple(getattr(source, "env_fns", ()))
-        return GymnasiumWorld(makers, source.num_envs, parallel or (type(source) is AsyncVectorEnv and source.num_envs))
+        parallel = parallel or (type(source) is AsyncVectorEnv and source.num_envs)
+        return GymnasiumWorld(makers, source.num_envs, parallel, info_keywords=asked)
     if isinstance(source, gym.Env):
         if num_envs not in (None, 1) or parallel:
             raise WorldError(
                 "one environment was given, for more (or in parallel) give its id or a function that makes it"
             )
-        return GymnasiumWorld(source, 1)
+        return GymnasiumWorld(source, 1, info_keywords=asked)
     if not callable(source):
         raise WorldError(f"an id, a function, an environment or a vector environment is expected, got {source!r}")
-    return GymnasiumWorld(source, num_envs, parallel, False, kwargs, _checked(wrappers))
+    return GymnasiumWorld(source, num_envs, parallel, False, kwargs, _checked(wrappers), asked)
 
 
 def _checked(wrappers: Sequence[str | Wrap]) -> tuple[str | Wrap, ...]:

@@ -145,7 +145,7 @@ class Bodies(Keepers):
                 obs[i], infos[i] = self._begin(int(i))
             reward[ended], terminated[ended], lasts[ended] = 0.0, False, False
         if lasts.any():
-            self.successes.see(lasts.tolist(), infos)
+            self.endings.see(lasts.tolist(), infos)
         return self._gather(obs, reward.tolist(), terminated.tolist(), lasts.tolist(), ended, infos)
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ import numpy as np
 
 from retorno.core.errors import WorldError
 from retorno.core.time_step import TimeStep
-from retorno.environments.hosted.successes import Successes
+from retorno.environments.hosted.endings import Endings
 from retorno.environments.hosted.sync_environments import Keepers
 
 PATIENCE = 5.0
@@ -55,8 +55,10 @@ class Processes:
         processes: int | None = None,
         late: str = "",
         group: int = 1,
+        info_keywords: Sequence[str] = (),
     ) -> None:
-        self.num_envs, self.name, self.successes = len(makers), name, Successes(len(makers))
+        self.num_envs, self.name = len(makers), name
+        self.endings = Endings(len(makers), info_keywords)
         count = min(processes or os.cpu_count() or 1, self.num_envs)
         self._groups = np.array_split(np.arange(self.num_envs), count)
         self._bounds = np.cumsum([len(group) for group in self._groups])[:-1]
@@ -65,7 +67,7 @@ class Processes:
         self._pipes, self._processes = zip(*(_launch() for _ in self._groups), strict=True)
         self._finish = weakref.finalize(self, _finish, self._pipes, self._processes)
         for pipe, part in zip(self._pipes, self._groups, strict=True):
-            told = ([makers[i] for i in part], part.tolist(), seed, name, late, group)
+            told = ([makers[i] for i in part], part.tolist(), seed, name, late, group, info_keywords)
             pipe.send_bytes(cloudpickle.dumps(told))
         self._receive()
 
@@ -75,7 +77,7 @@ class Processes:
     def step(self, action: np.ndarray) -> TimeStep:
         lived = self._call("step_and_tell", np.split(np.asarray(action), self._bounds))
         for group, (row, newest) in zip(self._groups, lived, strict=True):
-            self.successes.add(group, newest, row.last)
+            self.endings.add(group, newest, row.last)
         return self._join([row for row, _ in lived])
 
     def snapshot(self) -> dict[str, np.ndarray]:
@@ -159,11 +161,11 @@ def serve(descriptor: int) -> None:
     for told in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told, signal.SIG_IGN)
     pipe = Connection(descriptor)
-    makers, numbers, seed, name, late, group = cloudpickle.loads(pipe.recv_bytes())
+    makers, numbers, *told = cloudpickle.loads(pipe.recv_bytes())
     keepers = None
     try:
-        opened = lambda: Keepers([make() for make in makers], numbers, seed, name, late=late, group=group)  # noqa: E731
-        keepers = _answer(pipe, 0, opened)
+        seed, name, *more = told
+        keepers = _answer(pipe, 0, lambda: Keepers([make() for make in makers], numbers, seed, name, True, *more))
         while keepers is not None:
             number, method, arguments = pipe.recv()
             _answer(pipe, number, lambda: getattr(keepers, method)(*arguments))  # noqa: B023

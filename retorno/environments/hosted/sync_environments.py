@@ -27,8 +27,8 @@ from retorno.core.errors import WorldError
 from retorno.core.spaces import action_units, policy_space, unsupported
 from retorno.core.time_step import TimeStep
 from retorno.environments.hosted.discounts import discounts, has_lives, two_players
+from retorno.environments.hosted.endings import Endings
 from retorno.environments.hosted.legality import InfoError, LegalReader
-from retorno.environments.hosted.successes import Successes
 
 NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32}
 """Rows are 32 bits wide at most, as JAX's own arrays are."""
@@ -271,6 +271,7 @@ class Keepers:
         owned: whether `close` closes them.
         late: what they say of legal actions with steps alone (`legality.told_by_a_step`).
         group: episodes of so many neighbours that have the same number begin from the same seed.
+        info_keywords: which numbers of an episode's last info are kept.
     """
 
     why_not_resumable: str | None = None
@@ -284,6 +285,7 @@ class Keepers:
         owned: bool = True,
         late: str = "",
         group: int = 1,
+        info_keywords: Sequence[str] = (),
     ) -> None:
         self.num_envs, self.name, self.seed, self.owned, self.closed = len(envs), name, seed, owned, False
         self._group = group
@@ -302,7 +304,7 @@ class Keepers:
         self._looks = 2
         """How many of the next rows are looked at in full: the first reset's and the first step's."""
         self._last = [False] * self.num_envs
-        self.successes = Successes(self.num_envs)
+        self.endings = Endings(self.num_envs, info_keywords)
         self._episode = np.full(self.num_envs, -1, np.int64)
         # Row t of the log holds the actions [B] of step t; environment i's episode began at row start[i].
         self._log = np.zeros((LOG, self.num_envs, *self._layout.shape), self._layout.stored)
@@ -351,14 +353,14 @@ class Keepers:
             raise self._error(i, f"step raised {type(error).__name__}: {error}") from error
         if True in lasts:
             try:
-                self.successes.see(lasts, infos)
+                self.endings.see(lasts, infos)
             except InfoError as error:
                 raise self._error(error.env, str(error)) from error
         return self._gather(observations, rewards, terminations, lasts, ended, infos)
 
     def step_and_tell(self, action: np.ndarray) -> tuple[TimeStep, np.ndarray]:
-        """The next rows [B], and whether each one's last episode was a success: for another process."""
-        return self.step(action), self.successes.newest
+        """The next rows [B], and what was said of each one's last episode [K, B]: for another process."""
+        return self.step(action), self.endings.newest
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Episode number, age, actions since the first row and checksums of the present row and of some before it.

@@ -198,16 +198,18 @@ class Judging(Counter):
 
     def step(self, action):
         obs, *rest, info = super().step(action)
+        info = {**info, "noise": obs[2:3]}
         return obs, *rest, info | ({"is_success": np.bool_(obs[2] > 0)} if abs(obs[2]) < 1 else {})
 
 
 @pytest.mark.parametrize("open_as", ["sync", "processes", *AutoresetMode])
-def test_successes_are_read_where_an_episode_ends(open_as):
+def test_successes_and_what_is_asked_are_read_where_an_episode_ends(open_as):
     if isinstance(open_as, AutoresetMode):
         # A class of its own is driven through its step.
-        world = gymnasium(type("Own", (SyncVectorEnv,), {})([Judging] * 2, autoreset_mode=open_as))
+        own = type("Own", (SyncVectorEnv,), {})([Judging] * 2, autoreset_mode=open_as)
+        world = gymnasium(own, info_keywords=["noise"])
     else:
-        world = gymnasium(Judging, parallel=open_as == "processes")
+        world = gymnasium(Judging, parallel=open_as == "processes", info_keywords=["noise"])
     environments, told, count = world.open(2, seed=5), 0, 0
     environments.reset()
     for _ in range(20):
@@ -215,10 +217,30 @@ def test_successes_are_read_where_an_episode_ends(open_as):
         for i in np.flatnonzero(row.last):
             noise = row.obs[i, 2]
             known = abs(noise) < 1
-            np.testing.assert_equal(environments.successes.newest[i], float(noise > 0) if known else np.nan)
+            np.testing.assert_equal(environments.endings.newest[0, i], float(noise > 0) if known else np.nan)
+            assert np.float32(environments.endings.newest[1, i]) == noise
             told, count = told + known, count + (known and noise > 0)
-    assert (environments.successes.told, environments.successes.count) == (told, count) and told > count > 0
+    ended = environments.endings
+    assert (ended.told[0], ended.total[0]) == (told, count) and ended.told[1] > told > count > 0
     environments.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("noize", "has no 'noize', which is asked for as one of info_keywords: it has noise, word"),
+        ("word", r"info\['word'\] is 'yes', expected one finite number"),
+    ],
+)
+def test_what_is_asked_and_is_no_number_is_told(name, told):
+    class Wordy(Counter):
+        def step(self, action):
+            return *super().step(action)[:4], {"noise": 1, "word": "yes"}
+
+    environments = gymnasium(Wordy, length=1, info_keywords=name).open(1, seed=0)
+    environments.reset()
+    with pytest.raises(WorldError, match=told):
+        environments.step(np.zeros(1, np.int32))
 
 
 def test_a_success_is_yes_or_no():
@@ -267,6 +289,7 @@ def test_a_description_is_hashable_and_json():
         "native": False,
         "kwargs": {"max_episode_steps": 50},
         "wrappers": [],
+        "info_keywords": [],
     }
     assert world.observation_space == gym.spec("CartPole-v1").make().observation_space
     assert world.restorable and world.name == "CartPole-v1"
