@@ -12,6 +12,7 @@ checkpoints before it as they were. Nothing is ever unpickled.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import json
@@ -544,13 +545,35 @@ def _write(final: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> No
             )
         write_synced(beside / MANIFEST, _text(whole))
         sync_folder(beside)
-        if os.path.lexists(final):
-            os.rename(final, _retired(final))
-        os.rename(beside, final)
-        sync_folder(final.parent)
-        _remove(_retired(final))
+        put_in_place(beside, final)
     finally:
         _remove(beside)
+
+
+def put_in_place(beside: Path, final: Path) -> None:
+    """Give a folder its name, also where another has it: at any moment one of the two has, whole.
+
+    Where a system cannot exchange names, for an instant none has.
+
+    Args:
+        beside: the folder; what had the name before lies there afterwards, or is gone.
+        final: the name.
+    """
+    if not os.path.lexists(final):
+        os.rename(beside, final)
+    elif not _exchanged(beside, final):
+        hidden = _retired(final)
+        os.rename(final, hidden)
+        os.rename(beside, final)
+        _remove(hidden)
+    sync_folder(final.parent)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two names could be exchanged at once, by Linux's `renameat2`."""
+    call = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE.
+    return call is not None and call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def _write_pieces(beside: Path, manifest: Manifest, arrays: dict[str, np.ndarray]) -> None:

@@ -27,7 +27,7 @@ from safetensors.numpy import save as save_tensors
 from retorno.core.errors import RetornoError
 from retorno.core.policy import Policy
 from retorno.core.runtime import prepare
-from retorno.run.checkpoint import HEAD_BYTES, sync_folder
+from retorno.run.checkpoint import HEAD_BYTES, put_in_place, sync_folder
 from retorno.run.folder import SEED, best_step
 from retorno.run.structure import StructureError, from_structure, space_from_json, space_to_json, to_structure
 
@@ -122,10 +122,7 @@ def write(final: Path, saved: SavedPolicy) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         sync_folder(beside)
-        if final.exists():
-            shutil.rmtree(final)
-        os.rename(beside, final)
-        sync_folder(final.parent)
+        put_in_place(beside, final)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 

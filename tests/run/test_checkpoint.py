@@ -1,5 +1,6 @@
 """A checkpoint is whole or not there: exact round trips, then every fault that a file can have."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -613,6 +614,21 @@ def test_what_a_checkpoint_takes_is_known_before_and_what_it_lacks_is_told(tmp_p
             save(tmp_path, 2, state, hosted)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are exchanged by renameat2")
+@pytest.mark.parametrize("call", ["rename", "rmtree"])
+def test_the_only_checkpoint_is_replaced_at_once(tmp_path, monkeypatch, call):
+    """Killed in the middle, there is the old one or the new one; a policy is put in place by the same function."""
+
+    def killed(*_, **__):
+        raise SystemExit
+
+    save(tmp_path, 1, SMALL, facts={"n": 1}, keep=1)
+    monkeypatch.setattr(os if call == "rename" else shutil, call, killed)
+    with contextlib.suppress(SystemExit):
+        save(tmp_path, 1, SMALL, facts={"n": 2}, keep=1)
+    assert newest(tmp_path).name == "1" and checkpoint.facts(tmp_path)["n"] in (1, 2)
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "mkdir"])
