@@ -110,6 +110,11 @@ def is_picture(space: Space[Any]) -> bool:
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
+def is_screen(space: Space[Any]) -> bool:
+    """Whether its elements are pictures, or boards of bits as MinAtar's planes are: all of it of one kind."""
+    return is_picture(space) or (isinstance(space, spaces.Box) and space.dtype == np.bool_)
+
+
 def channels_first(space: Space[Any]) -> bool:
     """Whether its elements are pictures [channels, rows, columns], as PyTorch has them.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from jaxtyping import Bool, Float, PyTree
 
 from retorno.core.policy import Carry, Heads, Policy
 from retorno.core.scalar import Scalar
+from retorno.core.spaces import is_screen, width
 from retorno.core.time_step import Trajectory
 from retorno.networks.stacked import Stacked
 from retorno.ops.normalisation import Moments, initial_moments
@@ -24,17 +24,19 @@ class ObservationNormaliser(eqx.Module):
     """Standardises the Box parts of an observation; discrete parts pass as they are."""
 
     moments: tuple[Moments | None, ...]
-    """One for each leaf of the observation; None for discrete ones."""
+    """One for each leaf of the observation; None for those that pass as they are."""
 
     @classmethod
-    def start(cls, space: Space[Any]) -> ObservationNormaliser:
-        """Moments of nothing yet."""
-        return cls(
-            tuple(
-                initial_moments(math.prod(leaf.shape)) if isinstance(leaf, spaces.Box) else None
-                for leaf in _leaves(space)
-            )
-        )
+    def start(cls, space: Space[Any], screens: bool = True) -> ObservationNormaliser:
+        """Moments of nothing yet.
+
+        Args:
+            space: of the observations.
+            screens: whether pictures of bytes and boards of bits are standardised as well, each pixel by itself; what
+                is hardly ever seen at a place counts for much then.
+        """
+        standardised = lambda leaf: isinstance(leaf, spaces.Box) and (screens or not is_screen(leaf))  # noqa: E731
+        return cls(tuple(initial_moments(width(leaf)) if standardised(leaf) else None for leaf in _leaves(space)))
 
     def __call__(self, obs: PyTree[Any]) -> PyTree[Any]:
         """One observation, standardised."""

@@ -16,6 +16,7 @@ that are read off each batch: it is the likelihood of two that are compared, wit
 
 from __future__ import annotations
 
+import enum
 import hashlib
 from dataclasses import field, replace
 from pathlib import Path
@@ -60,6 +61,19 @@ VALIDATION = (1.1, 1.5)
 """Between which multiples of the training loss the validation loss is held, by the weights' decay."""
 AT_MOST = np.cumsum(np.exp(-1) / np.cumprod([1, *range(1, 12)])).astype(np.float32)
 """How likely a Poisson number with mean 1 is at most 0, 1, … 11; of more nobody hears in 10⁹ labels."""
+
+
+class Centre(enum.Enum):
+    """Which step is paid nothing."""
+
+    mean = enum.member(jnp.mean)
+    """The mean one, as in the paper, which takes the ends of episodes away."""
+    median = enum.member(jnp.median)
+    """The median one: where few steps pay and episodes end. Under the mean all others cost, and living on is worth
+    nothing."""
+
+    def __call__(self, said: Float[Array, "L S M"]) -> Float[Array, " M"]:
+        return self.value(said, (0, 1))
 
 
 @register
@@ -116,7 +130,7 @@ class Preferences:
     waits, chance makes some of them look better than others, and an agent learns those."""
     sees_change: bool = True
     """Whether it reads how the observation changes, as whoever looks at a clip sees what moves and what waits; of what
-    is no number, what is observed next."""
+    is a choice and no number, what is observed next."""
     members: Count = 3
     """Networks of the ensemble, each on a bootstrap sample of its own."""
     mistakes: UnitInterval = 0.1
@@ -131,6 +145,8 @@ class Preferences:
     """L2 regularisation at first; each member's adapts to its validation loss. 0: none."""
     deviation: Positive = 1.0
     """The standard deviation of what is paid; .05 for Atari in the paper."""
+    centre: Centre = Centre.mean
+    """Which of the steps that were judged is paid nothing: answers about clips of one length do not tell."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.levels <= 9:
@@ -314,8 +330,12 @@ class Seen(NamedTuple):
 
     @classmethod
     def start(cls, space: spaces.Space[Any]) -> Seen:
-        """Nothing was seen yet."""
-        return cls(ObservationNormaliser.start(space), ObservationNormaliser.start(space))
+        """Nothing was seen yet.
+
+        Of a screen nothing has to be known: its pixels are of one kind, and those that hardly ever change would drown
+        all others if each were measured by how much it does.
+        """
+        return cls(*(ObservationNormaliser.start(space, screens=False) for _ in cls._fields))
 
     def updated(self, obs: PyTree[Array], transitions: Bool[Array, "T B"]) -> Seen:
         """With rows [T + 1, B] after the first, and how they change, where one leads to the next."""
@@ -326,7 +346,7 @@ class Seen(NamedTuple):
 class Normal(NamedTuple):
     """What makes rewards of members alike."""
 
-    mean: Float[Array, " M"]
+    middle: Float[Array, " M"]
     deviation: Float[Array, " M"]
     scale: Float[Array, ""]
     """The standard deviation of what is paid; 0 while nothing is known."""
@@ -382,7 +402,7 @@ class LearntReward(Relabel):
 
     def _mean(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         said = self._said(trajectory.steps.obs, trajectory.action)
-        return jnp.mean((said - self.normal.mean) / self.normal.deviation, axis=-1)
+        return jnp.mean((said - self.normal.middle) / self.normal.deviation, axis=-1)
 
     def _new(self, trajectory: Trajectory) -> Float[Array, "T B"]:
         assert self.novelty is not None
@@ -445,7 +465,8 @@ class LearntReward(Relabel):
 
     def _of(self, member: Policy, obs: Array, action: Array) -> Float[Array, "T B"]:
         """What a member says of steps: obs [T + 1, B], action [T, B]."""
-        inputs = [jax.vmap(jax.vmap(self.read_by.observed))(jax.tree.map(lambda x: x[:-1], obs))]
+        shown = jax.vmap(jax.vmap(self.read_by.observed))(jax.tree.map(lambda x: x[:-1], obs))
+        inputs = [jax.tree.map(_as_shares, shown)]
         inputs += [action] if self.settings.sees_action else []
         inputs += [jax.vmap(jax.vmap(self.read_by.changed))(_changes(obs))] if self.settings.sees_change else []
         first = jnp.zeros(jax.tree.leaves(obs)[0][1:].shape[:2], bool)
@@ -582,7 +603,7 @@ class LearntReward(Relabel):
         decay = self.decay * jnp.where(ratio > high, 1.1, jnp.where(ratio < low, 1 / 1.1, 1.0))
 
         # Over all that was judged: over what is done lately nothing would be left of them where all of it is good.
-        middle, deviation = said.mean((0, 1)), jnp.maximum(said.std((0, 1)), 1e-6)
+        middle, deviation = self.settings.centre(said), jnp.maximum(said.std((0, 1)), 1e-6)
         normal = Normal(middle, deviation, jnp.where(held.count > 0, self.settings.deviation, 0.0))
         lived = self.recent.sample(steps, TASTED).trajectory
         paid = jnp.mean((self._said(lived.steps.obs, lived.action) - middle) / deviation, axis=-1)
@@ -631,8 +652,17 @@ def flat(parts: PyTree[Array]) -> PyTree[Array]:
 
 def _changes(obs: PyTree[Array]) -> PyTree[Array]:
     """By how much rows [T + 1, B] change, where they are numbers; else what comes next."""
-    number = lambda x: jnp.issubdtype(x.dtype, jnp.floating)  # noqa: E731
-    return jax.tree.map(lambda x: x[1:] - x[:-1] if number(x) else x[1:], obs)
+
+    def change(x: Array) -> Array:
+        x = _as_shares(x)
+        return x[1:] - x[:-1] if jnp.issubdtype(x.dtype, jnp.floating) else x[1:]
+
+    return jax.tree.map(change, obs)
+
+
+def _as_shares(x: Array) -> Array:
+    """Bytes as shares of 255, and bits as numbers; others as they are."""
+    return x / jnp.float32(255 if x.dtype == jnp.uint8 else 1) if x.dtype in (jnp.uint8, jnp.bool_) else x
 
 
 def _square(member: Policy) -> Float[Array, ""]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 import retorno as rt
 from retorno import bellman
@@ -36,7 +37,7 @@ from retorno.preferences import (
     StateEntropy,
     TrueReward,
 )
-from retorno.preferences.learnt_reward import flat
+from retorno.preferences.learnt_reward import Centre, Seen, _changes, flat
 from retorno.preferences.segments import draw_segments
 from retorno.replay import Ring
 from retorno.replay.ring import ring as empty_ring
@@ -154,7 +155,7 @@ def test_nothing_is_paid_before_the_first_label_and_then_what_has_the_deviation_
     relabel = half
     held = relabel.labelled.asked
     paid = relabel.normal.scale * jnp.mean(
-        (relabel._said(flat(held.obs), flat(held.action)) - relabel.normal.mean) / relabel.normal.deviation, axis=-1
+        (relabel._said(flat(held.obs), flat(held.action)) - relabel.normal.middle) / relabel.normal.deviation, axis=-1
     )
     assert abs(float(paid.mean())) < 0.1 and abs(float(paid.std()) - 0.5) < 0.1
 
@@ -179,8 +180,9 @@ def spec() -> Any:
 
 @pytest.fixture(scope="module")
 def asked_again() -> LearntReward:
-    """Of a judge who errs in one of five, with some pairs asked again."""
-    return learnt(judge=TrueReward(mistakes=0.2), labels=600, session=100, gradient_steps=1, repeats=0.5)
+    """Of a judge who errs in one of five, with some pairs asked again; it pays the median step nothing."""
+    again = {"repeats": 0.5, "centre": Centre.median}
+    return learnt(judge=TrueReward(mistakes=0.2), labels=600, session=100, gradient_steps=1, **again)
 
 
 def test_members_are_validated_on_what_they_did_not_learn_from(asked_again: LearntReward) -> None:
@@ -203,6 +205,24 @@ def test_who_tells_all_apart_that_the_judge_does_is_right_whatever_else_is_alike
     alike = np.asarray(relabel.labelled.share[:, 0]) == 0.5
     assert 0.3 < alike.mean() < 0.9
     assert float(relabel.told.accuracy) > 0.9
+
+
+def test_the_median_step_is_paid_nothing_where_that_is_asked_for(asked_again: LearntReward) -> None:
+    held = asked_again.labelled.asked
+    said = asked_again._said(flat(held.obs), flat(held.action))
+    paid = jnp.mean((said - asked_again.normal.middle) / asked_again.normal.deviation, axis=-1)
+    assert abs(float(jnp.median(paid))) < 0.1 < abs(float(paid.mean()))
+
+
+def test_screens_are_read_as_they_are_and_by_what_comes_and_goes_on_them() -> None:
+    """A pixel that is hardly ever lit counts as one that often is."""
+    screen = np.zeros((3, 1, 2, 2, 1), bool)
+    screen[1, 0, 0, 1] = True
+    seen = Seen.start(spaces.Box(0, 1, (2, 2, 1), bool)).updated(jnp.asarray(screen), jnp.ones((2, 1), bool))
+    assert np.array_equal(seen.observed(screen[1, 0]), screen[1, 0])
+    bits, picture = _changes((jnp.asarray(screen), jnp.asarray(np.uint8(102) * screen)))
+    assert bits[:, 0, 0, 1, 0].tolist() == [1, -1]
+    np.testing.assert_allclose(picture[:, 0, 0, 1, 0], [0.4, -0.4], rtol=1e-6)
 
 
 def test_pairs_that_are_asked_again_tell_how_far_a_judge_is_to_be_believed(asked_again: LearntReward) -> None:
