@@ -2,7 +2,7 @@
 
 from retorno.preferences.demonstrations import ranked_demonstrations
 from retorno.preferences.judges import JUDGES, FunctionJudge, Judge, People, TrueReward
-from retorno.preferences.learnt_reward import LearntReward, Preferences
+from retorno.preferences.learnt_reward import Centre, LearntReward, Preferences
 from retorno.preferences.novelty import StateEntropy
 from retorno.preferences.queries import QUERIES, Disagreement, InformationGain, Queries, Random
 from retorno.preferences.segments import Compared
@@ -10,6 +10,7 @@ from retorno.preferences.segments import Compared
 __all__ = [
     "JUDGES",
     "QUERIES",
+    "Centre",
     "Compared",
     "Disagreement",
     "FunctionJudge",
