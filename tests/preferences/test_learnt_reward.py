@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ def spec() -> Any:
 @pytest.fixture(scope="module")
 def asked_again() -> LearntReward:
     """Of a judge who errs in one of five, with some pairs asked again; it pays the median step nothing."""
-    again = {"repeats": 0.5, "centre": Centre.median}
+    again = {"repeats": 0.5, "centre": pickle.loads(pickle.dumps(Centre.median))}  # As seeds in processes are given it.
     return learnt(judge=TrueReward(mistakes=0.2), labels=600, session=100, gradient_steps=1, **again)
 
 
