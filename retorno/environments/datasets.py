@@ -14,6 +14,7 @@ is downloaded, and nothing unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -181,7 +182,8 @@ def save_dataset(path: str | Path, recorded: Recorded) -> Path:
         raise DatasetError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Where nothing can be written, nothing can be taken away.
+            beside.unlink(missing_ok=True)
     return path
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import logging
 import math
 import os
 import shutil
@@ -87,6 +88,15 @@ class _Open(NamedTuple):
         """Let other runs have the file."""
         self.lock.close()
 
+
+class _Told(logging.Filter):
+    """JAX writes the traceback of a call to the host that fails: what is told as an error is told once."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], DiskError))
+
+
+logging.getLogger("jax._src.callback").addFilter(_Told())
 
 _OPEN: dict[str, _Open] = {}
 _failed: list[DiskError] = []

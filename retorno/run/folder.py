@@ -392,7 +392,8 @@ def write_atomic(path: Path, text: str) -> None:
     except OSError as error:
         raise FolderError(f"{path} cannot be written: {error.strerror}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Where nothing can be written, nothing can be taken away.
+            beside.unlink(missing_ok=True)
 
 
 def _rows(file: Path) -> list[tuple[bytes, dict[str, Any]]]:

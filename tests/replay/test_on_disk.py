@@ -114,7 +114,7 @@ def test_a_closed_run_holds_no_file_and_leaves_another_its_own(disk: Path) -> No
 
 
 def test_a_full_disk_is_told_and_what_was_saved_stands(
-    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The rows' files grow until there is no room: one clear error, and the run goes on from its checkpoint."""
     with run(disk, capacity=400) as whole:
@@ -134,6 +134,7 @@ def test_a_full_disk_is_told_and_what_was_saved_stands(
         pytest.raises(DiskError, match=r"No space left.*checkpoint stands"),
     ):
         training.run_to_end()
+    assert not caplog.records, "JAX's own traceback"
     with pytest.raises(DiskError, match=r"cannot grow to .*\. The last good"):
         resume(folder, world=WORLD)
     monkeypatch.undo()

@@ -1,5 +1,6 @@
 """A run's folder: one writer, rows that are never doubled, settings that are whole."""
 
+import errno
 import json
 import os
 import resource
@@ -163,6 +164,18 @@ def test_a_second_process_is_refused_and_a_killed_one_lets_go(run):
         holder.wait()
         assert holder.stdout is not None
         holder.stdout.close()
+
+
+def test_where_nothing_can_be_written_it_is_told(tmp_path, monkeypatch):
+    """A disk that is read-only refuses to take away what is not there, too."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr("retorno.run.folder.write_synced", refuse)
+    with pytest.raises(FolderError, match=r"page.html cannot be written: Read-only file system"):
+        write_atomic(tmp_path / "page.html", "new")
 
 
 def test_an_atomic_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
