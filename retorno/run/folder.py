@@ -49,6 +49,7 @@ class RunFolder:
         self._purge: int | None = None
         self._metrics: io.FileIO | None = None
         self._lock = locked(self.path)
+        self._opened = os.stat(self.path)
         # A run that nobody holds any more gives its folder free.
         weakref.finalize(self, self._lock.close)
         _opened[self.path.resolve()] = self
@@ -108,15 +109,29 @@ class RunFolder:
         return cls(path, tensorboard or begun)
 
     def require_open(self) -> None:
-        """Refuse to write where another may be writing.
+        """Refuse to write where another may be writing, or where the run's folder lies no more.
 
         Raises:
-            FolderError: when it is closed, or was opened anew.
+            FolderError: when it is closed, was opened anew, or was moved.
         """
         if self.closed:
             raise FolderError(
                 f"{self.path} is closed to this run, or was opened anew since: go on with what `resume` gave"
             )
+
+        if not self.in_place:
+            raise FolderError(
+                f"{self.path} was moved or removed while its run was under way: what came after its last checkpoint is "
+                "lost. Where it lies now, go on with it by `retorno resume`"
+            )
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folder lies where it was opened."""
+        try:
+            return os.path.samestat(os.stat(self.path), self._opened)
+        except OSError:
+            return False
 
     @staticmethod
     def in_use(path: Path) -> bool:

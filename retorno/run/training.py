@@ -366,7 +366,7 @@ class Training:
         try:
             self.folder.append(row)
         except FolderError as error:
-            if self.folder.closed:
+            if self.folder.closed or not self.folder.in_place:
                 raise
             try:
                 self.save()

@@ -166,6 +166,20 @@ def test_a_second_process_is_refused_and_a_killed_one_lets_go(run):
         holder.stdout.close()
 
 
+def test_a_folder_that_was_moved_under_its_run_is_told_and_nothing_is_made_in_its_old_place(tmp_path):
+    with rt.train("q_learning", "cliff", 400, every=100, folder=tmp_path / "run") as training:
+        with pytest.raises(FolderError, match=r"run was moved or removed while its run was under way"):
+            for told in training:
+                if told.step >= 200 and (tmp_path / "run").exists():
+                    os.rename(tmp_path / "run", tmp_path / "moved")
+        (tmp_path / "run").mkdir()  # Another one of that name is not this run's.
+        with pytest.raises(FolderError, match="was moved"):
+            training.save()
+    assert not [*(tmp_path / "run").iterdir()]
+    with rt.resume(tmp_path / "moved") as training:
+        assert training.step >= 100
+
+
 def test_where_nothing_can_be_written_it_is_told(tmp_path, monkeypatch):
     """A disk that is read-only refuses to take away what is not there, too."""
 
