@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import copy
 import math
+import os
+import traceback
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -258,6 +260,21 @@ def as_taken(space: spaces.Space[Any], action: Any) -> Any:
     return np.array(action, space.dtype)
 
 
+def raised(what: str, error: Exception) -> str:
+    """That something raised an error, with the line of the user's own code, else of the package's, where it began.
+
+    Args:
+        what: was called.
+        error: that it raised.
+    """
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if each.filename != __file__]
+    library = (os.path.dirname(os.__file__), "<")
+    own = [each for each in frames if not each.filename.startswith(library) and "site-packages" not in each.filename]
+    last = (own or frames)[-1:]
+    where = "".join(f" ({os.path.basename(each.filename)}, line {each.lineno})" for each in last)
+    return f"{what} raised {type(error).__name__}: {error}{where}"
+
+
 class Keepers:
     """Environments number `numbers` of a run, one after another in this process.
 
@@ -350,7 +367,7 @@ class Keepers:
         except WorldError:
             raise
         except Exception as error:
-            raise self._error(i, f"step raised {type(error).__name__}: {error}") from error
+            raise self._error(i, raised("step", error)) from error
         if True in lasts:
             try:
                 self.endings.see(lasts, infos)
@@ -436,7 +453,7 @@ class Keepers:
         except WorldError:
             raise
         except Exception as error:
-            raise self._error(i, f"step raised {type(error).__name__}: {error}") from error
+            raise self._error(i, raised("step", error)) from error
         return [*lived]
 
     def render(self, i: int = 0) -> Any:
@@ -469,7 +486,7 @@ class Keepers:
             number = self._numbers[i] // self._group
             begun = self._envs[i].reset(seed=episode_seed(self.seed, number, int(self._episode[i])))
         except Exception as error:
-            raise self._error(i, f"reset raised {type(error).__name__}: {error}") from error
+            raise self._error(i, raised("reset", error)) from error
         if not (isinstance(begun, tuple) and len(begun) == 2 and isinstance(begun[1], dict)):
             raise self._error(i, f"reset returned {begun!r}, expected (observation, info): return obs, {{}}")
         return begun
