@@ -328,6 +328,7 @@ def _where_to_look(name: str, made: Any, over: Mapping[str, Any]) -> tuple[Any, 
     for key, told in several.items():
         if (place := path(made, key)) is None:
             raise UnknownHyperparameter({name: made}, key)
+        places.pop(place, None)
         places[place] = told
     checked = {".".join(place).strip("_"): _checked(made, place, told) for place, told in places.items()}
     return made, checked
