@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
@@ -634,7 +635,11 @@ def _copied(tree: AnyTree) -> AnyTree:
 
 def _alone(tree: AnyTree) -> AnyTree:
     """The same in buffers of its own on one device: what stands whole on several would be worked out on each."""
-    whole = lambda x: x.addressable_data(0) if isinstance(x, jax.Array) and x.is_fully_replicated else x  # noqa: E731
+
+    def whole(x: Any) -> Any:
+        held = isinstance(x, Array) and not isinstance(x, Tracer)  # Not where somebody's program asks.
+        return x.addressable_data(0) if held and x.is_fully_replicated else x
+
     return _copied(jax.tree.map(whole, tree))
 
 
