@@ -324,11 +324,8 @@ def with_settings(algorithm: Algorithm, changes: Sequence[str]) -> Algorithm:
     kept = ("algorithm", Annotated[type(shown), tyro.conf.arg(name="")], dataclasses.field(default=shown))
     arguments = [python_name(switched(f"--{change}"), algorithm) for change in changes]
     try:
-        settings, elsewhere = (
-            dataclasses.make_dataclass("Settings", [kept]),
-            functools.partial(of_another_kind, algorithm),
-        )
-        made: Any = parse(settings, arguments, "retorno resume", "Settings.", elsewhere=elsewhere)
+        kind, elsewhere = dataclasses.make_dataclass("Settings", [kept]), functools.partial(of_another_kind, algorithm)
+        made: Any = parse(kind, arguments, "retorno resume", "Settings.", elsewhere=elsewhere)
     except UsageError as error:
         known = re.sub(r"--(?=\w)", "", str(error).removesuffix(" (see retorno resume --help)"))
         raise UsageError(f"--set {' '.join(changes)}: {known}") from None
